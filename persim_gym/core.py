@@ -1,0 +1,174 @@
+"""The seams that hold the library together: what a task, a dynamics and a policy are.
+
+A *task* knows spaces, reward, termination, start states and the time limit, and nothing of the
+dynamics. A *dynamics* maps a state and an action of a given agent to the next observation, and
+nothing else. True physics and learned simulators are both dynamics; the environment shells and
+the planners see only these two protocols.
+
+Shape letters used in all docstrings: ``n`` rows, ``m`` members, ``k`` candidates, ``h`` horizon,
+``d`` observation coordinates, ``a`` action coordinates, ``r`` rank, ``l`` lag.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+    from gymnasium.spaces import Box, Discrete
+
+#: Arrays and tensors are served by the same code; functions return the kind they were given.
+Array: TypeAlias = "NDArray[Any] | torch.Tensor | Any"
+
+
+@runtime_checkable
+class Task(Protocol):
+    """Spaces, reward, termination, start states and time limit; no dynamics.
+
+    Methods are batched over any leading axes and written with operators only, so that one
+    definition serves NumPy arrays and torch tensors: true environments, learned environments,
+    planners and synthetic data all take reward and termination from here.
+    """
+
+    @property
+    def name(self) -> str:
+        """The task's name on the command line and in files, such as ``"cartpole"``."""
+
+    @property
+    def observation_space(self) -> Box:
+        """One agent's observations, shape ``[d]``."""
+
+    @property
+    def action_space(self) -> Discrete | Box:
+        """One agent's actions: ``Discrete`` or a bounded ``Box`` of shape ``[a]``."""
+
+    @property
+    def max_episode_steps(self) -> int:
+        """Steps after which an episode is truncated."""
+
+    @property
+    def render_fps(self) -> int:
+        """Frames per second at which the drawing runs in real time."""
+
+    @property
+    def root_velocity(self) -> tuple[int, float] | None:
+        """Coordinate that holds the root's velocity and the control step in seconds.
+
+        ``None`` where the whole pose is observed. Needed for drawing only: a position that the
+        observation leaves out is integrated from it.
+        """
+
+    def reward(self, obs: Array, action: Array, next_obs: Array) -> Array:
+        """Reward of transitions: ``[..., d]``, ``[...]`` or ``[..., a]``, ``[..., d]`` -> ``[...]``."""
+
+    def terminated(self, next_obs: Array) -> Array:
+        """Whether the states ``[..., d]`` end the episode, as booleans ``[...]``."""
+
+    def sample_start(self, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
+        """Draw ``n`` start states ``[n, d]``.
+
+        One call for ``n`` rows gives the rows that ``n`` calls for one row would give: the vector
+        environment relies on it to equal the scalar one.
+        """
+
+
+@runtime_checkable
+class Dynamics(Protocol):
+    """A batched, stateless transition function of given agents.
+
+    A *state* is what the next observation depends on: the observation itself (``lag`` 1, shape
+    ``[n, d]``) or the last ``lag`` observations, oldest first (``[n, l, d]``).
+    """
+
+    @property
+    def num_agents(self) -> int:
+        """How many agents there are; valid agents are ``0 .. num_agents - 1``."""
+
+    @property
+    def lag(self) -> int:
+        """How many observations a state holds."""
+
+    def step(self, agents: Array, states: Array, actions: Array) -> Array:
+        """Next observations ``[n, d]`` of agents ``[n]`` in states, under actions ``[n(, a)]``."""
+
+
+class Policy(Protocol):
+    """Whatever has Stable-Baselines3's ``predict``: scripted behaviours, MPC, SB3 models."""
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[Any, Any]:
+        """Actions for observations ``[n, d]`` (or one ``[d]``), and the next recurrent state."""
+
+
+def as_agent(agent: object, num_agents: int) -> int:
+    """Check one agent's index and return it as a plain ``int``.
+
+    Args:
+        agent: Any integer, NumPy's included (an environment's spec must survive JSON).
+        num_agents: How many agents there are.
+
+    Raises:
+        TypeError: If ``agent`` is no integer.
+        ValueError: If there is no such agent.
+    """
+    try:
+        index = operator.index(agent)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(
+            f"agent must be an integer, got {agent!r} of type {type(agent).__name__}"
+        ) from None
+    if isinstance(agent, bool):
+        raise TypeError(f"agent must be an integer, got {agent!r}")
+    if not 0 <= index < num_agents:
+        raise ValueError(
+            f"agent {index} does not exist: this population has {num_agents} agents, "
+            f"0 to {num_agents - 1}"
+        )
+    return index
+
+
+def as_agents(agents: object, n: int, num_agents: int) -> NDArray[np.int64]:
+    """Check the agents of ``n`` lanes: one for all, or one for each.
+
+    Args:
+        agents: An integer, or a sequence of ``n`` integers.
+        n: Number of lanes.
+        num_agents: How many agents there are.
+
+    Returns:
+        Agents ``[n]``, a fresh array.
+
+    Raises:
+        TypeError: If an entry is no integer.
+        ValueError: If the length is not ``n`` or an agent does not exist.
+    """
+    if isinstance(agents, range):
+        agents = list(agents)
+    array = np.asarray(agents)
+    if array.ndim == 0:
+        return np.full(n, as_agent(array.item(), num_agents), dtype=np.int64)
+    if array.shape != (n,):
+        raise ValueError(
+            f"agents must be one agent or {n} of them, one a lane, got shape {array.shape}"
+        )
+    if not np.issubdtype(array.dtype, np.integer):
+        raise TypeError(f"agents must be integers, got an array of {array.dtype}")
+    outside = (array < 0) | (array >= num_agents)
+    if outside.any():
+        as_agent(int(array[outside][0]), num_agents)
+    return array.astype(np.int64)
+
+
+def describe(covariates: Mapping[str, float]) -> str:
+    """Covariates as one short line, such as ``"force 10, length 0.5"``."""
+    return ", ".join(f"{name} {value:.4g}" for name, value in covariates.items())

@@ -1,0 +1,300 @@
+"""`SimEnv`: one agent's task and dynamics, true or learned, as a standard Gymnasium environment."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.error import ResetNeeded
+from gymnasium.spaces import Discrete
+from numpy.typing import NDArray
+
+from persim_gym.core import Dynamics, Task, as_agent, describe
+from persim_gym.envs.agents import Population
+from persim_gym.envs.lanes import Lanes, StartSampler, check_actions, check_state
+from persim_gym.envs.rendering import Frame, Renderer, Window, make_renderer
+
+RENDER_MODES = ("human", "rgb_array")
+OPTIONS = frozenset({"agent", "state"})
+
+CovariatesOf = Callable[[int], Mapping[str, float]]
+
+
+class SimEnv(gym.Env[NDArray[np.float32], Any]):
+    """One agent at a time of a task, under any dynamics.
+
+    ``reset(options={"agent": k})`` switches the agent until it is switched again;
+    ``options={"state": s}`` starts there, ``s`` of shape ``[d]``. ``info["agent"]`` of a reset
+    names the agent.
+
+    The time limit is not here but in the ``TimeLimit`` wrapper that ``gymnasium.make`` adds, unless
+    ``max_episode_steps`` is given.
+
+    Args:
+        task: Spaces, reward, termination, start states.
+        dynamics: True physics or a learned simulator.
+        agent: The agent to begin with.
+        render_mode: ``None``, ``"rgb_array"`` or ``"human"``.
+        max_episode_steps: Steps after which the environment itself truncates.
+        sample_start: Start states, if not the task's.
+        covariates_of: Covariates of an agent for the drawing.
+        label: A word for the drawing's caption, such as ``"learned"``.
+
+    Raises:
+        TypeError: If the agent is no integer.
+        ValueError: If there is no such agent or render mode.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": list(RENDER_MODES)}
+
+    def __init__(
+        self,
+        task: Task,
+        dynamics: Dynamics,
+        *,
+        agent: int = 0,
+        render_mode: str | None = None,
+        max_episode_steps: int | None = None,
+        sample_start: StartSampler | None = None,
+        covariates_of: CovariatesOf | None = None,
+        label: str = "",
+    ) -> None:
+        check_render_mode(render_mode)
+        self.task = task
+        self.dynamics = dynamics
+        self.observation_space = task.observation_space
+        self.action_space = task.action_space
+        self.render_mode = render_mode
+        self.metadata = {"render_modes": list(RENDER_MODES), "render_fps": task.render_fps}
+        first = np.array([as_agent(agent, dynamics.num_agents)])
+        self._agent = int(first[0])
+        self._lanes = Lanes(task, dynamics, first, max_episode_steps)
+        self._sample_start = sample_start or task.sample_start
+        self._painter = Painter(task, covariates_of, label) if render_mode else None
+        # A dynamics that serves single rows saves the scalar environment all array overhead.
+        self._step_row = getattr(dynamics, "step_row", None) if max_episode_steps is None else None
+        self._discrete = task.action_space.n if isinstance(task.action_space, Discrete) else None
+        self._obs: NDArray[np.float64] | None = None
+        self._row: list[float] | tuple[float, ...] = []
+
+    @property
+    def agent(self) -> int:
+        """The current agent."""
+        return self._agent
+
+    @property
+    def spec(self) -> Any:
+        """The registered spec that made this environment, with arguments of plain types."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: Any) -> None:
+        self._spec = plain_spec(spec)
+
+    _spec: Any = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Begin an episode.
+
+        Args:
+            seed: Seed of the start state, as in every Gymnasium environment.
+            options: ``"agent"``: the agent from now on; ``"state"``: the start state ``[d]``.
+
+        Returns:
+            The observation ``[d]``, and ``{"agent": k}``.
+
+        Raises:
+            TypeError: If the agent is no integer.
+            ValueError: If an option is unknown, the agent does not exist or the state is invalid.
+        """
+        options = options or {}
+        if unknown := set(options) - OPTIONS:
+            raise ValueError(
+                f"unknown reset option {sorted(unknown)[0]!r}: there are {', '.join(sorted(OPTIONS))}"
+            )
+        agent = self._agent
+        if options.get("agent") is not None:
+            agent = as_agent(options["agent"], self.dynamics.num_agents)
+        state = options.get("state")
+        if state is not None:
+            state = check_state(self.task, state)
+        super().reset(seed=seed)
+        self._agent = self._lanes.agents[0] = agent
+        self._agent = agent
+        obs = self._sample_start(self.np_random, 1)[0] if state is None else state
+        self._obs = np.array(obs, dtype=np.float64)
+        self._row = self._obs.tolist()
+        if self._step_row is None:
+            self._lanes.begin(np.array([0]), self._obs[None], self.np_random)
+        if self._painter is not None:
+            self._painter.begin()
+            if self.render_mode == "human":
+                self.render()
+        return self._obs.astype(np.float32), {"agent": agent}
+
+    def step(
+        self, action: Any
+    ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """Advance by one action.
+
+        Args:
+            action: A member of the action space; continuous actions are clipped to their bounds.
+
+        Raises:
+            ResetNeeded: If there is no running episode.
+            TypeError: If a discrete action is no integer.
+            ValueError: If the action does not exist, has the wrong shape or is not finite.
+        """
+        obs = self._obs
+        if obs is None:
+            raise ResetNeeded("no episode is running: call reset() first")
+        truncated, info = False, {}
+        if self._step_row is not None and self._discrete is not None:
+            action = self._check_discrete(action)
+            self._row = self._step_row(self._agent, self._row, action)
+            following = np.array(self._row)
+            reward = float(self.task.reward(obs, action, following))
+            terminated = bool(self.task.terminated(following))
+        else:
+            if self._discrete is not None:
+                actions = np.array([self._check_discrete(action)])
+            else:
+                actions = check_actions(self.task, np.asarray(action)[None], 1)
+            step = self._lanes.advance(actions, self.np_random, None)
+            following = step.obs[0]
+            reward, terminated = float(step.reward[0]), bool(step.terminated[0])
+            truncated = bool(step.truncated[0])
+            info = {key: value[0].item() for key, value in step.info.items()}
+            info |= {key: value[0] for key, (value, mask) in step.sparse.items() if mask[0]}
+        self._obs = None if terminated else following
+        if self._painter is not None:
+            self._painter.move(following)
+            if self.render_mode == "human":
+                self.render()
+        return following.astype(np.float32), reward, terminated, truncated, info
+
+    def _check_discrete(self, action: Any) -> int:
+        try:
+            index = operator.index(action)
+        except TypeError:
+            raise TypeError(
+                f"a discrete action must be an integer, got {action!r} of type "
+                f"{type(action).__name__}"
+            ) from None
+        if not 0 <= index < self._discrete:  # type: ignore[operator]
+            raise ValueError(f"an action must be 0 to {self._discrete - 1}, got {index}")  # type: ignore[operator]
+        return index
+
+    def render(self) -> Frame | None:  # type: ignore[override]
+        """Draw the current state: a frame ``[height, width, 3]``, or a window's next picture.
+
+        Raises:
+            ResetNeeded: If nothing has happened yet.
+        """
+        if self._painter is None:
+            gym.logger.warn(
+                "render() does nothing without a render mode: give render_mode='rgb_array' or "
+                "'human' when the environment is made"
+            )
+            return None
+        obs = self._painter.last if self._obs is None else self._obs
+        if obs is None:
+            raise ResetNeeded("nothing to draw yet: call reset() first")
+        frame = self._painter.draw(self._agent, obs)
+        if self.render_mode == "human":
+            self._painter.show(frame)
+            return None
+        return frame
+
+    def close(self) -> None:
+        """Close the window and the renderer."""
+        if self._painter is not None:
+            self._painter.close()
+
+
+class Painter:
+    """Drawing of one episode: the renderer, its caption and what the observation leaves out."""
+
+    def __init__(self, task: Task, covariates_of: CovariatesOf | None, label: str) -> None:
+        self._task = task
+        self._covariates_of = covariates_of
+        self._label = label
+        self._renderer: Renderer | None = None
+        self._window: Window | None = None
+        self._x = 0.0
+        self.last: NDArray[np.float64] | None = None
+
+    def begin(self) -> None:
+        """A new episode: the root is at the origin again."""
+        self._x = 0.0
+
+    def move(self, obs: NDArray[np.float64]) -> None:
+        """Integrate the root's position, which is not observed, from its velocity."""
+        self.last = obs
+        if self._task.root_velocity is not None:
+            coordinate, step = self._task.root_velocity
+            self._x += float(obs[coordinate]) * step
+
+    def draw(self, agent: int, obs: NDArray[np.float64]) -> Frame:
+        """A frame of the given agent in the given state."""
+        if self._renderer is None:
+            self._renderer = make_renderer(self._task.name)
+        covariates = self._covariates_of(agent) if self._covariates_of else {}
+        label = " ".join(filter(None, [self._label, f"agent {agent}"]))
+        return self._renderer.draw(obs, covariates, x=self._x, label=label)
+
+    def show(self, frame: Frame) -> None:
+        """Show a frame in a window."""
+        if self._window is None:
+            self._window = Window(f"persim_gym: {self._task.name}", self._task.render_fps)
+        self._window.show(frame)
+
+    def close(self) -> None:
+        """Release window and renderer; both open again when needed."""
+        for part in (self._window, self._renderer):
+            if part is not None:
+                part.close()
+        self._window = self._renderer = None
+
+
+def check_render_mode(render_mode: str | None, allowed: tuple[str, ...] = RENDER_MODES) -> None:
+    """Refuse an unknown render mode.
+
+    Raises:
+        ValueError: If it is not one of ``allowed`` or ``None``.
+    """
+    if render_mode is not None and render_mode not in allowed:
+        raise ValueError(f"render_mode must be None or one of {', '.join(allowed)}, got {render_mode!r}")
+
+
+def plain_spec(spec: Any) -> Any:
+    """A spec whose arguments survive JSON: NumPy integers, arrays and populations made plain."""
+    if spec is not None and getattr(spec, "kwargs", None):
+        spec.kwargs = {key: _plain(value) for key, value in spec.kwargs.items()}
+    return spec
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Population():
+            return value.to_json()
+        case np.generic():
+            return value.item()
+        case np.ndarray():
+            return value.tolist()
+        case range() | tuple():
+            return [_plain(item) for item in value]
+        case Mapping():
+            return {str(key): _plain(item) for key, item in value.items()}
+        case list():
+            return [_plain(item) for item in value]
+        case _:
+            return value
+
+
+__all__ = ["SimEnv", "check_render_mode", "describe", "plain_spec"]

@@ -1,0 +1,264 @@
+"""Lanes: the batched episode logic that the scalar, vector and parallel shells share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from gymnasium.spaces import Discrete
+from gymnasium.utils import seeding
+from numpy.typing import NDArray
+
+from persim_gym.core import Dynamics, Task
+
+StartSampler = Callable[[np.random.Generator, int], NDArray[np.float64]]
+
+
+@dataclass(slots=True)
+class Advance:
+    """What a learned dynamics tells a shell about one step of ``n`` rows.
+
+    Attributes:
+        next_obs: Next observations ``[n, d]``, finite and inside the observation space.
+        stop: Rows to truncate ``[n]``: the model is not to be trusted any further.
+        penalty: What to subtract from the reward ``[n]``, or ``None``.
+        info: Further arrays ``[n]`` for ``info``, by name.
+        sparse: Arrays ``[n]`` for ``info`` with the mask of the rows they speak of.
+    """
+
+    next_obs: NDArray[np.float64]
+    stop: NDArray[np.bool_]
+    penalty: NDArray[np.float64] | None = None
+    info: dict[str, NDArray[Any]] = field(default_factory=dict)
+    sparse: dict[str, tuple[NDArray[Any], NDArray[np.bool_]]] = field(default_factory=dict)
+
+
+@runtime_checkable
+class GuardedDynamics(Dynamics, Protocol):
+    """A dynamics that knows when it is not to be trusted, and may be random."""
+
+    def begin(self, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """What ``n`` beginning episodes keep to their end, such as an ensemble member: ``[n]``."""
+
+    def advance(
+        self,
+        agents: NDArray[np.int64],
+        states: NDArray[np.float64],
+        actions: NDArray[Any],
+        kept: NDArray[np.int64],
+        rng: np.random.Generator,
+    ) -> Advance:
+        """One step of ``n`` rows."""
+
+
+@dataclass(slots=True)
+class LaneStep:
+    """One step of ``n`` lanes.
+
+    Attributes:
+        obs: Observations in full precision ``[n, d]``.
+        reward: Rewards ``[n]``.
+        terminated: The task has ended ``[n]``.
+        truncated: Time is up, or the model is not to be trusted ``[n]``.
+        info: Arrays ``[n]`` by name.
+        sparse: Arrays ``[n]`` by name with the mask of the lanes they speak of.
+    """
+
+    obs: NDArray[np.float64]
+    reward: NDArray[np.float64]
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    info: dict[str, NDArray[Any]]
+    sparse: dict[str, tuple[NDArray[Any], NDArray[np.bool_]]]
+
+
+class Lanes:
+    """States of ``n`` concurrent episodes, one agent each, over one task and one dynamics.
+
+    Args:
+        task: Reward, termination, spaces.
+        dynamics: True or learned.
+        agents: Agent of each lane ``[n]``.
+        max_episode_steps: Steps after which a lane is truncated; ``None`` for never.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        dynamics: Dynamics,
+        agents: NDArray[np.int64],
+        max_episode_steps: int | None,
+    ) -> None:
+        self.task = task
+        self.dynamics = dynamics
+        self.agents = agents
+        self.max_episode_steps = max_episode_steps
+        self._guarded = dynamics if isinstance(dynamics, GuardedDynamics) else None
+        n, d = len(agents), task.observation_space.shape[0]
+        # The coordinates of a state are contiguous over the lanes: physics works by coordinate.
+        self.obs = np.zeros((d, n)).T
+        self._history = np.zeros((n, dynamics.lag, d)) if dynamics.lag > 1 else None
+        self.steps = np.zeros(n, dtype=np.int64)
+        self._kept = np.zeros(n, dtype=np.int64)
+
+    def begin(
+        self, lanes: NDArray[Any], start: NDArray[np.float64], rng: np.random.Generator
+    ) -> None:
+        """Begin an episode in each of the given lanes, at start states ``[len(lanes), d]``."""
+        self.obs[lanes] = start
+        self.steps[lanes] = 0
+        if self._history is not None:
+            self._history[lanes] = start[:, None]  # nothing is known of the time before
+        if self._guarded is not None:
+            self._kept[lanes] = self._guarded.begin(len(start), rng)
+
+    def advance(
+        self, actions: NDArray[Any], rng: np.random.Generator, lanes: NDArray[np.int64] | None
+    ) -> LaneStep:
+        """Step all lanes (``lanes=None``) or some of them.
+
+        Args:
+            actions: Valid actions of the lanes that step ``[n(, a)]``.
+            rng: Randomness of a dynamics that has some.
+            lanes: Indices of the lanes that step.
+        """
+        every = lanes is None
+        agents = self.agents if every else self.agents[lanes]
+        obs = self.obs if every else self.obs[lanes]
+        states = obs
+        if self._history is not None:
+            states = self._history if every else self._history[lanes]
+        advance: Advance | None = None
+        if self._guarded is not None:
+            kept = self._kept if every else self._kept[lanes]
+            advance = self._guarded.advance(agents, states, actions, kept, rng)
+            following = advance.next_obs
+        else:
+            following = self.dynamics.step(agents, states, actions)
+        reward = self.task.reward(obs, actions, following)
+        terminated = self.task.terminated(following)
+        info: dict[str, NDArray[Any]] = {}
+        if advance is not None:
+            info = advance.info
+            if advance.penalty is not None:
+                info["reward_raw"], info["penalty"] = reward, advance.penalty
+                reward = reward - advance.penalty
+        # A step that ends the task is no less an end for an untrustworthy model.
+        if every:
+            self.obs = following
+            self.steps += 1
+            steps = self.steps
+        else:
+            self.obs[lanes] = following
+            self.steps[lanes] += 1
+            steps = self.steps[lanes]
+        if self._history is not None:
+            moved = np.concatenate([states[:, 1:], following[:, None]], axis=1)
+            self._history[slice(None) if every else lanes] = moved
+        limit = self.max_episode_steps
+        truncated = steps >= limit if limit is not None else np.zeros(len(steps), dtype=np.bool_)
+        if advance is not None:
+            truncated = truncated | advance.stop
+        sparse = advance.sparse if advance is not None else {}
+        return LaneStep(following, reward, terminated, truncated, info, sparse)
+
+
+class LaneStarts:
+    """Start states of ``n`` lanes, each from its own generator, drawn in blocks.
+
+    Lane ``i`` sees the very starts that a scalar environment with the lane's seed sees, episode by
+    episode; drawing blocks ahead keeps the generators out of the hot path.
+    """
+
+    BLOCK = 64
+
+    def __init__(self, sample: StartSampler, n: int, d: int) -> None:
+        self._sample = sample
+        self._rngs: list[np.random.Generator | None] = [None] * n
+        self._block = np.empty((n, self.BLOCK, d))
+        self._next = np.full(n, self.BLOCK, dtype=np.int64)
+
+    def seed(self, lanes: Sequence[int], seeds: Sequence[int | None]) -> None:
+        """Begin the streams of some lanes anew; without a seed a running stream goes on."""
+        for lane, seed in zip(lanes, seeds, strict=True):
+            if seed is not None or self._rngs[lane] is None:
+                self._rngs[lane], _ = seeding.np_random(seed)
+                self._next[lane] = self.BLOCK
+
+    def draw(self, lanes: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The next start states ``[len(lanes), d]`` of the given lanes."""
+        for lane in lanes[self._next[lanes] == self.BLOCK].tolist():
+            rng = self._rngs[lane]
+            if rng is None:
+                rng = self._rngs[lane] = seeding.np_random(None)[0]
+            self._block[lane] = self._sample(rng, self.BLOCK)
+            self._next[lane] = 0
+        start = self._block[lanes, self._next[lanes]]
+        self._next[lanes] += 1
+        return start
+
+
+def check_state(task: Task, state: object, n: int | None = None) -> NDArray[np.float64]:
+    """Check start states given by a user.
+
+    Args:
+        task: The task.
+        state: One state ``[d]``, or with ``n`` also ``n`` of them ``[n, d]``.
+        n: Number of lanes; ``None`` for a scalar environment.
+
+    Returns:
+        The state ``[d]``, or with ``n`` states ``[n, d]``.
+
+    Raises:
+        ValueError: If the shape is wrong, a coordinate is not finite or out of the space.
+    """
+    space = task.observation_space
+    try:
+        array = np.asarray(state, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"a state must be numbers of shape {space.shape}, got {state!r}") from None
+    if array.shape != space.shape and (n is None or array.shape != (n, *space.shape)):
+        lanes = "" if n is None else f" or {(n, *space.shape)}"
+        raise ValueError(f"a state must have shape {space.shape}{lanes}, got {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"a state must be finite, got {array.tolist()}")
+    rounded = array.astype(np.float32)
+    outside = (rounded < space.low) | (rounded > space.high)
+    if outside.any():
+        coordinate = int(np.argwhere(outside)[0][-1])
+        raise ValueError(
+            f"coordinate {coordinate} of the state is out of the observation space "
+            f"[{space.low[coordinate]}, {space.high[coordinate]}]: {array.tolist()}"
+        )
+    return array if n is None else np.broadcast_to(array, (n, *space.shape)).copy()
+
+
+def check_actions(task: Task, actions: object, n: int) -> NDArray[Any]:
+    """Check the actions of ``n`` lanes; continuous ones are clipped to their bounds.
+
+    Raises:
+        TypeError: If discrete actions are no integers.
+        ValueError: If the shape is wrong, an action does not exist or is not finite.
+    """
+    space = task.action_space
+    array = np.asarray(actions)
+    if isinstance(space, Discrete):
+        if array.shape != (n,):
+            raise ValueError(f"actions must have shape ({n},), got {array.shape}")
+        if array.dtype != np.int64:
+            if not np.issubdtype(array.dtype, np.integer):
+                raise TypeError(f"discrete actions must be integers, got {array.dtype}")
+            array = array.astype(np.int64)
+        # Seen as unsigned, a negative action is a very large one: one pass checks both ends.
+        if n and array.view(np.uint64).max() >= space.n:
+            raise ValueError(f"actions must be 0 to {space.n - 1}, got {array.min()}..{array.max()}")
+        return array
+    if array.shape != (n, *space.shape):
+        raise ValueError(f"actions must have shape {(n, *space.shape)}, got {array.shape}")
+    array = array.astype(np.float64)
+    if not np.isfinite(array).all():
+        row = int(np.argwhere(~np.isfinite(array))[0][0])
+        raise ValueError(f"actions must be finite, got {array[row].tolist()} in row {row}")
+    return np.clip(array, space.low, space.high)

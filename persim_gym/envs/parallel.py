@@ -1,0 +1,213 @@
+"""`SimParallelEnv`: many agents side by side as a PettingZoo parallel environment."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from gymnasium.error import ResetNeeded
+from gymnasium.spaces import Space
+from gymnasium.utils import seeding
+from numpy.typing import NDArray
+from pettingzoo import ParallelEnv
+
+from persim_gym.core import Dynamics, Task, as_agents
+from persim_gym.envs.env import CovariatesOf, Painter, check_render_mode
+from persim_gym.envs.lanes import Lanes, LaneStarts, StartSampler, check_actions, check_state
+from persim_gym.envs.rendering import Frame
+
+OPTIONS = frozenset({"state"})
+
+
+class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
+    """Several agents of a population, each in a world of its own, stepped as one batch.
+
+    Agents are named ``"agent_3"`` after their index. They do not interact: to train one policy for
+    all of them, the vector environment is the shorter way. An agent leaves ``agents`` when its
+    episode is over.
+
+    Args:
+        task: Spaces, reward, termination, start states.
+        dynamics: True physics or a learned simulator.
+        agents: Indices of different agents.
+        max_episode_steps: Time limit; by default the task's.
+        render_mode: ``None``, ``"rgb_array"`` or ``"human"``; the worlds are drawn side by side.
+        sample_start: Start states, if not the task's.
+        covariates_of: Covariates of an agent for the drawing.
+        label: A word for the drawing's caption.
+
+    Raises:
+        TypeError: If an agent is no integer.
+        ValueError: If an agent does not exist or is named twice, or the render mode is unknown.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {
+        "name": "persim_gym_v0",
+        "render_modes": ["human", "rgb_array"],
+        "is_parallelizable": True,
+    }
+
+    def __init__(
+        self,
+        task: Task,
+        dynamics: Dynamics,
+        agents: Sequence[int] | NDArray[np.integer[Any]],
+        *,
+        max_episode_steps: int | None = None,
+        render_mode: str | None = None,
+        sample_start: StartSampler | None = None,
+        covariates_of: CovariatesOf | None = None,
+        label: str = "",
+    ) -> None:
+        check_render_mode(render_mode)
+        if np.ndim(agents) != 1 or len(agents) == 0:  # type: ignore[arg-type]
+            raise ValueError(f"agents must be a sequence of at least one agent, got {agents!r}")
+        indices = as_agents(agents, len(agents), dynamics.num_agents)
+        if len(set(indices.tolist())) < len(indices):
+            raise ValueError(f"an agent is named twice in {indices.tolist()}")
+        self.task = task
+        self.dynamics = dynamics
+        self.render_mode = render_mode
+        self.metadata = {
+            **type(self).metadata,
+            "name": f"persim_{task.name.replace('-', '_')}_v0",
+            "render_fps": task.render_fps,
+        }
+        self.possible_agents = [f"agent_{index}" for index in indices]
+        self.agents: list[str] = []
+        n = len(indices)
+        self._lane = {name: lane for lane, name in enumerate(self.possible_agents)}
+        limit = task.max_episode_steps if max_episode_steps is None else max_episode_steps
+        self._lanes = Lanes(task, dynamics, indices, limit)
+        self._starts = LaneStarts(
+            sample_start or task.sample_start, n, task.observation_space.shape[0]
+        )
+        # Each agent's action space is an object of its own, for each has a seed of its own.
+        self.observation_spaces: dict[str, Space[Any]] = {
+            name: task.observation_space for name in self.possible_agents
+        }
+        self.action_spaces: dict[str, Space[Any]] = {
+            name: copy.deepcopy(task.action_space) for name in self.possible_agents
+        }
+        self._np_random: np.random.Generator | None = None
+        self._painters = (
+            [Painter(task, covariates_of, label) for _ in indices] if render_mode else []
+        )
+
+    def observation_space(self, agent: str) -> Space[Any]:
+        """The observation space of an agent, the same object at each call."""
+        return self.observation_spaces[agent]
+
+    def action_space(self, agent: str) -> Space[Any]:
+        """The action space of an agent, the same object at each call."""
+        return self.action_spaces[agent]
+
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, NDArray[np.float32]], dict[str, dict[str, Any]]]:
+        """Begin an episode for every agent.
+
+        Args:
+            seed: The agent of lane ``i`` starts as the scalar environment with ``seed + i`` does.
+            options: ``"state"``: start states, ``[d]`` for all or ``{name: [d]}``.
+
+        Raises:
+            ValueError: If an option is unknown or a state invalid.
+        """
+        options = options or {}
+        if unknown := set(options) - OPTIONS:
+            raise ValueError(f"unknown reset option {sorted(unknown)[0]!r}: there is 'state'")
+        n = len(self.possible_agents)
+        lanes = np.arange(n)
+        given: dict[int, NDArray[np.float64]] = {}
+        if (state := options.get("state")) is not None:
+            if isinstance(state, dict):
+                given = {self._lane_of(k): check_state(self.task, s) for k, s in state.items()}
+            else:
+                given = dict(enumerate(check_state(self.task, state, n)))
+        if seed is not None or self._np_random is None:
+            self._np_random, _ = seeding.np_random(seed)
+        self._starts.seed(range(n), [None if seed is None else seed + lane for lane in range(n)])
+        start = self._starts.draw(lanes)
+        for lane, state in given.items():
+            start[lane] = state
+        self._lanes.begin(lanes, start, self._np_random)
+        self.agents = list(self.possible_agents)
+        for painter in self._painters:
+            painter.begin()
+        if self.render_mode == "human":
+            self.render()
+        obs = self._lanes.obs.astype(np.float32)
+        rows = zip(self.agents, obs, self._lanes.agents.tolist(), strict=True)
+        infos: dict[str, dict[str, Any]] = {}
+        observations: dict[str, NDArray[np.float32]] = {}
+        for name, row, agent in rows:
+            observations[name], infos[name] = row.copy(), {"agent": agent}
+        return observations, infos
+
+    def step(
+        self, actions: dict[str, Any]
+    ) -> tuple[
+        dict[str, NDArray[np.float32]],
+        dict[str, float],
+        dict[str, bool],
+        dict[str, bool],
+        dict[str, dict[str, Any]],
+    ]:
+        """Advance every running agent by its action.
+
+        Raises:
+            ResetNeeded: If no agent is running.
+            ValueError: If an action is missing or invalid, or is for an agent that is not running.
+        """
+        if not self.agents:
+            raise ResetNeeded("no agent is running: call reset() first")
+        if set(actions) != set(self.agents):
+            raise ValueError(
+                f"give one action for each running agent {self.agents}, got {sorted(actions)}"
+            )
+        assert self._np_random is not None
+        running = self.agents
+        batch = np.stack([np.asarray(actions[name]) for name in running])
+        batch = check_actions(self.task, batch, len(running))
+        lanes = np.array([self._lane[name] for name in running])
+        step = self._lanes.advance(batch, self._np_random, lanes)
+        obs = step.obs.astype(np.float32)
+        observations = {name: obs[i].copy() for i, name in enumerate(running)}
+        rewards = dict(zip(running, step.reward.tolist(), strict=True))
+        terminations = dict(zip(running, step.terminated.tolist(), strict=True))
+        truncations = dict(zip(running, step.truncated.tolist(), strict=True))
+        infos: dict[str, dict[str, Any]] = {}
+        for i, name in enumerate(running):
+            infos[name] = {key: values[i].item() for key, values in step.info.items()}
+            infos[name] |= {key: v[i] for key, (v, mask) in step.sparse.items() if mask[i]}
+        if self._painters:
+            for i, lane in enumerate(lanes.tolist()):
+                self._painters[lane].move(step.obs[i])
+        self.agents = [n for n in running if not (terminations[n] or truncations[n])]
+        if self.render_mode == "human":
+            self.render()
+        return observations, rewards, terminations, truncations, infos
+
+    def render(self) -> Frame | None:
+        """All worlds side by side, as one frame or in a window."""
+        if not self._painters:
+            return None
+        rows = zip(self._painters, self._lanes.agents.tolist(), self._lanes.obs, strict=True)
+        frame = np.hstack([painter.draw(agent, obs) for painter, agent, obs in rows])
+        if self.render_mode == "human":
+            self._painters[0].show(frame)
+            return None
+        return frame
+
+    def close(self) -> None:
+        """Close the window and the renderers."""
+        for painter in self._painters:
+            painter.close()
+
+    def _lane_of(self, name: str) -> int:
+        if name not in self._lane:
+            raise ValueError(f"there is no agent {name!r} here: {', '.join(self.possible_agents)}")
+        return self._lane[name]

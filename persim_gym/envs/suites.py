@@ -1,0 +1,175 @@
+"""The three suites: which task, dynamics and covariates belong together under which name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from persim_gym.core import Dynamics, Task
+from persim_gym.envs import cart_pole, half_cheetah, mountain_car
+from persim_gym.envs.agents import CovariateTable, Population
+from persim_gym.envs.env import SimEnv
+from persim_gym.envs.parallel import SimParallelEnv
+from persim_gym.envs.vector import SimVectorEnv
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """What is fixed of a family of environments.
+
+    Attributes:
+        name: Name on the command line, such as ``"cartpole"``.
+        env_id: Registered id, such as ``"PerSim-CartPole-v0"``.
+        covariates: The covariates by which its agents differ.
+        task: Makes the task.
+        dynamics: Makes the true dynamics of a population.
+    """
+
+    name: str
+    env_id: str
+    covariates: CovariateTable
+    task: Callable[[], Task]
+    dynamics: Callable[[Population], Dynamics]
+
+    def population(self, source: object = None) -> Population:
+        """The population that ``population=`` describes; see :meth:`Population.make`."""
+        return Population.make(self.covariates, source)
+
+
+SUITES: dict[str, Suite] = {
+    suite.name: suite
+    for suite in (
+        Suite(
+            "mountain-car",
+            "PerSim-MountainCar-v0",
+            mountain_car.COVARIATES,
+            mountain_car.MountainCarTask,
+            mountain_car.MountainCarDynamics,
+        ),
+        Suite(
+            "cartpole",
+            "PerSim-CartPole-v0",
+            cart_pole.COVARIATES,
+            cart_pole.CartPoleTask,
+            cart_pole.CartPoleDynamics,
+        ),
+        Suite(
+            "half-cheetah",
+            "PerSim-HalfCheetah-v0",
+            half_cheetah.COVARIATES,
+            half_cheetah.HalfCheetahTask,
+            half_cheetah.HalfCheetahDynamics,
+        ),
+    )
+}
+
+
+def find_suite(name: str) -> Suite:
+    """The suite of a task name or of an environment id.
+
+    Raises:
+        ValueError: If there is none, with the names there are.
+    """
+    for suite in SUITES.values():
+        if name in (suite.name, suite.env_id):
+            return suite
+    known = ", ".join(f"{suite.name} ({suite.env_id})" for suite in SUITES.values())
+    raise ValueError(f"unknown task {name!r}: there are {known}")
+
+
+def _agents(
+    suite: Suite, covariates: Mapping[str, float] | None, population: object
+) -> tuple[Population, Dynamics]:
+    if covariates is not None and population is not None:
+        raise ValueError("give covariates (one agent) or a population, not both")
+    if covariates is not None:
+        chosen = Population.single(suite.covariates, covariates)
+    else:
+        chosen = suite.population(population)
+    return chosen, suite.dynamics(chosen)
+
+
+def make_env(
+    task: str,
+    agent: int | None = None,
+    covariates: Mapping[str, float] | None = None,
+    population: object = None,
+    render_mode: str | None = None,
+) -> SimEnv:
+    """Entry point of the true environments: ``gym.make("PerSim-CartPole-v0", agent=3)``.
+
+    Args:
+        task: Task name or environment id.
+        agent: Agent of the population, 0 if not given.
+        covariates: Instead of an agent of a population: one agent's covariates, the rest default.
+        population: A size, a mapping with size, seed and ranges, or a
+            :class:`~persim_gym.envs.agents.Population`; the default population if not given.
+        render_mode: ``None``, ``"rgb_array"`` or ``"human"``.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If an agent or covariate is invalid, or both ways to name an agent are used.
+    """
+    if covariates is not None and agent is not None:
+        raise ValueError(
+            f"agent={agent} and covariates={dict(covariates)} both say which agent: give one"
+        )
+    suite = find_suite(task)
+    chosen, dynamics = _agents(suite, covariates, population)
+    return SimEnv(
+        suite.task(),
+        dynamics,
+        agent=0 if agent is None else agent,
+        render_mode=render_mode,
+        covariates_of=chosen.covariates,
+    )
+
+
+def make_vector_env(
+    task: str,
+    num_envs: int = 1,
+    agents: int | Sequence[int] | NDArray[np.integer[Any]] | None = None,
+    covariates: Mapping[str, float] | None = None,
+    population: object = None,
+    **shell: Any,
+) -> SimVectorEnv:
+    """Vector entry point: ``gym.make_vec("PerSim-CartPole-v0", num_envs=8, agents=range(8))``.
+
+    Args:
+        task: Task name or environment id.
+        num_envs: Number of lanes.
+        agents: One agent for all lanes or one for each; by default lane ``i`` is agent ``i``.
+        covariates: One agent's covariates, for all lanes.
+        population: As in :func:`make_env`.
+        **shell: ``max_episode_steps``, ``autoreset_mode`` and ``render_mode`` of
+            :class:`~persim_gym.envs.vector.SimVectorEnv`.
+    """
+    suite = find_suite(task)
+    chosen, dynamics = _agents(suite, covariates, population)
+    return SimVectorEnv(
+        suite.task(), dynamics, num_envs, agents=agents, covariates_of=chosen.covariates, **shell
+    )
+
+
+def make_parallel_env(
+    task: str,
+    agents: Sequence[int],
+    population: object = None,
+    max_episode_steps: int | None = None,
+    render_mode: str | None = None,
+) -> SimParallelEnv:
+    """Several true agents as a PettingZoo environment; arguments as in :func:`make_env`."""
+    suite = find_suite(task)
+    chosen, dynamics = _agents(suite, None, population)
+    return SimParallelEnv(
+        suite.task(),
+        dynamics,
+        agents,
+        max_episode_steps=max_episode_steps,
+        render_mode=render_mode,
+        covariates_of=chosen.covariates,
+    )

@@ -1,0 +1,161 @@
+"""How a simulator is fitted: one frozen configuration, and the presets of the three tasks."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Activation = Literal["relu", "silu"]
+Schedule = Literal["halving", "one-cycle", "constant"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitConfig:
+    """Everything that decides a fit, beside the data.
+
+    Attributes:
+        rank: Number of latent factors ``r`` of the product of encoders.
+        ensemble_size: Number of members ``m``, fitted together; they differ in initial weights and
+            in the order of the data.
+        lag: Number of past observations that the state encoder sees.
+        state_hidden: Widths of the state encoder's hidden layers.
+        action_hidden: Widths of the action encoder's hidden layers; discrete actions have a
+            factor each and no hidden layer.
+        activation: Nonlinearity of all hidden layers.
+        normalise_inputs: Scale observations to mean 0 and deviation 1 over the data.
+        normalise_targets: The same for the differences that are predicted.
+        skip_clipped: Leave transitions out of the loss that end on a bound of the observation
+            space: there the environment has cut off what the dynamics did.
+        batch_size: Transitions in a batch, of each member.
+        epochs: Passes over the data.
+        learning_rate: Adam's step size, or its peak.
+        schedule: ``"halving"`` (every ``halve_every`` epochs), ``"one-cycle"`` (warm up over a
+            tenth of the steps, then a cosine down to nothing) or ``"constant"``.
+        halve_every: Epochs between halvings.
+        validation_fraction: Share of each trajectory held out, one contiguous window.
+        seed: Seed of weights, windows and batches.
+    """
+
+    rank: int = 5
+    ensemble_size: int = 5
+    lag: int = 1
+    state_hidden: tuple[int, ...] = (256,)
+    action_hidden: tuple[int, ...] = (256,)
+    activation: Activation = "relu"
+    normalise_inputs: bool = False
+    normalise_targets: bool = False
+    skip_clipped: bool = False
+    batch_size: int = 256
+    epochs: int = 100
+    learning_rate: float = 1e-3
+    schedule: Schedule = "one-cycle"
+    halve_every: int = 150
+    validation_fraction: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be fitted, before any work is done."""
+        for name in ("rank", "ensemble_size", "lag", "batch_size", "epochs", "halve_every"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a positive integer, got {value!r}")
+        for name in ("state_hidden", "action_hidden"):
+            widths = tuple(getattr(self, name))
+            if not all(isinstance(w, int) and w > 0 for w in widths):
+                raise ValueError(f"{name} must be positive integers, got {widths!r}")
+            object.__setattr__(self, name, widths)
+        if not self.state_hidden:
+            raise ValueError("state_hidden must name at least one hidden layer")
+        for name, known in (("activation", Activation), ("schedule", Schedule)):
+            if getattr(self, name) not in known.__args__:  # type: ignore[attr-defined]
+                names = ", ".join(known.__args__)  # type: ignore[attr-defined]
+                raise ValueError(f"{name} must be one of {names}, got {getattr(self, name)!r}")
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise ValueError(f"learning_rate must be positive, got {self.learning_rate!r}")
+        if not 0 <= self.validation_fraction <= 0.5:
+            raise ValueError(
+                f"validation_fraction must be in [0, 0.5], got {self.validation_fraction!r}"
+            )
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise ValueError(f"seed must be an integer of at least 0, got {self.seed!r}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The configuration as plain types."""
+        plain = dataclasses.asdict(self)
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in plain.items()}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> FitConfig:
+        """A configuration from plain types.
+
+        Raises:
+            ValueError: If a field is unknown or a value invalid.
+        """
+        return cls().replaced(plain)
+
+    def replaced(self, changes: Mapping[str, Any]) -> FitConfig:
+        """A copy with some fields changed.
+
+        Raises:
+            ValueError: If a field is unknown or a value invalid.
+        """
+        names = [field.name for field in dataclasses.fields(self)]
+        if unknown := sorted(set(changes) - set(names)):
+            raise ValueError(f"unknown option {unknown[0]!r} of a fit: there are {', '.join(names)}")
+        changes = {key: tuple(v) if isinstance(v, list) else v for key, v in changes.items()}
+        return dataclasses.replace(self, **changes)
+
+
+# Paper: the settings of the authors' code (its last commit), to the letter.
+_PAPER = {
+    "mountain-car": FitConfig(
+        rank=3, state_hidden=(256,), batch_size=512, epochs=300, schedule="halving",
+        validation_fraction=0.0,
+    ),
+    "cartpole": FitConfig(
+        rank=5, state_hidden=(256,), batch_size=64, epochs=300, schedule="halving",
+        validation_fraction=0.0,
+    ),
+    "half-cheetah": FitConfig(
+        rank=15, state_hidden=(512,) * 4, action_hidden=(512, 512), batch_size=1024, epochs=300,
+        schedule="halving", normalise_inputs=True, normalise_targets=True,
+        validation_fraction=0.0,
+    ),
+}  # fmt: skip
+
+_DEFAULT = {
+    "mountain-car": FitConfig(
+        rank=3, state_hidden=(256,), activation="silu", normalise_inputs=True,
+        normalise_targets=True, skip_clipped=True, batch_size=512, epochs=30, learning_rate=5e-3,
+    ),
+    "cartpole": FitConfig(
+        rank=5, state_hidden=(256,), activation="silu", batch_size=64, epochs=150,
+        learning_rate=3e-3,
+    ),
+    "half-cheetah": FitConfig(
+        rank=15, state_hidden=(256, 256), action_hidden=(256,), activation="silu",
+        normalise_inputs=True, normalise_targets=True, batch_size=1024, epochs=20,
+        learning_rate=2e-3,
+    ),
+}  # fmt: skip
+
+# For a task of the user's own, of whose scales nothing is known.
+_GENERIC = FitConfig(activation="silu", normalise_inputs=True, normalise_targets=True)
+
+PRESETS: dict[str, dict[str, FitConfig]] = {"default": _DEFAULT, "paper": _PAPER}
+
+
+def preset_config(preset: str, task_name: str) -> FitConfig:
+    """The configuration of a preset for a task; a generic one for tasks that have none.
+
+    Raises:
+        ValueError: If the preset is unknown, or ``"paper"`` is asked for a task not in the paper.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"unknown preset {preset!r}: there are {', '.join(PRESETS)}")
+    if preset == "paper" and task_name not in _PAPER:
+        raise ValueError(f"the paper has no task {task_name!r}: it has {', '.join(_PAPER)}")
+    return PRESETS[preset].get(task_name, _GENERIC)

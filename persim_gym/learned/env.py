@@ -1,0 +1,292 @@
+"""`LearnedSimEnv`: a fitted simulator as a standard environment, scalar, vector and parallel.
+
+The shells are those of the true environments; what is added here is what a learned model needs:
+how its members are followed, a guard that ends an episode when the model is not to be trusted any
+further, and a price for uncertainty.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from persim_gym.envs.env import CovariatesOf, SimEnv
+from persim_gym.envs.lanes import Advance, StartSampler
+from persim_gym.envs.parallel import SimParallelEnv
+from persim_gym.envs.suites import SUITES
+from persim_gym.envs.vector import SimVectorEnv
+from persim_gym.learned.simulator import PerSim
+
+Propagation = Literal["mean", "random_member", "fixed_member"]
+PROPAGATIONS = ("mean", "random_member", "fixed_member")
+STARTS = ("task", "data")
+
+#: Share of the recorded range by which a state may leave it before the guard stops.
+SUPPORT_MARGIN = 0.5
+
+
+class GuardedSimulator:
+    """A simulator as the shells step it: members followed, episodes guarded, doubt priced.
+
+    The guard truncates, and never terminates, with the reason in ``info["guard"]``:
+    ``"non-finite"``, ``"support"`` (a coordinate further out of the recorded range than
+    :data:`SUPPORT_MARGIN` of its width) or ``"disagreement"`` (beyond what was calibrated on
+    held-out transitions).
+
+    Args:
+        sim: The simulator.
+        propagation: ``"mean"`` of the members, a ``"random_member"`` in each step, or a
+            ``"fixed_member"`` for the whole episode.
+        guard: Whether to stop off the support or at high disagreement; what is not finite always
+            stops.
+        penalty: Reward to subtract per unit of disagreement.
+
+    Raises:
+        ValueError: If an argument is invalid.
+    """
+
+    def __init__(
+        self,
+        sim: PerSim,
+        propagation: Propagation = "mean",
+        guard: bool = True,
+        penalty: float = 0.0,
+    ) -> None:
+        if propagation not in PROPAGATIONS:
+            raise ValueError(
+                f"propagation must be one of {', '.join(PROPAGATIONS)}, got {propagation!r}"
+            )
+        if not (math.isfinite(penalty) and penalty >= 0):
+            raise ValueError(f"penalty must be finite and not negative, got {penalty!r}")
+        self.sim = sim
+        self.propagation = propagation
+        self.guard = guard
+        self.penalty = float(penalty)
+        space, experience = sim.task.observation_space, sim.experience
+        margin = SUPPORT_MARGIN * (experience.high - experience.low)
+        self._support = experience.low - margin, experience.high + margin
+        self._space = space.low.astype(np.float64), space.high.astype(np.float64)
+
+    @property
+    def num_agents(self) -> int:
+        """Number of agents."""
+        return self.sim.num_agents
+
+    @property
+    def lag(self) -> int:
+        """Observations that a state holds."""
+        return self.sim.lag
+
+    def step(self, agents: Any, states: Any, actions: Any) -> Any:
+        """The members' mean, unguarded."""
+        return self.sim.predict(agents, states, actions)
+
+    def begin(self, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """The member that each of ``n`` beginning episodes follows."""
+        if self.propagation == "fixed_member":
+            return rng.integers(0, self.sim.members, size=n)
+        return np.zeros(n, dtype=np.int64)
+
+    def advance(
+        self,
+        agents: NDArray[np.int64],
+        states: NDArray[np.float64],
+        actions: NDArray[Any],
+        kept: NDArray[np.int64],
+        rng: np.random.Generator,
+    ) -> Advance:
+        """One step of ``n`` rows; see :class:`~persim_gym.envs.lanes.GuardedDynamics`."""
+        n, sim = len(agents), self.sim
+        device = sim.device
+        flat = np.ascontiguousarray(states, dtype=np.float32).reshape(n, -1)
+        floating = actions.dtype.kind == "f"
+        members = sim.ensemble.step(
+            torch.as_tensor(agents, device=device),
+            torch.as_tensor(flat, device=device),
+            torch.as_tensor(actions.astype(np.float32) if floating else actions, device=device),
+        )
+        spread = sim.spread(members).cpu().numpy().astype(np.float64)
+        if self.propagation == "mean":
+            following = members.mean(0).cpu().numpy().astype(np.float64)
+        else:
+            if self.propagation == "random_member":
+                kept = rng.integers(0, sim.members, size=n)
+            following = members.cpu().numpy()[kept, np.arange(n)].astype(np.float64)
+
+        low, high = self._space
+        lost = ~np.isfinite(following).all(axis=1)
+        any_lost = bool(lost.any())
+        if any_lost:  # the last state that was one stays; nothing else can be said
+            latest = states[:, -1] if states.ndim == 3 else states
+            following[lost] = latest[lost]
+            spread[lost] = np.inf
+        inside = np.minimum(np.maximum(following, low), high)
+        clipped = (inside != following).sum(axis=1)
+        stop = lost
+        sparse: dict[str, tuple[NDArray[Any], NDArray[np.bool_]]] = {}
+        if self.guard:
+            off = (inside < self._support[0]) | (inside > self._support[1])
+            off_support = off.any(axis=1)
+            torn = spread > sim.experience.disagreement_limit
+            stop = lost | off_support | torn
+        if stop.any():
+            reason = np.full(n, "disagreement", dtype=object)
+            if self.guard:
+                reason[off_support] = "support"
+            reason[lost] = "non-finite"
+            sparse["guard"] = reason, stop
+        return Advance(
+            next_obs=inside,
+            stop=stop,
+            penalty=self.penalty * np.where(lost, 0.0, spread) if self.penalty else None,
+            info={"disagreement": spread, "clipped": clipped},
+            sparse=sparse,
+        )
+
+
+class LearnedSimEnv(SimEnv):
+    """One agent's personalised simulator as a Gymnasium environment.
+
+    ``info`` of a step holds ``disagreement`` and ``clipped`` (coordinates put back into the
+    space), ``guard`` with the reason when the guard truncates, and with a penalty ``reward_raw``
+    and ``penalty``. The environment keeps its task's time limit itself.
+
+    Args:
+        simulator: A :class:`PerSim` or the folder of one.
+        agent: The agent to begin with; ``reset(options={"agent": k})`` switches.
+        propagation: ``"mean"``, ``"random_member"`` or ``"fixed_member"``.
+        guard: Truncate off the data's support or at high disagreement.
+        penalty: Reward to subtract per unit of disagreement.
+        start: Start states of the ``"task"``, or recorded ones (``"data"``).
+        render_mode: ``None``, ``"rgb_array"`` or ``"human"``.
+        max_episode_steps: Time limit, by default the task's.
+        covariates: Covariates for the drawing alone, by default the task's defaults: a simulator
+            does not know them.
+
+    Raises:
+        FileNotFoundError: If there is no simulator there.
+        TypeError: If an argument has the wrong type.
+        ValueError: If the agent does not exist or an option is invalid.
+    """
+
+    def __init__(
+        self,
+        simulator: PerSim | str | Path,
+        agent: int = 0,
+        *,
+        propagation: Propagation = "mean",
+        guard: bool = True,
+        penalty: float = 0.0,
+        start: str = "task",
+        render_mode: str | None = None,
+        max_episode_steps: int | None = None,
+        covariates: Mapping[str, float] | None = None,
+    ) -> None:
+        sim = as_simulator(simulator)
+        self.simulator = sim
+        super().__init__(
+            sim.task,
+            GuardedSimulator(sim, propagation, guard, penalty),
+            agent=agent,
+            render_mode=render_mode,
+            max_episode_steps=max_episode_steps or sim.task.max_episode_steps,
+            sample_start=_start_sampler(sim, start),
+            covariates_of=_drawn_covariates(sim, covariates),
+            label="learned",
+        )
+
+
+def make_env(simulator: PerSim | str | Path, agent: int = 0, **options: Any) -> LearnedSimEnv:
+    """Entry point of ``gym.make("PerSim-Learned-v0", simulator=..., agent=...)``."""
+    return LearnedSimEnv(simulator, agent, **options)
+
+
+def make_vector_env(
+    simulator: PerSim | str | Path,
+    num_envs: int = 1,
+    agents: int | Sequence[int] | None = None,
+    *,
+    propagation: Propagation = "mean",
+    guard: bool = True,
+    penalty: float = 0.0,
+    start: str = "task",
+    covariates: Mapping[str, float] | None = None,
+    **shell: Any,
+) -> SimVectorEnv:
+    """Vector entry point: options of :class:`LearnedSimEnv`, and of the vector shell."""
+    sim = as_simulator(simulator)
+    return SimVectorEnv(
+        sim.task,
+        GuardedSimulator(sim, propagation, guard, penalty),
+        num_envs,
+        agents=agents,
+        sample_start=_start_sampler(sim, start),
+        covariates_of=_drawn_covariates(sim, covariates),
+        label="learned",
+        **shell,
+    )
+
+
+def make_parallel_env(
+    simulator: PerSim | str | Path,
+    agents: Sequence[int],
+    *,
+    propagation: Propagation = "mean",
+    guard: bool = True,
+    penalty: float = 0.0,
+    start: str = "task",
+    covariates: Mapping[str, float] | None = None,
+    **shell: Any,
+) -> SimParallelEnv:
+    """Several simulators as a PettingZoo environment: options of :class:`LearnedSimEnv`."""
+    sim = as_simulator(simulator)
+    return SimParallelEnv(
+        sim.task,
+        GuardedSimulator(sim, propagation, guard, penalty),
+        agents,
+        sample_start=_start_sampler(sim, start),
+        covariates_of=_drawn_covariates(sim, covariates),
+        label="learned",
+        **shell,
+    )
+
+
+def as_simulator(simulator: PerSim | str | Path) -> PerSim:
+    """A simulator, or the one in a folder (each file is read once as long as it is unchanged)."""
+    if isinstance(simulator, PerSim):
+        return simulator
+    if not isinstance(simulator, (str, Path)):
+        raise TypeError(f"simulator must be a PerSim or the folder of one, got {simulator!r}")
+    from persim_gym.learned import store
+
+    path = Path(simulator)
+    file = path if path.suffix == ".safetensors" else path / store.SIMULATOR
+    stamp = file.stat().st_mtime_ns if file.exists() else 0
+    return _load(str(path.resolve()), stamp)
+
+
+@lru_cache(maxsize=8)
+def _load(path: str, stamp: int) -> PerSim:
+    return PerSim.load(path)
+
+
+def _start_sampler(sim: PerSim, start: str) -> StartSampler:
+    if start == "task":
+        return sim.task.sample_start
+    if start == "data":
+        recorded = sim.experience.starts.astype(np.float64)
+        return lambda rng, n: recorded[rng.integers(0, len(recorded), size=n)]
+    raise ValueError(f"start must be one of {', '.join(STARTS)}, got {start!r}")
+
+
+def _drawn_covariates(sim: PerSim, covariates: Mapping[str, float] | None) -> CovariatesOf:
+    suite = SUITES.get(sim.task.name)
+    drawn = {**(suite.covariates.defaults if suite else {}), **(covariates or {})}
+    return lambda agent: drawn

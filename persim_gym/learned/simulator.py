@@ -1,0 +1,645 @@
+"""`PerSim`: the personalised simulators of a population, fitted from recorded transitions."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from gymnasium.spaces import Discrete
+from numpy.typing import NDArray
+from torch import Tensor
+
+from persim_gym.core import Array, Task, as_agents
+from persim_gym.learned import store
+from persim_gym.learned.config import FitConfig, preset_config
+from persim_gym.learned.ensemble import Ensemble, Scaling, UnrollMode
+from persim_gym.learned.fitting import (
+    FitProgress,
+    Scaled,
+    Snapshot,
+    fit_network,
+    validation_window,
+)
+from persim_gym.learned.network import LowRankNetwork, NetworkShape
+from persim_gym.offline.transitions import Transitions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from persim_gym.envs.parallel import SimParallelEnv
+    from persim_gym.envs.vector import SimVectorEnv
+    from persim_gym.learned.env import LearnedSimEnv
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Experience:
+    """What a simulator remembers of its data, to know where it can be trusted.
+
+    Attributes:
+        low: Smallest recorded value of each coordinate ``[d]``.
+        high: Largest recorded value ``[d]``.
+        change_scale: Deviation of the recorded differences ``[d]``: the unit of disagreement.
+        starts: The recorded trajectories' first observations ``[E, d]``.
+        disagreement_limit: Disagreement that held-out transitions almost never reach.
+    """
+
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+    change_scale: NDArray[np.float32]
+    starts: NDArray[np.float32]
+    disagreement_limit: float
+
+
+class PerSim:
+    """Personalised simulators of all agents of a population.
+
+    A simulator is a :class:`~persim_gym.core.Dynamics`: environments and planners take it as they
+    take true physics. All methods accept arrays or tensors and return the kind they were given.
+
+    Use :meth:`fit` or :meth:`load`; the constructor is for code that fits models in its own way.
+
+    Args:
+        ensemble: The fitted members.
+        task: Reward, termination, spaces and start states.
+        experience: What is remembered of the data.
+        card: How it came about: configuration, data set, metrics; plain types.
+    """
+
+    def __init__(
+        self, ensemble: Ensemble, task: Task, experience: Experience, card: dict[str, Any]
+    ) -> None:
+        self.ensemble = ensemble
+        self.task = task
+        self.experience = experience
+        self.card = card
+        self.path: Path | None = None
+        self._change_scale = torch.as_tensor(experience.change_scale, device=ensemble.device)
+
+    # -- fitting -------------------------------------------------------------------------------
+
+    @classmethod
+    def fit(
+        cls,
+        data: Any,
+        *,
+        preset: str = "default",
+        task: Task | None = None,
+        device: str = "cpu",
+        out: str | Path | None = None,
+        on_epoch: Callable[[FitProgress], None] | None = None,
+        progress: bool | None = None,
+        save_every: float = 30.0,
+        **options: Any,
+    ) -> PerSim:
+        """Fit the simulators of all agents of a data set.
+
+        Args:
+            data: :class:`~persim_gym.offline.Transitions`, a Minari data set, or a data set's id.
+            preset: ``"default"`` or ``"paper"`` (the settings of the paper's code).
+            task: The task; by default the one that the data set names.
+            device: ``"cpu"``, ``"cuda"`` or any other of torch's.
+            out: Folder for the simulator. With it, a fit that was killed goes on from its last
+                checkpoint when it is called again with the same data and options.
+            on_epoch: Told of each epoch.
+            progress: Show a progress bar; by default where there is a terminal.
+            save_every: Seconds between checkpoints.
+            **options: Fields of :class:`~persim_gym.learned.FitConfig` that differ from the
+                preset, such as ``rank=5, ensemble_size=5, epochs=100, seed=1``.
+
+        Raises:
+            ValueError: If data, preset or an option is invalid, or ``out`` holds a checkpoint of
+                another fit.
+            FloatingPointError: If the loss diverges.
+        """
+        transitions = as_transitions(data)
+        if task is None:
+            task = task_of(transitions.task_name)
+        config = preset_config(preset, task.name).replaced(options)
+        check_data(transitions, task)
+        torch_device = check_device(device)
+        recipe = {
+            "config": config.to_json(),
+            "preset": preset,
+            "task": task.name,
+            "dataset": {
+                "id": transitions.dataset_id,
+                "sha256": transitions.sha256(),
+                "transitions": len(transitions),
+                "agents": transitions.num_agents,
+            },
+        }
+        checkpoint = Path(out) / store.CHECKPOINT if out is not None else None
+        resume = _resume(checkpoint, recipe) if checkpoint is not None else None
+
+        held = validation_window(
+            transitions.starts,
+            transitions.lengths,
+            config.validation_fraction,
+            np.random.default_rng([config.seed, 1]),
+        )
+        used = ~held
+        if config.skip_clipped:
+            used &= ~on_bounds(transitions, task)
+        if not used.any():
+            raise ValueError("no transition is left to fit: every one ends on a bound of its space")
+        states = transitions.states(config.lag).reshape(len(transitions), -1)
+        change = transitions.next_obs - transitions.obs
+        scaling = _scaling(states[used], change[used], task, config)
+        shape = NetworkShape(
+            members=config.ensemble_size,
+            num_agents=transitions.num_agents,
+            obs_dim=change.shape[1],
+            lag=config.lag,
+            num_actions=int(task.action_space.n) if isinstance(task.action_space, Discrete) else 0,
+            action_dim=0 if isinstance(task.action_space, Discrete) else task.action_space.shape[0],
+            rank=config.rank,
+            state_hidden=config.state_hidden,
+            action_hidden=config.action_hidden,
+            activation=config.activation,
+        )
+        generator = torch.Generator()
+        generator.manual_seed(int(np.random.SeedSequence([config.seed, 2]).generate_state(1)[0]))
+        network = LowRankNetwork.initial(shape, generator, torch_device)
+        ensemble = Ensemble(network, scaling.to(torch_device))
+        experience = Experience(
+            low=np.minimum(transitions.obs, transitions.next_obs).min(0),
+            high=np.maximum(transitions.obs, transitions.next_obs).max(0),
+            change_scale=_deviation(change),
+            starts=transitions.obs[transitions.starts],
+            disagreement_limit=math.inf,
+        )
+        sim = cls(ensemble, task, experience, recipe)
+        looked_at = held if held.any() else np.zeros(len(used), dtype=np.bool_)
+
+        def heldout_rmse() -> float:
+            return sim.one_step_rmse(transitions, states, looked_at) if looked_at.any() else math.nan
+
+        def save(snapshot: Snapshot) -> None:
+            assert checkpoint is not None
+            _save_checkpoint(checkpoint, snapshot, recipe)
+
+        with _reporter(progress, on_epoch) as report:
+            last = fit_network(
+                network,
+                _to_device(states, change, transitions, used, scaling, torch_device),
+                config,
+                resume=resume,
+                heldout_rmse=heldout_rmse,
+                on_epoch=report,
+                save=save if checkpoint is not None else None,
+                save_every=save_every,
+            )
+        for tensor in network.tensors.values():
+            tensor.grad = None
+        sim._calibrate(transitions, states, looked_at if looked_at.any() else used)
+        sim.card["metrics"] = {
+            "loss": list(last.loss),
+            "heldout_rmse": None if math.isnan(last.heldout_rmse) else last.heldout_rmse,
+            "heldout_transitions": int(looked_at.sum()),
+            "disagreement_limit": sim.experience.disagreement_limit,
+            "seconds": last.seconds,
+        }
+        if out is not None and checkpoint is not None:
+            sim.save(out)
+            checkpoint.unlink(missing_ok=True)
+        return sim
+
+    def one_step_rmse(
+        self, transitions: Transitions, states: NDArray[np.float32], rows: NDArray[np.bool_]
+    ) -> float:
+        """Root mean square error of one step of the members' mean, over rows and coordinates."""
+        predicted = self._members_mean(transitions.agent[rows], states[rows], transitions.action[rows])
+        return float(np.sqrt(np.mean((predicted - transitions.next_obs[rows]) ** 2)))
+
+    def _members_mean(
+        self, agents: NDArray[Any], states: NDArray[Any], actions: NDArray[Any]
+    ) -> NDArray[np.float32]:
+        pieces = [
+            self.predict(agents[i : i + 16384], states[i : i + 16384], actions[i : i + 16384])
+            for i in range(0, len(agents), 16384)
+        ]
+        return np.concatenate(pieces)
+
+    def _calibrate(
+        self, transitions: Transitions, states: NDArray[np.float32], rows: NDArray[np.bool_]
+    ) -> None:
+        """Set the disagreement that transitions the fit has not seen almost never reach.
+
+        Three times their 99.9th percentile: an open-loop rollout on the data's own ground must
+        not be cut short by an ordinary outlier.
+        """
+        if self.ensemble.members == 1:
+            return
+        chosen = np.flatnonzero(rows)
+        if len(chosen) > 20_000:
+            chosen = np.random.default_rng(0).choice(chosen, 20_000, replace=False)
+        spread = self.disagreement(
+            transitions.agent[chosen], states[chosen], transitions.action[chosen]
+        )
+        limit = 3.0 * float(np.quantile(spread, 0.999))
+        self.experience = dataclasses.replace(self.experience, disagreement_limit=limit)
+
+    # -- prediction ----------------------------------------------------------------------------
+
+    @property
+    def num_agents(self) -> int:
+        """Number of agents."""
+        return self.ensemble.network.shape.num_agents
+
+    @property
+    def lag(self) -> int:
+        """Observations that a state holds."""
+        return self.ensemble.network.shape.lag
+
+    @property
+    def members(self) -> int:
+        """Number of ensemble members ``m``."""
+        return self.ensemble.members
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.ensemble.device
+
+    @property
+    def latent_factors(self) -> NDArray[np.float32]:
+        """The agents' latent factors ``[m, N, r]``.
+
+        Members agree on them only up to an invertible map of the rank, which the other encoders
+        undo.
+        """
+        return self.ensemble.network.agent_factors().cpu().numpy()
+
+    def to(self, device: str) -> PerSim:
+        """The same simulators on a device."""
+        return PerSim(self.ensemble.to(check_device(device)), self.task, self.experience, self.card)
+
+    def predict(self, agents: Array, obs: Array, actions: Array) -> Array:
+        """Next observations, the members' mean.
+
+        Args:
+            agents: ``[n]`` integers, or one for all rows.
+            obs: ``[n, d]``; with ``lag`` above 1 ``[n, l, d]`` or ``[n, l * d]``, oldest first. Of
+                a single observation a constant past is assumed.
+            actions: ``[n]`` integers or ``[n, a]``.
+
+        Returns:
+            ``[n, d]``, inside the observation space.
+        """
+        return self._like(obs, self._step(agents, obs, actions).mean(0))
+
+    step = predict
+
+    def predict_members(self, agents: Array, obs: Array, actions: Array) -> Array:
+        """Next observations of every member, ``[m, n, d]``; arguments of :meth:`predict`."""
+        return self._like(obs, self._step(agents, obs, actions))
+
+    def disagreement(self, agents: Array, obs: Array, actions: Array) -> Array:
+        """How far the members are apart, ``[n]``; arguments of :meth:`predict`.
+
+        The root mean square over coordinates of the members' deviation, in units of the deviation
+        of the recorded changes: 1 is as uncertain as knowing nothing but the data's spread.
+        """
+        return self._like(obs, self.spread(self._step(agents, obs, actions)))
+
+    def spread(self, predictions: Tensor) -> Tensor:
+        """Disagreement ``[...]`` of members' predictions ``[m, ..., d]``."""
+        if len(predictions) == 1:
+            return torch.zeros_like(predictions[0, ..., 0])
+        deviation = predictions.var(0, correction=0) / self._change_scale.square()
+        return deviation.mean(-1).sqrt()
+
+    def rollout(self, agents: Array, obs: Array, actions: Array) -> Array:
+        """Open-loop predictions, each member from its own states.
+
+        Args:
+            agents: ``[n]``.
+            obs: ``[n, d]``, or with ``lag`` above 1 also ``[n, l, d]``.
+            actions: ``[n, h]`` integers or ``[n, h, a]``.
+
+        Returns:
+            ``[m, n, h, d]``.
+        """
+        agents_, states, actions_ = self._inputs(agents, obs, actions, sequence=True)
+        steps = [o[:, :, 0] for o in self.ensemble.unroll(agents_, states, actions_[:, None])]
+        return self._like(obs, torch.stack(steps, dim=2))
+
+    def unroll(
+        self, agents: Array, states: Array, actions: Array, mode: UnrollMode = "members"
+    ) -> Iterator[Tensor]:
+        """Open-loop predictions of ``k`` action sequences a row, step by step: for planners.
+
+        Args:
+            agents: ``[p]``.
+            states: ``[p, d]`` (or ``[p, l, d]``).
+            actions: ``[p, k, h]`` integers or ``[p, k, h, a]``.
+            mode: As in :meth:`Ensemble.unroll`.
+
+        Yields:
+            ``[m, p, k, d]`` for each of the ``h`` steps.
+        """
+        agents_, states_, actions_ = self._inputs(agents, states, actions, sequence=True)
+        return self.ensemble.unroll(agents_, states_, actions_, mode)
+
+    def _step(self, agents: Array, obs: Array, actions: Array) -> Tensor:
+        agents_, states, actions_ = self._inputs(agents, obs, actions, sequence=False)
+        return self.ensemble.clip(self.ensemble.step(agents_, states, actions_))
+
+    def _inputs(
+        self, agents: Array, obs: Array, actions: Array, *, sequence: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Arguments checked and on the device: ``[n]``, ``[n, l * d]``, actions."""
+        d, device = self.task.observation_space.shape[0], self.device
+        states = torch.as_tensor(obs, dtype=torch.float32, device=device)
+        n = len(states) if states.ndim else 0
+        if states.shape == (n, d):
+            states = states.repeat(1, self.lag) if self.lag > 1 else states
+        elif states.shape == (n, self.lag, d):
+            states = states.reshape(n, -1)
+        elif states.shape != (n, self.lag * d):
+            lags = f" or (n, {self.lag}, {d})" if self.lag > 1 else ""
+            raise ValueError(f"obs must have shape (n, {d}){lags}, got {tuple(states.shape)}")
+        discrete = isinstance(self.task.action_space, Discrete)
+        kind = torch.long if discrete else torch.float32
+        actions_ = torch.as_tensor(actions, device=device)
+        if discrete and actions_.is_floating_point():
+            raise TypeError(f"discrete actions must be integers, got {actions_.dtype}")
+        actions_ = actions_.to(kind)
+        tail = () if discrete else self.task.action_space.shape
+        lead = actions_.shape[: actions_.ndim - len(tail)]
+        fits = actions_.shape[len(lead) :] == tail and lead[:1] == (n,)
+        if not fits or (len(lead) == 1) == sequence:
+            raise ValueError(
+                f"actions must have shape {('n', 'h', *tail) if sequence else ('n', *tail)} with "
+                f"n = {n}, got {tuple(actions_.shape)}"
+            )
+        if discrete and n:
+            low, high = torch.aminmax(actions_)
+            if low < 0 or high >= self.task.action_space.n:  # type: ignore[union-attr]
+                raise ValueError(
+                    f"actions must be 0 to {self.task.action_space.n - 1}, got {int(low)} to "  # type: ignore[union-attr]
+                    f"{int(high)}"
+                )
+        if isinstance(agents, Tensor):
+            agents = agents.cpu().numpy()
+        rows = as_agents(agents, n, self.num_agents)
+        return torch.as_tensor(rows, device=device), states, actions_
+
+    def _like(self, given: Array, result: Tensor) -> Array:
+        return result if isinstance(given, Tensor) else result.cpu().numpy()
+
+    # -- environments --------------------------------------------------------------------------
+
+    def env(self, agent: int = 0, **options: Any) -> LearnedSimEnv:
+        """One agent's simulator as a Gymnasium environment; see :class:`LearnedSimEnv`."""
+        from persim_gym.learned.env import LearnedSimEnv
+
+        return LearnedSimEnv(self, agent, **options)
+
+    def vector_env(
+        self, num_envs: int, agents: int | Sequence[int] | None = None, **options: Any
+    ) -> SimVectorEnv:
+        """Many lanes of simulators as a vector environment; options of :class:`LearnedSimEnv`."""
+        from persim_gym.learned.env import make_vector_env
+
+        return make_vector_env(self, num_envs, agents, **options)
+
+    def parallel_env(self, agents: Sequence[int], **options: Any) -> SimParallelEnv:
+        """Several agents' simulators as a PettingZoo environment."""
+        from persim_gym.learned.env import make_parallel_env
+
+        return make_parallel_env(self, agents, **options)
+
+    # -- files ---------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> Path:
+        """Write the simulators into a folder: ``simulator.safetensors``, whole or not at all.
+
+        A ``simulator.json`` beside it repeats the card for people; nothing reads it.
+
+        Returns:
+            The folder.
+        """
+        folder = Path(path)
+        s, e = self.ensemble.scaling, self.experience
+        tensors = {f"network.{name}": t for name, t in self.ensemble.network.tensors.items()}
+        tensors |= {f"scaling.{f.name}": getattr(s, f.name) for f in dataclasses.fields(s)}
+        for name in ("low", "high", "change_scale", "starts"):
+            tensors[f"experience.{name}"] = torch.as_tensor(getattr(e, name))
+        limit = e.disagreement_limit
+        card = {
+            **self.card,
+            "shape": {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self.ensemble.network.shape).items()},
+            "disagreement_limit": limit if math.isfinite(limit) else None,
+        }
+        store.write(folder / store.SIMULATOR, "simulator", tensors, card)
+        (folder / "simulator.json").write_text(json.dumps(card, indent=2, sort_keys=True) + "\n")
+        self.path = folder
+        return folder
+
+    @classmethod
+    def load(cls, path: str | Path, *, task: Task | None = None, device: str = "cpu") -> PerSim:
+        """Read simulators that :meth:`save` has written.
+
+        Args:
+            path: The folder, or the file in it.
+            task: The task, if it is none of this package's.
+            device: Where to compute.
+
+        Raises:
+            FileNotFoundError: If there is none.
+            ValueError: If the file is truncated, altered, foreign or of a newer format.
+        """
+        folder = Path(path)
+        file = folder / store.SIMULATOR if folder.suffix != ".safetensors" else folder
+        tensors, card = store.read(file, "simulator")
+        try:
+            plain = card.pop("shape")
+            shape = NetworkShape(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})
+            parts: dict[str, dict[str, Tensor]] = {"network": {}, "scaling": {}, "experience": {}}
+            for name, tensor in tensors.items():
+                part, _, rest = name.partition(".")
+                parts[part][rest] = tensor
+            network = {name: parts["network"][name] for name in shape.tensors()}
+            limit = card.pop("disagreement_limit")
+            experience = Experience(
+                **{name: tensor.numpy() for name, tensor in parts["experience"].items()},
+                disagreement_limit=math.inf if limit is None else float(limit),
+            )
+            ensemble = Ensemble(LowRankNetwork(shape, network), Scaling(**parts["scaling"]))
+            task = task or task_of(card["task"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{file} lacks what a simulator needs: {error}") from None
+        sim = cls(ensemble.to(check_device(device)), task, experience, card)
+        sim.path = folder
+        return sim
+
+    def __repr__(self) -> str:
+        """A short description."""
+        s = self.ensemble.network.shape
+        return (
+            f"PerSim(task={self.task.name!r}, agents={s.num_agents}, rank={s.rank}, "
+            f"members={s.members}, device={str(self.device)!r})"
+        )
+
+
+# -- checks and preparation ------------------------------------------------------------------------
+
+
+def as_transitions(data: Any) -> Transitions:
+    """Transitions from whatever ``PerSim.fit`` takes."""
+    if isinstance(data, Transitions):
+        return data
+    from persim_gym.offline.datasets import read_transitions
+
+    return read_transitions(data)
+
+
+def task_of(name: str) -> Task:
+    """This package's task of a name.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    from persim_gym.envs.suites import find_suite
+
+    return find_suite(name).task()
+
+
+def check_device(device: str) -> torch.device:
+    """A torch device that is there.
+
+    Raises:
+        ValueError: If it is unknown or not available.
+    """
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {device!r} is not available: {str(error).splitlines()[0]}") from None
+    return chosen
+
+
+def check_data(transitions: Transitions, task: Task) -> None:
+    """Check that data are of the task.
+
+    Raises:
+        ValueError: If observations or actions do not fit its spaces.
+    """
+    d = task.observation_space.shape[0]
+    if transitions.obs.shape[1] != d:
+        raise ValueError(
+            f"task {task.name!r} has {d} coordinates, the data have {transitions.obs.shape[1]}: "
+            "they are of another task"
+        )
+    space = task.action_space
+    if isinstance(space, Discrete):
+        if transitions.action.ndim != 1 or not np.issubdtype(transitions.action.dtype, np.integer):
+            raise ValueError(
+                f"task {task.name!r} has discrete actions, the data's are {transitions.action.dtype} "
+                f"of shape {transitions.action.shape}"
+            )
+        if transitions.action.min() < 0 or transitions.action.max() >= space.n:
+            raise ValueError(
+                f"task {task.name!r} has actions 0 to {space.n - 1}, the data "
+                f"{transitions.action.min()} to {transitions.action.max()}"
+            )
+    elif transitions.action.shape[1:] != space.shape:
+        raise ValueError(
+            f"task {task.name!r} has actions of shape {space.shape}, the data "
+            f"{transitions.action.shape[1:]}"
+        )
+
+
+def on_bounds(transitions: Transitions, task: Task) -> NDArray[np.bool_]:
+    """Transitions that end on a bound of the observation space ``[T]``."""
+    space = task.observation_space
+    at = (transitions.next_obs <= space.low) | (transitions.next_obs >= space.high)
+    return at.any(axis=1)
+
+
+def _deviation(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Deviation over rows, 1 where a column is constant."""
+    deviation = values.std(axis=0, dtype=np.float64)
+    deviation[deviation < 1e-12] = 1.0
+    return deviation.astype(np.float32)
+
+
+def _scaling(
+    states: NDArray[np.float32], change: NDArray[np.float32], task: Task, config: FitConfig
+) -> Scaling:
+    def pair(values: NDArray[np.float32], scale: bool) -> tuple[Tensor, Tensor]:
+        width = values.shape[1]
+        if not scale:
+            return torch.zeros(width), torch.ones(width)
+        mean = values.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return torch.as_tensor(mean), torch.as_tensor(_deviation(values))
+
+    space = task.observation_space
+    return Scaling(
+        *pair(states, config.normalise_inputs),
+        *pair(change, config.normalise_targets),
+        low=torch.as_tensor(space.low.copy()),
+        high=torch.as_tensor(space.high.copy()),
+    )
+
+
+def _to_device(
+    states: NDArray[np.float32],
+    change: NDArray[np.float32],
+    transitions: Transitions,
+    used: NDArray[np.bool_],
+    scaling: Scaling,
+    device: torch.device,
+) -> Scaled:
+    inputs = (torch.as_tensor(states[used]) - scaling.input_mean) / scaling.input_scale
+    targets = (torch.as_tensor(change[used]) - scaling.target_mean) / scaling.target_scale
+    return Scaled(
+        agents=torch.as_tensor(transitions.agent[used]).to(device),
+        inputs_targets=torch.cat([inputs, targets], dim=1).to(device),
+        actions=torch.as_tensor(transitions.action[used]).to(device),
+    )
+
+
+def _save_checkpoint(path: Path, snapshot: Snapshot, recipe: dict[str, Any]) -> None:
+    tensors = {f"tensors.{k}": v for k, v in snapshot.tensors.items()}
+    tensors |= {f"first.{k}": v for k, v in snapshot.first_moments.items()}
+    tensors |= {f"second.{k}": v for k, v in snapshot.second_moments.items()}
+    card = {
+        "recipe": recipe,
+        "epoch": snapshot.epoch,
+        "seconds": snapshot.seconds,
+        "losses": snapshot.losses.tolist(),
+    }
+    store.write(path, "checkpoint", tensors, card)
+
+
+def _resume(path: Path, recipe: dict[str, Any]) -> Snapshot | None:
+    if not path.exists():
+        return None
+    tensors, card = store.read(path, "checkpoint")
+    if card["recipe"] != recipe:
+        raise ValueError(
+            f"{path} is a checkpoint of another fit (other data or other options): delete it, or "
+            "choose another folder"
+        )
+
+    def part(name: str) -> dict[str, Tensor]:
+        return {k.partition(".")[2]: v for k, v in tensors.items() if k.startswith(f"{name}.")}
+
+    return Snapshot(
+        part("tensors"), part("first"), part("second"),
+        card["epoch"], card["seconds"], np.array(card["losses"]),
+    )  # fmt: skip
+
+
+def _reporter(progress: bool | None, on_epoch: Callable[[FitProgress], None] | None) -> Any:
+    from persim_gym.learned.progress import reporter
+
+    return reporter(progress, on_epoch)
