@@ -137,9 +137,7 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
                 self.render()
         return self._obs.astype(np.float32), {"agent": agent}
 
-    def step(
-        self, action: Any
-    ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Advance by one action.
 
         Args:
@@ -269,7 +267,9 @@ def check_render_mode(render_mode: str | None, allowed: tuple[str, ...] = RENDER
         ValueError: If it is not one of ``allowed`` or ``None``.
     """
     if render_mode is not None and render_mode not in allowed:
-        raise ValueError(f"render_mode must be None or one of {', '.join(allowed)}, got {render_mode!r}")
+        raise ValueError(
+            f"render_mode must be None or one of {', '.join(allowed)}, got {render_mode!r}"
+        )
 
 
 def plain_spec(spec: Any) -> Any:

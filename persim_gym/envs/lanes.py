@@ -253,7 +253,9 @@ def check_actions(task: Task, actions: object, n: int) -> NDArray[Any]:
             array = array.astype(np.int64)
         # Seen as unsigned, a negative action is a very large one: one pass checks both ends.
         if n and array.view(np.uint64).max() >= space.n:
-            raise ValueError(f"actions must be 0 to {space.n - 1}, got {array.min()}..{array.max()}")
+            raise ValueError(
+                f"actions must be 0 to {space.n - 1}, got {array.min()}..{array.max()}"
+            )
         return array
     if array.shape != (n, *space.shape):
         raise ValueError(f"actions must have shape {(n, *space.shape)}, got {array.shape}")

@@ -196,7 +196,9 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         reward, terminated, truncated = step.reward, step.terminated, step.truncated
         infos: dict[str, Any] = {}
         if step.info or step.sparse:
-            speaks = ~over if self.autoreset_mode is AutoresetMode.NEXT_STEP else ~np.zeros_like(over)
+            speaks = (
+                ~over if self.autoreset_mode is AutoresetMode.NEXT_STEP else ~np.zeros_like(over)
+            )
             for key, values in step.info.items():
                 infos[key], infos[f"_{key}"] = values, speaks.copy()
             for key, (values, mask) in step.sparse.items():
@@ -296,5 +298,7 @@ def _check_mask(mask: object, n: int) -> NDArray[np.bool_]:
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
         raise TypeError(f"reset_mask must be an array of booleans, got {mask!r}")
     if mask.shape != (n,) or not mask.any():
-        raise ValueError(f"reset_mask must have shape ({n},) and name at least one lane, got {mask}")
+        raise ValueError(
+            f"reset_mask must have shape ({n},) and name at least one lane, got {mask}"
+        )
     return mask

@@ -104,7 +104,9 @@ class FitConfig:
         """
         names = [field.name for field in dataclasses.fields(self)]
         if unknown := sorted(set(changes) - set(names)):
-            raise ValueError(f"unknown option {unknown[0]!r} of a fit: there are {', '.join(names)}")
+            raise ValueError(
+                f"unknown option {unknown[0]!r} of a fit: there are {', '.join(names)}"
+            )
         changes = {key: tuple(v) if isinstance(v, list) else v for key, v in changes.items()}
         return dataclasses.replace(self, **changes)
 

@@ -66,8 +66,12 @@ class Ensemble:
         return Ensemble(self.network.to(device), self.scaling.to(device))
 
     def clip(self, obs: Tensor) -> Tensor:
-        """Observations ``[..., d]`` put back into their space; what is not a number stays so."""
-        return torch.clamp(obs, self.scaling.low, self.scaling.high)
+        """Observations ``[..., d]`` put back into their space; what is not finite becomes nan.
+
+        An infinite prediction must not be mistaken for one that lies on a bound: a planner would
+        take it for the goal.
+        """
+        return torch.clamp(obs, self.scaling.low, self.scaling.high) + (obs - obs)
 
     @torch.no_grad()
     def step(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
@@ -117,7 +121,7 @@ class Ensemble:
             x = (state - s.input_mean) / s.input_scale if scaled else state
             obs = state[..., inputs - d :] + change_of(x, t)
             if bounded:
-                obs = torch.clamp(obs, s.low, s.high)
+                obs = self.clip(obs)
             yield obs.view(m, p, k, d)
             if mode == "mean":
                 obs = obs.mean(0, keepdim=True).expand(m, p * k, d)
@@ -156,8 +160,10 @@ class _DiscreteChange(_Change):
         every = torch.baddbmm(self.bias, self.weight, hidden.mT)  # [m*p, A*d, k]
         every = every.view(self.m, self.p, self.choices, self.d, self.k)
         chosen = self.actions[t][None, :, None, None].expand(self.m, -1, 1, self.d, -1)
-        return every.gather(2, chosen).view(self.m, self.p, self.d, self.k).mT.reshape(
-            self.m, self.p * self.k, self.d
+        return (
+            every.gather(2, chosen)
+            .view(self.m, self.p, self.d, self.k)
+            .mT.reshape(self.m, self.p * self.k, self.d)
         )
 
 

@@ -88,7 +88,9 @@ class SquaredError:
         if s.num_actions:
             self._table("action", action_rows, d_f)
         else:
-            self._backward("action", batch.actions, action_trace, d_f.contiguous(), last_linear=True)
+            self._backward(
+                "action", batch.actions, action_trace, d_f.contiguous(), last_linear=True
+            )
         torch.bmm(d_g, hidden, out=t["head.weight"].grad)
         torch.sum(d_g, 2, keepdim=True, out=t["head.bias"].grad)
         d_hidden = torch.bmm(d_g.mT, t["head.weight"])

@@ -108,7 +108,9 @@ class LowRankNetwork:
     ) -> LowRankNetwork:
         """Uniform weights within one over the root of the fan-in, as torch's linear layers have."""
         tensors = {
-            name: torch.empty(size).uniform_(-1 / math.sqrt(fan), 1 / math.sqrt(fan), generator=generator).to(device)
+            name: torch.empty(size)
+            .uniform_(-1 / math.sqrt(fan), 1 / math.sqrt(fan), generator=generator)
+            .to(device)
             for name, (size, fan) in shape.tensors().items()
         }
         return cls(shape, tensors)

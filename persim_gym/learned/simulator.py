@@ -178,7 +178,9 @@ class PerSim:
         looked_at = held if held.any() else np.zeros(len(used), dtype=np.bool_)
 
         def heldout_rmse() -> float:
-            return sim.one_step_rmse(transitions, states, looked_at) if looked_at.any() else math.nan
+            return (
+                sim.one_step_rmse(transitions, states, looked_at) if looked_at.any() else math.nan
+            )
 
         def save(snapshot: Snapshot) -> None:
             assert checkpoint is not None
@@ -214,7 +216,9 @@ class PerSim:
         self, transitions: Transitions, states: NDArray[np.float32], rows: NDArray[np.bool_]
     ) -> float:
         """Root mean square error of one step of the members' mean, over rows and coordinates."""
-        predicted = self._members_mean(transitions.agent[rows], states[rows], transitions.action[rows])
+        predicted = self._members_mean(
+            transitions.agent[rows], states[rows], transitions.action[rows]
+        )
         return float(np.sqrt(np.mean((predicted - transitions.next_obs[rows]) ** 2)))
 
     def _members_mean(
@@ -435,7 +439,10 @@ class PerSim:
         limit = e.disagreement_limit
         card = {
             **self.card,
-            "shape": {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self.ensemble.network.shape).items()},
+            "shape": {
+                k: list(v) if isinstance(v, tuple) else v
+                for k, v in dataclasses.asdict(self.ensemble.network.shape).items()
+            },
             "disagreement_limit": limit if math.isfinite(limit) else None,
         }
         store.write(folder / store.SIMULATOR, "simulator", tensors, card)
@@ -461,7 +468,9 @@ class PerSim:
         tensors, card = store.read(file, "simulator")
         try:
             plain = card.pop("shape")
-            shape = NetworkShape(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})
+            shape = NetworkShape(
+                **{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
+            )
             parts: dict[str, dict[str, Tensor]] = {"network": {}, "scaling": {}, "experience": {}}
             for name, tensor in tensors.items():
                 part, _, rest = name.partition(".")
@@ -522,7 +531,9 @@ def check_device(device: str) -> torch.device:
         chosen = torch.device(device)
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {device!r} is not available: {str(error).splitlines()[0]}") from None
+        raise ValueError(
+            f"device {device!r} is not available: {str(error).splitlines()[0]}"
+        ) from None
     return chosen
 
 

@@ -1,0 +1,183 @@
+"""`MPC`: plan, take the first action, plan again; as a policy like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.spaces import Discrete
+from numpy.typing import NDArray
+from torch import Tensor
+
+from persim_gym.core import Dynamics, Task, as_agents
+from persim_gym.planning.cem import CEM
+from persim_gym.planning.objective import Objective, Propagation, Shaping
+from persim_gym.planning.planner import Planner
+from persim_gym.planning.shooting import RandomShooting
+
+#: Original: the shaping of the authors' planner, by task.
+SHAPING = {"mountain-car": Shaping(coordinate=0, weight=0.5)}
+
+
+class MPC:
+    """Model-predictive control, batched over agents and episodes.
+
+    It has Stable-Baselines3's ``predict``: it can be evaluated and recorded like any policy. Plans
+    are carried over from step to step; an episode's first step (``episode_start``, or
+    :meth:`reset`) starts from nothing.
+
+    Args:
+        model: A simulator, or any dynamics together with ``task``, or the id or task name of a true
+            environment: then it plans in the true dynamics.
+        agent: The agent, or one for each row of the observations.
+        task: The task of a dynamics that does not bring one.
+        planner: The search; by default the paper's: random shooting for discrete actions, CEM for
+            continuous ones.
+        propagation: How members are followed; by default as in the paper: each on its own states
+            with random shooting, all on their mean with CEM.
+        shaping: A bonus; by default the authors' one for MountainCar. ``None`` for none.
+        population: Population of a true environment.
+        seed: Seed of the search.
+
+    Raises:
+        TypeError: If ``model`` is nothing to plan in, or an agent is no integer.
+        ValueError: If an agent or environment does not exist.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        agent: int | Sequence[int] | NDArray[np.integer[Any]] = 0,
+        *,
+        task: Task | None = None,
+        planner: Planner | None = None,
+        propagation: Propagation | None = None,
+        shaping: Shaping | None | str = "default",
+        population: object = None,
+        seed: int = 0,
+    ) -> None:
+        self.task, dynamics = _model(model, task, population)
+        self.dynamics = dynamics
+        discrete = isinstance(self.task.action_space, Discrete)
+        self.planner: Planner = planner or (RandomShooting() if discrete else CEM())
+        if propagation is None:
+            propagation = "mean" if isinstance(self.planner, CEM) else "members"
+        if shaping == "default":
+            shaping = SHAPING.get(self.task.name)
+        if isinstance(shaping, str):
+            raise TypeError(f"shaping must be a Shaping or None, got {shaping!r}")
+        self.objective = Objective(self.task, dynamics, propagation, shaping)
+        scalar = np.ndim(agent) == 0
+        self.agents = as_agents(agent, 1 if scalar else len(agent), dynamics.num_agents)  # type: ignore[arg-type]
+        self._device = getattr(dynamics, "device", torch.device("cpu"))
+        self._generator = torch.Generator(device=self._device)
+        self._generator.manual_seed(seed)
+        self._memory: tuple[Tensor, NDArray[np.float32]] | None = None
+
+    def reset(self) -> None:
+        """Forget all plans: the next observation begins an episode."""
+        self._memory = None
+
+    def predict(
+        self,
+        observation: NDArray[Any],
+        state: Any = None,
+        episode_start: NDArray[np.bool_] | bool | None = None,
+        deterministic: bool = True,
+    ) -> tuple[NDArray[Any], Any]:
+        """Choose actions.
+
+        Args:
+            observation: ``[d]``, or ``[n, d]`` for ``n`` rows at once.
+            state: What an earlier call returned: plans and past observations of the rows. Rows may
+                be dropped from it as episodes end. Without it the last call's is used.
+            episode_start: Rows whose episode begins ``[n]``.
+            deterministic: Ignored: the search is random, by its own seed.
+
+        Returns:
+            Actions ``[n(, a)]`` (or one, for a single observation), and the state for the next
+            call.
+
+        Raises:
+            ValueError: If the observation has the wrong shape, is not finite, or has not one row
+                for each agent.
+        """
+        obs = np.asarray(observation, dtype=np.float32)
+        single = obs.ndim == 1
+        rows = obs[None] if single else obs
+        d = self.task.observation_space.shape[0]
+        if rows.ndim != 2 or rows.shape[1] != d:
+            raise ValueError(f"an observation must have shape ({d},) or (n, {d}), got {obs.shape}")
+        if not np.isfinite(rows).all():
+            raise ValueError(f"observations must be finite, got {obs.tolist()}")
+        n = len(rows)
+        agents = np.repeat(self.agents, n) if len(self.agents) == 1 else self.agents
+        if len(agents) != n:
+            raise ValueError(f"this MPC plans for {len(agents)} agents, got {n} observations")
+        state = self._memory if state is None else state
+        actions, state = self.plan(agents, rows, state, episode_start)
+        self._memory = state
+        return (actions[0] if single else actions), state
+
+    def plan(
+        self,
+        agents: NDArray[np.int64],
+        obs: NDArray[np.float32],
+        state: tuple[Tensor, NDArray[np.float32]] | None = None,
+        episode_start: NDArray[np.bool_] | bool | None = None,
+    ) -> tuple[NDArray[Any], tuple[Tensor, NDArray[np.float32]]]:
+        """Actions of any agents in any states, without a memory of its own.
+
+        Args:
+            agents: ``[n]``.
+            obs: ``[n, d]``.
+            state: Plans ``[n, h(, a)]`` and past observations ``[n, l, d]`` of the rows, or
+                ``None``.
+            episode_start: Rows whose episode begins ``[n]``.
+
+        Returns:
+            Actions ``[n(, a)]`` and the new state.
+        """
+        n, lag = len(obs), self.dynamics.lag
+        start = np.zeros(n, dtype=np.bool_)
+        if episode_start is not None:
+            start[:] = episode_start
+        if state is not None and len(state[0]) != n:
+            state = None  # another number of rows: nothing carries over
+        if state is None:
+            plans, history = None, np.repeat(obs[:, None], lag, axis=1)
+            start = np.ones(n, dtype=np.bool_)
+        else:
+            plans, past = state
+            history = np.concatenate([past[:, 1:], obs[:, None]], axis=1)
+            history[start] = obs[start, None]
+        states = torch.as_tensor(history if lag > 1 else obs, device=self._device)
+        rows = torch.as_tensor(agents, device=self._device)
+        plan = self.planner.plan(
+            lambda actions: self.objective(rows, states, actions),
+            self.task.action_space,
+            n,
+            plans,
+            torch.as_tensor(start, device=self._device),
+            self._generator,
+        )
+        return plan.action.cpu().numpy(), (plan.actions, history)
+
+
+def _model(model: Any, task: Task | None, population: object) -> tuple[Task, Dynamics]:
+    if isinstance(model, str):
+        from persim_gym.envs.suites import find_suite
+
+        suite = find_suite(model)
+        return task or suite.task(), suite.dynamics(suite.population(population))
+    if not isinstance(model, Dynamics):
+        raise TypeError(
+            "MPC plans in a simulator, a dynamics or a true environment's id, got "
+            f"{type(model).__name__}"
+        )
+    task = task or getattr(model, "task", None)
+    if task is None:
+        raise TypeError("a dynamics without a task of its own needs task=")
+    return task, model

@@ -1,0 +1,68 @@
+"""What a planner is: a search over action sequences for a batch of independent problems."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from gymnasium.spaces import Box, Discrete
+from torch import Tensor
+
+#: Returns ``[p, k]`` of action sequences ``[p, k, h(, a)]``.
+Score = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a search has found.
+
+    Attributes:
+        actions: The plan of each problem, to go on from next time ``[p, h(, a)]``.
+        action: The action to take now ``[p(, a)]``.
+        returns: The plan's predicted return ``[p]``.
+    """
+
+    actions: Tensor
+    action: Tensor
+    returns: Tensor
+
+
+class Planner(Protocol):
+    """A search that sees nothing but the score of action sequences."""
+
+    @property
+    def horizon(self) -> int:
+        """Length of the sequences ``h``."""
+
+    def plan(
+        self,
+        score: Score,
+        space: Discrete | Box,
+        problems: int,
+        previous: Tensor | None,
+        fresh: Tensor,
+        generator: torch.Generator,
+    ) -> Plan:
+        """Search once for each problem.
+
+        Args:
+            score: Returns of sequences.
+            space: The action space.
+            problems: Number of problems ``p``.
+            previous: Plans of one step ago ``[p, h(, a)]``, or ``None``.
+            fresh: Problems whose episode begins, and whose previous plan is void ``[p]``.
+            generator: All randomness.
+        """
+
+
+def check_positive(**sizes: int) -> None:
+    """Refuse sizes that are no positive integers.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ValueError(f"{name} must be a positive integer, got {size!r}")
