@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from persim_gym.learned.config import FitConfig
 from persim_gym.learned.gradients import Batch, SquaredError
-from persim_gym.learned.network import LowRankNetwork
+from persim_gym.learned.network import LowRankNetwork, NetworkShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,15 @@ class Scaled:
 
     Attributes:
         agents: ``[T]``.
-        inputs_targets: States and differences side by side ``[T, in + d]``: one gather a batch.
+        inputs: States ``[T, in]``.
         actions: ``[T]`` or ``[T, a]``.
+        targets: Differences ``[T, d]``.
     """
 
     agents: Tensor
-    inputs_targets: Tensor
+    inputs: Tensor
     actions: Tensor
+    targets: Tensor
 
     def __len__(self) -> int:
         """Number of transitions."""
@@ -60,14 +62,48 @@ class Scaled:
 
 @dataclass(slots=True)
 class Snapshot:
-    """What a fit needs to go on: parameters, Adam's moments, epochs and seconds spent."""
+    """What a fit needs to go on.
 
-    tensors: dict[str, Tensor]
-    first_moments: dict[str, Tensor]
-    second_moments: dict[str, Tensor]
+    Attributes:
+        parameters: All parameters, one vector ``[P]``.
+        mean: Adam's running mean of the gradient ``[P]``.
+        square: Adam's running mean of its square ``[P]``.
+        epoch: Epochs done.
+        seconds: Time spent.
+    """
+
+    parameters: Tensor
+    mean: Tensor
+    square: Tensor
     epoch: int
     seconds: float
-    losses: NDArray[np.float64]
+
+
+class Adam:
+    """Adam (Kingma and Ba, 2015) on one vector of parameters: five operations a step.
+
+    Args:
+        parameters: ``[P]``, changed in place.
+    """
+
+    BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+
+    def __init__(self, parameters: Tensor) -> None:
+        self.parameters = parameters
+        self.mean = torch.zeros_like(parameters)
+        self.square = torch.zeros_like(parameters)
+        self.steps = 0
+
+    def step(self, gradient: Tensor, rate: float) -> None:
+        """Take one step of size ``rate`` against the gradient ``[P]``."""
+        self.steps += 1
+        root = math.sqrt(1 - self.BETA2**self.steps)
+        self.mean.lerp_(gradient, 1 - self.BETA1)
+        self.square.mul_(self.BETA2).addcmul_(gradient, gradient, value=1 - self.BETA2)
+        scale = self.square.sqrt().add_(self.EPSILON * root)
+        self.parameters.addcdiv_(
+            self.mean, scale, value=-rate * root / (1 - self.BETA1**self.steps)
+        )
 
 
 def validation_window(
@@ -126,19 +162,19 @@ def fit_network(
     config: FitConfig,
     *,
     resume: Snapshot | None = None,
-    heldout_rmse: Callable[[], float] | None = None,
+    heldout_rmse: Callable[[LowRankNetwork], float] | None = None,
     on_epoch: Callable[[FitProgress], None] | None = None,
     save: Callable[[Snapshot], None] | None = None,
     save_every: float = 30.0,
-) -> FitProgress:
-    """Fit all members by Adam on the squared error, in place.
+) -> tuple[LowRankNetwork, FitProgress]:
+    """Fit all members by Adam on the squared error.
 
     Each epoch's order is drawn from the seed and the epoch's number alone, so that a resumed fit
     ends with the same weights, bit for bit, as one that was never interrupted (on one device with
     one thread count).
 
     Args:
-        network: Fitted in place; each member sees the data in an order of its own.
+        network: Where to begin; each member sees the data in an order of its own.
         data: Training data.
         config: Batch size, epochs, schedule, seed.
         resume: Where to go on.
@@ -148,110 +184,81 @@ def fit_network(
         save: Takes a snapshot, about every ``save_every`` seconds.
         save_every: Seconds between snapshots.
 
+    Returns:
+        The fitted network, and where the fit ended.
+
     Raises:
         FloatingPointError: If the loss of a member is not finite.
     """
-    names = list(network.tensors)
-    parameters = [network.tensors[name] for name in names]
-    loss = SquaredError(network)
-    device = network.device
-    rate = torch.tensor(config.learning_rate, device=device)
-    optimiser = torch.optim.Adam(parameters, lr=rate, fused=True)
-    first_epoch, spent = 0, 0.0
-    mean_losses = np.full(network.shape.members, np.nan)
-    if resume is not None:
-        first_epoch, spent, mean_losses = resume.epoch, resume.seconds, resume.losses
-        with torch.no_grad():
-            for name, parameter in zip(names, parameters, strict=True):
-                parameter.copy_(resume.tensors[name])
-        _restore(optimiser, names, parameters, resume, first_epoch * _batches(data, config))
-
-    steps_per_epoch = _batches(data, config)
+    shape, device = network.shape, network.device
+    network, parameters = LowRankNetwork.flat(shape, network.tensors, device)
+    gradients, gradient = LowRankNetwork.flat(shape, None, device)
+    loss = SquaredError(network, gradients.tensors)
+    optimiser = Adam(parameters)
+    steps_per_epoch = -(-len(data) // config.batch_size)
     steps = steps_per_epoch * config.epochs
+    first_epoch, spent = 0, 0.0
+    if resume is not None:
+        first_epoch, spent = resume.epoch, resume.seconds
+        parameters.copy_(resume.parameters)
+        optimiser.mean.copy_(resume.mean)
+        optimiser.square.copy_(resume.square)
+        optimiser.steps = first_epoch * steps_per_epoch
+
     look_every = max(1, config.epochs // 20)
     began = last_saved = time.monotonic()
-    progress = FitProgress(first_epoch, config.epochs, tuple(mean_losses), math.nan, spent)
+    progress = FitProgress(first_epoch, config.epochs, (), math.nan, spent)
     for epoch in range(first_epoch, config.epochs):
-        order = _order(len(data), network.shape.members, config.seed, epoch).to(device)
-        total = torch.zeros(network.shape.members, device=device)
-        for i in range(steps_per_epoch):
-            rate.fill_(learning_rate(config, epoch * steps_per_epoch + i, steps, epoch))
-            rows = order[:, i * config.batch_size : (i + 1) * config.batch_size]
-            losses = loss(_batch(data, rows, network.shape.input_dim))
-            optimiser.step()
-            total += losses * (rows.shape[1] / len(data))
-        mean_losses = total.double().cpu().numpy()
-        if not np.isfinite(mean_losses).all():
+        squares = torch.zeros(shape.members, device=device)
+        first = epoch * steps_per_epoch
+        for i, batch in enumerate(_batches(data, shape, config, epoch)):
+            norms = loss(batch)
+            optimiser.step(gradient, learning_rate(config, first + i, steps, epoch))
+            squares.addcmul_(norms, norms)
+        losses = (squares / data.targets.numel()).tolist()
+        if not all(map(math.isfinite, losses)):
             raise FloatingPointError(
-                f"the loss of member {int(np.argmin(np.isfinite(mean_losses)))} is not finite "
-                f"after epoch {epoch + 1}: lower learning_rate (now {config.learning_rate}) or "
-                "set normalise_inputs and normalise_targets"
+                f"the loss of a member is not finite after epoch {epoch + 1} ({losses}): lower "
+                f"learning_rate (now {config.learning_rate}) or set normalise_inputs and "
+                "normalise_targets"
             )
         look = epoch == 0 or (epoch + 1) % look_every == 0 or epoch + 1 == config.epochs
-        error = heldout_rmse() if heldout_rmse is not None and look else math.nan
+        error = heldout_rmse(network) if heldout_rmse is not None and look else math.nan
         now = time.monotonic()
-        progress = FitProgress(
-            epoch + 1, config.epochs, tuple(mean_losses.tolist()), error, spent + now - began
-        )
+        seconds = spent + now - began
+        progress = FitProgress(epoch + 1, config.epochs, tuple(losses), error, seconds)
         if on_epoch is not None:
             on_epoch(progress)
         if save is not None and now - last_saved > save_every and epoch + 1 < config.epochs:
-            save(_snapshot(optimiser, names, parameters, progress, mean_losses))
+            save(Snapshot(parameters, optimiser.mean, optimiser.square, epoch + 1, seconds))
             last_saved = time.monotonic()
-    return progress
+    return network, progress
 
 
-def _batches(data: Scaled, config: FitConfig) -> int:
-    return -(-len(data) // config.batch_size)
+#: Batches that are gathered together: the gathering is then hardly seen, and takes little memory.
+_BLOCK = 32
 
 
-def _order(n: int, members: int, seed: int, epoch: int) -> Tensor:
-    """A random order of the data for each member ``[m, T]``."""
+def _batches(
+    data: Scaled, shape: NetworkShape, config: FitConfig, epoch: int
+) -> Iterator[Batch]:
+    """The batches of an epoch, each member's in an order of its own."""
     generator = torch.Generator()
-    generator.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
-    return torch.stack([torch.randperm(n, generator=generator) for _ in range(members)])
-
-
-def _batch(data: Scaled, rows: Tensor, inputs: int) -> Batch:
-    m, b = rows.shape
-    flat = rows.reshape(-1)
-    both = data.inputs_targets.index_select(0, flat).view(m, b, -1)
-    return Batch(
-        agents=data.agents.index_select(0, flat).view(m, b),
-        states=both[..., :inputs],
-        actions=data.actions.index_select(0, flat).view(m, b, *data.actions.shape[1:]),
-        targets=both[..., inputs:].mT,
-    )
-
-
-def _snapshot(
-    optimiser: torch.optim.Optimizer,
-    names: list[str],
-    parameters: list[Tensor],
-    progress: FitProgress,
-    losses: NDArray[np.float64],
-) -> Snapshot:
-    state = [optimiser.state[parameter] for parameter in parameters]
-    return Snapshot(
-        tensors=dict(zip(names, parameters, strict=True)),
-        first_moments={n: s["exp_avg"] for n, s in zip(names, state, strict=True)},
-        second_moments={n: s["exp_avg_sq"] for n, s in zip(names, state, strict=True)},
-        epoch=progress.epoch,
-        seconds=progress.seconds,
-        losses=losses,
-    )
-
-
-def _restore(
-    optimiser: torch.optim.Optimizer,
-    names: list[str],
-    parameters: list[Tensor],
-    resume: Snapshot,
-    steps: int,
-) -> None:
-    for name, parameter in zip(names, parameters, strict=True):
-        optimiser.state[parameter] = {
-            "step": torch.tensor(float(steps), device=parameter.device),
-            "exp_avg": resume.first_moments[name].to(parameter.device).clone(),
-            "exp_avg_sq": resume.second_moments[name].to(parameter.device).clone(),
-        }
+    generator.manual_seed(int(np.random.SeedSequence([config.seed, epoch]).generate_state(1)[0]))
+    m, n, b = shape.members, len(data), config.batch_size
+    orders = [torch.randperm(n, generator=generator, dtype=torch.int32) for _ in range(m)]
+    order = torch.stack(orders).to(data.agents.device)
+    offset = torch.arange(m, device=order.device)[:, None]
+    for begin in range(0, n, _BLOCK * b):
+        rows = order[:, begin : begin + _BLOCK * b]
+        width = rows.shape[1]
+        flat = rows.reshape(-1)
+        agents = data.agents.index_select(0, flat).view(m, width) + offset * shape.num_agents
+        actions = data.actions.index_select(0, flat).view(m, width, *data.actions.shape[1:])
+        if shape.num_actions:
+            actions = actions + offset * shape.num_actions
+        inputs = data.inputs.index_select(0, flat).view(m, width, -1)
+        targets = data.targets.index_select(0, flat).view(m, width, -1).mT.contiguous()
+        for i in range(0, width, b):
+            part = slice(i, i + b)
+            yield Batch(agents[:, part], inputs[:, part], actions[:, part], targets[..., part])

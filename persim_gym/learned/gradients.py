@@ -21,13 +21,13 @@ _silu_backward = torch.ops.aten.silu_backward
 
 @dataclass(slots=True)
 class Batch:
-    """One batch of each member.
+    """One batch of each member; views of larger blocks are fine.
 
     Attributes:
-        agents: ``[m, b]``.
-        states: ``[m, b, in]``, scaled.
-        actions: ``[m, b]`` or ``[m, b, a]``.
-        targets: ``[m, d, b]``, scaled differences, coordinate first.
+        agents: Rows of the members' stacked agent tables ``[m, b]``: agent plus member times N.
+        states: ``[m, b, in]``, in the network's units.
+        actions: Rows of the stacked action tables ``[m, b]``, or ``[m, b, a]``.
+        targets: ``[m, d, b]``, differences in the network's units, coordinate first.
     """
 
     agents: Tensor
@@ -37,78 +37,75 @@ class Batch:
 
 
 class SquaredError:
-    """Mean squared error per member, and its gradient in buffers that the optimiser reads.
+    """Mean squared error of each member, and its gradient.
 
     Args:
-        network: The network whose parameters are fitted; their ``grad`` is set here.
+        network: The network that is fitted.
+        gradients: Buffers of the parameters' shapes, written by each call.
     """
 
-    def __init__(self, network: LowRankNetwork) -> None:
+    def __init__(self, network: LowRankNetwork, gradients: dict[str, Tensor]) -> None:
         self.network = network
-        shape = network.shape
-        self._relu = shape.activation == "relu"
-        for tensor in network.tensors.values():
-            tensor.grad = torch.zeros_like(tensor)
-        offsets = torch.arange(shape.members, device=network.device)[:, None]
-        self._agent_rows = offsets * shape.num_agents
-        self._action_rows = offsets * shape.num_actions
+        self.gradients = gradients
+        self._relu = network.shape.activation == "relu"
+        self._stacks = {name: network.stack(name) for name in ("state", "action")}
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Tensor:
-        """Set all gradients; the members' losses ``[m]`` come back, not yet waited for."""
-        t, s = self.network.tensors, self.network.shape
+        """Write all gradients; the root of each member's summed squares ``[m]`` comes back."""
+        t, grad, s = self.network.tensors, self.gradients, self.network.shape
         m, b = batch.agents.shape
         d, r = s.obs_dim, s.rank
 
-        agent_rows = (batch.agents + self._agent_rows).view(-1)
-        u = t["agent.factors"].view(-1, r).index_select(0, agent_rows).view(m, b, r)
-        u = (u + t["agent.bias"]).mT.contiguous()
+        u = self._look_up("agent", batch.agents)  # [m, b, r]
+        action_trace: list[Tensor] = []
         if s.num_actions:
-            action_rows = (batch.actions + self._action_rows).view(-1)
-            f = t["action.factors"].view(-1, r).index_select(0, action_rows).view(m, b, r)
-            f = (f + t["action.bias"]).mT.contiguous()
-            action_trace: list[Tensor] = []
+            f = self._look_up("action", batch.actions)
         else:
             f, action_trace = self._forward("action", batch.actions, last_linear=True)
-            f = f.mT.contiguous()
         hidden, trace = self._forward("state", batch.states, last_linear=False)
-
         g = torch.baddbmm(t["head.bias"], t["head.weight"], hidden.mT).view(m, d, r, b)
-        factors = u * f
-        error = (g * factors[:, None]).sum(2).sub_(batch.targets)
-        losses = error.square().mean(dim=(1, 2))
+        factors = (u * f).mT.contiguous()[:, None]  # [m, 1, r, b]
+        error = (g * factors).sum(2).sub_(batch.targets)  # [m, d, b]
+        norms = torch.linalg.vector_norm(error, dim=(1, 2))
 
         # Backwards. The gradient of a member's mean does not depend on the other members.
-        error = error.mul_(2.0 / (d * b))[:, :, None]  # [m, d, 1, b]
-        d_factors = (g * error).sum(1)  # [m, r, b]
-        d_g = (error * factors[:, None]).view(m, d * r, b)
-        d_u = (d_factors * f).mT
-        d_f = (d_factors * u).mT
-        self._table("agent", agent_rows, d_u)
+        error = error.mul_(2.0 / (d * b))[:, :, None]
+        d_factors = (g * error).sum(1).mT  # [m, b, r]
+        d_g = (error * factors).view(m, d * r, b)
+        self._table("agent", batch.agents, d_factors * f)
         if s.num_actions:
-            self._table("action", action_rows, d_f)
+            self._table("action", batch.actions, d_factors * u)
         else:
             self._backward(
-                "action", batch.actions, action_trace, d_f.contiguous(), last_linear=True
+                "action", batch.actions, action_trace, d_factors * u, last_linear=True
             )
-        torch.bmm(d_g, hidden, out=t["head.weight"].grad)
-        torch.sum(d_g, 2, keepdim=True, out=t["head.bias"].grad)
+        torch.bmm(d_g, hidden, out=grad["head.weight"])
+        torch.sum(d_g, 2, keepdim=True, out=grad["head.bias"])
         d_hidden = torch.bmm(d_g.mT, t["head.weight"])
         self._backward("state", batch.states, trace, d_hidden, last_linear=False)
-        return losses
+        return norms
+
+    def _look_up(self, name: str, rows: Tensor) -> Tensor:
+        """Factors of agents or discrete actions ``[m, b, r]``."""
+        t = self.network.tensors
+        r = self.network.shape.rank
+        found = t[f"{name}.factors"].view(-1, r).index_select(0, rows.reshape(-1))
+        return found.view(*rows.shape, r).add_(t[f"{name}.bias"])
 
     def _table(self, name: str, rows: Tensor, gradient: Tensor) -> None:
-        t = self.network.tensors
-        grad = t[f"{name}.factors"].grad
-        assert grad is not None
+        table = self.gradients[f"{name}.factors"]
         r = self.network.shape.rank
-        grad.zero_().view(-1, r).index_add_(0, rows, gradient.reshape(-1, r))
-        torch.sum(gradient, 1, keepdim=True, out=t[f"{name}.bias"].grad)
+        table.zero_().view(-1, r).index_add_(0, rows.reshape(-1), gradient.reshape(-1, r))
+        torch.sum(gradient, 1, keepdim=True, out=self.gradients[f"{name}.bias"])
 
     def _forward(self, name: str, x: Tensor, *, last_linear: bool) -> tuple[Tensor, list[Tensor]]:
-        """The layers of one encoder; what the way back needs of each (output or input of it)."""
-        t = self.network.tensors
-        stack = self.network._stack(name)
+        """The layers of one encoder, and what the way back needs.
+
+        The trace holds each layer's output for ReLU, whose slope its output tells; input and
+        output of the nonlinearity in turn for SiLU.
+        """
+        t, stack = self.network.tensors, self._stacks[name]
         trace: list[Tensor] = []
         for i, (weight, bias) in enumerate(stack):
             x = torch.baddbmm(t[bias], x, t[weight])
@@ -116,29 +113,28 @@ class SquaredError:
                 break
             if self._relu:
                 x = x.relu_()
-                trace.append(x)
             else:
                 trace.append(x)
                 x = torch.nn.functional.silu(x)
-                trace.append(x)
+            trace.append(x)
         return x, trace
 
     def _backward(
         self, name: str, first: Tensor, trace: list[Tensor], gradient: Tensor, *, last_linear: bool
     ) -> None:
-        t = self.network.tensors
-        stack = self.network._stack(name)
+        """Write the gradients of one encoder's layers, given that of its output."""
+        t, grad, stack = self.network.tensors, self.gradients, self._stacks[name]
+        layer = 1 if self._relu else 2  # entries of the trace for each layer
         for i in range(len(stack) - 1, -1, -1):
             if not (last_linear and i == len(stack) - 1):
+                saved = trace[layer * i]
                 if self._relu:
-                    gradient = _relu_backward.grad_input(gradient, trace[i], 0, grad_input=gradient)
+                    gradient = _relu_backward.grad_input(gradient, saved, 0, grad_input=gradient)
                 else:
-                    gradient = _silu_backward.grad_input(
-                        gradient, trace[2 * i], grad_input=gradient
-                    )
-            below = first if i == 0 else trace[i - 1] if self._relu else trace[2 * i - 1]
+                    gradient = _silu_backward.grad_input(gradient, saved, grad_input=gradient)
+            below = first if i == 0 else trace[layer * i - 1]
             weight, bias = stack[i]
-            torch.bmm(below.mT, gradient, out=t[weight].grad)
-            torch.sum(gradient, 1, keepdim=True, out=t[bias].grad)
+            torch.bmm(below.mT, gradient, out=grad[weight])
+            torch.sum(gradient, 1, keepdim=True, out=grad[bias])
             if i > 0:
                 gradient = torch.bmm(gradient, t[weight].mT)

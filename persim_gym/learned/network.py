@@ -99,8 +99,24 @@ class LowRankNetwork:
         self.shape = shape
         self.tensors = tensors
         self._relu = shape.activation == "relu"
-        self._state = self._stack("state")
-        self._action = self._stack("action") if not shape.num_actions else []
+        self._state = self.stack("state")
+        self._action = self.stack("action") if not shape.num_actions else []
+
+    @classmethod
+    def flat(
+        cls, shape: NetworkShape, tensors: dict[str, Tensor] | None, device: torch.device | str
+    ) -> tuple[LowRankNetwork, Tensor]:
+        """A network whose parameters are views of one vector, which also comes back.
+
+        What treats all parameters alike, such as an optimiser, then takes one operation for all.
+        """
+        sizes = {name: size for name, (size, _) in shape.tensors().items()}
+        vector = torch.zeros(sum(math.prod(size) for size in sizes.values()), device=device)
+        pieces = vector.split([math.prod(size) for size in sizes.values()])
+        views = {n: p.view(size) for (n, size), p in zip(sizes.items(), pieces, strict=True)}
+        for name, tensor in (tensors or {}).items():
+            views[name].copy_(tensor)
+        return cls(shape, views), vector
 
     @classmethod
     def initial(
@@ -115,7 +131,8 @@ class LowRankNetwork:
         }
         return cls(shape, tensors)
 
-    def _stack(self, name: str) -> list[tuple[str, str]]:
+    def stack(self, name: str) -> list[tuple[str, str]]:
+        """Names of the weights and biases of the ``"state"`` or ``"action"`` encoder's layers."""
         return [
             (f"{name}.{i}.weight", f"{name}.{i}.bias")
             for i in range(sum(key.startswith(f"{name}.") for key in self.tensors) // 2)

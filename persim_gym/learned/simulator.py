@@ -187,18 +187,17 @@ class PerSim:
             _save_checkpoint(checkpoint, snapshot, recipe)
 
         with _reporter(progress, on_epoch) as report:
-            last = fit_network(
+            fitted, last = fit_network(
                 network,
                 _to_device(states, change, transitions, used, scaling, torch_device),
                 config,
                 resume=resume,
-                heldout_rmse=heldout_rmse,
+                heldout_rmse=heldout_rmse if looked_at.any() else None,
                 on_epoch=report,
                 save=save if checkpoint is not None else None,
                 save_every=save_every,
             )
-        for tensor in network.tensors.values():
-            tensor.grad = None
+        sim.ensemble = Ensemble(fitted, ensemble.scaling)
         sim._calibrate(transitions, states, looked_at if looked_at.any() else used)
         sim.card["metrics"] = {
             "loss": list(last.loss),
@@ -613,21 +612,15 @@ def _to_device(
     targets = (torch.as_tensor(change[used]) - scaling.target_mean) / scaling.target_scale
     return Scaled(
         agents=torch.as_tensor(transitions.agent[used]).to(device),
-        inputs_targets=torch.cat([inputs, targets], dim=1).to(device),
+        inputs=inputs.to(device),
         actions=torch.as_tensor(transitions.action[used]).to(device),
+        targets=targets.to(device),
     )
 
 
 def _save_checkpoint(path: Path, snapshot: Snapshot, recipe: dict[str, Any]) -> None:
-    tensors = {f"tensors.{k}": v for k, v in snapshot.tensors.items()}
-    tensors |= {f"first.{k}": v for k, v in snapshot.first_moments.items()}
-    tensors |= {f"second.{k}": v for k, v in snapshot.second_moments.items()}
-    card = {
-        "recipe": recipe,
-        "epoch": snapshot.epoch,
-        "seconds": snapshot.seconds,
-        "losses": snapshot.losses.tolist(),
-    }
+    tensors = {name: getattr(snapshot, name) for name in ("parameters", "mean", "square")}
+    card = {"recipe": recipe, "epoch": snapshot.epoch, "seconds": snapshot.seconds}
     store.write(path, "checkpoint", tensors, card)
 
 
@@ -640,14 +633,7 @@ def _resume(path: Path, recipe: dict[str, Any]) -> Snapshot | None:
             f"{path} is a checkpoint of another fit (other data or other options): delete it, or "
             "choose another folder"
         )
-
-    def part(name: str) -> dict[str, Tensor]:
-        return {k.partition(".")[2]: v for k, v in tensors.items() if k.startswith(f"{name}.")}
-
-    return Snapshot(
-        part("tensors"), part("first"), part("second"),
-        card["epoch"], card["seconds"], np.array(card["losses"]),
-    )  # fmt: skip
+    return Snapshot(**tensors, epoch=card["epoch"], seconds=card["seconds"])
 
 
 def _reporter(progress: bool | None, on_epoch: Callable[[FitProgress], None] | None) -> Any:
