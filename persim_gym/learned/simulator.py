@@ -177,10 +177,9 @@ class PerSim:
         sim = cls(ensemble, task, experience, recipe)
         looked_at = held if held.any() else np.zeros(len(used), dtype=np.bool_)
 
-        def heldout_rmse() -> float:
-            return (
-                sim.one_step_rmse(transitions, states, looked_at) if looked_at.any() else math.nan
-            )
+        def heldout_rmse(network: LowRankNetwork) -> float:
+            sim.ensemble = Ensemble(network, ensemble.scaling)
+            return sim.one_step_rmse(transitions, states, looked_at)
 
         def save(snapshot: Snapshot) -> None:
             assert checkpoint is not None
