@@ -121,7 +121,7 @@ class GuardedSimulator:
             following = members.cpu().numpy()[kept, np.arange(n)].astype(np.float64)
 
         low, high = self._space
-        lost = ~np.isfinite(following).all(axis=1)
+        lost: NDArray[np.bool_] = np.asarray(~np.isfinite(following).all(axis=1))
         any_lost = bool(lost.any())
         if any_lost:  # the last state that was one stays; nothing else can be said
             latest = states[:, -1] if states.ndim == 3 else states
@@ -129,7 +129,7 @@ class GuardedSimulator:
             spread[lost] = np.inf
         inside = np.minimum(np.maximum(following, low), high)
         clipped = (inside != following).sum(axis=1)
-        stop = lost
+        stop: NDArray[np.bool_] = lost
         sparse: dict[str, tuple[NDArray[Any], NDArray[np.bool_]]] = {}
         if self.guard:
             off = (inside < self._support[0]) | (inside > self._support[1])

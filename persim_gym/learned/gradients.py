@@ -77,9 +77,7 @@ class SquaredError:
         if s.num_actions:
             self._table("action", batch.actions, d_factors * u)
         else:
-            self._backward(
-                "action", batch.actions, action_trace, d_factors * u, last_linear=True
-            )
+            self._backward("action", batch.actions, action_trace, d_factors * u, last_linear=True)
         torch.bmm(d_g, hidden, out=grad["head.weight"])
         torch.sum(d_g, 2, keepdim=True, out=grad["head.bias"])
         d_hidden = torch.bmm(d_g.mT, t["head.weight"])

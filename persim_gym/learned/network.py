@@ -10,8 +10,11 @@ Layouts follow the matrix library's preferences, measured: the last layer has fe
 
 from __future__ import annotations
 
+import itertools
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,6 +47,23 @@ class NetworkShape:
     state_hidden: tuple[int, ...]
     action_hidden: tuple[int, ...]
     activation: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The sizes as plain types."""
+        plain = asdict(self)
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in plain.items()}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> NetworkShape:
+        """Sizes from plain types.
+
+        Raises:
+            TypeError: If one is missing or unknown.
+        """
+        fields: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()
+        }
+        return cls(**fields)
 
     @property
     def input_dim(self) -> int:
@@ -79,7 +99,7 @@ def _layers(
     name: str, members: int, widths: tuple[int, ...]
 ) -> dict[str, tuple[tuple[int, ...], int]]:
     shapes: dict[str, tuple[tuple[int, ...], int]] = {}
-    for i, (into, out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for i, (into, out) in enumerate(itertools.pairwise(widths)):
         shapes[f"{name}.{i}.weight"] = ((members, into, out), into)
         shapes[f"{name}.{i}.bias"] = ((members, 1, out), into)
     return shapes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -100,7 +100,7 @@ class SB3VecEnv(VecEnv):
     def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
         """A frame of each lane."""
         frames = self.envs.render() if self.render_mode == "rgb_array" else None
-        return list(frames) if frames is not None else [None] * self.num_envs
+        return [None] * self.num_envs if frames is None else [np.asarray(f) for f in frames]
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """An attribute, the same for all lanes."""
@@ -140,7 +140,9 @@ def _of_lane(infos: dict[str, Any], lane: int) -> dict[str, Any]:
 
 
 def to_sb3(envs: VectorEnv[Any, Any, Any]) -> SB3VecEnv:
-    """A vector environment for Stable-Baselines3: ``DQN("MlpPolicy", to_sb3(envs))``.
+    """Turn a vector environment into one for Stable-Baselines3.
+
+    As in ``DQN("MlpPolicy", to_sb3(envs))``.
 
     Args:
         envs: A vector environment, true or learned; see :class:`SB3VecEnv`.
@@ -148,4 +150,4 @@ def to_sb3(envs: VectorEnv[Any, Any, Any]) -> SB3VecEnv:
     return SB3VecEnv(envs)
 
 
-__all__: Iterable[str] = ["SB3VecEnv", "to_sb3"]
+__all__ = ["SB3VecEnv", "to_sb3"]

@@ -17,16 +17,18 @@ from torch import Tensor
 
 from persim_gym.core import Array, Task, as_agents
 from persim_gym.learned import store
-from persim_gym.learned.config import FitConfig, preset_config
+from persim_gym.learned.config import preset_config
 from persim_gym.learned.ensemble import Ensemble, Scaling, UnrollMode
-from persim_gym.learned.fitting import (
-    FitProgress,
-    Scaled,
-    Snapshot,
-    fit_network,
-    validation_window,
-)
+from persim_gym.learned.fitting import Checkpoint, FitProgress, fit_network
 from persim_gym.learned.network import LowRankNetwork, NetworkShape
+from persim_gym.learned.preparation import (
+    Experience,
+    as_transitions,
+    check_device,
+    prepare,
+    task_of,
+)
+from persim_gym.learned.progress import reporter
 from persim_gym.offline.transitions import Transitions
 
 if TYPE_CHECKING:
@@ -35,25 +37,6 @@ if TYPE_CHECKING:
     from persim_gym.envs.parallel import SimParallelEnv
     from persim_gym.envs.vector import SimVectorEnv
     from persim_gym.learned.env import LearnedSimEnv
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Experience:
-    """What a simulator remembers of its data, to know where it can be trusted.
-
-    Attributes:
-        low: Smallest recorded value of each coordinate ``[d]``.
-        high: Largest recorded value ``[d]``.
-        change_scale: Deviation of the recorded differences ``[d]``: the unit of disagreement.
-        starts: The recorded trajectories' first observations ``[E, d]``.
-        disagreement_limit: Disagreement that held-out transitions almost never reach.
-    """
-
-    low: NDArray[np.float32]
-    high: NDArray[np.float32]
-    change_scale: NDArray[np.float32]
-    starts: NDArray[np.float32]
-    disagreement_limit: float
 
 
 class PerSim:
@@ -121,8 +104,8 @@ class PerSim:
         if task is None:
             task = task_of(transitions.task_name)
         config = preset_config(preset, task.name).replaced(options)
-        check_data(transitions, task)
         torch_device = check_device(device)
+        ready = prepare(transitions, task, config)
         recipe = {
             "config": config.to_json(),
             "preset": preset,
@@ -134,83 +117,41 @@ class PerSim:
                 "agents": transitions.num_agents,
             },
         }
-        checkpoint = Path(out) / store.CHECKPOINT if out is not None else None
-        resume = _resume(checkpoint, recipe) if checkpoint is not None else None
+        checkpoint = Checkpoint(Path(out) / store.CHECKPOINT, recipe) if out is not None else None
+        resume = checkpoint.load() if checkpoint is not None else None
+        network = LowRankNetwork.initial(ready.shape, ready.generator(config.seed), torch_device)
+        scaling = ready.scaling.to(torch_device)
+        sim = cls(Ensemble(network, scaling), task, ready.experience, recipe)
 
-        held = validation_window(
-            transitions.starts,
-            transitions.lengths,
-            config.validation_fraction,
-            np.random.default_rng([config.seed, 1]),
-        )
-        used = ~held
-        if config.skip_clipped:
-            used &= ~on_bounds(transitions, task)
-        if not used.any():
-            raise ValueError("no transition is left to fit: every one ends on a bound of its space")
-        states = transitions.states(config.lag).reshape(len(transitions), -1)
-        change = transitions.next_obs - transitions.obs
-        scaling = _scaling(states[used], change[used], task, config)
-        shape = NetworkShape(
-            members=config.ensemble_size,
-            num_agents=transitions.num_agents,
-            obs_dim=change.shape[1],
-            lag=config.lag,
-            num_actions=int(task.action_space.n) if isinstance(task.action_space, Discrete) else 0,
-            action_dim=0 if isinstance(task.action_space, Discrete) else task.action_space.shape[0],
-            rank=config.rank,
-            state_hidden=config.state_hidden,
-            action_hidden=config.action_hidden,
-            activation=config.activation,
-        )
-        generator = torch.Generator()
-        generator.manual_seed(int(np.random.SeedSequence([config.seed, 2]).generate_state(1)[0]))
-        network = LowRankNetwork.initial(shape, generator, torch_device)
-        ensemble = Ensemble(network, scaling.to(torch_device))
-        experience = Experience(
-            low=np.minimum(transitions.obs, transitions.next_obs).min(0),
-            high=np.maximum(transitions.obs, transitions.next_obs).max(0),
-            change_scale=_deviation(change),
-            starts=transitions.obs[transitions.starts],
-            disagreement_limit=math.inf,
-        )
-        sim = cls(ensemble, task, experience, recipe)
-        looked_at = held if held.any() else np.zeros(len(used), dtype=np.bool_)
+        def heldout_rmse(fitted: LowRankNetwork) -> float:
+            sim.ensemble = Ensemble(fitted, scaling)
+            return sim._one_step_rmse(transitions, ready.states, ready.held)
 
-        def heldout_rmse(network: LowRankNetwork) -> float:
-            sim.ensemble = Ensemble(network, ensemble.scaling)
-            return sim.one_step_rmse(transitions, states, looked_at)
-
-        def save(snapshot: Snapshot) -> None:
-            assert checkpoint is not None
-            _save_checkpoint(checkpoint, snapshot, recipe)
-
-        with _reporter(progress, on_epoch) as report:
+        with reporter(progress, on_epoch) as report:
             fitted, last = fit_network(
                 network,
-                _to_device(states, change, transitions, used, scaling, torch_device),
+                ready.training_data(torch_device),
                 config,
                 resume=resume,
-                heldout_rmse=heldout_rmse if looked_at.any() else None,
+                heldout_rmse=heldout_rmse if ready.held.any() else None,
                 on_epoch=report,
-                save=save if checkpoint is not None else None,
+                save=checkpoint.save if checkpoint is not None else None,
                 save_every=save_every,
             )
-        sim.ensemble = Ensemble(fitted, ensemble.scaling)
-        sim._calibrate(transitions, states, looked_at if looked_at.any() else used)
+        sim.ensemble = Ensemble(fitted, scaling)
+        sim._calibrate(transitions, ready.states, ready.held if ready.held.any() else ready.used)
         sim.card["metrics"] = {
             "loss": list(last.loss),
             "heldout_rmse": None if math.isnan(last.heldout_rmse) else last.heldout_rmse,
-            "heldout_transitions": int(looked_at.sum()),
-            "disagreement_limit": sim.experience.disagreement_limit,
+            "heldout_transitions": int(ready.held.sum()),
             "seconds": last.seconds,
         }
         if out is not None and checkpoint is not None:
             sim.save(out)
-            checkpoint.unlink(missing_ok=True)
+            checkpoint.discard()
         return sim
 
-    def one_step_rmse(
+    def _one_step_rmse(
         self, transitions: Transitions, states: NDArray[np.float32], rows: NDArray[np.bool_]
     ) -> float:
         """Root mean square error of one step of the members' mean, over rows and coordinates."""
@@ -357,7 +298,7 @@ class PerSim:
         self, agents: Array, obs: Array, actions: Array, *, sequence: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Arguments checked and on the device: ``[n]``, ``[n, l * d]``, actions."""
-        d, device = self.task.observation_space.shape[0], self.device
+        d, device = self.ensemble.network.shape.obs_dim, self.device
         states = torch.as_tensor(obs, dtype=torch.float32, device=device)
         n = len(states) if states.ndim else 0
         if states.shape == (n, d):
@@ -373,7 +314,7 @@ class PerSim:
         if discrete and actions_.is_floating_point():
             raise TypeError(f"discrete actions must be integers, got {actions_.dtype}")
         actions_ = actions_.to(kind)
-        tail = () if discrete else self.task.action_space.shape
+        tail: tuple[int, ...] = () if discrete else tuple(self.task.action_space.shape or ())
         lead = actions_.shape[: actions_.ndim - len(tail)]
         fits = actions_.shape[len(lead) :] == tail and lead[:1] == (n,)
         if not fits or (len(lead) == 1) == sequence:
@@ -437,10 +378,7 @@ class PerSim:
         limit = e.disagreement_limit
         card = {
             **self.card,
-            "shape": {
-                k: list(v) if isinstance(v, tuple) else v
-                for k, v in dataclasses.asdict(self.ensemble.network.shape).items()
-            },
+            "shape": self.ensemble.network.shape.to_json(),
             "disagreement_limit": limit if math.isfinite(limit) else None,
         }
         store.write(folder / store.SIMULATOR, "simulator", tensors, card)
@@ -465,10 +403,7 @@ class PerSim:
         file = folder / store.SIMULATOR if folder.suffix != ".safetensors" else folder
         tensors, card = store.read(file, "simulator")
         try:
-            plain = card.pop("shape")
-            shape = NetworkShape(
-                **{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
-            )
+            shape = NetworkShape.from_json(card.pop("shape"))
             parts: dict[str, dict[str, Tensor]] = {"network": {}, "scaling": {}, "experience": {}}
             for name, tensor in tensors.items():
                 part, _, rest = name.partition(".")
@@ -494,148 +429,3 @@ class PerSim:
             f"PerSim(task={self.task.name!r}, agents={s.num_agents}, rank={s.rank}, "
             f"members={s.members}, device={str(self.device)!r})"
         )
-
-
-# -- checks and preparation ------------------------------------------------------------------------
-
-
-def as_transitions(data: Any) -> Transitions:
-    """Transitions from whatever ``PerSim.fit`` takes."""
-    if isinstance(data, Transitions):
-        return data
-    from persim_gym.offline.datasets import read_transitions
-
-    return read_transitions(data)
-
-
-def task_of(name: str) -> Task:
-    """This package's task of a name.
-
-    Raises:
-        ValueError: If there is none.
-    """
-    from persim_gym.envs.suites import find_suite
-
-    return find_suite(name).task()
-
-
-def check_device(device: str) -> torch.device:
-    """A torch device that is there.
-
-    Raises:
-        ValueError: If it is unknown or not available.
-    """
-    try:
-        chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"device {device!r} is not available: {str(error).splitlines()[0]}"
-        ) from None
-    return chosen
-
-
-def check_data(transitions: Transitions, task: Task) -> None:
-    """Check that data are of the task.
-
-    Raises:
-        ValueError: If observations or actions do not fit its spaces.
-    """
-    d = task.observation_space.shape[0]
-    if transitions.obs.shape[1] != d:
-        raise ValueError(
-            f"task {task.name!r} has {d} coordinates, the data have {transitions.obs.shape[1]}: "
-            "they are of another task"
-        )
-    space = task.action_space
-    if isinstance(space, Discrete):
-        if transitions.action.ndim != 1 or not np.issubdtype(transitions.action.dtype, np.integer):
-            raise ValueError(
-                f"task {task.name!r} has discrete actions, the data's are {transitions.action.dtype} "
-                f"of shape {transitions.action.shape}"
-            )
-        if transitions.action.min() < 0 or transitions.action.max() >= space.n:
-            raise ValueError(
-                f"task {task.name!r} has actions 0 to {space.n - 1}, the data "
-                f"{transitions.action.min()} to {transitions.action.max()}"
-            )
-    elif transitions.action.shape[1:] != space.shape:
-        raise ValueError(
-            f"task {task.name!r} has actions of shape {space.shape}, the data "
-            f"{transitions.action.shape[1:]}"
-        )
-
-
-def on_bounds(transitions: Transitions, task: Task) -> NDArray[np.bool_]:
-    """Transitions that end on a bound of the observation space ``[T]``."""
-    space = task.observation_space
-    at = (transitions.next_obs <= space.low) | (transitions.next_obs >= space.high)
-    return at.any(axis=1)
-
-
-def _deviation(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Deviation over rows, 1 where a column is constant."""
-    deviation = values.std(axis=0, dtype=np.float64)
-    deviation[deviation < 1e-12] = 1.0
-    return deviation.astype(np.float32)
-
-
-def _scaling(
-    states: NDArray[np.float32], change: NDArray[np.float32], task: Task, config: FitConfig
-) -> Scaling:
-    def pair(values: NDArray[np.float32], scale: bool) -> tuple[Tensor, Tensor]:
-        width = values.shape[1]
-        if not scale:
-            return torch.zeros(width), torch.ones(width)
-        mean = values.mean(axis=0, dtype=np.float64).astype(np.float32)
-        return torch.as_tensor(mean), torch.as_tensor(_deviation(values))
-
-    space = task.observation_space
-    return Scaling(
-        *pair(states, config.normalise_inputs),
-        *pair(change, config.normalise_targets),
-        low=torch.as_tensor(space.low.copy()),
-        high=torch.as_tensor(space.high.copy()),
-    )
-
-
-def _to_device(
-    states: NDArray[np.float32],
-    change: NDArray[np.float32],
-    transitions: Transitions,
-    used: NDArray[np.bool_],
-    scaling: Scaling,
-    device: torch.device,
-) -> Scaled:
-    inputs = (torch.as_tensor(states[used]) - scaling.input_mean) / scaling.input_scale
-    targets = (torch.as_tensor(change[used]) - scaling.target_mean) / scaling.target_scale
-    return Scaled(
-        agents=torch.as_tensor(transitions.agent[used]).to(device),
-        inputs=inputs.to(device),
-        actions=torch.as_tensor(transitions.action[used]).to(device),
-        targets=targets.to(device),
-    )
-
-
-def _save_checkpoint(path: Path, snapshot: Snapshot, recipe: dict[str, Any]) -> None:
-    tensors = {name: getattr(snapshot, name) for name in ("parameters", "mean", "square")}
-    card = {"recipe": recipe, "epoch": snapshot.epoch, "seconds": snapshot.seconds}
-    store.write(path, "checkpoint", tensors, card)
-
-
-def _resume(path: Path, recipe: dict[str, Any]) -> Snapshot | None:
-    if not path.exists():
-        return None
-    tensors, card = store.read(path, "checkpoint")
-    if card["recipe"] != recipe:
-        raise ValueError(
-            f"{path} is a checkpoint of another fit (other data or other options): delete it, or "
-            "choose another folder"
-        )
-    return Snapshot(**tensors, epoch=card["epoch"], seconds=card["seconds"])
-
-
-def _reporter(progress: bool | None, on_epoch: Callable[[FitProgress], None] | None) -> Any:
-    from persim_gym.learned.progress import reporter
-
-    return reporter(progress, on_epoch)

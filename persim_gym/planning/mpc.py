@@ -54,7 +54,7 @@ class MPC:
         task: Task | None = None,
         planner: Planner | None = None,
         propagation: Propagation | None = None,
-        shaping: Shaping | None | str = "default",
+        shaping: Shaping | str | None = "default",
         population: object = None,
         seed: int = 0,
     ) -> None:

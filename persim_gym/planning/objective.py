@@ -96,8 +96,8 @@ class Objective:
         h = actions.shape[2]
         for t, obs in enumerate(unroll(self.dynamics, agents, states, actions, self.propagation)):
             action = actions[:, :, t]
-            reward = self.task.reward(before, action, obs)  # [m, p, k]
-            ended = self.task.terminated(obs)
+            reward: Tensor = self.task.reward(before, action, obs)  # type: ignore[assignment]
+            ended: Tensor = self.task.terminated(obs)  # type: ignore[assignment]
             checksum = obs.sum(-1)
             bad = (checksum - checksum) != 0  # nan and infinity, minus themselves, are nan
             if total is None:
@@ -139,6 +139,6 @@ def unroll(
             yield torch.from_numpy(trace[:, t]).to(actions.device).view(1, p, k, -1)
         return
     for t in range(h):
-        obs = dynamics.step(rows, state, sequence[:, t])
-        yield torch.from_numpy(np.ascontiguousarray(obs)).to(actions.device).view(1, p, k, -1)
+        obs = np.ascontiguousarray(dynamics.step(rows, state, sequence[:, t]))
+        yield torch.from_numpy(obs).to(actions.device).view(1, p, k, -1)
         state = obs if dynamics.lag == 1 else np.concatenate([state[:, 1:], obs[:, None]], axis=1)

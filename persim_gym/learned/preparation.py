@@ -1,0 +1,224 @@
+"""From recorded transitions to what a fit works on: checks, split, units, device."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.spaces import Discrete
+from numpy.typing import NDArray
+from torch import Tensor
+
+from persim_gym.core import Task
+from persim_gym.learned.config import FitConfig
+from persim_gym.learned.ensemble import Scaling
+from persim_gym.learned.fitting import Scaled, validation_window
+from persim_gym.learned.network import NetworkShape
+from persim_gym.offline.transitions import Transitions
+
+
+@dataclass(frozen=True, slots=True)
+class Experience:
+    """What a simulator remembers of its data, to know where it can be trusted.
+
+    Attributes:
+        low: Smallest recorded value of each coordinate ``[d]``.
+        high: Largest recorded value ``[d]``.
+        change_scale: Deviation of the recorded differences ``[d]``: the unit of disagreement.
+        starts: The recorded trajectories' first observations ``[E, d]``.
+        disagreement_limit: Disagreement that held-out transitions almost never reach.
+    """
+
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+    change_scale: NDArray[np.float32]
+    starts: NDArray[np.float32]
+    disagreement_limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Data checked, split and measured.
+
+    Attributes:
+        transitions: The data.
+        states: What the state encoder sees ``[T, l * d]``.
+        held: Held-out transitions ``[T]``.
+        used: Transitions of the loss ``[T]``.
+        scaling: Units and bounds.
+        shape: Sizes of the network.
+        experience: What a simulator remembers of the data.
+    """
+
+    transitions: Transitions
+    states: NDArray[np.float32]
+    held: NDArray[np.bool_]
+    used: NDArray[np.bool_]
+    scaling: Scaling
+    shape: NetworkShape
+    experience: Experience
+
+    @staticmethod
+    def generator(seed: int) -> torch.Generator:
+        """Randomness of the initial weights."""
+        generator = torch.Generator()
+        return generator.manual_seed(int(np.random.SeedSequence([seed, 2]).generate_state(1)[0]))
+
+    def training_data(self, device: torch.device) -> Scaled:
+        """The transitions of the loss, in the network's units."""
+        t, used, s = self.transitions, self.used, self.scaling
+        inputs = torch.as_tensor(self.states[used])
+        targets = torch.as_tensor(t.next_obs[used] - t.obs[used])
+        return Scaled(
+            agents=torch.as_tensor(t.agent[used]).to(device),
+            inputs=inputs.sub_(s.input_mean).div_(s.input_scale).to(device),
+            actions=torch.as_tensor(t.action[used]).to(device),
+            targets=targets.sub_(s.target_mean).div_(s.target_scale).to(device),
+        )
+
+
+def prepare(transitions: Transitions, task: Task, config: FitConfig) -> Prepared:
+    """Check, split and measure the data of a fit.
+
+    Raises:
+        ValueError: If the data are not of the task, or nothing is left to fit.
+    """
+    check_data(transitions, task)
+    rng = np.random.default_rng([config.seed, 1])
+    fraction = config.validation_fraction
+    held = validation_window(transitions.starts, transitions.lengths, fraction, rng)
+    used = ~held
+    if config.skip_clipped:
+        used &= ~on_bounds(transitions, task)
+    if not used.any():
+        raise ValueError("no transition is left to fit: every one ends on a bound of its space")
+    states = transitions.states(config.lag).reshape(len(transitions), -1)
+    change = transitions.next_obs - transitions.obs
+    space = task.action_space
+    discrete = isinstance(space, Discrete)
+    shape = NetworkShape(
+        members=config.ensemble_size,
+        num_agents=transitions.num_agents,
+        obs_dim=change.shape[1],
+        lag=config.lag,
+        num_actions=int(space.n) if isinstance(space, Discrete) else 0,
+        action_dim=0 if isinstance(space, Discrete) else math.prod(space.shape or ()),
+        rank=config.rank,
+        state_hidden=config.state_hidden,
+        action_hidden=() if discrete else config.action_hidden,
+        activation=config.activation,
+    )
+    experience = Experience(
+        low=np.minimum(transitions.obs.min(0), transitions.next_obs.min(0)),
+        high=np.maximum(transitions.obs.max(0), transitions.next_obs.max(0)),
+        change_scale=_deviation(change),
+        starts=transitions.obs[transitions.starts],
+        disagreement_limit=math.inf,
+    )
+    scaling = _scaling(states[used], change[used], task, config)
+    return Prepared(transitions, states, held, used, scaling, shape, experience)
+
+
+def as_transitions(data: Any) -> Transitions:
+    """Transitions from whatever ``PerSim.fit`` takes."""
+    if isinstance(data, Transitions):
+        return data
+    from persim_gym.offline.datasets import read_transitions
+
+    return read_transitions(data)
+
+
+def task_of(name: str) -> Task:
+    """This package's task of a name.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    from persim_gym.envs.suites import find_suite
+
+    return find_suite(name).task()
+
+
+def check_device(device: str) -> torch.device:
+    """A torch device that is there.
+
+    Raises:
+        ValueError: If it is unknown or not available.
+    """
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"device {device!r} is not available: {str(error).splitlines()[0]}"
+        ) from None
+    return chosen
+
+
+def check_data(transitions: Transitions, task: Task) -> None:
+    """Check that data are of the task.
+
+    Raises:
+        ValueError: If observations or actions do not fit its spaces.
+    """
+    d = task.observation_space.shape[0]
+    if transitions.obs.shape[1] != d:
+        raise ValueError(
+            f"task {task.name!r} has {d} coordinates, the data have {transitions.obs.shape[1]}: "
+            "they are of another task"
+        )
+    space = task.action_space
+    if isinstance(space, Discrete):
+        if transitions.action.ndim != 1 or not np.issubdtype(transitions.action.dtype, np.integer):
+            raise ValueError(
+                f"task {task.name!r} has discrete actions, the data's are "
+                f"{transitions.action.dtype} of shape {transitions.action.shape}"
+            )
+        if transitions.action.min() < 0 or transitions.action.max() >= space.n:
+            raise ValueError(
+                f"task {task.name!r} has actions 0 to {space.n - 1}, the data "
+                f"{transitions.action.min()} to {transitions.action.max()}"
+            )
+    elif transitions.action.shape[1:] != space.shape:
+        raise ValueError(
+            f"task {task.name!r} has actions of shape {space.shape}, the data "
+            f"{transitions.action.shape[1:]}"
+        )
+
+
+def on_bounds(transitions: Transitions, task: Task) -> NDArray[np.bool_]:
+    """Transitions that end on a bound of the observation space ``[T]``."""
+    space = task.observation_space
+    at: NDArray[np.bool_] = (transitions.next_obs <= space.low) | (
+        transitions.next_obs >= space.high
+    )
+    return np.asarray(at.any(axis=1))
+
+
+def _deviation(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Deviation over rows, 1 where a column is constant."""
+    deviation = values.std(axis=0, dtype=np.float64)
+    deviation[deviation < 1e-12] = 1.0
+    return deviation.astype(np.float32)
+
+
+def _scaling(
+    states: NDArray[np.float32], change: NDArray[np.float32], task: Task, config: FitConfig
+) -> Scaling:
+    def pair(values: NDArray[np.float32], scale: bool) -> tuple[Tensor, Tensor]:
+        width = values.shape[1]
+        if not scale:
+            return torch.zeros(width), torch.ones(width)
+        mean = values.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return torch.as_tensor(mean), torch.as_tensor(_deviation(values))
+
+    space = task.observation_space
+    return Scaling(
+        *pair(states, config.normalise_inputs),
+        *pair(change, config.normalise_targets),
+        low=torch.as_tensor(space.low.copy()),
+        high=torch.as_tensor(space.high.copy()),
+    )
