@@ -64,6 +64,10 @@ class Transitions:
                 f"agents must be 0 to {self.num_agents - 1}, got {self.agent.min()} to "
                 f"{self.agent.max()}"
             )
+        if (np.diff(self.episode) < 0).any():
+            raise ValueError(
+                "episode must ascend: transitions stand episode after episode, in the order of time"
+            )
         for name in ("obs", "next_obs", "action"):
             values = getattr(self, name)
             finite = np.isfinite(values).reshape(n, -1).all(axis=1)
@@ -100,7 +104,12 @@ class Transitions:
 
         Before an episode's beginning stands its first observation, as in an environment that has
         just been reset.
+
+        Raises:
+            ValueError: If ``lag`` is below one.
         """
+        if lag < 1:
+            raise ValueError(f"a state holds at least one observation, got lag={lag}")
         first = np.repeat(self.starts, self.lengths)
         rows = np.arange(len(self))
         past = [np.maximum(rows - back, first) for back in range(lag - 1, -1, -1)]

@@ -1,0 +1,21 @@
+"""Offline data: recording of trajectories, behaviour policies, Minari data sets in and out."""
+
+from persim_gym.offline.behaviours import (
+    EpsilonMixture,
+    FunctionPolicy,
+    RandomPolicy,
+    as_policy,
+)
+from persim_gym.offline.datasets import read_transitions
+from persim_gym.offline.recorder import record
+from persim_gym.offline.transitions import Transitions
+
+__all__ = [
+    "EpsilonMixture",
+    "FunctionPolicy",
+    "RandomPolicy",
+    "Transitions",
+    "as_policy",
+    "read_transitions",
+    "record",
+]

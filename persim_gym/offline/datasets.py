@@ -1,0 +1,457 @@
+"""Minari data sets on this machine: written whole or not at all, read as flat transitions."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import minari
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+from minari import MinariDataset
+from minari.dataset.minari_dataset import parse_dataset_id
+from minari.dataset.minari_storage import MinariStorage
+from minari.namespace import create_namespace, list_local_namespaces
+from minari.storage import get_dataset_path
+from numpy.typing import NDArray
+
+from persim_gym.core import Task
+from persim_gym.envs.suites import Suite, find_suite
+from persim_gym.offline.transitions import Transitions
+
+#: Key of this package's own entry in a data set's metadata.
+CARD = "persim_gym"
+NAMESPACE = "persim"
+
+#: Seconds after which the remains of a killed recording are taken away by the next one.
+STALE = 24 * 3600.0
+
+AgentOf = Callable[[int], int] | Mapping[int, int]
+
+
+# -- reading ---------------------------------------------------------------------------------------
+
+
+def read_transitions(
+    data: MinariDataset | str | Path, *, agent_of: AgentOf | None = None
+) -> Transitions:
+    """Read a data set as flat transitions.
+
+    Args:
+        data: A Minari data set (a part of one too, as Minari's ``filter_episodes`` and
+            ``split_dataset`` give it), the id of a local one, or a folder that holds one.
+        agent_of: The agent of each episode, as a function of the episode's id or a mapping from
+            it; by default what the episode's reset options name as ``"agent"``.
+
+    Returns:
+        Transitions, episode after episode in the data set's order. ``num_agents`` is the size of
+        the population of the recorded environment where that is one of this package's, else one
+        more than the largest agent.
+
+    Raises:
+        FileNotFoundError: If there is no data set in the folder.
+        TypeError: If ``data`` is none of these.
+        ValueError: If there is no local data set of the id, an episode's agent is not known, or
+            the data are damaged or not of the kind that simulators are fitted on.
+    """
+    dataset = open_dataset(data)
+    d, action_shape, action_dtype = _shapes(dataset)
+    indices = np.asarray(dataset.episode_indices).tolist()
+    if not indices:
+        raise ValueError(f"data set {dataset.id!r} has no episodes: record at least one")
+    metadata = _episode_metadata(dataset)
+    agents = _episode_agents(dataset, indices, metadata, agent_of)
+    lengths = np.array([int(entry["total_steps"]) for entry in metadata])
+    ends = np.cumsum(lengths)
+    total = int(ends[-1])
+    obs = np.empty((total, d), dtype=np.float32)
+    next_obs = np.empty((total, d), dtype=np.float32)
+    action = np.empty((total, *action_shape), dtype=action_dtype)
+    reward = np.empty(total)
+    terminated = np.empty(total, dtype=np.bool_)
+    truncated = np.empty(total, dtype=np.bool_)
+    rows = zip((ends - lengths).tolist(), ends.tolist(), indices, strict=True)
+    for (first, last, index), episode in zip(rows, _episodes(dataset), strict=True):
+        seen = episode["observations"]
+        for name in ("actions", "rewards", "terminations", "truncations"):
+            if len(episode[name]) != last - first or len(seen) != last - first + 1:
+                raise ValueError(
+                    f"episode {index} of data set {dataset.id!r} is damaged: {last - first} steps, "
+                    f"{len(seen)} observations, {len(episode[name])} {name}"
+                )
+        obs[first:last], next_obs[first:last] = seen[:-1], seen[1:]
+        action[first:last] = episode["actions"]
+        reward[first:last] = episode["rewards"]
+        terminated[first:last] = episode["terminations"]
+        truncated[first:last] = episode["truncations"]
+    suite = _suite(dataset)
+    spec = dataset.env_spec
+    return Transitions(
+        agent=np.repeat(agents, lengths),
+        obs=obs,
+        action=action,
+        next_obs=next_obs,
+        reward=reward,
+        terminated=terminated,
+        truncated=truncated,
+        episode=np.repeat(np.arange(len(lengths)), lengths),
+        num_agents=_population_size(dataset, suite) or int(agents.max()) + 1,
+        task_name=suite.name if suite else (spec.id if spec else ""),
+        dataset_id=dataset.id,
+    )
+
+
+def open_dataset(data: MinariDataset | str | Path) -> MinariDataset:
+    """A Minari data set from the data set itself, a local id, or a folder that holds one.
+
+    Raises:
+        FileNotFoundError: If there is none in the folder.
+        TypeError: If ``data`` is none of these.
+        ValueError: If there is no local data set of the id.
+    """
+    if isinstance(data, MinariDataset):
+        return data
+    if isinstance(data, str):
+        return load(data)
+    if not isinstance(data, Path):
+        raise TypeError(
+            f"a Minari data set, the id of a local one or its folder is needed, got {data!r}"
+        )
+    for folder in (data, data / "data"):
+        if (folder / "metadata.json").is_file():
+            return MinariDataset(folder)
+    raise FileNotFoundError(f"there is no Minari data set in {data}")
+
+
+def load(dataset_id: str) -> MinariDataset:
+    """The local data set of an id.
+
+    Raises:
+        ValueError: If there is none, with the ids there are.
+    """
+    try:
+        place = _place(dataset_id)
+    except ValueError:
+        pass  # no data set can have such an id: the message below says which there are
+    else:
+        _restore(place)
+        if _is_dataset(place):
+            return MinariDataset(place / "data")
+    known = ", ".join(sorted(minari.list_local_datasets(prefix=NAMESPACE)))
+    raise ValueError(
+        f"there is no local data set {dataset_id!r}"
+        + (f"; there are {known}" if known else f", nor any other in the namespace {NAMESPACE!r}")
+        + ": persim_gym.offline.record makes one"
+    )
+
+
+# -- what there is ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A data set in one line.
+
+    Attributes:
+        id: Its id.
+        task: Task name, or the environment's id where that is not one of this package's.
+        behaviour: Who acted, or an empty string where that is not known.
+        agents: Number of agents with an episode; 0 where episodes do not name them.
+        episodes: Number of episodes.
+        transitions: Number of transitions.
+        mean_return: Mean over episodes of the undiscounted sum of rewards.
+        size: Bytes on disk.
+    """
+
+    id: str
+    task: str
+    behaviour: str
+    agents: int
+    episodes: int
+    transitions: int
+    mean_return: float
+    size: int
+
+
+def describe(data: MinariDataset | str | Path) -> Summary:
+    """Describe a data set; arguments and errors as of :func:`read_transitions`."""
+    dataset = open_dataset(data)
+    suite, spec = _suite(dataset), dataset.env_spec
+    metadata = dataset.storage.metadata
+    card = metadata.get(CARD, {})
+    summary = card.get("summary", {})
+    whole = len(dataset) == dataset.storage.total_episodes == summary.get("episodes")
+    if whole:
+        agents, mean_return = int(summary["agents"]), float(summary["mean_return"])
+    else:  # a part, a data set that has grown, or another library's
+        options = [entry.get("options") or {} for entry in _episode_metadata(dataset)]
+        agents = len({int(entry["agent"]) for entry in options if "agent" in entry})
+        returns = [float(np.sum(episode["rewards"])) for episode in _episodes(dataset)]
+        mean_return = float(np.mean(returns)) if returns else math.nan
+    files = Path(dataset.storage.data_path).rglob("*")
+    return Summary(
+        id=dataset.id,
+        task=suite.name if suite else (spec.id if spec else ""),
+        behaviour=card.get("behaviour", metadata.get("algorithm_name", "")),
+        agents=agents,
+        episodes=len(dataset),
+        transitions=dataset.total_steps,
+        mean_return=mean_return,
+        size=sum(file.stat().st_size for file in files if file.is_file()),
+    )
+
+
+def summaries() -> list[Summary]:
+    """All local data sets of this package's environments, by id."""
+    found = []
+    for dataset_id in minari.list_local_datasets():
+        dataset = load(dataset_id)
+        if _suite(dataset) is not None:
+            found.append(describe(dataset))
+    return found
+
+
+# -- writing ---------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def publishing(dataset_id: str, overwrite: bool = False) -> Iterator[Path]:
+    """A folder that becomes the data set of an id when the block ends well, and vanishes if not.
+
+    The folder lies beside the data set's place under a hidden name, where Minari does not look. A
+    data set that is replaced is moved aside first, and back if a kill came in between: it is never
+    changed.
+
+    Args:
+        dataset_id: The data set's id, with a version.
+        overwrite: Replace a data set of this id.
+
+    Raises:
+        ValueError: If the id is malformed, or there is such a data set and ``overwrite`` is not
+            set.
+    """
+    place = _place(dataset_id)
+    _restore(place)
+    _check_free(place, dataset_id, overwrite)
+    root = get_dataset_path()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    for remains in place.parent.glob(f".{place.name}.*.partial"):
+        if time.time() - remains.stat().st_mtime > STALE:
+            shutil.rmtree(remains, ignore_errors=True)
+    partial = place.with_name(f".{place.name}.{secrets.token_hex(4)}.partial")
+    partial.mkdir()
+    try:
+        yield partial
+        for file in partial.rglob("*"):
+            if file.is_file():
+                with file.open("rb+") as written:
+                    os.fsync(written.fileno())
+        _check_free(place, dataset_id, overwrite)
+        _make_namespace(parse_dataset_id(dataset_id)[0])
+        _move_in(partial, place)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        with contextlib.suppress(OSError):  # folders that were made for it; others are not empty
+            for parent in place.parents:
+                if parent == root:
+                    break
+                parent.rmdir()
+        raise
+
+
+def new_storage(folder: Path, task: Task, env_spec: Any, data_format: str) -> MinariStorage:
+    """Minari's own storage, empty, in a folder.
+
+    Raises:
+        ValueError: If Minari does not know the format.
+    """
+    return MinariStorage.new(
+        folder / "data",
+        observation_space=task.observation_space,
+        action_space=task.action_space,
+        env_spec=env_spec,
+        data_format=data_format,
+    )
+
+
+def _place(dataset_id: object) -> Path:
+    if not isinstance(dataset_id, str):
+        raise TypeError(f"a data set's id must be a string, got {dataset_id!r}")
+    try:
+        parse_dataset_id(dataset_id)
+    except (TypeError, ValueError):  # Minari fails with TypeError where the version is missing
+        raise ValueError(
+            f"{dataset_id!r} is no id of a data set: it must be like 'persim/cartpole/random-v0', "
+            "a namespace, a name and a version"
+        ) from None
+    parts = dataset_id.split("/")
+    if not all(parts) or "data" in parts:
+        # Minari takes every folder that holds one named `data` for a data set.
+        raise ValueError(f"{dataset_id!r} is no id of a data set: no part may be empty or 'data'")
+    return get_dataset_path(dataset_id)
+
+
+def _is_dataset(place: Path) -> bool:
+    return (place / "data" / "metadata.json").is_file()
+
+
+def _check_free(place: Path, dataset_id: str, overwrite: bool) -> None:
+    for parent in place.parents:
+        if _is_dataset(parent):
+            raise ValueError(f"{dataset_id!r} lies inside a data set: choose another id")
+    if not os.path.lexists(place):
+        return
+    if not _is_dataset(place):
+        raise ValueError(
+            f"{place} exists and is no Minari data set, so it is left alone: choose another "
+            f"id than {dataset_id!r}"
+        )
+    if not overwrite:
+        raise ValueError(
+            f"data set {dataset_id!r} exists already: read it, choose another id, or replace it "
+            "with overwrite=True"
+        )
+
+
+def _aside(place: Path) -> Path:
+    return place.with_name(f".{place.name}.old")
+
+
+def _move_in(partial: Path, place: Path) -> None:
+    aside = _aside(place)
+    if place.exists():
+        place.rename(aside)
+    try:
+        partial.rename(place)
+    except BaseException:
+        _restore(place)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _restore(place: Path) -> None:
+    """Finish a replacement that was killed: back if the new data set is not there, else away."""
+    aside = _aside(place)
+    if aside.exists():
+        if place.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            aside.rename(place)
+
+
+def _make_namespace(namespace: str | None) -> None:
+    if namespace is None or namespace in list_local_namespaces():
+        return
+    try:
+        create_namespace(namespace)
+    except ValueError:
+        if namespace not in list_local_namespaces():  # else another process was faster
+            raise
+
+
+# -- parts of a data set ---------------------------------------------------------------------------
+
+
+def _suite(dataset: MinariDataset) -> Suite | None:
+    """The suite of the recorded environment, where it is one of this package's."""
+    if dataset.env_spec is None:
+        return None
+    try:
+        return find_suite(dataset.env_spec.id)
+    except ValueError:
+        return None
+
+
+def _population_size(dataset: MinariDataset, suite: Suite | None) -> int | None:
+    if suite is None:
+        return None
+    kwargs = dataset.env_spec.kwargs
+    if kwargs.get("covariates") is not None:
+        return 1
+    return len(suite.population(kwargs.get("population")))
+
+
+def _shapes(dataset: MinariDataset) -> tuple[int, tuple[int, ...], type[Any]]:
+    """Observation coordinates, shape and type of an action."""
+    seen, acted = dataset.observation_space, dataset.action_space
+    if not isinstance(seen, Box) or len(seen.shape) != 1:
+        raise ValueError(
+            f"data set {dataset.id!r} has observations {seen}: only flat ones, a Box of one "
+            "dimension, can be read as transitions"
+        )
+    if isinstance(acted, Discrete):
+        return seen.shape[0], (), np.int64
+    if isinstance(acted, Box) and len(acted.shape) == 1:
+        return seen.shape[0], acted.shape, np.float32
+    raise ValueError(
+        f"data set {dataset.id!r} has actions {acted}: only Discrete or a Box of one dimension can "
+        "be read as transitions"
+    )
+
+
+def _episode_metadata(dataset: MinariDataset) -> list[dict[str, Any]]:
+    with _damage(dataset):
+        return list(dataset.storage.get_episode_metadata(dataset.episode_indices))
+
+
+def _episodes(dataset: MinariDataset) -> Iterator[dict[str, Any]]:
+    with _damage(dataset):
+        yield from dataset.storage.get_episodes(dataset.episode_indices)
+
+
+@contextlib.contextmanager
+def _damage(dataset: MinariDataset) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, OSError) as error:
+        raise ValueError(
+            f"data set {dataset.id!r} in {dataset.storage.data_path} cannot be read ({error}): it "
+            "is damaged; record it again"
+        ) from error
+
+
+def _episode_agents(
+    dataset: MinariDataset,
+    indices: list[int],
+    metadata: list[dict[str, Any]],
+    agent_of: AgentOf | None,
+) -> NDArray[np.int64]:
+    """The agent of each episode ``[E]``."""
+    agents = np.empty(len(indices), dtype=np.int64)
+    for row, (index, entry) in enumerate(zip(indices, metadata, strict=True)):
+        if agent_of is None:
+            agent = (entry.get("options") or {}).get("agent")
+            if agent is None:
+                raise ValueError(
+                    f"episode {index} of data set {dataset.id!r} does not say which agent it is "
+                    "of: record with reset(options={'agent': k}), or give agent_of=, a function "
+                    "or a mapping from the episode's id to its agent"
+                )
+        elif callable(agent_of):
+            agent = agent_of(index)
+        elif index in agent_of:
+            agent = agent_of[index]
+        else:
+            raise ValueError(f"agent_of names no agent for episode {index}")
+        agents[row] = _as_index(agent, index)
+    return agents
+
+
+def _as_index(agent: object, episode: int) -> int:
+    number = np.asarray(agent)
+    if number.ndim != 0 or number.dtype.kind not in "iu" or int(number) < 0:
+        raise ValueError(
+            f"the agent of episode {episode} must be an integer from 0 on, got {agent!r}"
+        )
+    return int(number)
+
+
+__all__ = ["Summary", "describe", "open_dataset", "publishing", "read_transitions", "summaries"]

@@ -1,0 +1,122 @@
+"""Flat transitions: states with a past, selection, hash, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from persim_gym.offline import Transitions
+
+LENGTHS = (3, 1, 4)
+
+
+def made(**changes: Any) -> Transitions:
+    """Three episodes whose observations are (agent, episode, time)."""
+    episode = np.repeat(np.arange(3), LENGTHS)
+    time = np.concatenate([np.arange(length) for length in LENGTHS])
+    agent = np.array([5, 2, 5])[episode]
+    obs = np.stack([agent, episode, time], axis=1).astype(np.float32)
+    ends = np.append(episode[1:] != episode[:-1], True)
+    parts: dict[str, Any] = {
+        "agent": agent,
+        "obs": obs,
+        "action": time % 2,
+        "next_obs": obs + np.array([0, 0, 1], dtype=np.float32),
+        "reward": -np.ones(len(time)),
+        "terminated": ends & (episode == 1),
+        "truncated": ends & (episode != 1),
+        "episode": episode,
+        "num_agents": 6,
+        "task_name": "cartpole",
+        "dataset_id": "persim/cartpole/x-v0",
+    }
+    return Transitions(**{**parts, **changes})
+
+
+def test_episodes_are_told_apart() -> None:
+    data = made()
+    assert len(data) == 8
+    assert data.starts.tolist() == [0, 3, 4]
+    assert data.lengths.tolist() == [3, 1, 4]
+    assert data.step.tolist() == [0, 1, 2, 0, 0, 1, 2, 3]
+
+
+def test_states_of_one_observation_are_the_observations() -> None:
+    data = made()
+    np.testing.assert_array_equal(data.states(1), data.obs[:, None])
+
+
+def test_states_hold_the_past_oldest_first_and_never_another_episode() -> None:
+    data = made()
+    states = data.states(3)
+    assert states.shape == (8, 3, 3)
+    times = [[0, 0, 0], [0, 0, 1], [0, 1, 2], [0, 0, 0], [0, 0, 0], [0, 0, 1], [0, 1, 2], [1, 2, 3]]
+    np.testing.assert_array_equal(states[:, :, 2], times)
+    np.testing.assert_array_equal(states[:, :, 1], np.repeat(data.episode[:, None], 3, axis=1))
+
+
+def test_a_state_without_observations_is_refused() -> None:
+    with pytest.raises(ValueError, match="lag=0"):
+        made().states(0)
+
+
+def test_select_by_mask_and_by_indices() -> None:
+    data = made()
+    mask = data.agent == 5
+    by_mask = data.select(mask)
+    assert len(by_mask) == 7
+    assert by_mask.starts.tolist() == [0, 3]
+    assert (by_mask.num_agents, by_mask.task_name) == (6, "cartpole")
+    assert by_mask.sha256() == data.select(np.flatnonzero(mask)).sha256()
+    for field in dataclasses.fields(data):
+        whole, part = getattr(data, field.name), getattr(by_mask, field.name)
+        if isinstance(whole, np.ndarray):
+            np.testing.assert_array_equal(part, whole[mask])
+
+
+def test_nothing_selected_is_refused() -> None:
+    with pytest.raises(ValueError, match="no transitions"):
+        made().select(np.zeros(8, dtype=bool))
+
+
+def test_hash_is_of_what_a_fit_sees() -> None:
+    data = made()
+    assert data.sha256() == made().sha256()
+    assert data.sha256() == made(dataset_id="other", reward=np.zeros(8)).sha256()
+    for name in ("agent", "obs", "action", "next_obs"):
+        changed = getattr(data, name).copy()
+        changed[-1] = 0
+        assert data.sha256() != made(**{name: changed}).sha256(), name
+    assert data.sha256() != made(episode=data.episode + 1).sha256()
+
+
+def test_hash_tells_a_view_from_nothing_but_its_content() -> None:
+    data = made()
+    assert made(obs=np.asfortranarray(data.obs)).sha256() == data.sha256()
+
+
+def with_nan(values: np.ndarray) -> np.ndarray:
+    changed = values.astype(np.float32)
+    changed.reshape(8, -1)[6, 0] = np.nan
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"reward": np.zeros(7)}, "reward has 7 rows, agent has 8"),
+        ({"next_obs": np.zeros((8, 2), dtype=np.float32)}, r"\(8, 3\) and \(8, 2\)"),
+        ({"num_agents": 5}, "0 to 4, got 2 to 5"),
+        ({"agent": np.full(8, -1)}, "got -1 to -1"),
+        ({"episode": np.array([1, 1, 1, 0, 2, 2, 2, 2])}, "ascend"),
+        ({"obs": with_nan(made().obs)}, r"obs of transition 6 \(agent 5, episode 2\)"),
+        ({"next_obs": with_nan(made().obs)}, "next_obs of transition 6"),
+        ({"action": with_nan(made().action)}, "action of transition 6"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        made(**changes)
