@@ -23,6 +23,7 @@ from persim_gym.envs.parallel import SimParallelEnv
 from persim_gym.envs.suites import SUITES
 from persim_gym.envs.vector import SimVectorEnv
 from persim_gym.learned.simulator import PerSim
+from persim_gym.learned.threads import few_threads
 
 Propagation = Literal["mean", "random_member", "fixed_member"]
 PROPAGATIONS = ("mean", "random_member", "fixed_member")
@@ -107,18 +108,20 @@ class GuardedSimulator:
         device = sim.device
         flat = np.ascontiguousarray(states, dtype=np.float32).reshape(n, -1)
         floating = actions.dtype.kind == "f"
-        members = sim.ensemble.step(
-            torch.as_tensor(agents, device=device),
-            torch.as_tensor(flat, device=device),
-            torch.as_tensor(actions.astype(np.float32) if floating else actions, device=device),
-        )
-        spread = sim.spread(members).cpu().numpy().astype(np.float64)
-        if self.propagation == "mean":
-            following = members.mean(0).cpu().numpy().astype(np.float64)
-        else:
-            if self.propagation == "random_member":
-                kept = rng.integers(0, sim.members, size=n)
-            following = members.cpu().numpy()[kept, np.arange(n)].astype(np.float64)
+        widest = max(sim.ensemble.network.shape.state_hidden)
+        with few_threads(sim.members * n * widest, device):
+            members = sim.ensemble.step(
+                torch.as_tensor(agents, device=device),
+                torch.as_tensor(flat, device=device),
+                torch.as_tensor(actions.astype(np.float32) if floating else actions, device=device),
+            )
+            spread = sim.spread(members).cpu().numpy().astype(np.float64)
+            if self.propagation == "mean":
+                following = members.mean(0).cpu().numpy().astype(np.float64)
+            else:
+                if self.propagation == "random_member":
+                    kept = rng.integers(0, sim.members, size=n)
+                following = members.cpu().numpy()[kept, np.arange(n)].astype(np.float64)
 
         low, high = self._space
         lost: NDArray[np.bool_] = np.asarray(~np.isfinite(following).all(axis=1))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from persim_gym.learned import store
 from persim_gym.learned.config import FitConfig
 from persim_gym.learned.gradients import Batch, SquaredError
 from persim_gym.learned.network import LowRankNetwork, NetworkShape
+from persim_gym.learned.threads import few_threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +120,6 @@ class Checkpoint:
     def discard(self) -> None:
         """Remove the file: the fit is done."""
         self.path.unlink(missing_ok=True)
-
-
-#: Hidden activations of a batch of all members below which one thread is used.
-SMALL_STEP = 200_000
 
 
 class Adam:
@@ -237,25 +233,9 @@ def fit_network(
     Raises:
         FloatingPointError: If the loss of a member is not finite.
     """
-    with _few_threads(network.shape, config, network.device):
+    activations = network.shape.members * config.batch_size * max(config.state_hidden)
+    with few_threads(activations, network.device):
         return _fit(network, data, config, resume, heldout_rmse, on_epoch, save, save_every)
-
-
-@contextmanager
-def _few_threads(shape: NetworkShape, config: FitConfig, device: torch.device) -> Iterator[None]:
-    """One thread where a step is so small that a second one gains little.
-
-    On a machine that has other work as well, threads that wait for each other in every one of
-    thousands of tiny operations lose far more (measured: 25 times) than they ever gain (a fifth).
-    """
-    before = torch.get_num_threads()
-    work = shape.members * config.batch_size * max(config.state_hidden)
-    if device.type == "cpu" and work < SMALL_STEP:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _fit(
