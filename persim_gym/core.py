@@ -64,7 +64,7 @@ class Task(Protocol):
         """
 
     def reward(self, obs: Array, action: Array, next_obs: Array) -> Array:
-        """Reward of transitions: ``[..., d]``, ``[...]`` or ``[..., a]``, ``[..., d]`` -> ``[...]``."""
+        """Rewards ``[...]`` of ``[..., d]``, actions ``[...]`` or ``[..., a]``, ``[..., d]``."""
 
     def terminated(self, next_obs: Array) -> Array:
         """Whether the states ``[..., d]`` end the episode, as booleans ``[...]``."""
@@ -94,7 +94,11 @@ class Dynamics(Protocol):
         """How many observations a state holds."""
 
     def step(self, agents: Array, states: Array, actions: Array) -> Array:
-        """Next observations ``[n, d]`` of agents ``[n]`` in states, under actions ``[n(, a)]``."""
+        """Next observations of agents ``[n]`` in states, under actions ``[n(, a)]``.
+
+        Returns:
+            A fresh array ``[n, d]``: the shells keep it as their state and write into it.
+        """
 
 
 class Policy(Protocol):

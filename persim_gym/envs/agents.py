@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,14 +64,17 @@ class CovariateTable:
             ValueError: If a covariate is unknown or a range is not finite, positive and ordered.
         """
         ranges = {column.name: [column.low, column.high] for column in self.columns}
-        for name, pair in (own or {}).items():
+        for name, pair in _mapping("ranges", own or {}).items():
             if name not in ranges:
                 raise ValueError(self._unknown(name))
-            low, high = (float(end) for end in pair) if len(pair) == 2 else (math.nan, math.nan)
+            try:
+                low, high = (float(end) for end in pair)
+            except (TypeError, ValueError):
+                low = high = math.nan
             if not (0 < low <= high < math.inf):
                 raise ValueError(
                     f"the range of {name!r} must be two finite positive numbers, lower first, "
-                    f"got {list(pair)!r}"
+                    f"got {pair!r}"
                 )
             ranges[name] = [low, high]
         return ranges
@@ -79,11 +83,11 @@ class CovariateTable:
         """One agent's covariates with defaults filled in, checked against the paper's ranges.
 
         Raises:
-            TypeError: If a value is no number.
+            TypeError: If a value is no number, or ``covariates`` no mapping.
             ValueError: If a covariate is unknown, not finite or out of range.
         """
         values = self.defaults
-        for name, value in covariates.items():
+        for name, value in _mapping("covariates", covariates).items():
             if name not in values:
                 raise ValueError(self._unknown(name))
             try:
@@ -152,15 +156,15 @@ class Population:
                 agents are draws.
 
         Raises:
-            ValueError: If ``size`` is below one or a range is invalid.
+            TypeError: If ``size`` or ``seed`` is no integer.
+            ValueError: If ``size`` is below one, ``seed`` negative or a range invalid.
         """
-        if isinstance(size, bool) or int(size) != size or size < 1:
-            raise ValueError(f"a population needs at least one agent, got size={size!r}")
+        size, seed = _integer("size", size, 1), _integer("seed", seed, 0)
         bounds = np.array(list(table.ranges(ranges).values()))
         fixed = np.empty((0, len(bounds))) if ranges else np.array(table.test_agents)[:size]
         rng = np.random.default_rng(seed)
         draws = rng.uniform(bounds[:, 0], bounds[:, 1], size=(size - len(fixed), len(bounds)))
-        recipe: dict[str, Any] = {"size": int(size), "seed": int(seed)}
+        recipe: dict[str, Any] = {"size": size, "seed": seed}
         if ranges:
             recipe["ranges"] = {name: [float(v) for v in pair] for name, pair in ranges.items()}
         return cls(table.names, np.concatenate([fixed, draws]), recipe)
@@ -196,11 +200,10 @@ class Population:
                 f"Population, got {source!r}"
             )
         if "covariates" in source and len(source) == 1:
-            given = source["covariates"]
-            columns = {**table.defaults, **{name: np.asarray(v) for name, v in given.items()}}
-            if unknown := set(columns) - set(table.names):
+            given = _mapping("covariates", source["covariates"])
+            if unknown := set(given) - set(table.names):
                 raise ValueError(table._unknown(sorted(unknown)[0]))
-            values = np.stack(np.broadcast_arrays(*np.atleast_1d(*columns.values())), axis=-1)
+            values = _stacked({**table.defaults, **given})
             return cls(table.names, values, {"covariates": _plain_columns(table.names, values)})
         if unknown := set(source) - {"size", "seed", "ranges"}:
             raise ValueError(
@@ -214,6 +217,10 @@ class Population:
         """A population of one agent with the given covariates, defaults filled in."""
         values = table.complete(covariates)
         return cls(table.names, np.array([list(values.values())]))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies are made anew: NumPy's own copy of the values would be writeable."""
+        return type(self), (self.names, self.values, self.recipe)
 
     def __len__(self) -> int:
         """Number of agents."""
@@ -240,7 +247,37 @@ class Population:
 
     def to_json(self) -> dict[str, Any]:
         """The population as plain types, for an environment's spec and for files."""
-        return dict(self.recipe) or {"covariates": _plain_columns(self.names, self.values)}
+        if self.recipe:
+            return copy.deepcopy(dict(self.recipe))
+        return {"covariates": _plain_columns(self.names, self.values)}
+
+
+def _mapping(name: str, value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a mapping from covariates' names, got {value!r}")
+    return value
+
+
+def _integer(name: str, value: object, lowest: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} of a population must be an integer, got {value!r}")
+    if value < lowest:
+        raise ValueError(f"{name} of a population must be at least {lowest}, got {value}")
+    return int(value)
+
+
+def _stacked(columns: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Columns of equal length, or of one value for all agents, as ``[N, c]``."""
+    try:
+        arrays = [np.atleast_1d(np.asarray(v, dtype=np.float64)) for v in columns.values()]
+        if max(array.ndim for array in arrays) > 1:
+            raise ValueError
+        return np.stack(np.broadcast_arrays(*arrays), axis=-1)
+    except (TypeError, ValueError):
+        raise ValueError(
+            "covariates of a population must be numbers, one for all agents or as many of each: "
+            f"got {dict(columns)!r}"
+        ) from None
 
 
 def _plain_columns(names: Sequence[str], values: NDArray[np.float64]) -> dict[str, list[float]]:

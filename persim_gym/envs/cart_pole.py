@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete
@@ -93,7 +94,7 @@ class CartPoleDynamics:
         return rates.T
 
     def step_row(self, agent: int, state: list[float], action: int) -> tuple[float, ...]:
-        """The same for one row of plain floats: bit for bit :meth:`step`, without array overhead."""
+        """The same for one row of plain floats: bit for bit :meth:`step`, no array overhead."""
         x, x_dot, theta, theta_dot = state
         force, length = self._rows[agent]
         x_acc, theta_acc = _accelerations(
@@ -109,7 +110,7 @@ class CartPoleDynamics:
 
 def _accelerations(
     cos: Array, sin: Array, theta_dot: Array, push: Array, length: Array
-) -> tuple[Array, Array]:
+) -> tuple[Any, Any]:
     """Accelerations of cart and pole, in arrays or plain floats alike.
 
     The equations of Florian, "Correct equations for the dynamics of the cart-pole system" (2007),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from enum import Enum
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -48,7 +50,7 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
         ValueError: If there is no such agent or render mode.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": list(RENDER_MODES)}
+    metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES)}
 
     def __init__(
         self,
@@ -65,7 +67,7 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
         check_render_mode(render_mode)
         self.task = task
         self.dynamics = dynamics
-        self.observation_space = task.observation_space
+        self.observation_space = task.observation_space  # type: ignore[assignment]
         self.action_space = task.action_space
         self.render_mode = render_mode
         self.metadata = {"render_modes": list(RENDER_MODES), "render_fps": task.render_fps}
@@ -115,7 +117,8 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
         options = options or {}
         if unknown := set(options) - OPTIONS:
             raise ValueError(
-                f"unknown reset option {sorted(unknown)[0]!r}: there are {', '.join(sorted(OPTIONS))}"
+                f"unknown reset option {sorted(unknown)[0]!r}: there are "
+                f"{', '.join(sorted(OPTIONS))}"
             )
         agent = self._agent
         if options.get("agent") is not None:
@@ -125,7 +128,6 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
             state = check_state(self.task, state)
         super().reset(seed=seed)
         self._agent = self._lanes.agents[0] = agent
-        self._agent = agent
         obs = self._sample_start(self.np_random, 1)[0] if state is None else state
         self._obs = np.array(obs, dtype=np.float64)
         self._row = self._obs.tolist()
@@ -188,7 +190,7 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
             raise ValueError(f"an action must be 0 to {self._discrete - 1}, got {index}")  # type: ignore[operator]
         return index
 
-    def render(self) -> Frame | None:  # type: ignore[override]
+    def render(self) -> Frame | None:
         """Draw the current state: a frame ``[height, width, 3]``, or a window's next picture.
 
         Raises:
@@ -226,6 +228,10 @@ class Painter:
         self._window: Window | None = None
         self._x = 0.0
         self.last: NDArray[np.float64] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what belongs to this process: the renderer and the window."""
+        return {**self.__dict__, "_renderer": None, "_window": None}
 
     def begin(self) -> None:
         """A new episode: the root is at the origin again."""
@@ -273,7 +279,7 @@ def check_render_mode(render_mode: str | None, allowed: tuple[str, ...] = RENDER
 
 
 def plain_spec(spec: Any) -> Any:
-    """A spec whose arguments survive JSON: NumPy integers, arrays and populations made plain."""
+    """A spec whose arguments survive JSON: NumPy's numbers, populations, paths made plain."""
     if spec is not None and getattr(spec, "kwargs", None):
         spec.kwargs = {key: _plain(value) for key, value in spec.kwargs.items()}
     return spec
@@ -283,6 +289,10 @@ def _plain(value: Any) -> Any:
     match value:
         case Population():
             return value.to_json()
+        case Enum():
+            return value.value
+        case os.PathLike():
+            return os.fspath(value)
         case np.generic():
             return value.item()
         case np.ndarray():

@@ -11,7 +11,7 @@ from gymnasium.spaces import Discrete
 from gymnasium.utils import seeding
 from numpy.typing import NDArray
 
-from persim_gym.core import Dynamics, Task
+from persim_gym.core import Array, Dynamics, Task
 
 StartSampler = Callable[[np.random.Generator, int], NDArray[np.float64]]
 
@@ -82,6 +82,9 @@ class Lanes:
         dynamics: True or learned.
         agents: Agent of each lane ``[n]``.
         max_episode_steps: Steps after which a lane is truncated; ``None`` for never.
+
+    Raises:
+        ValueError: If ``max_episode_steps`` is no positive integer.
     """
 
     def __init__(
@@ -91,6 +94,14 @@ class Lanes:
         agents: NDArray[np.int64],
         max_episode_steps: int | None,
     ) -> None:
+        if max_episode_steps is not None and (
+            isinstance(max_episode_steps, bool)
+            or not isinstance(max_episode_steps, (int, np.integer))
+            or max_episode_steps < 1
+        ):
+            raise ValueError(
+                f"max_episode_steps must be a positive integer, got {max_episode_steps!r}"
+            )
         self.task = task
         self.dynamics = dynamics
         self.agents = agents
@@ -126,6 +137,7 @@ class Lanes:
         """
         every = lanes is None
         agents = self.agents if every else self.agents[lanes]
+        following: NDArray[np.float64]
         obs = self.obs if every else self.obs[lanes]
         states = obs
         if self._history is not None:
@@ -136,9 +148,10 @@ class Lanes:
             advance = self._guarded.advance(agents, states, actions, kept, rng)
             following = advance.next_obs
         else:
-            following = self.dynamics.step(agents, states, actions)
-        reward = self.task.reward(obs, actions, following)
-        terminated = self.task.terminated(following)
+            following = self.dynamics.step(agents, states, actions)  # type: ignore[assignment]
+        n = len(agents)
+        reward = _own(self.task.reward(obs, actions, following), n, np.float64)
+        terminated = _own(self.task.terminated(following), n, np.bool_)
         info: dict[str, NDArray[Any]] = {}
         if advance is not None:
             info = advance.info
@@ -158,11 +171,21 @@ class Lanes:
             moved = np.concatenate([states[:, 1:], following[:, None]], axis=1)
             self._history[slice(None) if every else lanes] = moved
         limit = self.max_episode_steps
-        truncated = steps >= limit if limit is not None else np.zeros(len(steps), dtype=np.bool_)
+        truncated = steps >= limit if limit is not None else np.zeros(n, dtype=np.bool_)
         if advance is not None:
             truncated = truncated | advance.stop
         sparse = advance.sparse if advance is not None else {}
         return LaneStep(following, reward, terminated, truncated, info, sparse)
+
+
+def _own(values: Array, n: int, dtype: type[np.generic]) -> NDArray[Any]:
+    """A task's answer as an array ``[n]`` of its own: the shells write into it and hand it out.
+
+    A reward that is a view of the next observation would otherwise change them.
+    """
+    if type(values) is np.ndarray and values.base is None and values.dtype == dtype:
+        return values
+    return np.array(np.broadcast_to(values, n), dtype=dtype)
 
 
 class LaneStarts:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from gymnasium.error import ResetNeeded
@@ -19,6 +19,8 @@ from persim_gym.envs.lanes import Lanes, LaneStarts, StartSampler, check_actions
 from persim_gym.envs.rendering import Frame
 
 OPTIONS = frozenset({"state"})
+# PettingZoo's own API test demands that every environment takes ``{"options": 1}``.
+IGNORED_OPTIONS = frozenset({"options"})
 
 
 class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
@@ -43,7 +45,7 @@ class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
         ValueError: If an agent does not exist or is named twice, or the render mode is unknown.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {
+    metadata: dict[str, Any] = {
         "name": "persim_gym_v0",
         "render_modes": ["human", "rgb_array"],
         "is_parallelizable": True,
@@ -62,7 +64,7 @@ class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
         label: str = "",
     ) -> None:
         check_render_mode(render_mode)
-        if np.ndim(agents) != 1 or len(agents) == 0:  # type: ignore[arg-type]
+        if np.ndim(agents) != 1 or len(agents) == 0:
             raise ValueError(f"agents must be a sequence of at least one agent, got {agents!r}")
         indices = as_agents(agents, len(agents), dynamics.num_agents)
         if len(set(indices.tolist())) < len(indices):
@@ -85,9 +87,9 @@ class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
             sample_start or task.sample_start, n, task.observation_space.shape[0]
         )
         # Each agent's action space is an object of its own, for each has a seed of its own.
-        self.observation_spaces: dict[str, Space[Any]] = {
-            name: task.observation_space for name in self.possible_agents
-        }
+        self.observation_spaces: dict[str, Space[Any]] = dict.fromkeys(
+            self.possible_agents, task.observation_space
+        )
         self.action_spaces: dict[str, Space[Any]] = {
             name: copy.deepcopy(task.action_space) for name in self.possible_agents
         }
@@ -117,7 +119,7 @@ class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
             ValueError: If an option is unknown or a state invalid.
         """
         options = options or {}
-        if unknown := set(options) - OPTIONS:
+        if unknown := set(options) - OPTIONS - IGNORED_OPTIONS:
             raise ValueError(f"unknown reset option {sorted(unknown)[0]!r}: there is 'state'")
         n = len(self.possible_agents)
         lanes = np.arange(n)
@@ -130,7 +132,10 @@ class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
         if seed is not None or self._np_random is None:
             self._np_random, _ = seeding.np_random(seed)
         self._starts.seed(range(n), [None if seed is None else seed + lane for lane in range(n)])
-        start = self._starts.draw(lanes)
+        start = np.empty((n, *self.task.observation_space.shape))
+        # A start that is given draws none, as in the scalar environment.
+        drawn = np.array([lane for lane in range(n) if lane not in given], dtype=np.int64)
+        start[drawn] = self._starts.draw(drawn)
         for lane, state in given.items():
             start[lane] = state
         self._lanes.begin(lanes, start, self._np_random)
@@ -160,10 +165,13 @@ class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
 
         Raises:
             ResetNeeded: If no agent is running.
+            TypeError: If ``actions`` is no dictionary, or a discrete action no integer.
             ValueError: If an action is missing or invalid, or is for an agent that is not running.
         """
         if not self.agents:
             raise ResetNeeded("no agent is running: call reset() first")
+        if not isinstance(actions, Mapping):
+            raise TypeError(f"actions must be a dictionary by agent's name, got {actions!r}")
         if set(actions) != set(self.agents):
             raise ValueError(
                 f"give one action for each running agent {self.agents}, got {sorted(actions)}"
@@ -192,9 +200,15 @@ class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
         return observations, rewards, terminations, truncations, infos
 
     def render(self) -> Frame | None:
-        """All worlds side by side, as one frame or in a window."""
+        """All worlds side by side, as one frame or in a window.
+
+        Raises:
+            ResetNeeded: If nothing has happened yet.
+        """
         if not self._painters:
             return None
+        if self._np_random is None:
+            raise ResetNeeded("nothing to draw yet: call reset() first")
         rows = zip(self._painters, self._lanes.agents.tolist(), self._lanes.obs, strict=True)
         frame = np.hstack([painter.draw(agent, obs) for painter, agent, obs in rows])
         if self.render_mode == "human":

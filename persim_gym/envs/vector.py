@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from gymnasium.error import ResetNeeded
@@ -44,7 +44,7 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         ValueError: If an agent, a mode or the number of lanes is invalid.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {
+    metadata: dict[str, Any] = {
         "render_modes": ["rgb_array"],
         "autoreset_mode": AutoresetMode.NEXT_STEP,
     }
@@ -133,7 +133,8 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         options = options or {}
         if unknown := set(options) - OPTIONS:
             raise ValueError(
-                f"unknown reset option {sorted(unknown)[0]!r}: there are {', '.join(sorted(OPTIONS))}"
+                f"unknown reset option {sorted(unknown)[0]!r}: there are "
+                f"{', '.join(sorted(OPTIONS))}"
             )
         lanes = self._all
         if options.get("reset_mask") is not None:
@@ -222,7 +223,7 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         obs = self._lanes.obs.astype(np.float32, order="C")
         return obs, reward, terminated, truncated, infos
 
-    def render(self) -> tuple[Frame, ...] | None:  # type: ignore[override]
+    def render(self) -> tuple[Frame, ...] | None:
         """Frames of all lanes."""
         if not self._painters:
             return None

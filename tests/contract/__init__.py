@@ -1,0 +1,1 @@
+"""The contract: what every registered environment keeps, true or learned."""

@@ -1,0 +1,140 @@
+"""What is registered, what an import costs, and who may import whom."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import gymnasium as gym
+import pytest
+
+import persim_gym
+from contract.worlds import LEARNED_ID, TRUE_IDS
+from persim_gym.envs import SUITES
+
+PACKAGE = Path(persim_gym.__file__).parent
+ROOMS = (
+    "core",
+    "envs",
+    "offline",
+    "learned",
+    "planning",
+    "baselines",
+    "benchmark",
+    "cli",
+    "__main__",
+)
+
+
+def test_every_registered_environment_is_covered() -> None:
+    registered = {env_id for env_id in gym.registry if env_id.lower().startswith("persim")}
+    assert registered == {*TRUE_IDS, LEARNED_ID}
+    assert {suite.env_id for suite in SUITES.values()} == set(TRUE_IDS)
+
+
+@pytest.mark.parametrize("suite", SUITES.values(), ids=list(SUITES))
+def test_registration_agrees_with_the_task(suite: persim_gym.envs.Suite) -> None:
+    spec, task = gym.spec(suite.env_id), suite.task()
+    assert task.name == suite.name
+    assert spec.max_episode_steps == task.max_episode_steps
+    assert gym.make(suite.env_id).spec.max_episode_steps == task.max_episode_steps
+
+
+def test_registered_with_strings() -> None:
+    for env_id in (*TRUE_IDS, LEARNED_ID):
+        assert isinstance(gym.spec(env_id).entry_point, str)
+        assert isinstance(gym.spec(env_id).vector_entry_point, str)
+        gym.spec(env_id).to_json()
+
+
+def run_python(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_import_is_light() -> None:
+    heavy = {"torch", "mujoco", "pygame", "matplotlib", "stable_baselines3", "minari", "h5py"}
+    # Processor time, so that a busy machine fails no test.
+    seconds = run_python(f"""
+import sys, time
+before = time.process_time()
+import persim_gym
+print(time.process_time() - before)
+assert not {heavy!r} & set(sys.modules), {heavy!r} & set(sys.modules)
+""")
+    assert float(seconds) < 1
+
+
+def test_classic_environments_run_without_the_heavy_libraries() -> None:
+    run_python("""
+import sys
+import gymnasium as gym, persim_gym
+for env_id in ("PerSim-CartPole-v0", "PerSim-MountainCar-v0"):
+    env = gym.make(env_id, agent=3)
+    env.reset(seed=0)
+    env.step(0)
+    envs = gym.make_vec(env_id, num_envs=2)
+    envs.reset(seed=0)
+    envs.step(envs.action_space.sample())
+assert not {"torch", "mujoco", "pygame", "matplotlib"} & set(sys.modules)
+""")
+
+
+def imports(tree: ast.AST, package: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """All modules that a tree imports, wherever in it, as parts of their full names."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (tuple(alias.name.split(".")) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = (*base, *(node.module.split(".") if node.module else ()))
+            yield from ((*module, alias.name) for alias in node.names)
+
+
+def wrong_imports(source: str, path: Path) -> list[str]:
+    """Rooms that the file at ``path`` inside the package imports, but must not."""
+    package = ("persim_gym", *path.parts[:-1])
+    own = ROOMS.index(path.with_suffix("").parts[0])
+    wrong = []
+    for module in imports(ast.parse(source), package):
+        if module[0] != "persim_gym" or len(module) == 1:
+            continue
+        if module[1] in ROOMS:
+            if ROOMS.index(module[1]) > own:
+                wrong.append(module[1])
+        elif module[1] not in persim_gym.__all__:
+            wrong.append(module[1])
+    return wrong
+
+
+FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p != Path("__init__.py")], ids=str)
+def test_rooms_import_only_from_those_before_them(path: Path) -> None:
+    assert path.with_suffix("").parts[0] in ROOMS
+    assert wrong_imports((PACKAGE / path).read_text(), path) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import persim_gym.learned",
+        "from persim_gym.learned import PerSim",
+        "from persim_gym import learned",
+        "from ..learned.simulator import PerSim",
+        "from .. import learned",
+        "def late():\n    from persim_gym.learned.env import make_env",
+        "from persim_gym.unknown import thing",
+    ],
+)
+def test_wrong_imports_are_seen(source: str) -> None:
+    assert wrong_imports(source, Path("envs/suites.py")) != []
+    assert wrong_imports("from .agents import Population", Path("envs/suites.py")) == []
+    assert wrong_imports("import persim_gym.envs.agents", Path("cli.py")) == []
