@@ -20,6 +20,8 @@ class FitConfig:
         rank: Number of latent factors ``r`` of the product of encoders.
         ensemble_size: Number of members ``m``, fitted together; they differ in initial weights and
             in the order of the data.
+        spare_members: Members fitted beyond those and dropped at the end, the ones with the largest
+            loss: now and then a start gets stuck, and one such member spoils the mean of all.
         lag: Number of past observations that the state encoder sees.
         state_hidden: Widths of the state encoder's hidden layers.
         action_hidden: Widths of the action encoder's hidden layers; discrete actions have a
@@ -41,6 +43,7 @@ class FitConfig:
 
     rank: int = 5
     ensemble_size: int = 5
+    spare_members: int = 0
     lag: int = 1
     state_hidden: tuple[int, ...] = (256,)
     action_hidden: tuple[int, ...] = (256,)
@@ -62,6 +65,12 @@ class FitConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be a positive integer, got {value!r}")
+        if (
+            isinstance(self.spare_members, bool)
+            or not isinstance(self.spare_members, int)
+            or self.spare_members < 0
+        ):
+            raise ValueError(f"spare_members must be 0 or more, got {self.spare_members!r}")
         for name in ("state_hidden", "action_hidden"):
             widths = tuple(getattr(self, name))
             if not all(isinstance(w, int) and w > 0 for w in widths):
@@ -134,8 +143,8 @@ _DEFAULT = {
         normalise_targets=True, skip_clipped=True, batch_size=512, epochs=30, learning_rate=5e-3,
     ),
     "cartpole": FitConfig(
-        rank=5, state_hidden=(256,), activation="silu", batch_size=64, epochs=150,
-        learning_rate=3e-3,
+        rank=5, state_hidden=(32, 32), activation="silu", batch_size=64, epochs=300,
+        learning_rate=5e-3, spare_members=2,
     ),
     "half-cheetah": FitConfig(
         rank=15, state_hidden=(256, 256), action_hidden=(256,), activation="silu",

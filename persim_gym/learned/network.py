@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -157,6 +157,12 @@ class LowRankNetwork:
             (f"{name}.{i}.weight", f"{name}.{i}.bias")
             for i in range(sum(key.startswith(f"{name}.") for key in self.tensors) // 2)
         ]
+
+    def members(self, chosen: Sequence[int]) -> LowRankNetwork:
+        """A network of some of the members, with tensors of its own."""
+        index = torch.as_tensor(chosen, device=self.device)
+        shape = replace(self.shape, members=len(chosen))
+        return LowRankNetwork(shape, {name: t[index] for name, t in self.tensors.items()})
 
     @property
     def device(self) -> torch.device:

@@ -100,7 +100,7 @@ def prepare(transitions: Transitions, task: Task, config: FitConfig) -> Prepared
     space = task.action_space
     discrete = isinstance(space, Discrete)
     shape = NetworkShape(
-        members=config.ensemble_size,
+        members=config.ensemble_size + config.spare_members,
         num_agents=transitions.num_agents,
         obs_dim=change.shape[1],
         lag=config.lag,

@@ -138,11 +138,14 @@ class PerSim:
                 save=checkpoint.save if checkpoint is not None else None,
                 save_every=save_every,
             )
-        sim.ensemble = Ensemble(fitted, scaling)
+        kept = sorted(np.argsort(last.loss)[: config.ensemble_size].tolist())
+        sim.ensemble = Ensemble(fitted.members(kept), scaling)
         sim._calibrate(transitions, ready.states, ready.held if ready.held.any() else ready.used)
         sim.card["metrics"] = {
-            "loss": list(last.loss),
-            "heldout_rmse": None if math.isnan(last.heldout_rmse) else last.heldout_rmse,
+            "loss": [last.loss[member] for member in kept],
+            "heldout_rmse": sim._one_step_rmse(transitions, ready.states, ready.held)
+            if ready.held.any()
+            else None,
             "heldout_transitions": int(ready.held.sum()),
             "seconds": last.seconds,
         }
