@@ -139,8 +139,9 @@ _PAPER = {
 
 _DEFAULT = {
     "mountain-car": FitConfig(
-        rank=3, state_hidden=(256,), activation="silu", normalise_inputs=True,
-        normalise_targets=True, skip_clipped=True, batch_size=512, epochs=30, learning_rate=5e-3,
+        rank=3, state_hidden=(64, 64), activation="silu", normalise_inputs=True,
+        normalise_targets=True, skip_clipped=True, batch_size=512, epochs=30, learning_rate=1e-2,
+        spare_members=1,
     ),
     "cartpole": FitConfig(
         rank=5, state_hidden=(32, 32), activation="silu", batch_size=64, epochs=300,
