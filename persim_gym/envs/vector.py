@@ -200,8 +200,9 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
             speaks = (
                 ~over if self.autoreset_mode is AutoresetMode.NEXT_STEP else ~np.zeros_like(over)
             )
-            for key, values in step.info.items():
-                infos[key], infos[f"_{key}"] = values, speaks.copy()
+            if speaks.any():
+                for key, values in step.info.items():
+                    infos[key], infos[f"_{key}"] = values, speaks.copy()
             for key, (values, mask) in step.sparse.items():
                 if (mask & speaks).any():
                     infos[key], infos[f"_{key}"] = values, mask & speaks

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -124,7 +124,9 @@ class GuardedSimulator:
                 following = members.cpu().numpy()[kept, np.arange(n)].astype(np.float64)
 
         low, high = self._space
-        lost: NDArray[np.bool_] = np.asarray(~np.isfinite(following).all(axis=1))
+        # One member that is lost is enough, whichever is followed: disagreement knows them all.
+        finite = np.isfinite(following).all(axis=1) & np.isfinite(spread)
+        lost: NDArray[np.bool_] = np.asarray(~finite)
         any_lost = bool(lost.any())
         if any_lost:  # the last state that was one stays; nothing else can be said
             latest = states[:, -1] if states.ndim == 3 else states
@@ -199,7 +201,9 @@ class LearnedSimEnv(SimEnv):
             GuardedSimulator(sim, propagation, guard, penalty),
             agent=agent,
             render_mode=render_mode,
-            max_episode_steps=max_episode_steps or sim.task.max_episode_steps,
+            max_episode_steps=sim.task.max_episode_steps
+            if max_episode_steps is None
+            else max_episode_steps,
             sample_start=_start_sampler(sim, start),
             covariates_of=_drawn_covariates(sim, covariates),
             label="learned",
@@ -284,12 +288,27 @@ def _start_sampler(sim: PerSim, start: str) -> StartSampler:
     if start == "task":
         return sim.task.sample_start
     if start == "data":
-        recorded = sim.experience.starts.astype(np.float64)
-        return lambda rng, n: recorded[rng.integers(0, len(recorded), size=n)]
+        return partial(_recorded_start, sim.experience.starts.astype(np.float64))
     raise ValueError(f"start must be one of {', '.join(STARTS)}, got {start!r}")
 
 
 def _drawn_covariates(sim: PerSim, covariates: Mapping[str, float] | None) -> CovariatesOf:
     suite = SUITES.get(sim.task.name)
-    drawn = {**(suite.covariates.defaults if suite else {}), **(covariates or {})}
-    return lambda agent: drawn
+    defaults = suite.covariates.defaults if suite else {}
+    given = dict(covariates or {})
+    if suite and (unknown := set(given) - set(defaults)):
+        raise ValueError(
+            f"unknown covariate {sorted(unknown)[0]!r}: this task has {', '.join(defaults)}"
+        )
+    return partial(_same_for_all, {**defaults, **given})
+
+
+# Functions of the module and not of a function, so that environments can be pickled.
+def _recorded_start(
+    recorded: NDArray[np.float64], rng: np.random.Generator, n: int
+) -> NDArray[np.float64]:
+    return recorded[rng.integers(0, len(recorded), size=n)]
+
+
+def _same_for_all(covariates: Mapping[str, float], agent: int) -> Mapping[str, float]:
+    return covariates
