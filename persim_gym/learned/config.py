@@ -72,19 +72,23 @@ class FitConfig:
         ):
             raise ValueError(f"spare_members must be 0 or more, got {self.spare_members!r}")
         for name in ("state_hidden", "action_hidden"):
-            widths = tuple(getattr(self, name))
+            given = getattr(self, name)
+            widths = tuple(given) if isinstance(given, (tuple, list)) else (None,)
             if not all(isinstance(w, int) and w > 0 for w in widths):
-                raise ValueError(f"{name} must be positive integers, got {widths!r}")
+                raise ValueError(f"{name} must be a list of positive integers, got {given!r}")
             object.__setattr__(self, name, widths)
         if not self.state_hidden:
-            raise ValueError("state_hidden must name at least one hidden layer")
+            raise ValueError("state_hidden must name at least one hidden layer, got ()")
+        for name in ("normalise_inputs", "normalise_targets", "skip_clipped"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
         for name, known in (("activation", Activation), ("schedule", Schedule)):
             if getattr(self, name) not in known.__args__:  # type: ignore[attr-defined]
                 names = ", ".join(known.__args__)  # type: ignore[attr-defined]
                 raise ValueError(f"{name} must be one of {names}, got {getattr(self, name)!r}")
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+        if not (_is_number(self.learning_rate) and self.learning_rate > 0):
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate!r}")
-        if not 0 <= self.validation_fraction <= 0.5:
+        if not (_is_number(self.validation_fraction) and 0 <= self.validation_fraction <= 0.5):
             raise ValueError(
                 f"validation_fraction must be in [0, 0.5], got {self.validation_fraction!r}"
             )
@@ -118,6 +122,10 @@ class FitConfig:
             )
         changes = {key: tuple(v) if isinstance(v, list) else v for key, v in changes.items()}
         return dataclasses.replace(self, **changes)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 # Paper: the settings of the authors' code (its last commit), to the letter.
