@@ -156,7 +156,7 @@ _DEFAULT = {
         learning_rate=5e-3, spare_members=2,
     ),
     "half-cheetah": FitConfig(
-        rank=15, state_hidden=(256, 256), action_hidden=(256,), activation="silu",
+        rank=15, state_hidden=(256, 256, 256), action_hidden=(256,), activation="silu",
         normalise_inputs=True, normalise_targets=True, batch_size=1024, epochs=20,
         learning_rate=2e-3,
     ),
