@@ -1,0 +1,72 @@
+"""The command line `persim-gym`: thin, over the calls that the library has anyway.
+
+What is heavy (torch, Minari, MuJoCo) is imported inside the commands, so that help is quick.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import persim_gym
+from persim_gym.cli import data, simulators
+from persim_gym.cli.group import OneLineGroup
+from persim_gym.cli.options import examples
+
+app = typer.Typer(
+    name="persim-gym",
+    cls=OneLineGroup,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"persim-gym {persim_gym.__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True, epilog=examples("demo", "agents cartpole"))
+def main(
+    ctx: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """A personalised simulator for every agent from one recorded trajectory each.
+
+    Record agents, fit their simulators, then plan, train and look at them.
+    """
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+
+
+app.command(
+    epilog=examples("agents cartpole", "agents cartpole --ranges force=5:15 --csv > agents.csv")
+)(data.agents)
+app.command(
+    epilog=examples(
+        "record cartpole --behaviour random --agents 500 --seed 0",
+        "record cartpole --behaviour runs/policy --epsilon 0.2",
+    )
+)(data.record)
+app.add_typer(data.datasets, name="datasets")
+app.command(
+    epilog=examples(
+        "fit persim/cartpole/random-v0 --out runs/cartpole",
+        "fit persim/cartpole/random-v0 --out runs/quick --epochs 20",
+    )
+)(simulators.fit)
+app.command(
+    epilog=examples(
+        "render runs/cartpole --agent 3 --out cartpole.mp4",
+        "render runs/cartpole --agent 3 --policy mpc --out mpc.gif",
+        "render half-cheetah --agent 0 --out cheetah.mp4",
+    )
+)(simulators.render)
+
+__all__ = ["app"]

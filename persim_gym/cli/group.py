@@ -1,0 +1,116 @@
+"""How the command line fails: one clear line and an exit code, never a traceback by accident."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+#: Exit codes: bad input (as Click's own usage errors), any other failure, and Ctrl-C.
+BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+
+ORDER = (
+    "demo",
+    "agents",
+    "record",
+    "datasets",
+    "fit",
+    "evaluate",
+    "plan",
+    "train",
+    "render",
+)
+
+# Newer releases of Typer bring a Click of their own: this is the base class in either case.
+_ClickError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+
+class OneLineGroup(TyperGroup):
+    """A group of commands that says in one line on stderr what is wrong.
+
+    What the library raises for bad input ends with exit code 2, as wrong usage does. With the
+    group's ``--debug`` exceptions pass, traceback and all.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names in the order of work, not of registration."""
+        return sorted(super().list_commands(ctx), key=ORDER.index)
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a command line, and end the process unless ``standalone_mode`` is off."""
+        run = functools.partial(
+            super().main,
+            args,
+            prog_name,
+            complete_var,
+            standalone_mode=False,
+            windows_expand_args=windows_expand_args,
+            **extra,
+        )
+        if not standalone_mode:
+            return run()
+        try:
+            code = run()
+        except _ClickError as error:
+            ctx = getattr(error, "ctx", None)
+            path = ctx.command_path if ctx is not None else "persim-gym"
+            text = error.format_message().rstrip(".")
+            say("error", f"{text[:1].lower()}{text[1:]} (see {path} --help)")
+            sys.exit(error.exit_code)
+        except typer.Abort:
+            say("stopped", "nothing was changed")
+            sys.exit(FAILED)
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command of a context."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            interrupted("nothing was kept, the same command begins anew")
+        except (ValueError, TypeError, OSError, ImportError) as error:
+            if ctx.params.get("debug") or isinstance(error, BrokenPipeError):
+                raise
+            say("error", str(error) or type(error).__name__)
+            raise typer.Exit(BAD_INPUT) from error
+        except (FloatingPointError, RuntimeError) as error:
+            # The input was good: a loss diverged, there is no graphics driver, memory is full.
+            if ctx.params.get("debug") or isinstance(error, (typer.Exit, typer.Abort)):
+                raise  # the latter are RuntimeErrors, too
+            say("error", f"{error} (persim-gym --debug {ctx.invoked_subcommand} shows where)")
+            raise typer.Exit(FAILED) from error
+
+
+def say(kind: str, text: str) -> None:
+    """One line on stderr: ``error: ...``."""
+    colour = typer.colors.RED if kind == "error" else typer.colors.YELLOW
+    head = typer.style(f"{kind}:", fg=colour, bold=True)
+    typer.echo(f"{head} {' '.join(text.split())}", err=True)
+
+
+def interrupted(how_to_go_on: str) -> NoReturn:
+    """End after Ctrl-C."""
+    say("interrupted", how_to_go_on)
+    raise typer.Exit(INTERRUPTED)
+
+
+@contextlib.contextmanager
+def on_interrupt(how_to_go_on: str) -> Iterator[None]:
+    """Say how to go on if Ctrl-C ends the block."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        interrupted(how_to_go_on)

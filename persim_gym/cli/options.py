@@ -1,0 +1,112 @@
+"""Arguments and options that several commands share, and how their text is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+TASKS = ("cartpole", "mountain-car", "half-cheetah")
+
+
+def complete_task() -> list[str]:
+    """Task names for the shell's completion."""
+    return list(TASKS)
+
+
+Task = Annotated[
+    str,
+    typer.Argument(
+        metavar="TASK", help=f"One of {', '.join(TASKS)}.", autocompletion=complete_task
+    ),
+]
+Simulator = Annotated[
+    Path, typer.Argument(metavar="SIM", help="Folder of a fitted simulator, such as runs/cartpole.")
+]
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="SIM_OR_TASK", help="Folder of a fitted simulator, or a task's name for the truth."
+    ),
+]
+Dataset = Annotated[
+    str,
+    typer.Argument(metavar="DATASET", help="Id of a data set, such as persim/cartpole/random-v0."),
+]
+Agent = Annotated[int, typer.Option(metavar="K", min=0, help="Index of the agent.")]
+Agents = Annotated[
+    str, typer.Option(metavar="LIST", help="Indices of agents, such as 0-4 or 0,3,7.")
+]
+Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of everything random.")]
+Device = Annotated[str, typer.Option(metavar="NAME", help="Where to compute: cpu, cuda, cuda:1.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="CPU threads.", show_default="PyTorch's choice"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Ranges = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=LOW:HIGH",
+        help="Own range of a covariate, such as force=5:15; can be repeated. Without test agents.",
+        show_default=False,
+    ),
+]
+
+
+def examples(*command_lines: str) -> str:
+    """The end of a help page: command lines, one a line."""
+    # Click fills paragraphs, except those that a backspace marks as laid out.
+    return "\b\n" + "\n".join(["Examples:", *(f"  persim-gym {line}" for line in command_lines)])
+
+
+def parse_agents(text: str) -> list[int]:
+    """Agents of a list such as ``"0-4"`` or ``"0,3,7"``, in the order given, each once.
+
+    Raises:
+        ValueError: If the text is no such list.
+    """
+    agents: dict[int, None] = {}
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        if match is None:
+            raise ValueError(f"agents must be like 0-4 or 0,3,7, got {text!r}")
+        first = int(match[1])
+        last = int(match[2] or first)
+        if last < first:
+            raise ValueError(f"agents {part.strip()!r} run backwards: write {last}-{first}")
+        if last - first >= 1_000_000:
+            raise ValueError(f"agents {part.strip()!r} are too many: a million is the limit")
+        agents |= dict.fromkeys(range(first, last + 1))
+    return list(agents)
+
+
+def parse_ranges(texts: Sequence[str] | None) -> dict[str, tuple[float, float]]:
+    """Ranges ``{name: (low, high)}`` of texts such as ``"force=5:15"``.
+
+    Raises:
+        ValueError: If a text is no such range, or a covariate is named twice.
+    """
+    ranges: dict[str, tuple[float, float]] = {}
+    for text in texts or ():
+        name, _, pair = text.partition("=")
+        low, _, high = pair.partition(":")
+        try:
+            ends = float(low), float(high)
+        except ValueError:
+            raise ValueError(f"a range must be like force=5:15, got {text!r}") from None
+        if name.strip() in ranges:
+            raise ValueError(f"there are two ranges of {name.strip()!r}: give one")
+        ranges[name.strip()] = ends
+    return ranges
+
+
+def population(
+    size: int | None, seed: int | None, ranges: Sequence[str] | None
+) -> dict[str, Any] | None:
+    """``population=`` of what was given on the command line; ``None`` if nothing was."""
+    given = {"size": size, "seed": seed, "ranges": parse_ranges(ranges)}
+    return {key: value for key, value in given.items() if value not in (None, {})} or None

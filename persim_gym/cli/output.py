@@ -1,0 +1,91 @@
+"""What commands print: tables and JSON on stdout, progress on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import typer
+
+
+def print_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], left: int = 1
+) -> None:
+    """Print a table; the first ``left`` columns are text, the others numbers."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False
+    )
+    for i, name in enumerate(columns):
+        table.add_column(name, justify="left" if i < left else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*map(cell, row))
+    # Titles and cells are plain text: a name in brackets is no markup.
+    Console(markup=False, highlight=False).print(table)
+
+
+def print_facts(title: str, facts: Sequence[tuple[str, object]]) -> None:
+    """Print names and what they are, one a line."""
+    typer.secho(title, bold=True)
+    width = max(len(name) for name, _ in facts)
+    for name, value in facts:
+        typer.echo(f"{typer.style(f'  {name:<{width}}', dim=True)}  {cell(value)}")
+
+
+def cell(value: object) -> str:
+    """A value as it stands in a table: four significant digits, a dash for nothing."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value)
+
+
+def print_json(value: Any) -> None:
+    """Print plain types as JSON; what is not a number becomes null."""
+    typer.echo(json.dumps(_finite(value), indent=2, ensure_ascii=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+def size_of(count: int) -> str:
+    """Bytes for people."""
+    size = float(count)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"
+
+
+@contextlib.contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, where that is a terminal: call it with what is done, and of how much."""
+    import sys
+
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), Remaining())
+    with Progress(
+        *columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True
+    ) as bar:
+        shown = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(shown, completed=done, total=total)

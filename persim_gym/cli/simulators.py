@@ -1,0 +1,231 @@
+"""Commands around simulators: fit, evaluate, render."""
+
+from __future__ import annotations
+
+import ctypes.util
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from persim_gym.cli import models, options
+from persim_gym.cli.group import on_interrupt, say
+from persim_gym.cli.output import print_facts, print_json, progress_bar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from persim_gym.envs.rendering import Frame
+    from persim_gym.learned.config import FitConfig
+    from persim_gym.learned.simulator import PerSim
+    from persim_gym.offline.transitions import Transitions
+
+PRESET = "the preset's"
+
+
+def fit(
+    dataset: options.Dataset,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the simulator goes.")],
+    preset: Annotated[
+        str, typer.Option(metavar="NAME", help="default, or paper (the settings of its code).")
+    ] = "default",
+    rank: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Latent factors.", show_default=PRESET),
+    ] = None,
+    ensemble_size: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Members.", show_default=PRESET)
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Passes over the data.", show_default=PRESET),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Transitions in a batch.", show_default=PRESET),
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(metavar="X", help="Adam's step size.", show_default=PRESET)
+    ] = None,
+    seed: options.Seed = 0,
+    device: options.Device = "cpu",
+    threads: options.Threads = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a simulator or a half-done fit in FOLDER.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Fit the simulators of all agents of a data set.
+
+    A fit that was stopped goes on from its last checkpoint when the same command is given again.
+    """
+    import torch
+
+    from persim_gym.learned.config import preset_config
+    from persim_gym.learned.simulator import PerSim
+    from persim_gym.offline.datasets import read_transitions
+
+    given = {
+        "rank": rank,
+        "ensemble_size": ensemble_size,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "seed": seed,
+    }
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    transitions = read_transitions(Path(dataset) if Path(dataset).is_dir() else dataset)
+    config = preset_config(preset, transitions.task_name).replaced(changes)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if not force and (done := _finished(out, transitions, config)) is not None:
+        say("done", f"{out} holds the simulator of this very fit already")
+        _print_simulator(done, out, as_json)
+        return
+    _announce_checkpoint(out, transitions, config, force)
+    with on_interrupt(
+        f"the same command goes on from the last checkpoint in {out}, if there is one"
+    ):
+        sim = PerSim.fit(
+            transitions, preset=preset, device=device, out=out, save_every=10.0, **changes
+        )
+    _print_simulator(sim, out, as_json)
+
+
+def _finished(out: Path, transitions: Transitions, config: FitConfig) -> PerSim | None:
+    """The simulator in a folder, if it is of these data and this configuration.
+
+    Raises:
+        ValueError: If it is another one.
+    """
+    from persim_gym.learned import store
+    from persim_gym.learned.simulator import PerSim
+
+    if not (out / store.SIMULATOR).exists():
+        return None
+    sim = PerSim.load(out)
+    _check_same(f"{out} holds a simulator", sim.card, transitions, config)
+    return sim
+
+
+def _announce_checkpoint(
+    out: Path, transitions: Transitions, config: FitConfig, force: bool
+) -> None:
+    """Say that a fit goes on, or with ``force`` remove what it would go on from.
+
+    Raises:
+        ValueError: If it is a checkpoint of another fit.
+    """
+    from persim_gym.learned import store
+
+    file = out / store.CHECKPOINT
+    if not file.exists():
+        return
+    if force:
+        file.unlink()
+        return
+    _, card = store.read(file, "checkpoint")
+    _check_same(f"{out} holds a checkpoint", card["recipe"], transitions, config)
+    say("resuming", f"{file} holds {card['epoch']} of {config.epochs} epochs")
+
+
+def _check_same(
+    what: str, recipe: Mapping[str, Any], transitions: Transitions, config: FitConfig
+) -> None:
+    """Check that a recipe is of these data and this configuration.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    same_data = recipe.get("dataset", {}).get("sha256") == transitions.sha256()
+    # Through JSON, as the recipe has been.
+    if same_data and recipe.get("config") == json.loads(json.dumps(config.to_json())):
+        return
+    differs = "other options" if same_data else "other data"
+    raise ValueError(
+        f"{what} of another fit ({differs}): choose another folder, or replace it with --force"
+    )
+
+
+def _print_simulator(sim: PerSim, out: Path, as_json: bool) -> None:
+    if as_json:
+        print_json({"folder": str(out), **sim.card})
+        return
+    metrics: dict[str, Any] = sim.card.get("metrics", {})
+    print_facts(
+        f"Simulator of {sim.task.name}",
+        [
+            ("data set", sim.card.get("dataset", {}).get("id") or "-"),
+            ("agents", sim.num_agents),
+            ("rank", sim.ensemble.network.shape.rank),
+            ("members", sim.members),
+            ("held-out one-step RMSE", metrics.get("heldout_rmse")),
+            ("seconds", metrics.get("seconds")),
+            ("folder", out),
+        ],
+    )
+
+
+def render(
+    model: options.Model,
+    agent: options.Agent,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The video: .mp4 or .gif.")],
+    policy: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="random, mpc, or the folder of a policy that train has made."
+        ),
+    ] = "random",
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Steps at most.", show_default="the time limit"),
+    ] = None,
+    seed: options.Seed = 0,
+) -> None:
+    """Make a video: truth and simulator side by side.
+
+    Given a task instead of a simulator, it shows the truth alone.
+
+    Both sides begin in the same state and are given the same actions; the simulator goes by its
+    own predictions from then on.
+    """
+    from persim_gym.benchmark import video
+    from persim_gym.envs.rendering import write_video
+
+    _draw_without_display()
+    suite, sim = models.open_model(model)
+    models.check_agents([agent], sim, suite)
+    if out.suffix.lower() not in (".mp4", ".gif"):
+        raise ValueError(f"--out must end in .mp4 or .gif, got {str(out)!r}")
+    actor = models.make_policy(policy, suite, sim, agent, seed)
+    if sim is None:
+        frames = video.episode_frames(suite.name, agent, actor, steps=steps, seed=seed)
+    else:
+        people = models.population_of(sim)
+        frames = video.comparison_frames(
+            sim, agent, actor, population=people, steps=steps, seed=seed
+        )
+    task = suite.task()
+    total = (steps or task.max_episode_steps) + 1
+    with on_interrupt("no video was written"), progress_bar("render") as report:
+        write_video(out, _counted(frames, total, report), task.render_fps)
+    typer.echo(out)
+
+
+def _counted(
+    frames: Iterator[Frame], total: int, report: Callable[[int, int], None]
+) -> Iterator[Frame]:
+    for done, frame in enumerate(frames, start=1):
+        yield frame
+        report(done, total)
+
+
+def _draw_without_display() -> None:
+    """Let MuJoCo draw where there is no display; it looks at this when it is imported."""
+    if sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+        return
+    if ctypes.util.find_library("EGL"):  # without it MuJoCo could then not even be imported
+        os.environ.setdefault("MUJOCO_GL", "egl")

@@ -1,0 +1,432 @@
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import imageio.v2 as imageio
+import imageio_ffmpeg
+import minari
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+import persim_gym
+from persim_gym.benchmark import video
+from persim_gym.cli import app, models
+from persim_gym.cli.options import parse_agents, parse_ranges
+from persim_gym.envs.suites import find_suite
+from persim_gym.learned import PerSim
+from persim_gym.offline.datasets import read_transitions
+
+DATASET = "persim/cartpole/small-v0"
+TINY = ["--ensemble-size", "2", "--epochs", "4", "--threads", "1"]
+
+
+def invoke(*args: str, **kwargs: Any) -> Result:
+    return CliRunner().invoke(app, list(args), catch_exceptions=False, **kwargs)
+
+
+def succeed(*args: str, **kwargs: Any) -> Result:
+    result = invoke(*args, **kwargs)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def refuse(*args: str, says: str) -> None:
+    """Bad input: exit code 2, nothing on stdout, one line on stderr."""
+    result = invoke(*args)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert says in result.stderr
+
+
+@pytest.fixture(scope="module", autouse=True)
+def minari_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("minari")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINARI_DATASETS_PATH", str(folder))
+        patch.setenv("COLUMNS", "80")
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def dataset(minari_folder: Path) -> str:
+    """Six agents of a population of eight that is not the default one."""
+    succeed(
+        "record", "cartpole", "--agents", "6", "--seed", "1", "--dataset-id", DATASET,
+        "--population-size", "8", "--population-seed", "3",
+    )  # fmt: skip
+    return DATASET
+
+
+@pytest.fixture(scope="module")
+def simulator(dataset: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = str(tmp_path_factory.mktemp("runs") / "cartpole")
+    succeed("fit", dataset, "--out", folder, *TINY)
+    return folder
+
+
+# -- help, version, usage --------------------------------------------------------------------------
+
+COMMANDS = [
+    ["agents"],
+    ["record"],
+    ["datasets"],
+    ["datasets", "list"],
+    ["datasets", "show"],
+    ["datasets", "delete"],
+    ["fit"],
+    ["render"],
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_of_each_command_fits_a_terminal_and_has_an_example(command: list[str]) -> None:
+    text = succeed(*command, "--help").stdout
+    assert max(map(len, text.splitlines())) <= 80
+    if command != ["datasets"]:
+        assert f"  persim-gym {' '.join(command)}" in text
+    assert "\b" not in text
+
+
+def test_every_command_is_in_this_list_and_in_the_help() -> None:
+    listed = succeed("--help").stdout.split("Commands:\n")[1].split("\n\n")[0]
+    names = [line.split()[0] for line in listed.splitlines()]
+    assert names == list(dict.fromkeys(command[0] for command in COMMANDS))
+    assert all(not line.endswith("...") for line in listed.splitlines())
+
+
+def test_no_command_shows_the_help() -> None:
+    assert succeed().stdout == succeed("--help").stdout
+    assert "delete" in succeed("datasets").stdout
+
+
+def test_version() -> None:
+    assert succeed("--version").stdout == f"persim-gym {persim_gym.__version__}\n"
+
+
+def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
+    code = (
+        "import sys; from persim_gym.cli import app\n"
+        "try: app(['fit', '--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'minari', 'mujoco', 'pygame', 'stable_baselines3', 'matplotlib'}\n"
+        "sys.exit(','.join(heavy & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_python_m_runs_the_command_line() -> None:
+    command = [sys.executable, "-m", "persim_gym", "agents", "chess"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: unknown task 'chess'")
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["fly"], "no such command 'fly'"),
+        (["agents"], "missing argument 'TASK' (see persim-gym agents --help)"),
+        (["agents", "cartpole", "--sise", "3"], "no such option: --sise"),
+        (["agents", "cartpole", "--size", "-3"], "--size"),
+        (["agents", "cartpole", "--size", "many"], "--size"),
+        (["agents", "chess"], "unknown task 'chess'"),
+        (["agents", "cartpole", "--ranges", "force=1"], "force=5:15"),
+        (["agents", "cartpole", "--ranges", "mass=1:2"], "unknown covariate 'mass'"),
+        (["agents", "cartpole", "--ranges", "force=2:1"], "lower first"),
+        (["agents", "cartpole", "--ranges", "force=1:2", "--ranges", "force=1:3"], "two ranges"),
+        (["agents", "cartpole", "--csv", "--json"], "give one"),
+        (["datasets", "show", "persim/none-v0"], "no local data set 'persim/none-v0'"),
+        (["datasets", "delete", "persim/none-v0", "--yes"], "no local data set 'persim/none-v0'"),
+        (["record", "chess"], "unknown task 'chess'"),
+        (["record", "cartpole", "--behaviour", "clever"], "unknown behaviour 'clever'"),
+        (["record", "cartpole", "--epsilon", "0.5"], "--epsilon"),
+        (["record", "cartpole", "--epsilon", "2"], "--epsilon"),
+        (["record", "cartpole", "--agents", "4-2"], "write 2-4"),
+        (["record", "cartpole", "--agents", "0"], "agents must be at least 1"),
+        (["record", "cartpole", "--agents", "9", "--population-size", "8"], "has 8"),
+        (["record", "cartpole", "--dataset-id", "nonsense"], "'nonsense' is no id"),
+        (["fit", "persim/none-v0", "--out", "nowhere"], "no local data set 'persim/none-v0'"),
+        (
+            ["render", "nowhere", "--agent", "0", "--out", "a.gif"],
+            "there is no simulator at nowhere",
+        ),
+        (["render", "cartpole", "--agent", "500", "--out", "a.gif"], "agent 500 does not exist"),
+        (["render", "cartpole", "--agent", "0", "--out", "a.avi"], "--out must end in"),
+        (["render", "cartpole", "--agent", "0", "--out", "a.gif", "--policy", "x"], "policy 'x'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_line_and_exit_code_2(args: list[str], says: str) -> None:
+    refuse(*args, says=says)
+
+
+def test_debug_shows_the_traceback() -> None:
+    with pytest.raises(ValueError, match="unknown task 'chess'"):
+        invoke("--debug", "agents", "chess")
+
+
+@pytest.mark.parametrize(
+    ("text", "agents"),
+    [("3", [3]), ("0-4", [0, 1, 2, 3, 4]), ("0,3,7", [0, 3, 7]), ("5-6, 0-1,5", [5, 6, 0, 1])],
+)
+def test_lists_of_agents(text: str, agents: list[int]) -> None:
+    assert parse_agents(text) == agents
+
+
+@pytest.mark.parametrize("text", ["", "a", "-1", "1-", "1,,2", "1.5", "3-1", "0-9999999"])
+def test_no_lists_of_agents(text: str) -> None:
+    with pytest.raises(ValueError, match="agents"):
+        parse_agents(text)
+
+
+def test_ranges() -> None:
+    assert parse_ranges(["force=5:15", "length=.2:.3"]) == {"force": (5, 15), "length": (0.2, 0.3)}
+
+
+# -- agents ----------------------------------------------------------------------------------------
+
+
+def test_agents_table_marks_the_test_agents() -> None:
+    text = succeed("agents", "cartpole", "--show", "7").stdout
+    rows = [line.split() for line in text.splitlines() if re.match(r" *\d", line)]
+    assert rows[3] == ["3", "test", "agent", "10", "0.85"]
+    assert [row[0] for row in rows] == [str(agent) for agent in range(7)]
+    assert ["test" in row for row in rows] == [True] * 5 + [False] * 2
+
+
+def test_agents_as_csv_and_json_are_the_population() -> None:
+    people = find_suite("cartpole").population({"size": 9, "seed": 4})
+    args = ["agents", "cartpole", "--size", "9", "--seed", "4"]
+    rows = list(csv.DictReader(succeed(*args, "--csv").stdout.splitlines()))
+    assert [float(row["force"]) for row in rows] == people.column("force").tolist()
+    content = json.loads(succeed(*args, "--json").stdout)
+    assert [row["length"] for row in content["agents"]] == people.column("length").tolist()
+    assert [row["test_agent"] for row in content["agents"]] == [True] * 5 + [False] * 4
+    assert find_suite("cartpole").population(content["population"]) == people
+
+
+def test_agents_of_own_ranges_lie_in_them_and_are_no_test_agents() -> None:
+    args = ["agents", "cartpole", "--ranges", "force=5:6", "--ranges", "length=.3:.4", "--json"]
+    agents = json.loads(succeed(*args).stdout)["agents"]
+    assert all(5 <= row["force"] <= 6 and 0.3 <= row["length"] <= 0.4 for row in agents)
+    assert not any(row["test_agent"] for row in agents)
+
+
+# -- data ------------------------------------------------------------------------------------------
+
+
+def test_record_writes_what_was_asked_for(dataset: str) -> None:
+    data = minari.load_dataset(dataset)
+    assert len(data) == 6
+    assert data.env_spec.kwargs["population"] == {"size": 8, "seed": 3}
+
+
+def test_record_options_show(dataset: str) -> None:
+    other = "persim/cartpole/other-v0"
+    args = ["record", "cartpole", "--agents", "2,5", "--episodes", "3", "--max-steps", "7"]
+    text = succeed(*args, "--dataset-id", other, "--ranges", "force=5:6").stdout
+    assert re.search(r"episodes +6\n", text)
+    transitions = read_transitions(other)
+    assert np.unique(transitions.agent).tolist() == [2, 5]
+    assert transitions.lengths.max() == 7
+    refuse(*args, "--dataset-id", other, says="--force")
+    before = transitions.obs
+    succeed(*args, "--dataset-id", other, "--ranges", "force=5:6", "--force", "--seed", "9")
+    assert not np.array_equal(read_transitions(other).obs[:3], before[:3])
+    assert invoke("datasets", "delete", other, input="n\n").exit_code == 1
+    assert other in minari.list_local_datasets()
+    succeed("datasets", "delete", other, input="y\n")
+    assert other not in minari.list_local_datasets()
+
+
+def test_datasets_are_listed_and_described(dataset: str) -> None:
+    summary = json.loads(succeed("datasets", "show", dataset, "--json").stdout)
+    assert (summary["agents"], summary["episodes"], summary["behaviour"]) == (6, 6, "random")
+    assert summary["transitions"] == len(read_transitions(dataset))
+    listed = json.loads(succeed("datasets", "list", "--json").stdout)
+    assert dataset in [entry["id"] for entry in listed]
+    assert dataset in succeed("datasets", "list").stdout
+    assert f"transitions  {summary['transitions']}" in succeed("datasets", "show", dataset).stdout
+
+
+def test_no_data_sets_says_what_makes_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    assert "persim-gym record" in succeed("datasets", "list").stdout
+
+
+# -- fit -------------------------------------------------------------------------------------------
+
+
+def test_fit_writes_a_simulator_with_the_given_options(dataset: str, tmp_path: Path) -> None:
+    out = tmp_path / "sim"
+    options = ["--rank", "2", "--batch-size", "16", "--learning-rate", "0.01", "--seed", "5"]
+    text = succeed("fit", dataset, "--out", str(out), *TINY, *options).stdout
+    assert re.search(r"rank +2\n", text)
+    config = PerSim.load(out).card["config"]
+    assert (config["rank"], config["ensemble_size"], config["epochs"]) == (2, 2, 4)
+    assert (config["batch_size"], config["learning_rate"], config["seed"]) == (16, 0.01, 5)
+
+
+def test_fit_with_the_preset_of_the_paper(dataset: str, tmp_path: Path) -> None:
+    out = str(tmp_path / "sim")
+    card = json.loads(
+        succeed("fit", dataset, "--out", out, "--preset", "paper", *TINY, "--json").stdout
+    )
+    assert (card["preset"], card["config"]["activation"]) == ("paper", "relu")
+    refuse("fit", dataset, "--out", out + "2", "--preset", "best", says="unknown preset 'best'")
+
+
+def test_fit_does_not_repeat_or_overwrite(simulator: str, dataset: str) -> None:
+    file = Path(simulator) / "simulator.safetensors"
+    before = file.stat().st_mtime_ns
+    again = succeed("fit", dataset, "--out", simulator, *TINY)
+    assert again.stderr.startswith("done: ")
+    refuse("fit", dataset, "--out", simulator, *TINY, "--rank", "2", says="--force")
+    assert file.stat().st_mtime_ns == before
+
+
+def test_fit_replaces_with_force(dataset: str, tmp_path: Path) -> None:
+    out = str(tmp_path)
+    succeed("fit", dataset, "--out", out, *TINY)
+    succeed("fit", dataset, "--out", out, *TINY, "--rank", "2", "--force")
+    assert PerSim.load(out).card["config"]["rank"] == 2
+
+
+def _half_a_fit(dataset: str, out: Path) -> None:
+    """A fit that a Ctrl-C ended in its third epoch."""
+
+    def stop(progress: Any) -> None:
+        if progress.epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        PerSim.fit(
+            dataset, out=out, ensemble_size=2, epochs=4, seed=0, on_epoch=stop, save_every=0.0
+        )
+
+
+def test_fit_goes_on_and_says_so(simulator: str, dataset: str, tmp_path: Path) -> None:
+    _half_a_fit(dataset, tmp_path)
+    result = succeed("fit", dataset, "--out", str(tmp_path), *TINY)
+    assert result.stderr.startswith("resuming: ")
+    assert "2 of 4 epochs" in result.stderr
+    resumed, whole = PerSim.load(tmp_path), PerSim.load(simulator)
+    assert np.array_equal(resumed.latent_factors, whole.latent_factors)
+
+
+def test_fit_with_force_begins_anew(dataset: str, tmp_path: Path) -> None:
+    _half_a_fit(dataset, tmp_path)
+    refuse("fit", dataset, "--out", str(tmp_path), *TINY, "--rank", "2", says="another fit")
+    result = succeed("fit", dataset, "--out", str(tmp_path), *TINY, "--rank", "2", "--force")
+    assert result.stderr == ""
+
+
+def test_ctrl_c_says_how_to_go_on(
+    dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PerSim, "fit", interrupt)
+    result = invoke("fit", dataset, "--out", str(tmp_path), *TINY)
+    assert result.exit_code == 130
+    assert re.match(r"interrupted: the same command goes on from .*\n$", result.stderr)
+    monkeypatch.setattr("persim_gym.offline.datasets.summaries", interrupt)
+    result = invoke("datasets", "list")
+    assert result.exit_code == 130
+    assert re.match(r"interrupted: .*\n$", result.stderr)
+
+
+def test_a_failure_that_is_not_the_inputs_has_exit_code_1(dataset: str, tmp_path: Path) -> None:
+    result = invoke("fit", dataset, "--out", str(tmp_path), *TINY, "--learning-rate", "1e30")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: the loss of a member is not finite")
+    assert result.stderr.count("\n") == 1
+
+
+# -- render ----------------------------------------------------------------------------------------
+
+
+def test_population_of_a_simulator_is_its_data_sets(
+    simulator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sim = PerSim.load(simulator)
+    assert models.population_of(sim) == {"size": 8, "seed": 3}
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    with pytest.raises(ValueError, match="not known"):
+        models.population_of(sim)
+
+
+@pytest.mark.parametrize("policy", ["random", "mpc"])
+def test_render_truth_beside_its_simulator(policy: str, simulator: str, tmp_path: Path) -> None:
+    out = tmp_path / "video.gif"
+    args = ["render", simulator, "--agent", "1", "--out", str(out), "--steps", "3"]
+    assert succeed(*args, "--policy", policy).stdout == f"{out}\n"
+    frames = imageio.mimread(out)
+    assert (len(frames), frames[0].shape[:2]) == (4, (432, 1208))
+
+
+def test_render_the_true_environment_alone(tmp_path: Path) -> None:
+    out = tmp_path / "video.mp4"
+    succeed("render", "cartpole", "--agent", "1", "--out", str(out), "--steps", "3")
+    # Not through imageio's reader of films, which leaves pipes open.
+    frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(out))
+    assert frames == 4
+    assert seconds == pytest.approx(4 / 50, abs=0.021)
+
+
+class Pushes:
+    """Pushes to the right, and remembers what it saw."""
+
+    def __init__(self) -> None:
+        self.seen: list[np.ndarray[Any, Any]] = []
+
+    def predict(self, obs: Any, state: Any = None, *_: object) -> tuple[int, Any]:
+        self.seen.append(np.asarray(obs))
+        return 1, state
+
+
+def test_both_sides_of_a_comparison_are_given_the_same(
+    simulator: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The truth is the agent's own; the learned side is closed on its own predictions."""
+    sim, people, policy = PerSim.load(simulator), {"size": 8, "seed": 3}, Pushes()
+    pairs = []
+    monkeypatch.setattr(video, "_draw", lambda env: env._obs)
+    monkeypatch.setattr(video, "side_by_side", lambda *sides, **titles: pairs.append(sides))
+    list(video.comparison_frames(sim, 6, policy, population=people, steps=5, seed=2))
+    true = np.array([pair[0] for pair in pairs])
+    learned = np.array([pair[1] for pair in pairs])
+    assert np.allclose(true[0], learned[0])
+    assert np.array_equal(np.float32(true[:5]), policy.seen)
+    dynamics = find_suite("cartpole").dynamics(find_suite("cartpole").population(people))
+    for before, after in itertools.pairwise(true):
+        assert np.allclose(dynamics.step(np.array([6]), before[None], np.array([1]))[0], after)
+    state = np.float32(true[:1])
+    for after in learned[1:]:  # the members' mean goes on from the members' mean
+        state = sim.predict([6], state, np.array([1]))
+        assert np.allclose(state[0], after, atol=1e-6)
+
+
+def test_a_side_that_is_over_stands_still(simulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sim = PerSim.load(simulator)
+    titles: list[dict[str, str]] = []
+    monkeypatch.setattr(video, "_draw", lambda env: env._obs)
+    monkeypatch.setattr(video, "side_by_side", lambda *sides, **names: titles.append(names))
+    list(video.comparison_frames(sim, 0, Pushes(), population={"size": 8, "seed": 3}))
+    over = [re.fullmatch(r"true: over after (\d+) steps", t["left_title"]) for t in titles]
+    first = next(i for i, match in enumerate(over) if match)
+    assert over[first][1] == str(first)  # type: ignore[index]
+    assert all(match and match[1] == str(first) for match in over[first:])
