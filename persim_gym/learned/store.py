@@ -70,11 +70,12 @@ def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         card = json.loads(header) if header else {}
     except json.JSONDecodeError:
         card = {}
-    if card.get("format") != FORMAT:
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise ValueError(f"{path} is a safetensors file, but not one that persim_gym has written")
-    if card.get("version", 0) > VERSION:
+    version = card.get("version")
+    if not isinstance(version, int) or version > VERSION:
         raise ValueError(
-            f"{path} has format version {card['version']}, this persim_gym reads up to {VERSION}: "
+            f"{path} has format version {version!r}, this persim_gym reads up to {VERSION}: "
             "upgrade persim_gym"
         )
     if card.get("kind") != kind:
