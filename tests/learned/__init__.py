@@ -1,0 +1,1 @@
+"""Learned simulators: the network, its fit, prediction, files, and the adapter to SB3."""
