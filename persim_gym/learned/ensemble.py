@@ -108,6 +108,8 @@ class Ensemble:
             For each of the ``h`` steps the next observations ``[m, p, k, d]``, clipped; to be used
             before the next is asked for.
         """
+        if mode not in ("members", "mean"):
+            raise ValueError(f"mode must be one of members, mean, got {mode!r}")
         p, k, h = actions.shape[:3]
         s, m, d = self.scaling, self.members, self.scaling.low.shape[0]
         inputs = self.network.shape.input_dim
@@ -156,7 +158,7 @@ class _DiscreteChange(_Change):
         self.actions = actions.permute(2, 0, 1).contiguous()  # [h, p, k]
 
     def __call__(self, x: Tensor, t: int) -> Tensor:
-        hidden = self.network.hidden(x).view(self.m * self.p, self.k, -1)
+        hidden = self.network.hidden(x).view(self.m * self.p, self.k, self.weight.shape[-1])
         every = torch.baddbmm(self.bias, self.weight, hidden.mT)  # [m*p, A*d, k]
         every = every.view(self.m, self.p, self.choices, self.d, self.k)
         chosen = self.actions[t][None, :, None, None].expand(self.m, -1, 1, self.d, -1)

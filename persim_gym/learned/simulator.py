@@ -272,7 +272,7 @@ class PerSim:
         Returns:
             ``[m, n, h, d]``.
         """
-        agents_, states, actions_ = self._inputs(agents, obs, actions, sequence=True)
+        agents_, states, actions_ = self._inputs(agents, obs, actions, "n", "h")
         steps = [o[:, :, 0] for o in self.ensemble.unroll(agents_, states, actions_[:, None])]
         return self._like(obs, torch.stack(steps, dim=2))
 
@@ -290,17 +290,17 @@ class PerSim:
         Yields:
             ``[m, p, k, d]`` for each of the ``h`` steps.
         """
-        agents_, states_, actions_ = self._inputs(agents, states, actions, sequence=True)
+        agents_, states_, actions_ = self._inputs(agents, states, actions, "p", "k", "h")
         return self.ensemble.unroll(agents_, states_, actions_, mode)
 
     def _step(self, agents: Array, obs: Array, actions: Array) -> Tensor:
-        agents_, states, actions_ = self._inputs(agents, obs, actions, sequence=False)
+        agents_, states, actions_ = self._inputs(agents, obs, actions, "n")
         return self.ensemble.clip(self.ensemble.step(agents_, states, actions_))
 
     def _inputs(
-        self, agents: Array, obs: Array, actions: Array, *, sequence: bool
+        self, agents: Array, obs: Array, actions: Array, *axes: str
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Arguments checked and on the device: ``[n]``, ``[n, l * d]``, actions."""
+        """Arguments checked, on the device: ``[n]``, ``[n, l * d]``, actions ``[*axes(, a)]``."""
         d, device = self.ensemble.network.shape.obs_dim, self.device
         states = torch.as_tensor(obs, dtype=torch.float32, device=device)
         n = len(states) if states.ndim else 0
@@ -318,12 +318,15 @@ class PerSim:
             raise TypeError(f"discrete actions must be integers, got {actions_.dtype}")
         actions_ = actions_.to(kind)
         tail: tuple[int, ...] = () if discrete else tuple(self.task.action_space.shape or ())
-        lead = actions_.shape[: actions_.ndim - len(tail)]
-        fits = actions_.shape[len(lead) :] == tail and lead[:1] == (n,)
-        if not fits or (len(lead) == 1) == sequence:
+        lead, rest = actions_.shape[: len(axes)], actions_.shape[len(axes) :]
+        if len(lead) != len(axes) or lead[0] != n or rest != tail:
             raise ValueError(
-                f"actions must have shape {('n', 'h', *tail) if sequence else ('n', *tail)} with "
-                f"n = {n}, got {tuple(actions_.shape)}"
+                f"actions must have shape {(*axes, *tail)} with {axes[0]} = {n}, got "
+                f"{tuple(actions_.shape)}"
+            )
+        if 0 in lead[1:]:
+            raise ValueError(
+                f"actions must hold at least one step, got shape {tuple(actions_.shape)}"
             )
         if discrete and n:
             low, high = torch.aminmax(actions_)
