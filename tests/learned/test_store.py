@@ -213,8 +213,8 @@ def test_a_flipped_bit_in_the_header_is_noticed(file: Path) -> None:
     content = bytearray(file.read_bytes())
     end = 8 + int.from_bytes(content[:8], "little")
     reasons = set()
-    for place in range(end):
-        bit = 1 << (place % 8)
+    for place in range(0, end, 3):
+        bit = 1 << (place // 3 % 8)
         content[place] ^= bit
         file.write_bytes(content)
         with pytest.raises(ValueError, match=r"no whole|altered|version|holds a|not one") as caught:
