@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes.util
 import os
 import sys
+from collections.abc import Iterator
 
 # MuJoCo chooses its OpenGL backend when it is imported, pygame its display when it is first used:
 # without a screen the one draws through EGL (where its library is there, for MuJoCo cannot be
@@ -19,6 +20,14 @@ import torch
 
 # Processes that run tests beside each other would otherwise fight for the same cores.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _no_display_left_open() -> Iterator[None]:
+    """A window leaves pygame's video system up; the next test shall find it as a program does."""
+    yield
+    if "pygame" in sys.modules:
+        sys.modules["pygame"].display.quit()
 
 
 @pytest.fixture(scope="session")

@@ -204,16 +204,20 @@ def test_an_agent_stays_until_it_is_changed(env_id: str) -> None:
 def test_a_state_is_where_the_episode_starts(suite: Suite) -> None:
     env = make(suite.env_id, agent=2)
     rng = np.random.default_rng(3)
-    # 64 bits are kept: the first step is that of the dynamics from this very state.
+    # 64 bits are kept: the first step is that of the dynamics from this very state and action.
     state = suite.task().sample_start(rng, 1)[0] + 1e-3 * rng.random()
     obs, _ = env.reset(options={"state": state})
     assert obs.dtype == np.float32
     np.testing.assert_array_equal(obs, state.astype(np.float32))
     action = actions_for(env.action_space, rng)
-    exact = suite.dynamics(suite.population()).step(
-        np.array([2]), state[None], np.array([action], dtype=None)
-    )[0]
-    np.testing.assert_array_equal(env.step(action)[0], exact.astype(np.float32))
+    if suite.env_id == HALF_CHEETAH:
+        action = rng.uniform(-1, 1, 6)
+    exact = suite.dynamics(suite.population()).step(np.array([2]), state[None], np.array([action]))[
+        0
+    ]
+    following, reward, *_ = env.step(action)
+    np.testing.assert_array_equal(following, exact.astype(np.float32))
+    assert reward == float(suite.task().reward(state, action, exact))
     again, _ = env.reset()
     assert not same(again, obs), "a state is for one episode"
 
