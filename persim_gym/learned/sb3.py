@@ -38,7 +38,7 @@ class SB3VecEnv(VecEnv):
             )
         base = envs.unwrapped
         if isinstance(base, SimVectorEnv):
-            base.autoreset_mode = AutoresetMode.SAME_STEP
+            base.autoreset_mode = base.metadata["autoreset_mode"] = AutoresetMode.SAME_STEP
         elif envs.metadata.get("autoreset_mode") is not AutoresetMode.SAME_STEP:
             raise ValueError(
                 "Stable-Baselines3 needs autoreset in the same step: make the vector environment "
@@ -52,16 +52,14 @@ class SB3VecEnv(VecEnv):
 
     def reset(self) -> NDArray[np.float32]:
         """Begin an episode in every lane: observations ``[n, d]``."""
-        options: dict[str, Any] = {}
-        given = [o for o in self._options if o]
-        if given:
-            if any(o != given[0] for o in given) or len(given) < self.num_envs:
-                keys = {key for o in given for key in o}
-                if any(set(o) != keys for o in self._options):
-                    raise ValueError("reset options must name the same keys for every lane")
-                options = {key: np.array([o[key] for o in self._options]) for key in keys}
-            else:
-                options = dict(given[0])
+        first = self._options[0]
+        # One dictionary for all lanes stands here once for each lane, the same object.
+        if all(lane is first for lane in self._options):
+            options = dict(first)
+        else:
+            if any(set(lane) != set(first) for lane in self._options):
+                raise ValueError("reset options must name the same keys for every lane")
+            options = {key: np.array([lane[key] for lane in self._options]) for key in first}
         obs, infos = self.envs.reset(seed=self._seed, options=options or None)
         self.reset_infos = [_of_lane(infos, lane) for lane in range(self.num_envs)]
         self._seed = None
@@ -134,7 +132,7 @@ def _of_lane(infos: dict[str, Any], lane: int) -> dict[str, Any]:
         if key.startswith("_") or key in ("final_obs", "final_info"):
             continue
         if infos[f"_{key}"][lane]:
-            value = values[lane]
+            value = _of_lane(values, lane) if isinstance(values, dict) else values[lane]
             own[key] = value.item() if isinstance(value, np.generic) else value
     return own
 
