@@ -236,6 +236,48 @@ def random_simulator(
     return PerSim(Ensemble(network, scaling), task, experience, {"task": task.name})
 
 
+@dataclass(frozen=True)
+class WalkTask:
+    """Stay at the origin of a line: reward minus the distance, over at 1 or after twelve steps."""
+
+    name: str = "walk"
+    observation_space: Box = field(default_factory=lambda: _box(-2.0, 2.0, 1))
+    action_space: Discrete = field(default_factory=lambda: Discrete(3))
+    max_episode_steps: int = 12
+    render_fps: int = 10
+    root_velocity: None = None
+
+    def reward(self, obs: Any, action: Any, next_obs: Any) -> Any:
+        return -abs(next_obs[..., 0])
+
+    def terminated(self, next_obs: Any) -> Any:
+        return next_obs[..., 0] >= 1.0
+
+    def sample_start(self, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
+        return rng.uniform(-0.9, 0.5, size=(n, 1))
+
+
+#: Step sizes of the walkers; the actions are to the left, none, and to the right.
+STRIDES = (0.25, -0.25, 0.125, 0.5)
+
+
+def walker(members: int = 2) -> PerSim:
+    """A simulator made by hand: agent ``k`` goes ``STRIDES[k] * (action - 1)`` in a step."""
+    shape = network_shape(
+        members=members, num_agents=len(STRIDES), obs_dim=1, rank=1, state_hidden=(1,)
+    )
+    network, _ = LowRankNetwork.flat(shape, None, "cpu")
+    t = network.tensors
+    t["agent.factors"][:] = torch.tensor(STRIDES)[:, None]
+    t["action.factors"][:] = torch.tensor([-1.0, 0.0, 1.0])[:, None]
+    t["head.bias"][:] = 1.0
+    zero, one = torch.zeros(1), torch.ones(1)
+    scaling = Scaling(zero, one, zero, one, low=-2 * one, high=2 * one)
+    edge = np.full(1, 2.0, dtype=np.float32)
+    experience = Experience(-edge, edge, edge, np.zeros((1, 1), dtype=np.float32), math.inf)
+    return PerSim(Ensemble(network, scaling), WalkTask(), experience, {"task": "walk"})
+
+
 def weights(sim: PerSim) -> torch.Tensor:
     """All fitted parameters as one vector."""
     tensors = sim.ensemble.network.tensors
