@@ -1,0 +1,260 @@
+"""The benchmarks run, measure what they say, and compare like with like; no time is tested."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from persim_gym.planning import Objective
+
+SCRIPTS = Path(__file__).parent.parent / "benchmarks"
+MODULES = sorted(path.stem for path in SCRIPTS.glob("*.py"))
+
+
+class Benchmarks:
+    """The scripts as modules, by name."""
+
+    def __getattr__(self, name: str) -> ModuleType:
+        return importlib.import_module(name)
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Any]:
+    # The scripts import each other by their plain names, as they do when one of them is run.
+    before = {name: sys.modules.pop(name) for name in MODULES if name in sys.modules}
+    sys.path.insert(0, str(SCRIPTS))
+    yield Benchmarks()
+    sys.path.remove(str(SCRIPTS))
+    for name in MODULES:
+        sys.modules.pop(name, None)
+    sys.modules.update(before)
+
+
+@pytest.fixture(scope="module")
+def tiny(bench: Any) -> Any:
+    return bench.measure.Effort(rounds=1, best_of=1, size=0.01, seconds=0.001)
+
+
+NAMES = {
+    "environments": ["CartPole, 10", "MountainCar, 10", "CartPole, s", "MountainCar, s", "Half"],
+    "fitting": ["fit, mountain", "memory", "fit, cartpole"],
+    "planning": ["decision, cart", "decisions, cart", "decision, half", "decisions, half"],
+    "learned_env": ["learned CartPole, 10 lanes", "learned CartPole, scalar"],
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_benchmark_measures_what_it_lists(name: str, bench: Any, tiny: Any) -> None:
+    threads = torch.get_num_threads()
+    rows = list(getattr(bench, name).rows(tiny))
+    assert torch.get_num_threads() == threads
+    for expected in NAMES[name]:
+        assert [r for r in rows if r.name.startswith(expected)], expected
+    for r in rows:
+        # Memory may not grow at all for so little data.
+        assert math.isfinite(r.value)
+        assert r.value > 0 or r.name.startswith("memory")
+        assert r.low <= r.value <= r.high
+        assert r.ours
+        assert r.peer
+    assert len({(r.name, r.peer.split(":")[0]) for r in rows}) == len(rows)
+
+
+def test_run_knows_every_benchmark(bench: Any) -> None:
+    assert {name: getattr(bench, name).rows for name in NAMES} == bench.run.BENCHMARKS
+
+
+def test_sides_are_timed_in_turn_and_the_best_of_a_round_counts(bench: Any) -> None:
+    calls: list[str] = []
+    scripted = {"a": iter([5.0, 3.0, 2.0, 4.0]), "b": iter([1.0, 9.0, 8.0, 7.0])}
+
+    def side(name: str) -> Any:
+        def measure() -> float:
+            calls.append(name)
+            return next(scripted[name])
+
+        return measure
+
+    effort = bench.measure.Effort(rounds=2, best_of=2)
+    times = bench.measure.interleave(effort, a=side("a"), b=side("b"))
+    assert calls == ["a", "b"] * 4
+    assert times["a"].tolist() == [3.0, 2.0]
+    assert times["b"].tolist() == [1.0, 7.0]
+
+
+def test_a_row_has_median_spread_and_verdict(bench: Any) -> None:
+    row = bench.measure.row
+    values = np.array([3.0, 1.0, 8.0])
+    plain = row("name", "ours", "peer", values)
+    assert (plain.value, plain.low, plain.high, plain.verdict) == (3.0, 1.0, 8.0, "")
+    assert row("n", "o", "p", values, target=3, goal=4).verdict == "target"
+    assert row("n", "o", "p", values, target=2, goal=3).verdict == "goal"
+    assert row("n", "o", "p", values, target=3.1).verdict == "missed"
+    assert row("n", "o", "p", values, better="less", target=3).verdict == "target"
+    assert row("n", "o", "p", values, better="less", target=2.9).verdict == "missed"
+    assert row("n", "o", "p", values, better="less", goal=2.9).verdict == "below goal"
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "expected"),
+    [
+        (2.34e6, "steps/s", "2.34 Msteps/s"),
+        (0.5, "B", "0.5 B"),
+        (0.0123, "s", "12.3 ms"),
+        (4.2e-5, "s", "42 µs"),
+        (90.0, "s", "90 s"),
+    ],
+)
+def test_amounts_are_written_with_three_digits(
+    value: float, unit: str, expected: str, bench: Any
+) -> None:
+    assert bench.measure.amount(value, unit) == expected
+
+
+def test_the_command_line_prints_a_table_and_writes_json(
+    bench: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measure, asked = bench.measure, []
+
+    def one(effort: Any) -> Iterator[Any]:
+        asked.append(effort)
+        yield measure.row("speed", "2 a", "1 b", np.array([2.0]), target=1)
+
+    def other(effort: Any) -> Iterator[Any]:
+        raise AssertionError("not named")
+
+    out = tmp_path / "bench.json"
+    measure.main({"one": one, "other": other}, ["one", "--quick", "--json", str(out)])
+    assert asked == [measure.QUICK]
+    printed = capsys.readouterr().out
+    assert "cores:" in printed
+    assert "torch_threads:" in printed
+    lines = [line for line in printed.splitlines() if line.startswith("|")]
+    assert len(lines) == 3
+    assert len({len(line) for line in lines}) == 1
+    assert [cell.strip() for cell in lines[2].split("|")[1:5]] == ["speed", "2 a", "1 b", "2"]
+    written = json.loads(out.read_text())
+    assert written["machine"]["torch"] == torch.__version__
+    assert written["rows"][0]["value"] == 2.0
+    assert written["rows"][0]["reached"] == "target"
+    measure.main({"one": one}, [])
+    assert asked[1] == measure.FULL
+    with pytest.raises(SystemExit):
+        measure.main({"one": one, "other": other}, ["third"])
+    assert "there are one, other" in capsys.readouterr().err
+
+
+def test_synthetic_transitions_are_true_ones(bench: Any) -> None:
+    import gymnasium as gym
+
+    import persim_gym  # noqa: F401
+
+    data = bench.worlds.transitions("cartpole", agents=6, steps=60)
+    assert len(data) == 360
+    assert np.array_equal(np.bincount(data.agent), np.full(6, 60))
+    env = gym.make("PerSim-CartPole-v0", population=6).unwrapped
+    for row in np.random.default_rng(0).integers(0, 360, size=20):
+        env.reset(options={"agent": int(data.agent[row]), "state": data.obs[row]})
+        obs, _, terminated, _, _ = env.step(data.action[row])
+        assert np.allclose(obs, data.next_obs[row], atol=1e-6)
+        assert terminated == data.terminated[row]
+    # After an end comes a start; inside an episode each transition goes on where the last stopped.
+    same = data.episode[1:] == data.episode[:-1]
+    assert np.array_equal(data.obs[1:][same], data.next_obs[:-1][same])
+    assert data.terminated[:-1].any()
+    assert not same[data.terminated[:-1]].any()
+    assert (abs(data.obs[data.starts]) <= 0.05).all()
+
+
+@pytest.mark.parametrize("task_name", ["cartpole", "half-cheetah"])
+def test_the_reference_computes_what_the_simulator_computes(bench: Any, task_name: str) -> None:
+    sim = bench.worlds.simulator(task_name, agents=7)
+    with torch.no_grad():
+        sim.ensemble.network.tensors["head.weight"].mul_(1e3)  # no longer tiny changes
+    mean = task_name == "half-cheetah"
+    generator = torch.Generator().manual_seed(1)
+    k, h = 20, 4
+    if mean:
+        actions = torch.rand(k, h, 6, generator=generator) * 2 - 1
+    else:
+        actions = torch.randint(2, (k, h), generator=generator)
+    obs = torch.as_tensor(sim.experience.starts[3])
+    reference = bench.reference_plan.ReferencePlanner(sim).returns(5, obs, actions, mean=mean)
+    objective = Objective(sim.task, sim, "mean" if mean else "members")
+    ours = objective(torch.tensor([5]), obs[None], actions[None])[0]
+    torch.testing.assert_close(ours, reference, rtol=1e-4, atol=1e-4)
+    assert reference.std() > 1e-2  # in CartPole because some members' poles fall
+
+
+def test_the_reference_networks_predict_like_the_members(bench: Any) -> None:
+    sim = bench.worlds.simulator("mountain-car", agents=7)
+    nets = bench.reference_plan.reference_members(sim)
+    agents, actions = torch.arange(7), torch.arange(7) % 3
+    obs = torch.rand(7, 2, generator=torch.Generator().manual_seed(0))
+    one_hot = torch.nn.functional.one_hot
+    theirs = torch.stack(
+        [net(one_hot(agents, 7).float(), obs, one_hot(actions, 3).float()) for net in nets]
+    )
+    ours = sim.ensemble.step(agents, obs, actions) - obs
+    torch.testing.assert_close(theirs.detach(), ours, rtol=1e-3, atol=1e-7)
+    assert (theirs[0] != theirs[1]).any()
+
+
+def test_the_reference_fit_learns(bench: Any) -> None:
+    data = bench.worlds.transitions("cartpole", agents=10, steps=23)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = bench.reference_fit.ReferenceNet(10, 4, 2, 5, (32,), ())
+    listed = bench.reference_fit.samples(data, 2)
+    assert len(listed) == 230
+    agent, state, action, target = listed[25]
+    assert agent.argmax() == data.agent[25]
+    assert agent.sum() == action.sum() == 1
+    assert action.argmax() == data.action[25]
+    assert np.allclose(state + target, data.next_obs[25], atol=1e-6)
+    fit = bench.reference_fit.ReferenceFit(listed, net, batch_size=10)
+    for _ in range(20):
+        fit.seconds_an_epoch(23)
+    assert len(fit.losses) == 460
+    assert np.mean(fit.losses[-23:]) < 0.2 * np.mean(fit.losses[:23])
+
+
+def test_multiply_adds_are_those_of_the_layers(bench: Any) -> None:
+    cartpole = bench.worlds.simulator("cartpole", agents=5)
+    assert bench.worlds.multiply_adds(cartpole) == 4 * 256 + 256 * 4 * 5 + 5 + 4 * 5
+    cheetah = bench.worlds.simulator("half-cheetah", agents=5)
+    state = 18 * 512 + 3 * 512 * 512 + 512 * 18 * 15
+    action = 6 * 512 + 512 * 512 + 512 * 15
+    assert bench.worlds.multiply_adds(cheetah) == state + action + 15 + 18 * 15
+
+
+def test_planned_steps_are_all_paid_for(bench: Any) -> None:
+    # With 50 steps to go and no end in sight, each candidate earns the whole horizon.
+    sim = bench.worlds.simulator("cartpole", agents=5)
+    objective = Objective(sim.task, sim)
+    actions = torch.randint(2, (1, 8, 50), generator=torch.Generator().manual_seed(0))
+    returns = objective(torch.tensor([1]), torch.zeros(1, 4), actions)
+    assert returns.tolist() == [[50.0] * 8]
+
+
+def test_memory_counts_what_a_process_holds_at_most(bench: Any) -> None:
+    code = (
+        "import numpy as np, fitting_memory as f; before = f.peak(); "
+        "block = np.ones(8_000_000); del block; print(f.peak() - before)"
+    )
+    # This process holds more than the new one; that must not be counted as the new one's.
+    grown = subprocess.run(
+        [sys.executable, "-c", code], cwd=SCRIPTS, check=True, capture_output=True, text=True
+    )
+    assert 45_000_000 < int(grown.stdout) < 70_000_000
