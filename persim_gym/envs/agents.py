@@ -95,7 +95,11 @@ class CovariateTable:
             except (TypeError, ValueError):
                 raise TypeError(f"covariate {name!r} must be a number, got {value!r}") from None
         for column in self.columns:
-            if not column.low <= values[column.name] <= column.high:
+            # An end of the range in single precision lies a rounding beyond it.
+            end = min(max(values[column.name], column.low), column.high)
+            if math.isclose(values[column.name], end, rel_tol=1e-6):
+                values[column.name] = end
+            else:
                 raise ValueError(
                     f"covariate {column.name!r} is {values[column.name]!r}, out of its range "
                     f"[{column.low}, {column.high}]; for other agents pass a population with "

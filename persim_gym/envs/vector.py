@@ -23,7 +23,8 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
     """``n`` lanes of one task, each with an agent of its own, stepped as one batch.
 
     Lane ``i`` is, bit for bit, the scalar environment of its agent with seed ``seed + i``, in every
-    episode (where the dynamics itself is not random). All three autoreset modes are served; in
+    episode (a learned dynamics, whose batches round differently, to its own precision; a random one
+    not at all). All three autoreset modes are served; in
     ``DISABLED`` mode ``reset(options={"reset_mask": mask})`` begins episodes in some lanes.
 
     Args:

@@ -286,3 +286,14 @@ def test_a_table_of_ones_own() -> None:
     population = Population.sample(table, size=4, seed=3)
     assert population.values[:2, 0].tolist() == [0.5, 2.0]
     assert table.complete({}) == {"wind": 1.0}
+
+
+def test_an_end_of_the_range_in_single_precision_is_that_end() -> None:
+    population = Population.single(
+        SUITES["mountain-car"].covariates, {"gravity": np.float32(0.0035)}
+    )
+    assert population.covariates(0) == {"gravity": 0.0035}
+    with pytest.raises(ValueError, match="out of its range"):
+        Population.single(SUITES["mountain-car"].covariates, {"gravity": 0.00351})
+    with pytest.raises(ValueError, match="out of its range"):
+        Population.single(SUITES["mountain-car"].covariates, {"gravity": float("nan")})
