@@ -66,6 +66,11 @@ class Objective:
     propagation: Propagation = "members"
     shaping: Shaping | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse an unknown way to follow members."""
+        if self.propagation not in ("members", "mean"):
+            raise ValueError(f"propagation must be one of members, mean, got {self.propagation!r}")
+
     def __call__(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
         """Returns of all candidates of all problems.
 
