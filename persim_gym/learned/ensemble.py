@@ -86,9 +86,10 @@ class Ensemble:
             ``[m, n, d]``.
         """
         s = self.scaling
+        scaled = (states - s.input_mean) / s.input_scale
         if states.ndim == 2:
-            states = states.expand(self.members, *states.shape)
-        change = self.network(agents, (states - s.input_mean) / s.input_scale, actions)
+            scaled = scaled.expand(self.members, *states.shape)
+        change = self.network(agents, scaled, actions)
         return states[..., -s.low.shape[0] :] + (change * s.target_scale + s.target_mean)
 
     @torch.no_grad()

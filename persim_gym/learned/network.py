@@ -177,7 +177,7 @@ class LowRankNetwork:
         """Factors ``u`` of agents ``[n]``, or of all: ``[m, n, r]``."""
         factors = self.tensors["agent.factors"]
         if agents is not None:
-            factors = factors[:, agents]
+            factors = factors.index_select(1, agents)
         return factors + self.tensors["agent.bias"]
 
     def action_factors(self, actions: Tensor) -> Tensor:

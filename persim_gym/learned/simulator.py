@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from persim_gym.learned.env import LearnedSimEnv
 
 
+#: Rows that go through the network together.
+ROWS_AT_ONCE = 4096
+
+
 class PerSim:
     """Personalised simulators of all agents of a population.
 
@@ -158,19 +162,8 @@ class PerSim:
         self, transitions: Transitions, states: NDArray[np.float32], rows: NDArray[np.bool_]
     ) -> float:
         """Root mean square error of one step of the members' mean, over rows and coordinates."""
-        predicted = self._members_mean(
-            transitions.agent[rows], states[rows], transitions.action[rows]
-        )
+        predicted = self.predict(transitions.agent[rows], states[rows], transitions.action[rows])
         return float(np.sqrt(np.mean((predicted - transitions.next_obs[rows]) ** 2)))
-
-    def _members_mean(
-        self, agents: NDArray[Any], states: NDArray[Any], actions: NDArray[Any]
-    ) -> NDArray[np.float32]:
-        pieces = [
-            self.predict(agents[i : i + 16384], states[i : i + 16384], actions[i : i + 16384])
-            for i in range(0, len(agents), 16384)
-        ]
-        return np.concatenate(pieces)
 
     def _calibrate(
         self, transitions: Transitions, states: NDArray[np.float32], rows: NDArray[np.bool_]
@@ -258,8 +251,9 @@ class PerSim:
         """Disagreement ``[...]`` of members' predictions ``[m, ..., d]``."""
         if len(predictions) == 1:
             return torch.zeros_like(predictions[0, ..., 0])
-        deviation = predictions.var(0, correction=0) / self._change_scale.square()
-        return deviation.mean(-1).sqrt()
+        # Torch's var over the first axis takes ten times as long on many rows.
+        centred = (predictions - predictions.mean(0)).div_(self._change_scale)
+        return centred.square_().mean(dim=(0, -1)).sqrt_()
 
     def rollout(self, agents: Array, obs: Array, actions: Array) -> Array:
         """Open-loop predictions, each member from its own states.
@@ -294,8 +288,11 @@ class PerSim:
         return self.ensemble.unroll(agents_, states_, actions_, mode)
 
     def _step(self, agents: Array, obs: Array, actions: Array) -> Tensor:
-        agents_, states, actions_ = self._inputs(agents, obs, actions, "n")
-        return self.ensemble.clip(self.ensemble.step(agents_, states, actions_))
+        rows = self._inputs(agents, obs, actions, "n")
+        # Hidden layers of many rows would take far more memory than the rows.
+        pieces = zip(*(part.split(ROWS_AT_ONCE) for part in rows), strict=True)
+        steps = [self.ensemble.step(*piece) for piece in pieces]
+        return self.ensemble.clip(steps[0] if len(steps) == 1 else torch.cat(steps, dim=1))
 
     def _inputs(
         self, agents: Array, obs: Array, actions: Array, *axes: str
