@@ -172,6 +172,10 @@ def _model(model: Any, task: Task | None, population: object) -> tuple[Task, Dyn
 
         suite = find_suite(model)
         return task or suite.task(), suite.dynamics(suite.population(population))
+    if population is not None:
+        raise TypeError(
+            "population= is for true environments, named by their id; a model has its own agents"
+        )
     if not isinstance(model, Dynamics):
         raise TypeError(
             "MPC plans in a simulator, a dynamics or a true environment's id, got "
