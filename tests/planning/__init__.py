@@ -1,0 +1,1 @@
+"""Planning: the objective, the searches, and the MPC policy over them."""

@@ -1,0 +1,287 @@
+"""The objective against a loop over single steps, in every kind of dynamics."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from learned.worlds import PlainTask, random_simulator
+
+import persim_gym.planning.objective as objective_module
+from persim_gym.core import Dynamics, Task
+from persim_gym.envs import find_suite
+from persim_gym.planning import Objective, Shaping
+from planning.worlds import ActionTask, Line, LineTask, Members, Memory, scalar_returns
+
+
+def problems(
+    task: Task, num_agents: int, p: int, k: int, h: int, seed: int = 0
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Agents ``[p]``, start states ``[p, d]`` and action sequences ``[p, k, h(, a)]``."""
+    rng = np.random.default_rng(seed)
+    generator = torch.Generator().manual_seed(seed)
+    agents = torch.as_tensor(rng.integers(num_agents, size=p))
+    states = torch.as_tensor(task.sample_start(rng, p).astype(np.float32))
+    if task.action_space.shape:
+        actions = torch.rand((p, k, h, *task.action_space.shape), generator=generator) * 2 - 1
+    else:
+        actions = torch.randint(task.action_space.n, (p, k, h), generator=generator)  # type: ignore[union-attr]
+    return agents, states, actions
+
+
+def sequences(*rows: str) -> torch.Tensor:
+    """Action sequences of one problem, written as digits: ``[1, k, h]``."""
+    return torch.tensor([[[int(c) for c in row] for row in rows]])
+
+
+def line_returns(objective: Objective, x: float, *rows: str, agent: int = 0) -> list[float]:
+    return objective(torch.tensor([agent]), torch.tensor([[x]]), sequences(*rows))[0].tolist()
+
+
+# -- one reference for all -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["mountain-car", "cartpole", "half-cheetah"])
+def test_true_physics(name: str) -> None:
+    suite = find_suite(name)
+    task, dynamics = suite.task(), suite.dynamics(suite.population())
+    h = 4 if name == "half-cheetah" else 40
+    agents, states, actions = problems(task, 5, p=3, k=5, h=h)
+    if name == "mountain-car":  # from shortly before the goal, so that some reach it
+        states = torch.tensor([[0.4, 0.02], [0.45, 0.0], [0.3, 0.03]])
+    returns = Objective(task, dynamics)(agents, states, actions)
+    assert returns.shape == (3, 5)
+    expected = scalar_returns(task, dynamics, agents.numpy(), states.numpy(), actions.numpy())
+    # Actions of HalfCheetah are in single precision, and so is their cost.
+    exact = 1e-6 if name == "half-cheetah" else 1e-9
+    np.testing.assert_allclose(returns, expected, rtol=exact, atol=exact)
+    if name != "half-cheetah":
+        lengths = np.abs(expected)
+        assert lengths.min() < h, "no sequence has ended before its time"
+        assert len(np.unique(lengths)) > 3
+
+
+TASKS = {
+    "discrete": PlainTask.of(2, actions=3),
+    "bounded": PlainTask.of(2, actions=3, low=-0.8),
+    "continuous": PlainTask.of(3, action_dim=2),
+}
+
+
+@pytest.mark.parametrize("lag", [1, 2])
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
+def test_a_simulator(task: PlainTask, lag: int) -> None:
+    """Members one by one: each member alone is a dynamics for the loop, the return is the mean."""
+    sim = random_simulator(task, lag=lag, size=1.0)
+    agents, states, actions = problems(task, 4, p=3, k=4, h=6)
+    if lag > 1:
+        states = torch.stack([states * 0.5, states], dim=1)
+    returns = Objective(task, sim)(agents, states, actions)
+
+    class Member:
+        num_agents = 4
+
+        def __init__(self, member: int) -> None:
+            self.lag, self.member = lag, member
+
+        def step(self, agents: Any, states: Any, actions: Any) -> Any:
+            return sim.predict_members(agents, states, actions)[self.member].astype(np.float64)
+
+    expected = np.mean(
+        [
+            scalar_returns(task, Member(i), agents.numpy(), states.numpy(), actions)
+            for i in range(3)
+        ],
+        axis=0,
+    )
+    np.testing.assert_allclose(returns, expected, rtol=1e-4, atol=1e-4)
+    assert returns.std() > 0.1
+
+    class Mean(Member):
+        def step(self, agents: Any, states: Any, actions: Any) -> Any:
+            return sim.predict(agents, states, actions).astype(np.float64)
+
+    # With the mean followed, rewards are still each member's own: their spread remains.
+    by_mean = Objective(task, sim, "mean")(agents, states, actions)
+    rough = scalar_returns(task, Mean(0), agents.numpy(), states.numpy(), actions)
+    assert not np.allclose(by_mean, expected, rtol=1e-3)
+    assert np.corrcoef(by_mean.numpy().ravel(), rough.ravel())[0, 1] > 0.9
+
+
+def test_a_lag_without_an_unrolling_of_its_own() -> None:
+    task = PlainTask.of(2, actions=3)
+    agents, _, actions = problems(task, 3, p=4, k=5, h=7)
+    states = torch.as_tensor(np.random.default_rng(1).uniform(-1, 1, (4, 2, 2)))
+    returns = Objective(task, Memory())(agents, states, actions)
+    expected = scalar_returns(task, Memory(), agents.numpy(), states.numpy(), actions)
+    np.testing.assert_allclose(returns, expected, rtol=1e-12)
+    still = states.clone()
+    still[:, 0] = still[:, 1]
+    assert not np.allclose(Objective(task, Memory())(agents, still, actions), expected)
+
+
+# -- termination -----------------------------------------------------------------------------------
+
+
+def test_rewards_count_up_to_the_end_and_the_ending_step_included() -> None:
+    objective = Objective(LineTask(goal=1.0), Line())
+    # From 0.5 in steps of a quarter: 0.75, then 1.0 which ends; what follows is worth nothing.
+    assert line_returns(objective, 0.5, "22222", "22000", "11111", "21111", "00000") == [
+        -1.75,
+        -1.75,
+        -2.5,
+        -3.75,
+        -(0.25 + 0 + 0.25 + 0.5 + 0.75),
+    ]
+    assert line_returns(objective, 1.0, "2", "1", "0") == [-1.25, -1.0, -0.75]
+
+
+def test_agents_have_their_own_dynamics() -> None:
+    objective = Objective(LineTask(), Line((0.25, -0.25, 0.5)))
+    agents = torch.tensor([0, 1, 2])
+    actions = sequences("22").expand(3, 1, 2)
+    returns = objective(agents, torch.zeros(3, 1), actions)
+    assert returns[:, 0].tolist() == [-0.75, -0.75, -1.5]
+    assert line_returns(objective, 0.5, "22", agent=1) == [-0.25]
+
+
+def test_no_step_is_taken_when_all_is_over() -> None:
+    dynamics = Line((0.5,))
+    objective = Objective(LineTask(), dynamics)
+    assert line_returns(objective, 0.5, "2" * 40) == [-1.0]
+    assert len(dynamics.calls) == 8
+    dynamics.calls.clear()
+    assert line_returns(objective, 0.5, "2" * 40, "1" * 40) == [-1.0, -20.0]
+    assert len(dynamics.calls) == 40
+
+
+def test_a_task_that_is_over_from_the_start_still_pays_one_step() -> None:
+    assert line_returns(Objective(LineTask(goal=-5.0), Line()), 0.0, "222") == [-0.25]
+
+
+# -- what is not finite ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("poison", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("task", [LineTask(goal=10.0), ActionTask(goal=10.0)], ids=["line", "act"])
+def test_what_is_not_finite_ranks_last(task: LineTask, poison: float) -> None:
+    objective = Objective(task, Line(poison=poison, poison_at=1.0))
+    if poison == math.inf:  # an infinite prediction is beyond any goal, and must not be one
+        assert task.terminated(torch.tensor([poison]))
+    fine, lost, late = line_returns(objective, 0.5, "111111", "222222", "111122")
+    assert math.isfinite(fine)
+    assert lost == late == -math.inf
+
+
+@pytest.mark.parametrize("poison", [math.nan, math.inf, -math.inf])
+def test_what_comes_after_the_end_does_not_matter(poison: float) -> None:
+    # The goal is reached at 0.75, the poison waits at 1.
+    objective = Objective(LineTask(goal=0.75), Line(poison=poison, poison_at=1.0))
+    shaped = Objective(LineTask(goal=0.75), objective.dynamics, shaping=Shaping(0, 2.0))
+    assert line_returns(objective, 0.5, "222", "221") == [-0.75, -0.75]
+    assert line_returns(shaped, 0.5, "222", "221") == [0.75, 0.75]
+
+
+@pytest.mark.parametrize("poison", [math.nan, math.inf])
+def test_one_lost_member_is_enough(poison: float) -> None:
+    objective = Objective(ActionTask(goal=1e9), Members(0.0, poison))
+    assert line_returns(objective, 0.0, "22") == [-math.inf]
+    assert line_returns(Objective(ActionTask(goal=1e9), Members(0.0, 0.0)), 0.0, "22") == [2.0]
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_a_reward_that_is_not_finite_ranks_last(value: float) -> None:
+    class Odd(LineTask):
+        def reward(self, obs: Any, action: Any, next_obs: Any) -> Any:
+            return torch.where(action == 2, value, 1.0)
+
+    assert line_returns(Objective(Odd(), Line()), 0.0, "111", "112") == [3.0, -math.inf]
+
+
+def test_a_large_state_is_finite() -> None:
+    value = line_returns(Objective(LineTask(goal=math.inf), Line((1e30,))), 0.0, "21")
+    assert value == [pytest.approx(-2e30)]
+
+
+# -- shaping ---------------------------------------------------------------------------------------
+
+
+def test_shaping_adds_the_largest_value_reached() -> None:
+    plain = Objective(LineTask(goal=1.0), Line())
+    rows = ("200", "000", "222", "020")
+    base = line_returns(plain, 0.5, *rows)
+    largest = [0.75, 0.25, 1.0, 0.5]  # of the states predicted, not of the state now
+    for weight in (0.5, 3.0):
+        shaped = Objective(LineTask(goal=1.0), Line(), shaping=Shaping(0, weight))
+        expected = [b + weight * m for b, m in zip(base, largest, strict=True)]
+        assert line_returns(shaped, 0.5, *rows) == pytest.approx(expected)
+
+
+def test_shaping_on_mountain_car() -> None:
+    suite = find_suite("mountain-car")
+    task, dynamics = suite.task(), suite.dynamics(suite.population())
+    agents, states, actions = problems(task, 5, p=3, k=4, h=30)
+    states = torch.tensor([[0.4, 0.03], [-0.5, 0.0], [0.3, 0.02]])
+    for shaping in (Shaping(0, 0.5), Shaping(1, 10.0)):
+        returns = Objective(task, dynamics, shaping=shaping)(agents, states, actions)
+        expected = scalar_returns(
+            task, dynamics, agents.numpy(), states.numpy(), actions, shaping=shaping
+        )
+        np.testing.assert_allclose(returns, expected, rtol=1e-9)
+
+
+# -- members ---------------------------------------------------------------------------------------
+
+
+def test_propagation_modes_by_hand() -> None:
+    task = LineTask(goal=1e9)
+    ensemble = Members(0.5, -0.5)
+    # Each on its own: +-0.5, then +-1.0. All on their mean: +-0.5 around 0, both times.
+    assert line_returns(Objective(task, ensemble, "members"), 0.0, "11") == [-1.5]
+    assert line_returns(Objective(task, ensemble, "mean"), 0.0, "11") == [-1.0]
+    # A third member drags the mean along.
+    assert line_returns(Objective(task, Members(0.0, 0.0, 3.0), "mean"), 0.0, "11") == [
+        pytest.approx(-(3.0 + (1 + 1 + 4)) / 3)
+    ]
+
+
+def test_members_end_each_at_its_own_time() -> None:
+    # Member 0 ends at the second step (0.5, 1.0), member 1 never does.
+    assert line_returns(Objective(LineTask(1.0), Members(0.5, 0.0)), 0.0, "1111") == [-0.75]
+
+
+def test_an_unknown_propagation_is_refused() -> None:
+    with pytest.raises(ValueError, match="propagation must be one of members, mean, got 'median'"):
+        Objective(LineTask(), Line(), "median")  # type: ignore[arg-type]
+
+
+# -- pieces ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rows", [1, 5, 12, 10_000])
+def test_pieces_make_no_difference(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    suite = find_suite("cartpole")
+    cases: list[tuple[Task, Dynamics]] = [
+        (suite.task(), suite.dynamics(suite.population())),
+        (TASKS["bounded"], random_simulator(TASKS["bounded"])),
+        (TASKS["continuous"], random_simulator(TASKS["continuous"])),
+    ]
+    for task, dynamics in cases:
+        given = problems(task, 4, p=7, k=5, h=6)
+        whole = Objective(task, dynamics)(*given)
+        with monkeypatch.context() as patch:
+            patch.setattr(objective_module, "ROWS_AT_ONCE", {"cpu": rows})
+            pieces = Objective(task, dynamics)(*given)
+        torch.testing.assert_close(pieces, whole, rtol=1e-5, atol=1e-5)
+        assert pieces.shape == (7, 5)
+
+
+def test_pieces_hold_as_many_rows_as_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objective_module, "ROWS_AT_ONCE", {"cpu": 12})
+    dynamics = Line()
+    actions = torch.ones((7, 5, 1), dtype=torch.long)
+    Objective(LineTask(), dynamics)(torch.zeros(7, dtype=torch.long), torch.zeros(7, 1), actions)
+    assert dynamics.calls == [10, 10, 10, 5]  # two problems of five candidates at once
