@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+import persim_gym.learned.simulator as simulator_module
 from learned.worlds import PlainTask, random_simulator
 from persim_gym.core import Dynamics
 from persim_gym.learned import PerSim
@@ -76,6 +77,20 @@ def test_rows_do_not_see_each_other(task: PlainTask) -> None:
     for i in range(7):
         one = sim.predict_members(agents[i : i + 1], obs[i : i + 1], actions[i : i + 1])
         np.testing.assert_allclose(one[:, 0], together[:, i], rtol=1e-5, atol=1e-6)
+
+
+@kinds
+@pytest.mark.parametrize("at_once", [1, 3, 7])
+def test_pieces_make_no_difference(
+    task: PlainTask, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sim = random_simulator(task, lag=2)
+    given = rows(sim)
+    whole = sim.predict_members(*given), sim.predict(*given), sim.disagreement(*given)
+    monkeypatch.setattr(simulator_module, "ROWS_AT_ONCE", at_once)
+    pieces = sim.predict_members(*given), sim.predict(*given), sim.disagreement(*given)
+    for one, other in zip(whole, pieces, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
 def test_one_agent_for_all_rows() -> None:
