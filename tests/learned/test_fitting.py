@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from learned.worlds import PlainTask, random_walks, transitions, weights
+from persim_gym.envs import find_suite
 from persim_gym.learned import FitConfig, FitProgress, PerSim, store
 from persim_gym.learned.fitting import fit_network, validation_window
 from persim_gym.learned.network import LowRankNetwork
@@ -351,6 +352,20 @@ def test_card(walks: Transitions) -> None:
         "transitions": 100,
         "agents": 4,
     }
+
+
+def test_the_papers_preset_is_fitted_with_the_papers_settings() -> None:
+    task = find_suite("cartpole").task()
+    data = random_walks(task, agents=2, steps=20, scale=0.01)
+    sim = PerSim.fit(data, preset="paper", epochs=1)
+    assert sim.card["preset"] == "paper"
+    assert sim.card["config"] == {**FitConfig().to_json(), **{
+        "rank": 5, "batch_size": 64, "epochs": 1, "schedule": "halving",
+        "validation_fraction": 0.0, "state_hidden": [256],
+    }}  # fmt: skip
+    assert sim.members == 5
+    assert sim.ensemble.network.shape.activation == "relu"
+    assert sim.card["metrics"]["heldout_transitions"] == 0
 
 
 def test_divergence_is_an_error_that_says_what_to_do(walks: Transitions) -> None:

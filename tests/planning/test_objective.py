@@ -123,6 +123,21 @@ def test_a_lag_without_an_unrolling_of_its_own() -> None:
     assert not np.allclose(Objective(task, Memory())(agents, still, actions), expected)
 
 
+def test_rewards_may_depend_on_where_a_step_began() -> None:
+    class Climb(LineTask):
+        """Worth the square of the state left, and a tenth of the action."""
+
+        def reward(self, obs: Any, action: Any, next_obs: Any) -> Any:
+            return obs[..., 0] * obs[..., 0] + 0.1 * action
+
+    task = Climb(goal=1.0)
+    # 0.5, 0.75, 1.0: the squares of the first two, and two tenths each.
+    assert line_returns(Objective(task, Line()), 0.5, "222") == [pytest.approx(0.8125 + 0.4)]
+    assert line_returns(Objective(task, Members(0.5, 0.25)), 0.0, "11") == [
+        pytest.approx(0.2 + (0.25 + 0.0625) / 2)
+    ]
+
+
 # -- termination -----------------------------------------------------------------------------------
 
 

@@ -189,7 +189,7 @@ def test_cem_finds_an_optimum_inside_the_bounds() -> None:
     span = torch.as_tensor(BOX.high - BOX.low)
     low = torch.as_tensor(BOX.low)
     target = low + span * (0.1 + 0.8 * torch.rand((6, 3, 2), generator=generator(1)))
-    found = plan(CEM(300, 3, elites=20, rounds=12), quadratic(target), BOX, problems=6)
+    found = plan(CEM(300, 3, elites=30, rounds=15, spread=0.6), quadratic(target), BOX, problems=6)
     assert found.actions.shape == (6, 3, 2)
     assert ((found.actions - target) / span).abs().max() < 0.03
     assert torch.equal(found.action, found.actions[:, 0])
@@ -202,7 +202,7 @@ def test_cem_finds_an_optimum_at_the_bounds() -> None:
     corners = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     beyond = low + span * (corners * 5 - 2)  # far outside on every side
     target = beyond[:, None].expand(4, 3, 2)
-    found = plan(CEM(300, 3, elites=20, rounds=12), quadratic(target), BOX, problems=4)
+    found = plan(CEM(300, 3, elites=30, rounds=15, spread=1.0), quadratic(target), BOX, problems=4)
     assert ((found.actions - low) / span - corners[:, None]).abs().max() < 0.01
     assert (found.actions >= low).all()
     assert (found.actions <= high).all()
@@ -211,7 +211,7 @@ def test_cem_finds_an_optimum_at_the_bounds() -> None:
 def test_a_batch_is_as_good_as_its_problems_alone() -> None:
     low, span = torch.as_tensor(BOX.low), torch.as_tensor(BOX.high - BOX.low)
     target = low + span * torch.rand((8, 3, 2), generator=generator(1))
-    planner = CEM(150, 3, elites=15, rounds=6)
+    planner = CEM(150, 3, elites=20, rounds=8, spread=0.6)
     together = plan(planner, quadratic(target), BOX, problems=8).returns
     alone = torch.cat(
         [plan(planner, quadratic(target[i : i + 1]), BOX, seed=i).returns for i in range(8)]
@@ -272,11 +272,11 @@ def test_keep_holds_the_distribution_back() -> None:
         return second.mean().item(), (second.std() / first.std()).item()
 
     shift, width = second_round(0.0)
-    assert shift > 0.4
-    assert width < 0.35
+    assert shift > 0.3
+    assert width < 0.5
     kept_shift, kept_width = second_round(0.9)
     assert 0.02 < kept_shift < 0.3 * shift
-    assert kept_width > 0.85
+    assert kept_width > 0.8
 
 
 def test_fewer_elites_are_greedier() -> None:
