@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -95,7 +95,7 @@ class Ensemble:
     @torch.no_grad()
     def unroll(
         self, agents: Tensor, states: Tensor, actions: Tensor, mode: UnrollMode = "members"
-    ) -> Iterator[Tensor]:
+    ) -> Generator[Tensor, Tensor | None, None]:
         """Open-loop predictions of many action sequences from few states.
 
         Args:
@@ -107,7 +107,8 @@ class Ensemble:
 
         Yields:
             For each of the ``h`` steps the next observations ``[m, p, k, d]``, clipped; to be used
-            before the next is asked for.
+            before the next is asked for. With a single problem, indices of candidates may be sent
+            back: only those go on.
         """
         if mode not in ("members", "mean"):
             raise ValueError(f"mode must be one of members, mean, got {mode!r}")
@@ -125,7 +126,11 @@ class Ensemble:
             obs = state[..., inputs - d :] + change_of(x, t)
             if bounded:
                 obs = self.clip(obs)
-            yield obs.view(m, p, k, d)
+            kept = yield obs.view(m, p, k, d)
+            if kept is not None:
+                k = len(kept)
+                obs, state = obs.index_select(1, kept), state.index_select(1, kept)
+                change_of.keep(kept)
             if mode == "mean":
                 obs = obs.mean(0, keepdim=True).expand(m, p * k, d)
             state = obs if inputs == d else torch.cat([state[..., d:], obs], dim=-1)
@@ -140,6 +145,10 @@ class _Change:
     """The change of state under the actions of time ``t``, in the data's units."""
 
     def __call__(self, x: Tensor, t: int) -> Tensor:
+        raise NotImplementedError
+
+    def keep(self, candidates: Tensor) -> None:
+        """Go on with some of a single problem's candidates."""
         raise NotImplementedError
 
 
@@ -157,6 +166,10 @@ class _DiscreteChange(_Change):
         self.bias = (bias * scale + s.target_mean.repeat(self.choices)[:, None]).flatten(0, 1)
         # Times first, so that each step's choice is one contiguous piece.
         self.actions = actions.permute(2, 0, 1).contiguous()  # [h, p, k]
+
+    def keep(self, candidates: Tensor) -> None:
+        self.actions = self.actions[:, :, candidates]
+        self.k = len(candidates)
 
     def __call__(self, x: Tensor, t: int) -> Tensor:
         hidden = self.network.hidden(x).view(self.m * self.p, self.k, self.weight.shape[-1])
@@ -181,6 +194,9 @@ class _ContinuousChange(_Change):
         factors = ensemble.network.action_factors(flat).view(m, h, p, k, r)
         own = ensemble.network.agent_factors(agents)[:, None, :, None]
         self.factors = (factors * own).view(m, h, p * k, r)
+
+    def keep(self, candidates: Tensor) -> None:
+        self.factors = self.factors[:, :, candidates]
 
     def __call__(self, x: Tensor, t: int) -> Tensor:
         change = self.network.combine(x, self.factors[:, t])

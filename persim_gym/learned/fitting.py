@@ -275,11 +275,7 @@ def _fit(
             squares.addcmul_(norms, norms)
         losses = (squares / data.targets.numel()).tolist()
         if not all(map(math.isfinite, losses)):
-            raise FloatingPointError(
-                f"the loss of a member is not finite after epoch {epoch + 1} ({losses}): lower "
-                f"learning_rate (now {config.learning_rate}) or set normalise_inputs and "
-                "normalise_targets"
-            )
+            raise FloatingPointError(DIVERGED.format(rate=config.learning_rate))
         look = epoch == 0 or (epoch + 1) % look_every == 0 or epoch + 1 == config.epochs
         error = heldout_rmse(network) if heldout_rmse is not None and look else math.nan
         now = time.monotonic()
@@ -290,8 +286,15 @@ def _fit(
         if save is not None and now - last_saved > save_every and epoch + 1 < config.epochs:
             save(Snapshot(parameters, optimiser.mean, optimiser.square, epoch + 1, seconds))
             last_saved = time.monotonic()
+    if not torch.isfinite(parameters).all():  # the very last step is in no epoch's loss
+        raise FloatingPointError(DIVERGED.format(rate=config.learning_rate))
     return network, progress
 
+
+DIVERGED = (
+    "the fit has diverged: the loss of a member is not finite; lower learning_rate (now {rate}) or "
+    "set normalise_inputs and normalise_targets"
+)
 
 #: Batches that are gathered together: the gathering is then hardly seen, and takes little memory.
 _BLOCK = 32

@@ -208,17 +208,17 @@ def _deviation(values: NDArray[np.float32]) -> NDArray[np.float32]:
 def _scaling(
     states: NDArray[np.float32], change: NDArray[np.float32], task: Task, config: FitConfig
 ) -> Scaling:
-    def pair(values: NDArray[np.float32], scale: bool) -> tuple[Tensor, Tensor]:
+    def pair(values: NDArray[np.float32], scale: bool, centre: bool) -> tuple[Tensor, Tensor]:
         width = values.shape[1]
         if not scale:
             return torch.zeros(width), torch.ones(width)
-        mean = values.mean(axis=0, dtype=np.float64).astype(np.float32)
+        mean = values.mean(axis=0, dtype=np.float64).astype(np.float32) * centre
         return torch.as_tensor(mean), torch.as_tensor(_deviation(values))
 
     space = task.observation_space
     return Scaling(
-        *pair(states, config.normalise_inputs),
-        *pair(change, config.normalise_targets),
+        *pair(states, config.normalise_inputs, True),
+        *pair(change, config.normalise_targets, config.centre_targets),
         low=torch.as_tensor(space.low.copy()),
         high=torch.as_tensor(space.high.copy()),
     )

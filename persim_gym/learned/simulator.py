@@ -32,7 +32,7 @@ from persim_gym.learned.progress import reporter
 from persim_gym.offline.transitions import Transitions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from persim_gym.envs.parallel import SimParallelEnv
     from persim_gym.envs.vector import SimVectorEnv
@@ -272,7 +272,7 @@ class PerSim:
 
     def unroll(
         self, agents: Array, states: Array, actions: Array, mode: UnrollMode = "members"
-    ) -> Iterator[Tensor]:
+    ) -> Generator[Tensor, Tensor | None, None]:
         """Open-loop predictions of ``k`` action sequences a row, step by step: for planners.
 
         Args:
@@ -282,7 +282,8 @@ class PerSim:
             mode: As in :meth:`Ensemble.unroll`.
 
         Yields:
-            ``[m, p, k, d]`` for each of the ``h`` steps.
+            ``[m, p, k, d]`` for each of the ``h`` steps; what may be sent back,
+            :meth:`Ensemble.unroll` says.
         """
         agents_, states_, actions_ = self._inputs(agents, states, actions, "p", "k", "h")
         return self.ensemble.unroll(agents_, states_, actions_, mode)

@@ -119,6 +119,7 @@ INVALID = [
     ("validation_fraction", "none"),
     ("normalise_inputs", "no"),
     ("normalise_targets", 1),
+    ("centre_targets", 0),
     ("skip_clipped", None),
     ("seed", -1),
     ("seed", 0.5),

@@ -34,6 +34,7 @@ OPTIONS: dict[str, Any] = {
     "batch_size": 16,
     "epochs": 4,
     "learning_rate": 1e-2,
+    "spare_members": 0,
     "validation_fraction": 0.2,
 }
 
@@ -160,6 +161,7 @@ EFFECTS: dict[str, Any] = {
     "activation": "relu",
     "normalise_inputs": False,
     "normalise_targets": False,
+    "centre_targets": True,
     "skip_clipped": True,
     "batch_size": 8,
     "epochs": 5,
@@ -221,7 +223,10 @@ def test_units_are_those_of_the_data(walks: Transitions) -> None:
     s = scaled.ensemble.scaling
     np.testing.assert_allclose(s.input_mean, walks.obs.mean(0), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(s.input_scale, walks.obs.std(0), rtol=1e-4)
-    np.testing.assert_allclose(s.target_mean, change.mean(0), rtol=1e-4, atol=1e-6)
+    assert s.target_mean.tolist() == [0, 0]
+    centred = fit(walks, validation_fraction=0.0, normalise_targets=True, centre_targets=True)
+    centre = centred.ensemble.scaling.target_mean
+    np.testing.assert_allclose(centre, change.mean(0), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(s.target_scale, change.std(0), rtol=1e-4)
     lagged = fit(walks, lag=2, validation_fraction=0.0, normalise_inputs=True)
     np.testing.assert_allclose(

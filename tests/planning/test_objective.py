@@ -14,6 +14,7 @@ import persim_gym.planning.objective as objective_module
 from persim_gym.core import Dynamics, Task
 from persim_gym.envs import find_suite
 from persim_gym.planning import Objective, Shaping
+from persim_gym.planning.objective import CHECK_EVERY
 from planning.worlds import ActionTask, Line, LineTask, Members, Memory, scalar_returns
 
 
@@ -167,7 +168,7 @@ def test_no_step_is_taken_when_all_is_over() -> None:
     dynamics = Line((0.5,))
     objective = Objective(LineTask(), dynamics)
     assert line_returns(objective, 0.5, "2" * 40) == [-1.0]
-    assert len(dynamics.calls) == 8
+    assert len(dynamics.calls) == CHECK_EVERY
     dynamics.calls.clear()
     assert line_returns(objective, 0.5, "2" * 40, "1" * 40) == [-1.0, -20.0]
     assert len(dynamics.calls) == 40
@@ -300,3 +301,16 @@ def test_pieces_hold_as_many_rows_as_are_allowed(monkeypatch: pytest.MonkeyPatch
     actions = torch.ones((7, 5, 1), dtype=torch.long)
     Objective(LineTask(), dynamics)(torch.zeros(7, dtype=torch.long), torch.zeros(7, 1), actions)
     assert dynamics.calls == [10, 10, 10, 5]  # two problems of five candidates at once
+
+
+def test_candidates_that_are_over_are_dropped_and_keep_their_returns() -> None:
+    """Of one problem's candidates those that are over cost nothing more; the returns stay."""
+    dynamics = Line((0.5,))
+    objective = Objective(LineTask(), dynamics, shaping=Shaping(coordinate=0, weight=2.0))
+    ends = ["2" * 40] * 9 + ["1" * 40]  # nine reach the end at once, one stays where it is
+    returns = line_returns(objective, 0.5, *ends)
+    rows = list(dynamics.calls)
+    assert rows[:CHECK_EVERY] == [10] * CHECK_EVERY
+    assert set(rows[CHECK_EVERY:]) == {1}
+    alone = [line_returns(objective, 0.5, sequence)[0] for sequence in ends]
+    assert returns == alone
