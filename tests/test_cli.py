@@ -18,9 +18,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import persim_gym
-from persim_gym.benchmark import video
+from persim_gym.benchmark import evaluation, video
+from persim_gym.benchmark.training import load_policy
 from persim_gym.cli import app, models
 from persim_gym.cli.options import parse_agents, parse_ranges
+from persim_gym.cli.output import cell
 from persim_gym.envs.suites import find_suite
 from persim_gym.learned import PerSim
 from persim_gym.offline.datasets import read_transitions
@@ -85,6 +87,9 @@ COMMANDS = [
     ["datasets", "show"],
     ["datasets", "delete"],
     ["fit"],
+    ["evaluate"],
+    ["plan"],
+    ["train"],
     ["render"],
 ]
 
@@ -339,10 +344,15 @@ def test_ctrl_c_says_how_to_go_on(
     def interrupt(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
+    _half_a_fit(dataset, tmp_path)
     monkeypatch.setattr(PerSim, "fit", interrupt)
     result = invoke("fit", dataset, "--out", str(tmp_path), *TINY)
     assert result.exit_code == 130
-    assert re.match(r"interrupted: the same command goes on from .*\n$", result.stderr)
+    last = result.stderr.splitlines()[-1]
+    assert last == f"interrupted: the same command goes on from the checkpoint in {tmp_path}"
+    result = invoke("fit", dataset, "--out", str(tmp_path / "new"), *TINY)
+    assert result.exit_code == 130
+    assert re.match(r"interrupted: .* the same command begins anew\n$", result.stderr)
     monkeypatch.setattr("persim_gym.offline.datasets.summaries", interrupt)
     result = invoke("datasets", "list")
     assert result.exit_code == 130
@@ -354,6 +364,111 @@ def test_a_failure_that_is_not_the_inputs_has_exit_code_1(dataset: str, tmp_path
     assert result.exit_code == 1
     assert result.stderr.startswith("error: the loss of a member is not finite")
     assert result.stderr.count("\n") == 1
+
+
+# -- evaluate, plan, train -------------------------------------------------------------------------
+
+
+def test_evaluate_is_the_librarys_error_of_these_agents(simulator: str) -> None:
+    args = ["--agents", "1,6", "--episodes", "3", "--horizon", "6", "--warmup", "2", "--seed", "4"]
+    content = json.loads(succeed("evaluate", simulator, *args, "--json").stdout)
+    expected = evaluation.evaluate(
+        PerSim.load(simulator), [1, 6], episodes=3, horizon=6, warmup=2, seed=4,
+        population={"size": 8, "seed": 3},
+    )  # fmt: skip
+    assert content["agents"] == expected.to_json()["agents"]
+    lines = succeed("evaluate", simulator, *args).stdout.splitlines()
+    assert lines[0].endswith(": 6 steps after 2 real ones")
+    assert lines[1].split() == ["agent", "episodes", "RMSE", "R2", "step", "1", "step", "5"]
+    assert [line.split()[0] for line in lines[3:5]] == ["1", "6"]
+    assert lines[3].split()[2] == cell(float(expected.rmse[0]))
+
+
+def test_evaluate_refuses_agents_that_do_not_exist(simulator: str) -> None:
+    refuse("evaluate", simulator, "--agents", "0-8", says="agent 8 does not exist")
+
+
+def _plan(*args: str) -> Any:
+    return json.loads(succeed("plan", *args, "--threads", "1", "--json").stdout)
+
+
+def test_plan_in_a_simulator_acts_in_truth(simulator: str) -> None:
+    """What is planned with is seen from the outcome: planning in truth is better than in a model
+    that was hardly fitted, and both last longer than nothing at all."""
+    args = ["--agent", "2,5", "--candidates", "40", "--horizon", "12", "--max-steps", "40"]
+    model = _plan(simulator, *args, "--episodes", "2", "--seed", "3")
+    truth = _plan("cartpole", *args, "--episodes", "2", "--seed", "3")
+    assert [row["agent"] for row in model["agents"]] == [2, 5]
+    assert [len(row["returns"]) for row in model["agents"]] == [2, 2]
+    assert (model["planner"], model["candidates"], model["horizon"]) == ("RandomShooting", 40, 12)
+    assert model["ms_per_decision"] > 0
+    assert truth["agents"][0]["returns"] == [40, 40]
+    assert np.mean(model["agents"][0]["returns"]) < 40
+
+
+def test_plan_with_cem_and_with_shooting() -> None:
+    args = ["half-cheetah", "--agent", "0", "--episodes", "1", "--max-steps", "2", "--horizon", "2"]
+    assert _plan(*args, "--candidates", "8")["planner"] == "CEM"
+    assert _plan(*args, "--candidates", "8", "--planner", "shooting")["planner"] == "RandomShooting"
+    # Fewer candidates than the usual number of elites.
+    assert _plan(*args, "--planner", "cem", "--candidates", "2")["candidates"] == 2
+
+
+def test_plan_table(simulator: str) -> None:
+    args = ["--agent", "0", "--candidates", "8", "--horizon", "3", "--max-steps", "4"]
+    text = succeed("plan", simulator, *args).stdout
+    # Nobody falls in four steps: five episodes of four.
+    assert re.search(r"^0 +5 +4 +0 +4 +4 +4$", text, re.MULTILINE)
+    assert re.search(r"ms per decision \(random shooting, 8 candidates of 3 steps\)\n$", text)
+
+
+@pytest.fixture(scope="module")
+def policy(simulator: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = str(tmp_path_factory.mktemp("policies") / "dqn")
+    args = ["--agent", "3", "--steps", "80", "--episodes", "2", "--seed", "1", "--out", folder]
+    text = succeed("train", simulator, *args).stdout
+    assert re.search(r"^in truth +2 ", text, re.MULTILINE)
+    return folder
+
+
+def test_train_writes_a_policy_and_says_how_it_came_about(policy: str, simulator: str) -> None:
+    card = load_policy(policy).card
+    assert (card["task"], card["agent"], card["steps"], card["seed"]) == ("cartpole", 3, 80, 1)
+    assert card["simulator"] == simulator
+    assert load_policy(policy).name == "dqn"
+
+
+def test_train_judges_in_the_true_environment_of_the_agent(policy: str, simulator: str) -> None:
+    args = ["train", simulator, "--agent", "3", "--steps", "80", "--episodes", "2", "--seed", "1"]
+    refuse(*args, "--out", policy, says="--force")
+    content = json.loads(succeed(*args, "--out", policy, "--force", "--json").stdout)
+    suite = find_suite("cartpole")
+    true = suite.dynamics(suite.population({"size": 8, "seed": 3}))
+    expected = evaluation.episode_returns(suite.task(), true, [3], load_policy(policy), 2, 1)
+    assert content["returns"]["in_truth"] == expected[0].tolist()
+    assert len(content["returns"]["in_the_simulator"]) == 2
+
+
+def test_train_with_another_algorithm(simulator: str, tmp_path: Path) -> None:
+    args = ["train", simulator, "--agent", "0", "--episodes", "1", "--out", str(tmp_path)]
+    refuse(*args, "--algorithm", "sac", says="sac cannot act in task 'cartpole'")
+    refuse(*args, "--algorithm", "magic", says="unknown algorithm 'magic'")
+    succeed(*args, "--algorithm", "ppo", "--steps", "512")
+    assert load_policy(tmp_path).name == "ppo"
+
+
+def test_a_trained_policy_is_recorded_and_rendered(
+    policy: str, simulator: str, tmp_path: Path
+) -> None:
+    text = succeed("record", "cartpole", "--behaviour", policy, "--agents", "2").stdout
+    assert text.startswith("persim/cartpole/dqn-v0\n")
+    args = ["record", "cartpole", "--behaviour", policy, "--agents", "2", "--epsilon", "0.2"]
+    assert succeed(*args).stdout.startswith("persim/cartpole/dqn-eps-20-v0\n")
+    refuse("record", "mountain-car", "--behaviour", policy, says="acts in another task")
+    refuse("record", "cartpole", "--behaviour", str(tmp_path), says="there is no policy at")
+    out = str(tmp_path / "video.gif")
+    succeed("render", simulator, "--agent", "1", "--out", out, "--steps", "2", "--policy", policy)
+    assert len(imageio.mimread(out)) == 3
 
 
 # -- render ----------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import persim_gym
-from persim_gym.cli import data, simulators
+from persim_gym.cli import control, data, demo, simulators
 from persim_gym.cli.group import OneLineGroup
 from persim_gym.cli.options import examples
 
@@ -45,6 +45,7 @@ def main(
         typer.echo(ctx.get_help())
 
 
+app.command(epilog=examples("demo", "demo --task half-cheetah --quick"))(demo.demo)
 app.command(
     epilog=examples("agents cartpole", "agents cartpole --ranges force=5:15 --csv > agents.csv")
 )(data.agents)
@@ -61,6 +62,16 @@ app.command(
         "fit persim/cartpole/random-v0 --out runs/quick --epochs 20",
     )
 )(simulators.fit)
+app.command(
+    epilog=examples("evaluate runs/cartpole", "evaluate runs/cartpole --agents 0,7 --json")
+)(simulators.evaluate)
+app.command(
+    epilog=examples(
+        "plan runs/cartpole --agent 3",
+        "plan half-cheetah --agent 0-4 --episodes 1 --max-steps 100",
+    )
+)(control.plan)
+app.command(epilog=examples("train runs/cartpole --agent 3 --out runs/policy"))(control.train)
 app.command(
     epilog=examples(
         "render runs/cartpole --agent 3 --out cartpole.mp4",

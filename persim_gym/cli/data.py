@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persim_gym.cli import options
+from persim_gym.cli import models, options
 from persim_gym.cli.group import on_interrupt, say
 from persim_gym.cli.output import print_facts, print_json, print_table, size_of
 
 if TYPE_CHECKING:
+    from persim_gym.envs.suites import Suite
     from persim_gym.offline.datasets import Summary
 
 datasets = typer.Typer(help="List, describe and delete recorded data sets.")
@@ -126,7 +127,7 @@ def record(
     from persim_gym.offline.recorder import record as record_data
 
     suite = find_suite(task)
-    policy = _behaviour(behaviour, epsilon, suite.name)
+    policy = _behaviour(behaviour, epsilon, suite)
     chosen: int | list[int] = (
         int(agents) if agents.strip().isdecimal() else options.parse_agents(agents)
     )
@@ -152,7 +153,7 @@ def record(
     _print_summary(describe(data), data.storage.data_path)
 
 
-def _behaviour(behaviour: str, epsilon: float | None, task: str) -> Any:
+def _behaviour(behaviour: str, epsilon: float | None, suite: Suite) -> Any:
     """The policy of a name or folder."""
     if behaviour == "random":
         if epsilon is not None:
@@ -162,10 +163,9 @@ def _behaviour(behaviour: str, epsilon: float | None, task: str) -> Any:
         raise ValueError(
             f"unknown behaviour {behaviour!r}: it must be random or the folder of a policy"
         )
-    from persim_gym.benchmark.training import load_policy
     from persim_gym.offline.behaviours import EpsilonMixture
 
-    policy = load_policy(behaviour)
+    policy = models.saved_policy(behaviour, suite)
     return policy if epsilon is None else EpsilonMixture(policy, epsilon)
 
 

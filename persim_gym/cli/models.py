@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes.util
+import os
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from persim_gym.cli.group import say
 from persim_gym.cli.options import TASKS
 from persim_gym.core import as_agent
+from persim_gym.envs.agents import DEFAULT_SIZE
 from persim_gym.envs.suites import SUITES, Suite, find_suite
 
 if TYPE_CHECKING:
@@ -52,23 +57,40 @@ def open_simulator(folder: Path) -> PerSim:
 def population_of(sim: PerSim) -> object:
     """``population=`` of the agents that a simulator was fitted on, as its data set tells it.
 
-    Raises:
-        ValueError: If the simulator's agents cannot be the default population's, and its data set
-            is not on this machine.
-    """
-    from minari import MinariDataset
-    from minari.storage import get_dataset_path
+    Without the data set the agents are taken for the default population's, and a note says so.
 
-    suite = find_suite(sim.task.name)
-    dataset_id = sim.card.get("dataset", {}).get("id") or ""
-    folder = get_dataset_path(dataset_id) / "data"
-    source: Any = None
-    if dataset_id and (folder / "metadata.json").is_file():
-        source = MinariDataset(folder).env_spec.kwargs.get("population")
-    if len(suite.population(source)) != sim.num_agents:
+    Raises:
+        ValueError: If the data set has changed since, or there is none and the simulator has more
+            agents than the default population.
+    """
+    import minari
+
+    from persim_gym.offline.datasets import load, read_transitions
+
+    suite, count = find_suite(sim.task.name), sim.num_agents
+    fitted_on = sim.card.get("dataset", {})
+    dataset_id = fitted_on.get("id") or ""
+    if dataset_id not in minari.list_local_datasets():
+        if count > DEFAULT_SIZE:
+            raise ValueError(
+                f"the true covariates of this simulator's {count} agents are not known: its data "
+                f"set {dataset_id!r} is not on this machine"
+            )
+        say(
+            "note",
+            f"data set {dataset_id!r} is not on this machine: agents are taken for those of the "
+            "default population",
+        )
+        return None
+    data = load(dataset_id)
+    source = data.env_spec.kwargs.get("population")
+    transitions = read_transitions(data)
+    # A simulator may be of the first agents alone.
+    seen = transitions.select(transitions.agent < count)
+    if len(suite.population(source)) < count or seen.sha256() != fitted_on.get("sha256"):
         raise ValueError(
-            f"the true covariates of this simulator's {sim.num_agents} agents are not known: its "
-            f"data set {dataset_id!r} is not on this machine, or was recorded anew with others"
+            f"the true covariates of this simulator's agents are not known: data set "
+            f"{dataset_id!r} has been recorded anew since it was fitted"
         )
     return source
 
@@ -103,6 +125,31 @@ def make_policy(name: str, suite: Suite, sim: PerSim | None, agent: int, seed: i
             f"unknown policy {name!r}: it must be {', '.join(POLICIES)} or the folder of a policy "
             "that persim-gym train has made"
         )
+    return saved_policy(name, suite)
+
+
+def saved_policy(folder: str, suite: Suite) -> Policy:
+    """The policy in a folder that ``train`` has made.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it acts in another task.
+    """
     from persim_gym.benchmark.training import load_policy
 
-    return load_policy(name)
+    policy, task = load_policy(folder), suite.task()
+    spaces = policy.observation_space, policy.action_space
+    if spaces != (task.observation_space, task.action_space):
+        raise ValueError(
+            f"the policy in {folder} acts in another task than {suite.name}: it sees {spaces[0]} "
+            f"and does {spaces[1]}"
+        )
+    return policy
+
+
+def draw_without_display() -> None:
+    """Let MuJoCo draw where there is no display; it looks at this when it is imported."""
+    if sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+        return
+    if ctypes.util.find_library("EGL"):  # without it MuJoCo could then not even be imported
+        os.environ.setdefault("MUJOCO_GL", "egl")

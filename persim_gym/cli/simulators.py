@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes.util
 import json
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from persim_gym.cli import models, options
-from persim_gym.cli.group import on_interrupt, say
-from persim_gym.cli.output import print_facts, print_json, progress_bar
+from persim_gym.cli.group import interrupted, on_interrupt, say
+from persim_gym.cli.output import print_facts, print_json, print_table, progress_bar
+from persim_gym.envs.suites import find_suite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -64,6 +62,7 @@ def fit(
     """
     import torch
 
+    from persim_gym.learned import store
     from persim_gym.learned.config import preset_config
     from persim_gym.learned.simulator import PerSim
     from persim_gym.offline.datasets import read_transitions
@@ -86,12 +85,14 @@ def fit(
         _print_simulator(done, out, as_json)
         return
     _announce_checkpoint(out, transitions, config, force)
-    with on_interrupt(
-        f"the same command goes on from the last checkpoint in {out}, if there is one"
-    ):
+    try:
         sim = PerSim.fit(
             transitions, preset=preset, device=device, out=out, save_every=10.0, **changes
         )
+    except KeyboardInterrupt:
+        if (out / store.CHECKPOINT).exists():
+            interrupted(f"the same command goes on from the checkpoint in {out}")
+        interrupted("there was no checkpoint yet, the same command begins anew")
     _print_simulator(sim, out, as_json)
 
 
@@ -169,6 +170,68 @@ def _print_simulator(sim: PerSim, out: Path, as_json: bool) -> None:
     )
 
 
+def evaluate(
+    simulator: options.Simulator,
+    agents: options.Agents = "0-4",
+    episodes: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Episodes of each agent.")
+    ] = 200,
+    horizon: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Steps that are predicted open loop.")
+    ] = 50,
+    warmup: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Real steps before the prediction.")
+    ] = 10,
+    seed: options.Seed = 0,
+    as_json: options.Json = False,
+) -> None:
+    """Measure a simulator's open-loop error against the truth.
+
+    In the true environment of each agent a scripted policy acts, which made no data. After a few
+    real steps the simulator goes on by its own predictions under the same actions. RMSE is in the
+    data's units over all coordinates; R2 is the median over episodes.
+    """
+    sim = models.open_simulator(simulator)
+    chosen = options.parse_agents(agents)
+    suite = find_suite(sim.task.name)
+    models.check_agents(chosen, sim, suite)
+    people = suite.population(models.population_of(sim))
+    from persim_gym.benchmark import evaluation
+
+    with progress_bar("evaluate"):
+        error = evaluation.evaluate(
+            sim,
+            chosen,
+            episodes=episodes,
+            seed=seed,
+            population=people,
+            warmup=warmup,
+            horizon=horizon,
+        )
+    if as_json:
+        settings = {"episodes": episodes, "horizon": horizon, "warmup": warmup, "seed": seed}
+        print_json({"simulator": str(simulator), **settings, **error.to_json()})
+        return
+    horizons = [h for h in evaluation.HORIZONS if h <= horizon]
+    rows = [
+        [
+            str(agent),
+            int(error.episodes[i]),
+            float(error.rmse[i]),
+            float(error.r2[i]),
+            *(float(error.step_rmse[i, h - 1]) for h in horizons),
+        ]
+        for i, agent in enumerate(error.agents.tolist())
+    ]
+    print_table(
+        f"Open-loop error of {simulator}: {horizon} steps after {warmup} real ones",
+        ["agent", "episodes", "RMSE", "R2", *(f"step {h}" for h in horizons)],
+        rows,
+    )
+    if (error.episodes == 0).any():
+        say("note", "an agent whose episodes all ended during the real steps has no error")
+
+
 def render(
     model: options.Model,
     agent: options.Agent,
@@ -195,7 +258,7 @@ def render(
     from persim_gym.benchmark import video
     from persim_gym.envs.rendering import write_video
 
-    _draw_without_display()
+    models.draw_without_display()
     suite, sim = models.open_model(model)
     models.check_agents([agent], sim, suite)
     if out.suffix.lower() not in (".mp4", ".gif"):
@@ -221,11 +284,3 @@ def _counted(
     for done, frame in enumerate(frames, start=1):
         yield frame
         report(done, total)
-
-
-def _draw_without_display() -> None:
-    """Let MuJoCo draw where there is no display; it looks at this when it is imported."""
-    if sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
-        return
-    if ctypes.util.find_library("EGL"):  # without it MuJoCo could then not even be imported
-        os.environ.setdefault("MUJOCO_GL", "egl")

@@ -1,0 +1,130 @@
+"""Do the latent factors know the hidden covariates? A probe that was never part of the fit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from persim_gym.learned.threads import few_threads
+
+# Kernel widths in units of the median distance, and ridges in units of the kernel's diagonal.
+_WIDTHS = (0.5, 1.0, 2.0, 4.0)
+_RIDGES = (1e-4, 1e-3, 1e-2, 1e-1)
+
+
+@dataclass(frozen=True, slots=True)
+class LatentProbe:
+    """What can be read off the agents' latent factors.
+
+    Attributes:
+        names: Covariates' names, ``c`` of them.
+        true: Their values ``[N, c]``.
+        predicted: What the probe says of agents that it was not fitted on ``[N, c]``.
+        r2: Share of the covariates' variance that it explains ``[c]``.
+        components: The factors' two leading principal components ``[N, 2]``.
+        explained: Shares of variance of these ``[2]``.
+    """
+
+    names: tuple[str, ...]
+    true: NDArray[np.float64]
+    predicted: NDArray[np.float64]
+    r2: NDArray[np.float64]
+    components: NDArray[np.float64]
+    explained: NDArray[np.float64]
+
+    def to_json(self) -> dict[str, Any]:
+        """The numbers as plain types."""
+        return {
+            "agents": len(self.true),
+            "r2": {name: float(value) for name, value in zip(self.names, self.r2, strict=True)},
+            "explained_by_components": [float(v) for v in self.explained],
+        }
+
+
+def probe_covariates(
+    factors: NDArray[Any],
+    covariates: NDArray[np.float64],
+    names: tuple[str, ...],
+    *,
+    folds: int = 5,
+    seed: int = 0,
+) -> LatentProbe:
+    """Regress hidden covariates on latent factors, by kernel ridge regression with held-out agents.
+
+    Each fold's agents are predicted by a probe that is fitted on the others; its width and ridge
+    are chosen on the others alone (by their leave-one-out error).
+
+    Args:
+        factors: Latent factors of all members ``[m, N, r]``.
+        covariates: ``[N, c]``, hidden from the fit that made the factors.
+        names: Names of the ``c`` covariates.
+        folds: Folds of the cross-validation.
+        seed: Seed of the folds.
+
+    Raises:
+        ValueError: If shapes do not fit, or there are too few agents.
+    """
+    members, n, rank = factors.shape
+    if covariates.shape != (n, len(names)):
+        raise ValueError(
+            f"covariates of {n} agents must have shape {(n, len(names))}, got {covariates.shape}"
+        )
+    if n < 2 * folds:
+        raise ValueError(f"{folds} folds need at least {2 * folds} agents, got {n}")
+    y = torch.as_tensor(np.array(covariates, dtype=np.float64))
+    x = torch.as_tensor(factors.astype(np.float64).transpose(1, 0, 2).reshape(n, members * rank))
+    # A few hundred agents are small work, for which threads that wait for each other cost more
+    # than they bring.
+    with few_threads(0, x.device):
+        scale = x.std(dim=0, correction=0)
+        x = (x - x.mean(dim=0)) / torch.where(scale > 1e-12, scale, 1.0)
+        left, singular, _ = torch.linalg.svd(x, full_matrices=False)
+        variance = singular.square() / singular.square().sum().clamp_min(1e-300)
+        components = left[:, :2] * singular[:2]
+        squared = torch.cdist(x, x).square()
+        order = np.random.default_rng(seed).permutation(n)
+        guesses = torch.empty_like(y)
+        for held in np.array_split(order, folds):
+            others = torch.as_tensor(np.setdiff1d(order, held))
+            asked = torch.as_tensor(held)
+            guesses[asked] = _kernel_ridge(squared, y, others, asked)
+    predicted = guesses.numpy()
+    residual = np.square(predicted - covariates).sum(axis=0)
+    total = np.square(covariates - covariates.mean(axis=0)).sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        r2 = np.where(total > 0, 1 - residual / total, math.nan)
+    return LatentProbe(names, y.numpy(), predicted, r2, components.numpy(), variance[:2].numpy())
+
+
+def _kernel_ridge(squared: Tensor, targets: Tensor, fitted: Tensor, asked: Tensor) -> Tensor:
+    """Targets of ``asked`` rows, from a Gaussian kernel fitted on others.
+
+    Width and ridge are those with the least leave-one-out error among the fitted rows, which
+    follows from one decomposition for all ridges.
+    """
+    own, across = squared[fitted][:, fitted], squared[asked][:, fitted]
+    median = max(float(own.median()), 1e-12)
+    mean = targets[fitted].mean(dim=0)
+    centred = targets[fitted] - mean
+    least = torch.full((targets.shape[1],), torch.inf, dtype=targets.dtype)
+    result = torch.empty((len(asked), targets.shape[1]), dtype=targets.dtype)
+    for width in _WIDTHS:
+        unit = 2 * width**2 * median
+        values, vectors = torch.linalg.eigh(torch.exp(-own / unit))
+        rotated = vectors.T @ centred
+        for ridge in _RIDGES:
+            inverse = 1 / (values.clamp_min(0) + ridge)
+            weights = vectors @ (inverse[:, None] * rotated)
+            left_out = weights / (vectors.square() @ inverse)[:, None]
+            errors = left_out.square().sum(dim=0)
+            better = errors < least
+            least = torch.minimum(errors, least)
+            guess = mean + torch.exp(-across / unit) @ weights
+            result = torch.where(better, guess, result)
+    return result

@@ -1,0 +1,493 @@
+"""Train a Stable-Baselines3 agent inside one agent's simulator, and keep its policy.
+
+Saved policies are safetensors with a JSON card, not Stable-Baselines3's archive, whose loading can
+run code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Discrete
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from persim_gym.benchmark.evaluation import check_whole, episode_returns
+from persim_gym.core import as_agent
+from persim_gym.learned import store
+from persim_gym.learned.env import GuardedSimulator, LearnedSimEnv
+from persim_gym.learned.simulator import PerSim
+from persim_gym.learned.threads import few_threads
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+    from stable_baselines3.common.callbacks import BaseCallback
+
+ALGORITHMS = ("dqn", "ppo", "sac", "td3")
+POLICY = "policy.safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """How to train in a simulator, beside the algorithm's own settings.
+
+    Attributes:
+        exploring_starts: Share of episodes that begin in a state drawn uniformly from the range
+            of the recorded ones. A simulator can be put anywhere, which the true system cannot:
+            it spares an algorithm the finding of states that matter.
+        episode_steps: Time limit in training, by default the task's. Short episodes begin anew more
+            often, and with exploring starts see more.
+        guard: Whether the simulator's guard stops episodes, in training and in the looks.
+        halt_reward: What the guard's stop is worth: the episode ends there with this reward.
+            Without it (``None``) the stop is a truncation, beyond which the algorithm goes on by
+            its own estimate, and a policy may be drawn to where the simulator knows nothing.
+        looks: How often the policy is judged in the simulator on the way; the best is kept.
+        look_episodes: Episodes of each look.
+        settings: Arguments of the algorithm's class.
+    """
+
+    exploring_starts: float = 0.0
+    episode_steps: int | None = None
+    guard: bool = True
+    halt_reward: float | None = None
+    looks: int = 12
+    look_episodes: int = 20
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        if not 0 <= self.exploring_starts <= 1:
+            raise ValueError(f"exploring_starts is a share, 0 to 1, got {self.exploring_starts!r}")
+        if self.halt_reward is not None and not np.isfinite(self.halt_reward):
+            raise ValueError(f"halt_reward must be finite or None, got {self.halt_reward!r}")
+        check_whole(looks=(self.looks, 0), look_episodes=(self.look_episodes, 1))
+
+
+_DQN: dict[str, Any] = {
+    "learning_rate": 1e-3,
+    "batch_size": 128,
+    "buffer_size": 50_000,
+    "learning_starts": 1000,
+    "gamma": 0.99,
+    "target_update_interval": 250,
+    "train_freq": 4,
+    "gradient_steps": 2,
+    "exploration_fraction": 0.3,
+    "exploration_final_eps": 0.05,
+    "policy_kwargs": {"net_arch": [128, 128]},
+}
+_OFF_POLICY: dict[str, Any] = {
+    "learning_starts": 1000,
+    "train_freq": 4,
+    "gradient_steps": 2,
+    "policy_kwargs": {"net_arch": [128, 128]},
+}
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "dqn": _DQN,
+    "ppo": {"n_steps": 512, "batch_size": 64},
+    "sac": _OFF_POLICY,
+    "td3": _OFF_POLICY,
+}
+
+# CartPole: nothing can come after the guard's stop that is worse than nothing. MountainCar: cars
+# under random actions are slow, and the guard would stop every one that is fast enough to get up.
+_TASKS: dict[str, TrainConfig] = {
+    "cartpole": TrainConfig(exploring_starts=0.5, halt_reward=0.0),
+    "mountain-car": TrainConfig(exploring_starts=0.8, episode_steps=100, guard=False),
+    "half-cheetah": TrainConfig(),
+}
+
+
+def default_config(task_name: str, algorithm: str) -> TrainConfig:
+    """The settings of a task (those of no task in particular for a user's own) and an algorithm.
+
+    Raises:
+        ValueError: If the algorithm is unknown.
+    """
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"unknown algorithm {algorithm!r}: there are {', '.join(ALGORITHMS)}")
+    base = _TASKS.get(task_name, TrainConfig())
+    return dataclasses.replace(base, settings=_SETTINGS[algorithm])
+
+
+def default_algorithm(action_space: gym.Space[Any]) -> str:
+    """DQN for discrete actions, SAC for continuous ones."""
+    return "dqn" if isinstance(action_space, Discrete) else "sac"
+
+
+def train_in_simulator(
+    sim: PerSim,
+    agent: int,
+    steps: int,
+    seed: int = 0,
+    algorithm: str | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    *,
+    config: TrainConfig | None = None,
+) -> BaseAlgorithm:
+    """Train a Stable-Baselines3 agent inside one agent's simulator; nothing true is touched.
+
+    On the way the policy is judged in the simulator several times, and the best one is kept: DQN
+    in particular forgets what it could do. Neither CartPole's nor MountainCar's default settings
+    need luck: half of the episodes begin anywhere in the range of the data
+    (:attr:`TrainConfig.exploring_starts`), without which DQN does not find MountainCar's goal in
+    many times as many steps.
+
+    Python's, NumPy's and torch's global random states, which Stable-Baselines3 seeds and draws
+    from, are as before when this returns.
+
+    Args:
+        sim: The simulator.
+        agent: Whose.
+        steps: Steps in the simulator.
+        seed: Seed of everything random.
+        algorithm: ``"dqn"``, ``"ppo"``, ``"sac"`` or ``"td3"``; by default DQN for discrete
+            actions and SAC for continuous ones.
+        on_progress: Told how many steps are done, and of how many.
+        config: Other settings than :func:`default_config`.
+
+    Returns:
+        The model, with the best policy of the looks.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument is invalid, or the algorithm cannot act in the task.
+    """
+    check_whole(steps=(steps, 1), seed=(seed, 0))
+    agent = as_agent(agent, sim.num_agents)
+    algorithm = algorithm or default_algorithm(sim.task.action_space)
+    settings = default_config(sim.task.name, algorithm)
+    if config is not None:
+        merged = {**settings.settings, **config.settings}
+        settings = dataclasses.replace(config, settings=merged)
+    discrete = isinstance(sim.task.action_space, Discrete)
+    if discrete != (algorithm == "dqn") and algorithm != "ppo":
+        kind = "discrete" if discrete else "continuous"
+        raise ValueError(
+            f"{algorithm} cannot act in task {sim.task.name!r}, whose actions are {kind}: use "
+            f"{default_algorithm(sim.task.action_space)} or ppo"
+        )
+    import stable_baselines3
+
+    env = _TrainingEnv(sim, agent, settings)
+    with _global_randomness_kept(), few_threads(0, torch.device("cpu")):
+        make = getattr(stable_baselines3, algorithm.upper())
+        model: BaseAlgorithm = make("MlpPolicy", env, seed=seed, device="cpu", **settings.settings)
+        best = _BestInSimulator(sim, agent, seed, steps, settings)
+        model.learn(steps, callback=_callback(best, steps, on_progress))
+        best.finish(model)
+    return model
+
+
+class _TrainingEnv(gym.Wrapper[Any, Any, Any, Any]):
+    """A simulator with exploring starts, in which the guard's stop may be an end."""
+
+    def __init__(self, sim: PerSim, agent: int, config: TrainConfig) -> None:
+        super().__init__(
+            LearnedSimEnv(sim, agent, guard=config.guard, max_episode_steps=config.episode_steps)
+        )
+        self._task, self._experience, self._config = sim.task, sim.experience, config
+        self._rng = np.random.default_rng(0)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        if seed is not None:
+            self._rng = np.random.default_rng([seed, 1])
+        if options is None and self._rng.random() < self._config.exploring_starts:
+            options = {"state": self._anywhere()}
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        if "guard" in info and not terminated and self._config.halt_reward is not None:
+            return obs, self._config.halt_reward, True, False, info
+        return obs, reward, terminated, truncated, info
+
+    def _anywhere(self) -> NDArray[np.float64]:
+        low, high = self._experience.low, self._experience.high
+        for _ in range(100):
+            state = self._rng.uniform(low, high)
+            if not bool(self._task.terminated(state[None])[0]):
+                return state
+        return self._task.sample_start(self._rng, 1)[0]
+
+
+class _BestInSimulator:
+    """Judges the policy in the simulator now and then, and remembers the best."""
+
+    def __init__(self, sim: PerSim, agent: int, seed: int, steps: int, config: TrainConfig) -> None:
+        self._sim, self._agent, self._seed, self._config = sim, agent, seed, config
+        self._every = max(1, steps // config.looks) if config.looks else steps + 1
+        self._next = self._every
+        self._best = -np.inf
+        self._weights: dict[str, Tensor] | None = None
+
+    def look(self, model: BaseAlgorithm, step: int) -> None:
+        if step < self._next:
+            return
+        self._next += self._every
+        returns = episode_returns(
+            self._sim.task,
+            GuardedSimulator(self._sim, guard=self._config.guard),
+            [self._agent],
+            model,
+            self._config.look_episodes,
+            # Not the starts on which the policy will be judged in the end.
+            self._seed + 1_000_000,
+        )
+        if returns.mean() > self._best:
+            self._best = float(returns.mean())
+            state = model.policy.state_dict()
+            self._weights = {name: value.clone() for name, value in state.items()}
+
+    def finish(self, model: BaseAlgorithm) -> None:
+        if self._weights is not None:
+            model.policy.load_state_dict(self._weights)
+
+
+def _callback(
+    best: _BestInSimulator, steps: int, on_progress: Callable[[int, int], None] | None
+) -> BaseCallback:
+    from stable_baselines3.common.callbacks import BaseCallback
+
+    class _Progress(BaseCallback):
+        def _on_step(self) -> bool:
+            best.look(self.model, self.num_timesteps)
+            if on_progress is not None:
+                on_progress(min(self.num_timesteps, steps), steps)
+            return True
+
+    return _Progress()
+
+
+@contextlib.contextmanager
+def _global_randomness_kept() -> Iterator[None]:
+    python, torch_state = random.getstate(), torch.get_rng_state()
+    numpy = np.random.get_state()  # noqa: NPY002 - to be put back, not to draw from
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        torch.set_rng_state(torch_state)
+        np.random.set_state(numpy)  # noqa: NPY002
+
+
+# -- policies on disk ------------------------------------------------------------------------------
+
+Head = Literal["greedy", "squashed", "clipped"]
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU, "silu": nn.SiLU,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """A policy network in plain types: all that a file says beside the weights."""
+
+    widths: tuple[int, ...]
+    activation: str
+    head: Head
+    algorithm: str
+
+
+class SavedPolicy:
+    """A trained policy without the library that trained it: a small network with ``predict``.
+
+    Deterministic: DQN's greedy actions, the mean actions of the others.
+
+    Args:
+        network: Observations ``[n, d]`` -> values of the actions, or actions before their bounds.
+        shape: What it is.
+        observation_space: What it sees.
+        action_space: What it does.
+        card: Whatever else is known of it.
+    """
+
+    def __init__(
+        self,
+        network: nn.Sequential,
+        shape: _Shape,
+        observation_space: Box,
+        action_space: Discrete | Box,
+        card: Mapping[str, Any],
+    ) -> None:
+        self._network, self._shape = network.requires_grad_(False).eval(), shape
+        self.observation_space = observation_space
+        self.action_space = action_space
+        self.card = dict(card)
+
+    @property
+    def name(self) -> str:
+        """The algorithm's name."""
+        return self._shape.algorithm
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = True,
+    ) -> tuple[Any, Any]:
+        """Actions ``[n(, a)]`` for observations ``[n, d]``, or one for ``[d]``.
+
+        Raises:
+            ValueError: If the observation has the wrong shape.
+        """
+        obs = np.asarray(observation, dtype=np.float32)
+        d = self._shape.widths[0]
+        if obs.ndim not in (1, 2) or obs.shape[-1] != d:
+            raise ValueError(f"an observation must have shape ({d},) or (n, {d}), got {obs.shape}")
+        rows = torch.as_tensor(np.atleast_2d(obs))
+        with few_threads(len(rows) * max(self._shape.widths), rows.device):
+            output = self._network(rows).numpy()
+        space = self.action_space
+        if isinstance(space, Discrete):
+            actions = output.argmax(axis=1) + int(space.start)
+        elif self._shape.head == "squashed":
+            actions = space.low + 0.5 * (output + 1.0) * (space.high - space.low)
+        else:
+            actions = np.clip(output, space.low, space.high)
+        return (actions if obs.ndim > 1 else actions[0]), state
+
+
+def save_policy(model: Any, folder: str | Path, card: Mapping[str, Any] | None = None) -> Path:
+    """Write a model's deterministic policy: ``policy.safetensors`` with a JSON card in its header.
+
+    A ``policy.json`` beside it repeats the card for people; nothing reads it.
+
+    Args:
+        model: A DQN, PPO, A2C, SAC or TD3 model of Stable-Baselines3 with an ``"MlpPolicy"``, or a
+            :class:`SavedPolicy`.
+        folder: Where to; made if it is missing.
+        card: Facts of plain types to keep with it, such as the simulator and the seed.
+
+    Returns:
+        The folder.
+
+    Raises:
+        TypeError: If the model is of another kind, or its policy no plain network.
+    """
+    folder = Path(folder)
+    policy = model if isinstance(model, SavedPolicy) else _extract(model)
+    spaces = {
+        "observation": _plain_space(policy.observation_space),
+        "action": _plain_space(policy.action_space),
+    }
+    plain = {
+        **policy.card,
+        **(card or {}),
+        "network": {**dataclasses.asdict(policy._shape), "widths": list(policy._shape.widths)},
+        "spaces": spaces,
+    }
+    store.write(folder / POLICY, "policy", policy._network.state_dict(), plain)
+    (folder / "policy.json").write_text(json.dumps(plain, indent=2, sort_keys=True) + "\n")
+    return folder
+
+
+def load_policy(folder: str | Path) -> SavedPolicy:
+    """Read a policy that :func:`save_policy` has written.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If the file is truncated, altered or something else.
+    """
+    path = Path(folder)
+    file = path if path.suffix == ".safetensors" else path / POLICY
+    tensors, card = store.read(file, "policy")
+    try:
+        plain = card.pop("network")
+        shape = _Shape(**{**plain, "widths": tuple(plain["widths"])})
+        network = _sequential(shape)
+        network.load_state_dict(tensors)
+        spaces = card.pop("spaces")
+        observation = _space(spaces["observation"])
+        action = _space(spaces["action"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{file} lacks what a policy needs: {error}") from None
+    assert isinstance(observation, Box)
+    for key in ("format", "version", "kind"):
+        card.pop(key, None)
+    return SavedPolicy(network, shape, observation, action, card)
+
+
+def _sequential(shape: _Shape) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for before, after in zip(shape.widths[:-1], shape.widths[1:], strict=True):
+        layers += [nn.Linear(before, after), _ACTIVATIONS[shape.activation]()]
+    layers.pop()
+    if shape.head == "squashed":
+        layers.append(nn.Tanh())
+    return nn.Sequential(*layers)
+
+
+def _extract(model: Any) -> SavedPolicy:
+    """The network of a Stable-Baselines3 model, from observations to actions."""
+    from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
+
+    head: Head
+    policy: Any = getattr(model, "policy", None)
+    if isinstance(model, DQN):
+        parts, head = [*policy.q_net.q_net], "greedy"
+        features = policy.q_net.features_extractor
+    elif isinstance(model, (PPO, A2C)):
+        parts = [*policy.mlp_extractor.policy_net, policy.action_net]
+        head = "greedy" if isinstance(model.action_space, Discrete) else "clipped"
+        features = policy.features_extractor
+    elif isinstance(model, SAC):
+        parts, head = [*policy.actor.latent_pi, policy.actor.mu], "squashed"
+        features = policy.actor.features_extractor
+    elif isinstance(model, TD3):
+        parts, head = [*policy.actor.mu][:-1], "squashed"
+        features = policy.actor.features_extractor
+    else:
+        raise TypeError(
+            f"a DQN, PPO, A2C, SAC or TD3 model can be saved, got {type(model).__name__}"
+        )
+    if type(features).__name__ != "FlattenExtractor" or getattr(policy, "squash_output", False) != (
+        head == "squashed"
+    ):
+        raise TypeError(f"only a plain 'MlpPolicy' can be saved, got {type(policy).__name__}")
+    linear = [part for part in parts if isinstance(part, nn.Linear)]
+    between = [type(part) for part in parts if not isinstance(part, nn.Linear)]
+    names = [name for name, kind in _ACTIVATIONS.items() if all(b is kind for b in between)]
+    if not names or len(between) != len(linear) - 1:
+        raise TypeError(
+            "only layers with the same one of "
+            f"{', '.join(_ACTIVATIONS)} in between can be saved, got {parts}"
+        )
+    shape = _Shape(
+        widths=(linear[0].in_features, *(layer.out_features for layer in linear)),
+        activation=names[0],
+        head=head,
+        algorithm=type(model).__name__.lower(),
+    )
+    network = _sequential(shape)
+    own = [layer for layer in network if isinstance(layer, nn.Linear)]
+    for layer, trained in zip(own, linear, strict=True):
+        layer.load_state_dict(trained.state_dict())
+    return SavedPolicy(network, shape, model.observation_space, model.action_space, {})
+
+
+def _plain_space(space: Box | Discrete) -> dict[str, Any]:
+    if isinstance(space, Discrete):
+        return {"n": int(space.n), "start": int(space.start)}
+    # Unbounded ends are written as words: JSON has no infinity.
+    return {"low": [str(v) for v in space.low], "high": [str(v) for v in space.high]}
+
+
+def _space(plain: Mapping[str, Any]) -> Box | Discrete:
+    if "n" in plain:
+        return Discrete(plain["n"], start=plain["start"])
+    low, high = (np.array([float(v) for v in plain[k]], dtype=np.float32) for k in ("low", "high"))
+    return Box(low, high, dtype=np.float32)

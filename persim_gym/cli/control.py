@@ -1,0 +1,246 @@
+"""Commands that control: plan, train."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from persim_gym.cli import models, options
+from persim_gym.cli.group import on_interrupt
+from persim_gym.cli.output import print_facts, print_json, print_table, progress_bar
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from persim_gym.envs.suites import Suite
+    from persim_gym.learned.simulator import PerSim
+    from persim_gym.planning import Planner
+
+TASK_DEFAULT = "the task's"
+
+
+def plan(
+    model: options.Model,
+    agent: Annotated[
+        str, typer.Option(metavar="LIST", help="Index of the agent, or several: 0-4 or 0,3,7.")
+    ],
+    episodes: Annotated[int, typer.Option(metavar="N", min=1, help="Episodes of each agent.")] = 5,
+    planner: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="shooting or cem.", show_default=TASK_DEFAULT),
+    ] = None,
+    candidates: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Action sequences in a round.", show_default="the planner's"
+        ),
+    ] = None,
+    horizon: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Their length.", show_default="the planner's"),
+    ] = None,
+    max_steps: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Time limit.", show_default=TASK_DEFAULT)
+    ] = None,
+    seed: options.Seed = 0,
+    device: options.Device = "cpu",
+    threads: options.Threads = None,
+    as_json: options.Json = False,
+) -> None:
+    """Plan in a simulator and act in the agent's true environment.
+
+    Given a task instead of a simulator, it plans in the true dynamics. All episodes are planned
+    side by side: the time of a decision is the time of all, divided by their number.
+    """
+    import torch
+
+    from persim_gym.benchmark.evaluation import episode_returns
+
+    agents = options.parse_agents(agent)
+    suite, sim = models.open_model(model)
+    models.check_agents(agents, sim, suite)
+    search = _planner(planner, candidates, horizon, suite)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if sim is not None and device != "cpu":
+        sim = sim.to(device)
+    mpc = _timed_mpc(suite.name if sim is None else sim, search, seed)
+    true = suite.dynamics(suite.population(None if sim is None else models.population_of(sim)))
+    task = suite.task()
+    with progress_bar("plan") as report:
+        returns = episode_returns(
+            task,
+            true,
+            agents,
+            mpc,
+            episodes,
+            seed,
+            max_episode_steps=max_steps,
+            on_progress=report,
+        )
+    chance = episode_returns(task, true, agents, "random", 20, seed, max_episode_steps=max_steps)
+    per_decision = 1000 * mpc.seconds / mpc.decisions
+    if as_json:
+        rows = [
+            {"agent": agent, "returns": own.tolist(), "random": float(random.mean())}
+            for agent, own, random in zip(agents, returns, chance, strict=True)
+        ]
+        print_json(
+            {
+                "model": model,
+                "planner": type(mpc.planner).__name__,
+                "candidates": getattr(mpc.planner, "candidates", None),
+                "horizon": mpc.planner.horizon,
+                "seed": seed,
+                "ms_per_decision": per_decision,
+                "agents": rows,
+            }
+        )
+        return
+    print_table(
+        f"Returns in the true {suite.name}, planned in {'truth' if sim is None else model}",
+        ["agent", "episodes", "mean", "sd", "least", "most", "random policy"],
+        [
+            [str(agent), *_spread(own), float(random.mean())]
+            for agent, own, random in zip(agents, returns, chance, strict=True)
+        ],
+    )
+    kind = {"RandomShooting": "random shooting", "CEM": "CEM"}[type(mpc.planner).__name__]
+    typer.echo(
+        f"{per_decision:.3g} ms per decision ({kind}, {mpc.planner.candidates} candidates of "
+        f"{mpc.planner.horizon} steps)"
+    )
+
+
+def _planner(
+    name: str | None, candidates: int | None, horizon: int | None, suite: Suite
+) -> Planner:
+    from gymnasium.spaces import Discrete
+
+    from persim_gym.planning import CEM, RandomShooting
+
+    discrete = isinstance(suite.task().action_space, Discrete)
+    name = name or ("shooting" if discrete else "cem")
+    sizes: dict[str, Any] = {"candidates": candidates, "horizon": horizon}
+    sizes = {key: value for key, value in sizes.items() if value is not None}
+    if name == "shooting":
+        return RandomShooting(**sizes)
+    if name != "cem":
+        raise ValueError(f"unknown planner {name!r}: there are shooting and cem")
+    if discrete:
+        raise ValueError(f"cem plans continuous actions, {suite.name} has discrete ones: shooting")
+    if candidates is not None:
+        sizes["elites"] = max(1, candidates // 4)  # the share of the defaults
+    return CEM(**sizes)
+
+
+def _timed_mpc(model: PerSim | str, planner: Planner, seed: int) -> Any:
+    from persim_gym.planning import MPC
+
+    class TimedMPC(MPC):
+        """MPC that counts its decisions and their time."""
+
+        seconds, decisions = 0.0, 0
+
+        def plan(self, agents: Any, obs: Any, *args: Any, **kwargs: Any) -> Any:
+            began = time.perf_counter()
+            result = super().plan(agents, obs, *args, **kwargs)
+            self.seconds += time.perf_counter() - began
+            self.decisions += len(obs)
+            return result
+
+    return TimedMPC(model, planner=planner, seed=seed)
+
+
+def _spread(returns: NDArray[Any]) -> list[object]:
+    """Number, mean, standard deviation, least and most."""
+    deviation = float(returns.std(ddof=1)) if len(returns) > 1 else None
+    return [
+        len(returns),
+        float(returns.mean()),
+        deviation,
+        float(returns.min()),
+        float(returns.max()),
+    ]
+
+
+def train(
+    simulator: options.Simulator,
+    agent: options.Agent,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the policy goes.")],
+    algorithm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="dqn, ppo, sac or td3.",
+            show_default="dqn for discrete actions, else sac",
+        ),
+    ] = None,
+    steps: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Steps in the simulator.")
+    ] = 40_000,
+    episodes: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Episodes of the final judgement.")
+    ] = 20,
+    seed: options.Seed = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace a policy in FOLDER.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Train a policy inside an agent's simulator, try it in truth.
+
+    A Stable-Baselines3 algorithm learns in the simulator alone; the true environment is used for
+    the final judgement only. The policy can then be recorded and rendered.
+    """
+    from persim_gym.benchmark import training
+    from persim_gym.benchmark.evaluation import episode_returns
+    from persim_gym.learned.env import GuardedSimulator
+
+    suite, sim = models.open_model(str(simulator))
+    if sim is None:
+        raise ValueError(f"{simulator} is a task: training needs the folder of a simulator")
+    models.check_agents([agent], sim, suite)
+    if (out / training.POLICY).exists() and not force:
+        raise ValueError(f"{out} holds a policy: choose another folder, or replace it with --force")
+    true = suite.dynamics(suite.population(models.population_of(sim)))
+    with (
+        on_interrupt("nothing was kept, the same command begins anew"),
+        progress_bar("train") as report,
+    ):
+        trained = training.train_in_simulator(
+            sim, agent, steps, seed, algorithm, on_progress=report
+        )
+    card = {
+        "task": suite.name,
+        "agent": agent,
+        "simulator": str(simulator),
+        "dataset": sim.card.get("dataset"),
+        "steps": steps,
+        "seed": seed,
+    }
+    training.save_policy(trained, out, card)
+    policy = training.load_policy(out)
+    guard = training.default_config(suite.name, policy.name).guard
+    worlds = {
+        "in the simulator": (GuardedSimulator(sim, guard=guard), policy),
+        "in truth": (true, policy),
+        "in truth, random actions": (true, "random"),
+    }
+    returns = {
+        name: episode_returns(sim.task, world, [agent], actor, episodes, seed)[0]
+        for name, (world, actor) in worlds.items()
+    }
+    if as_json:
+        plain = {
+            name.replace(",", "").replace(" ", "_"): own.tolist() for name, own in returns.items()
+        }
+        print_json({**card, "folder": str(out), "algorithm": policy.name, "returns": plain})
+        return
+    print_table(
+        f"Returns of agent {agent} of {suite.name}, {policy.name} after {steps:,} steps",
+        ["", "episodes", "mean", "sd", "least", "most"],
+        [[name, *_spread(own)] for name, own in returns.items()],
+    )
+    print_facts("Policy", [("folder", out)])

@@ -1,0 +1,118 @@
+"""The command demo: everything once, with a page about it at the end."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from persim_gym.cli import models, options
+from persim_gym.cli.group import on_interrupt
+from persim_gym.cli.output import print_facts, print_table
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from persim_gym.benchmark.demo import StageEvent
+
+
+def demo(
+    task: Annotated[
+        str,
+        typer.Option(
+            metavar="TASK",
+            help=f"One of {', '.join(options.TASKS)}.",
+            autocompletion=options.complete_task,
+        ),
+    ] = "cartpole",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where all of it goes.", show_default="runs/demo-TASK"),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Less of everything: to see it run, not to judge by.")
+    ] = False,
+    seed: options.Seed = 0,
+) -> None:
+    """Record, fit, evaluate, plan and train, with a page about it.
+
+    A demo that was stopped goes on from there when the same command is given again.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import TaskProgressColumn as Share
+
+    models.draw_without_display()
+    from persim_gym.benchmark.demo import RESULTS, run_demo
+
+    bar = Progress(
+        TextColumn("      {task.description:<9}"),
+        BarColumn(),
+        Share(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True, highlight=False),
+        disable=not sys.stderr.isatty(),
+        transient=True,
+    )
+    on_stage, on_progress = _reporters(bar)
+    with on_interrupt("the same command goes on from the last stage that was finished"), bar:
+        page = run_demo(task, out, quick, seed, on_stage, on_progress)
+    _print_results(json.loads((page.parent / RESULTS).read_text()))
+    print_facts("Page", [("file", page.resolve())])
+
+
+def _reporters(
+    bar: Progress,
+) -> tuple[Callable[[StageEvent], None], Callable[[str, int, int], None]]:
+    """What a demo tells of its stages: a line for each that is over, a bar for the present one."""
+    from persim_gym.benchmark.demo import STAGES
+
+    shown: dict[str, Any] = {}
+
+    def on_stage(event: StageEvent) -> None:
+        if event.status == "started":
+            shown[event.stage] = bar.add_task(event.stage, total=None)
+            return
+        if event.stage in shown:
+            bar.remove_task(shown.pop(event.stage))
+        spent = "kept" if event.status == "kept" else f"{event.seconds:.1f} s"
+        typer.echo(
+            f"[{event.index}/{len(STAGES)}] {event.stage:<9}{spent:>8}  {event.note}", err=True
+        )
+
+    def on_progress(stage: str, done: int, total: int) -> None:
+        if stage in shown:
+            bar.update(shown[stage], completed=done, total=total)
+
+    return on_stage, on_progress
+
+
+def _print_results(results: dict[str, Any]) -> None:
+    """The main numbers: prediction and control, a line an agent."""
+    errors = results["open_loop"]["errors"]
+    print_table(
+        f"Open-loop RMSE over {results['open_loop']['horizon']} steps of {results['task']}",
+        ["agent", "covariates", *errors, "R2 of PerSim"],
+        [
+            [
+                str(row["agent"]),
+                ", ".join(f"{name} {value:.4g}" for name, value in row["covariates"].items()),
+                *(error["agents"][i]["rmse"] for error in errors.values()),
+                errors["PerSim"]["agents"][i]["r2"],
+            ]
+            for i, row in enumerate(results["agents"])
+        ],
+        left=2,
+    )
+    print_table(
+        f"Mean return in the true environment, {results['plan']['steps']} steps at most",
+        ["policy", *(f"agent {row['agent']}" for row in results["agents"])],
+        [
+            [policy, *(of.get(str(row["agent"]), {}).get("mean") for row in results["agents"])]
+            for policy, of in results["returns"].items()
+        ],
+    )
