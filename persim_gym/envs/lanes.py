@@ -195,31 +195,32 @@ class LaneStarts:
     episode; drawing blocks ahead keeps the generators out of the hot path.
     """
 
-    BLOCK = 64
-
     def __init__(self, sample: StartSampler, n: int, d: int) -> None:
         self._sample = sample
+        # Starts drawn at once for a lane: about 8 kB of them.
+        self._size = max(16, 1024 // d)
         self._rngs: list[np.random.Generator | None] = [None] * n
-        self._block = np.empty((n, self.BLOCK, d))
-        self._next = np.full(n, self.BLOCK, dtype=np.int64)
+        self._block = np.empty((n, self._size, d))
+        self._next = np.full(n, self._size, dtype=np.int64)
 
     def seed(self, lanes: Sequence[int], seeds: Sequence[int | None]) -> None:
         """Begin the streams of some lanes anew; without a seed a running stream goes on."""
         for lane, seed in zip(lanes, seeds, strict=True):
             if seed is not None or self._rngs[lane] is None:
                 self._rngs[lane], _ = seeding.np_random(seed)
-                self._next[lane] = self.BLOCK
+                self._next[lane] = self._size
 
     def draw(self, lanes: NDArray[np.int64]) -> NDArray[np.float64]:
         """The next start states ``[len(lanes), d]`` of the given lanes."""
-        for lane in lanes[self._next[lanes] == self.BLOCK].tolist():
+        position = self._next[lanes]
+        for lane in lanes[position == self._size].tolist():
             rng = self._rngs[lane]
             if rng is None:
                 rng = self._rngs[lane] = seeding.np_random(None)[0]
-            self._block[lane] = self._sample(rng, self.BLOCK)
-            self._next[lane] = 0
-        start = self._block[lanes, self._next[lanes]]
-        self._next[lanes] += 1
+            self._block[lane] = self._sample(rng, self._size)
+        position %= self._size
+        start = self._block[lanes, position]
+        self._next[lanes] = position + 1
         return start
 
 
