@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import itertools
 import json
 import re
@@ -18,7 +19,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import persim_gym
-from persim_gym.benchmark import evaluation, video
+from persim_gym.benchmark import demo, evaluation, video
 from persim_gym.benchmark.training import load_policy
 from persim_gym.cli import app, models
 from persim_gym.cli.options import parse_agents, parse_ranges
@@ -80,6 +81,7 @@ def simulator(dataset: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 # -- help, version, usage --------------------------------------------------------------------------
 
 COMMANDS = [
+    ["demo"],
     ["agents"],
     ["record"],
     ["datasets"],
@@ -362,7 +364,7 @@ def test_ctrl_c_says_how_to_go_on(
 def test_a_failure_that_is_not_the_inputs_has_exit_code_1(dataset: str, tmp_path: Path) -> None:
     result = invoke("fit", dataset, "--out", str(tmp_path), *TINY, "--learning-rate", "1e30")
     assert result.exit_code == 1
-    assert result.stderr.startswith("error: the loss of a member is not finite")
+    assert result.stderr.startswith("error: the fit has diverged")
     assert result.stderr.count("\n") == 1
 
 
@@ -471,17 +473,68 @@ def test_a_trained_policy_is_recorded_and_rendered(
     assert len(imageio.mimread(out)) == 3
 
 
+# -- demo ------------------------------------------------------------------------------------------
+
+
+def test_demo_runs_keeps_and_ends_with_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = demo.DemoSettings(
+        agents=12, fit={"epochs": 2, "ensemble_size": 2}, episodes=6, return_episodes=1,
+        plan_episodes=1, plan_steps=5, planner={"candidates": 4, "horizon": 3}, train_steps=20,
+        clip_steps=2,
+    )  # fmt: skip
+    monkeypatch.setattr(demo, "demo_settings", lambda *asked: {("cartpole", True): tiny}[asked])
+    args = ["demo", "--task", "cartpole", "--quick", "--out", str(tmp_path / "demo")]
+    result = succeed(*args)
+    stages = [line.split()[:2] for line in result.stderr.splitlines()]
+    assert stages == [[f"[{i}/6]", stage] for i, stage in enumerate(demo.STAGES, start=1)]
+    assert (tmp_path / "demo" / "index.html").is_file()
+    assert result.stdout.endswith(f"{tmp_path / 'demo' / 'index.html'}\n")
+    numbers = json.loads((tmp_path / "demo" / "results.json").read_text())
+    rmse = numbers["open_loop"]["errors"]["PerSim"]["agents"][3]["rmse"]
+    row = re.search(r"^3 +force 10, length 0.85 +(\S+)", result.stdout, re.MULTILINE)
+    assert row is not None
+    assert row[1] == cell(rmse)
+    assert max(map(len, result.stdout.splitlines()[:-1])) <= 80
+    again = succeed(*args)
+    assert [line.split()[2] for line in again.stderr.splitlines()[:5]] == ["kept"] * 5
+    assert again.stdout == result.stdout
+    refuse(*args, "--seed", "1", says="a demo of other settings")
+
+
+def test_demo_tells_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "run_demo", interrupt)
+    result = invoke("demo", "--out", str(tmp_path))
+    assert result.exit_code == 130
+    assert result.stderr.startswith("interrupted: the same command goes on from the last stage")
+
+
 # -- render ----------------------------------------------------------------------------------------
 
 
-def test_population_of_a_simulator_is_its_data_sets(
-    simulator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sim = PerSim.load(simulator)
+def test_population_of_a_simulator_is_its_data_sets(simulator: str) -> None:
+    assert models.population_of(PerSim.load(simulator)) == {"size": 8, "seed": 3}
+
+
+def test_population_of_a_simulator_of_the_first_agents_alone(dataset: str) -> None:
+    data = read_transitions(dataset)
+    first = dataclasses.replace(data.select(data.agent < 5), num_agents=5)
+    sim = PerSim.fit(first, ensemble_size=1, epochs=1)
     assert models.population_of(sim) == {"size": 8, "seed": 3}
+
+
+def test_population_is_not_guessed_when_the_data_set_has_changed(
+    simulator: str, dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
-    with pytest.raises(ValueError, match="not known"):
-        models.population_of(sim)
+    note = succeed("evaluate", simulator, "--agents", "0", "--episodes", "1", "--json").stderr
+    assert note.startswith(f"note: data set '{dataset}' is not on this machine")
+    succeed("record", "cartpole", "--agents", "6", "--dataset-id", dataset)
+    refuse("evaluate", simulator, says="has been recorded anew")
 
 
 @pytest.mark.parametrize("policy", ["random", "mpc"])

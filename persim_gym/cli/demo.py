@@ -96,7 +96,7 @@ def _print_results(results: dict[str, Any]) -> None:
     errors = results["open_loop"]["errors"]
     print_table(
         f"Open-loop RMSE over {results['open_loop']['horizon']} steps of {results['task']}",
-        ["agent", "covariates", *errors, "R2 of PerSim"],
+        ["agent", "covariates", *errors, "R2"],
         [
             [
                 str(row["agent"]),
