@@ -50,7 +50,9 @@ def many_lanes(steps: int) -> None:
         obs, rewards, *_ = envs.step(envs.action_space.sample())
         total += rewards
     rate = steps * envs.num_envs / (time.perf_counter() - began)
-    print(f"HalfCheetah, 8 lanes, {steps} random steps: {rate:,.0f} steps/s, observations {obs.shape}")
+    print(
+        f"HalfCheetah, 8 lanes, {steps} random steps: {rate:,.0f} steps/s, observations {obs.shape}"
+    )
     print(f"  returns {np.array2string(total, precision=1)}")
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import gymnasium as gym
 import shared
-import torch
 from stable_baselines3 import DQN
 from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.evaluation import evaluate_policy
@@ -50,7 +49,6 @@ def score(model: DQN, env: Monitor | VecMonitor, episodes: int) -> str:
 
 
 def main(folder: Path, steps: int, lanes: int, episodes: int, quick: bool) -> None:
-    torch.set_num_threads(1)  # networks this small are slower with more
     sim = shared.cartpole_simulator(folder, quick)
     look(sim)
     true_env = Monitor(gym.make("PerSim-CartPole-v0", agent=AGENT))

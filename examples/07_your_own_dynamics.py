@@ -141,7 +141,7 @@ def main(rooms: int, epochs: int) -> None:
         epochs=epochs,
     )
     error = sim.card["metrics"]["heldout_rmse"]
-    print(f"{sim}: held-out one-step RMSE {error:.3f} degrees")
+    print(f"{sim}: held-out one-step RMSE {error:.2g} degrees")
 
     chosen, planner = np.arange(5), CEM(candidates=64, horizon=8, elites=8, rounds=4)
     policies = {
@@ -155,4 +155,5 @@ def main(rooms: int, epochs: int) -> None:
 
 if __name__ == "__main__":
     given = shared.parser(__doc__).parse_args()
-    main(rooms=30 if given.quick else 100, epochs=150 if given.quick else 300)
+    with shared.workplace(given.quick):
+        main(rooms=30 if given.quick else 100, epochs=150 if given.quick else 300)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import minari
+import torch
 
 from persim_gym.learned import PerSim
 from persim_gym.offline import record
@@ -32,6 +33,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 @contextlib.contextmanager
 def workplace(quick: bool) -> Iterator[Path]:
     """The folder for what an example makes; with ``quick`` a temporary one, for data sets too."""
+    torch.set_num_threads(1)  # networks this small are slower with more, on a busy machine by far
     if not quick:
         yield Path("runs")
         return

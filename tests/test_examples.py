@@ -26,8 +26,7 @@ def run(tmp_path: Path) -> Run:
 
     def run_example(name: str, *options: str) -> str:
         done = subprocess.run(
-            [sys.executable, "-W", "error::DeprecationWarning:persim_gym", EXAMPLES / name]
-            + ["--quick", *options],
+            [sys.executable, EXAMPLES / name, "--quick", *options],
             cwd=place,
             env={**os.environ, "MINARI_DATASETS_PATH": str(data), "OMP_NUM_THREADS": "1"},
             capture_output=True,
