@@ -69,6 +69,9 @@ def population_of(sim: PerSim) -> object:
 
     suite, count = find_suite(sim.task.name), sim.num_agents
     fitted_on = sim.card.get("dataset", {})
+    if fitted_on.get("population") is not None:
+        population: object = fitted_on["population"]
+        return population
     dataset_id = fitted_on.get("id") or ""
     if dataset_id not in minari.list_local_datasets():
         if count > DEFAULT_SIZE:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from persim_gym.learned.network import LowRankNetwork
+from persim_gym.learned.threads import few_threads
 
 UnrollMode = Literal["members", "mean"]
 
@@ -121,11 +122,13 @@ class Ensemble:
         bounded = bool(torch.isfinite(s.low).any() or torch.isfinite(s.high).any())
         scaled = bool((s.input_mean != 0).any() or (s.input_scale != 1).any())
         change_of = self._heads(agents, actions)
+        widest = max(self.network.shape.state_hidden)
         for t in range(h):
-            x = (state - s.input_mean) / s.input_scale if scaled else state
-            obs = state[..., inputs - d :] + change_of(x, t)
-            if bounded:
-                obs = self.clip(obs)
+            with few_threads(m * p * k * widest, self.device):
+                x = (state - s.input_mean) / s.input_scale if scaled else state
+                obs = state[..., inputs - d :] + change_of(x, t)
+                if bounded:
+                    obs = self.clip(obs)
             kept = yield obs.view(m, p, k, d)
             if kept is not None:
                 k = len(kept)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from persim_gym.core import as_agent
 from persim_gym.envs.env import CovariatesOf, SimEnv
 from persim_gym.envs.lanes import Advance, StartSampler
 from persim_gym.envs.parallel import SimParallelEnv
@@ -105,6 +106,7 @@ class GuardedSimulator:
     ) -> Advance:
         """One step of ``n`` rows; see :class:`~persim_gym.envs.lanes.GuardedDynamics`."""
         n, sim = len(agents), self.sim
+        sim.check_seen(agents)
         device = sim.device
         flat = np.ascontiguousarray(states, dtype=np.float32).reshape(n, -1)
         floating = actions.dtype.kind == "f"
@@ -196,6 +198,7 @@ class LearnedSimEnv(SimEnv):
     ) -> None:
         sim = as_simulator(simulator)
         self.simulator = sim
+        sim.check_seen(np.array([as_agent(agent, sim.num_agents)]))
         super().__init__(
             sim.task,
             GuardedSimulator(sim, propagation, guard, penalty),

@@ -30,6 +30,7 @@ class Experience:
         change_scale: Deviation of the recorded differences ``[d]``: the unit of disagreement.
         starts: The recorded trajectories' first observations ``[E, d]``.
         disagreement_limit: Disagreement that held-out transitions almost never reach.
+        seen: Agents of whom there are transitions ``[N]``; ``None`` for all.
     """
 
     low: NDArray[np.float32]
@@ -37,6 +38,7 @@ class Experience:
     change_scale: NDArray[np.float32]
     starts: NDArray[np.float32]
     disagreement_limit: float
+    seen: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,7 @@ def prepare(transitions: Transitions, task: Task, config: FitConfig) -> Prepared
         change_scale=_deviation(change),
         starts=transitions.obs[transitions.starts],
         disagreement_limit=math.inf,
+        seen=np.isin(np.arange(transitions.num_agents), transitions.agent[used]),
     )
     scaling = _scaling(states[used], change[used], task, config)
     return Prepared(transitions, states, held, used, scaling, shape, experience)

@@ -66,6 +66,7 @@ class PerSim:
         self.experience = experience
         self.card = card
         self.path: Path | None = None
+        self._all_seen = experience.seen is None or bool(experience.seen.all())
         self._change_scale = torch.as_tensor(experience.change_scale, device=ensemble.device)
 
     # -- fitting -------------------------------------------------------------------------------
@@ -119,6 +120,7 @@ class PerSim:
                 "sha256": transitions.sha256(),
                 "transitions": len(transitions),
                 "agents": transitions.num_agents,
+                "population": transitions.population,
             },
         }
         checkpoint = Checkpoint(Path(out) / store.CHECKPOINT, recipe) if out is not None else None
@@ -190,6 +192,23 @@ class PerSim:
     def num_agents(self) -> int:
         """Number of agents."""
         return self.ensemble.network.shape.num_agents
+
+    def check_seen(self, agents: NDArray[np.int64]) -> None:
+        """Refuse agents of whom there were no transitions: nothing personal is known of them.
+
+        Raises:
+            ValueError: If there is one among ``agents`` ``[n]``.
+        """
+        if self._all_seen:
+            return
+        seen = self.experience.seen
+        assert seen is not None
+        unseen = agents[~seen[agents]]
+        if len(unseen):
+            raise ValueError(
+                f"there were no transitions of agent {unseen[0]}: this simulator knows "
+                f"{int(seen.sum())} of {len(seen)} agents; record a trajectory of it and fit again"
+            )
 
     @property
     def lag(self) -> int:
@@ -336,6 +355,7 @@ class PerSim:
         if isinstance(agents, Tensor):
             agents = agents.cpu().numpy()
         rows = as_agents(agents, n, self.num_agents)
+        self.check_seen(rows)
         return torch.as_tensor(rows, device=device), states, actions_
 
     def _like(self, given: Array, result: Tensor) -> Array:
@@ -377,8 +397,9 @@ class PerSim:
         s, e = self.ensemble.scaling, self.experience
         tensors = {f"network.{name}": t for name, t in self.ensemble.network.tensors.items()}
         tensors |= {f"scaling.{f.name}": getattr(s, f.name) for f in dataclasses.fields(s)}
-        for name in ("low", "high", "change_scale", "starts"):
-            tensors[f"experience.{name}"] = torch.as_tensor(getattr(e, name))
+        for name in ("low", "high", "change_scale", "starts", "seen"):
+            if getattr(e, name) is not None:
+                tensors[f"experience.{name}"] = torch.as_tensor(getattr(e, name))
         limit = e.disagreement_limit
         card = {
             **self.card,

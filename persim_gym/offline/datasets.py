@@ -106,6 +106,7 @@ def read_transitions(
         num_agents=_population_size(dataset, suite) or int(agents.max()) + 1,
         task_name=suite.name if suite else (spec.id if spec else ""),
         dataset_id=dataset.id,
+        population=dataset.env_spec.kwargs.get("population") if suite else None,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -29,6 +30,8 @@ class Transitions:
         num_agents: ``N``; agents without a transition are possible.
         task_name: The task, such as ``"cartpole"``.
         dataset_id: Where the data came from, such as ``"persim/cartpole/random-v0"``.
+        population: How to make the recorded population again (``population=`` of an environment),
+            where that is known and not the default one. For evaluations; no fit looks at it.
     """
 
     agent: NDArray[np.int64]
@@ -42,6 +45,7 @@ class Transitions:
     num_agents: int
     task_name: str
     dataset_id: str = field(default="")
+    population: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit together, or that no model can be fitted on."""
@@ -129,6 +133,7 @@ class Transitions:
             num_agents=self.num_agents,
             task_name=self.task_name,
             dataset_id=self.dataset_id,
+            population=self.population,
         )
 
     def sha256(self) -> str:

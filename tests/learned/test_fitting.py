@@ -315,12 +315,6 @@ def test_members_of_a_fit_are_independent(walks: Transitions) -> None:
         assert torch.equal(two.tensors[name][1], tensor[1]), name
 
 
-def test_agents_without_data_are_possible(walks: Transitions) -> None:
-    sim = fit(dataclasses.replace(walks, num_agents=6))
-    assert sim.num_agents == 6
-    assert np.isfinite(sim.predict(5, walks.obs[:3], walks.action[:3])).all()
-
-
 def test_progress_is_told(walks: Transitions) -> None:
     seen: list[FitProgress] = []
     sim = fit(walks, on_epoch=seen.append, epochs=40)
@@ -356,7 +350,10 @@ def test_card(walks: Transitions) -> None:
         "sha256": walks.sha256(),
         "transitions": 100,
         "agents": 4,
+        "population": None,
     }
+    drawn = dataclasses.replace(walks, population={"size": 4, "seed": 1})
+    assert fit(drawn).card["dataset"]["population"] == {"size": 4, "seed": 1}
 
 
 def test_the_papers_preset_is_fitted_with_the_papers_settings() -> None:

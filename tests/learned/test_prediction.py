@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 import persim_gym.learned.simulator as simulator_module
-from learned.worlds import PlainTask, random_simulator
+from learned.worlds import PlainTask, random_simulator, random_walks
 from persim_gym.core import Dynamics
 from persim_gym.learned import PerSim
 
@@ -312,3 +313,19 @@ def test_a_copy_on_a_device() -> None:
     with pytest.raises(ValueError, match="device 'abacus' is not available"):
         sim.to("abacus")
     assert repr(sim) == "PerSim(task='plain', agents=4, rank=2, members=3, device='cpu')"
+
+
+def test_agents_without_transitions_are_refused() -> None:
+    data = random_walks(DISCRETE)
+    known = dataclasses.replace(data, num_agents=data.num_agents + 2)
+    sim = PerSim.fit(known, task=DISCRETE, epochs=1, rank=2, ensemble_size=2, state_hidden=(4,))
+    obs = np.zeros((1, 2), dtype=np.float32)
+    sim.predict(data.num_agents - 1, obs, np.array([0]))
+    with pytest.raises(ValueError, match=r"no transitions of agent 5.*knows 4 of 6 agents"):
+        sim.predict(5, obs, np.array([0]))
+    with pytest.raises(ValueError, match="no transitions of agent 4"):
+        sim.env(agent=4)
+    envs = sim.vector_env(2, agents=[0, 5])
+    envs.reset(seed=0)
+    with pytest.raises(ValueError, match="no transitions of agent 5"):
+        envs.step(np.array([0, 0]))
