@@ -101,7 +101,8 @@ def memory(data: Transitions, effort: Effort) -> Row:
     size = sum(array.nbytes for array in vars(data).values() if isinstance(array, np.ndarray))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "transitions.npz"
-        np.savez(file, **{f.name: getattr(data, f.name) for f in fields(data)})
+        arrays = {f.name: getattr(data, f.name) for f in fields(data)}
+        np.savez(file, **{name: a for name, a in arrays.items() if a is not None})
         script = Path(__file__).with_name("fitting_memory.py")
         growth = np.array([_growth(script, file) for _ in range(min(3, effort.rounds))])
     return row(

@@ -1,4 +1,4 @@
-"""The demo: record, fit, evaluate, plan, train, report; killed at any point, it goes on from there."""
+"""The demo: record, fit, evaluate, plan, train, report; killed anywhere, it goes on from there."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from persim_gym.benchmark.evaluation import (
     OneForAll,
     OpenLoopError,
     Persistence,
+    Predictor,
     Traces,
     check_whole,
     episode_returns,
@@ -100,8 +101,8 @@ class DemoSettings:
 
 
 _FULL: dict[str, DemoSettings] = {
-    "cartpole": DemoSettings(),
-    "mountain-car": DemoSettings(train_steps=80_000, clip_steps=150),
+    "cartpole": DemoSettings(planner={"candidates": 500}),
+    "mountain-car": DemoSettings(planner={"candidates": 500}, train_steps=80_000, clip_steps=150),
     "half-cheetah": DemoSettings(
         plan_episodes=1, plan_steps=200,
         planner={"candidates": 100, "horizon": 20, "elites": 20, "rounds": 4},
@@ -401,7 +402,12 @@ class _Demo:
         if not np.array_equal(people.values[:agents], self.people.values):
             return None
         data = read_transitions(dataset)
-        data = dataclasses.replace(data.select(data.agent < agents), num_agents=agents)
+        if data.num_agents > agents:  # the beginning of a larger recording
+            data = dataclasses.replace(
+                data.select(data.agent < agents),
+                num_agents=agents,
+                population=self.people.to_json(),
+            )
         first = data.agent[data.starts]
         return data if np.array_equal(first, np.arange(agents)) else None
 
@@ -450,7 +456,7 @@ class _Demo:
             self.task, self.true, TEST_AGENTS, policy,
             episodes=self.settings.episodes, seed=self.seed,
         )  # fmt: skip
-        models = {
+        models: dict[str, Predictor] = {
             "PerSim": self.sim,
             "one for all": OneForAll(one),
             "nothing changes": Persistence(),
@@ -462,7 +468,7 @@ class _Demo:
         probe = probe_covariates(
             self.sim.latent_factors, self.people.values, self.people.names, seed=self.seed
         )
-        arrays = {}
+        arrays: dict[str, NDArray[Any]] = {}
         for i, error in enumerate(errors.values()):
             arrays |= _pack(f"{i}.", error)
         write_arrays(self._file("evaluate").with_suffix(".npz"), arrays | _pack("probe.", probe))
@@ -516,7 +522,8 @@ class _Demo:
         )
         training.save_policy(
             model, self.out / "policy",
-            {"task": self.suite.name, "agent": agent, "seed": self.seed, "steps": chosen.train_steps},
+            {"task": self.suite.name, "agent": agent, "seed": self.seed,
+             "steps": chosen.train_steps},
         )  # fmt: skip
         policy = training.load_policy(self.out / "policy")
         limit = chosen.plan_steps or self.task.max_episode_steps
@@ -563,7 +570,8 @@ class _Demo:
             "env_id": self.suite.env_id,
             "quick": self.quick,
             "seed": self.seed,
-            "command": f"persim-gym demo --task {self.suite.name}{quick} --seed {self.seed}",
+            "command": f"persim-gym demo --task {self.suite.name}{quick} --seed {self.seed}"
+            f" --out {self.out}",
             "settings": dataclasses.asdict(self.settings),
             "covariates": {
                 column.name: {"low": column.low, "high": column.high, "meaning": column.meaning}
@@ -595,7 +603,7 @@ class _Demo:
         errors = {name: _unpack_error(f"{i}.", arrays) for i, name in enumerate(names)}
         probe = LatentProbe(
             names=self.people.names,
-            **{f: arrays[f"probe.{f}"] for f in LatentProbe.__slots__ if f != "names"},  # type: ignore[attr-defined]
+            **{f: arrays[f"probe.{f}"] for f in LatentProbe.__slots__ if f != "names"},
         )
         labels = {row["agent"]: describe(row["covariates"]) for row in results["agents"]}
         coordinates = plots.coordinate_names(self.suite.name, self.task.observation_space.shape[0])
@@ -635,10 +643,8 @@ class _Demo:
         try:
             write_video(file, frames, max(10, self.task.render_fps // 2))
         except Exception as error:  # whatever a machine without a screen or encoder raises
-            return (
-                None,
-                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
-            )
+            first_line = (str(error).splitlines() or [""])[0]
+            return None, f"{type(error).__name__}: {first_line}"
         return file.read_bytes(), None
 
 

@@ -40,7 +40,7 @@ def write_json(path: Path, value: Any) -> Path:
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> Path:
     """Write arrays of numbers as ``.npz``."""
     stream = io.BytesIO()
-    np.savez_compressed(stream, **dict(arrays))
+    np.savez_compressed(stream, allow_pickle=False, **dict(arrays))
     return write_bytes(path, stream.getvalue())
 
 

@@ -17,6 +17,10 @@ _SCRIPTS = {
     "mountain-car": "bang-bang control that pushes the way the car is going",
     "half-cheetah": "a sinusoidal gait, of another frequency and amplitude in each episode",
 }
+_REMARKS = {
+    "cartpole": "A falling pole makes every error grow exponentially, and the shorter it is the "
+    "faster: no model could keep agent 4's error small for long."
+}
 _STAGES = {
     "record": "record the data (or find them there)",
     "fit": "fit the simulators, and one for all agents",
@@ -104,24 +108,24 @@ def _tiles(results: Mapping[str, Any]) -> str:
         _tile(
             _number(ours),
             "error of blind prediction",
-            f"RMSE over {horizon} steps, mean of the five test agents. One simulator for all agents: "
+            f"RMSE over {horizon} steps, mean of the test agents. One simulator for all agents: "
             f"{_number(one)}.",
         )
     }
 {
         _tile(
-            ", ".join(_share(r2[name]) for name in names),
-            "R² of the hidden covariates",
-            f"{' and '.join(names).capitalize()} as read off the latent factors, which were learned "
-            "without them.",
+            _share(min(r2.values())),
+            "R² of hidden covariates",
+            f"{', '.join(f'{name} {_share(r2[name])}' for name in names)}: read off the latent "
+            "factors, which were learned without them.",
         )
     }
 {
         _tile(
             _return(learned),
             "return of planning in the simulators",
-            f"MPC acts in the true environment, mean of the test agents. Planned in the true dynamics: "
-            f"{_return(true)}.",
+            "MPC acts in the true environment, mean of the test agents. Planned in the true "
+            f"dynamics: {_return(true)}.",
         )
     }
 {
@@ -157,9 +161,7 @@ def _predictions(results: Mapping[str, Any], figures: Mapping[str, Mapping[str, 
     found = results["open_loop"]
     names = list(found["errors"])
     coordinates = list(results["covariates"])
-    head = [
-        ["agent", *coordinates, "episodes", *(f"{n}|RMSE ± sd|R²" for n in names)],
-    ]
+    head = ["agent", *coordinates, "episodes", *(f"{n}|RMSE ± sd|R²" for n in names)]
     rows = []
     by_name = {name: found["errors"][name]["agents"] for name in names}
     for i, agent in enumerate(results["agents"]):
@@ -171,12 +173,9 @@ def _predictions(results: Mapping[str, Any], figures: Mapping[str, Mapping[str, 
         )
     steps = list(by_name["PerSim"][0]["rmse_after_steps"])
     after = [
-        [name]
-        + [
-            _number(_geometric(row["rmse_after_steps"][step] for row in by_name[name]))
-            for step in steps
-        ]
-        for name in names
+        [step]
+        + [_number(_geometric(r["rmse_after_steps"][step] for r in by_name[n])) for n in names]
+        for step in steps
     ]
     return f"""<section>
 <h2>How well do they predict?</h2>
@@ -188,12 +187,12 @@ a policy that made no data: {_SCRIPTS[results["task"]]}, with a tenth of its act
         _picture(
             figures["predictions"],
             "Predicted and true trajectories of the five test agents",
-            "One episode of each test agent, chosen by its length before anything was predicted. Thick "
-            "blue: what was. Red: what PerSim predicted. Yellow: what one simulator for all agents "
-            "predicted, fitted on the same data by the same settings, with all agents taken for one.",
+            "One episode of each test agent, chosen by its length before anything was predicted. "
+            "Thick blue: what was. Red: what PerSim predicted. Yellow: what one simulator for all "
+            "predicted, fitted on the same data by the same settings, all agents taken for one.",
         )
     }
-{_two_row_table(head[0], rows)}
+{_two_row_table(head, rows)}
 <p class="small">RMSE: root of the mean squared error over all steps and coordinates of an episode,
 in the data's units, unscaled; mean and standard deviation over episodes. R²: share of an episode's
 variance that is predicted, median over episodes. Steps count until the true episode ends.</p>
@@ -202,11 +201,12 @@ variance that is predicted, median over episodes. Steps count until the true epi
         _picture(
             figures["horizon"],
             "Error by the number of open-loop steps",
-            "Geometric mean over the test agents, and their range. The scale is logarithmic.",
+            "Geometric mean over the test agents, and their range. The scale is logarithmic. "
+            + _REMARKS.get(results["task"], ""),
         )
     }
 </div><div>
-{_table(["after", *(f"{s} steps" if s != "1" else "1 step" for s in steps)], after)}
+{_table(["after steps", *names], after)}
 <p class="small">RMSE after so many open-loop steps, geometric mean over the test agents of which an
 episode lives so long.</p>
 </div></div>
@@ -412,10 +412,12 @@ def _r2(value: float | None) -> str:
 
 
 def _share(value: float | None) -> str:
-    """A share so that 0.99998 is not called 1.000."""
+    """A share, with so many digits that 0.99998 is not called 1."""
     if value is None:
         return "–"
-    return f"{value:.4f}" if 0.9995 <= value < 0.99995 else f"{value:.3f}" if value < 1 else "1"
+    if value < 0:
+        return f"{value:.2f}"
+    return next((f"{value:.{k}f}" for k in (3, 4, 5) if value < 1 - 0.5 * 10**-k), f"{value:.6f}")
 
 
 def _mean(values: Any) -> float | None:
@@ -474,7 +476,9 @@ table { border-collapse: collapse; font-size: 14.5px; width: 100%;
   font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 7px 10px; border-bottom: 1px solid var(--line);
   white-space: nowrap; }
-th { color: var(--faint); font-weight: 600; vertical-align: bottom; }
+th { color: var(--faint); font-weight: 600; vertical-align: bottom; white-space: normal;
+  line-height: 1.3; }
+td:first-child { white-space: normal; }
 th.over { text-align: center; }
 th:first-child, td:first-child { text-align: left; }
 tbody tr:hover { background: color-mix(in srgb, var(--cool) 7%, transparent); }
