@@ -490,9 +490,9 @@ def _batch(
     deterministic: bool = True,
 ) -> EpisodeBatch:
     check_whole(episodes=(episodes, 1), seed=(seed, 0), max_episode_steps=(steps, 1))
+    if len(agents) == 0 or len(set(map(int, agents))) < len(agents):
+        raise ValueError(f"agents must be one or more different agents, got {list(agents)}")
     chosen = as_agents(agents, len(agents), dynamics.num_agents)
-    if len(chosen) == 0 or len(set(chosen.tolist())) < len(chosen):
-        raise ValueError(f"agents must be one or more different agents, got {chosen.tolist()}")
     behaviour = np.random.SeedSequence(seed, spawn_key=(_EVALUATION, 1)).generate_state(1)
     return EpisodeBatch(
         task=task,

@@ -7,8 +7,10 @@ run code.
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import json
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -194,7 +196,9 @@ def train_in_simulator(
     env = _TrainingEnv(sim, agent, settings)
     with _global_randomness_kept(), few_threads(0, torch.device("cpu")):
         make = getattr(stable_baselines3, algorithm.upper())
-        model: BaseAlgorithm = make("MlpPolicy", env, seed=seed, device="cpu", **settings.settings)
+        # A copy: Stable-Baselines3 writes into the dictionaries that it is given.
+        own = copy.deepcopy(dict(settings.settings))
+        model: BaseAlgorithm = make("MlpPolicy", env, seed=seed, device="cpu", **own)
         best = _BestInSimulator(sim, agent, seed, steps, settings)
         model.learn(steps, callback=_callback(best, steps, on_progress))
         best.finish(model)
@@ -240,7 +244,7 @@ class _BestInSimulator:
 
     def __init__(self, sim: PerSim, agent: int, seed: int, steps: int, config: TrainConfig) -> None:
         self._sim, self._agent, self._seed, self._config = sim, agent, seed, config
-        self._every = max(1, steps // config.looks) if config.looks else steps + 1
+        self._every = max(1, steps // config.looks) if config.looks else math.inf
         self._next = self._every
         self._best = -np.inf
         self._weights: dict[str, Tensor] | None = None

@@ -394,7 +394,7 @@ def test_mpc_plans_for_the_agent_of_each_row():
         ({"seed": -1}, ValueError, "seed must be at least 0"),
         ({"agents": [0, 4]}, ValueError, "agent 4 does not exist"),
         ({"agents": [0, 0]}, ValueError, "different agents"),
-        ({"agents": []}, ValueError, "agent"),
+        ({"agents": []}, ValueError, "one or more different agents"),
         ({"policy": "greedy"}, ValueError, "greedy"),
         ({"policy": 3}, TypeError, "policy"),
         ({"max_episode_steps": 0}, ValueError, "max_episode_steps"),
