@@ -19,7 +19,14 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import (
+    FuncFormatter,
+    LogFormatterMathtext,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+)
+from matplotlib.transforms import blended_transform_factory
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -186,13 +193,15 @@ def _limits(axes: Axes, true: NDArray[Any], members: NDArray[Any]) -> None:
 
 
 def _row_label(axes: Axes, agent: int, labels: Mapping[int, str], theme: Theme) -> None:
+    """Name the row at the figure's left edge, whatever the width of its panels."""
+    place = blended_transform_factory(axes.figure.transFigure, axes.transAxes)
     axes.text(
-        -0.55, 0.64, f"agent {agent}", transform=axes.transAxes, ha="center", va="center",
-        fontsize=9.5, weight="bold", color=theme.ink,
+        0.008, 0.64, f"agent {agent}", transform=place, va="center", fontsize=9.5, weight="bold",
+        color=theme.ink,
     )  # fmt: skip
     axes.text(
-        -0.55, 0.5, labels.get(agent, "").replace(", ", "\n"), transform=axes.transAxes,
-        ha="center", va="top", fontsize=8, color=theme.faint, linespacing=1.4,
+        0.008, 0.5, labels.get(agent, "").replace(", ", "\n"), transform=place, va="top",
+        fontsize=8, color=theme.faint, linespacing=1.4,
     )  # fmt: skip
 
 
@@ -229,12 +238,23 @@ def error_by_horizon(errors: Mapping[str, OpenLoopError], *, theme: Theme = LIGH
         axes.fill_between(steps, low, high, color=color, alpha=0.16, lw=0)
         axes.plot(steps, middle, color=color, lw=2.2, solid_capstyle="round")
         ends.append((float(middle[-1]), name, color))
-    axes.set_yscale("log")
+    _log_scale(axes)
     axes.set_xlim(0, horizon)
     axes.set_xlabel("open-loop steps", fontsize=9, color=theme.faint)
     axes.set_ylabel("RMSE over all coordinates", fontsize=9, color=theme.faint)
     _name_ends(axes, horizon, ends, theme)
     return figure
+
+
+def _log_scale(axes: Axes) -> None:
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    if high / low >= 100:
+        axes.yaxis.set_major_formatter(LogFormatterMathtext())
+    else:  # too few powers of ten to read the scale by
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(FuncFormatter(_number))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _name_ends(axes: Axes, horizon: int, ends: list[tuple[float, str, str]], theme: Theme) -> None:
@@ -287,6 +307,7 @@ def latent_factors(probe: LatentProbe, *, tests: int = 5, theme: Theme = LIGHT) 
             true[:tests], predicted[:tests], s=42, facecolors="none", edgecolors=theme.ink,
             linewidths=1.1, zorder=3,
         )  # fmt: skip
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel(f"true {name}", fontsize=9, color=theme.faint)
         axes.set_ylabel("read off the latent factors", fontsize=9, color=theme.faint)
         axes.set_title(

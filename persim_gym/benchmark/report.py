@@ -19,7 +19,9 @@ _SCRIPTS = {
 }
 _REMARKS = {
     "cartpole": "A falling pole makes every error grow exponentially, and the shorter it is the "
-    "faster: no model could keep agent 4's error small for long."
+    "faster: no model could keep agent 4's error small for long.",
+    "mountain-car": "The jumps are from cars that hit the left wall and lose their speed in an "
+    "instant: random actions hardly ever show it, and the fit leaves it out.",
 }
 _STAGES = {
     "record": "record the data (or find them there)",
@@ -417,7 +419,9 @@ def _share(value: float | None) -> str:
         return "–"
     if value < 0:
         return f"{value:.2f}"
-    return next((f"{value:.{k}f}" for k in (3, 4, 5) if value < 1 - 0.5 * 10**-k), f"{value:.6f}")
+    if value == 1:
+        return "1"
+    return next((f"{value:.{k}f}" for k in (3, 4, 5) if value < 1 - 0.5 * 10**-k), "> 0.99999")
 
 
 def _mean(values: Any) -> float | None:
@@ -480,7 +484,7 @@ th { color: var(--faint); font-weight: 600; vertical-align: bottom; white-space:
   line-height: 1.3; }
 td:first-child { white-space: normal; }
 th.over { text-align: center; }
-th:first-child, td:first-child { text-align: left; }
+thead tr:first-child th:first-child, td:first-child { text-align: left; }
 tbody tr:hover { background: color-mix(in srgb, var(--cool) 7%, transparent); }
 .pair { display: grid; grid-template-columns: 3fr 2fr; gap: 28px; align-items: start; }
 .pair > * { min-width: 0; }

@@ -291,7 +291,16 @@ def test_numbers_have_three_digits(value, text):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.5, "0.500"), (0.99977, "0.9998"), (0.99998, "0.99998"), (-3.21, "-3.21")]
+    ("value", "text"),
+    [
+        (0.5, "0.500"),
+        (0.99977, "0.9998"),
+        (0.99998, "0.99998"),
+        (-3.21, "-3.21"),
+        (1 - 1e-7, "> 0.99999"),
+        (1.0, "1"),
+        (None, "–"),
+    ],
 )
 def test_a_share_that_is_not_one_is_not_called_one(value, text):
     assert _share(value) == text

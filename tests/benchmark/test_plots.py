@@ -75,6 +75,7 @@ def test_error_by_horizon_is_a_geometric_mean_on_a_log_scale():
     assert axes.get_yscale() == "log"
     (line,) = lines_of(axes, plots.LIGHT.learned)
     np.testing.assert_allclose(line.get_ydata(), 2 * np.arange(1.0, 51.0))
+    assert {text.get_text() for text in axes.yaxis.get_minorticklabels()} <= {""}
     names = [text for text in axes.texts if text.get_text() in ("PerSim", "nothing changes")]
     heights = sorted(text.xyann[1] for text in names)
     assert heights[1] - heights[0] > 0.05  # equal ends, and yet both can be read
