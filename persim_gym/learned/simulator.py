@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from persim_gym.learned.env import LearnedSimEnv
 
 
-#: Rows that go through the network together.
-ROWS_AT_ONCE = 4096
+#: Rows that go through the network together, by kind of device.
+ROWS_AT_ONCE = {"cpu": 1024, "cuda": 65_536}
 
 
 class PerSim:
@@ -310,7 +310,8 @@ class PerSim:
     def _step(self, agents: Array, obs: Array, actions: Array) -> Tensor:
         rows = self._inputs(agents, obs, actions, "n")
         # Hidden layers of many rows would take far more memory than the rows.
-        pieces = zip(*(part.split(ROWS_AT_ONCE) for part in rows), strict=True)
+        size = ROWS_AT_ONCE.get(self.device.type, ROWS_AT_ONCE["cpu"])
+        pieces = zip(*(part.split(size) for part in rows), strict=True)
         steps = [self.ensemble.step(*piece) for piece in pieces]
         return self.ensemble.clip(steps[0] if len(steps) == 1 else torch.cat(steps, dim=1))
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 
 #: Hidden activations computed in one operation below which one thread is used.
-SMALL = 200_000
+SMALL = 1_000_000
 
 
 @contextmanager

@@ -88,7 +88,7 @@ def test_pieces_make_no_difference(
     sim = random_simulator(task, lag=2)
     given = rows(sim)
     whole = sim.predict_members(*given), sim.predict(*given), sim.disagreement(*given)
-    monkeypatch.setattr(simulator_module, "ROWS_AT_ONCE", at_once)
+    monkeypatch.setattr(simulator_module, "ROWS_AT_ONCE", {"cpu": at_once})
     pieces = sim.predict_members(*given), sim.predict(*given), sim.disagreement(*given)
     for one, other in zip(whole, pieces, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
