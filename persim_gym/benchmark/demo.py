@@ -117,7 +117,7 @@ _QUICK: dict[str, DemoSettings] = {
     ),
     "mountain-car": DemoSettings(
         agents=60, fit={"epochs": 30, "ensemble_size": 3, "spare_members": 0}, episodes=10,
-        return_episodes=10, plan_episodes=1, planner={"candidates": 200}, train_steps=20_000,
+        return_episodes=10, plan_episodes=1, planner={"candidates": 200}, train_steps=40_000,
         clip_steps=150,
     ),
     "half-cheetah": DemoSettings(
