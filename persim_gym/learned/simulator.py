@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from persim_gym.learned.env import LearnedSimEnv
 
 
+#: Disagreement that is never taken for a sign of ignorance: a fifth of the deviation of the
+#: recorded changes.
+HARMLESS = 0.2
+
 #: Rows that go through the network together, by kind of device.
 ROWS_AT_ONCE = {"cpu": 1024, "cuda": 65_536}
 
@@ -173,7 +177,8 @@ class PerSim:
         """Set the disagreement that transitions the fit has not seen almost never reach.
 
         Three times their 99.9th percentile: an open-loop rollout on the data's own ground must
-        not be cut short by an ordinary outlier.
+        not be cut short by an ordinary outlier. Never less than :data:`HARMLESS`: where a fit is
+        excellent, members that differ by a thousandth are no reason to stop.
         """
         if self.ensemble.members == 1:
             return
@@ -183,7 +188,7 @@ class PerSim:
         spread = self.disagreement(
             transitions.agent[chosen], states[chosen], transitions.action[chosen]
         )
-        limit = 3.0 * float(np.quantile(spread, 0.999))
+        limit = max(HARMLESS, 3.0 * float(np.quantile(spread, 0.999)))
         self.experience = dataclasses.replace(self.experience, disagreement_limit=limit)
 
     # -- prediction ----------------------------------------------------------------------------
