@@ -19,7 +19,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import persim_gym
-from persim_gym.benchmark import demo, evaluation, video
+from persim_gym.benchmark import demo, evaluation, playing, video
 from persim_gym.benchmark.training import load_policy
 from persim_gym.cli import app, models
 from persim_gym.cli.options import parse_agents, parse_ranges
@@ -446,7 +446,7 @@ def test_train_judges_in_the_true_environment_of_the_agent(policy: str, simulato
     content = json.loads(succeed(*args, "--out", policy, "--force", "--json").stdout)
     suite = find_suite("cartpole")
     true = suite.dynamics(suite.population({"size": 8, "seed": 3}))
-    expected = evaluation.episode_returns(suite.task(), true, [3], load_policy(policy), 2, 1)
+    expected = playing.episode_returns(suite.task(), true, [3], load_policy(policy), 2, 1)
     assert content["returns"]["in_truth"] == expected[0].tolist()
     assert len(content["returns"]["in_the_simulator"]) == 2
 

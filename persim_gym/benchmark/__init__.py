@@ -9,22 +9,23 @@ if TYPE_CHECKING:
         OneForAll,
         OpenLoopError,
         Persistence,
-        episode_returns,
         evaluate,
         follow,
         open_loop_error,
         pooled,
     )
     from persim_gym.benchmark.latent import LatentProbe, probe_covariates
+    from persim_gym.benchmark.playing import episode_returns
     from persim_gym.benchmark.scripted import scripted_policy
     from persim_gym.benchmark.training import load_policy, save_policy, train_in_simulator
 
 _WHERE = {
     "demo": ("rebuild_page", "run_demo"),
     "evaluation": (
-        "OneForAll", "OpenLoopError", "Persistence", "episode_returns", "evaluate", "follow",
-        "open_loop_error", "pooled",
+        "OneForAll", "OpenLoopError", "Persistence", "evaluate", "follow", "open_loop_error",
+        "pooled",
     ),
+    "playing": ("episode_returns",),
     "latent": ("LatentProbe", "probe_covariates"),
     "scripted": ("scripted_policy",),
     "training": ("load_policy", "save_policy", "train_in_simulator"),

@@ -28,14 +28,13 @@ from persim_gym.benchmark.evaluation import (
     Persistence,
     Predictor,
     Traces,
-    check_whole,
-    episode_returns,
     follow,
     open_loop_error,
     pooled,
 )
 from persim_gym.benchmark.files import read_arrays, write_arrays, write_bytes, write_json
 from persim_gym.benchmark.latent import LatentProbe, probe_covariates
+from persim_gym.benchmark.playing import check_whole, episode_returns
 from persim_gym.benchmark.report import render_page
 from persim_gym.benchmark.scripted import scripted_policy
 from persim_gym.core import describe

@@ -24,7 +24,7 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from persim_gym.benchmark.evaluation import check_whole, episode_returns
+from persim_gym.benchmark.playing import check_whole, episode_returns
 from persim_gym.core import as_agent
 from persim_gym.learned import store
 from persim_gym.learned.env import GuardedSimulator, LearnedSimEnv

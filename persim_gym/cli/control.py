@@ -57,7 +57,7 @@ def plan(
     """
     import torch
 
-    from persim_gym.benchmark.evaluation import episode_returns
+    from persim_gym.benchmark.playing import episode_returns
 
     agents = options.parse_agents(agent)
     suite, sim = models.open_model(model)
@@ -195,7 +195,7 @@ def train(
     the final judgement only. The policy can then be recorded and rendered.
     """
     from persim_gym.benchmark import training
-    from persim_gym.benchmark.evaluation import episode_returns
+    from persim_gym.benchmark.playing import episode_returns
     from persim_gym.learned.env import GuardedSimulator
 
     suite, sim = models.open_model(str(simulator))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -144,18 +144,17 @@ class Ensemble:
         return _ContinuousChange(self, agents, actions)
 
 
-class _Change:
+class _Change(Protocol):
     """The change of state under the actions of time ``t``, in the data's units."""
 
     def __call__(self, x: Tensor, t: int) -> Tensor:
-        raise NotImplementedError
+        """States ``[m, p * k, in]`` in the network's units -> ``[m, p * k, d]``."""
 
     def keep(self, candidates: Tensor) -> None:
         """Go on with some of a single problem's candidates."""
-        raise NotImplementedError
 
 
-class _DiscreteChange(_Change):
+class _DiscreteChange:
     """Few actions: their factors are multiplied into the last layer, and one is picked."""
 
     def __init__(self, ensemble: Ensemble, agents: Tensor, actions: Tensor) -> None:
@@ -186,7 +185,7 @@ class _DiscreteChange(_Change):
         )
 
 
-class _ContinuousChange(_Change):
+class _ContinuousChange:
     """Continuous actions: all factors of all sequences are computed before the first step."""
 
     def __init__(self, ensemble: Ensemble, agents: Tensor, actions: Tensor) -> None:

@@ -135,6 +135,7 @@ class Adam:
         self.parameters = parameters
         self.mean = torch.zeros_like(parameters)
         self.square = torch.zeros_like(parameters)
+        self._scale = torch.empty_like(parameters)
         self.steps = 0
 
     def step(self, gradient: Tensor, rate: float) -> None:
@@ -143,9 +144,9 @@ class Adam:
         root = math.sqrt(1 - self.BETA2**self.steps)
         self.mean.lerp_(gradient, 1 - self.BETA1)
         self.square.mul_(self.BETA2).addcmul_(gradient, gradient, value=1 - self.BETA2)
-        scale = self.square.sqrt().add_(self.EPSILON * root)
+        torch.sqrt(self.square, out=self._scale).add_(self.EPSILON * root)
         self.parameters.addcdiv_(
-            self.mean, scale, value=-rate * root / (1 - self.BETA1**self.steps)
+            self.mean, self._scale, value=-rate * root / (1 - self.BETA1**self.steps)
         )
 
 
@@ -305,8 +306,10 @@ def _batches(data: Scaled, shape: NetworkShape, config: FitConfig, epoch: int) -
     generator = torch.Generator()
     generator.manual_seed(int(np.random.SeedSequence([config.seed, epoch]).generate_state(1)[0]))
     m, n, b = shape.members, len(data), config.batch_size
-    orders = [torch.randperm(n, generator=generator, dtype=torch.int32) for _ in range(m)]
-    order = torch.stack(orders).to(data.agents.device)
+    order = torch.empty((m, n), dtype=torch.int32)
+    for own in order:
+        torch.randperm(n, generator=generator, out=own)
+    order = order.to(data.agents.device)
     offset = torch.arange(m, device=order.device)[:, None]
     for begin in range(0, n, _BLOCK * b):
         rows = order[:, begin : begin + _BLOCK * b]

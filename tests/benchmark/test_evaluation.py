@@ -12,14 +12,13 @@ from persim_gym.benchmark.evaluation import (
     Episodes,
     OneForAll,
     Persistence,
-    episode_returns,
     evaluate,
     explained_variance,
     follow,
     open_loop_error,
     pooled,
-    start_seeds,
 )
+from persim_gym.benchmark.playing import episode_returns, start_seeds
 from persim_gym.benchmark.scripted import scripted_policy
 from persim_gym.envs.suites import find_suite
 from persim_gym.learned.env import GuardedSimulator

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from persim_gym.benchmark.evaluation import episode_returns, follow
+from persim_gym.benchmark.evaluation import follow
+from persim_gym.benchmark.playing import episode_returns
 from persim_gym.benchmark.scripted import GAIT_PHASES, scripted_policy
 from persim_gym.envs.suites import SUITES, find_suite
 

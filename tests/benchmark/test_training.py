@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from persim_gym.benchmark import training
-from persim_gym.benchmark.evaluation import episode_returns
+from persim_gym.benchmark.playing import episode_returns
 from persim_gym.benchmark.training import (
     TrainConfig,
     _BestInSimulator,
