@@ -129,7 +129,7 @@ class Episodes:
         """A model's open-loop predictions ``[m, n, h, d]``, all episodes in one call."""
         states = self.states(model.lag).astype(np.float32)
         # A few hundred rows are small work at each step, whatever the network's width.
-        with few_threads(0, torch.device("cpu")):
+        with few_threads(0, (), torch.device("cpu")):
             rollout = model.rollout(self.agents, states, self.actions[:, self.warmup :])
         return np.asarray(rollout, dtype=np.float64)
 

@@ -81,7 +81,7 @@ def probe_covariates(
     x = torch.as_tensor(factors.astype(np.float64).transpose(1, 0, 2).reshape(n, members * rank))
     # A few hundred agents are small work, for which threads that wait for each other cost more
     # than they bring.
-    with few_threads(0, x.device):
+    with few_threads(0, (), x.device):
         scale = x.std(dim=0, correction=0)
         x = (x - x.mean(dim=0)) / torch.where(scale > 1e-12, scale, 1.0)
         left, singular, _ = torch.linalg.svd(x, full_matrices=False)

@@ -194,7 +194,7 @@ def train_in_simulator(
     import stable_baselines3
 
     env = _TrainingEnv(sim, agent, settings)
-    with _global_randomness_kept(), few_threads(0, torch.device("cpu")):
+    with _global_randomness_kept(), few_threads(0, (), torch.device("cpu")):
         make = getattr(stable_baselines3, algorithm.upper())
         # A copy: Stable-Baselines3 writes into the dictionaries that it is given.
         own = copy.deepcopy(dict(settings.settings))
@@ -365,7 +365,7 @@ class SavedPolicy:
         if obs.ndim not in (1, 2) or obs.shape[-1] != d:
             raise ValueError(f"an observation must have shape ({d},) or (n, {d}), got {obs.shape}")
         rows = torch.as_tensor(np.atleast_2d(obs))
-        with few_threads(len(rows) * max(self._shape.widths), rows.device):
+        with few_threads(len(rows), self._shape.widths, rows.device):
             output = self._network(rows).numpy()
         space = self.action_space
         if isinstance(space, Discrete):

@@ -122,9 +122,9 @@ class Ensemble:
         bounded = bool(torch.isfinite(s.low).any() or torch.isfinite(s.high).any())
         scaled = bool((s.input_mean != 0).any() or (s.input_scale != 1).any())
         change_of = self._heads(agents, actions)
-        widest = max(self.network.shape.state_hidden)
+        widths = self.network.shape.widths
         for t in range(h):
-            with few_threads(m * p * k * widest, self.device):
+            with few_threads(m * p * k, widths, self.device):
                 x = (state - s.input_mean) / s.input_scale if scaled else state
                 obs = state[..., inputs - d :] + change_of(x, t)
                 if bounded:

@@ -110,8 +110,8 @@ class GuardedSimulator:
         device = sim.device
         flat = np.ascontiguousarray(states, dtype=np.float32).reshape(n, -1)
         floating = actions.dtype.kind == "f"
-        widest = max(sim.ensemble.network.shape.state_hidden)
-        with few_threads(sim.members * n * widest, device):
+        widths = sim.ensemble.network.shape.widths
+        with few_threads(sim.members * n, widths, device):
             members = sim.ensemble.step(
                 torch.as_tensor(agents, device=device),
                 torch.as_tensor(flat, device=device),

@@ -234,8 +234,8 @@ def fit_network(
     Raises:
         FloatingPointError: If the loss of a member is not finite.
     """
-    activations = network.shape.members * config.batch_size * max(config.state_hidden)
-    with few_threads(activations, network.device):
+    rows = network.shape.members * config.batch_size
+    with few_threads(rows, network.shape.widths, network.device):
         return _fit(network, data, config, resume, heldout_rmse, on_epoch, save, save_every)
 
 

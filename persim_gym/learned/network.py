@@ -70,6 +70,11 @@ class NetworkShape:
         """Inputs of the state encoder."""
         return self.obs_dim * self.lag
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Widths of the state encoder's layers, from its input to its output."""
+        return (self.input_dim, *self.state_hidden, self.obs_dim * self.rank)
+
     def tensors(self) -> dict[str, tuple[tuple[int, ...], int]]:
         """Every parameter's shape and fan-in, in a fixed order.
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 
-#: Hidden activations computed in one operation below which one thread is used.
-SMALL = 1_000_000
+#: Hidden values and multiply-adds of one layer below which one thread is used.
+SMALL_LAYER = 1_000_000
+SMALL_PRODUCT = 20_000_000
 
 
 @contextmanager
-def few_threads(activations: int, device: torch.device) -> Iterator[None]:
+def few_threads(rows: int, widths: Sequence[int], device: torch.device) -> Iterator[None]:
     """Use one thread inside, if the work of each operation is small.
 
     In a step of a few microseconds a second thread gains a fifth at best. On a machine with other
@@ -20,11 +22,14 @@ def few_threads(activations: int, device: torch.device) -> Iterator[None]:
     measured to make it 25 times slower.
 
     Args:
-        activations: Hidden activations that one operation computes.
+        rows: Rows that one operation works on, of all members together.
+        widths: Widths of the layers they go through, the input's first.
         device: Where; only the processor has threads to spare.
     """
     before = torch.get_num_threads()
-    if device.type != "cpu" or activations >= SMALL or before == 1:
+    product = max((a * b for a, b in itertools.pairwise(widths)), default=0)
+    large = rows * max(widths, default=0) >= SMALL_LAYER or rows * product >= SMALL_PRODUCT
+    if device.type != "cpu" or large or before == 1:
         yield
         return
     torch.set_num_threads(1)
