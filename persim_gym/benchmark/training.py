@@ -338,7 +338,7 @@ class SavedPolicy:
         action_space: Discrete | Box,
         card: Mapping[str, Any],
     ) -> None:
-        self._network, self._shape = network.requires_grad_(False).eval(), shape
+        self._network, self._shape = network.requires_grad_(False).train(False), shape
         self.observation_space = observation_space
         self.action_space = action_space
         self.card = dict(card)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import random
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+import persim_gym.learned.simulator as simulator_module
 from learned.worlds import PlainTask, random_walks, transitions, weights
 from persim_gym.envs import find_suite
 from persim_gym.learned import FitConfig, FitProgress, PerSim, store
@@ -566,3 +568,18 @@ def test_checkpoints_are_written_as_often_as_asked(walks: Transitions, tmp_path:
 
         fit(walks, out=folder, save_every=every, on_epoch=look)
     assert existed == {0.0: [False, True, True, True], 1e6: [False] * 4}
+
+
+def test_the_disagreement_limit_has_a_floor(
+    walks: Transitions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However well members agree, what is harmless stops nothing."""
+
+    def limit(harmless: float) -> float:
+        monkeypatch.setattr(simulator_module, "HARMLESS", harmless)
+        return fit(walks).experience.disagreement_limit
+
+    calibrated = limit(0.0)
+    assert 0 < calibrated < math.inf
+    assert limit(calibrated / 2) == calibrated
+    assert limit(calibrated * 2) == calibrated * 2
