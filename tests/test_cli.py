@@ -26,7 +26,7 @@ from persim_gym.cli.options import parse_agents, parse_ranges
 from persim_gym.cli.output import cell
 from persim_gym.envs.suites import find_suite
 from persim_gym.learned import PerSim
-from persim_gym.offline.datasets import read_transitions
+from persim_gym.offline.reading import read_transitions
 
 DATASET = "persim/cartpole/small-v0"
 TINY = ["--ensemble-size", "2", "--epochs", "4", "--threads", "1"]

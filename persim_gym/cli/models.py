@@ -65,7 +65,8 @@ def population_of(sim: PerSim) -> object:
     """
     import minari
 
-    from persim_gym.offline.datasets import load, read_transitions
+    from persim_gym.offline.datasets import load
+    from persim_gym.offline.reading import read_transitions
 
     suite, count = find_suite(sim.task.name), sim.num_agents
     fitted_on = sim.card.get("dataset", {})

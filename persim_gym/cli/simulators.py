@@ -65,7 +65,7 @@ def fit(
     from persim_gym.learned import store
     from persim_gym.learned.config import preset_config
     from persim_gym.learned.simulator import PerSim
-    from persim_gym.offline.datasets import read_transitions
+    from persim_gym.offline.reading import read_transitions
 
     given = {
         "rank": rank,

@@ -129,7 +129,7 @@ def as_transitions(data: Any) -> Transitions:
     """Transitions from whatever ``PerSim.fit`` takes."""
     if isinstance(data, Transitions):
         return data
-    from persim_gym.offline.datasets import read_transitions
+    from persim_gym.offline.reading import read_transitions
 
     return read_transitions(data)
 

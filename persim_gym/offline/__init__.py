@@ -6,7 +6,7 @@ from persim_gym.offline.behaviours import (
     RandomPolicy,
     as_policy,
 )
-from persim_gym.offline.datasets import read_transitions
+from persim_gym.offline.reading import read_transitions
 from persim_gym.offline.recorder import record
 from persim_gym.offline.transitions import Transitions
 

@@ -1,4 +1,4 @@
-"""Minari data sets on this machine: written whole or not at all, read as flat transitions."""
+"""Minari data sets on this machine: found, described, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,24 +8,21 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import minari
 import numpy as np
-from gymnasium.spaces import Box, Discrete
 from minari import MinariDataset
 from minari.dataset.minari_dataset import parse_dataset_id
 from minari.dataset.minari_storage import MinariStorage
 from minari.namespace import create_namespace, list_local_namespaces
 from minari.storage import get_dataset_path
-from numpy.typing import NDArray
 
 from persim_gym.core import Task
 from persim_gym.envs.suites import Suite, find_suite
-from persim_gym.offline.transitions import Transitions
 
 #: Key of this package's own entry in a data set's metadata.
 CARD = "persim_gym"
@@ -34,80 +31,8 @@ NAMESPACE = "persim"
 #: Seconds after which the remains of a killed recording are taken away by the next one.
 STALE = 24 * 3600.0
 
-AgentOf = Callable[[int], int] | Mapping[int, int]
 
-
-# -- reading ---------------------------------------------------------------------------------------
-
-
-def read_transitions(
-    data: MinariDataset | str | Path, *, agent_of: AgentOf | None = None
-) -> Transitions:
-    """Read a data set as flat transitions.
-
-    Args:
-        data: A Minari data set (a part of one too, as Minari's ``filter_episodes`` and
-            ``split_dataset`` give it), the id of a local one, or a folder that holds one.
-        agent_of: The agent of each episode, as a function of the episode's id or a mapping from
-            it; by default what the episode's reset options name as ``"agent"``.
-
-    Returns:
-        Transitions, episode after episode in the data set's order. ``num_agents`` is the size of
-        the population of the recorded environment where that is one of this package's, else one
-        more than the largest agent.
-
-    Raises:
-        FileNotFoundError: If there is no data set in the folder.
-        TypeError: If ``data`` is none of these.
-        ValueError: If there is no local data set of the id, an episode's agent is not known, or
-            the data are damaged or not of the kind that simulators are fitted on.
-    """
-    dataset = open_dataset(data)
-    d, action_shape, action_dtype = _shapes(dataset)
-    indices = np.asarray(dataset.episode_indices).tolist()
-    if not indices:
-        raise ValueError(f"data set {dataset.id!r} has no episodes: record at least one")
-    metadata = _episode_metadata(dataset)
-    agents = _episode_agents(dataset, indices, metadata, agent_of)
-    lengths = np.array([int(entry["total_steps"]) for entry in metadata])
-    ends = np.cumsum(lengths)
-    total = int(ends[-1])
-    obs = np.empty((total, d), dtype=np.float32)
-    next_obs = np.empty((total, d), dtype=np.float32)
-    action = np.empty((total, *action_shape), dtype=action_dtype)
-    reward = np.empty(total)
-    terminated = np.empty(total, dtype=np.bool_)
-    truncated = np.empty(total, dtype=np.bool_)
-    rows = zip((ends - lengths).tolist(), ends.tolist(), indices, strict=True)
-    for (first, last, index), episode in zip(rows, _episodes(dataset), strict=True):
-        seen = episode["observations"]
-        for name in ("actions", "rewards", "terminations", "truncations"):
-            if len(episode[name]) != last - first or len(seen) != last - first + 1:
-                raise ValueError(
-                    f"episode {index} of data set {dataset.id!r} is damaged: {last - first} steps, "
-                    f"{len(seen)} observations, {len(episode[name])} {name}"
-                )
-        obs[first:last], next_obs[first:last] = seen[:-1], seen[1:]
-        action[first:last] = episode["actions"]
-        reward[first:last] = episode["rewards"]
-        terminated[first:last] = episode["terminations"]
-        truncated[first:last] = episode["truncations"]
-    suite = _suite(dataset)
-    spec = dataset.env_spec
-    return Transitions(
-        agent=np.repeat(agents, lengths),
-        obs=obs,
-        action=action,
-        next_obs=next_obs,
-        reward=reward,
-        terminated=terminated,
-        truncated=truncated,
-        episode=np.repeat(np.arange(len(lengths)), lengths),
-        num_agents=_population_size(dataset, suite) or int(agents.max()) + 1,
-        task_name=suite.name if suite else (spec.id if spec else ""),
-        dataset_id=dataset.id,
-        population=dataset.env_spec.kwargs.get("population") if suite else None,
-    )
+# -- opening ---------------------------------------------------------------------------------------
 
 
 def open_dataset(data: MinariDataset | str | Path) -> MinariDataset:
@@ -183,9 +108,9 @@ class Summary:
 
 
 def describe(data: MinariDataset | str | Path) -> Summary:
-    """Describe a data set; arguments and errors as of :func:`read_transitions`."""
+    """Describe a data set; arguments and errors as of :func:`open_dataset`."""
     dataset = open_dataset(data)
-    suite, spec = _suite(dataset), dataset.env_spec
+    suite, spec = suite_of(dataset), dataset.env_spec
     metadata = dataset.storage.metadata
     card = metadata.get(CARD, {})
     summary = card.get("summary", {})
@@ -193,9 +118,9 @@ def describe(data: MinariDataset | str | Path) -> Summary:
     if whole:
         agents, mean_return = int(summary["agents"]), float(summary["mean_return"])
     else:  # a part, a data set that has grown, or another library's
-        options = [entry.get("options") or {} for entry in _episode_metadata(dataset)]
+        options = [entry.get("options") or {} for entry in episode_metadata(dataset)]
         agents = len({int(entry["agent"]) for entry in options if "agent" in entry})
-        returns = [float(np.sum(episode["rewards"])) for episode in _episodes(dataset)]
+        returns = [float(np.sum(episode["rewards"])) for episode in episodes(dataset)]
         mean_return = float(np.mean(returns)) if returns else math.nan
     files = Path(dataset.storage.data_path).rglob("*")
     return Summary(
@@ -215,7 +140,7 @@ def summaries() -> list[Summary]:
     found = []
     for dataset_id in minari.list_local_datasets():
         dataset = load(dataset_id)
-        if _suite(dataset) is not None:
+        if suite_of(dataset) is not None:
             found.append(describe(dataset))
     return found
 
@@ -361,7 +286,7 @@ def _make_namespace(namespace: str | None) -> None:
 # -- parts of a data set ---------------------------------------------------------------------------
 
 
-def _suite(dataset: MinariDataset) -> Suite | None:
+def suite_of(dataset: MinariDataset) -> Suite | None:
     """The suite of the recorded environment, where it is one of this package's."""
     if dataset.env_spec is None:
         return None
@@ -371,45 +296,18 @@ def _suite(dataset: MinariDataset) -> Suite | None:
         return None
 
 
-def _population_size(dataset: MinariDataset, suite: Suite | None) -> int | None:
-    if suite is None:
-        return None
-    kwargs = dataset.env_spec.kwargs
-    if kwargs.get("covariates") is not None:
-        return 1
-    return len(suite.population(kwargs.get("population")))
-
-
-def _shapes(dataset: MinariDataset) -> tuple[int, tuple[int, ...], type[Any]]:
-    """Observation coordinates, shape and type of an action."""
-    seen, acted = dataset.observation_space, dataset.action_space
-    if not isinstance(seen, Box) or len(seen.shape) != 1:
-        raise ValueError(
-            f"data set {dataset.id!r} has observations {seen}: only flat ones, a Box of one "
-            "dimension, can be read as transitions"
-        )
-    if isinstance(acted, Discrete):
-        return seen.shape[0], (), np.int64
-    if isinstance(acted, Box) and len(acted.shape) == 1:
-        return seen.shape[0], acted.shape, np.float32
-    raise ValueError(
-        f"data set {dataset.id!r} has actions {acted}: only Discrete or a Box of one dimension can "
-        "be read as transitions"
-    )
-
-
-def _episode_metadata(dataset: MinariDataset) -> list[dict[str, Any]]:
-    with _damage(dataset):
+def episode_metadata(dataset: MinariDataset) -> list[dict[str, Any]]:
+    with damage_of(dataset):
         return list(dataset.storage.get_episode_metadata(dataset.episode_indices))
 
 
-def _episodes(dataset: MinariDataset) -> Iterator[dict[str, Any]]:
-    with _damage(dataset):
+def episodes(dataset: MinariDataset) -> Iterator[dict[str, Any]]:
+    with damage_of(dataset):
         yield from dataset.storage.get_episodes(dataset.episode_indices)
 
 
 @contextlib.contextmanager
-def _damage(dataset: MinariDataset) -> Iterator[None]:
+def damage_of(dataset: MinariDataset) -> Iterator[None]:
     try:
         yield
     except (KeyError, OSError) as error:
@@ -419,40 +317,4 @@ def _damage(dataset: MinariDataset) -> Iterator[None]:
         ) from error
 
 
-def _episode_agents(
-    dataset: MinariDataset,
-    indices: list[int],
-    metadata: list[dict[str, Any]],
-    agent_of: AgentOf | None,
-) -> NDArray[np.int64]:
-    """The agent of each episode ``[E]``."""
-    agents = np.empty(len(indices), dtype=np.int64)
-    for row, (index, entry) in enumerate(zip(indices, metadata, strict=True)):
-        if agent_of is None:
-            agent = (entry.get("options") or {}).get("agent")
-            if agent is None:
-                raise ValueError(
-                    f"episode {index} of data set {dataset.id!r} does not say which agent it is "
-                    "of: record with reset(options={'agent': k}), or give agent_of=, a function "
-                    "or a mapping from the episode's id to its agent"
-                )
-        elif callable(agent_of):
-            agent = agent_of(index)
-        elif index in agent_of:
-            agent = agent_of[index]
-        else:
-            raise ValueError(f"agent_of names no agent for episode {index}")
-        agents[row] = _as_index(agent, index)
-    return agents
-
-
-def _as_index(agent: object, episode: int) -> int:
-    number = np.asarray(agent)
-    if number.ndim != 0 or number.dtype.kind not in "iu" or int(number) < 0:
-        raise ValueError(
-            f"the agent of episode {episode} must be an integer from 0 on, got {agent!r}"
-        )
-    return int(number)
-
-
-__all__ = ["Summary", "describe", "open_dataset", "publishing", "read_transitions", "summaries"]
+__all__ = ["Summary", "describe", "open_dataset", "publishing", "summaries"]
