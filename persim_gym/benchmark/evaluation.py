@@ -23,8 +23,8 @@ from persim_gym.benchmark.scripted import scripted_policy
 from persim_gym.core import Array, Dynamics, Task
 from persim_gym.envs.suites import find_suite
 from persim_gym.learned.simulator import PerSim
-from persim_gym.learned.threads import few_threads
 from persim_gym.offline.transitions import Transitions
+from persim_gym.threads import few_threads
 
 WARMUP = 10  # real steps before a simulator is left to itself
 HORIZON = 50  # steps that it is left to itself

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.learned.threads import few_threads
+from persim_gym.threads import few_threads
 
 # Kernel widths in units of the median distance, and ridges in units of the kernel's diagonal.
 _WIDTHS = (0.5, 1.0, 2.0, 4.0)

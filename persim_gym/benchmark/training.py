@@ -24,12 +24,12 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from persim_gym import store
 from persim_gym.benchmark.playing import check_whole, episode_returns
 from persim_gym.core import as_agent
-from persim_gym.learned import store
 from persim_gym.learned.env import GuardedSimulator, LearnedSimEnv
 from persim_gym.learned.simulator import PerSim
-from persim_gym.learned.threads import few_threads
+from persim_gym.threads import few_threads
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm

@@ -62,7 +62,7 @@ def fit(
     """
     import torch
 
-    from persim_gym.learned import store
+    from persim_gym import store
     from persim_gym.learned.config import preset_config
     from persim_gym.learned.simulator import PerSim
     from persim_gym.offline.reading import read_transitions
@@ -102,7 +102,7 @@ def _finished(out: Path, transitions: Transitions, config: FitConfig) -> PerSim 
     Raises:
         ValueError: If it is another one.
     """
-    from persim_gym.learned import store
+    from persim_gym import store
     from persim_gym.learned.simulator import PerSim
 
     if not (out / store.SIMULATOR).exists():
@@ -120,7 +120,7 @@ def _announce_checkpoint(
     Raises:
         ValueError: If it is a checkpoint of another fit.
     """
-    from persim_gym.learned import store
+    from persim_gym import store
 
     file = out / store.CHECKPOINT
     if not file.exists():

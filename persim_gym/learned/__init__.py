@@ -8,13 +8,13 @@ from persim_gym.learned.fitting import FitProgress
 from persim_gym.learned.simulator import PerSim
 
 if TYPE_CHECKING:
-    from persim_gym.learned.sb3 import to_sb3
+    from persim_gym.envs.sb3 import to_sb3
 
 
 def __getattr__(name: str) -> Any:
     # Stable-Baselines3 takes longer to import than all the rest: only who uses it waits for it.
     if name == "to_sb3":
-        from persim_gym.learned.sb3 import to_sb3
+        from persim_gym.envs.sb3 import to_sb3
 
         return to_sb3
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from persim_gym.learned.network import LowRankNetwork
-from persim_gym.learned.threads import few_threads
+from persim_gym.threads import few_threads
 
 UnrollMode = Literal["members", "mean"]
 

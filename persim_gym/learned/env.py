@@ -24,7 +24,7 @@ from persim_gym.envs.parallel import SimParallelEnv
 from persim_gym.envs.suites import SUITES
 from persim_gym.envs.vector import SimVectorEnv
 from persim_gym.learned.simulator import PerSim
-from persim_gym.learned.threads import few_threads
+from persim_gym.threads import few_threads
 
 Propagation = Literal["mean", "random_member", "fixed_member"]
 PROPAGATIONS = ("mean", "random_member", "fixed_member")
@@ -274,7 +274,7 @@ def as_simulator(simulator: PerSim | str | Path) -> PerSim:
         return simulator
     if not isinstance(simulator, (str, Path)):
         raise TypeError(f"simulator must be a PerSim or the folder of one, got {simulator!r}")
-    from persim_gym.learned import store
+    from persim_gym import store
 
     path = Path(simulator)
     file = path if path.suffix == ".safetensors" else path / store.SIMULATOR

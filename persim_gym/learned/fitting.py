@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.learned import store
+from persim_gym import store
 from persim_gym.learned.config import FitConfig
 from persim_gym.learned.gradients import Batch, SquaredError
 from persim_gym.learned.network import LowRankNetwork, NetworkShape
-from persim_gym.learned.threads import few_threads
+from persim_gym.threads import few_threads
 
 
 @dataclass(frozen=True, slots=True)

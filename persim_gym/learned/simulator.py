@@ -15,8 +15,8 @@ from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 from torch import Tensor
 
+from persim_gym import store
 from persim_gym.core import Array, Task, as_agents
-from persim_gym.learned import store
 from persim_gym.learned.config import preset_config
 from persim_gym.learned.ensemble import Ensemble, Scaling, UnrollMode
 from persim_gym.learned.fitting import Checkpoint, FitProgress, fit_network

@@ -18,7 +18,10 @@ from persim_gym.envs import SUITES
 PACKAGE = Path(persim_gym.__file__).parent
 ROOMS = (
     "core",
+    "store",
+    "threads",
     "envs",
+    "policies",
     "offline",
     "learned",
     "planning",

@@ -15,8 +15,8 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor
 
 from learned.worlds import STRIDES, walker
+from persim_gym.envs.sb3 import SB3VecEnv
 from persim_gym.learned import PerSim, to_sb3
-from persim_gym.learned.sb3 import SB3VecEnv
 from persim_gym.planning import MPC, RandomShooting
 
 

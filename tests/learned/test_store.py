@@ -16,7 +16,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-import persim_gym.learned.store as store
+import persim_gym.store as store
 from learned.worlds import PlainTask, random_simulator, random_walks, weights
 from persim_gym.core import Task
 from persim_gym.envs import find_suite

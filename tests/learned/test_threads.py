@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from persim_gym.learned.threads import few_threads
+from persim_gym.threads import few_threads
 
 CPU = torch.device("cpu")
 

@@ -1,4 +1,4 @@
-"""Simulators on disk: one safetensors file with JSON in its header; nothing in it can run."""
+"""Tensors on disk: one safetensors file with JSON in its header; nothing in it can run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write(path: Path, kind: str, tensors: Mapping[str, Tensor], card: Mapping[st
 
     Args:
         path: The file.
-        kind: What it is, ``"simulator"`` or ``"checkpoint"``.
+        kind: What it is, such as ``"simulator"`` or ``"policy"``.
         tensors: Its tensors.
         card: Everything else, of plain types.
     """
