@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,21 @@ def write(path: Path, kind: str, tensors: Mapping[str, Tensor], card: Mapping[st
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     card = {**card, "format": FORMAT, "version": VERSION, "kind": kind}
     card["sha256"] = _digest(plain, card)
+    metadata = {FORMAT: json.dumps(card, sort_keys=True)}
+    _replace(path, lambda name: save_file(plain, name, metadata=metadata))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _replace(path, lambda name: Path(name).write_text(text, encoding="utf-8"))
+
+
+def _replace(path: Path, write_to: Callable[[str], object]) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     try:
-        save_file(plain, name, metadata={FORMAT: json.dumps(card, sort_keys=True)})
+        write_to(name)
         with open(name, "rb") as file:
             os.fsync(file.fileno())
         os.chmod(name, 0o666 & ~_umask())

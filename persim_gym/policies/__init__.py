@@ -1,0 +1,1 @@
+"""Policies on disk, those that ship with the package, and their training."""

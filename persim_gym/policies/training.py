@@ -1,0 +1,319 @@
+"""Train one policy with Stable-Baselines3 in the true environment until it earns its target.
+
+Training goes in legs of equal length. Before each, everything random is seeded anew and the
+environments begin anew, so that a training that was interrupted and goes on from the last
+checkpoint takes the very steps that it would have taken.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from persim_gym import store
+from persim_gym.core import Dynamics, Task
+from persim_gym.envs.agents import Population
+from persim_gym.envs.lanes import Lanes, check_actions
+from persim_gym.envs.suites import find_suite
+from persim_gym.envs.vector import SimVectorEnv
+from persim_gym.policies.randomness import global_randomness_kept
+from persim_gym.policies.recipes import Recipe
+from persim_gym.policies.saved import SavedPolicy, extract_policy, write_policy
+from persim_gym.threads import few_threads
+
+#: Episodes of the return in a policy's card, and the seed of their starts.
+CARD_EPISODES, CARD_SEED = 100, 20_000
+# Seconds from one checkpoint to the next.
+_CHECKPOINT_EVERY = 60.0
+
+
+@dataclass
+class TrainingProgress:
+    """How far a training is.
+
+    Attributes:
+        steps: Environment steps so far.
+        max_steps: Steps at which it gives up.
+        mean: Mean return of the last look.
+        target: The return at which it stops.
+    """
+
+    steps: int
+    max_steps: int
+    mean: float
+    target: float
+
+
+@dataclass
+class _State:
+    """What a training knows beside the model."""
+
+    seconds: float = 0.0
+    looks: list[list[float]] = field(default_factory=list)
+    nearest: float = float("inf")
+    nearest_steps: int = 0
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+
+def train_policy(
+    recipe: Recipe,
+    folder: str | Path,
+    *,
+    seed: int = 0,
+    max_steps: int | None = None,
+    on_progress: Callable[[TrainingProgress], None] | None = None,
+) -> SavedPolicy:
+    """Train until a look's mean return is within the recipe's band, and write the policy.
+
+    If no look was in the band when ``max_steps`` are over, the policy of the look nearest to the
+    target is taken, and its card says so. A training that was interrupted goes on: beside the
+    policy's file there is a checkpoint while it runs. A policy that is there already is read.
+
+    Args:
+        recipe: How.
+        folder: Where the policy goes: ``<folder>/<task>/<name>.safetensors``.
+        seed: Seed of everything random.
+        max_steps: Other than the recipe's.
+        on_progress: Told after each look.
+
+    Returns:
+        The policy, with its card.
+    """
+    from persim_gym.policies.saved import load_policy
+
+    limit = recipe.max_steps if max_steps is None else max_steps
+    file = Path(folder) / recipe.task / f"{recipe.name}.safetensors"
+    if file.is_file():
+        return load_policy(file)
+    checkpoint = file.with_name(f"{recipe.name}.checkpoint.safetensors")
+    with global_randomness_kept(), few_threads(1, (1,), torch.device("cpu")):
+        run = _Run(recipe, seed)
+        if checkpoint.is_file():
+            run.restore(checkpoint)
+        saved = time.monotonic()
+        while not run.done(limit):
+            run.leg()
+            if on_progress is not None:
+                on_progress(
+                    TrainingProgress(run.steps, limit, run.state.looks[-1][1], recipe.target)
+                )
+            if time.monotonic() - saved > _CHECKPOINT_EVERY:
+                run.save(checkpoint)
+                saved = time.monotonic()
+        policy = run.finish()
+    write_policy(policy, file)
+    checkpoint.unlink(missing_ok=True)
+    return policy
+
+
+class _Run:
+    """A model in training."""
+
+    def __init__(self, recipe: Recipe, seed: int) -> None:
+        from persim_gym.envs.sb3 import to_sb3
+
+        self.recipe, self.seed = recipe, seed
+        suite = find_suite(recipe.task)
+        population = Population.single(suite.covariates, recipe.covariates)
+        self.task, self.dynamics = suite.task(), suite.dynamics(population)
+        envs = SimVectorEnv(self.task, self.dynamics, recipe.lanes, agents=0)
+        self.model = _make(recipe, to_sb3(envs), seed)
+        self.state = _State()
+
+    @property
+    def steps(self) -> int:
+        return int(self.model.num_timesteps)
+
+    def done(self, max_steps: int) -> bool:
+        band = self.recipe.tolerance * abs(self.recipe.target)
+        return self.state.nearest <= band or self.steps >= max_steps
+
+    def leg(self) -> None:
+        """Train to the next look, and look."""
+        began = time.monotonic()
+        # A new beginning of everything random, of which the past is no part.
+        words = np.random.SeedSequence([self.seed, self.steps]).generate_state(2)
+        self.model.set_random_seed(int(words[0] % 2**31))
+        self.model._last_obs = None
+        self.model.learn(
+            self.recipe.look_every,
+            reset_num_timesteps=False,
+            log_interval=None,
+        )
+        returns = play_returns(
+            self.task,
+            self.dynamics,
+            extract_policy(self.model),
+            self.recipe.look_episodes,
+            int(words[1]),
+        )
+        mean, state = float(returns.mean()), self.state
+        state.looks.append([self.steps, mean])
+        state.seconds += time.monotonic() - began
+        if abs(mean - self.recipe.target) < state.nearest:
+            state.nearest, state.nearest_steps = abs(mean - self.recipe.target), self.steps
+            weights = self.model.policy.state_dict()
+            state.weights = {name: value.clone() for name, value in weights.items()}
+
+    def finish(self) -> SavedPolicy:
+        """The policy of the look nearest to the target, with its card."""
+        recipe, state = self.recipe, self.state
+        self.model.policy.load_state_dict(state.weights)
+        policy = extract_policy(self.model)
+        returns = play_returns(self.task, self.dynamics, policy, CARD_EPISODES, CARD_SEED)
+        policy.card.update(
+            task=recipe.task,
+            name=recipe.name,
+            covariates=dict(recipe.covariates),
+            algorithm=recipe.algorithm,
+            settings=copy.deepcopy(dict(recipe.settings)),
+            steps=state.nearest_steps,
+            seed=self.seed,
+            seconds=round(state.seconds),
+            target=recipe.target,
+            reached=bool(state.nearest <= recipe.tolerance * abs(recipe.target)),
+            mean_return=round(float(returns.mean()), 2),
+            sd_return=round(float(returns.std(ddof=1)), 2),
+            episodes=CARD_EPISODES,
+        )
+        return policy
+
+    # -- checkpoints -------------------------------------------------------------------------------
+
+    def save(self, file: Path) -> None:
+        """Write all that the rest of the training depends on."""
+        tensors = {f"policy/{k}": v for k, v in self.model.policy.state_dict().items()}
+        tensors |= {f"nearest/{k}": v for k, v in self.state.weights.items()}
+        for o, optimizer in enumerate(self._optimizers()):
+            for p, values in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer/{o}/{p}/{k}": v for k, v in values.items()}
+        buffer = self.model.replay_buffer
+        filled = buffer.buffer_size if buffer.full else buffer.pos
+        for name in _BUFFER:
+            tensors[f"buffer/{name}"] = torch.from_numpy(getattr(buffer, name)[:filled].copy())
+        card = {
+            "recipe": self._identity(),
+            "steps": self.steps,
+            "updates": int(self.model._n_updates),
+            "calls": int(getattr(self.model, "_n_calls", 0)),
+            "buffer": {"position": int(buffer.pos), "full": bool(buffer.full)},
+            "seconds": self.state.seconds,
+            "looks": self.state.looks,
+            "nearest": self.state.nearest,
+            "nearest_steps": self.state.nearest_steps,
+        }
+        store.write(file, "training", tensors, card)
+
+    def restore(self, file: Path) -> None:
+        """Go on where :meth:`save` was called.
+
+        Raises:
+            ValueError: If the checkpoint is of another training, or no checkpoint.
+        """
+        tensors, card = store.read(file, "training")
+        if card["recipe"] != self._identity():
+            raise ValueError(
+                f"{file} belongs to a training with other settings or another seed: give the same, "
+                "another --out, or delete the file"
+            )
+        model = self.model
+        model.policy.load_state_dict(_part(tensors, "policy/"))
+        for o, optimizer in enumerate(self._optimizers()):
+            plain = optimizer.state_dict()
+            plain["state"] = {}
+            for name, value in _part(tensors, f"optimizer/{o}/").items():
+                parameter, key = name.split("/")
+                plain["state"].setdefault(int(parameter), {})[key] = value
+            optimizer.load_state_dict(plain)
+        buffer = model.replay_buffer
+        for name in _BUFFER:
+            values = tensors[f"buffer/{name}"].numpy()
+            getattr(buffer, name)[: len(values)] = values
+        buffer.pos, buffer.full = card["buffer"]["position"], card["buffer"]["full"]
+        model.num_timesteps, model._n_updates = card["steps"], card["updates"]
+        if hasattr(model, "_n_calls"):
+            model._n_calls = card["calls"]
+        self.state = _State(
+            seconds=card["seconds"],
+            looks=card["looks"],
+            nearest=card["nearest"],
+            nearest_steps=card["nearest_steps"],
+            weights=_part(tensors, "nearest/"),
+        )
+
+    def _identity(self) -> dict[str, Any]:
+        recipe = self.recipe
+        return {
+            "task": recipe.task,
+            "covariates": dict(recipe.covariates),
+            "algorithm": recipe.algorithm,
+            "lanes": recipe.lanes,
+            "look_every": recipe.look_every,
+            "look_episodes": recipe.look_episodes,
+            "target": recipe.target,
+            "tolerance": recipe.tolerance,
+            "exploration": list(recipe.exploration),
+            "settings": copy.deepcopy(dict(recipe.settings)),
+            "seed": self.seed,
+        }
+
+    def _optimizers(self) -> list[torch.optim.Optimizer]:
+        policy = self.model.policy
+        if self.recipe.algorithm == "dqn":
+            return [policy.optimizer]
+        return [policy.actor.optimizer, policy.critic.optimizer]
+
+
+_BUFFER = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _make(recipe: Recipe, envs: Any, seed: int) -> Any:
+    import stable_baselines3
+    from stable_baselines3.common.noise import NormalActionNoise
+
+    # A copy: Stable-Baselines3 writes into the dictionaries that it is given.
+    settings = copy.deepcopy(dict(recipe.settings))
+    if recipe.algorithm == "td3":
+        (sd,) = recipe.exploration
+        a = envs.action_space.shape
+        settings["action_noise"] = NormalActionNoise(np.zeros(a), np.full(a, sd))
+    make = getattr(stable_baselines3, recipe.algorithm.upper())
+    model = make("MlpPolicy", envs, seed=seed, device="cpu", **settings)
+    if recipe.algorithm == "dqn":
+        first, last, over = recipe.exploration
+        # Stable-Baselines3's own schedule goes by the length of the call to learn().
+        model.exploration_schedule = lambda _: (
+            first + (last - first) * min(1.0, model.num_timesteps / over)
+        )
+    return model
+
+
+def play_returns(
+    task: Task, dynamics: Dynamics, policy: Any, episodes: int, seed: int, agent: int = 0
+) -> NDArray[np.float64]:
+    """Undiscounted returns ``[episodes]`` of a policy with one agent, all episodes side by side."""
+    rng = np.random.default_rng(seed)
+    lanes = Lanes(task, dynamics, np.full(episodes, agent), task.max_episode_steps)
+    running = np.arange(episodes)
+    lanes.begin(running, task.sample_start(rng, episodes), rng)
+    returns = np.zeros(episodes)
+    while len(running):
+        obs = lanes.obs[running].astype(np.float32)
+        actions = check_actions(task, policy.predict(obs)[0], len(running))
+        moved = lanes.advance(actions, rng, None if len(running) == episodes else running)
+        returns[running] += moved.reward
+        running = running[~(moved.terminated | moved.truncated)]
+    return returns
