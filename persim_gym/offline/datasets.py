@@ -16,6 +16,7 @@ from typing import Any
 import minari
 import numpy as np
 from minari import MinariDataset
+from minari.dataset._storages import get_minari_storage, get_storage_keys
 from minari.dataset.minari_dataset import parse_dataset_id
 from minari.dataset.minari_storage import MinariStorage
 from minari.namespace import create_namespace, list_local_namespaces
@@ -191,6 +192,36 @@ def publishing(dataset_id: str, overwrite: bool = False) -> Iterator[Path]:
                     break
                 parent.rmdir()
         raise
+
+
+def check_id(dataset_id: object) -> str:
+    """An id of a data set.
+
+    Raises:
+        TypeError: If it is no string.
+        ValueError: If it is malformed.
+    """
+    _place(dataset_id)
+    return str(dataset_id)
+
+
+def check_format(data_format: object) -> None:
+    """Check that data sets can be written in a format.
+
+    Raises:
+        ImportError: If a library for it is not installed.
+        ValueError: If Minari does not know it.
+    """
+    known = get_storage_keys()
+    if data_format not in known:
+        raise ValueError(f"a data set's format must be {', '.join(known)}, got {data_format!r}")
+    try:
+        get_minari_storage(data_format)
+    except ImportError as error:
+        raise ImportError(
+            f"data sets in the format {data_format!r} need a library that is not installed: "
+            "pip install 'persim-gym[arrow]'"
+        ) from error
 
 
 def new_storage(folder: Path, task: Task, env_spec: Any, data_format: str) -> MinariStorage:

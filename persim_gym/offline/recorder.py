@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import copy
-import functools
-import importlib.metadata
-import operator
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Discrete
 from gymnasium.utils import seeding
@@ -19,12 +15,11 @@ from minari import MinariDataset
 from minari.data_collector import EpisodeBuffer
 from numpy.typing import NDArray
 
-import persim_gym
-from persim_gym.core import Dynamics, Policy, as_agents
+from persim_gym.core import Dynamics, Policy
 from persim_gym.envs.agents import DEFAULT_SIZE, Population
-from persim_gym.envs.lanes import Lanes
+from persim_gym.envs.lanes import Lanes, LaneStep
 from persim_gym.envs.suites import Suite, find_suite
-from persim_gym.offline import datasets
+from persim_gym.offline import datasets, provenance
 from persim_gym.offline.behaviours import (
     EpisodeBatch,
     as_policy,
@@ -33,6 +28,7 @@ from persim_gym.offline.behaviours import (
     episode_seed,
     start_episodes,
 )
+from persim_gym.offline.checks import check_spaces, choose_agents, whole
 
 #: Episodes side by side, and transitions in memory at once (which bounds the former for long ones).
 LANES = 1024
@@ -54,6 +50,7 @@ def record(
     dataset_id: str | None = None,
     overwrite: bool = False,
     data_format: str = "hdf5",
+    command: str | None = None,
     on_progress: OnProgress | None = None,
     progress: bool | None = None,
 ) -> MinariDataset:
@@ -63,7 +60,7 @@ def record(
     the recorded actions, ``dataset.recover_environment()`` gives the recorded observations,
     rewards and flags bit for bit. An episode under this package's behaviours depends on nothing
     but the seed, its agent and its index among the agent's episodes: a recording of 25 agents is
-    the beginning of one of 500.
+    the beginning of one of 500. The same call gives the same bytes.
 
     The data set appears when it is complete; a recording that fails or is killed leaves nothing,
     and leaves an older data set of the same id as it was. It is stored where Minari stores data
@@ -71,7 +68,8 @@ def record(
 
     Args:
         env_id: An environment id of this package, or a task's name, such as ``"cartpole"``.
-        policy: ``"random"``, a function of observations ``[n, d]``, or anything with ``predict``.
+        policy: The name of a behaviour, such as ``"random"``, a function of observations
+            ``[n, d]``, or anything with ``predict``.
         agents: How many of the population's agents, from the first on, or their indices.
         episodes: Episodes of each agent.
         seed: Seed of start states and of the behaviour.
@@ -82,6 +80,8 @@ def record(
         dataset_id: By default ``"persim/<task>/<behaviour>-v0"``.
         overwrite: Replace a data set of this id.
         data_format: Minari's ``"hdf5"``, ``"arrow"`` or ``"parquet"``.
+        command: What to write down as the way to make the data again; by default the command line
+            that is the same as this call, or the call itself where there is none.
         on_progress: Told how many steps are done, and of how many; an episode that ends early
             counts as done to its time limit.
         progress: Show a progress bar; by default where there is a terminal.
@@ -90,62 +90,150 @@ def record(
         The data set; episodes are in the order of ``agents``, an agent's one after the other.
 
     Raises:
+        ImportError: If a library for the format is not installed.
         TypeError: If an argument has the wrong type, or the policy's actions have.
-        ValueError: If an argument is invalid, the data set exists, or the policy gives an action
-            that is not finite or does not exist.
+        ValueError: If an argument is invalid, the policy's spaces are not the task's, the data set
+            exists, the policy gives an action that is not finite or does not exist, or a state is
+            not finite.
+    """
+    recording = prepare(
+        env_id, policy, agents, episodes, seed, population=population,
+        max_episode_steps=max_episode_steps, deterministic=deterministic, dataset_id=dataset_id,
+        data_format=data_format, command=command,
+    )  # fmt: skip
+    with _reporter(recording.suite.name, progress, on_progress) as report:
+        return recording.run(overwrite, report)
+
+
+def prepare(
+    env_id: str,
+    policy: Any = "random",
+    agents: int | Sequence[int] | NDArray[np.integer[Any]] = DEFAULT_SIZE,
+    episodes: int = 1,
+    seed: int = 0,
+    *,
+    population: object = None,
+    max_episode_steps: int | None = None,
+    deterministic: bool = True,
+    dataset_id: str | None = None,
+    data_format: str = "hdf5",
+    command: str | None = None,
+) -> Recording:
+    """Check all that a recording needs, before any work; arguments and errors as of :func:`record`.
+
+    Whether there is a data set of the id already is not looked at.
     """
     if not isinstance(env_id, str):
         raise TypeError(f"an environment id or a task's name is needed, got {env_id!r}")
     suite = find_suite(env_id)
     task = suite.task()
+    named = policy if isinstance(policy, str) else None
     policy = as_policy(policy, task)
-    episodes = _whole("episodes", episodes, least=1)
-    seed = _whole("seed", seed, least=0)
+    check_spaces(policy, task)
+    episodes = whole("episodes", episodes, least=1)
+    seed = whole("seed", seed, least=0)
     horizon = task.max_episode_steps
     if max_episode_steps is not None:
-        horizon = _whole("max_episode_steps", max_episode_steps, least=1)
-    chosen, people = _agents(suite, agents, population)
-    behaviour = behaviour_name(policy)
-    if dataset_id is None:
-        dataset_id = f"persim/{suite.name}/{behaviour}-v0"
-
-    everything = EpisodeBatch(
-        task=task,
-        agents=np.repeat(chosen, episodes),
-        episodes=np.tile(np.arange(episodes), len(chosen)),
-        horizon=horizon,
-        seed=seed,
-        deterministic=deterministic,
-        population=people,
+        horizon = whole("max_episode_steps", max_episode_steps, least=1)
+    chosen, people = choose_agents(suite, agents, population)
+    datasets.check_format(data_format)
+    behaviour = named or behaviour_name(policy)
+    recipe = provenance.make_recipe(
+        suite, behaviour, chosen, episodes, seed, people, horizon, deterministic
     )
-    dynamics = suite.dynamics(people)
-    with (
-        datasets.publishing(dataset_id, overwrite) as folder,
-        _reporter(suite.name, progress, on_progress) as report,
-    ):
-        spec = _env_spec(suite, people, horizon)
-        storage = datasets.new_storage(folder, task, spec, data_format)
-        storage.update_metadata(_card(dataset_id, suite, behaviour, everything, people))
-        total = len(everything) * horizon
-        done = 0
-        returns: list[float] = []
-        for batch in _batches(everything):
+    usual = f"{datasets.NAMESPACE}/{suite.name}/{behaviour}-v0"
+    own_id = None if dataset_id in (None, usual) else dataset_id
+    if command is None and named is not None:
+        command = provenance.command_line(recipe, dataset_id=own_id, data_format=data_format)
+    return Recording(
+        suite=suite,
+        policy=policy,
+        everything=EpisodeBatch(
+            task=task,
+            agents=np.repeat(chosen, episodes),
+            episodes=np.tile(np.arange(episodes), len(chosen)),
+            horizon=horizon,
+            seed=seed,
+            deterministic=deterministic,
+            population=people,
+        ),
+        population=people,
+        dataset_id=usual if dataset_id is None else datasets.check_id(dataset_id),
+        data_format=data_format,
+        recipe=recipe,
+        command=command or provenance.python_call(suite, recipe, own_id, data_format),
+    )
 
-            def report_step(steps: int, before: int = done) -> None:
-                report(before + steps, total)
 
-            buffers = _record_batch(batch, dynamics, policy, report_step)
-            storage.update_episodes(buffers)
-            returns += [float(np.sum(buffer.rewards)) for buffer in buffers]
-            done += len(batch) * horizon
-        card = storage.metadata[datasets.CARD]
-        card["summary"] = {
-            "agents": len(chosen),
-            "episodes": len(returns),
-            "mean_return": float(np.mean(returns)),
-        }
-        storage.update_metadata({datasets.CARD: card})
-    return datasets.load(dataset_id)
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """A recording that has been checked and can be run; :func:`prepare` makes them.
+
+    Attributes:
+        suite: What is recorded.
+        policy: Who acts.
+        everything: All episodes.
+        population: The agents with their covariates.
+        dataset_id: Id of the data set.
+        data_format: Minari's name of its format.
+        recipe: All that decides what is recorded, as plain types.
+        command: How the same data are made again.
+    """
+
+    suite: Suite
+    policy: Policy
+    everything: EpisodeBatch
+    population: Population
+    dataset_id: str
+    data_format: str
+    recipe: dict[str, Any]
+    command: str
+
+    @property
+    def steps(self) -> int:
+        """Steps if no episode ends before its time limit."""
+        return len(self.everything) * self.everything.horizon
+
+    def run(self, overwrite: bool = False, on_progress: OnProgress | None = None) -> MinariDataset:
+        """Record; arguments, result and errors as of :func:`record`."""
+        horizon = self.everything.horizon
+        dynamics = self.suite.dynamics(self.population)
+        with datasets.publishing(self.dataset_id, overwrite) as folder:
+            spec = provenance.env_spec(self.suite, self.population, horizon)
+            storage = datasets.new_storage(folder, self.everything.task, spec, self.data_format)
+            storage.update_metadata(
+                provenance.minari_metadata(self.dataset_id, self.suite, self.recipe, self.command)
+            )
+            done = 0
+            returns: list[float] = []
+            digest = provenance.ContentHash()
+            for batch in _batches(self.everything):
+
+                def report_step(steps: int, before: int = done) -> None:
+                    if on_progress is not None:
+                        on_progress(before + steps, self.steps)
+
+                buffers = _record_batch(batch, dynamics, self.policy, report_step)
+                storage.update_episodes(buffers)
+                for buffer in buffers:
+                    arrays = (getattr(buffer, name) for name in provenance.ARRAYS)
+                    digest.update(buffer.seed, buffer.options, arrays)
+                    returns.append(float(np.sum(buffer.rewards)))
+                done += len(batch) * horizon
+            summary = {
+                "agents": len(np.unique(self.everything.agents)),
+                "episodes": len(returns),
+                "mean_return": float(np.mean(returns)),
+            }
+            card = {
+                **self.recipe,
+                "command": self.command,
+                "version": provenance.version("persim-gym"),
+                "sha256": digest.hexdigest(),
+                "summary": summary,
+            }
+            storage.update_metadata({datasets.CARD: card})
+        return datasets.load(self.dataset_id)
 
 
 def _batches(everything: EpisodeBatch) -> Iterator[EpisodeBatch]:
@@ -198,6 +286,7 @@ def _record_batch(
         actions[running, step] = chosen
         stepped = chosen if isinstance(space, Discrete) else chosen.astype(np.float64)
         moved = lanes.advance(stepped, rng, None if len(running) == n else running)
+        _check_moved(moved, batch, running, step)
         obs[running, step + 1] = moved.obs
         rewards[running, step] = moved.reward
         terminated[running, step] = moved.terminated
@@ -231,8 +320,7 @@ def _check_chosen(
     check_shape(array, len(running), space)
 
     def whose(row: int) -> str:
-        lane = running[row]
-        return f"for agent {batch.agents[lane]} at step {step} (episode {batch.episodes[lane]})"
+        return f"for {_whose(batch, running[row], step)}"
 
     discrete = isinstance(space, Discrete)
     if array.dtype.kind == "f":
@@ -258,108 +346,25 @@ def _check_chosen(
     return array.astype(space.dtype)
 
 
-# -- arguments -------------------------------------------------------------------------------------
-
-
-def _whole(name: str, value: object, least: int) -> int:
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer, got {value!r} of type {type(value).__name__}")
-    if number < least:
-        raise ValueError(f"{name} must be at least {least}, got {number}")
-    return number
-
-
-def _agents(
-    suite: Suite, agents: object, population: object
-) -> tuple[NDArray[np.int64], Population]:
-    """The agents to record ``[n]``, and their population."""
-    if isinstance(agents, (int, np.integer)):
-        count = _whole("agents", agents, least=1)
-        if population is None and count > DEFAULT_SIZE:
-            population = count
-        elif isinstance(population, Mapping) and not {"size", "covariates"} & set(population):
-            population = {"size": max(DEFAULT_SIZE, count), **population}
-        people = suite.population(population)
-        if count > len(people):
-            raise ValueError(
-                f"{count} agents are to be recorded, but this population has {len(people)}: give "
-                "a larger one"
-            )
-        return np.arange(count), people
-    if not isinstance(agents, (Sequence, np.ndarray)) or isinstance(agents, str):
-        raise TypeError(
-            f"agents must be how many agents to record, or a sequence of indices, got {agents!r}"
-        )
-    people = suite.population(population)
-    if np.ndim(agents) != 1 or len(agents) == 0:
-        raise ValueError(f"agents must name at least one agent, in one dimension, got {agents!r}")
-    chosen = as_agents(agents, len(agents), len(people))
-    values, counts = np.unique(chosen, return_counts=True)
-    if (counts > 1).any():
+def _check_moved(
+    moved: LaneStep, batch: EpisodeBatch, running: NDArray[np.int64], step: int
+) -> None:
+    """Refuse what no simulator can be fitted on: covariates of one's own may break the physics."""
+    finite = np.isfinite(moved.obs).all(axis=1) & np.isfinite(moved.reward)
+    if not finite.all():
+        row = int(np.argmin(finite))
         raise ValueError(
-            f"agent {values[counts > 1][0]} is named {counts.max()} times: give episodes= for more "
-            "than one episode of an agent"
+            f"the true dynamics of {_whose(batch, running[row], step)} gave an observation or a "
+            f"reward that is not finite: {moved.obs[row].tolist()}, {moved.reward[row]}; nothing "
+            "was recorded: leave the agent out, or choose other ranges of the covariates"
         )
-    return chosen, people
 
 
-# -- what is written with the data -----------------------------------------------------------------
+def _whose(batch: EpisodeBatch, lane: int, step: int) -> str:
+    return f"agent {batch.agents[lane]} at step {step} (episode {batch.episodes[lane]})"
 
 
-def _env_spec(suite: Suite, population: Population, horizon: int) -> Any:
-    spec = copy.deepcopy(gym.spec(suite.env_id))
-    spec.max_episode_steps = horizon
-    if population != suite.population():
-        spec.kwargs["population"] = population.to_json()
-    return spec
-
-
-def _card(
-    dataset_id: str,
-    suite: Suite,
-    behaviour: str,
-    everything: EpisodeBatch,
-    population: Population,
-) -> dict[str, Any]:
-    agents = list(dict.fromkeys(everything.agents.tolist()))
-    episodes = len(everything) // len(agents)
-    # Another version of MuJoCo is other physics: a replay is exact under the same one only.
-    requirements = [f"{name}>={_version(name)}" for name in ("persim-gym", "gymnasium", "minari")]
-    if suite.name == "half-cheetah":
-        requirements.append(f"mujoco=={_version('mujoco')}")
-    return {
-        "dataset_id": dataset_id,
-        "minari_version": _version("minari"),
-        "author": {"persim_gym"},
-        "algorithm_name": behaviour,
-        "description": (
-            f"{suite.env_id}: {len(agents)} agents that differ in "
-            f"{' and '.join(suite.covariates.names)}, {episodes} "
-            f"{'episode' if episodes == 1 else 'episodes'} each, behaviour {behaviour!r}, recorded "
-            f"with persim_gym {persim_gym.__version__}. The agent of an episode is in its reset "
-            "options."
-        ),
-        "requirements": requirements,
-        datasets.CARD: {
-            "task": suite.name,
-            "behaviour": behaviour,
-            "seed": everything.seed,
-            "population": population.to_json(),
-            "max_episode_steps": everything.horizon,
-            "version": persim_gym.__version__,
-        },
-    }
-
-
-@functools.cache
-def _version(name: str) -> str:
-    if name == "persim-gym":
-        return persim_gym.__version__
-    return importlib.metadata.version(name)
+# -- progress --------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
