@@ -1,38 +1,51 @@
-"""Minari data sets read as flat transitions."""
+"""Minari data sets, this package's and any other's, read as flat transitions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Dict, Discrete, Space
 from minari import MinariDataset
 from numpy.typing import NDArray
 
 from persim_gym.envs.suites import Suite
-from persim_gym.offline.datasets import episode_metadata, episodes, open_dataset, suite_of
+from persim_gym.offline.datasets import damage_of, episode_metadata, open_dataset, suite_of
+from persim_gym.offline.storages import Steps, stored_infos, stored_steps
 from persim_gym.offline.transitions import Transitions
 
-AgentOf = Callable[[int], int] | Mapping[int, int]
+#: Whose an episode is: a function of the episode's id or a mapping from it, or the key of the
+#: reset options or infos that says so. Agents are integers from 0 on, or names.
+AgentOf = Callable[[int], int | str] | Mapping[int, int] | Mapping[int, str] | str
 
 
 def read_transitions(
-    data: MinariDataset | str | Path, *, agent_of: AgentOf | None = None
+    data: MinariDataset | str | Path, *, agent_of: AgentOf = "agent"
 ) -> Transitions:
     """Read a data set as flat transitions.
+
+    Any Minari data set can be read whose observations are a flat ``Box`` or a ``Dict`` (nested or
+    not) of boxes and whose actions are ``Discrete`` or a flat ``Box``. The entries of a ``Dict``
+    stand beside each other in the space's own order, as ``gymnasium.spaces.flatten`` has them, and
+    ``obs_names`` tells them apart. Observations and actions become float32.
 
     Args:
         data: A Minari data set (a part of one too, as Minari's ``filter_episodes`` and
             ``split_dataset`` give it), the id of a local one, or a folder that holds one.
-        agent_of: The agent of each episode, as a function of the episode's id or a mapping from
-            it; by default what the episode's reset options name as ``"agent"``.
+        agent_of: The agent of each episode, an integer or a string. Either a function of the
+            episode's id or a mapping from it, or the key under which the agent stands in an
+            episode's reset options or else in its infos, where it must not change within an
+            episode. Strings become the indices of their natural order (``"p2"`` before ``"p10"``),
+            and ``agent_names`` holds them.
 
     Returns:
-        Transitions, episode after episode in the data set's order. ``num_agents`` is the size of
-        the population of the recorded environment where that is one of this package's, else one
-        more than the largest agent.
+        Transitions, episode after episode in the data set's order. ``num_agents`` is the number of
+        names where agents have names; else the size of the population of the recorded environment
+        where that is one of this package's; else one more than the largest agent.
 
     Raises:
         FileNotFoundError: If there is no data set in the folder.
@@ -41,51 +54,166 @@ def read_transitions(
             the data are damaged or not of the kind that simulators are fitted on.
     """
     dataset = open_dataset(data)
-    d, action_shape, action_dtype = _shapes(dataset)
+    layout = _layout(dataset)
     indices = np.asarray(dataset.episode_indices).tolist()
     if not indices:
         raise ValueError(f"data set {dataset.id!r} has no episodes: record at least one")
     metadata = episode_metadata(dataset)
-    agents = _episode_agents(dataset, indices, metadata, agent_of)
-    lengths = np.array([int(entry["total_steps"]) for entry in metadata])
+    agents, names = _episode_agents(dataset, indices, metadata, agent_of)
+    with damage_of(dataset):
+        lengths = np.array([int(entry["total_steps"]) for entry in metadata])
+        columns = _columns(dataset, indices, lengths, layout)
+    suite = suite_of(dataset)
+    spec = dataset.env_spec
+    if names is not None:
+        num_agents = len(names)
+    else:
+        num_agents = _population_size(dataset, suite) or int(agents.max()) + 1
+    return Transitions(
+        agent=np.repeat(agents, lengths),
+        episode=np.repeat(np.arange(len(lengths)), lengths),
+        **columns,
+        num_agents=num_agents,
+        task_name=suite.name if suite else (spec.id if spec else ""),
+        dataset_id=dataset.id,
+        population=spec.kwargs.get("population") if suite else None,
+        agent_names=names,
+        obs_names=layout.obs_names,
+    )
+
+
+# -- what is in an episode -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What a row is made of.
+
+    Attributes:
+        width: Observation coordinates.
+        obs_names: Their names, where the space has any.
+        action_shape: Shape of an action.
+        action_dtype: Its type.
+    """
+
+    width: int
+    obs_names: tuple[str, ...] | None
+    action_shape: tuple[int, ...]
+    action_dtype: type[Any]
+
+
+def _columns(
+    dataset: MinariDataset, indices: list[int], lengths: NDArray[np.int64], layout: _Layout
+) -> dict[str, Any]:
+    """Everything of the episodes, one after the other."""
     ends = np.cumsum(lengths)
     total = int(ends[-1])
-    obs = np.empty((total, d), dtype=np.float32)
-    next_obs = np.empty((total, d), dtype=np.float32)
-    action = np.empty((total, *action_shape), dtype=action_dtype)
+    obs = np.empty((total, layout.width), dtype=np.float32)
+    next_obs = np.empty_like(obs)
+    action = np.empty((total, *layout.action_shape), dtype=layout.action_dtype)
     reward = np.empty(total)
     terminated = np.empty(total, dtype=np.bool_)
     truncated = np.empty(total, dtype=np.bool_)
     rows = zip((ends - lengths).tolist(), ends.tolist(), indices, strict=True)
-    for (first, last, index), episode in zip(rows, episodes(dataset), strict=True):
-        seen = episode["observations"]
-        for name in ("actions", "rewards", "terminations", "truncations"):
-            if len(episode[name]) != last - first or len(seen) != last - first + 1:
-                raise ValueError(
-                    f"episode {index} of data set {dataset.id!r} is damaged: {last - first} steps, "
-                    f"{len(seen)} observations, {len(episode[name])} {name}"
-                )
-        obs[first:last], next_obs[first:last] = seen[:-1], seen[1:]
-        action[first:last] = episode["actions"]
-        reward[first:last] = episode["rewards"]
-        terminated[first:last] = episode["terminations"]
-        truncated[first:last] = episode["truncations"]
-    suite = suite_of(dataset)
-    spec = dataset.env_spec
-    return Transitions(
-        agent=np.repeat(agents, lengths),
-        obs=obs,
-        action=action,
-        next_obs=next_obs,
-        reward=reward,
-        terminated=terminated,
-        truncated=truncated,
-        episode=np.repeat(np.arange(len(lengths)), lengths),
-        num_agents=_population_size(dataset, suite) or int(agents.max()) + 1,
-        task_name=suite.name if suite else (spec.id if spec else ""),
-        dataset_id=dataset.id,
-        population=dataset.env_spec.kwargs.get("population") if suite else None,
-    )
+    # A number too large for float32 becomes infinite, and is then refused with its place.
+    with np.errstate(over="ignore"):
+        for (first, last, index), steps in zip(rows, stored_steps(dataset), strict=True):
+            seen = _checked(dataset, index, last - first, steps, layout)
+            obs[first:last], next_obs[first:last] = seen[:-1], seen[1:]
+            action[first:last] = steps.actions.reshape(last - first, *layout.action_shape)
+            reward[first:last] = steps.rewards.reshape(-1)
+            terminated[first:last] = steps.terminations.reshape(-1)
+            truncated[first:last] = steps.truncations.reshape(-1)
+    return {
+        "obs": obs,
+        "next_obs": next_obs,
+        "action": action,
+        "reward": reward,
+        "terminated": terminated,
+        "truncated": truncated,
+    }
+
+
+def _checked(
+    dataset: MinariDataset, index: int, length: int, steps: Steps, layout: _Layout
+) -> NDArray[Any]:
+    """The observations ``[n + 1, d]`` of an episode whose columns fit together."""
+    parts = list(_boxes(steps.observations, dataset.observation_space))
+    counts = {"observations": min(len(part) for part in parts)}
+    counts |= {name: len(getattr(steps, name)) for name in Steps._fields[1:]}
+    whole = {name: length + (name == "observations") for name in counts}
+    if counts != whole or max(len(part) for part in parts) != length + 1:
+        found = ", ".join(f"{count} {name}" for name, count in counts.items())
+        raise ValueError(
+            f"episode {index} of data set {dataset.id!r} is damaged: {length} steps, {found}"
+        )
+    flat = [part.reshape(length + 1, -1) for part in parts]
+    seen = flat[0] if len(flat) == 1 else np.concatenate(flat, axis=1)
+    acted = steps.actions.size // length if length else 0
+    if seen.shape[1] != layout.width or (length and acted != np.prod(layout.action_shape)):
+        raise ValueError(
+            f"episode {index} of data set {dataset.id!r} is damaged: observations of "
+            f"{seen.shape[1]} numbers and actions of {acted}, where the spaces are "
+            f"{dataset.observation_space} and {dataset.action_space}"
+        )
+    if layout.action_dtype is np.int64 and steps.actions.dtype.kind not in "iub":
+        raise ValueError(
+            f"episode {index} of data set {dataset.id!r} has actions of type "
+            f"{steps.actions.dtype}, where the space is {dataset.action_space}"
+        )
+    return seen
+
+
+def _layout(dataset: MinariDataset) -> _Layout:
+    seen, acted = dataset.observation_space, dataset.action_space
+    flat = isinstance(seen, Box) and len(seen.shape) == 1
+    if not flat and not (isinstance(seen, Dict) and _is_boxes(seen)):
+        raise ValueError(
+            f"data set {dataset.id!r} has observations {seen}: only flat ones, a Box of one "
+            "dimension or a Dict of boxes, can be read as transitions"
+        )
+    shape: tuple[int, ...]
+    dtype: type[Any]
+    if isinstance(acted, Discrete):
+        shape, dtype = (), np.int64
+    elif isinstance(acted, Box) and len(acted.shape) == 1:
+        shape, dtype = acted.shape, np.float32
+    else:
+        raise ValueError(
+            f"data set {dataset.id!r} has actions {acted}: only Discrete or a Box of one dimension "
+            "can be read as transitions"
+        )
+    names = tuple(_coordinates(seen))
+    return _Layout(len(names), None if flat else names, shape, dtype)
+
+
+def _is_boxes(space: Space[Any]) -> bool:
+    if isinstance(space, Dict):
+        return bool(space.spaces) and all(_is_boxes(part) for part in space.spaces.values())
+    return isinstance(space, Box)
+
+
+def _coordinates(space: Space[Any], name: str = "") -> Iterator[str]:
+    """A name for each coordinate, in the order of :func:`_boxes`."""
+    if isinstance(space, Dict):
+        for key, part in space.spaces.items():
+            yield from _coordinates(part, f"{name}.{key}" if name else str(key))
+    elif space.shape == () or space.shape == (1,):
+        yield name
+    else:
+        for place in np.ndindex(space.shape or ()):
+            yield f"{name}[{','.join(map(str, place))}]"
+
+
+def _boxes(values: Any, space: Space[Any]) -> Iterator[NDArray[Any]]:
+    if isinstance(space, Dict):
+        for key, part in space.spaces.items():
+            yield from _boxes(values[key], part)
+    else:
+        yield np.asarray(values)
+
+
+# -- whose an episode is ---------------------------------------------------------------------------
 
 
 def _population_size(dataset: MinariDataset, suite: Suite | None) -> int | None:
@@ -97,55 +225,103 @@ def _population_size(dataset: MinariDataset, suite: Suite | None) -> int | None:
     return len(suite.population(kwargs.get("population")))
 
 
-def _shapes(dataset: MinariDataset) -> tuple[int, tuple[int, ...], type[Any]]:
-    """Observation coordinates, shape and type of an action."""
-    seen, acted = dataset.observation_space, dataset.action_space
-    if not isinstance(seen, Box) or len(seen.shape) != 1:
-        raise ValueError(
-            f"data set {dataset.id!r} has observations {seen}: only flat ones, a Box of one "
-            "dimension, can be read as transitions"
-        )
-    if isinstance(acted, Discrete):
-        return seen.shape[0], (), np.int64
-    if isinstance(acted, Box) and len(acted.shape) == 1:
-        return seen.shape[0], acted.shape, np.float32
-    raise ValueError(
-        f"data set {dataset.id!r} has actions {acted}: only Discrete or a Box of one dimension can "
-        "be read as transitions"
-    )
-
-
 def _episode_agents(
     dataset: MinariDataset,
     indices: list[int],
     metadata: list[dict[str, Any]],
-    agent_of: AgentOf | None,
-) -> NDArray[np.int64]:
-    """The agent of each episode ``[E]``."""
-    agents = np.empty(len(indices), dtype=np.int64)
-    for row, (index, entry) in enumerate(zip(indices, metadata, strict=True)):
-        if agent_of is None:
-            agent = (entry.get("options") or {}).get("agent")
-            if agent is None:
-                raise ValueError(
-                    f"episode {index} of data set {dataset.id!r} does not say which agent it is "
-                    "of: record with reset(options={'agent': k}), or give agent_of=, a function "
-                    "or a mapping from the episode's id to its agent"
-                )
-        elif callable(agent_of):
-            agent = agent_of(index)
-        elif index in agent_of:
-            agent = agent_of[index]
-        else:
-            raise ValueError(f"agent_of names no agent for episode {index}")
-        agents[row] = _as_index(agent, index)
-    return agents
-
-
-def _as_index(agent: object, episode: int) -> int:
-    number = np.asarray(agent)
-    if number.ndim != 0 or number.dtype.kind not in "iu" or int(number) < 0:
-        raise ValueError(
-            f"the agent of episode {episode} must be an integer from 0 on, got {agent!r}"
+    agent_of: AgentOf,
+) -> tuple[NDArray[np.int64], tuple[str, ...] | None]:
+    """The agent of each episode ``[E]``, and the agents' names where they have any."""
+    if isinstance(agent_of, str):
+        found = _named_by_the_data(dataset, indices, metadata, agent_of)
+    elif callable(agent_of):
+        found = [agent_of(index) for index in indices]
+    elif isinstance(agent_of, Mapping):
+        for index in indices:
+            if index not in agent_of:
+                raise ValueError(f"agent_of names no agent for episode {index}")
+        found = [agent_of[index] for index in indices]
+    else:
+        raise TypeError(
+            "agent_of must be a function of an episode's id, a mapping from it, or a key of its "
+            f"reset options or infos, got {agent_of!r}"
         )
-    return int(number)
+    agents = [_as_agent(value, index) for value, index in zip(found, indices, strict=True)]
+    return number_agents(agents)
+
+
+def number_agents(agents: Sequence[int | str]) -> tuple[NDArray[np.int64], tuple[str, ...] | None]:
+    """Indices for agents, and the names of these indices.
+
+    Integers are indices already and have no names; strings are numbered in their natural order, in
+    which ``"p2"`` comes before ``"p10"``.
+
+    Raises:
+        ValueError: If some are integers and some are strings.
+    """
+    numbers = [agent for agent in agents if isinstance(agent, int)]
+    if len(numbers) == len(agents):
+        return np.array(numbers, dtype=np.int64), None
+    if numbers:
+        name = next(agent for agent in agents if isinstance(agent, str))
+        raise ValueError(
+            f"agents must be all integers or all strings, got {numbers[0]!r} and {name!r}"
+        )
+    names = tuple(sorted({str(agent) for agent in agents}, key=natural))
+    index = {name: number for number, name in enumerate(names)}
+    return np.array([index[str(agent)] for agent in agents], dtype=np.int64), names
+
+
+def natural(name: str) -> tuple[list[str | int], str]:
+    """Key to sort names in the order a reader expects: numbers inside them count as numbers."""
+    parts = re.split(r"([0-9]+)", name)
+    # Words and numbers alternate, so that like is compared with like.
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)], name
+
+
+def _named_by_the_data(
+    dataset: MinariDataset, indices: list[int], metadata: list[dict[str, Any]], key: str
+) -> list[object]:
+    found: list[object] = []
+    for entry in metadata:
+        options = entry.get("options")
+        found.append(options.get(key) if isinstance(options, Mapping) else None)
+    silent = [row for row, agent in enumerate(found) if agent is None]
+    if not silent:
+        return found
+    with damage_of(dataset):
+        infos = stored_infos(dataset, key, [indices[row] for row in silent])
+    for row, values in zip(silent, infos, strict=True):
+        index = indices[row]
+        if values is None:
+            raise ValueError(
+                f"episode {index} of data set {dataset.id!r} does not say which agent it is of, "
+                f"neither in its reset options nor in its infos under {key!r}: record with "
+                f"reset(options={{{key!r}: k}}), or give agent_of=, the key under which it stands, "
+                "a function or a mapping from the episode's id to its agent"
+            )
+        over_time = np.asarray(values)
+        if over_time.size == 0 or over_time.ndim > 1 or (over_time != over_time.flat[0]).any():
+            raise ValueError(
+                f"infos[{key!r}] of episode {index} of data set {dataset.id!r} must be one agent "
+                f"from its first to its last step, got {over_time.tolist()}"
+            )
+        found[row] = over_time.flat[0]
+    return found
+
+
+def _as_agent(agent: object, episode: int) -> int | str:
+    if isinstance(agent, bytes):  # how HDF5 gives back strings
+        agent = agent.decode("utf-8", errors="replace")
+    value = np.asarray(agent)
+    if value.ndim == 0 and value.dtype.kind == "U" and str(agent):
+        return str(agent)
+    if value.ndim != 0 or value.dtype.kind not in "iu" or int(value) < 0:
+        raise ValueError(
+            f"the agent of episode {episode} must be an integer from 0 on, got {agent!r}; or a "
+            "name, a string that is not empty"
+        )
+    return int(value)
+
+
+__all__ = ["AgentOf", "natural", "number_agents", "read_transitions"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -32,6 +33,14 @@ class Transitions:
         dataset_id: Where the data came from, such as ``"persim/cartpole/random-v0"``.
         population: How to make the recorded population again (``population=`` of an environment),
             where that is known and not the default one. For evaluations; no fit looks at it.
+        agent_names: What the agents are called outside of this package, one an index; ``None``
+            where they are plain numbers.
+        obs_names: Names of the observation's coordinates ``[d]``, where they have any.
+        action_names: Names of the action's coordinates ``[a]``; of a discrete action one name.
+
+    Raises:
+        TypeError: If names are not strings.
+        ValueError: If arrays or names do not fit together, or a value is not finite.
     """
 
     agent: NDArray[np.int64]
@@ -46,6 +55,9 @@ class Transitions:
     task_name: str
     dataset_id: str = field(default="")
     population: Mapping[str, Any] | None = None
+    agent_names: tuple[str, ...] | None = None
+    obs_names: tuple[str, ...] | None = None
+    action_names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit together, or that no model can be fitted on."""
@@ -68,6 +80,10 @@ class Transitions:
                 f"agents must be 0 to {self.num_agents - 1}, got {self.agent.min()} to "
                 f"{self.agent.max()}"
             )
+        _check_names("agent_names", self.agent_names, self.num_agents, "agents")
+        _check_names("obs_names", self.obs_names, self.obs.shape[1], "observation coordinates")
+        width = math.prod(self.action.shape[1:])
+        _check_names("action_names", self.action_names, width, "action coordinates")
         if (np.diff(self.episode) < 0).any():
             raise ValueError(
                 "episode must ascend: transitions stand episode after episode, in the order of time"
@@ -134,6 +150,9 @@ class Transitions:
             task_name=self.task_name,
             dataset_id=self.dataset_id,
             population=self.population,
+            agent_names=self.agent_names,
+            obs_names=self.obs_names,
+            action_names=self.action_names,
         )
 
     def sha256(self) -> str:
@@ -143,3 +162,16 @@ class Transitions:
             digest.update(f"{array.dtype} {array.shape};".encode())
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
+
+
+def _check_names(name: str, values: object, count: int, of: str) -> None:
+    """Refuse names that are not one string for each of ``count`` things."""
+    if values is None:
+        return
+    if not isinstance(values, tuple) or not all(isinstance(value, str) for value in values):
+        raise TypeError(f"{name} must be a tuple of strings or None, got {values!r}")
+    if len(values) != count:
+        raise ValueError(f"{name} has {len(values)} names for {count} {of}: give one of each")
+    if len(set(values)) != count:
+        twice = sorted({value for value in values if values.count(value) > 1})
+        raise ValueError(f"{name} must differ from each other, got {', '.join(twice)} twice")

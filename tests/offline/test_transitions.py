@@ -120,3 +120,35 @@ def with_nan(values: np.ndarray) -> np.ndarray:
 def test_what_does_not_fit_together_is_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         made(**changes)
+
+
+# -- names -----------------------------------------------------------------------------------------
+
+
+def test_names_are_kept_by_a_selection() -> None:
+    names: dict[str, Any] = {
+        "agent_names": tuple("abcdef"),
+        "obs_names": ("x", "y", "z"),
+        "action_names": ("push",),
+    }
+    part = made(**names).select(np.arange(4))
+    assert {name: getattr(part, name) for name in names} == names
+    wide = np.zeros((8, 2), np.float32)
+    assert made(action=wide, action_names=("dose", "rate")).action_names == ("dose", "rate")
+    assert made().agent_names is made().obs_names is made().action_names is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"agent_names": tuple("abc")}, ValueError, "agent_names has 3 names for 6 agents"),
+        ({"obs_names": ("x", "y")}, ValueError, "2 names for 3 observation coordinates"),
+        ({"action_names": ("x", "y")}, ValueError, "2 names for 1 action coordinates"),
+        ({"obs_names": ("x", "y", "x")}, ValueError, "differ from each other, got x twice"),
+        ({"obs_names": ("x", "y", 3)}, TypeError, "tuple of strings"),
+        ({"obs_names": "xyz"}, TypeError, "got 'xyz'"),
+    ],
+)
+def test_names_that_fit_nothing_are_refused(changes: Any, error: Any, words: str) -> None:
+    with pytest.raises(error, match=words):
+        made(**changes)
