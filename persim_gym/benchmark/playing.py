@@ -123,6 +123,8 @@ def episode_batch(
         horizon=steps,
         seed=int(behaviour[0]),
         deterministic=deterministic,
+        # Behaviours that act by the agent's covariates need those of true agents.
+        population=getattr(dynamics, "population", None),
     )
 
 

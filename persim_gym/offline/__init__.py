@@ -8,11 +8,14 @@ from persim_gym.offline.behaviours import (
 )
 from persim_gym.offline.reading import read_transitions
 from persim_gym.offline.recorder import record
+from persim_gym.offline.shipped import BEHAVIOURS, NearestPolicy
 from persim_gym.offline.transitions import Transitions
 
 __all__ = [
+    "BEHAVIOURS",
     "EpsilonMixture",
     "FunctionPolicy",
+    "NearestPolicy",
     "RandomPolicy",
     "Transitions",
     "as_policy",

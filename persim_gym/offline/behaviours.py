@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from persim_gym.core import Policy, Task
 from persim_gym.envs.agents import Population
+from persim_gym.policies.shipped import check_spaces
 
 #: Chooses in the running lanes: time step, lanes ``[k]``, their observations ``[k, d]`` (float32)
 #: -> actions ``[k(, a)]``.
@@ -249,21 +250,18 @@ def as_policy(policy: Any, task: Task | None = None) -> Policy:
     """A policy from whatever ``policy=`` may be.
 
     Args:
-        policy: ``"random"``, a function of observations ``[n, d]``, or anything with ``predict``.
-        task: Whose actions random policies draw outside a recording.
+        policy: A name (``"random"``, ``"pure"``, ``"pure-eps-20"`` or another percentage,
+            ``"test"``), a function of observations ``[n, d]``, or anything with ``predict``.
+        task: Whose actions random policies draw outside a recording, and whose policies ship.
 
     Raises:
         TypeError: If it is none of these.
-        ValueError: If there is no behaviour of that name.
+        ValueError: If there is no behaviour of that name, none for the task, or the policy's spaces
+            are not the task's.
     """
     space = None if task is None else task.action_space
     if isinstance(policy, str):
-        if policy != "random":
-            raise ValueError(
-                f"unknown behaviour {policy!r}: there is 'random'; others are given as a function "
-                "of the observations or as an object with predict()"
-            )
-        return RandomPolicy(space)
+        return _named(policy, task)
     if isinstance(policy, type):
         raise TypeError(f"a policy is needed, got the class {policy.__name__}: make one of it")
     if isinstance(policy, RandomPolicy) and policy.action_space is None:
@@ -272,13 +270,41 @@ def as_policy(policy: Any, task: Task | None = None) -> Policy:
         wrapped = as_policy(policy.policy, task)
         return EpsilonMixture(wrapped, policy.epsilon, action_space=space, seed=policy.seed)
     if callable(getattr(policy, "predict", None)):
+        if task is not None:
+            check_spaces(policy, task)
         return policy
     if callable(policy):
         return FunctionPolicy(policy)
     raise TypeError(
-        "policy must be 'random', a function of the observations or an object with predict(), got "
-        f"{policy!r}"
+        "policy must be a behaviour's name, a function of the observations or an object with "
+        f"predict(), got {policy!r}"
     )
+
+
+def _named(name: str, task: Task | None) -> Policy:
+    # Here and not above: that module builds on this one.
+    from persim_gym.offline.shipped import BEHAVIOURS, NearestPolicy, TestPolicy
+
+    space = None if task is None else task.action_space
+    if name == RandomPolicy.name:
+        return RandomPolicy(space)
+    if name == NearestPolicy.name:
+        return NearestPolicy(task)
+    if name == TestPolicy.name:
+        return TestPolicy(task)
+    mixed = re.fullmatch(r"pure-eps-(\d+(?:\.\d+)?)", name)
+    if mixed is None:
+        known = ", ".join(map(repr, (*BEHAVIOURS, TestPolicy.name)))
+        raise ValueError(
+            f"unknown behaviour {name!r}: there are {known} (with any percentage after 'eps-'); "
+            "others are given as a function of the observations or as an object with predict()"
+        )
+    percent = float(mixed[1])
+    if percent > 100:
+        raise ValueError(
+            f"behaviour {name!r}: random actions are 0 to 100 percent, such as 'pure-eps-20'"
+        )
+    return EpsilonMixture(NearestPolicy(task), percent / 100, action_space=space)
 
 
 def behaviour_name(policy: Any) -> str:

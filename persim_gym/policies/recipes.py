@@ -46,6 +46,11 @@ class Recipe:
     exploration: tuple[float, ...]
     settings: Mapping[str, Any]
 
+    @property
+    def band(self) -> float:
+        """How far from the target a return may be."""
+        return self.tolerance * abs(self.target)
+
 
 _CHEETAH = {
     "algorithm": "td3",

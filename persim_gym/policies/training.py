@@ -134,14 +134,13 @@ class _Run:
         return int(self.model.num_timesteps)
 
     def done(self, max_steps: int) -> bool:
-        band = self.recipe.tolerance * abs(self.recipe.target)
-        return self.state.nearest <= band or self.steps >= max_steps
+        return self.state.nearest <= self.recipe.band or self.steps >= max_steps
 
     def leg(self) -> None:
         """Train to the next look, and look."""
         began = time.monotonic()
         # A new beginning of everything random, of which the past is no part.
-        words = np.random.SeedSequence([self.seed, self.steps]).generate_state(2)
+        words = np.random.SeedSequence([self.seed, self.steps]).generate_state(3)
         self.model.set_random_seed(int(words[0] % 2**31))
         self.model._last_obs = None
         self.model.learn(
@@ -149,20 +148,21 @@ class _Run:
             reset_num_timesteps=False,
             log_interval=None,
         )
-        returns = play_returns(
-            self.task,
-            self.dynamics,
-            extract_policy(self.model),
-            self.recipe.look_episodes,
-            int(words[1]),
-        )
-        mean, state = float(returns.mean()), self.state
+        policy, target = extract_policy(self.model), self.recipe.target
+        mean = self._mean(policy, self.recipe.look_episodes, int(words[1]))
+        if abs(mean - target) <= self.recipe.band:
+            # A few episodes may have been lucky or unlucky.
+            mean = self._mean(policy, CARD_EPISODES, int(words[2]))
+        state = self.state
         state.looks.append([self.steps, mean])
         state.seconds += time.monotonic() - began
-        if abs(mean - self.recipe.target) < state.nearest:
-            state.nearest, state.nearest_steps = abs(mean - self.recipe.target), self.steps
+        if abs(mean - target) < state.nearest:
+            state.nearest, state.nearest_steps = abs(mean - target), self.steps
             weights = self.model.policy.state_dict()
             state.weights = {name: value.clone() for name, value in weights.items()}
+
+    def _mean(self, policy: SavedPolicy, episodes: int, seed: int) -> float:
+        return float(play_returns(self.task, self.dynamics, policy, episodes, seed).mean())
 
     def finish(self) -> SavedPolicy:
         """The policy of the look nearest to the target, with its card."""
@@ -180,7 +180,7 @@ class _Run:
             seed=self.seed,
             seconds=round(state.seconds),
             target=recipe.target,
-            reached=bool(state.nearest <= recipe.tolerance * abs(recipe.target)),
+            reached=state.nearest <= recipe.band,
             mean_return=round(float(returns.mean()), 2),
             sd_return=round(float(returns.std(ddof=1)), 2),
             episodes=CARD_EPISODES,
