@@ -169,6 +169,12 @@ class LowRankNetwork:
         shape = replace(self.shape, members=len(chosen))
         return LowRankNetwork(shape, {name: t[index] for name, t in self.tensors.items()})
 
+    def with_agents(self, factors: Tensor) -> LowRankNetwork:
+        """The same encoders for agents of given factors ``[m, N', r]``."""
+        tensors = dict(self.tensors)
+        tensors["agent.factors"] = factors - self.tensors["agent.bias"]
+        return LowRankNetwork(replace(self.shape, num_agents=factors.shape[1]), tensors)
+
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
@@ -225,12 +231,14 @@ class LowRankNetwork:
 
     def combine(self, states: Tensor, factors: Tensor) -> Tensor:
         """``sum_r factors_r g_dr(state)``: states ``[m, n, in]``, factors ``[m, n, r]``."""
-        m, n, r = factors.shape
-        g = torch.baddbmm(
-            self.tensors["head.bias"], self.tensors["head.weight"], self.hidden(states).mT
-        )
-        g = g.view(m, self.shape.obs_dim, r, n)
-        return (g * factors.mT[:, None]).sum(2).mT
+        return (self.state_factors(states) * factors.mT[:, None]).sum(2).mT
+
+    def state_factors(self, states: Tensor) -> Tensor:
+        """Factors ``g`` of states ``[m, n, in]``: ``[m, d, r, n]``."""
+        m, n, _ = states.shape
+        hidden = self.hidden(states).mT
+        g = torch.baddbmm(self.tensors["head.bias"], self.tensors["head.weight"], hidden)
+        return g.view(m, self.shape.obs_dim, self.shape.rank, n)
 
     def personal_heads(self, agents: Tensor) -> tuple[Tensor, Tensor]:
         """Last layers with agent and discrete action multiplied in: what planning needs.

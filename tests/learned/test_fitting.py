@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 import persim_gym.learned.simulator as simulator_module
 from learned.worlds import PlainTask, random_walks, transitions, weights
 from persim_gym.envs import find_suite
-from persim_gym.learned import FitConfig, FitProgress, PerSim, store
+from persim_gym import store
+from persim_gym.learned import FitConfig, FitProgress, PerSim
 from persim_gym.learned.fitting import fit_network, validation_window
 from persim_gym.learned.network import LowRankNetwork
 from persim_gym.learned.preparation import on_bounds, prepare

@@ -174,7 +174,7 @@ def stepped(
             for t in range(h):
                 action = torch.as_tensor(actions[i, j, t])[None]
                 agent = torch.as_tensor(agents[i])[None]
-                obs = ensemble.clip(ensemble.step(agent, state, action))
+                obs = ensemble.settle(ensemble.step(agent, state, action))
                 result[:, i, j, t] = obs[:, 0]
                 if mode == "mean":
                     obs = obs.mean(0, keepdim=True).expand_as(obs)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from persim_gym.core import Task
 from persim_gym.learned import PerSim
-from persim_gym.learned.ensemble import Ensemble, Scaling
+from persim_gym.learned.network_ensemble import NetworkEnsemble, Scaling
 from persim_gym.learned.network import LowRankNetwork, NetworkShape
 from persim_gym.learned.preparation import Experience
 from persim_gym.offline.transitions import Transitions
@@ -233,7 +233,7 @@ def random_simulator(
         disagreement_limit=math.inf,
     )
     network = random_network(shape, seed)
-    return PerSim(Ensemble(network, scaling), task, experience, {"task": task.name})
+    return PerSim(NetworkEnsemble(network, scaling), task, experience, {"task": task.name})
 
 
 @dataclass(frozen=True)
@@ -275,7 +275,7 @@ def walker(members: int = 2) -> PerSim:
     scaling = Scaling(zero, one, zero, one, low=-2 * one, high=2 * one)
     edge = np.full(1, 2.0, dtype=np.float32)
     experience = Experience(-edge, edge, edge, np.zeros((1, 1), dtype=np.float32), math.inf)
-    return PerSim(Ensemble(network, scaling), WalkTask(), experience, {"task": "walk"})
+    return PerSim(NetworkEnsemble(network, scaling), WalkTask(), experience, {"task": "walk"})
 
 
 def weights(sim: PerSim) -> torch.Tensor:

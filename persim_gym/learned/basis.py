@@ -1,0 +1,213 @@
+"""A smooth basis: the monomials of scaled states, and of continuous actions, up to a degree.
+
+In such a basis the low-rank model is linear in each of its parts, so that it can be fitted in
+closed form, and a fitted model can be read.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+#: Widths of the recorded range by which an input may leave it before it is held there: further
+#: out, a polynomial says nothing and soon overflows.
+SUPPORT = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """How states and continuous actions become a basis's inputs ``z`` ``[q]``.
+
+    A coordinate becomes ``(x - centre) / scale``, held within its support; one that is an angle
+    becomes its sine and its cosine instead.
+
+    Attributes:
+        centre: ``[in]``, of states ``[l * d]`` followed by continuous actions ``[a]``.
+        scale: ``[in]``.
+        low: Least scaled value ``[in]``.
+        high: Largest scaled value ``[in]``.
+        angles: Columns that are angles, in radians.
+    """
+
+    centre: Tensor
+    scale: Tensor
+    low: Tensor
+    high: Tensor
+    angles: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, values: NDArray[Any], angles: Sequence[int] = ()) -> Inputs:
+        """Units from recorded values ``[T, in]``.
+
+        The scale is twice the deviation, or half of the largest distance from the centre if that
+        is more, so that a scaled value stays below 2 and its powers stay tame. The centre is
+        zero where zero lies within one deviation of the mean: a law that is odd or even in a
+        coordinate is a short polynomial around zero, and a long one around anything else.
+        """
+        x = np.asarray(values, dtype=np.float64)
+        mean, deviation = x.mean(axis=0), x.std(axis=0)
+        centre = np.where(np.abs(mean) < deviation, 0.0, mean)
+        low, high = x.min(axis=0), x.max(axis=0)
+        reach = np.maximum(np.abs(low - centre), np.abs(high - centre))
+        scale = np.maximum(2.0 * deviation, reach / 2.0)
+        scale[scale < 1e-12] = 1.0
+        margin = SUPPORT * (high - low)
+        for column in angles:
+            centre[column], scale[column] = 0.0, 1.0
+        ends = (low - margin - centre) / scale, (high + margin - centre) / scale
+        for column in angles:
+            ends[0][column], ends[1][column] = -np.inf, np.inf
+        tensors = (torch.as_tensor(v) for v in (centre, scale, *ends))
+        return cls(*tensors, angles=tuple(angles))
+
+    @property
+    def size(self) -> int:
+        """Number of inputs ``q`` of the basis."""
+        return len(self.centre) + len(self.angles)
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Values ``[..., n, in]`` -> inputs ``[..., q, n]``: rows last, as products like them."""
+        z = torch.clamp((values - self.centre) / self.scale, self.low, self.high).mT
+        if not self.angles:
+            return z
+        columns = list(self.angles)
+        turned = z[..., columns, :]
+        z = z.clone()
+        z[..., columns, :] = turned.sin()
+        return torch.cat([z, turned.cos()], dim=-2)
+
+    def names(self, columns: Sequence[str]) -> tuple[str, ...]:
+        """Names of the inputs, after those of the columns ``[in]``."""
+        plain = [f"sin({n})" if i in self.angles else n for i, n in enumerate(columns)]
+        return (*plain, *(f"cos({columns[i]})" for i in self.angles))
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> Inputs:
+        """The same on a device, in a precision."""
+        parts = (self.centre, self.scale, self.low, self.high)
+        return Inputs(*(p.to(device, dtype) for p in parts), angles=self.angles)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What is kept in a file, beside :attr:`angles`."""
+        return {name: getattr(self, name) for name in ("centre", "scale", "low", "high")}
+
+
+class Monomials:
+    """Monomials of ``q`` inputs, each computed from one of a degree less.
+
+    Args:
+        exponents: ``[P, q]``, ascending in total degree, the constant first; with each monomial
+            also the one that its last factor is multiplied to.
+    """
+
+    def __init__(self, exponents: NDArray[np.int64]) -> None:
+        self.exponents = exponents
+        self.degree = int(exponents.sum(axis=1).max())
+        index = {tuple(e): i for i, e in enumerate(exponents.tolist())}
+        totals = exponents.sum(axis=1)
+        blocks = []
+        for degree in range(1, self.degree + 1):
+            rows = np.flatnonzero(totals == degree)
+            if len(rows) == 0:
+                break
+            # The last input of a monomial: the first nonzero exponent from the right.
+            last = exponents.shape[1] - 1 - np.argmax(exponents[rows, ::-1] > 0, axis=1)
+            without = exponents[rows].copy()
+            without[np.arange(len(rows)), last] -= 1
+            parents = [index[tuple(e)] for e in without.tolist()]
+            first, end = int(rows[0]), int(rows[-1]) + 1
+            blocks.append((first, end, torch.as_tensor(parents), torch.as_tensor(last)))
+        self._blocks = blocks
+
+    @classmethod
+    def up_to(cls, degree: int, inputs: int, cosines: Sequence[int] = ()) -> Monomials:
+        """All monomials of at most a total degree.
+
+        Args:
+            degree: The degree.
+            inputs: Number of inputs ``q``.
+            cosines: Inputs that enter to the first power only: the square of a cosine is one less
+                the square of its sine, and would make the basis collinear.
+        """
+        found = []
+        for total in range(degree + 1):
+            for chosen in itertools.combinations_with_replacement(range(inputs), total):
+                exponents = np.bincount(np.array(chosen, dtype=np.int64), minlength=inputs)
+                if all(exponents[c] < 2 for c in cosines):
+                    found.append(exponents)
+        return cls(np.array(found, dtype=np.int64).reshape(-1, inputs))
+
+    @property
+    def size(self) -> int:
+        """Number of monomials ``P``."""
+        return len(self.exponents)
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Inputs ``[..., q, n]`` -> monomials ``[..., P, n]``."""
+        out = z.new_empty((*z.shape[:-2], self.size, z.shape[-1]))
+        out[..., 0, :] = 1.0
+        for first, end, parents, last in self._blocks:
+            if first == 1:  # the inputs themselves, or some of them
+                out[..., 1:end, :] = z[..., last, :] if end - 1 < z.shape[-2] else z
+                continue
+            before = out.index_select(-2, parents.to(z.device))
+            factor = z.index_select(-2, last.to(z.device))
+            torch.mul(before, factor, out=out[..., first:end, :])
+        return out
+
+    def subset(self, wanted: NDArray[np.bool_]) -> tuple[Monomials, NDArray[np.int64]]:
+        """Some of the monomials with those that they are computed from.
+
+        Args:
+            wanted: ``[P]``.
+
+        Returns:
+            The monomials, and the index among the present ones of each.
+        """
+        kept = wanted.copy()
+        kept[0] = True
+        for first, end, parents, _ in reversed(self._blocks):
+            kept[parents.numpy()[kept[first:end]]] = True
+        rows = np.flatnonzero(kept)
+        return Monomials(self.exponents[rows]), rows
+
+    def names(self, inputs: Sequence[str]) -> tuple[str, ...]:
+        """Each monomial as text, such as ``"theta^2 omega"``."""
+        texts = []
+        for exponents in self.exponents.tolist():
+            powers = zip(inputs, exponents, strict=True)
+            texts.append(" ".join(f"{n}^{e}" if e > 1 else n for n, e in powers if e) or "1")
+        return tuple(texts)
+
+    def to_json(self) -> list[list[int]]:
+        """The exponents as plain lists."""
+        plain: list[list[int]] = self.exponents.tolist()
+        return plain
+
+    @classmethod
+    def from_json(cls, plain: Sequence[Sequence[int]]) -> Monomials:
+        """Monomials from their exponents.
+
+        Raises:
+            ValueError: If they are none.
+        """
+        try:
+            exponents = np.array(plain, dtype=np.int64)
+            if exponents.ndim != 2 or exponents.min() < 0 or exponents[0].any():
+                raise ValueError
+            return cls(exponents)
+        except (KeyError, ValueError, TypeError, IndexError):
+            raise ValueError("these are no exponents of a polynomial basis") from None
+
+
+def angles_of(task: object, lag: int, d: int) -> tuple[int, ...]:
+    """Columns of a state ``[l * d]`` that the task declares as angles (``Task.angles``)."""
+    declared: Sequence[int] = getattr(task, "angles", ())
+    return tuple(back * d + column for back in range(lag) for column in declared)
+

@@ -1,0 +1,148 @@
+"""What happens at a bound of the observation space: a wall that stops, a limit that is kept.
+
+Transitions that end on a bound are left out of a fit, because there the environment has cut off
+what the dynamics did. They still say something: what became of the *other* coordinates, when a
+prediction goes over the bound. A wall, for example, takes a position's velocity away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+#: Transitions on a bound below which nothing is concluded from them.
+LEAST_ROWS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class BoundEffects:
+    """What going over each of ``e`` bounds does to the coordinates.
+
+    The next value of a coordinate is ``constant + share * prediction + slope * overshoot``.
+
+    Attributes:
+        coordinate: The coordinate that has the bound ``[e]``.
+        side: 1 for an upper bound, -1 for a lower one ``[e]``.
+        bound: The bound ``[e]``.
+        effect: Constant, share and slope for every coordinate ``[e, 3, d]``.
+    """
+
+    coordinate: Tensor
+    side: Tensor
+    bound: Tensor
+    effect: Tensor
+
+    def __len__(self) -> int:
+        """Number of bounds."""
+        return len(self.coordinate)
+
+    def __call__(self, obs: Tensor) -> Tensor:
+        """Predicted observations ``[..., d]``, before clipping, with the effects of bounds."""
+        for number, column in enumerate(self.coordinate.tolist()):
+            over = self.side[number] * (obs[..., column : column + 1] - self.bound[number])
+            constant, share, slope = self.effect[number]
+            obs = torch.where(over > 0, constant + share * obs + slope * over, obs)
+        return obs
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> BoundEffects:
+        """The same on a device, in a precision."""
+        return BoundEffects(
+            self.coordinate.to(device),
+            *(getattr(self, name).to(device, dtype) for name in ("side", "bound", "effect")),
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What is kept in a file."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def learn_bounds(
+    predicted: NDArray[np.float64],
+    observed: NDArray[np.floating],
+    low: NDArray[np.floating],
+    high: NDArray[np.floating],
+    unit: NDArray[np.floating],
+) -> BoundEffects | None:
+    """Learn from transitions that end on a bound.
+
+    For each bound that was reached, and each other coordinate, the simplest of a few forms is
+    chosen by leave-one-out error: nothing happens; a constant; a shift in proportion to the
+    overshoot; a line; a line and the overshoot. A form replaces a simpler one where its error is
+    at least a tenth less.
+
+    Args:
+        predicted: Next observations as the model predicts them, before clipping ``[k, d]``.
+        observed: Next observations ``[k, d]``.
+        low: Lower bounds ``[d]``, may be infinite.
+        high: Upper bounds ``[d]``.
+        unit: Deviation of the recorded changes ``[d]``: differences a thousandth of it are none.
+
+    Returns:
+        ``None`` where no bound has an effect.
+    """
+    d = len(low)
+    found: list[tuple[int, int, float, NDArray[np.float64]]] = []
+    for column in range(d):
+        for side, bound in ((-1, float(low[column])), (1, float(high[column]))):
+            at = observed[:, column] == bound
+            if int(at.sum()) < LEAST_ROWS:
+                continue
+            over = side * (predicted[at, column] - bound)
+            effect = np.tile(np.array([[0.0], [1.0], [0.0]]), (1, d))
+            for other in range(d):
+                if other != column:
+                    effect[:, other] = _simplest(
+                        predicted[at, other], observed[at, other], over, 1e-3 * float(unit[other])
+                    )
+            if (effect != np.array([[0.0], [1.0], [0.0]])).any():
+                found.append((column, side, bound, effect))
+    if not found:
+        return None
+    columns, sides, bounds, effects = zip(*found, strict=True)
+    double = torch.float64
+    return BoundEffects(
+        torch.tensor(columns),
+        torch.tensor(sides, dtype=double),
+        torch.tensor(bounds, dtype=double),
+        torch.as_tensor(np.stack(effects), dtype=double),
+    )
+
+
+def _simplest(
+    predicted: NDArray[np.float64],
+    observed: NDArray[np.floating],
+    over: NDArray[np.float64],
+    negligible: float,
+) -> NDArray[np.float64]:
+    """Constant, share and slope of the simplest form that explains what was observed."""
+    one = np.ones_like(predicted)
+    forms: Sequence[tuple[NDArray[np.float64], NDArray[np.float64], tuple[int, ...]]] = (
+        (np.zeros((len(one), 0)), predicted, ()),
+        (one[:, None], 0 * one, (0,)),
+        (over[:, None], predicted, (2,)),
+        (np.stack([one, predicted], 1), 0 * one, (0, 1)),
+        (np.stack([one, predicted, over], 1), 0 * one, (0, 1, 2)),
+    )
+    best, least = np.array([0.0, 1.0, 0.0]), np.inf
+    for design, known, places in forms:
+        target = observed - known
+        weights, leverage = np.zeros(0), np.zeros(len(one))
+        if places:
+            if len(one) <= len(places) or np.linalg.matrix_rank(design) < len(places):
+                continue
+            weights = np.linalg.lstsq(design, target, rcond=None)[0]
+            leverage = np.square(np.linalg.qr(design)[0]).sum(axis=1)
+        left = (target - design @ weights) / np.maximum(1 - leverage, 1e-3)
+        error = float(np.sqrt(np.mean(left**2)))
+        if error < 0.9 * least:
+            best = np.array([0.0, 0.0 if 1 in places or places == (0,) else 1.0, 0.0])
+            best[list(places)] = weights
+            least = error
+        if least <= negligible:
+            break
+    return best

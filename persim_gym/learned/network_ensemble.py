@@ -1,0 +1,210 @@
+"""An ensemble of the paper's networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from persim_gym.learned.bounds import BoundEffects
+from persim_gym.learned.ensemble import Change, Ensemble
+from persim_gym.learned.network import LowRankNetwork
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """Units of the network and bounds of the observation space.
+
+    Attributes:
+        input_mean: Mean of the state's coordinates ``[in]``.
+        input_scale: Their deviation ``[in]``.
+        target_mean: Mean of the differences ``[d]``.
+        target_scale: Their deviation ``[d]``.
+        low: Lower bounds of observations ``[d]``, may be infinite.
+        high: Upper bounds ``[d]``.
+    """
+
+    input_mean: Tensor
+    input_scale: Tensor
+    target_mean: Tensor
+    target_scale: Tensor
+    low: Tensor
+    high: Tensor
+
+    def to(self, device: torch.device | str) -> Scaling:
+        """The same on a device."""
+        return Scaling(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
+
+class NetworkEnsemble(Ensemble):
+    """Members of a low-rank network with their units.
+
+    Args:
+        network: The stacked members.
+        scaling: Units and bounds.
+        effects: What going over a bound does, where that was learned.
+    """
+
+    def __init__(
+        self, network: LowRankNetwork, scaling: Scaling, effects: BoundEffects | None = None
+    ) -> None:
+        super().__init__(scaling.low, scaling.high, effects)
+        self.network = network
+        self.scaling = scaling
+
+    @property
+    def members(self) -> int:
+        """Number of members ``m``."""
+        return self.network.shape.members
+
+    @property
+    def num_agents(self) -> int:
+        """Number of agents ``N``."""
+        return self.network.shape.num_agents
+
+    @property
+    def rank(self) -> int:
+        """Number of latent factors ``r``."""
+        return self.network.shape.rank
+
+    @property
+    def lag(self) -> int:
+        """Observations that a state holds."""
+        return self.network.shape.lag
+
+    @property
+    def widths(self) -> Sequence[int]:
+        """Widths of the state encoder's layers."""
+        return self.network.shape.widths
+
+    def to(self, device: torch.device | str) -> NetworkEnsemble:
+        """The same on a device."""
+        effects = None if self.effects is None else self.effects.to(device)
+        return NetworkEnsemble(self.network.to(device), self.scaling.to(device), effects)
+
+    def with_effects(self, effects: BoundEffects | None) -> NetworkEnsemble:
+        """The same with what happens at bounds."""
+        if effects is not None:
+            effects = effects.to(self.device, torch.float32)
+        return NetworkEnsemble(self.network, self.scaling, effects)
+
+    def agent_factors(self) -> Tensor:
+        """The agents' factors ``[m, N, r]``."""
+        return self.network.agent_factors()
+
+    def with_factors(self, factors: Tensor) -> NetworkEnsemble:
+        """The same model for agents of other factors ``[m, N', r]``."""
+        network = self.network.with_agents(factors.to(self.device, torch.float32))
+        return NetworkEnsemble(network, self.scaling, self.effects)
+
+    @torch.no_grad()
+    def design(self, states: Tensor, actions: Tensor) -> Tensor:
+        """What an agent's factor is multiplied to, ``[m, n, d, r]``."""
+        s, net = self.scaling, self.network
+        scaled = ((states - s.input_mean) / s.input_scale).expand(self.members, *states.shape)
+        of_state = net.state_factors(scaled)  # [m, d, r, n]
+        product = of_state * net.action_factors(actions).mT[:, None]
+        return product.permute(0, 3, 1, 2) * s.target_scale[:, None]
+
+    def offset(self) -> Tensor:
+        """The change that no factor has a part in ``[d]``."""
+        return self.scaling.target_mean
+
+    @torch.no_grad()
+    def step(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
+        """Every member's next observation, before settling; see :meth:`Ensemble.step`."""
+        s = self.scaling
+        scaled = (states - s.input_mean) / s.input_scale
+        if states.ndim == 2:
+            scaled = scaled.expand(self.members, *states.shape)
+        change = self.network(agents, scaled, actions)
+        return states[..., -self.obs_dim :] + (change * s.target_scale + s.target_mean)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Parameters and units, by name."""
+        found = {f"network.{name}": tensor for name, tensor in self.network.tensors.items()}
+        for field in fields(self.scaling):
+            found[f"scaling.{field.name}"] = getattr(self.scaling, field.name)
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Kind and sizes as plain types."""
+        return {"kind": "network", **self.network.shape.to_json()}
+
+    def _change(self, agents: Tensor, actions: Tensor) -> Change:
+        if self.network.shape.num_actions:
+            return _DiscreteChange(self, agents, actions)
+        return _ContinuousChange(self, agents, actions)
+
+
+class _Scaled:
+    """States in the network's units.
+
+    The scaling is applied to the states and not folded into the weights: folding loses digits
+    where a mean is large beside its deviation.
+    """
+
+    def __init__(self, scaling: Scaling) -> None:
+        self.mean, self.scale = scaling.input_mean, scaling.input_scale
+        self.plain = not bool((self.mean != 0).any() or (self.scale != 1).any())
+
+    def __call__(self, states: Tensor) -> Tensor:
+        return states if self.plain else (states - self.mean) / self.scale
+
+
+class _DiscreteChange:
+    """Few actions: their factors are multiplied into the last layer, and one is picked."""
+
+    def __init__(self, ensemble: NetworkEnsemble, agents: Tensor, actions: Tensor) -> None:
+        s, shape = ensemble.scaling, ensemble.network.shape
+        self.p, self.k = actions.shape[:2]
+        self.m, self.d, self.choices = shape.members, shape.obs_dim, shape.num_actions
+        self.network, self.scaled = ensemble.network, _Scaled(s)
+        weight, bias = ensemble.network.personal_heads(agents)  # [m, p, A*d, H]
+        scale = s.target_scale.repeat(self.choices)[:, None]
+        self.weight = (weight * scale).flatten(0, 1)
+        self.bias = (bias * scale + s.target_mean.repeat(self.choices)[:, None]).flatten(0, 1)
+        # Times first, so that each step's choice is one contiguous piece.
+        self.actions = actions.permute(2, 0, 1).contiguous()  # [h, p, k]
+
+    def keep(self, candidates: Tensor) -> None:
+        self.actions = self.actions[:, :, candidates]
+        self.k = len(candidates)
+
+    def __call__(self, states: Tensor, t: int) -> Tensor:
+        hidden = self.network.hidden(self.scaled(states))
+        hidden = hidden.view(self.m * self.p, self.k, self.weight.shape[-1])
+        every = torch.baddbmm(self.bias, self.weight, hidden.mT)  # [m*p, A*d, k]
+        every = every.view(self.m, self.p, self.choices, self.d, self.k)
+        return pick(every, self.actions[t]).mT.reshape(self.m, self.p * self.k, self.d)
+
+
+def pick(every: Tensor, chosen: Tensor) -> Tensor:
+    """The changes under the actions taken: ``[m, p, A, d, k]``, ``[p, k]`` -> ``[m, p, d, k]``."""
+    m, p, _, d, k = every.shape
+    index = chosen[None, :, None, None].expand(m, -1, 1, d, -1)
+    return every.gather(2, index).view(m, p, d, k)
+
+
+class _ContinuousChange:
+    """Continuous actions: all factors of all sequences are computed before the first step."""
+
+    def __init__(self, ensemble: NetworkEnsemble, agents: Tensor, actions: Tensor) -> None:
+        p, k, h, a = actions.shape
+        self.scaling, self.network = ensemble.scaling, ensemble.network
+        self.scaled = _Scaled(ensemble.scaling)
+        m, r = ensemble.members, ensemble.rank
+        flat = actions.permute(2, 0, 1, 3).reshape(h * p * k, a)
+        factors = ensemble.network.action_factors(flat).view(m, h, p, k, r)
+        own = ensemble.network.agent_factors(agents)[:, None, :, None]
+        self.factors = (factors * own).view(m, h, p * k, r)
+
+    def keep(self, candidates: Tensor) -> None:
+        self.factors = self.factors[:, :, candidates]
+
+    def __call__(self, states: Tensor, t: int) -> Tensor:
+        change = self.network.combine(self.scaled(states), self.factors[:, t])
+        return change * self.scaling.target_scale + self.scaling.target_mean
