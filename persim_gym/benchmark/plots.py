@@ -32,6 +32,7 @@ from PIL import Image
 
 from persim_gym.benchmark.evaluation import OpenLoopError
 from persim_gym.benchmark.latent import LatentProbe
+from persim_gym.envs.coordinates import coordinate_names as coordinate_names
 
 #: Pixels of a CSS pixel: sharp on dense screens.
 DENSITY = 2
@@ -79,26 +80,6 @@ DARK = Theme(
     learned="#ef8259", pooled="#e3b751", nothing="#7d8790", trained="#85bd9f",
     scale=("#5d8fc4", "#7fb0cc", "#d8d2c1", "#eba56c", "#e8674a"),
 )  # fmt: skip
-
-#: Names of coordinates with their units, by task.
-COORDINATES: dict[str, tuple[str, ...]] = {
-    "mountain-car": ("position", "velocity"),
-    "cartpole": ("position (m)", "velocity (m/s)", "angle (rad)", "angular velocity (rad/s)"),
-    "half-cheetah": (
-        "forward velocity (m/s)", "height (m)", "pitch (rad)", "hind thigh (rad)",
-        "hind shin (rad)", "hind foot (rad)", "front thigh (rad)", "front shin (rad)",
-        "front foot (rad)", "v x (m/s)", "v z (m/s)", "v pitch (rad/s)", "v hind thigh (rad/s)",
-        "v hind shin (rad/s)", "v hind foot (rad/s)", "v front thigh (rad/s)",
-        "v front shin (rad/s)", "v front foot (rad/s)",
-    ),
-}  # fmt: skip
-
-
-def coordinate_names(task_name: str, d: int) -> tuple[str, ...]:
-    """Names of a task's ``d`` coordinates; numbers for a task of which none are known."""
-    names = COORDINATES.get(task_name, ())
-    return names if len(names) == d else tuple(f"coordinate {i}" for i in range(d))
-
 
 # -- predictions -----------------------------------------------------------------------------------
 

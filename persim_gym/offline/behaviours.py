@@ -70,6 +70,10 @@ class EpisodeBatch:
             stream = episode_seed(self.seed, agent, episode, 1 + self.depth)
             yield np.random.default_rng(stream)
 
+    def rows(self, rows: slice) -> EpisodeBatch:
+        """Some of the episodes."""
+        return dataclasses.replace(self, agents=self.agents[rows], episodes=self.episodes[rows])
+
     def inner(self) -> EpisodeBatch:
         """The same episodes as a wrapped behaviour sees them."""
         return dataclasses.replace(self, depth=self.depth + 1)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Discrete, Space
 from numpy.typing import NDArray
 
-from persim_gym.core import Task, as_agents
+from persim_gym.core import Policy, Task, as_agents
 from persim_gym.envs.agents import DEFAULT_SIZE, Population
 from persim_gym.envs.suites import Suite
-from persim_gym.offline.behaviours import EpsilonMixture, behaviour_name
+from persim_gym.offline.behaviours import EpsilonMixture
+from persim_gym.policies.shipped import check_spaces
 
 
 def whole(name: str, value: object, least: int) -> int:
@@ -34,31 +33,15 @@ def whole(name: str, value: object, least: int) -> int:
     return number
 
 
-def check_spaces(policy: Any, task: Task) -> None:
-    """Refuse a policy that was made for other observations or actions.
-
-    Bounds may differ: actions are clipped, and observations need none.
+def check_wrapped(policy: Policy, task: Task) -> None:
+    """Check that a policy inside mixtures fits a task; one by itself has been checked already.
 
     Raises:
-        ValueError: If its spaces are of another kind, shape or number of actions.
+        ValueError: If its spaces are not the task's.
     """
-    if isinstance(policy, EpsilonMixture):
-        check_spaces(policy.policy, task)
-    for name, theirs, own in (
-        ("observations", getattr(policy, "observation_space", None), task.observation_space),
-        ("actions", getattr(policy, "action_space", None), task.action_space),
-    ):
-        if isinstance(theirs, Space) and _kind(theirs) != _kind(own):
-            raise ValueError(
-                f"the policy {behaviour_name(policy)!r} does not fit {task.name}: its {name} are "
-                f"{theirs}, the task's are {own}"
-            )
-
-
-def _kind(space: Space[Any]) -> tuple[Any, ...]:
-    if isinstance(space, Discrete):
-        return Discrete, int(space.start), int(space.n)
-    return type(space), space.shape
+    while isinstance(policy, EpsilonMixture):
+        policy = policy.policy
+        check_spaces(policy, task)
 
 
 def choose_agents(

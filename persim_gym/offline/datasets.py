@@ -64,20 +64,25 @@ def load(dataset_id: str) -> MinariDataset:
     Raises:
         ValueError: If there is none, with the ids there are.
     """
-    try:
-        place = _place(dataset_id)
-    except ValueError:
-        pass  # no data set can have such an id: the message below says which there are
-    else:
-        _restore(place)
-        if _is_dataset(place):
-            return MinariDataset(place / "data")
+    there = find(dataset_id)
+    if there is not None:
+        return there
     known = ", ".join(sorted(minari.list_local_datasets(prefix=NAMESPACE)))
     raise ValueError(
         f"there is no local data set {dataset_id!r}"
         + (f"; there are {known}" if known else f", nor any other in the namespace {NAMESPACE!r}")
         + ": persim_gym.offline.record makes one"
     )
+
+
+def find(dataset_id: str) -> MinariDataset | None:
+    """The local data set of an id, or ``None``."""
+    try:
+        place = _place(dataset_id)
+    except ValueError:
+        return None  # no data set can have such an id
+    _restore(place)
+    return MinariDataset(place / "data") if _is_dataset(place) else None
 
 
 # -- what there is ---------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from persim_gym.offline.behaviours import (
     episode_seed,
     start_episodes,
 )
-from persim_gym.offline.checks import check_spaces, choose_agents, whole
+from persim_gym.offline.checks import check_wrapped, choose_agents, whole
 
 #: Episodes side by side, and transitions in memory at once (which bounds the former for long ones).
 LANES = 1024
@@ -129,7 +129,7 @@ def prepare(
     task = suite.task()
     named = policy if isinstance(policy, str) else None
     policy = as_policy(policy, task)
-    check_spaces(policy, task)
+    check_wrapped(policy, task)
     episodes = whole("episodes", episodes, least=1)
     seed = whole("seed", seed, least=0)
     horizon = task.max_episode_steps
@@ -142,21 +142,24 @@ def prepare(
         suite, behaviour, chosen, episodes, seed, people, horizon, deterministic
     )
     usual = f"{datasets.NAMESPACE}/{suite.name}/{behaviour}-v0"
+    everything = EpisodeBatch(
+        task=task,
+        agents=np.repeat(chosen, episodes),
+        episodes=np.tile(np.arange(episodes), len(chosen)),
+        horizon=horizon,
+        seed=seed,
+        deterministic=deterministic,
+        population=people,
+    )
+    if named is not None:  # reads what the behaviour needs from disk
+        start_episodes(policy, everything.rows(slice(1)))
     own_id = None if dataset_id in (None, usual) else dataset_id
     if command is None and named is not None:
         command = provenance.command_line(recipe, dataset_id=own_id, data_format=data_format)
     return Recording(
         suite=suite,
         policy=policy,
-        everything=EpisodeBatch(
-            task=task,
-            agents=np.repeat(chosen, episodes),
-            episodes=np.tile(np.arange(episodes), len(chosen)),
-            horizon=horizon,
-            seed=seed,
-            deterministic=deterministic,
-            population=people,
-        ),
+        everything=everything,
         population=people,
         dataset_id=usual if dataset_id is None else datasets.check_id(dataset_id),
         data_format=data_format,
@@ -239,16 +242,7 @@ class Recording:
 def _batches(everything: EpisodeBatch) -> Iterator[EpisodeBatch]:
     size = min(LANES, max(1, TRANSITIONS // everything.horizon))
     for first in range(0, len(everything), size):
-        rows = slice(first, first + size)
-        yield EpisodeBatch(
-            task=everything.task,
-            agents=everything.agents[rows],
-            episodes=everything.episodes[rows],
-            horizon=everything.horizon,
-            seed=everything.seed,
-            deterministic=everything.deterministic,
-            population=everything.population,
-        )
+        yield everything.rows(slice(first, first + size))
 
 
 def _record_batch(
