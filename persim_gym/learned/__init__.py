@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from persim_gym.learned.config import PRESETS, FitConfig
+from persim_gym.learned.data_task import DataTask
 from persim_gym.learned.env import LearnedSimEnv
 from persim_gym.learned.fitting import FitProgress
 from persim_gym.learned.simulator import PerSim
@@ -20,4 +21,4 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["PRESETS", "FitConfig", "FitProgress", "LearnedSimEnv", "PerSim", "to_sb3"]
+__all__ = ["PRESETS", "DataTask", "FitConfig", "FitProgress", "LearnedSimEnv", "PerSim", "to_sb3"]

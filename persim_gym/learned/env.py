@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from persim_gym.core import as_agent
 from persim_gym.envs.env import CovariatesOf, SimEnv
 from persim_gym.envs.lanes import Advance, StartSampler
 from persim_gym.envs.parallel import SimParallelEnv
@@ -110,7 +109,7 @@ class GuardedSimulator:
         device = sim.device
         flat = np.ascontiguousarray(states, dtype=np.float32).reshape(n, -1)
         floating = actions.dtype.kind == "f"
-        widths = sim.ensemble.network.shape.widths
+        widths = sim.ensemble.widths
         with few_threads(sim.members * n, widths, device):
             members = sim.ensemble.step(
                 torch.as_tensor(agents, device=device),
@@ -167,7 +166,8 @@ class LearnedSimEnv(SimEnv):
 
     Args:
         simulator: A :class:`PerSim` or the folder of one.
-        agent: The agent to begin with; ``reset(options={"agent": k})`` switches.
+        agent: The agent to begin with, by index or by its name in the data;
+            ``reset(options={"agent": k})`` switches.
         propagation: ``"mean"``, ``"random_member"`` or ``"fixed_member"``.
         guard: Truncate off the data's support or at high disagreement.
         penalty: Reward to subtract per unit of disagreement.
@@ -186,7 +186,7 @@ class LearnedSimEnv(SimEnv):
     def __init__(
         self,
         simulator: PerSim | str | Path,
-        agent: int = 0,
+        agent: int | str = 0,
         *,
         propagation: Propagation = "mean",
         guard: bool = True,
@@ -198,7 +198,8 @@ class LearnedSimEnv(SimEnv):
     ) -> None:
         sim = as_simulator(simulator)
         self.simulator = sim
-        sim.check_seen(np.array([as_agent(agent, sim.num_agents)]))
+        agent = sim.agent_index(agent)
+        sim.check_seen(np.array([agent]))
         super().__init__(
             sim.task,
             GuardedSimulator(sim, propagation, guard, penalty),
@@ -212,8 +213,16 @@ class LearnedSimEnv(SimEnv):
             label="learned",
         )
 
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """As in every environment; ``options["agent"]`` may be a name, too."""
+        if isinstance(name := (options or {}).get("agent"), str):
+            options = {**(options or {}), "agent": self.simulator.agent_index(name)}
+        return super().reset(seed=seed, options=options)
 
-def make_env(simulator: PerSim | str | Path, agent: int = 0, **options: Any) -> LearnedSimEnv:
+
+def make_env(simulator: PerSim | str | Path, agent: int | str = 0, **options: Any) -> LearnedSimEnv:
     """Entry point of ``gym.make("PerSim-Learned-v0", simulator=..., agent=...)``."""
     return LearnedSimEnv(simulator, agent, **options)
 
@@ -221,7 +230,7 @@ def make_env(simulator: PerSim | str | Path, agent: int = 0, **options: Any) -> 
 def make_vector_env(
     simulator: PerSim | str | Path,
     num_envs: int = 1,
-    agents: int | Sequence[int] | None = None,
+    agents: int | str | Sequence[int | str] | None = None,
     *,
     propagation: Propagation = "mean",
     guard: bool = True,
@@ -236,7 +245,7 @@ def make_vector_env(
         sim.task,
         GuardedSimulator(sim, propagation, guard, penalty),
         num_envs,
-        agents=agents,
+        agents=sim.agent_indices(agents),
         sample_start=_start_sampler(sim, start),
         covariates_of=_drawn_covariates(sim, covariates),
         label="learned",
@@ -246,7 +255,7 @@ def make_vector_env(
 
 def make_parallel_env(
     simulator: PerSim | str | Path,
-    agents: Sequence[int],
+    agents: Sequence[int | str],
     *,
     propagation: Propagation = "mean",
     guard: bool = True,
@@ -260,7 +269,7 @@ def make_parallel_env(
     return SimParallelEnv(
         sim.task,
         GuardedSimulator(sim, propagation, guard, penalty),
-        agents,
+        sim.agent_indices(agents),
         sample_start=_start_sampler(sim, start),
         covariates_of=_drawn_covariates(sim, covariates),
         label="learned",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +16,9 @@ from torch import Tensor
 
 from persim_gym.core import Task
 from persim_gym.learned.config import FitConfig
-from persim_gym.learned.ensemble import Scaling
 from persim_gym.learned.fitting import Scaled, validation_window
 from persim_gym.learned.network import NetworkShape
+from persim_gym.learned.network_ensemble import Scaling
 from persim_gym.offline.transitions import Transitions
 
 
@@ -125,13 +127,54 @@ def prepare(transitions: Transitions, task: Task, config: FitConfig) -> Prepared
     return Prepared(transitions, states, held, used, scaling, shape, experience)
 
 
-def as_transitions(data: Any) -> Transitions:
-    """Transitions from whatever ``PerSim.fit`` takes."""
+def as_transitions(
+    data: Any, columns: Mapping[str, Any] | None = None, agent_of: Any = None
+) -> Transitions:
+    """Transitions from whatever ``PerSim.fit`` takes.
+
+    Args:
+        data: Transitions, a table or its file, a Minari data set, its id or folder.
+        columns: Of a table: the arguments of :func:`~persim_gym.offline.read_table`.
+        agent_of: Of a Minari data set: as in :func:`~persim_gym.offline.read_transitions`.
+
+    Raises:
+        TypeError: If ``columns`` or ``agent_of`` do not belong to such data.
+        ValueError: If the data are invalid, or a table comes without ``columns``.
+    """
+    named = isinstance(data, (str, Path)) and Path(data).suffix.lower() in (".parquet", ".csv")
+    table = named or hasattr(data, "columns") or hasattr(data, "to_pandas")
+    if columns is not None and not table:
+        raise TypeError(
+            f"columns= is for tables, and data is {type(data).__name__}: a table is a .parquet or "
+            ".csv file or a DataFrame"
+        )
+    if agent_of is not None and (table or isinstance(data, Transitions)):
+        raise TypeError(
+            "agent_of= is for Minari data sets; of a table columns={'agent': ...} names the agent"
+        )
     if isinstance(data, Transitions):
         return data
+    if table:
+        from persim_gym.offline.tables import read_table
+
+        if columns is None:
+            raise ValueError(
+                "a table needs to be told what its columns are: columns={'agent': ..., 'time': "
+                "..., 'state': [...], 'action': [...], 'reward': ...}"
+            )
+        return read_table(data, **columns)
     from persim_gym.offline.reading import read_transitions
 
-    return read_transitions(data)
+    return read_transitions(data) if agent_of is None else read_transitions(data, agent_of=agent_of)
+
+
+def task_for(transitions: Transitions, seed: int) -> Task:
+    """This package's task that the data name, or else the one that the data imply."""
+    from persim_gym.envs.suites import SUITES
+    from persim_gym.learned.data_task import DataTask
+
+    suite = SUITES.get(transitions.task_name)
+    return suite.task() if suite else DataTask.from_transitions(transitions, seed)
 
 
 def task_of(name: str) -> Task:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +17,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym import store
-from persim_gym.core import Array, Task, as_agents
+from persim_gym.core import Array, Task, as_agent, as_agents
 from persim_gym.learned.config import preset_config
-from persim_gym.learned.ensemble import Ensemble, Scaling, UnrollMode
+from persim_gym.learned.data_task import DataTask
+from persim_gym.learned.ensemble import Ensemble, UnrollMode
 from persim_gym.learned.fitting import Checkpoint, FitProgress, fit_network
 from persim_gym.learned.network import LowRankNetwork, NetworkShape
+from persim_gym.learned.network_ensemble import NetworkEnsemble, Scaling
 from persim_gym.learned.preparation import (
     Experience,
     as_transitions,
     check_device,
     prepare,
+    task_for,
     task_of,
 )
 from persim_gym.learned.progress import reporter
@@ -70,6 +74,7 @@ class PerSim:
         self.experience = experience
         self.card = card
         self.path: Path | None = None
+        self._index_of = {name: k for k, name in enumerate(card.get("agent_names") or ())}
         self._all_seen = experience.seen is None or bool(experience.seen.all())
         self._change_scale = torch.as_tensor(experience.change_scale, device=ensemble.device)
 
@@ -82,6 +87,8 @@ class PerSim:
         *,
         preset: str = "default",
         task: Task | None = None,
+        columns: Mapping[str, Any] | None = None,
+        agent_of: Any = None,
         device: str = "cpu",
         out: str | Path | None = None,
         on_epoch: Callable[[FitProgress], None] | None = None,
@@ -92,9 +99,16 @@ class PerSim:
         """Fit the simulators of all agents of a data set.
 
         Args:
-            data: :class:`~persim_gym.offline.Transitions`, a Minari data set, or a data set's id.
+            data: :class:`~persim_gym.offline.Transitions`; a Minari data set, its id or folder; or
+                a table: a ``.parquet`` or ``.csv`` file or a DataFrame, with ``columns``.
             preset: ``"default"`` or ``"paper"`` (the settings of the paper's code).
-            task: The task; by default the one that the data set names.
+            task: The task; by default the one that the data name, or else a
+                :class:`~persim_gym.learned.data_task.DataTask`: spaces and start states from the
+                data, reward and termination learned from them.
+            columns: Of a table: the arguments of :func:`~persim_gym.offline.read_table`, such as
+                ``{"agent": "patient", "time": "minute", "state": [...], "action": [...]}``.
+            agent_of: Of a Minari data set: whose each episode is, as in
+                :func:`~persim_gym.offline.read_transitions`.
             device: ``"cpu"``, ``"cuda"`` or any other of torch's.
             out: Folder for the simulator. With it, a fit that was killed goes on from its last
                 checkpoint when it is called again with the same data and options.
@@ -109,11 +123,12 @@ class PerSim:
                 another fit.
             FloatingPointError: If the loss diverges.
         """
-        transitions = as_transitions(data)
-        if task is None:
-            task = task_of(transitions.task_name)
-        config = preset_config(preset, task.name).replaced(options)
+        transitions = as_transitions(data, columns, agent_of)
+        name = transitions.task_name if task is None else task.name
+        config = preset_config(preset, name).replaced(options)
         torch_device = check_device(device)
+        if task is None:
+            task = task_for(transitions, config.seed)
         ready = prepare(transitions, task, config)
         recipe = {
             "config": config.to_json(),
@@ -131,10 +146,13 @@ class PerSim:
         resume = checkpoint.load() if checkpoint is not None else None
         network = LowRankNetwork.initial(ready.shape, ready.generator(config.seed), torch_device)
         scaling = ready.scaling.to(torch_device)
-        sim = cls(Ensemble(network, scaling), task, ready.experience, recipe)
+        card = recipe | {"agent_names": transitions.agent_names and list(transitions.agent_names)}
+        if isinstance(task, DataTask):
+            card["data_task"] = task.to_json()
+        sim = cls(NetworkEnsemble(network, scaling), task, ready.experience, card)
 
         def heldout_rmse(fitted: LowRankNetwork) -> float:
-            sim.ensemble = Ensemble(fitted, scaling)
+            sim.ensemble = NetworkEnsemble(fitted, scaling)
             return sim._one_step_rmse(transitions, ready.states, ready.held)
 
         with reporter(progress, on_epoch) as report:
@@ -149,7 +167,7 @@ class PerSim:
                 save_every=save_every,
             )
         kept = sorted(np.argsort(last.loss)[: config.ensemble_size].tolist())
-        sim.ensemble = Ensemble(fitted.members(kept), scaling)
+        sim.ensemble = NetworkEnsemble(fitted.members(kept), scaling)
         sim._calibrate(transitions, ready.states, ready.held if ready.held.any() else ready.used)
         sim.card["metrics"] = {
             "loss": [last.loss[member] for member in kept],
@@ -196,7 +214,45 @@ class PerSim:
     @property
     def num_agents(self) -> int:
         """Number of agents."""
-        return self.ensemble.network.shape.num_agents
+        return self.ensemble.num_agents
+
+    @property
+    def agent_names(self) -> tuple[str, ...] | None:
+        """What the agents are called in the data ``[N]``; ``None`` where they are numbers."""
+        names = self.card.get("agent_names")
+        return tuple(names) if names else None
+
+    def agent_index(self, agent: object) -> int:
+        """The index of an agent that is named as in the data, or by its index.
+
+        Raises:
+            TypeError: If it is neither text nor an integer.
+            ValueError: If there is no such agent.
+        """
+        if not isinstance(agent, str):
+            return as_agent(agent, self.num_agents)
+        if agent in self._index_of:
+            return self._index_of[agent]
+        if not self._index_of:
+            raise ValueError(
+                f"agent {agent!r} is not known by name: this simulator's agents are numbers, 0 to "
+                f"{self.num_agents - 1}"
+            )
+        near = difflib.get_close_matches(agent, self._index_of, n=1) or list(self._index_of)[:1]
+        raise ValueError(
+            f"there is no agent {agent!r} among the {self.num_agents} of this simulator; there is "
+            f"{near[0]!r}"
+        )
+
+    def agent_indices(self, agents: Any) -> Any:
+        """Agents with names turned into indices: one, a sequence, or ``None`` as it came."""
+        if isinstance(agents, str):
+            return self.agent_index(agents)
+        if agents is None or np.ndim(agents) == 0 or isinstance(agents, range):
+            return agents
+        if any(isinstance(agent, str) for agent in agents):
+            return [self.agent_index(agent) for agent in agents]
+        return agents
 
     def check_seen(self, agents: NDArray[np.int64]) -> None:
         """Refuse agents of whom there were no transitions: nothing personal is known of them.
@@ -218,7 +274,7 @@ class PerSim:
     @property
     def lag(self) -> int:
         """Observations that a state holds."""
-        return self.ensemble.network.shape.lag
+        return self.ensemble.lag
 
     @property
     def members(self) -> int:
@@ -237,7 +293,7 @@ class PerSim:
         Members agree on them only up to an invertible map of the rank, which the other encoders
         undo.
         """
-        return self.ensemble.network.agent_factors().cpu().numpy()
+        return self.ensemble.agent_factors().cpu().numpy()
 
     def to(self, device: str) -> PerSim:
         """The same simulators on a device."""
@@ -318,13 +374,13 @@ class PerSim:
         size = ROWS_AT_ONCE.get(self.device.type, ROWS_AT_ONCE["cpu"])
         pieces = zip(*(part.split(size) for part in rows), strict=True)
         steps = [self.ensemble.step(*piece) for piece in pieces]
-        return self.ensemble.clip(steps[0] if len(steps) == 1 else torch.cat(steps, dim=1))
+        return self.ensemble.settle(steps[0] if len(steps) == 1 else torch.cat(steps, dim=1))
 
     def _inputs(
         self, agents: Array, obs: Array, actions: Array, *axes: str
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Arguments checked, on the device: ``[n]``, ``[n, l * d]``, actions ``[*axes(, a)]``."""
-        d, device = self.ensemble.network.shape.obs_dim, self.device
+        d, device = self.ensemble.obs_dim, self.device
         states = torch.as_tensor(obs, dtype=torch.float32, device=device)
         n = len(states) if states.ndim else 0
         if states.shape == (n, d):
@@ -369,21 +425,24 @@ class PerSim:
 
     # -- environments --------------------------------------------------------------------------
 
-    def env(self, agent: int = 0, **options: Any) -> LearnedSimEnv:
+    def env(self, agent: int | str = 0, **options: Any) -> LearnedSimEnv:
         """One agent's simulator as a Gymnasium environment; see :class:`LearnedSimEnv`."""
         from persim_gym.learned.env import LearnedSimEnv
 
         return LearnedSimEnv(self, agent, **options)
 
     def vector_env(
-        self, num_envs: int, agents: int | Sequence[int] | None = None, **options: Any
+        self,
+        num_envs: int,
+        agents: int | str | Sequence[int | str] | None = None,
+        **options: Any,
     ) -> SimVectorEnv:
         """Many lanes of simulators as a vector environment; options of :class:`LearnedSimEnv`."""
         from persim_gym.learned.env import make_vector_env
 
         return make_vector_env(self, num_envs, agents, **options)
 
-    def parallel_env(self, agents: Sequence[int], **options: Any) -> SimParallelEnv:
+    def parallel_env(self, agents: Sequence[int | str], **options: Any) -> SimParallelEnv:
         """Several agents' simulators as a PettingZoo environment."""
         from persim_gym.learned.env import make_parallel_env
 
@@ -406,6 +465,8 @@ class PerSim:
         for name in ("low", "high", "change_scale", "starts", "seen"):
             if getattr(e, name) is not None:
                 tensors[f"experience.{name}"] = torch.as_tensor(getattr(e, name))
+        if isinstance(self.task, DataTask):
+            tensors |= {f"task.{name}": t for name, t in self.task.tensors().items()}
         limit = e.disagreement_limit
         card = {
             **self.card,
@@ -435,7 +496,9 @@ class PerSim:
         tensors, card = store.read(file, "simulator")
         try:
             shape = NetworkShape.from_json(card.pop("shape"))
-            parts: dict[str, dict[str, Tensor]] = {"network": {}, "scaling": {}, "experience": {}}
+            parts: dict[str, dict[str, Tensor]] = {
+                "network": {}, "scaling": {}, "experience": {}, "task": {}
+            }  # fmt: skip
             for name, tensor in tensors.items():
                 part, _, rest = name.partition(".")
                 parts[part][rest] = tensor
@@ -445,7 +508,9 @@ class PerSim:
                 **{name: tensor.numpy() for name, tensor in parts["experience"].items()},
                 disagreement_limit=math.inf if limit is None else float(limit),
             )
-            ensemble = Ensemble(LowRankNetwork(shape, network), Scaling(**parts["scaling"]))
+            ensemble = NetworkEnsemble(LowRankNetwork(shape, network), Scaling(**parts["scaling"]))
+            if task is None and parts["task"]:
+                task = DataTask.from_parts(parts["task"], card["data_task"])
             task = task or task_of(card["task"])
         except (KeyError, TypeError) as error:
             raise ValueError(f"{file} lacks what a simulator needs: {error}") from None

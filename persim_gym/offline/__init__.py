@@ -9,6 +9,7 @@ from persim_gym.offline.behaviours import (
 from persim_gym.offline.reading import read_transitions
 from persim_gym.offline.recorder import record
 from persim_gym.offline.shipped import BEHAVIOURS, NearestPolicy
+from persim_gym.offline.tables import TableReport, read_table, read_table_report
 from persim_gym.offline.transitions import Transitions
 
 __all__ = [
@@ -17,8 +18,11 @@ __all__ = [
     "FunctionPolicy",
     "NearestPolicy",
     "RandomPolicy",
+    "TableReport",
     "Transitions",
     "as_policy",
+    "read_table",
+    "read_table_report",
     "read_transitions",
     "record",
 ]
