@@ -5,16 +5,11 @@ All are plain matplotlib figures without ``pyplot``: nothing global is touched a
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -28,58 +23,18 @@ from matplotlib.ticker import (
 )
 from matplotlib.transforms import blended_transform_factory
 from numpy.typing import NDArray
-from PIL import Image
 
 from persim_gym.benchmark.evaluation import OpenLoopError
 from persim_gym.benchmark.latent import LatentProbe
+from persim_gym.benchmark.style import DARK as DARK
+from persim_gym.benchmark.style import DENSITY as DENSITY
+from persim_gym.benchmark.style import LIGHT as LIGHT
+from persim_gym.benchmark.style import Theme as Theme
+from persim_gym.benchmark.style import data_url as data_url
+from persim_gym.benchmark.style import new_figure, number, style_axes
+from persim_gym.benchmark.style import save as save
+from persim_gym.benchmark.style import to_png as to_png
 from persim_gym.envs.coordinates import coordinate_names as coordinate_names
-
-#: Pixels of a CSS pixel: sharp on dense screens.
-DENSITY = 2
-_DPI = 100  # CSS pixels of an inch
-
-
-@dataclass(frozen=True, slots=True)
-class Theme:
-    """Colours for one background.
-
-    The truth is cool and what is learned is warm, as in the films.
-
-    Attributes:
-        ink: Text.
-        faint: Secondary text and marks.
-        grid: Lines of the grid.
-        paper: The background.
-        true: What was.
-        learned: What PerSim predicts, and what was done with it.
-        pooled: One simulator for all agents.
-        nothing: Doing or predicting nothing in particular.
-        trained: A policy that was trained in the simulator.
-        scale: From low to high.
-    """
-
-    ink: str
-    faint: str
-    grid: str
-    paper: str
-    true: str
-    learned: str
-    pooled: str
-    nothing: str
-    trained: str
-    scale: tuple[str, ...]
-
-
-LIGHT = Theme(
-    ink="#2b3238", faint="#6c7680", grid="#e4e5e1", paper="#ffffff", true="#3a6ea5",
-    learned="#d1603d", pooled="#d9a02b", nothing="#98a2ab", trained="#5b8a72",
-    scale=("#2f4b6e", "#5f8fb0", "#c9c3b2", "#e0975f", "#b8452b"),
-)  # fmt: skip
-DARK = Theme(
-    ink="#e6e4de", faint="#9aa4ad", grid="#363c42", paper="#1e2226", true="#79addb",
-    learned="#ef8259", pooled="#e3b751", nothing="#7d8790", trained="#85bd9f",
-    scale=("#5d8fc4", "#7fb0cc", "#d8d2c1", "#eba56c", "#e8674a"),
-)  # fmt: skip
 
 # -- predictions -----------------------------------------------------------------------------------
 
@@ -107,7 +62,7 @@ def prediction_fans(
     shown = [int(np.flatnonzero(traces.agents == agent)[0]) for agent in error.agents]
     columns = list(range(min(4, traces.true.shape[2]))) if columns is None else list(columns)
     rows = len(shown)
-    figure = _figure(10.0, 0.75 + 1.35 * rows, theme)
+    figure = new_figure(10.0, 0.75 + 1.35 * rows, theme)
     grid = figure.add_gridspec(
         rows, len(columns), left=0.135, right=0.99, top=1 - 0.62 / figure.get_figheight(),
         bottom=0.5 / figure.get_figheight(), hspace=0.28, wspace=0.33,
@@ -118,7 +73,7 @@ def prediction_fans(
         steps = np.arange(1, len(valid) + 1)[valid]
         for column, d in enumerate(columns):
             axes = figure.add_subplot(grid[row, column])
-            _style(axes, theme)
+            style_axes(axes, theme)
             before, start = traces.before[e, :, d], traces.before[e, -1, d]
             true = np.concatenate([before, traces.true[e, valid, d]])
             time = np.concatenate([np.arange(-warmup, 1), steps])
@@ -198,9 +153,9 @@ def error_by_horizon(errors: Mapping[str, OpenLoopError], *, theme: Theme = LIGH
         errors: By name: ``"PerSim"``, ``"one for all"``, ``"nothing changes"`` have their colours.
         theme: Colours.
     """
-    figure = _figure(6.4, 3.7, theme)
+    figure = new_figure(6.4, 3.7, theme)
     axes = figure.add_axes((0.11, 0.15, 0.66, 0.8))
-    _style(axes, theme)
+    style_axes(axes, theme)
     colors = _colors(theme)
     ends: list[tuple[float, str, str]] = []
     horizon = 1
@@ -234,7 +189,7 @@ def _log_scale(axes: Axes) -> None:
         axes.yaxis.set_major_formatter(LogFormatterMathtext())
     else:  # too few powers of ten to read the scale by
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.yaxis.set_major_formatter(FuncFormatter(_number))
+        axes.yaxis.set_major_formatter(FuncFormatter(number))
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
@@ -269,7 +224,7 @@ def latent_factors(probe: LatentProbe, *, tests: int = 5, theme: Theme = LIGHT) 
     """
     count = len(probe.names)
     width = 4.05 * count + 0.2 if count > 1 else 7.6
-    figure = _figure(width, 7.0 if count > 1 else 3.7, theme)
+    figure = new_figure(width, 7.0 if count > 1 else 3.7, theme)
     rows = 2 if count > 1 else 1
     grid = figure.add_gridspec(
         rows, 2 if count == 1 else count, left=0.09, right=0.985, hspace=0.36, wspace=0.27,
@@ -279,7 +234,7 @@ def latent_factors(probe: LatentProbe, *, tests: int = 5, theme: Theme = LIGHT) 
     for c, name in enumerate(probe.names):
         true, predicted = probe.true[:, c], probe.predicted[:, c]
         axes = figure.add_subplot(grid[0, c])
-        _style(axes, theme)
+        style_axes(axes, theme)
         ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
         axes.plot(ends, ends, color=theme.faint, lw=0.8, zorder=1)
         colors = scale((true - true.min()) / max(float(np.ptp(true)), 1e-12))
@@ -295,7 +250,7 @@ def latent_factors(probe: LatentProbe, *, tests: int = 5, theme: Theme = LIGHT) 
             f"{name}: R² = {_share(probe.r2[c])}", fontsize=10, color=theme.ink, weight="bold"
         )
         below = figure.add_subplot(grid[1, c] if count > 1 else grid[0, 1])
-        _style(below, theme)
+        style_axes(below, theme)
         x, y = probe.components.T
         below.scatter(x, y, c=colors, s=13, lw=0, alpha=0.85)
         below.scatter(
@@ -333,9 +288,9 @@ def returns_by_agent(
         theme: Colours.
     """
     agents = sorted({agent for of in returns.values() for agent in of})
-    figure = _figure(10.0, 4.1, theme)
+    figure = new_figure(10.0, 4.1, theme)
     axes = figure.add_axes((0.065, 0.165, 0.925, 0.72))
-    _style(axes, theme)
+    style_axes(axes, theme)
     colors = _colors(theme)
     methods = list(returns)
     rng = np.random.default_rng(0)  # where the dots lie side by side
@@ -374,38 +329,6 @@ def returns_by_agent(
     return figure
 
 
-# -- files -----------------------------------------------------------------------------------------
-
-
-def to_png(figure: Figure) -> bytes:
-    """A figure as a PNG of two pixels a CSS pixel, with 256 colours: a third of the size."""
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=DENSITY * _DPI, facecolor=figure.get_facecolor())
-    picture = Image.open(stream).convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    small = io.BytesIO()
-    picture.save(small, format="png", optimize=True)
-    return small.getvalue()
-
-
-def save(figure: Figure, path: str | Path) -> Path:
-    """Write a figure as a file; ``.png``, ``.svg`` or ``.pdf`` decides the format.
-
-    Raises:
-        ValueError: If the suffix is another.
-    """
-    path = Path(path)
-    if path.suffix not in (".png", ".svg", ".pdf"):
-        raise ValueError(f"a figure is written as .png, .svg or .pdf, got {str(path)!r}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DENSITY * _DPI, facecolor=figure.get_facecolor())
-    return path
-
-
-def data_url(content: bytes, kind: str) -> str:
-    """Content as a URL that needs no network, such as of kind ``"image/png"``."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
-
-
 # -- style -----------------------------------------------------------------------------------------
 
 
@@ -420,30 +343,6 @@ def _colors(theme: Theme) -> dict[str, str]:
         "MPC, planned in the simulator": theme.learned,
         "MPC, planned in the true dynamics": theme.true,
     }
-
-
-def _figure(width: float, height: float, theme: Theme) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor=theme.paper)
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _style(axes: Axes, theme: Theme) -> None:
-    axes.set_facecolor(theme.paper)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(theme.grid)
-    axes.tick_params(
-        which="both", colors=theme.faint, labelsize=8, length=3, width=0.8, color=theme.grid
-    )
-    axes.grid(visible=True, color=theme.grid, lw=0.7)
-    axes.set_axisbelow(True)
-    axes.xaxis.set_major_formatter(FuncFormatter(_number))
-    axes.yaxis.set_major_formatter(FuncFormatter(_number))
-
-
-def _number(value: float, _: int | None = None) -> str:
-    return f"{value:g}".replace("-", "\N{MINUS SIGN}") if abs(value) > 1e-12 else "0"
 
 
 def _legend(figure: Figure, handles: Sequence[Any], theme: Theme) -> None:
