@@ -247,7 +247,9 @@ class Painter:
     def draw(self, agent: int, obs: NDArray[np.float64]) -> Frame:
         """A frame of the given agent in the given state."""
         if self._renderer is None:
-            self._renderer = make_renderer(self._task.name)
+            # A task may bring its own drawing.
+            own = getattr(self._task, "renderer", None)
+            self._renderer = own() if own else make_renderer(self._task.name)
         covariates = self._covariates_of(agent) if self._covariates_of else {}
         label = " ".join(filter(None, [self._label, f"agent {agent}"]))
         return self._renderer.draw(obs, covariates, x=self._x, label=label)

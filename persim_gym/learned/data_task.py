@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from persim_gym.core import Array
 from persim_gym.learned import heads
 from persim_gym.learned.heads import Head
 from persim_gym.offline.transitions import Transitions
+
+if TYPE_CHECKING:
+    from persim_gym.envs.rendering import Renderer
 
 #: By how many widths of its recorded range a coordinate's space reaches further on each side. The
 #: guard of learned environments stops half a width out: the space is not to clip before it.
@@ -106,6 +110,15 @@ class DataTask:
     def sample_start(self, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
         """Recorded first observations ``[n, d]``, each as likely as any other."""
         return self.starts[rng.integers(0, len(self.starts), size=n)].astype(np.float64)
+
+    def renderer(self) -> Renderer:
+        """The drawing of a state: a gauge for each coordinate, the recorded range shaded."""
+        from persim_gym.envs.rendering.gauges import GaugesRenderer
+
+        low, high = self.observation_space.low, self.observation_space.high
+        names = self.obs_names or [f"coordinate {i}" for i in range(len(low))]
+        margin = (high - low) * (SPACE_MARGIN / (1 + 2 * SPACE_MARGIN))
+        return GaugesRenderer(names, low, high, np.stack([low + margin, high - margin]))
 
     # -- making and keeping --------------------------------------------------------------------
 
@@ -237,6 +250,13 @@ class DataTask:
             f"DataTask({self.name!r}, {self.observation_space.shape[0]} coordinates, actions "
             f"{self.action_space})"
         )
+
+
+def outcomes_sha256(data: Transitions) -> str:
+    """Hash of what a task is learned from beside observations and actions: rewards and ends."""
+    digest = hashlib.sha256(np.ascontiguousarray(data.reward).data)
+    digest.update(np.ascontiguousarray(data.terminated).data)
+    return digest.hexdigest()
 
 
 def features(obs: Tensor, action: Tensor, next_obs: Tensor, space: Discrete | Box) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -162,6 +163,11 @@ def as_transitions(
                 "a table needs to be told what its columns are: columns={'agent': ..., 'time': "
                 "..., 'state': [...], 'action': [...], 'reward': ...}"
             )
+        known = list(inspect.signature(read_table).parameters)[1:]
+        if unknown := sorted(set(columns) - set(known)):
+            raise ValueError(f"columns= has no {unknown[0]!r}: it has {', '.join(known)}")
+        if lacking := [key for key in ("agent", "state", "action") if key not in columns]:
+            raise ValueError(f"columns= does not name the {lacking[0]} of the table")
         return read_table(data, **columns)
     from persim_gym.offline.reading import read_transitions
 

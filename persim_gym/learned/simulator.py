@@ -19,7 +19,7 @@ from torch import Tensor
 from persim_gym import store
 from persim_gym.core import Array, Task, as_agent, as_agents
 from persim_gym.learned.config import preset_config
-from persim_gym.learned.data_task import DataTask
+from persim_gym.learned.data_task import DataTask, outcomes_sha256
 from persim_gym.learned.ensemble import Ensemble, UnrollMode
 from persim_gym.learned.fitting import Checkpoint, FitProgress, fit_network
 from persim_gym.learned.network import LowRankNetwork, NetworkShape
@@ -130,7 +130,7 @@ class PerSim:
         if task is None:
             task = task_for(transitions, config.seed)
         ready = prepare(transitions, task, config)
-        recipe = {
+        recipe: dict[str, Any] = {
             "config": config.to_json(),
             "preset": preset,
             "task": task.name,
@@ -142,6 +142,8 @@ class PerSim:
                 "population": transitions.population,
             },
         }
+        if isinstance(task, DataTask):  # then rewards and ends decide something, too
+            recipe["dataset"]["outcomes_sha256"] = outcomes_sha256(transitions)
         checkpoint = Checkpoint(Path(out) / store.CHECKPOINT, recipe) if out is not None else None
         resume = checkpoint.load() if checkpoint is not None else None
         network = LowRankNetwork.initial(ready.shape, ready.generator(config.seed), torch_device)
