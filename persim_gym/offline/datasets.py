@@ -125,7 +125,7 @@ def describe(data: MinariDataset | str | Path) -> Summary:
         agents, mean_return = int(summary["agents"]), float(summary["mean_return"])
     else:  # a part, a data set that has grown, or another library's
         options = [entry.get("options") or {} for entry in episode_metadata(dataset)]
-        agents = len({int(entry["agent"]) for entry in options if "agent" in entry})
+        agents = len({str(entry["agent"]) for entry in options if "agent" in entry})
         returns = [float(np.sum(episode["rewards"])) for episode in episodes(dataset)]
         mean_return = float(np.mean(returns)) if returns else math.nan
     files = Path(dataset.storage.data_path).rglob("*")
