@@ -191,28 +191,26 @@ class Column:
 
         series = self.series
         if types.is_string_dtype(series.dtype) or types.is_object_dtype(series.dtype):
-            try:
-                series = pd.to_datetime(series, format="ISO8601", utc=True)
-            except (ValueError, TypeError):
-                if any(isinstance(value, str) for value in series):
-                    self._refuse_date(series)
-                return self.numbers(), False
+            text = [isinstance(value, str) for value in series]
+            if any(text) and not all(text):
+                row, other = text.index(True), text.index(False)
+                raise ValueError(
+                    f"{self.where(row)}: {series.iloc[row]!r} is text, {series.iloc[other]!r} in "
+                    f"row {self.rows[other]} is not: times are all numbers or all dates"
+                )
+            if all(text):
+                series = pd.to_datetime(series, format="ISO8601", utc=True, errors="coerce")
+                if (wrong := series.isna()).any():
+                    row = int(np.argmax(wrong))
+                    raise ValueError(
+                        f"{self.where(row)}: {self.series.iloc[row]!r} is no date such as "
+                        "2024-03-01 08:30"
+                    )
+            elif all(isinstance(value, datetime.datetime) for value in series):
+                series = pd.to_datetime(series, utc=True)
         if types.is_timedelta64_dtype(series.dtype) or types.is_datetime64_any_dtype(series.dtype):
             return (series - series.min()).dt.total_seconds().to_numpy(np.float64), True
         return self.numbers(), False
-
-    def _refuse_date(self, series: Any) -> None:
-        import pandas as pd
-
-        for row, value in enumerate(series):
-            try:
-                pd.to_datetime(value, format="ISO8601", utc=True)
-            except (ValueError, TypeError):
-                raise ValueError(
-                    f"{self.where(row)}: {value!r} is neither a number nor a date such as "
-                    "2024-03-01 08:30"
-                ) from None
-        raise ValueError(f"column {self.name!r} mixes dates and other values")
 
     def categories(
         self, given: bool | Sequence[Any] | None
@@ -239,12 +237,15 @@ class Column:
         )
         known: list[Any]
         if given is None or given is True:
-            textual = categorical or types.is_string_dtype(kind) or types.is_object_dtype(kind)
+            loose = types.is_object_dtype(kind)
+            textual = categorical or types.is_string_dtype(kind)
+            if loose:
+                textual = not all(isinstance(value, numbers.Real) for value in self.series[there])
             if not (given or textual or types.is_bool_dtype(kind)):
                 values = self.numbers()[there]
                 whole = types.is_integer_dtype(kind) or (
                     # pandas turns whole numbers to floats where one of them is missing
-                    self.missing.any() and bool((values == np.floor(values)).all())
+                    (loose or self.missing.any()) and bool((values == np.floor(values)).all())
                 )
                 if not whole or len(np.unique(values)) > FEW_VALUES:
                     return None

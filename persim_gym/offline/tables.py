@@ -225,10 +225,10 @@ def read_table_report(
         rewards = gained.numbers()
         unknown |= rows.refuse_missing(gained, among=link)
     link &= ~unknown
+    people, dropped = rows.people(link, short)
     _check_resolution(obs, link, state_columns)
     if not labels:
         _check_varied(values, link, action_columns)
-    people, dropped = rows.people(link, short)
     first = np.flatnonzero(link)
     breaks = np.diff(first, prepend=first[0] - 2) > 1
     last_of = np.append(breaks[1:], True)
@@ -384,8 +384,9 @@ class _Rows:
         names = tuple(str(self.names[k]) for k in without)
         if names and short == "error":
             raise ValueError(
-                f"agent {_some(names)} has no two rows in sequence, so no step to learn from: give "
-                "more rows or a larger max_gap, or leave such agents out with short='drop'"
+                f"there are no two rows in sequence of agent {_some(names)}, so no step to learn "
+                "from: give more rows or a larger max_gap, or leave such agents out with "
+                "short='drop'"
             )
         return people, names
 
