@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import io
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from persim_gym.cli import models, options
+from persim_gym.cli.cards import print_card
 from persim_gym.cli.group import on_interrupt, say
 from persim_gym.cli.output import print_facts, print_json, print_table, size_of
 
 if TYPE_CHECKING:
     from persim_gym.envs.suites import Suite
     from persim_gym.offline.datasets import Summary
+
+#: The word for all tasks or all behaviours, and the formats of a figure.
+ALL = "all"
+PICTURES = (".png", ".svg", ".pdf")
 
 datasets = typer.Typer(help="List, describe and delete recorded data sets.")
 
@@ -72,12 +80,37 @@ def agents(
     )
 
 
+def complete_recordable() -> list[str]:
+    """Task names, and the word for all of them, for the shell's completion."""
+    return [*options.TASKS, ALL]
+
+
+def complete_behaviour() -> list[str]:
+    """Names of behaviours for the shell's completion."""
+    from persim_gym.offline.shipped import BEHAVIOURS
+
+    return [*BEHAVIOURS, ALL]
+
+
 def record(
-    task: options.Task,
-    behaviour: Annotated[
+    task: Annotated[
         str,
-        typer.Option(metavar="NAME", help="random, or the folder of a policy that train has made."),
-    ] = "random",
+        typer.Argument(
+            metavar="TASK",
+            help=f"One of {', '.join(options.TASKS)}; or all.",
+            autocompletion=complete_recordable,
+        ),
+    ],
+    behaviour: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="pure, pure-eps-20, pure-eps-40 (or any other percentage), random; all; or the "
+            "folder of a policy that train has made.",
+            show_default="random, or all with TASK all",
+            autocompletion=complete_behaviour,
+        ),
+    ] = None,
     epsilon: Annotated[
         float | None,
         typer.Option(
@@ -100,10 +133,19 @@ def record(
     dataset_id: Annotated[
         str | None,
         typer.Option(
-            metavar="ID", help="Id of the data set.", show_default="persim/TASK/BEHAVIOUR-v0"
+            metavar="ID", help="Id of the data set.", show_default="NAMESPACE/TASK/BEHAVIOUR-v0"
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a data set of this id.")] = False,
+    namespace: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What ids begin with.", show_default="persim"),
+    ] = None,
+    data_format: Annotated[
+        str, typer.Option("--format", metavar="NAME", help="hdf5, arrow or parquet.")
+    ] = "hdf5",
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace data sets that are there.")
+    ] = False,
     population_size: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Size of the population.", show_default="500"),
@@ -114,58 +156,124 @@ def record(
     ] = None,
     ranges: options.Ranges = None,
 ) -> None:
-    """Record trajectories of agents as a Minari data set.
+    """Record trajectories of agents as Minari data sets.
 
-    It appears when it is complete, in the folder MINARI_DATASETS_PATH (by default
-    ~/.minari/datasets).
+    One appears when it is complete, in the folder MINARI_DATASETS_PATH (by default
+    ~/.minari/datasets). Of all, those that are there already are left out: after a kill the same
+    command goes on with the others.
     """
-    import minari
+    common: dict[str, Any] = {
+        "agents": int(agents) if agents.strip().isdecimal() else options.parse_agents(agents),
+        "episodes": episodes,
+        "seed": seed,
+        "population": options.population(population_size, population_seed, ranges),
+        "max_episode_steps": max_steps,
+        "data_format": data_format,
+    }
+    if behaviour is None:
+        behaviour = ALL if task == ALL else "random"
+    if ALL in (task, behaviour):
+        for name, given in (("--dataset-id", dataset_id), ("--epsilon", epsilon)):
+            if given is not None:
+                raise ValueError(f"{name} is of one data set: name the task and the behaviour")
+        _record_all(task, behaviour, namespace, force, common)
+    else:
+        if dataset_id is not None and namespace is not None:
+            raise ValueError("--dataset-id and --namespace both say what the id is: give one")
+        _record_one(task, behaviour, epsilon, dataset_id, namespace, force, common)
 
+
+def _record_one(
+    task: str,
+    behaviour: str,
+    epsilon: float | None,
+    dataset_id: str | None,
+    namespace: str | None,
+    force: bool,
+    common: dict[str, Any],
+) -> None:
     from persim_gym.envs.suites import find_suite
+    from persim_gym.offline import collection, provenance
+    from persim_gym.offline import datasets as files
     from persim_gym.offline.behaviours import behaviour_name
-    from persim_gym.offline.datasets import describe
-    from persim_gym.offline.recorder import record as record_data
+    from persim_gym.offline.recorder import prepare
 
     suite = find_suite(task)
     policy = _behaviour(behaviour, epsilon, suite)
-    chosen: int | list[int] = (
-        int(agents) if agents.strip().isdecimal() else options.parse_agents(agents)
-    )
-    name = behaviour if isinstance(policy, str) else behaviour_name(policy)
-    dataset_id = dataset_id or f"persim/{suite.name}/{name}-v0"
-    if not force and dataset_id in minari.list_local_datasets():
+    name = policy if isinstance(policy, str) else behaviour_name(policy)
+    if namespace is not None:
+        dataset_id = collection.dataset_id(suite.name, name, namespace)
+    recording = prepare(suite.env_id, policy, dataset_id=dataset_id, **common)
+    if not force and files.find(recording.dataset_id) is not None:
         raise ValueError(
-            f"data set {dataset_id!r} exists already: replace it with --force, or give another id "
-            "with --dataset-id"
+            f"data set {recording.dataset_id!r} exists already: replace it with --force, or give "
+            "another id with --dataset-id"
         )
+    # A policy from a folder is not known by its name alone.
+    command = provenance.command_line(
+        recording.recipe,
+        behaviour=behaviour,
+        epsilon=epsilon,
+        dataset_id=dataset_id,
+        data_format=common["data_format"],
+    )
     with on_interrupt("nothing was recorded, the same command begins anew"):
-        data = record_data(
-            suite.env_id,
-            policy,
-            chosen,
-            episodes,
-            seed,
-            population=options.population(population_size, population_seed, ranges),
-            max_episode_steps=max_steps,
-            dataset_id=dataset_id,
-            overwrite=force,
+        data = dataclasses.replace(recording, command=command or recording.command).run(force)
+    _print_summary(files.describe(data), data.storage.data_path)
+
+
+def _record_all(
+    task: str, behaviour: str, namespace: str | None, force: bool, common: dict[str, Any]
+) -> None:
+    from persim_gym.offline import datasets as files
+    from persim_gym.offline.collection import Recorded, record_all
+
+    begun, shares = time.monotonic(), [0.0]
+    quiet = sys.stderr.isatty()  # there is a bar then
+
+    def on_progress(done: int, total: int) -> None:
+        shares[0] = done / total
+
+    def on_recorded(recorded: Recorded) -> None:
+        if quiet or recorded.was_there:
+            return
+        left = (time.monotonic() - begun) * (1 / max(shares[0], 1e-6) - 1)
+        say(
+            "recorded",
+            f"{recorded.dataset_id} in {recorded.seconds:.1f} s, about {left:.0f} s left",
         )
-    _print_summary(describe(data), data.storage.data_path)
+
+    with on_interrupt("the same command goes on with the data sets that are missing"):
+        results = record_all(
+            None if task == ALL else [task],
+            None if behaviour == ALL else [behaviour],
+            namespace=files.NAMESPACE if namespace is None else namespace,
+            overwrite=force,
+            on_progress=on_progress,
+            on_recorded=on_recorded,
+            **common,
+        )
+    rows = []
+    for result in results:
+        s = files.describe(result.dataset_id)
+        took = "was there" if result.was_there else f"{result.seconds:.1f} s"
+        rows.append([s.id, s.episodes, s.transitions, s.mean_return, size_of(s.size), took])
+    print_table("Data sets", ["id", "episodes", "transitions", "return", "size", "took"], rows)
 
 
 def _behaviour(behaviour: str, epsilon: float | None, suite: Suite) -> Any:
     """The policy of a name or folder."""
-    if behaviour == "random":
-        if epsilon is not None:
-            raise ValueError("--epsilon mixes random actions into a policy's: random has no others")
-        return behaviour
-    if not Path(behaviour).is_dir():
-        raise ValueError(
-            f"unknown behaviour {behaviour!r}: it must be random or the folder of a policy"
-        )
-    from persim_gym.offline.behaviours import EpsilonMixture
+    from persim_gym.offline.behaviours import EpsilonMixture, as_policy
 
-    policy = models.saved_policy(behaviour, suite)
+    if behaviour == "random" and epsilon is not None:
+        raise ValueError("--epsilon mixes random actions into a policy's: random has no others")
+    policy: Any = behaviour
+    if Path(behaviour).is_dir():
+        policy = models.saved_policy(behaviour, suite)
+    else:
+        named = as_policy(behaviour, suite.task())  # an unknown name is refused here
+        if epsilon is not None:
+            policy = named
     return policy if epsilon is None else EpsilonMixture(policy, epsilon)
 
 
@@ -200,17 +308,40 @@ def list_datasets(as_json: options.Json = False) -> None:
     )
 
 
-@datasets.command("show", epilog=options.examples("datasets show persim/cartpole/random-v0"))
-def show_dataset(dataset: options.Dataset, as_json: options.Json = False) -> None:
-    """Describe a data set."""
-    from persim_gym.offline.datasets import describe, load
+@datasets.command(
+    "show",
+    epilog=options.examples(
+        "datasets show persim/cartpole/random-v0",
+        "datasets show persim/cartpole/random-v0 --plot card.png",
+    ),
+)
+def show_dataset(
+    dataset: options.Dataset,
+    as_json: options.Json = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also draw it as a .png, .svg or .pdf.", dir_okay=False),
+    ] = None,
+) -> None:
+    """Show the card of a data set: what it holds, and how it is made again."""
+    from persim_gym.offline.cards import data_card
+    from persim_gym.offline.datasets import load
 
+    if plot is not None and plot.suffix not in PICTURES:
+        raise ValueError(f"--plot must end in {', '.join(PICTURES)}, got {str(plot)!r}")
     data = load(dataset)
-    summary = describe(data)
+    card = data_card(data)
+    if plot is not None:
+        from persim_gym.benchmark.data_plots import card_figure
+        from persim_gym.benchmark.style import save
+
+        save(card_figure(card), plot)
     if as_json:
-        print_json({**_plain(summary), "path": str(data.storage.data_path)})
+        print_json({**card.to_json(), "path": str(data.storage.data_path)})
     else:
-        _print_summary(summary, data.storage.data_path)
+        print_card(card, data.storage.data_path)
+    if plot is not None and not as_json:
+        typer.echo(f"drawn in {plot}")
 
 
 @datasets.command(
@@ -236,8 +367,6 @@ def delete_dataset(
 
 
 def _plain(summary: Summary) -> dict[str, Any]:
-    import dataclasses
-
     return dataclasses.asdict(summary)
 
 

@@ -374,8 +374,7 @@ def _limits(
     known = LIMITS.get(task_name, ())
     if len(known) == d:
         # Observations are single precision: a bound as they know it, lest rounding leave them out.
-        low, high = map(np.float32, known[coordinate])
-        return float(low), float(high)
+        return [float(np.float32(end)) for end in known[coordinate]]
     low, high = float(values.min()), float(values.max())
     return (low, high) if low < high else (low - 0.5, high + 0.5)
 

@@ -70,7 +70,7 @@ def record_all(
         namespace: What the ids begin with: ``"<namespace>/<task>/<behaviour>-v0"``.
         overwrite: Record those that are there anew.
         data_format: Minari's name of the format.
-        on_progress: Told how much of the whole is done, and of how much, in expected microseconds.
+        on_progress: Told how much of the expected work is done, and of how much.
         on_recorded: Told of each data set when it is there.
         progress: Show a progress bar; by default where there is a terminal.
 
@@ -101,7 +101,7 @@ def record_all(
                 ) -> None:  # fmt: skip
                     report(i, name, before + cost * steps // of, total)
 
-                recording.run(overwrite, report_step)
+                recording.run(overwrite, report_step, progress=False)
                 done += cost
             results.append(Recorded(recording.dataset_id, known, time.monotonic() - begun))
             if on_recorded is not None:

@@ -101,8 +101,7 @@ def record(
         max_episode_steps=max_episode_steps, deterministic=deterministic, dataset_id=dataset_id,
         data_format=data_format, command=command,
     )  # fmt: skip
-    with _reporter(recording.suite.name, progress, on_progress) as report:
-        return recording.run(overwrite, report)
+    return recording.run(overwrite, on_progress, progress)
 
 
 def prepare(
@@ -197,11 +196,19 @@ class Recording:
         """Steps if no episode ends before its time limit."""
         return len(self.everything) * self.everything.horizon
 
-    def run(self, overwrite: bool = False, on_progress: OnProgress | None = None) -> MinariDataset:
+    def run(
+        self,
+        overwrite: bool = False,
+        on_progress: OnProgress | None = None,
+        progress: bool | None = None,
+    ) -> MinariDataset:
         """Record; arguments, result and errors as of :func:`record`."""
         horizon = self.everything.horizon
         dynamics = self.suite.dynamics(self.population)
-        with datasets.publishing(self.dataset_id, overwrite) as folder:
+        with (
+            datasets.publishing(self.dataset_id, overwrite) as folder,
+            _reporter(self.suite.name, progress, on_progress) as report,
+        ):
             spec = provenance.env_spec(self.suite, self.population, horizon)
             storage = datasets.new_storage(folder, self.everything.task, spec, self.data_format)
             storage.update_metadata(
@@ -213,8 +220,7 @@ class Recording:
             for batch in _batches(self.everything):
 
                 def report_step(steps: int, before: int = done) -> None:
-                    if on_progress is not None:
-                        on_progress(before + steps, self.steps)
+                    report(before + steps, self.steps)
 
                 buffers = _record_batch(batch, dynamics, self.policy, report_step)
                 storage.update_episodes(buffers)
