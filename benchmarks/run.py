@@ -10,6 +10,7 @@ import environments
 import fitting
 import learned_env
 import planning
+import reading
 from measure import main
 
 BENCHMARKS = {
@@ -17,6 +18,7 @@ BENCHMARKS = {
     "fitting": fitting.rows,
     "planning": planning.rows,
     "learned_env": learned_env.rows,
+    "reading": reading.rows,
 }
 
 if __name__ == "__main__":

@@ -51,6 +51,13 @@ NAMES = {
     "fitting": ["fit, mountain", "memory", "fit, cartpole"],
     "planning": ["decision, cart", "decisions, cart", "decision, half", "decisions, half"],
     "learned_env": ["learned CartPole, 10 lanes", "learned CartPole, scalar"],
+    "reading": [
+        "read",
+        "training tensors",
+        "disk to",
+        "memory from disk to tr",
+        "memory from disk to te",
+    ],
 }
 
 

@@ -123,13 +123,15 @@ class Transitions:
         """States of ``lag`` observations, oldest first: ``[T, lag, d]``.
 
         Before an episode's beginning stands its first observation, as in an environment that has
-        just been reset.
+        just been reset. For a lag of one they are a view of ``obs``.
 
         Raises:
             ValueError: If ``lag`` is below one.
         """
         if lag < 1:
             raise ValueError(f"a state holds at least one observation, got lag={lag}")
+        if lag == 1:  # of the size of the data: not copied
+            return self.obs[:, None]
         first = np.repeat(self.starts, self.lengths)
         rows = np.arange(len(self))
         past = [np.maximum(rows - back, first) for back in range(lag - 1, -1, -1)]
