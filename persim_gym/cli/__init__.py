@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import persim_gym
-from persim_gym.cli import control, data, demo, simulators
+from persim_gym.cli import control, data, demo, policies, simulators
 from persim_gym.cli.group import OneLineGroup
 from persim_gym.cli.options import examples
 
@@ -56,6 +56,7 @@ app.command(
     )
 )(data.record)
 app.add_typer(data.datasets, name="datasets")
+app.add_typer(policies.policies, name="policies")
 app.command(
     epilog=examples(
         "fit persim/cartpole/random-v0 --out runs/cartpole",

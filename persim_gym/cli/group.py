@@ -17,6 +17,7 @@ BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 ORDER = (
     "demo",
     "agents",
+    "policies",
     "record",
     "datasets",
     "fit",

@@ -31,6 +31,7 @@ class Recipe:
         exploration: DQN: share of random actions at the beginning, at the end, and the steps from
             one to the other; TD3: standard deviation of the noise on actions.
         settings: Arguments of the algorithm's class.
+        seed: Seed with which the shipped policy was made.
     """
 
     task: str
@@ -45,6 +46,7 @@ class Recipe:
     max_steps: int
     exploration: tuple[float, ...]
     settings: Mapping[str, Any]
+    seed: int = 0
 
     @property
     def band(self) -> float:
@@ -57,7 +59,7 @@ _CHEETAH = {
     "lanes": 8,
     "look_every": 8000,
     "look_episodes": 20,
-    "max_steps": 1_000_000,
+    "max_steps": 300_000,
     "exploration": (0.1,),
     "settings": {
         "learning_rate": 1e-3,

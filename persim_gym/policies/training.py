@@ -8,6 +8,8 @@ checkpoint takes the very steps that it would have taken.
 from __future__ import annotations
 
 import copy
+import dataclasses
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,24 +18,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym import store
-from persim_gym.core import Dynamics, Task
 from persim_gym.envs.agents import Population
-from persim_gym.envs.lanes import Lanes, check_actions
 from persim_gym.envs.suites import find_suite
 from persim_gym.envs.vector import SimVectorEnv
+from persim_gym.policies.playing import play_returns
 from persim_gym.policies.randomness import global_randomness_kept
 from persim_gym.policies.recipes import Recipe
-from persim_gym.policies.saved import SavedPolicy, extract_policy, write_policy
+from persim_gym.policies.saved import SavedPolicy, extract_policy, load_policy, write_policy
 from persim_gym.threads import few_threads
 
 #: Episodes of the return in a policy's card, and the seed of their starts.
-CARD_EPISODES, CARD_SEED = 100, 20_000
-# Seconds from one checkpoint to the next.
-_CHECKPOINT_EVERY = 60.0
+CARD_EPISODES, CARD_SEED = 100, 0
 
 
 @dataclass
@@ -68,9 +66,10 @@ def train_policy(
     recipe: Recipe,
     folder: str | Path,
     *,
-    seed: int = 0,
+    seed: int | None = None,
     max_steps: int | None = None,
     on_progress: Callable[[TrainingProgress], None] | None = None,
+    checkpoint_every: float = 60.0,
 ) -> SavedPolicy:
     """Train until a look's mean return is within the recipe's band, and write the policy.
 
@@ -78,23 +77,29 @@ def train_policy(
     target is taken, and its card says so. A training that was interrupted goes on: beside the
     policy's file there is a checkpoint while it runs. A policy that is there already is read.
 
+    Python's, NumPy's and torch's global random states are as before when this returns.
+
     Args:
         recipe: How.
         folder: Where the policy goes: ``<folder>/<task>/<name>.safetensors``.
-        seed: Seed of everything random.
+        seed: Seed of everything random; the recipe's if not given.
         max_steps: Other than the recipe's.
         on_progress: Told after each look.
+        checkpoint_every: Seconds from one checkpoint to the next.
 
     Returns:
         The policy, with its card.
-    """
-    from persim_gym.policies.saved import load_policy
 
-    limit = recipe.max_steps if max_steps is None else max_steps
-    file = Path(folder) / recipe.task / f"{recipe.name}.safetensors"
+    Raises:
+        TypeError: If ``seed`` or ``max_steps`` is no integer.
+        ValueError: If one is too small, or the folder holds this policy made in another way.
+    """
+    seed = recipe.seed if seed is None else seed
+    file = check_out(recipe, folder, seed, max_steps)
     if file.is_file():
         return load_policy(file)
-    checkpoint = file.with_name(f"{recipe.name}.checkpoint.safetensors")
+    limit = recipe.max_steps if max_steps is None else max_steps
+    checkpoint = _checkpoint(file)
     with global_randomness_kept(), few_threads(1, (1,), torch.device("cpu")):
         run = _Run(recipe, seed)
         if checkpoint.is_file():
@@ -102,17 +107,69 @@ def train_policy(
         saved = time.monotonic()
         while not run.done(limit):
             run.leg()
-            if on_progress is not None:
-                on_progress(
-                    TrainingProgress(run.steps, limit, run.state.looks[-1][1], recipe.target)
-                )
-            if time.monotonic() - saved > _CHECKPOINT_EVERY:
+            if time.monotonic() - saved >= checkpoint_every:
                 run.save(checkpoint)
                 saved = time.monotonic()
-        policy = run.finish()
+            if on_progress is not None:
+                mean = run.state.looks[-1][1]
+                on_progress(TrainingProgress(run.steps, limit, mean, recipe.target))
+        policy = run.finish(limit)
     write_policy(policy, file)
     checkpoint.unlink(missing_ok=True)
     return policy
+
+
+def check_out(
+    recipe: Recipe, folder: str | Path, seed: int | None = None, max_steps: int | None = None
+) -> Path:
+    """Check that a policy can be trained into a folder, before any work.
+
+    Returns:
+        The policy's file.
+
+    Raises:
+        TypeError: If ``seed`` or ``max_steps`` is no integer.
+        ValueError: If one is too small, or the folder holds this policy, or a checkpoint of it,
+            made in another way.
+    """
+    seed = recipe.seed if seed is None else seed
+    limit = recipe.max_steps if max_steps is None else max_steps
+    for name, value, least in (("seed", seed, 0), ("max_steps", limit, 1)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+            raise TypeError(f"{name} must be an integer, got {value!r}")
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
+    file = Path(folder) / recipe.task / f"{recipe.name}.safetensors"
+    if file.is_file():
+        card = load_policy(file).card
+        same = card.get("recipe") == _identity(recipe, seed)
+        if not same or not (card.get("reached") or card.get("max_steps") == limit):
+            raise ValueError(
+                f"{file} is there already, made with another seed, settings or number of steps: "
+                "give another folder, or delete it"
+            )
+    elif _checkpoint(file).is_file():
+        _, card = store.read(_checkpoint(file), CHECKPOINT)
+        if card.get("recipe") != _identity(recipe, seed):
+            raise ValueError(
+                f"{_checkpoint(file)} belongs to a training with other settings or another seed: "
+                "give the same, another folder, or delete it"
+            )
+    return file
+
+
+CHECKPOINT = "policy's checkpoint"
+
+
+def _checkpoint(file: Path) -> Path:
+    return file.with_name(f"{file.stem}.checkpoint.safetensors")
+
+
+def _identity(recipe: Recipe, seed: int) -> dict[str, Any]:
+    """What a training depends on, in plain types."""
+    plain = dataclasses.asdict(recipe)
+    del plain["max_steps"]
+    return {**json.loads(json.dumps(plain)), "seed": int(seed)}
 
 
 class _Run:
@@ -164,7 +221,7 @@ class _Run:
     def _mean(self, policy: SavedPolicy, episodes: int, seed: int) -> float:
         return float(play_returns(self.task, self.dynamics, policy, episodes, seed).mean())
 
-    def finish(self) -> SavedPolicy:
+    def finish(self, max_steps: int) -> SavedPolicy:
         """The policy of the look nearest to the target, with its card."""
         recipe, state = self.recipe, self.state
         self.model.policy.load_state_dict(state.weights)
@@ -175,8 +232,8 @@ class _Run:
             name=recipe.name,
             covariates=dict(recipe.covariates),
             algorithm=recipe.algorithm,
-            settings=copy.deepcopy(dict(recipe.settings)),
             steps=state.nearest_steps,
+            max_steps=max_steps,
             seed=self.seed,
             seconds=round(state.seconds),
             target=recipe.target,
@@ -184,6 +241,7 @@ class _Run:
             mean_return=round(float(returns.mean()), 2),
             sd_return=round(float(returns.std(ddof=1)), 2),
             episodes=CARD_EPISODES,
+            recipe=_identity(recipe, self.seed),
         )
         return policy
 
@@ -201,7 +259,7 @@ class _Run:
         for name in _BUFFER:
             tensors[f"buffer/{name}"] = torch.from_numpy(getattr(buffer, name)[:filled].copy())
         card = {
-            "recipe": self._identity(),
+            "recipe": _identity(self.recipe, self.seed),
             "steps": self.steps,
             "updates": int(self.model._n_updates),
             "calls": int(getattr(self.model, "_n_calls", 0)),
@@ -211,20 +269,15 @@ class _Run:
             "nearest": self.state.nearest,
             "nearest_steps": self.state.nearest_steps,
         }
-        store.write(file, "training", tensors, card)
+        store.write(file, CHECKPOINT, tensors, card)
 
     def restore(self, file: Path) -> None:
         """Go on where :meth:`save` was called.
 
         Raises:
-            ValueError: If the checkpoint is of another training, or no checkpoint.
+            ValueError: If it is no checkpoint, or damaged.
         """
-        tensors, card = store.read(file, "training")
-        if card["recipe"] != self._identity():
-            raise ValueError(
-                f"{file} belongs to a training with other settings or another seed: give the same, "
-                "another --out, or delete the file"
-            )
+        tensors, card = store.read(file, CHECKPOINT)
         model = self.model
         model.policy.load_state_dict(_part(tensors, "policy/"))
         for o, optimizer in enumerate(self._optimizers()):
@@ -249,22 +302,6 @@ class _Run:
             nearest_steps=card["nearest_steps"],
             weights=_part(tensors, "nearest/"),
         )
-
-    def _identity(self) -> dict[str, Any]:
-        recipe = self.recipe
-        return {
-            "task": recipe.task,
-            "covariates": dict(recipe.covariates),
-            "algorithm": recipe.algorithm,
-            "lanes": recipe.lanes,
-            "look_every": recipe.look_every,
-            "look_episodes": recipe.look_episodes,
-            "target": recipe.target,
-            "tolerance": recipe.tolerance,
-            "exploration": list(recipe.exploration),
-            "settings": copy.deepcopy(dict(recipe.settings)),
-            "seed": self.seed,
-        }
 
     def _optimizers(self) -> list[torch.optim.Optimizer]:
         policy = self.model.policy
@@ -299,21 +336,3 @@ def _make(recipe: Recipe, envs: Any, seed: int) -> Any:
             first + (last - first) * min(1.0, model.num_timesteps / over)
         )
     return model
-
-
-def play_returns(
-    task: Task, dynamics: Dynamics, policy: Any, episodes: int, seed: int, agent: int = 0
-) -> NDArray[np.float64]:
-    """Undiscounted returns ``[episodes]`` of a policy with one agent, all episodes side by side."""
-    rng = np.random.default_rng(seed)
-    lanes = Lanes(task, dynamics, np.full(episodes, agent), task.max_episode_steps)
-    running = np.arange(episodes)
-    lanes.begin(running, task.sample_start(rng, episodes), rng)
-    returns = np.zeros(episodes)
-    while len(running):
-        obs = lanes.obs[running].astype(np.float32)
-        actions = check_actions(task, policy.predict(obs)[0], len(running))
-        moved = lanes.advance(actions, rng, None if len(running) == episodes else running)
-        returns[running] += moved.reward
-        running = running[~(moved.terminated | moved.truncated)]
-    return returns
