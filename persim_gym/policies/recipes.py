@@ -25,6 +25,8 @@ class Recipe:
         tolerance: What the return may be off, as a share of the target.
         algorithm: ``"dqn"`` or ``"td3"``.
         lanes: Environments that collect side by side.
+        leg_steps: Steps of all lanes together after which everything begins anew, so that a
+            training can go on from there; whole episodes of all lanes where that matters.
         look_every: Steps of all lanes together from one look at the policy to the next.
         look_episodes: Episodes of a look.
         max_steps: Steps after which the nearest policy of all looks is taken.
@@ -41,6 +43,7 @@ class Recipe:
     tolerance: float = 0.1
     algorithm: str
     lanes: int
+    leg_steps: int
     look_every: int
     look_episodes: int
     max_steps: int
@@ -57,7 +60,8 @@ class Recipe:
 _CHEETAH = {
     "algorithm": "td3",
     "lanes": 8,
-    "look_every": 8000,
+    "leg_steps": 8000,
+    "look_every": 4000,
     "look_episodes": 20,
     "max_steps": 300_000,
     "exploration": (0.1,),
@@ -75,7 +79,8 @@ _CHEETAH = {
 _CART_POLE = {
     "algorithm": "dqn",
     "lanes": 1,
-    "look_every": 500,
+    "leg_steps": 2000,
+    "look_every": 100,
     "look_episodes": 100,
     "max_steps": 60_000,
     "exploration": (1.0, 0.05, 8000),
@@ -94,7 +99,8 @@ _CART_POLE = {
 _MOUNTAIN_CAR = {
     "algorithm": "dqn",
     "lanes": 1,
-    "look_every": 1000,
+    "leg_steps": 5000,
+    "look_every": 200,
     "look_episodes": 100,
     "max_steps": 200_000,
     "exploration": (1.0, 0.07, 24_000),

@@ -1,8 +1,8 @@
 """Train one policy with Stable-Baselines3 in the true environment until it earns its target.
 
 Training goes in legs of equal length. Before each, everything random is seeded anew and the
-environments begin anew, so that a training that was interrupted and goes on from the last
-checkpoint takes the very steps that it would have taken.
+environments begin anew; checkpoints are written in between. A training that was interrupted goes
+on from the last one and takes the very steps that it would have taken.
 """
 
 from __future__ import annotations
@@ -105,14 +105,19 @@ def train_policy(
         if checkpoint.is_file():
             run.restore(checkpoint)
         saved = time.monotonic()
-        while not run.done(limit):
-            run.leg()
-            if time.monotonic() - saved >= checkpoint_every:
-                run.save(checkpoint)
-                saved = time.monotonic()
+
+        def tell() -> None:
             if on_progress is not None:
                 mean = run.state.looks[-1][1]
                 on_progress(TrainingProgress(run.steps, limit, mean, recipe.target))
+
+        while not run.done(limit):
+            run.leg(limit, tell)
+            if time.monotonic() - saved >= checkpoint_every:
+                run.save(checkpoint)
+                saved = time.monotonic()
+        if not run.state.looks:
+            run.look()
         policy = run.finish(limit)
     write_policy(policy, file)
     checkpoint.unlink(missing_ok=True)
@@ -193,30 +198,44 @@ class _Run:
     def done(self, max_steps: int) -> bool:
         return self.state.nearest <= self.recipe.band or self.steps >= max_steps
 
-    def leg(self) -> None:
-        """Train to the next look, and look."""
-        began = time.monotonic()
+    def leg(self, max_steps: int, on_look: Callable[[], None] | None = None) -> None:
+        """Train for a leg, looking on the way, and stop where the target is reached."""
+        from stable_baselines3.common.callbacks import BaseCallback
+
+        run, began = self, time.monotonic()
+
+        class Looks(BaseCallback):
+            def _on_step(self) -> bool:
+                if run.steps % run.recipe.look_every < run.recipe.lanes:
+                    run.look()
+                    if on_look is not None:
+                        on_look()
+                return not run.done(max_steps)
+
         # A new beginning of everything random, of which the past is no part.
-        words = np.random.SeedSequence([self.seed, self.steps]).generate_state(3)
-        self.model.set_random_seed(int(words[0] % 2**31))
+        self.model.set_random_seed(int(self._words()[0] % 2**31))
         self.model._last_obs = None
         self.model.learn(
-            self.recipe.look_every,
-            reset_num_timesteps=False,
-            log_interval=None,
+            self.recipe.leg_steps, callback=Looks(), reset_num_timesteps=False, log_interval=None
         )
-        policy, target = extract_policy(self.model), self.recipe.target
-        mean = self._mean(policy, self.recipe.look_episodes, int(words[1]))
+        self.state.seconds += time.monotonic() - began
+
+    def look(self) -> None:
+        """Play some episodes, and remember the policy if none before was nearer to the target."""
+        policy, target, words = extract_policy(self.model), self.recipe.target, self._words()
+        mean = self._mean(policy, self.recipe.look_episodes, words[1])
         if abs(mean - target) <= self.recipe.band:
             # A few episodes may have been lucky or unlucky.
-            mean = self._mean(policy, CARD_EPISODES, int(words[2]))
+            mean = self._mean(policy, CARD_EPISODES, words[2])
         state = self.state
         state.looks.append([self.steps, mean])
-        state.seconds += time.monotonic() - began
         if abs(mean - target) < state.nearest:
             state.nearest, state.nearest_steps = abs(mean - target), self.steps
             weights = self.model.policy.state_dict()
             state.weights = {name: value.clone() for name, value in weights.items()}
+
+    def _words(self) -> list[int]:
+        return np.random.SeedSequence([self.seed, self.steps]).generate_state(3).tolist()
 
     def _mean(self, policy: SavedPolicy, episodes: int, seed: int) -> float:
         return float(play_returns(self.task, self.dynamics, policy, episodes, seed).mean())
