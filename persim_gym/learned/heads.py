@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import combinations_with_replacement, pairwise
+from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
@@ -334,41 +334,41 @@ def _train(x: Tensor, y: Tensor, logistic: bool, seed: int) -> Head:
     centre, scale = (0.0, 1.0) if logistic else (float(y.mean()), float(y.std()) or 1.0)
     target = ((y - centre) / scale).float()
     z = z.float()
-    sizes = [z.shape[1], HIDDEN, HIDDEN]
-    weights = [
-        torch.randn(out, into, generator=generator) / into**0.5 for into, out in pairwise(sizes)
+    width = z.shape[1]
+    shapes = [(HIDDEN, width), (HIDDEN, HIDDEN), (HIDDEN,), (HIDDEN,), (HIDDEN,), ()]
+    fans = [width, HIDDEN, HIDDEN, 0, 0, 0]
+    initial = [
+        torch.randn(shape, generator=generator) / fan**0.5 if fan else torch.zeros(shape)
+        for shape, fan in zip(shapes, fans, strict=True)
     ]
-    last = torch.randn(HIDDEN, generator=generator) / HIDDEN**0.5
-    biases = [torch.zeros(HIDDEN), torch.zeros(HIDDEN), torch.zeros(())]
-    parameters = [*weights, last, *biases]
-    for parameter in parameters:
-        parameter.requires_grad_(True)
-    adam = torch.optim.Adam(parameters, lr=1e-2)
+    # One vector of parameters: Adam's bookkeeping would else cost more than the arithmetic.
+    flat = torch.cat([part.reshape(-1) for part in initial]).requires_grad_(True)
+    sizes = [part.numel() for part in initial]
+
+    def parts(vector: Tensor) -> list[Tensor]:
+        return [p.view(s) for p, s in zip(vector.split(sizes), shapes, strict=True)]
+
+    adam = torch.optim.Adam([flat], lr=1e-2)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, STEPS)
     measure: Callable[[Tensor, Tensor], Tensor] = (
         torch.nn.functional.binary_cross_entropy_with_logits
         if logistic
         else torch.nn.functional.mse_loss
     )
+    silu = torch.nn.functional.silu
     with torch.enable_grad():
         for _ in range(STEPS):
             batch = torch.randint(len(z), (min(BATCH, len(z)),), generator=generator)
-            hidden = torch.nn.functional.silu(z[batch] @ weights[0].T + biases[0])
-            hidden = torch.nn.functional.silu(hidden @ weights[1].T + biases[1])
-            loss = measure(hidden @ last + biases[2], target[batch])
+            w0, w1, w2, b0, b1, b2 = parts(flat)
+            hidden = silu(torch.addmm(b1, silu(torch.addmm(b0, z[batch], w0.T)), w1.T))
+            loss = measure(hidden @ w2 + b2, target[batch])
             adam.zero_grad()
             loss.backward()
             adam.step()
             schedule.step()
-    fitted = {
-        "weight.0": weights[0],
-        "bias.0": biases[0],
-        "weight.1": weights[1],
-        "bias.1": biases[1],
-        "weight.2": last * scale,
-        "value": biases[2] * scale + centre,
-    }
-    return Head("network", units | {name: t.detach().double() for name, t in fitted.items()})
+    w0, w1, w2, b0, b1, b2 = parts(flat.detach().double())
+    fitted = {"weight.0": w0, "bias.0": b0, "weight.1": w1, "bias.1": b1}
+    return Head("network", units | fitted | {"weight.2": w2 * scale, "value": b2 * scale + centre})
 
 
 def _moved(tensor: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
