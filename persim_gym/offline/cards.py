@@ -7,6 +7,7 @@ and end, and how the same data are made again.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -194,7 +195,7 @@ class DataCard:
             "ends": self.end_counts(),
             "return_against": {
                 name: {
-                    "correlation": correlation,
+                    "correlation": None if math.isnan(correlation) else correlation,
                     "groups": [dataclasses.asdict(group) for group in self.by_covariate(name)],
                 }
                 for name, correlation in self.correlations().items()
@@ -220,7 +221,7 @@ class DataCard:
                     "agent": agent,
                     **dict(zip(self.covariates, values, strict=True)),
                     "return": total,
-                    "length": length,
+                    "steps": length,
                     "end": end,
                 }
                 for agent, values, total, length, end in rows
@@ -433,4 +434,4 @@ def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     scale = float(np.sqrt((x**2).sum() * (y**2).sum()))
     # What is left of equal values after subtracting their mean is rounding.
     constant = scale <= 1e-9 * len(x)
-    return float("nan") if constant else float((x * y).sum() / scale)
+    return math.nan if constant else float((x * y).sum() / scale)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import minari
 import numpy as np
 from minari import MinariDataset
+from minari.data_collector import EpisodeBuffer
 from minari.dataset._storages import get_minari_storage, get_storage_keys
 from minari.dataset.minari_dataset import parse_dataset_id
 from minari.dataset.minari_storage import MinariStorage
@@ -25,12 +27,18 @@ from minari.storage import get_dataset_path
 from persim_gym.core import Task
 from persim_gym.envs.suites import Suite, find_suite
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 #: Key of this package's own entry in a data set's metadata.
 CARD = "persim_gym"
 NAMESPACE = "persim"
 
-#: Seconds after which the remains of a killed recording are taken away by the next one.
-STALE = 24 * 3600.0
+#: Seconds after which the remains of a killed recording are taken away by the next one: where one
+#: can see that nobody holds them, and where one cannot.
+SETTLED, STALE = 60.0, 24 * 3600.0
 
 
 # -- opening ---------------------------------------------------------------------------------------
@@ -176,10 +184,11 @@ def publishing(dataset_id: str, overwrite: bool = False) -> Iterator[Path]:
     root = get_dataset_path()
     place.parent.mkdir(parents=True, exist_ok=True)
     for remains in place.parent.glob(f".{place.name}.*.partial"):
-        if time.time() - remains.stat().st_mtime > STALE:
+        if _is_abandoned(remains):
             shutil.rmtree(remains, ignore_errors=True)
     partial = place.with_name(f".{place.name}.{secrets.token_hex(4)}.partial")
     partial.mkdir()
+    held = _hold(partial)
     try:
         yield partial
         for file in partial.rglob("*"):
@@ -197,6 +206,38 @@ def publishing(dataset_id: str, overwrite: bool = False) -> Iterator[Path]:
                     break
                 parent.rmdir()
         raise
+    finally:
+        if held is not None:
+            os.close(held)
+
+
+def _hold(folder: Path) -> int | None:
+    """A lock on a folder that ends with this process at the latest, however that ends.
+
+    Returns:
+        A descriptor to close, or ``None`` where somebody holds it or there are no such locks.
+    """
+    if fcntl is None:
+        return None
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _is_abandoned(partial: Path) -> bool:
+    """Whether nobody works at the remains of a recording any more."""
+    age = time.time() - partial.stat().st_mtime
+    if fcntl is None:
+        return age > STALE
+    held = _hold(partial)
+    if held is None:
+        return False
+    os.close(held)
+    return age > SETTLED  # a younger one may be about to be held
 
 
 def check_id(dataset_id: object) -> str:
@@ -242,6 +283,44 @@ def new_storage(folder: Path, task: Task, env_spec: Any, data_format: str) -> Mi
         env_spec=env_spec,
         data_format=data_format,
     )
+
+
+def append(storage: MinariStorage, buffers: Sequence[EpisodeBuffer]) -> None:
+    """Write episodes, having made sure that there is room.
+
+    A disk that is full while HDF5 writes can end the whole process, and else floods the terminal.
+
+    Raises:
+        OSError: If there is not enough room.
+    """
+    folder = Path(storage.data_path)
+    steps = sum(len(buffer.rewards) for buffer in buffers)
+    arrays = sum(b.observations.nbytes + b.actions.nbytes + b.rewards.nbytes for b in buffers)
+    # Chunks, indices and attributes of HDF5 measure 15 kB an episode; Arrow is smaller.
+    needed = int(1.1 * (arrays + 2 * steps)) + 32_000 * len(buffers)
+    _make_sure_of_room(folder, sum(f.stat().st_size for f in folder.glob("*.hdf5")), needed)
+    storage.update_episodes(buffers)
+
+
+def _make_sure_of_room(folder: Path, written: int, needed: int) -> None:
+    """Raise if a file of ``written`` bytes cannot grow by ``needed``."""
+    scratch = folder.parent / "room"
+    try:
+        with scratch.open("wb") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), written, needed)
+            elif shutil.disk_usage(folder).free < needed:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):
+            return  # a file system that cannot tell
+        raise OSError(
+            f"there is no room for another {needed / 1e6:.3g} MB in {get_dataset_path()} "
+            f"({error.strerror}): nothing was recorded; make room, or set MINARI_DATASETS_PATH to "
+            "a folder on another disk"
+        ) from error
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def _place(dataset_id: object) -> Path:

@@ -223,7 +223,7 @@ class Recording:
                     report(before + steps, self.steps)
 
                 buffers = _record_batch(batch, dynamics, self.policy, report_step)
-                storage.update_episodes(buffers)
+                datasets.append(storage, buffers)
                 for buffer in buffers:
                     arrays = (getattr(buffer, name) for name in provenance.ARRAYS)
                     digest.update(buffer.seed, buffer.options, arrays)

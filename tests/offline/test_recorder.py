@@ -23,7 +23,7 @@ from persim_gym.envs.agents import Population
 from persim_gym.envs.suites import SUITES, find_suite
 from persim_gym.offline import EpsilonMixture, FunctionPolicy, recorder
 from persim_gym.offline import record as record_quietly
-from persim_gym.offline.datasets import STALE, load
+from persim_gym.offline.datasets import SETTLED, load
 
 TASKS = tuple(SUITES)
 RANDOM_ID = "persim/cartpole/random-v0"
@@ -420,7 +420,7 @@ def test_a_recording_that_is_killed_shows_nothing_and_damages_nothing(root: Path
     remains = list(root.rglob("*.partial"))
     assert len(remains) == 2
     for folder in remains:
-        os.utime(folder, (time.time() - STALE - 60,) * 2)
+        os.utime(folder, (time.time() - SETTLED - 1,) * 2)
     record("cartpole", agents=3, overwrite=True)
     assert not list(root.rglob("*.partial"))
 
