@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persim_gym.cli import models, options
+from persim_gym.cli import imports, models, options
 from persim_gym.cli.cards import print_card
 from persim_gym.cli.group import on_interrupt, say
 from persim_gym.cli.output import print_facts, print_json, print_table, size_of
@@ -257,8 +257,8 @@ def _record_all(
     for result in results:
         s = files.describe(result.dataset_id)
         took = "was there" if result.was_there else f"{result.seconds:.1f} s"
-        rows.append([s.id, s.episodes, s.transitions, s.mean_return, size_of(s.size), took])
-    print_table("Data sets", ["id", "episodes", "transitions", "return", "size", "took"], rows)
+        rows.append([s.id, s.transitions, s.mean_return, size_of(s.size), took])
+    print_table("Data sets", ["id", "steps", "return", "size", "took"], rows)
 
 
 def _behaviour(behaviour: str, epsilon: float | None, suite: Suite) -> Any:
@@ -284,6 +284,11 @@ def _behaviour(behaviour: str, epsilon: float | None, suite: Suite) -> Any:
 def _datasets(ctx: typer.Context) -> None:
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
+
+
+datasets.command(
+    "import", epilog=options.examples("datasets import cartPole_random_0.0_0.pkl --task cartpole")
+)(imports.import_dataset)
 
 
 @datasets.command("list", epilog=options.examples("datasets list"))

@@ -99,9 +99,9 @@ def test_the_heading_says_what_it_is() -> None:
 
 def test_it_is_written_in_every_format(tmp_path: Path) -> None:
     figure = card_figure(card_of("mountain-car", agents=20, max_episode_steps=9))
-    picture = Image.open(save(figure, tmp_path / "card.png"))
-    assert picture.width == 2000
-    assert len(picture.convert("RGB").getcolors(10**6)) > 50
+    with Image.open(save(figure, tmp_path / "card.png")) as picture:
+        assert picture.width == 2000
+        assert len(picture.convert("RGB").getcolors(10**6)) > 50
     assert save(figure, tmp_path / "card.pdf").read_bytes().startswith(b"%PDF")
     assert "gravity" in save(figure, tmp_path / "new" / "card.svg").read_text()
     with pytest.raises(ValueError, match="\\.png, \\.svg or \\.pdf"):
