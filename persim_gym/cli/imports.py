@@ -1,0 +1,64 @@
+"""The command that brings in data from elsewhere: datasets import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from persim_gym.cli import options
+from persim_gym.cli.group import on_interrupt
+from persim_gym.cli.output import print_facts, size_of
+
+
+def import_dataset(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A data file of the paper's authors, a .pkl.")
+    ],
+    task: Annotated[
+        str,
+        typer.Option(
+            metavar="TASK",
+            help=f"Whose data it holds: {', '.join(options.TASKS)}.",
+            autocompletion=options.complete_task,
+        ),
+    ],
+    dataset_id: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="Id of the data set.",
+            show_default="persim/imported/<task>-<behaviour>-v0",
+        ),
+    ] = None,
+    data_format: Annotated[
+        str, typer.Option("--format", metavar="NAME", help="hdf5, arrow or parquet.")
+    ] = "hdf5",
+    force: Annotated[bool, typer.Option("--force", help="Replace a data set of this id.")] = False,
+) -> None:
+    """Import a data file of the paper's authors; nothing in it is run."""
+    from persim_gym.offline.authors import import_authors_file
+    from persim_gym.offline.datasets import describe
+
+    with on_interrupt("nothing was imported"):
+        data = import_authors_file(
+            file, task, dataset_id=dataset_id, overwrite=force, data_format=data_format
+        )
+    s = describe(data)
+    print_facts(
+        s.id,
+        [
+            ("task", s.task),
+            ("behaviour", s.behaviour),
+            ("agents", s.agents),
+            ("episodes", s.episodes),
+            ("transitions", s.transitions),
+            ("mean return", s.mean_return),
+            ("size", size_of(s.size)),
+            ("folder", data.storage.data_path),
+        ],
+    )
+
+
+__all__ = ["import_dataset"]
