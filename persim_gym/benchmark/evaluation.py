@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from persim_gym.benchmark.playing import check_whole, episode_batch, play, start_states
 from persim_gym.benchmark.scripted import scripted_policy
 from persim_gym.core import Array, Dynamics, Task
-from persim_gym.envs.suites import find_suite
+from persim_gym.envs.suites import suite_of
 from persim_gym.learned.simulator import PerSim
 from persim_gym.offline.transitions import Transitions
 from persim_gym.threads import few_threads
@@ -243,7 +243,7 @@ def evaluate(
         TypeError: If an agent is no integer.
         ValueError: If an argument is invalid or the task has no true environment.
     """
-    suite = find_suite(sim.task.name)
+    suite = suite_of(sim.task)
     true = suite.dynamics(suite.population(population))
     policy = scripted_policy(suite.name, seed) if policy is None else policy
     followed = follow(

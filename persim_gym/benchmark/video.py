@@ -10,7 +10,7 @@ import numpy as np
 from persim_gym.core import Policy
 from persim_gym.envs.env import SimEnv
 from persim_gym.envs.rendering import Frame, side_by_side
-from persim_gym.envs.suites import find_suite, make_env
+from persim_gym.envs.suites import make_env, suite_of
 from persim_gym.learned.simulator import PerSim
 
 
@@ -90,7 +90,7 @@ def comparison_frames(
         TypeError: If the agent is no integer.
         ValueError: If agent or ``steps`` is invalid, or the task has no true environment.
     """
-    people = find_suite(sim.task.name).population(population)
+    people = suite_of(sim.task).population(population)
     true = make_env(sim.task.name, agent, population=people, render_mode="rgb_array")
     limit = _limit(steps, sim.task.max_episode_steps)
     # Drawn with the true covariates, so that what differs between the sides is the motion alone.

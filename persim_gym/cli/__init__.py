@@ -61,6 +61,8 @@ app.command(
     epilog=examples(
         "fit persim/cartpole/random-v0 --out runs/cartpole",
         "fit persim/cartpole/random-v0 --out runs/quick --epochs 20",
+        "fit patients.csv --out runs/patients --agent-column patient \\\n"
+        "    --time-column minute --state glucose,iob --action insulin --reward reward",
     )
 )(simulators.fit)
 app.command(

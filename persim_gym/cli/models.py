@@ -12,7 +12,7 @@ from persim_gym.cli.group import say
 from persim_gym.cli.options import TASKS
 from persim_gym.core import as_agent
 from persim_gym.envs.agents import DEFAULT_SIZE
-from persim_gym.envs.suites import SUITES, Suite, find_suite
+from persim_gym.envs.suites import SUITES, Suite, find_suite, suite_of
 
 if TYPE_CHECKING:
     from persim_gym.core import Policy
@@ -36,7 +36,7 @@ def open_model(name: str) -> tuple[Suite, PerSim | None]:
             f"either: there are {', '.join(TASKS)}"
         )
     sim = open_simulator(Path(name))
-    return find_suite(sim.task.name), sim
+    return suite_of(sim.task), sim
 
 
 def open_simulator(folder: Path) -> PerSim:
@@ -68,7 +68,7 @@ def population_of(sim: PerSim) -> object:
     from persim_gym.offline.datasets import load
     from persim_gym.offline.reading import read_transitions
 
-    suite, count = find_suite(sim.task.name), sim.num_agents
+    suite, count = suite_of(sim.task), sim.num_agents
     fitted_on = sim.card.get("dataset", {})
     if fitted_on.get("population") is not None:
         population: object = fitted_on["population"]

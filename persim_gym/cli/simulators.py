@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persim_gym.cli import models, options
+from persim_gym.cli import models, options, tables
 from persim_gym.cli.group import interrupted, on_interrupt, say
 from persim_gym.cli.output import print_facts, print_json, print_table, progress_bar
-from persim_gym.envs.suites import find_suite
+from persim_gym.envs.suites import suite_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -55,8 +55,20 @@ def fit(
         bool, typer.Option("--force", help="Replace a simulator or a half-done fit in FOLDER.")
     ] = False,
     as_json: options.Json = False,
+    agent_column: tables.Agent = None,
+    time_column: tables.Time = None,
+    step_column: tables.Step = None,
+    episode_column: tables.Episode = None,
+    state: tables.State = None,
+    action: tables.Action = None,
+    reward: tables.Reward = None,
+    terminated: tables.Terminated = None,
+    discrete_actions: tables.Discrete = None,
+    max_gap: tables.MaxGap = None,
+    drop: tables.Drop = False,
+    task_name: tables.Name = None,
 ) -> None:
-    """Fit the simulators of all agents of a data set.
+    """Fit the simulators of all agents of a data set, or of a table of your own.
 
     A fit that was stopped goes on from its last checkpoint when the same command is given again.
     """
@@ -65,7 +77,6 @@ def fit(
     from persim_gym import store
     from persim_gym.learned.config import preset_config
     from persim_gym.learned.simulator import PerSim
-    from persim_gym.offline.reading import read_transitions
 
     given = {
         "rank": rank,
@@ -76,7 +87,21 @@ def fit(
         "seed": seed,
     }
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    transitions = read_transitions(Path(dataset) if Path(dataset).is_dir() else dataset)
+    transitions = tables.read(
+        dataset,
+        agent=agent_column,
+        time=time_column,
+        step=step_column,
+        episode=episode_column,
+        state=state,
+        action=action,
+        reward=reward,
+        terminated=terminated,
+        discrete=discrete_actions,
+        max_gap=max_gap,
+        drop=drop,
+        name=task_name,
+    )
     config = preset_config(preset, transitions.task_name).replaced(changes)
     if threads is not None:
         torch.set_num_threads(threads)
@@ -141,7 +166,12 @@ def _check_same(
     Raises:
         ValueError: If it is not.
     """
-    same_data = recipe.get("dataset", {}).get("sha256") == transitions.sha256()
+    of = recipe.get("dataset", {})
+    same_data = of.get("sha256") == transitions.sha256()
+    if same_data and of.get("outcomes_sha256"):
+        from persim_gym.learned.data_task import outcomes_sha256
+
+        same_data = of["outcomes_sha256"] == outcomes_sha256(transitions)
     # Through JSON, as the recipe has been.
     if same_data and recipe.get("config") == json.loads(json.dumps(config.to_json())):
         return
@@ -161,13 +191,27 @@ def _print_simulator(sim: PerSim, out: Path, as_json: bool) -> None:
         [
             ("data set", sim.card.get("dataset", {}).get("id") or "-"),
             ("agents", sim.num_agents),
-            ("rank", sim.ensemble.network.shape.rank),
+            ("rank", sim.ensemble.rank),
             ("members", sim.members),
             ("held-out one-step RMSE", metrics.get("heldout_rmse")),
+            *_learned_outcomes(sim.card.get("data_task")),
             ("seconds", metrics.get("seconds")),
             ("folder", out),
         ],
     )
+
+
+def _learned_outcomes(task: Mapping[str, Any] | None) -> list[tuple[str, object]]:
+    """What reward and termination are worth that were learned from the data."""
+    if task is None:
+        return []
+    reward, end = task["reward"], task["termination"]
+    facts: list[tuple[str, object]] = [
+        (f"reward ({reward['kind']}), held-out R2", reward["heldout_r2"])
+    ]
+    if "heldout_accuracy" in end:
+        facts.append((f"end ({end['kind']}), held-out accuracy", end["heldout_accuracy"]))
+    return facts
 
 
 def evaluate(
@@ -193,7 +237,7 @@ def evaluate(
     """
     sim = models.open_simulator(simulator)
     chosen = options.parse_agents(agents)
-    suite = find_suite(sim.task.name)
+    suite = suite_of(sim.task)
     models.check_agents(chosen, sim, suite)
     people = suite.population(models.population_of(sim))
     from persim_gym.benchmark import evaluation

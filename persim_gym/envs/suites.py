@@ -81,6 +81,20 @@ def find_suite(name: str) -> Suite:
     raise ValueError(f"unknown task {name!r}: there are {known}")
 
 
+def suite_of(task: Task) -> Suite:
+    """The suite of a task whose true environment is asked for.
+
+    Raises:
+        ValueError: If it is none of this package's.
+    """
+    if task.name in SUITES:
+        return SUITES[task.name]
+    raise ValueError(
+        f"there is no true environment of this task, {task.name!r}: only {', '.join(SUITES)} have "
+        "one; plan and train in the simulator itself (its env() and MPC need no truth)"
+    )
+
+
 def _agents(
     suite: Suite, covariates: Mapping[str, float] | None, population: object
 ) -> tuple[Population, Dynamics]:

@@ -178,10 +178,10 @@ def fit_classifier(
     x, y = torch.as_tensor(rows), torch.as_tensor(labels)
     fit, held = torch.as_tensor(parts.fit), torch.as_tensor(parts.held)
     every = torch.as_tensor(np.union1d(parts.fit, parts.held))
-    # Of one or two positives none is held out: simple candidates are then judged by all rows.
-    blind = not bool(y[held].any())
+    # Where positives are too few for both parts, simple candidates are fitted and judged on all.
+    blind = not bool(y[held].any() and y[fit].any())
     if blind:
-        held = every
+        fit = held = every
 
     def error(head: Head) -> float:
         return float(((head(x[held]) > 0) != y[held]).double().mean())

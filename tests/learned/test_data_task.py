@@ -210,8 +210,9 @@ def test_data_that_never_end_never_end() -> None:
     assert task.terminated(torch.zeros(4, 3, 2)).shape == (4, 3)
 
 
-def test_a_single_end_is_used_but_not_praised() -> None:
-    data = walks(end=lambda s: s[:, 0] > 1.7, episodes=12)
+@pytest.mark.parametrize(("episodes", "limit"), [(12, 1.7), (3, 0.8)])
+def test_a_few_ends_are_used_but_not_praised(episodes: int, limit: float) -> None:
+    data = walks(end=lambda s: s[:, 0] > limit, episodes=episodes)
     assert 1 <= data.terminated.sum() <= 2
     task = DataTask.from_transitions(data)
     assert task.card["termination"]["heldout_accuracy"] is None

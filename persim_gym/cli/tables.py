@@ -1,0 +1,149 @@
+"""Options of a command that takes a table of the user's own, and how the table is read by them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from persim_gym.cli.group import say
+
+if TYPE_CHECKING:
+    from persim_gym.offline.transitions import Transitions
+
+_PANEL = "Columns of a table (.parquet or .csv)"
+
+
+def _column(help_text: str, metavar: str = "NAME") -> Any:
+    return typer.Option(metavar=metavar, help=help_text, rich_help_panel=_PANEL, show_default=False)
+
+
+Agent = Annotated[str | None, _column("Table: column of the agent's id.")]
+Time = Annotated[str | None, _column("Table: column of times, numbers or dates.")]
+Step = Annotated[str | None, _column("Table: column of steps, instead of times.")]
+Episode = Annotated[str | None, _column("Table: column of episodes, where an agent has several.")]
+State = Annotated[str | None, _column("Table: columns of the state.", "NAME,...")]
+Action = Annotated[str | None, _column("Table: columns of the action.", "NAME,...")]
+Reward = Annotated[str | None, _column("Table: column of the reward, if there is one.")]
+Terminated = Annotated[
+    str | None, _column("Table: column that is true where a state ended its episode.")
+]
+Discrete = Annotated[
+    bool | None,
+    typer.Option(
+        "--discrete-actions/--continuous-actions",
+        help="Table: what the actions are, if they do not look it.",
+        rich_help_panel=_PANEL,
+        show_default=False,
+    ),
+]
+MaxGap = Annotated[
+    float | None,
+    typer.Option(
+        metavar="X",
+        help="Table: a longer time between rows ends a trajectory; for dates in seconds.",
+        rich_help_panel=_PANEL,
+        show_default="1.5 times the median",
+    ),
+]
+Drop = Annotated[
+    bool,
+    typer.Option(
+        "--drop",
+        help="Table: leave out rows with a missing value, and agents without two rows in sequence.",
+        rich_help_panel=_PANEL,
+    ),
+]
+Name = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Table: what the task is called.",
+        rich_help_panel=_PANEL,
+        show_default="the file's name",
+    ),
+]
+
+
+def is_table(dataset: str) -> bool:
+    """Whether a data set is named by a table's file."""
+    return Path(dataset).suffix.lower() in (".parquet", ".csv")
+
+
+def read(
+    dataset: str,
+    *,
+    agent: str | None,
+    time: str | None,
+    step: str | None,
+    episode: str | None,
+    state: str | None,
+    action: str | None,
+    reward: str | None,
+    terminated: str | None,
+    discrete: bool | None,
+    max_gap: float | None,
+    drop: bool,
+    name: str | None,
+) -> Transitions:
+    """A data set or a table as transitions; of a table a note says what became of it.
+
+    Raises:
+        ValueError: If options are missing or do not belong to the data.
+    """
+    columns = {
+        "--agent-column": agent,
+        "--time-column": time,
+        "--step-column": step,
+        "--episode-column": episode,
+        "--state": state,
+        "--action": action,
+        "--reward": reward,
+        "--terminated": terminated,
+        "--discrete-actions": discrete,
+        "--max-gap": max_gap,
+        "--drop": drop or None,
+        "--task-name": name,
+    }
+    if not is_table(dataset):
+        if given := [option for option, value in columns.items() if value is not None]:
+            raise ValueError(
+                f"{given[0]} is for tables, and {dataset!r} is none: a table ends in .parquet or "
+                ".csv"
+            )
+        from persim_gym.offline.reading import read_transitions
+
+        return read_transitions(Path(dataset) if Path(dataset).is_dir() else dataset)
+    if lacking := [o for o in ("--agent-column", "--state", "--action") if columns[o] is None]:
+        raise ValueError(
+            f"the table {dataset} needs {', '.join(lacking)}: which columns hold what can not be "
+            "guessed"
+        )
+    if time is None and step is None:
+        raise ValueError(f"the table {dataset} needs --time-column or --step-column")
+    from persim_gym.offline.tables import read_table_report
+
+    handling: Any = "drop" if drop else "error"
+    transitions, report = read_table_report(
+        dataset,
+        agent=agent or "",
+        time=time,
+        step=step,
+        episode=episode,
+        state=_names(state),
+        action=_names(action),
+        reward=reward,
+        terminated=terminated,
+        discrete_actions=discrete,
+        max_gap=max_gap,
+        missing=handling,
+        short=handling,
+        name=name,
+    )
+    say("read", str(report))
+    return transitions
+
+
+def _names(text: str | None) -> list[str]:
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
