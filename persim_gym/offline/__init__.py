@@ -6,6 +6,8 @@ from persim_gym.offline.behaviours import (
     RandomPolicy,
     as_policy,
 )
+from persim_gym.offline.cards import DataCard, data_card
+from persim_gym.offline.collection import record_all
 from persim_gym.offline.reading import read_transitions
 from persim_gym.offline.recorder import record
 from persim_gym.offline.shipped import BEHAVIOURS, NearestPolicy
@@ -14,6 +16,7 @@ from persim_gym.offline.transitions import Transitions
 
 __all__ = [
     "BEHAVIOURS",
+    "DataCard",
     "EpsilonMixture",
     "FunctionPolicy",
     "NearestPolicy",
@@ -21,8 +24,10 @@ __all__ = [
     "TableReport",
     "Transitions",
     "as_policy",
+    "data_card",
     "read_table",
     "read_table_report",
     "read_transitions",
     "record",
+    "record_all",
 ]
