@@ -57,6 +57,7 @@ class DataTask:
         card: How the heads were chosen and what they are worth; plain types.
         obs_names: Names of the coordinates.
         action_names: Names of the action's coordinates.
+        action_labels: Names of discrete actions.
     """
 
     render_fps = FRAMES
@@ -76,6 +77,7 @@ class DataTask:
         card: dict[str, Any],
         obs_names: tuple[str, ...] | None = None,
         action_names: tuple[str, ...] | None = None,
+        action_labels: tuple[str, ...] | None = None,
     ) -> None:
         self.name = name
         self.observation_space = Box(low, high, dtype=np.float32)
@@ -85,6 +87,7 @@ class DataTask:
         self.card = card
         self.obs_names = obs_names
         self.action_names = action_names
+        self.action_labels = action_labels
         self._reward = reward
         self._reward_range = reward_range
         self._termination = termination
@@ -146,7 +149,7 @@ class DataTask:
         size = np.maximum(1.0, 1e-3 * np.abs(high))
         margin = SPACE_MARGIN * np.where(high > low, high - low, size)
         largest = float(np.finfo(np.float32).max)
-        space = _action_space(data.action)
+        space = _action_space(data.action, data.action_labels)
         starts = data.obs[data.starts]
         ends = np.logical_or.reduceat(data.terminated, data.starts)
         parts = heads.split(data.starts, data.lengths, ends, seed)
@@ -170,6 +173,7 @@ class DataTask:
             card={"reward": about_reward, "termination": about_end},
             obs_names=data.obs_names,
             action_names=data.action_names,
+            action_labels=data.action_labels,
         )
 
     def tensors(self) -> dict[str, Tensor]:
@@ -200,6 +204,7 @@ class DataTask:
             "termination_head": self._termination.kind if self._termination else None,
             "obs_names": list(self.obs_names) if self.obs_names else None,
             "action_names": list(self.action_names) if self.action_names else None,
+            "action_labels": list(self.action_labels) if self.action_labels else None,
             **self.card,
         }
 
@@ -227,8 +232,8 @@ class DataTask:
         if reward is None:
             raise KeyError("reward_head")
         least, most = plain["reward_range"]
-        names = [plain.get(key) for key in ("obs_names", "action_names")]
-        obs_names, action_names = (tuple(own) if own else None for own in names)
+        kinds = ("obs_names", "action_names", "action_labels")
+        names = {key: tuple(plain[key]) if plain.get(key) else None for key in kinds}
         return cls(
             name=plain["name"],
             low=tensors["low"].numpy(),
@@ -240,8 +245,7 @@ class DataTask:
             reward_range=(float(least), float(most)),
             termination=head("termination", plain["termination_head"]),
             card={key: plain[key] for key in ("reward", "termination")},
-            obs_names=obs_names,
-            action_names=action_names,
+            **names,
         )
 
     def __repr__(self) -> str:
@@ -272,14 +276,14 @@ def features(obs: Tensor, action: Tensor, next_obs: Tensor, space: Discrete | Bo
     return torch.cat([part.expand(*lead, part.shape[-1]) for part in parts], dim=-1)
 
 
-def _action_space(action: NDArray[Any]) -> Discrete | Box:
+def _action_space(action: NDArray[Any], labels: tuple[str, ...] | None) -> Discrete | Box:
     if action.ndim == 1:
         if not np.issubdtype(action.dtype, np.integer) or action.min() < 0:
             raise ValueError(
                 f"discrete actions must be integers from 0 on, got {action.dtype} from "
                 f"{action.min()}: give continuous ones the shape [T, 1]"
             )
-        return Discrete(int(action.max()) + 1)
+        return Discrete(len(labels) if labels else int(action.max()) + 1)
     low, high = action.min(0), action.max(0)
     if (same := np.flatnonzero(low == high)).size:
         raise ValueError(

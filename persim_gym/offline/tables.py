@@ -42,6 +42,7 @@ class TableReport:
         dropped_agents: Agents without a transition.
         constant: State columns that never change.
         actions: Categories of discrete actions in the order of their indices; empty for others.
+        untried: Those of them that were never taken: nothing can be known of them.
     """
 
     rows: int
@@ -56,6 +57,7 @@ class TableReport:
     dropped_agents: tuple[str, ...]
     constant: tuple[str, ...]
     actions: tuple[str, ...]
+    untried: tuple[str, ...]
 
     def __str__(self) -> str:
         """One line for people."""
@@ -75,6 +77,8 @@ class TableReport:
             parts.append(f"state columns that never change: {some(self.constant)}")
         if self.actions:
             parts.append(f"discrete actions: {some(self.actions)}")
+        if self.untried:
+            parts.append(f"never taken: {some(self.untried)}")
         return "; ".join(parts)
 
 
@@ -244,6 +248,7 @@ def read_table_report(
         agent_names=tuple(str(rows.names[k]) for k in people),
         obs_names=tuple(states),
         action_names=tuple(actions),
+        action_labels=labels or None,
     )
     in_use = link.copy()
     in_use[first + 1] = True
@@ -263,6 +268,7 @@ def read_table_report(
         dropped_agents=dropped,
         constant=tuple(c for c, same in zip(states, constant, strict=True) if same),
         actions=labels,
+        untried=tuple(own for k, own in enumerate(labels) if not (values[first] == k).any()),
     )
     _LOG.info("%s: %s", name, report)
     return transitions, report

@@ -37,6 +37,8 @@ class Transitions:
             where they are plain numbers.
         obs_names: Names of the observation's coordinates ``[d]``, where they have any.
         action_names: Names of the action's coordinates ``[a]``; of a discrete action one name.
+        action_labels: What the discrete actions are called, index by index, where they have names;
+            there may be some that were never taken.
 
     Raises:
         TypeError: If names are not strings.
@@ -58,6 +60,7 @@ class Transitions:
     agent_names: tuple[str, ...] | None = None
     obs_names: tuple[str, ...] | None = None
     action_names: tuple[str, ...] | None = None
+    action_labels: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit together, or that no model can be fitted on."""
@@ -84,6 +87,15 @@ class Transitions:
         _check_names("obs_names", self.obs_names, self.obs.shape[1], "observation coordinates")
         width = math.prod(self.action.shape[1:])
         _check_names("action_names", self.action_names, width, "action coordinates")
+        if self.action_labels is not None:
+            if self.action.ndim != 1 or self.action.max() >= len(self.action_labels):
+                raise ValueError(
+                    "action_labels are one name for each discrete action, got "
+                    f"{len(self.action_labels)} for actions of shape {self.action.shape} up to "
+                    f"{self.action.max()}"
+                )
+            count = len(self.action_labels)
+            _check_names("action_labels", self.action_labels, count, "actions")
         if (np.diff(self.episode) < 0).any():
             raise ValueError(
                 "episode must ascend: transitions stand episode after episode, in the order of time"
@@ -155,6 +167,7 @@ class Transitions:
             agent_names=self.agent_names,
             obs_names=self.obs_names,
             action_names=self.action_names,
+            action_labels=self.action_labels,
         )
 
     def sha256(self) -> str:

@@ -251,6 +251,18 @@ def test_spaces_and_limits_come_from_the_data(actions: int) -> None:
     assert (task.name, task.obs_names, task.action_names) == ("walks", ("east", "north"), ("push",))
 
 
+@pytest.mark.usefixtures("brief")
+def test_actions_that_were_never_taken_are_there_if_they_have_names() -> None:
+    data = walks(actions=3, episodes=5)
+    named = dataclasses.replace(data, action_labels=("west", "stay", "east", "jump"))
+    task = DataTask.from_transitions(named)
+    assert task.action_space == Discrete(4)
+    assert task.action_labels == ("west", "stay", "east", "jump")
+    again = DataTask.from_parts(task.tensors(), task.to_json())
+    assert again.action_labels == task.action_labels
+    assert again.action_space == Discrete(4)
+
+
 def test_a_coordinate_that_never_changes_has_a_space() -> None:
     data = walks()
     data.obs[:, 1] = data.next_obs[:, 1] = 5000.0

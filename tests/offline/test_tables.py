@@ -278,7 +278,10 @@ def test_few_values_are_discrete(values: Any, codes: list[int], labels: tuple[st
     t, report = read_table_report(table(u=values), **options)
     assert t.action.dtype == np.int64
     assert t.action.tolist() == codes
-    assert report.actions == labels
+    assert report.actions == t.action_labels == labels
+    untried = [label for k, label in enumerate(labels) if k not in codes]
+    assert list(report.untried) == untried
+    assert ("never taken" in str(report)) == bool(untried)
 
 
 def test_numbers_are_continuous() -> None:
@@ -499,6 +502,7 @@ def recordings(draw: st.DrawFn) -> Transitions:
         agent_names=tuple(f"agent {k}" for k in range(agents)),
         obs_names=tuple(f"x{j}" for j in range(d)),
         action_names=tuple(f"u{j}" for j in range(a)) if a else ("u",),
+        action_labels=None if a else ("act 0", "act 1", "act 2"),
     )
 
 
@@ -528,5 +532,5 @@ def test_a_table_made_from_transitions_gives_them_back(t: Transitions, seed: int
         assert ours.dtype == theirs.dtype, name
         np.testing.assert_array_equal(ours, theirs, err_msg=name)
     for name in ("num_agents", "task_name", "dataset_id", "agent_names", "obs_names",
-                 "action_names"):  # fmt: skip
+                 "action_names", "action_labels"):  # fmt: skip
         assert getattr(again, name) == getattr(t, name)

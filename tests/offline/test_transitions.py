@@ -130,6 +130,7 @@ def test_names_are_kept_by_a_selection() -> None:
         "agent_names": tuple("abcdef"),
         "obs_names": ("x", "y", "z"),
         "action_names": ("push",),
+        "action_labels": ("left", "none", "right", "never taken"),
     }
     part = made(**names).select(np.arange(4))
     assert {name: getattr(part, name) for name in names} == names
@@ -147,6 +148,13 @@ def test_names_are_kept_by_a_selection() -> None:
         ({"obs_names": ("x", "y", "x")}, ValueError, "differ from each other, got x twice"),
         ({"obs_names": ("x", "y", 3)}, TypeError, "tuple of strings"),
         ({"obs_names": "xyz"}, TypeError, "got 'xyz'"),
+        ({"action_labels": ("a",)}, ValueError, "one name for each discrete action, got 1 for"),
+        ({"action_labels": ("a", "b", "c", "a")}, ValueError, "action_labels must differ"),
+        (
+            {"action": np.zeros((8, 2), np.float32), "action_labels": ("a", "b")},
+            ValueError,
+            "one name for each discrete action",
+        ),
     ],
 )
 def test_names_that_fit_nothing_are_refused(changes: Any, error: Any, words: str) -> None:
