@@ -210,4 +210,3 @@ def angles_of(task: object, lag: int, d: int) -> tuple[int, ...]:
     """Columns of a state ``[l * d]`` that the task declares as angles (``Task.angles``)."""
     declared: Sequence[int] = getattr(task, "angles", ())
     return tuple(back * d + column for back in range(lag) for column in declared)
-

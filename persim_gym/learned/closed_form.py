@@ -219,7 +219,9 @@ def gauge(fit: LowRankFit, importance: Tensor | None = None) -> LowRankFit:
     centre = (share * mean).sum(1)
     centred = mean - centre[:, None]
     spread = (share * centred).mT @ centred + (share[..., None] * covariance).sum(1)
-    spread.diagonal(dim1=-2, dim2=-1).add_(1e-12 * spread.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None])
+    spread.diagonal(dim1=-2, dim2=-1).add_(
+        1e-12 * spread.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None]
+    )
     root, failed = torch.linalg.cholesky_ex(spread)
     if bool(failed.any()):
         return fit
@@ -311,10 +313,7 @@ def principal(fit: LowRankFit, stats: Statistics) -> LowRankFit:
     """
     if fit.rank < 3:
         return fit
-    p = stats.features
-    places = torch.arange(p, device=stats.gram.device)
-    diagonal = stats.gram.sum(0)[:, places * (places + 3) // 2]
-    size = (diagonal / stats.count.sum()).sqrt()[None, :, None, :, None]
+    size = (gram_diagonal(stats).sum(0) / stats.count.sum()).sqrt()[None, :, None, :, None]
     loading = (fit.weights / fit.noise.sqrt()[:, None, None, None, :] * size)[:, :, 1:]
     m, _, r = loading.shape[:3]
     flat = loading.transpose(1, 2).reshape(m, r, -1)
@@ -326,3 +325,19 @@ def principal(fit: LowRankFit, stats: Statistics) -> LowRankFit:
     mean[..., 1:] = torch.einsum("mrs,mnr->mns", turn, fit.factors.mean[..., 1:])
     covariance = turn.mT[:, None] @ fit.factors.covariance @ turn[:, None]
     return replace(fit, weights=weights, factors=Factors(mean, covariance))
+
+
+def contributions(fit: LowRankFit, stats: Statistics) -> Tensor:
+    """How much each feature moves predictions, ``[m, A, P, D]``.
+
+    The norm over ranks of its weights, which for white factors is over agents, times the root of
+    its mean square, in units of a change's deviation.
+    """
+    size = (gram_diagonal(stats).sum(0) / stats.count.sum()).sqrt()
+    return fit.weights.square().sum(2).sqrt() * size[None, :, :, None]
+
+
+def gram_diagonal(stats: Statistics) -> Tensor:
+    """Sums of squares of the features ``[N, A, P]``."""
+    places = torch.arange(stats.features, device=stats.gram.device)
+    return stats.gram[:, :, places * (places + 3) // 2]

@@ -131,6 +131,73 @@ class FitConfig:
         return dataclasses.replace(self, **changes)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlsConfig:
+    """Everything that decides a closed-form fit, beside the data.
+
+    ``None`` means chosen from the data, by agents held out.
+
+    Attributes:
+        degree: Degree of the polynomial basis.
+        rank: Rank ``r``, the part that all agents share included.
+        threshold: Contribution, in units of a change's deviation, under which a term is dropped.
+        ridge: Penalty of the regressions, in units of each feature's mean square.
+        rounds: Most rounds of alternation.
+        ensemble_size: Number of members ``m``; they see agents with random importance, and draw
+            each agent's factor from its posterior.
+        lag: Number of past observations that the basis sees.
+        skip_clipped: Leave transitions out that end on a bound of the observation space, and learn
+            from them what happens there.
+        seed: Seed of the choice and of the members.
+    """
+
+    degree: int | None = None
+    rank: int | None = None
+    threshold: float | None = None
+    ridge: float = 1e-10
+    rounds: int = 200
+    ensemble_size: int = 5
+    lag: int = 1
+    skip_clipped: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be fitted, before any work is done."""
+        for name in ("degree", "rank", "rounds", "ensemble_size", "lag"):
+            value = getattr(self, name)
+            chosen = value is None and name in ("degree", "rank")
+            if not chosen and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise ValueError(f"{name} must be a positive integer, got {value!r}")
+        if self.threshold is not None and not (
+            _is_number(self.threshold) and 0 <= self.threshold < 1
+        ):
+            raise ValueError(f"threshold must be in [0, 1), got {self.threshold!r}")
+        if not (_is_number(self.ridge) and 0 <= self.ridge <= 1):
+            raise ValueError(f"ridge must be in [0, 1], got {self.ridge!r}")
+        if not isinstance(self.skip_clipped, bool):
+            raise ValueError(f"skip_clipped must be True or False, got {self.skip_clipped!r}")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise ValueError(f"seed must be an integer of at least 0, got {self.seed!r}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The configuration as plain types."""
+        return dataclasses.asdict(self)
+
+    def replaced(self, changes: Mapping[str, Any]) -> AlsConfig:
+        """A copy with some fields changed.
+
+        Raises:
+            ValueError: If a field is unknown or a value invalid.
+        """
+        names = [field.name for field in dataclasses.fields(self)]
+        if unknown := sorted(set(changes) - set(names)):
+            raise ValueError(
+                f"unknown option {unknown[0]!r} of a closed-form fit: there are {', '.join(names)}"
+            )
+        plain = {key: v.item() if isinstance(v, np.generic) else v for key, v in changes.items()}
+        return dataclasses.replace(self, **plain)
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 

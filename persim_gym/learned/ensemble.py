@@ -135,7 +135,7 @@ class Ensemble(ABC):
         """Kind and sizes as plain types."""
 
     def settle(self, obs: Tensor) -> Tensor:
-        """Predicted observations ``[..., d]`` put back into their space, effects of bounds included.
+        """Predicted observations ``[..., d]`` put back into their space, with effects of bounds.
 
         What is not finite becomes nan: an infinite prediction must not be mistaken for one that
         lies on a bound, which a planner would take for the goal.

@@ -1,0 +1,221 @@
+"""The closed-form fit from data to members: choose, fit, prune, resample, draw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from persim_gym.core import Task
+from persim_gym.learned.basis import Inputs, Monomials, angles_of
+from persim_gym.learned.closed_form import (
+    Factors,
+    LowRankFit,
+    alternate,
+    first_factors,
+    posterior,
+    principal,
+)
+from persim_gym.learned.config import AlsConfig
+from persim_gym.learned.polynomial_ensemble import PolynomialEnsemble
+from persim_gym.learned.selection import Choice, Problem, Selection, Trial, prune
+from persim_gym.learned.statistics import Rows, Statistics, gather, memory, packed_size
+from persim_gym.offline.transitions import Transitions
+
+#: Bytes of statistics of the agents that weights are fitted on.
+MEMORY = 1_500_000_000
+#: Agents whose factors are computed together.
+AGENTS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedForm:
+    """A closed-form fit.
+
+    Attributes:
+        ensemble: The members, in double precision.
+        factors: Each member's posterior of the agents' factors, before draws.
+        noise: Variance of what is left, in units of ``scale`` ``[m, d]``.
+        choice: How degree, rank and threshold were chosen.
+    """
+
+    ensemble: PolynomialEnsemble
+    factors: Factors
+    noise: Tensor
+    choice: Choice
+
+
+def pose(
+    transitions: Transitions,
+    task: Task,
+    states: NDArray[np.float32],
+    used: NDArray[np.bool_],
+    lag: int,
+    device: torch.device,
+) -> Problem:
+    """What a closed-form fit sees of transitions, in double precision on a device.
+
+    Args:
+        transitions: The data.
+        task: Their task.
+        states: ``[T, l * d]``.
+        used: Transitions to learn from ``[T]``.
+        lag: Observations that a state holds.
+        device: Where to compute.
+    """
+    space = task.action_space
+    discrete = hasattr(space, "n")
+    obs, next_obs = transitions.obs[used], transitions.next_obs[used]
+    change = next_obs.astype(np.float64) - obs
+    scale = change.std(axis=0)
+    scale[scale < 1e-12] = 1.0
+    spread = next_obs.std(axis=0, dtype=np.float64)
+    spread[spread < 1e-12] = 1.0
+    low = np.minimum(transitions.obs.min(0), transitions.next_obs.min(0)).astype(np.float64)
+    high = np.maximum(transitions.obs.max(0), transitions.next_obs.max(0)).astype(np.float64)
+    margin = high - low
+    values = states[used].astype(np.float64)
+    d = obs.shape[1]
+    inputs = values
+    if not discrete:
+        inputs = np.concatenate([values, transitions.action[used].astype(np.float64)], axis=1)
+    agent = torch.as_tensor(transitions.agent[used])
+    choice = transitions.action[used] if discrete else np.zeros(len(agent), dtype=np.int64)
+
+    def double(array: NDArray[np.floating]) -> Tensor:
+        return torch.as_tensor(np.asarray(array, dtype=np.float64), device=device)
+
+    units = Inputs.of(inputs, angles_of(task, lag, d)).to(device, torch.float64)
+    rows = Rows(
+        agent.to(device),
+        double(inputs),
+        torch.as_tensor(choice, device=device),
+        double(change / scale),
+        transitions.num_agents,
+        int(getattr(space, "n", 1)),
+    )
+    actions = torch.as_tensor(transitions.action[used], device=device)
+    bounds = task.observation_space
+    return Problem(
+        rows,
+        torch.as_tensor(_unbroken(transitions.episode, used)),
+        double(values),
+        actions if discrete else actions.double(),
+        double(next_obs),
+        units,
+        double(scale),
+        double(spread),
+        double(bounds.low),
+        double(bounds.high),
+        torch.stack([double(low - margin), double(high + margin)]),
+        discrete,
+        lag,
+        task.terminated,
+    )
+
+
+def _unbroken(episode: NDArray[np.int64], used: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Numbers of the stretches without a gap, of the transitions that are used."""
+    new = np.ones(len(episode), dtype=np.bool_)
+    new[1:] = (episode[1:] != episode[:-1]) | ~used[:-1]
+    return np.asarray(np.cumsum(new)[used])
+
+
+def fit_closed_form(
+    problem: Problem, config: AlsConfig, on_trial: Callable[[Trial], None] | None = None
+) -> ClosedForm:
+    """Fit the members.
+
+    Raises:
+        ValueError: If the data do not carry the degree and rank that are asked for.
+    """
+    rng = np.random.default_rng([config.seed, 3])
+    selection = Selection(problem, rng, ridge=config.ridge, on_trial=on_trial)
+    choice = selection.choose(config.degree, config.rank, config.threshold)
+    best = choice.best
+    monomials = problem.basis(best.degree)
+    learners = _learners(problem.rows, monomials, rng)
+    rows = problem.rows if learners is None else problem.rows.of_agents(learners)
+    stats = gather(rows, problem.features(monomials))
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    start = first_factors(1, stats.num_agents, best.rank, generator, stats.square)
+    fit = alternate(stats, start, rounds=config.rounds, ridge=config.ridge)
+    if best.threshold:
+        fit = prune(fit, stats, best.threshold, config.ridge, rounds=config.rounds)
+        used = (fit.weights != 0).any(4).any(2).any(1).any(0)
+        monomials, kept = monomials.subset(used.cpu().numpy())
+        fit = replace(fit, weights=fit.weights[:, :, :, kept])
+        stats = gather(rows, problem.features(monomials))
+    fit = _resampled(principal(fit, stats), stats, config, rng)
+    factors = _all_factors(problem, monomials, fit)
+    ensemble = problem.ensemble(
+        monomials, LowRankFit(fit.weights, _drawn(factors, rng), fit.noise, fit.rounds)
+    )
+    return ClosedForm(ensemble, factors, fit.noise, choice)
+
+
+def _learners(rows: Rows, monomials: Monomials, rng: np.random.Generator) -> Tensor | None:
+    """Agents that the weights are fitted on, where all would take too much memory."""
+    most = MEMORY // memory(1, rows.choices, monomials.size)
+    if rows.num_agents <= most:
+        return None
+    return torch.as_tensor(np.sort(rng.permutation(rows.num_agents)[:most]))
+
+
+def _resampled(
+    fit: LowRankFit, stats: Statistics, config: AlsConfig, rng: np.random.Generator
+) -> LowRankFit:
+    """Members that see the agents with random importance (a Bayesian bootstrap)."""
+    m = config.ensemble_size
+    factors = Factors(
+        fit.factors.mean.expand(m, -1, -1), fit.factors.covariance.expand(m, -1, -1, -1)
+    )
+    if m == 1:
+        return fit
+    mask = (fit.weights != 0).any(2)[0]
+    importance = torch.as_tensor(rng.exponential(size=(m, stats.num_agents)))
+    importance = importance.to(stats.square.device)
+    return alternate(
+        stats,
+        factors,
+        rounds=max(5, config.rounds // 10),
+        mask=mask,
+        ridge=config.ridge,
+        importance=importance,
+    )
+
+
+def _all_factors(problem: Problem, monomials: Monomials, fit: LowRankFit) -> Factors:
+    """Posteriors of all agents, some thousand at a time."""
+    parts = []
+    for agents in torch.arange(problem.rows.num_agents).split(AGENTS_AT_ONCE):
+        stats = gather(problem.rows.of_agents(agents), problem.features(monomials))
+        parts.append(posterior(stats, fit.weights, fit.noise))
+    return Factors(
+        torch.cat([part.mean for part in parts], dim=1),
+        torch.cat([part.covariance for part in parts], dim=1),
+    )
+
+
+def _drawn(factors: Factors, rng: np.random.Generator) -> Factors:
+    """Each member's factors drawn from its posterior, the mean of the draws kept where it was.
+
+    The spread of the members is then the posterior's, and their mean is as good as without draws.
+    """
+    m, n, r = factors.mean.shape
+    if m == 1 or r == 1:
+        return factors
+    noise = torch.as_tensor(rng.standard_normal((m, n, r - 1))).to(factors.mean.device)
+    root, _ = torch.linalg.cholesky_ex(factors.covariance)
+    draws = (root @ noise[..., None])[..., 0]
+    draws = (draws - draws.mean(0)) * (m / (m - 1)) ** 0.5
+    mean = factors.mean.clone()
+    mean[..., 1:] += draws
+    return Factors(mean, factors.covariance)
+
+
+__all__ = ["ClosedForm", "fit_closed_form", "packed_size", "pose"]
