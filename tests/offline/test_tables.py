@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import inspect
 import logging
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -534,3 +536,13 @@ def test_a_table_made_from_transitions_gives_them_back(t: Transitions, seed: int
     for name in ("num_agents", "task_name", "dataset_id", "agent_names", "obs_names",
                  "action_names", "action_labels"):  # fmt: skip
         assert getattr(again, name) == getattr(t, name)
+
+
+def test_every_option_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tables.md").read_text()
+    section = page.split("## Options of `read_table`")[1].split("###")[0]
+    documented = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    assert set(documented) == set(list(inspect.signature(read_table).parameters)[1:])
+    assert list(inspect.signature(read_table_report).parameters) == list(
+        inspect.signature(read_table).parameters
+    )
