@@ -7,7 +7,7 @@ of 64 SiLU units by Adam, and for terminations also limits of single coordinates
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import combinations_with_replacement
@@ -20,6 +20,9 @@ from torch import Tensor
 
 #: Degrees of the polynomials, and the most terms that one may have.
 DEGREES, MOST_TERMS = (1, 2, 3), 1000
+
+#: Penalties of their coefficients, by row.
+RIDGES = (1e-9, 1e-4, 1e-2)
 
 #: Rows that a head is fitted on at most; more teach so small a function nothing.
 MOST_ROWS = 30_000
@@ -142,10 +145,9 @@ def fit_regression(
         terms = _terms(x.shape[1], degree)
         if terms is None or len(terms) > len(fit):
             continue
-        for ridge in (1e-9, 1e-4, 1e-2):
-            make = partial(_ridge, terms=terms, ridge=ridge)
-            head = make(x[fit], y[fit])
+        for ridge, head in zip(RIDGES, _ridge(x[fit], y[fit], terms, RIDGES), strict=True):
             about = {"kind": "polynomial", "degree": degree, "ridge": ridge}
+            make = partial(_one_ridge, terms=terms, ridge=ridge)
             candidates.append(_Candidate(error(head), head, about, make))
         if min(c.error for c in candidates) < EXCELLENT:
             break
@@ -259,18 +261,25 @@ def _units(x: Tensor) -> dict[str, Tensor]:
     return {"mean": x.mean(0), "scale": torch.where(scale > 1e-12, scale, 1.0)}
 
 
-def _ridge(x: Tensor, y: Tensor, terms: Tensor, ridge: float) -> Head:
+def _ridge(x: Tensor, y: Tensor, terms: Tensor, ridges: Sequence[float]) -> list[Head]:
+    """The polynomial under each of several penalties."""
     units = _units(x)
     values = _monomials((x - units["mean"]) / units["scale"], terms)
     centre = values.mean(0)
     values = values - centre
-    gram = values.T @ values + ridge * len(x) * torch.eye(len(terms), dtype=x.dtype)
-    # What is collinear, as constant columns are, is divided up by the ridge.
-    weight = torch.linalg.lstsq(gram, values.T @ (y - y.mean()), driver="gelsd").solution
-    return Head(
-        "polynomial",
-        {**units, "terms": terms, "weight": weight, "value": y.mean() - centre @ weight},
-    )
+    gram, target = values.T @ values, values.T @ (y - y.mean())
+    found = []
+    for ridge in ridges:
+        penalty = ridge * len(x) * torch.eye(len(terms), dtype=x.dtype)
+        # What is collinear, as constant columns are, is divided up by the ridge.
+        weight = torch.linalg.lstsq(gram + penalty, target, driver="gelsd").solution
+        parts = {"terms": terms, "weight": weight, "value": y.mean() - centre @ weight}
+        found.append(Head("polynomial", units | parts))
+    return found
+
+
+def _one_ridge(x: Tensor, y: Tensor, terms: Tensor, ridge: float) -> Head:
+    return _ridge(x, y, terms, [ridge])[0]
 
 
 def _logistic(x: Tensor, y: Tensor, terms: Tensor) -> Head:

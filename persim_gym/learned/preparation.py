@@ -222,6 +222,12 @@ def check_data(transitions: Transitions, task: Task) -> None:
             f"task {task.name!r} has {d} coordinates, the data have {transitions.obs.shape[1]}: "
             "they are of another task"
         )
+    names = getattr(task, "obs_names", None)
+    if names and transitions.obs_names and names != transitions.obs_names:
+        raise ValueError(
+            f"task {task.name!r} observes {', '.join(names)}, the data "
+            f"{', '.join(transitions.obs_names)}: they are of another task, or in another order"
+        )
     space = task.action_space
     if isinstance(space, Discrete):
         if transitions.action.ndim != 1 or not np.issubdtype(transitions.action.dtype, np.integer):

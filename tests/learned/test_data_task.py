@@ -414,6 +414,16 @@ def test_files_and_frames_need_columns(tmp_path: Path, sim: PerSim) -> None:
         PerSim.fit(data, preset="paper")
 
 
+def test_data_of_another_task_are_refused(sim: PerSim) -> None:
+    turned = COLUMNS | {"state": ["iob", "glucose"]}
+    with pytest.raises(ValueError, match=r"observes glucose, iob, the data iob, glucose: they are"):
+        PerSim.fit(patients(), columns=turned, task=sim.task, **QUICK)
+    narrow = COLUMNS | {"state": ["glucose"]}
+    with pytest.raises(ValueError, match="'glucose' has 2 coordinates, the data have 1: they are"):
+        PerSim.fit(patients(), columns=narrow, task=sim.task, **QUICK)
+    assert PerSim.fit(patients(), columns=COLUMNS, task=sim.task, **QUICK).task is sim.task
+
+
 @pytest.mark.usefixtures("brief")
 def test_data_of_a_named_task_are_of_that_task() -> None:
     suite = SUITES["cartpole"]
