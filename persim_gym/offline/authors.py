@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,8 +171,8 @@ def behaviour_of(file: Path) -> str:
 
 
 def _command(suite: Suite, path: Path, own_id: str | None) -> str:
-    words = f"persim-gym datasets import {path.name} --task {suite.name}"
-    return words if own_id is None else f"{words} --dataset-id {own_id}"
+    words = ["persim-gym", "datasets", "import", path.name, "--task", suite.name]
+    return shlex.join(words if own_id is None else [*words, "--dataset-id", own_id])
 
 
 def _description(suite: Suite, path: Path, agents: int, behaviour: str) -> str:

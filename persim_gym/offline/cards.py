@@ -347,7 +347,8 @@ def _covariates(
     """Names, number of test agents, and covariates of each episode's agent ``[E, c]``."""
     agents = transitions.agent[transitions.starts]
     unknown: tuple[tuple[str, ...], int, NDArray[np.float64]] = ((), 0, np.empty((len(agents), 0)))
-    if suite is None:
+    # Of imported agents no covariates are known: the environment's population is another one.
+    if suite is None or "imported" in dataset.storage.metadata.get(datasets.CARD, {}):
         return unknown
     kwargs = dataset.env_spec.kwargs
     source = kwargs.get("population")

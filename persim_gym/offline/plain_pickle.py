@@ -31,7 +31,7 @@ from persim_gym.offline.pickled_arrays import (
 #: authors' largest data need a third of both, and a byte can ask for an object of sixty.
 MAX_BYTES, MAX_INSTRUCTIONS = 2**30, 10**8
 #: The longest number written as text, and the longest integer in bytes.
-_DIGITS, _WIDTH = 64, 16
+_DIGITS, _WIDTH = 48, 16
 
 
 _MARK: Final = object()
@@ -61,7 +61,8 @@ def loads_plain(data: bytes) -> Any:
     Returns:
         ``None``, booleans, numbers, strings, bytes, lists, tuples and dictionaries (with strings or
         integers as keys), and NumPy arrays and scalars of booleans, integers and floats. Containers
-        can be shared and can hold themselves, as in any pickle.
+        can be shared and can hold themselves, as in any pickle. What a file names inside of one and
+        does not use comes back as a mark that does nothing.
 
     Raises:
         Refused: If the pickle asks for anything else, is damaged or goes on after its end; a

@@ -105,8 +105,8 @@ def _arrow(dataset: MinariDataset, kind: str, indices: Sequence[int]) -> Iterato
         seen = _arrow_value(columns[0], dataset.observation_space)
         # Minari pads all but the observations with one row.
         acted = _arrow_value(columns[1], dataset.action_space)[:-1]
-        plain = (column.to_numpy(zero_copy_only=False)[:-1] for column in columns[2:])
-        yield Steps(seen, acted, *plain)
+        ends = [np.asarray(column.to_numpy(zero_copy_only=False))[:-1] for column in columns[2:]]
+        yield Steps(seen, acted, ends[0], ends[1], ends[2])
 
 
 def _arrow_value(stored: Any, space: Space[Any]) -> Any:
