@@ -113,7 +113,11 @@ def _arrow_value(stored: Any, space: Space[Any]) -> Any:
     if isinstance(space, Dict):
         return {key: _arrow_value(stored.field(key), part) for key, part in space.spaces.items()}
     if hasattr(stored, "flatten"):  # lists of one fixed size, all in one array
-        return stored.flatten().to_numpy(zero_copy_only=False).reshape(len(stored), *space.shape)
+        return (
+            stored.flatten()
+            .to_numpy(zero_copy_only=False)
+            .reshape(len(stored), *(space.shape or ()))
+        )
     return stored.to_numpy(zero_copy_only=False)
 
 
