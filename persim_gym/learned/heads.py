@@ -24,6 +24,9 @@ DEGREES, MOST_TERMS = (1, 2, 3), 1000
 #: Penalties of their coefficients, by row.
 RIDGES = (1e-9, 1e-4, 1e-2)
 
+#: Share of a value's deviation below which a term is left out.
+NEGLIGIBLE = 1e-4
+
 #: Rows that a head is fitted on at most; more teach so small a function nothing.
 MOST_ROWS = 30_000
 
@@ -146,7 +149,7 @@ def fit_regression(
         if terms is None or len(terms) > len(fit):
             continue
         for ridge, head in zip(RIDGES, _ridge(x[fit], y[fit], terms, RIDGES), strict=True):
-            about = {"kind": "polynomial", "degree": degree, "ridge": ridge}
+            about = {"kind": "polynomial", "degree": degree, "ridge": ridge, "terms": len(terms)}
             make = partial(_one_ridge, terms=terms, ridge=ridge)
             candidates.append(_Candidate(error(head), head, about, make))
         if min(c.error for c in candidates) < EXCELLENT:
@@ -158,6 +161,13 @@ def fit_regression(
     if chosen.error >= 1.0:  # no better than the mean
         head = constant(float(y.mean()))
         chosen = _Candidate(error(head), head, {"kind": "constant"})
+    if chosen.head.kind == "polynomial":
+        # Planners evaluate a reward millions of times: terms that do nothing are left out.
+        terms = _telling_terms(chosen.head, x[fit], spread)
+        make = partial(_one_ridge, terms=terms, ridge=chosen.about["ridge"])
+        short = make(x[fit], y[fit])
+        about = chosen.about | {"terms": len(terms)}
+        chosen = _simplest([_Candidate(error(short), short, about, make), chosen])
     quality = {"heldout_r2": 1.0 - chosen.error, "heldout_rmse": (chosen.error * unit) ** 0.5}
     return chosen.final(x[every], y[every]), chosen.about | quality
 
@@ -276,6 +286,15 @@ def _ridge(x: Tensor, y: Tensor, terms: Tensor, ridges: Sequence[float]) -> list
         parts = {"terms": terms, "weight": weight, "value": y.mean() - centre @ weight}
         found.append(Head("polynomial", units | parts))
     return found
+
+
+def _telling_terms(head: Head, x: Tensor, spread: float) -> Tensor:
+    """Terms of a polynomial whose share in its values is not negligible; at least one."""
+    t = head.tensors
+    values = _monomials((x - t["mean"]) / t["scale"], t["terms"])
+    share = values.std(0) * t["weight"].abs()
+    kept = share > min(NEGLIGIBLE * spread, float(share.max()) / 2)
+    return t["terms"][kept]
 
 
 def _one_ridge(x: Tensor, y: Tensor, terms: Tensor, ridge: float) -> Head:

@@ -115,6 +115,8 @@ def test_a_quadratic_reward_is_recovered(actions: int) -> None:
     assert task.card["reward"]["kind"] == "polynomial"
     assert task.card["reward"]["degree"] == 2
     assert task.card["reward"]["heldout_r2"] > 1 - 1e-9
+    # Seven terms of coordinates, one or two of the action, no more: a planner's time is short.
+    assert task.card["reward"]["terms"] <= 14
     fresh = walks(reward, actions=actions, seed=1, episodes=20)
     low, high = (f(walks(reward, actions=actions).reward) for f in (np.min, np.max))
     inside = (fresh.reward > low) & (fresh.reward < high)
