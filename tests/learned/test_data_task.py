@@ -142,6 +142,7 @@ def test_a_piecewise_reward_is_recovered(reward: Reward, least: float) -> None:
     assert card["heldout_r2"] == pytest.approx(truth, abs=0.1 * (1 - least) + 0.05)
 
 
+@pytest.mark.usefixtures("brief")
 def test_chance_is_not_taken_for_a_reward() -> None:
     noise = np.random.default_rng(5)
     task = DataTask.from_transitions(walks(lambda obs, *rest: noise.normal(size=len(obs))))
@@ -168,6 +169,7 @@ def test_rewards_stay_near_what_was_recorded() -> None:
     )
 
 
+@pytest.mark.usefixtures("brief")
 def test_one_trajectory_is_enough() -> None:
     data = walks(lambda obs, push, following: following[:, 0] ** 2, episodes=1, steps=100)
     assert DataTask.from_transitions(data).card["reward"]["heldout_r2"] > 0.999
@@ -176,6 +178,7 @@ def test_one_trajectory_is_enough() -> None:
 # -- ends ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("brief")
 @pytest.mark.parametrize(
     ("end", "kind", "least"),
     [
@@ -198,12 +201,14 @@ def test_a_threshold_is_recovered(end: End, kind: str, least: float) -> None:
         assert (task.terminated(fresh) == truth).mean() > 0.99
 
 
+@pytest.mark.usefixtures("brief")
 def test_ends_by_chance_are_not_predicted_everywhere() -> None:
     noise = np.random.default_rng(5)
     task = DataTask.from_transitions(walks(end=lambda s: noise.random(len(s)) < 0.02))
     assert task.terminated(walks(seed=1).next_obs).mean() < 0.02
 
 
+@pytest.mark.usefixtures("brief")
 def test_data_that_never_end_never_end() -> None:
     task = DataTask.from_transitions(walks())
     assert task.card["termination"] == {"kind": "never"}
