@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+#: Rows that are looked at together.
+_BLOCK = 2**14
+
 
 @dataclass(frozen=True)
 class Transitions:
@@ -96,15 +99,19 @@ class Transitions:
                 )
             count = len(self.action_labels)
             _check_names("action_labels", self.action_labels, count, "actions")
-        if (np.diff(self.episode) < 0).any():
+        if (self.episode[1:] < self.episode[:-1]).any():
             raise ValueError(
                 "episode must ascend: transitions stand episode after episode, in the order of time"
             )
         for name in ("obs", "next_obs", "action"):
             values = getattr(self, name)
-            finite = np.isfinite(values).reshape(n, -1).all(axis=1)
-            if not finite.all():
-                row = int(np.argmin(finite))
+            # In blocks, for the answer would take a fourth of the data's memory.
+            for first in range(0, n, _BLOCK):
+                block = values[first : first + _BLOCK]
+                if np.isfinite(block).all():
+                    continue
+                finite = np.isfinite(block).reshape(len(block), -1).all(axis=1)
+                row = first + int(np.argmin(finite))
                 raise ValueError(
                     f"{name} of transition {row} (agent {self.agent[row]}, episode "
                     f"{self.episode[row]}) is not finite: {values[row].tolist()}"
