@@ -156,7 +156,9 @@ def main(patients: int | None, seeds: int, epochs: int, plot: Path | None) -> No
     print(f"{data.agent_names[-1]} in the simulator: {obs[0]:.0f} mg/dL, reward {reward:.2f}")
     if plot is not None:
         models = dict(zip(tables, (own[0], one[0]), strict=False))
-        figure.draw(plot, data.agent_names, tables, last_day(data, data.agent_names[3], models))
+        middle = np.argsort(tables["its own simulator"][:, -1])[data.num_agents // 2]
+        day = last_day(data, data.agent_names[middle], models)
+        figure.draw(plot, data.agent_names, tables, day)
 
 
 def last_day(data: Transitions, name: str, models: dict[str, PerSim]) -> figure.DayAhead:

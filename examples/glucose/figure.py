@@ -64,11 +64,11 @@ def _errors(axes: Axes, names: Sequence[str], tables: Mapping[str, NDArray[np.fl
     for (name, colour), row in zip(COLOURS.items(), values, strict=True):
         axes.scatter(row, position, s=24, color=colour, label=name, zorder=2)
     axes.set_yticks(position, [names[i] for i in order], fontsize=7)
-    axes.invert_yaxis()
+    axes.set_ylim(position[-1] + 1, position[0] - 4)  # room for the legend
     axes.set_xlim(0, None)
-    axes.set_xlabel("RMSE two hours ahead, mg/dL")
-    axes.set_title("Held-out day of every patient", loc="left", fontsize=10, color=INK)
-    axes.legend(loc="lower right", fontsize=8, frameon=True, framealpha=0.95, edgecolor=FAINT)
+    axes.set_xlabel("RMSE two hours ahead, mg/dL", fontsize=8)
+    axes.set_title("Every patient's held-out day", loc="left", fontsize=9, color=INK)
+    axes.legend(loc="upper right", fontsize=8, frameon=True, framealpha=1, edgecolor=FAINT)
     _tidy(axes)
 
 
@@ -80,9 +80,9 @@ def _day(axes: Axes, day: DayAhead) -> None:
             label = f"predicted by {name}" if i == 0 else None
             axes.plot(hours, glucose, color=COLOURS[name], lw=1.5, label=label, zorder=4)
             axes.plot(hours[:1], glucose[:1], "o", ms=3.5, color=INK, zorder=5)
-    axes.set_ylabel("glucose, mg/dL")
-    title = f"{day.patient}: two hours ahead from every dot, under the recorded actions"
-    axes.set_title(title, loc="left", fontsize=10, color=INK)
+    axes.set_ylabel("glucose, mg/dL", fontsize=8)
+    title = f"{day.patient}, its held-out day: two hours ahead from every dot"
+    axes.set_title(title, loc="left", fontsize=9, color=INK)
     axes.legend(loc="upper left", fontsize=8, frameon=True, framealpha=0.95, edgecolor=FAINT)
     axes.set_ylim(min(40, day.glucose.min() - 10), axes.get_ylim()[1] * 1.12)
     _tidy(axes)
@@ -91,15 +91,16 @@ def _day(axes: Axes, day: DayAhead) -> None:
 def _actions(axes: Axes, day: DayAhead) -> None:
     meals, doses = day.carbs > 0, day.insulin > 0.3
     axes.vlines(day.hours[meals], 0, day.carbs[meals], color="#7a9a3a", lw=3)
-    axes.set_ylabel("carbs, g", color="#5f7a2a")
-    axes.set_xlabel("hour of the held-out day")
+    axes.set_ylabel("eaten in 5 min, g", color="#5f7a2a", fontsize=8)
+    axes.set_xlabel("hours into the held-out day", fontsize=8)
     axes.set_xlim(day.hours[0], day.hours[-1])
     axes.set_xticks(np.arange(0, 25, 3))
     _tidy(axes)
     twin = axes.twinx()
     twin.vlines(day.hours[doses], 0, day.insulin[doses], color="#7b4fa3", lw=1.5)
     twin.plot(day.hours[doses], day.insulin[doses], "v", ms=5, color="#7b4fa3")
-    twin.set_ylabel("bolus, U", color="#7b4fa3")
+    twin.set_ylabel("bolus, U", color="#7b4fa3", fontsize=8)
+    twin.tick_params(labelsize=7.5)
     twin.set_ylim(0, None)
     axes.set_ylim(0, None)
     twin.spines[["top", "left"]].set_visible(False)

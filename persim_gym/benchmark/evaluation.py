@@ -78,7 +78,11 @@ class OneForAll:
 def pooled(transitions: Transitions) -> Transitions:
     """The same transitions as of one agent: what a simulator for all is fitted on."""
     return dataclasses.replace(
-        transitions, agent=np.zeros_like(transitions.agent), num_agents=1, population=None
+        transitions,
+        agent=np.zeros_like(transitions.agent),
+        num_agents=1,
+        population=None,
+        agent_names=None,
     )
 
 

@@ -225,8 +225,10 @@ def test_one_for_all_asks_for_agent_0():
 
 def test_pooled_transitions_are_of_one_agent():
     data = random_transitions("cartpole", 3, 10)
+    data = dataclasses.replace(data, agent_names=("Ann", "Bob", "Cleo"))
     one = pooled(data)
     assert one.num_agents == 1
+    assert one.agent_names is None
     assert not one.agent.any()
     np.testing.assert_array_equal(one.obs, data.obs)
     np.testing.assert_array_equal(one.episode, data.episode)
