@@ -21,7 +21,7 @@ from minari import MinariDataset
 
 from persim_gym.learned.config import preset_config
 from persim_gym.learned.fitting import Scaled
-from persim_gym.learned.preparation import prepare, task_of
+from persim_gym.learned.preparation import Data, prepare, task_of
 from persim_gym.offline import Transitions, read_transitions, record
 
 TASK = "half-cheetah"
@@ -51,7 +51,7 @@ def recorded(root: Path, agents: int) -> Path:
 def training_tensors(data: MinariDataset | Path) -> Scaled:
     """All that comes before the first step of a fit."""
     transitions = read_transitions(data)
-    ready = prepare(transitions, task_of(TASK), preset_config("default", TASK))
+    ready = prepare(Data(transitions, task_of(TASK)), preset_config("default", TASK))
     return ready.training_data(torch.device("cpu"))
 
 

@@ -7,7 +7,8 @@ and evaluation episodes of the five test agents (``eval_start`` [5, E, d], ``eva
 root of the mean square over its valid steps and all coordinates, open loop, the members' states
 averaged at each step; an agent's figure is the mean over its episodes.
 
-    python benchmarks/yardstick.py FOLDER [--task cartpole] [--preset paper] [--seed 1] [--save OUT]
+    python benchmarks/yardstick.py FOLDER [--task cartpole] [--method als] [--preset paper] [--seed 1]
+        [--save OUT]
 
 A yardstick is no training signal: choose settings elsewhere, and look here rarely.
 """
@@ -23,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym.learned import PerSim
+from persim_gym.learned.config import METHODS
 from persim_gym.offline import Transitions
 
 # The authors' code on the same files: five members, its own settings, 300 epochs.
@@ -75,6 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--task", choices=AUTHORS, help="one task alone")
+    parser.add_argument("--method", default="auto", choices=METHODS)
     parser.add_argument("--preset", default="default")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save", type=Path, help="keep the simulators in this folder")
@@ -83,17 +86,20 @@ def main() -> None:
         file = options.folder / f"{task.replace('-', '_')}.npz"
         transitions, arrays = read(file, task)
         began = time.perf_counter()
-        sim = PerSim.fit(transitions, preset=options.preset, seed=options.seed)
+        sim = PerSim.fit(
+            transitions, method=options.method, preset=options.preset, seed=options.seed
+        )
         seconds = time.perf_counter() - began
         ours, theirs = rmse(sim, arrays), np.array(AUTHORS[task])
         if options.save:
             sim.save(options.save / task)
-        print(f"{task}, preset {options.preset}, seed {options.seed}: fitted in {seconds:.0f} s")
+        how = f"method {sim.card['fitted_by']}, preset {options.preset}, seed {options.seed}"
+        print(f"{task}, {how}: fitted in {seconds:.0f} s")
         print("  agent    persim_gym   authors   ratio")
         for agent, (own, other) in enumerate(zip(ours, theirs, strict=True)):
-            print(f"  {agent:<8} {own:10.5f} {other:9.5f} {own / other:7.3f}")
+            print(f"  {agent:<8} {own:10.6f} {other:9.5f} {own / other:8.4f}")
         own, other = np.exp(np.log(ours).mean()), np.exp(np.log(theirs).mean())
-        print(f"  geo. mean{own:10.5f} {other:9.5f} {own / other:7.3f}")
+        print(f"  geo. mean{own:10.6f} {other:9.5f} {own / other:8.4f}")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,14 +17,13 @@ from persim_gym.learned.closed_form import (
     Factors,
     LowRankFit,
     alternate,
-    first_factors,
     posterior,
     principal,
 )
 from persim_gym.learned.config import AlsConfig
 from persim_gym.learned.polynomial_ensemble import PolynomialEnsemble
 from persim_gym.learned.selection import Choice, Problem, Selection, Trial, prune
-from persim_gym.learned.statistics import Rows, Statistics, gather, memory, packed_size
+from persim_gym.learned.statistics import Rows, Statistics, gather, memory
 from persim_gym.offline.transitions import Transitions
 
 #: Bytes of statistics of the agents that weights are fitted on.
@@ -86,7 +86,7 @@ def pose(
     agent = torch.as_tensor(transitions.agent[used])
     choice = transitions.action[used] if discrete else np.zeros(len(agent), dtype=np.int64)
 
-    def double(array: NDArray[np.floating]) -> Tensor:
+    def double(array: NDArray[Any]) -> Tensor:
         return torch.as_tensor(np.asarray(array, dtype=np.float64), device=device)
 
     units = Inputs.of(inputs, angles_of(task, lag, d)).to(device, torch.float64)
@@ -141,8 +141,7 @@ def fit_closed_form(
     learners = _learners(problem.rows, monomials, rng)
     rows = problem.rows if learners is None else problem.rows.of_agents(learners)
     stats = gather(rows, problem.features(monomials))
-    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    start = first_factors(1, stats.num_agents, best.rank, generator, stats.square)
+    start = posterior(stats, choice.fit.weights, choice.fit.noise)
     fit = alternate(stats, start, rounds=config.rounds, ridge=config.ridge)
     if best.threshold:
         fit = prune(fit, stats, best.threshold, config.ridge, rounds=config.rounds)
@@ -216,6 +215,3 @@ def _drawn(factors: Factors, rng: np.random.Generator) -> Factors:
     mean = factors.mean.clone()
     mean[..., 1:] += draws
     return Factors(mean, factors.covariance)
-
-
-__all__ = ["ClosedForm", "fit_closed_form", "packed_size", "pose"]

@@ -64,8 +64,9 @@ class Inputs:
         ends = (low - margin - centre) / scale, (high + margin - centre) / scale
         for column in angles:
             ends[0][column], ends[1][column] = -np.inf, np.inf
-        tensors = (torch.as_tensor(v) for v in (centre, scale, *ends))
-        return cls(*tensors, angles=tuple(angles))
+        units = {"centre": centre, "scale": scale, "low": ends[0], "high": ends[1]}
+        tensors = {name: torch.as_tensor(value) for name, value in units.items()}
+        return cls(**tensors, angles=tuple(angles))
 
     @property
     def size(self) -> int:
@@ -90,8 +91,8 @@ class Inputs:
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Inputs:
         """The same on a device, in a precision."""
-        parts = (self.centre, self.scale, self.low, self.high)
-        return Inputs(*(p.to(device, dtype) for p in parts), angles=self.angles)
+        moved = {name: tensor.to(device, dtype) for name, tensor in self.tensors().items()}
+        return Inputs(**moved, angles=self.angles)
 
     def tensors(self) -> dict[str, Tensor]:
         """What is kept in a file, beside :attr:`angles`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,10 +64,10 @@ class BoundEffects:
 
 def learn_bounds(
     predicted: NDArray[np.float64],
-    observed: NDArray[np.floating],
-    low: NDArray[np.floating],
-    high: NDArray[np.floating],
-    unit: NDArray[np.floating],
+    observed: NDArray[Any],
+    low: NDArray[Any],
+    high: NDArray[Any],
+    unit: NDArray[Any],
 ) -> BoundEffects | None:
     """Learn from transitions that end on a bound.
 
@@ -115,7 +116,7 @@ def learn_bounds(
 
 def _simplest(
     predicted: NDArray[np.float64],
-    observed: NDArray[np.floating],
+    observed: NDArray[Any],
     over: NDArray[np.float64],
     negligible: float,
 ) -> NDArray[np.float64]:
@@ -128,10 +129,12 @@ def _simplest(
         (np.stack([one, predicted], 1), 0 * one, (0, 1)),
         (np.stack([one, predicted, over], 1), 0 * one, (0, 1, 2)),
     )
-    best, least = np.array([0.0, 1.0, 0.0]), np.inf
+    best: NDArray[np.float64] = np.array([0.0, 1.0, 0.0])
+    least = np.inf
     for design, known, places in forms:
         target = observed - known
-        weights, leverage = np.zeros(0), np.zeros(len(one))
+        weights: NDArray[Any] = np.zeros(0)
+        leverage: NDArray[Any] = np.zeros(len(one))
         if places:
             if len(one) <= len(places) or np.linalg.matrix_rank(design) < len(places):
                 continue

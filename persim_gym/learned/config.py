@@ -6,11 +6,13 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
 Activation = Literal["relu", "silu"]
+Method = Literal["auto", "als", "sgd"]
+METHODS = ("auto", "als", "sgd")
 Schedule = Literal["halving", "one-cycle", "constant"]
 
 
@@ -196,6 +198,74 @@ class AlsConfig:
             )
         plain = {key: v.item() if isinstance(v, np.generic) else v for key, v in changes.items()}
         return dataclasses.replace(self, **plain)
+
+
+@dataclass(frozen=True, slots=True)
+class FitPlan:
+    """What a fit is to do: the method, and the configuration of each method it may use.
+
+    Attributes:
+        method: ``"als"``, ``"sgd"`` or ``"auto"``.
+        preset: Preset of the networks.
+        als: Of the closed form; ``None`` where it is not used.
+        sgd: Of the networks; ``None`` where they are not used.
+    """
+
+    method: Method
+    preset: str
+    als: AlsConfig | None
+    sgd: FitConfig | None
+
+    @property
+    def seed(self) -> int:
+        """Seed of the fit."""
+        config = self.als or self.sgd
+        assert config is not None
+        return config.seed
+
+    def to_json(self) -> dict[str, Any]:
+        """The configuration as plain types; of both methods by name, where both may be used."""
+        if self.als is None or self.sgd is None:
+            config = self.als or self.sgd
+            assert config is not None
+            return config.to_json()
+        return {"als": self.als.to_json(), "sgd": self.sgd.to_json()}
+
+
+def plan_fit(
+    task_name: str, *, method: str = "auto", preset: str = "default", options: Mapping[str, Any]
+) -> FitPlan:
+    """Decide by which method data of a task are fitted, and with what configuration.
+
+    With ``"auto"``, a preset other than the default or an option that only networks have chooses
+    networks, and an option that only the closed form has chooses that; else both may be used.
+
+    Raises:
+        ValueError: If the method, the preset or an option is unknown, or an option invalid.
+    """
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}: there are {', '.join(METHODS)}")
+    named = set(options)
+    closed = {field.name for field in dataclasses.fields(AlsConfig)}
+    network = {field.name for field in dataclasses.fields(FitConfig)}
+    if unknown := sorted(named - closed - network):
+        names = ", ".join(sorted(closed | network))
+        raise ValueError(f"unknown option {unknown[0]!r} of a fit: there are {names}")
+    if method == "auto":
+        if (one := sorted(named - closed)) and (other := sorted(named - network)):
+            raise ValueError(
+                f"{one[0]!r} is an option of networks (method 'sgd') and {other[0]!r} one of the "
+                "closed form (method 'als'): a fit is one or the other"
+            )
+        if preset != "default" or named - closed:
+            method = "sgd"
+        elif named - network:
+            method = "als"
+    if method == "als" and preset != "default":
+        raise ValueError(f"preset {preset!r} is one of networks, method 'als' has none")
+    als = None if method == "sgd" else AlsConfig().replaced(options)
+    sgd = None if method == "als" else preset_config(preset, task_name).replaced(options)
+    return FitPlan(cast(Method, method), preset, als, sgd)
 
 
 def _is_number(value: object) -> bool:

@@ -78,8 +78,8 @@ class Ensemble(ABC):
         return self.low.device
 
     @abstractmethod
-    def to(self, device: torch.device | str) -> Ensemble:
-        """The same on a device."""
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Ensemble:
+        """The same on a device, in a precision."""
 
     @abstractmethod
     def with_effects(self, effects: BoundEffects | None) -> Ensemble:

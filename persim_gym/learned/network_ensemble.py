@@ -80,8 +80,14 @@ class NetworkEnsemble(Ensemble):
         """Widths of the state encoder's layers."""
         return self.network.shape.widths
 
-    def to(self, device: torch.device | str) -> NetworkEnsemble:
-        """The same on a device."""
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> NetworkEnsemble:
+        """The same on a device; networks are in single precision.
+
+        Raises:
+            ValueError: If another precision is asked for.
+        """
+        if dtype not in (None, torch.float32):
+            raise ValueError(f"networks are in single precision, got {dtype}")
         effects = None if self.effects is None else self.effects.to(device)
         return NetworkEnsemble(self.network.to(device), self.scaling.to(device), effects)
 

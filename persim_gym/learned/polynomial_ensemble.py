@@ -210,7 +210,7 @@ class PolynomialEnsemble(Ensemble):
         return cls(
             inputs,
             monomials,
-            **tensors,
+            *(tensors[name] for name in ("weights", "factors", "scale", "low", "high")),
             discrete=bool(shape["discrete"]),
             lag=int(shape["lag"]),
         )

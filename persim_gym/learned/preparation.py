@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,27 +45,87 @@ class Experience:
     seen: NDArray[np.bool_] | None = None
 
 
+class Data:
+    """Transitions checked against their task: what every way of fitting begins with.
+
+    Args:
+        transitions: The data.
+        task: Their task.
+
+    Raises:
+        ValueError: If the data are not of the task.
+    """
+
+    def __init__(self, transitions: Transitions, task: Task) -> None:
+        check_data(transitions, task)
+        self.transitions = transitions
+        self.task = task
+
+    @cached_property
+    def clipped(self) -> NDArray[np.bool_]:
+        """Transitions that end on a bound of the observation space ``[T]``."""
+        return on_bounds(self.transitions, self.task)
+
+    @cached_property
+    def change(self) -> NDArray[np.float32]:
+        """What is predicted: differences ``[T, d]``."""
+        return self.transitions.next_obs - self.transitions.obs
+
+    @cached_property
+    def change_scale(self) -> NDArray[np.float32]:
+        """Deviation of the differences ``[d]``."""
+        return _deviation(self.change)
+
+    @cached_property
+    def spread(self) -> NDArray[np.float32]:
+        """Deviation of the observations ``[d]``."""
+        return _deviation(self.transitions.next_obs)
+
+    def states(self, lag: int) -> NDArray[np.float32]:
+        """States ``[T, l * d]``."""
+        return self.transitions.states(lag).reshape(len(self.transitions), -1)
+
+    def check_left(self, used: NDArray[np.bool_]) -> None:
+        """Check that something is left to learn from.
+
+        Raises:
+            ValueError: If nothing is.
+        """
+        if not used.any():
+            raise ValueError("no transition is left to fit: every one ends on a bound of its space")
+
+    def experience(self) -> Experience:
+        """What a simulator remembers of the data."""
+        t = self.transitions
+        return Experience(
+            low=np.minimum(t.obs.min(0), t.next_obs.min(0)),
+            high=np.maximum(t.obs.max(0), t.next_obs.max(0)),
+            change_scale=self.change_scale,
+            starts=t.obs[t.starts],
+            disagreement_limit=math.inf,
+            seen=np.isin(np.arange(t.num_agents), t.agent),
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Data checked, split and measured.
+    """What networks are fitted on.
 
     Attributes:
-        transitions: The data.
+        data: The data.
         states: What the state encoder sees ``[T, l * d]``.
         held: Held-out transitions ``[T]``.
         used: Transitions of the loss ``[T]``.
         scaling: Units and bounds.
         shape: Sizes of the network.
-        experience: What a simulator remembers of the data.
     """
 
-    transitions: Transitions
+    data: Data
     states: NDArray[np.float32]
     held: NDArray[np.bool_]
     used: NDArray[np.bool_]
     scaling: Scaling
     shape: NetworkShape
-    experience: Experience
 
     @staticmethod
     def generator(seed: int) -> torch.Generator:
@@ -74,7 +135,7 @@ class Prepared:
 
     def training_data(self, device: torch.device) -> Scaled:
         """The transitions of the loss, in the network's units."""
-        t, used, s = self.transitions, self.used, self.scaling
+        t, used, s = self.data.transitions, self.used, self.scaling
         inputs = torch.as_tensor(self.states[used])
         targets = torch.as_tensor(t.next_obs[used] - t.obs[used])
         return Scaled(
@@ -85,29 +146,27 @@ class Prepared:
         )
 
 
-def prepare(transitions: Transitions, task: Task, config: FitConfig) -> Prepared:
-    """Check, split and measure the data of a fit.
+def prepare(data: Data, config: FitConfig) -> Prepared:
+    """Split and measure the data of a fit of networks.
 
     Raises:
-        ValueError: If the data are not of the task, or nothing is left to fit.
+        ValueError: If nothing is left to fit.
     """
-    check_data(transitions, task)
+    transitions, task = data.transitions, data.task
     rng = np.random.default_rng([config.seed, 1])
     fraction = config.validation_fraction
     held = validation_window(transitions.starts, transitions.lengths, fraction, rng)
     used = ~held
     if config.skip_clipped:
-        used &= ~on_bounds(transitions, task)
-    if not used.any():
-        raise ValueError("no transition is left to fit: every one ends on a bound of its space")
-    states = transitions.states(config.lag).reshape(len(transitions), -1)
-    change = transitions.next_obs - transitions.obs
+        used &= ~data.clipped
+    data.check_left(used)
+    states = data.states(config.lag)
     space = task.action_space
     discrete = isinstance(space, Discrete)
     shape = NetworkShape(
         members=config.ensemble_size + config.spare_members,
         num_agents=transitions.num_agents,
-        obs_dim=change.shape[1],
+        obs_dim=data.change.shape[1],
         lag=config.lag,
         num_actions=int(space.n) if isinstance(space, Discrete) else 0,
         action_dim=0 if isinstance(space, Discrete) else math.prod(space.shape or ()),
@@ -116,16 +175,8 @@ def prepare(transitions: Transitions, task: Task, config: FitConfig) -> Prepared
         action_hidden=() if discrete else config.action_hidden,
         activation=config.activation,
     )
-    experience = Experience(
-        low=np.minimum(transitions.obs.min(0), transitions.next_obs.min(0)),
-        high=np.maximum(transitions.obs.max(0), transitions.next_obs.max(0)),
-        change_scale=_deviation(change),
-        starts=transitions.obs[transitions.starts],
-        disagreement_limit=math.inf,
-        seen=np.isin(np.arange(transitions.num_agents), transitions.agent[used]),
-    )
-    scaling = _scaling(states[used], change[used], task, config)
-    return Prepared(transitions, states, held, used, scaling, shape, experience)
+    scaling = _scaling(states[used], data.change[used], task, config)
+    return Prepared(data, states, held, used, scaling, shape)
 
 
 def as_transitions(

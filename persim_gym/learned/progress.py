@@ -1,4 +1,4 @@
-"""The progress bar of a fit: epochs, losses and the held-out error as soon as it is known."""
+"""The progress bar of a fit: candidates or epochs, with the held-out error."""
 
 from __future__ import annotations
 
@@ -6,19 +6,34 @@ import contextlib
 import math
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from persim_gym.learned.fitting import FitProgress
+from persim_gym.learned.selection import Trial
+
+
+@dataclass(frozen=True, slots=True)
+class FitReport:
+    """What a fit calls while it works.
+
+    Attributes:
+        on_epoch: After each epoch of a fit of networks.
+        on_trial: After each candidate of a fit in closed form.
+    """
+
+    on_epoch: Callable[[FitProgress], None] = lambda _: None
+    on_trial: Callable[[Trial], None] = lambda _: None
 
 
 @contextlib.contextmanager
 def reporter(
     show: bool | None, on_epoch: Callable[[FitProgress], None] | None
-) -> Iterator[Callable[[FitProgress], None]]:
-    """What to call after each epoch: a bar (by default on a terminal) and the caller's own."""
+) -> Iterator[FitReport]:
+    """What a fit calls: a bar (by default on a terminal) and the caller's own."""
     if show is None:
         show = sys.stderr.isatty()
     if not show:
-        yield on_epoch or (lambda _: None)
+        yield FitReport(on_epoch or (lambda _: None))
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -26,19 +41,25 @@ def reporter(
     columns = (
         TextColumn("fit"),
         BarColumn(),
-        TextColumn("epoch {task.completed}/{task.total}"),
-        TextColumn("loss {task.fields[loss]:.3g}  held-out RMSE {task.fields[error]}"),
+        TextColumn("{task.fields[what]}"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("fit", total=None, loss=math.nan, error="-")
+        task = bar.add_task("fit", total=None, what="")
+        known: list[str] = []
 
-        def report(now: FitProgress) -> None:
+        def trial(now: Trial) -> None:
+            what = f"degree {now.degree}, rank {now.rank}: held-out error {now.error:.2g}"
+            bar.update(task, total=None, what=what)
+
+        def epoch(now: FitProgress) -> None:
             loss = sum(now.loss) / len(now.loss)
-            bar.update(task, total=now.epochs, completed=now.epoch, loss=loss)
+            what = f"epoch {now.epoch}/{now.epochs}: loss {loss:.3g}"
             if not math.isnan(now.heldout_rmse):
-                bar.update(task, error=f"{now.heldout_rmse:.3g}")
+                known.append(f", held-out RMSE {now.heldout_rmse:.3g}")
+            what += known[-1] if known else ""
+            bar.update(task, total=now.epochs, completed=now.epoch, what=what)
             if on_epoch is not None:
                 on_epoch(now)
 
-        yield report
+        yield FitReport(epoch, trial)

@@ -52,9 +52,11 @@ FINE = 3e-5
 GAIN = 0.15
 #: A pruned model may be worse by this.
 LOSS = 0.05
-#: Monomials above which a degree that is no better is the last one tried; below, one more is
-#: looked at, because a law may be odd or even.
+#: Monomials above which a degree is expensive. Below, one more degree is looked at after one that
+#: was no better, because a law may be odd or even; above, not, and not where errors are as small
+#: as :data:`EXACT` already.
 CHEAP = 60
+EXACT = 1e-4
 #: Share of long rollouts that may leave the support.
 ESCAPES = 0.05
 #: Thresholds of pruning that are tried, in units of a change's deviation.
@@ -132,6 +134,8 @@ class Trial:
         score: Half the mean over held-out agents of the log of the open-loop error, in units of
             the observations' deviation, and half the log of its ninth decile.
         error: Geometric mean of the error.
+        one_step: Root mean square error of single steps in the held-out stretches, in the data's
+            units.
         escapes: Share of long rollouts that leave the support.
         terms: Weights of one member that are not zero.
     """
@@ -141,6 +145,7 @@ class Trial:
     threshold: float
     score: float
     error: float
+    one_step: float
     escapes: float
     terms: int
 
@@ -153,7 +158,7 @@ class Trial:
         """As plain types."""
         return {
             name: getattr(self, name)
-            for name in ("degree", "rank", "threshold", "error", "escapes", "terms")
+            for name in ("degree", "rank", "threshold", "error", "one_step", "escapes", "terms")
         }
 
 
@@ -163,11 +168,13 @@ class Choice:
 
     Attributes:
         best: The chosen candidate.
+        fit: Its fit, without the agents held out.
         trials: All candidates, in order.
         notes: What was chosen down, and why.
     """
 
     best: Trial
+    fit: LowRankFit
     trials: tuple[Trial, ...]
     notes: tuple[str, ...]
 
@@ -217,15 +224,23 @@ class Selection:
         """
         best: Trial | None = None
         failures = 0
-        for tried in (degree,) if degree is not None else DEGREES:
-            if not self._carries(tried, 1 if rank is None else rank, given=degree is not None):
+        # What is given is reached step by step, too: a fit of high degree or rank that begins with
+        # random factors may get stuck, one that goes on from a simpler one does not.
+        for tried in _up_to(degree):
+            expensive = self.problem.basis(tried).size > CHEAP
+            if degree is None and best is not None and expensive and best.error < EXACT:
                 break
-            found = self._best_rank(tried, best, rank)
-            if best is None or _better(found, best):
+            given = tried == degree or (rank is not None and tried == 1)
+            if not self._carries(tried, rank or 1, given):
+                if degree is None:
+                    break
+                continue
+            found = self._best_rank(tried, best, rank, forced=degree is not None)
+            if best is None or degree is not None or _better(found, best):
                 best, failures = found, 0
             else:
                 failures += 1
-                if failures == 2 or self.problem.basis(tried).size > CHEAP:
+                if failures == 2 or expensive:
                     break
         if best is None:
             raise ValueError(
@@ -241,14 +256,19 @@ class Selection:
                     pruned.stable >= best.stable and pruned.score <= best.score + LOSS
                 ):
                     best = pruned
-        return Choice(best, tuple(self.trials), tuple(self.notes))
+        fit = self._fits[best.degree, best.rank, best.threshold]
+        return Choice(best, fit, tuple(self.trials), tuple(self.notes))
 
-    def _best_rank(self, degree: int, before: Trial | None, rank: int | None) -> Trial:
+    def _best_rank(
+        self, degree: int, before: Trial | None, rank: int | None, forced: bool
+    ) -> Trial:
         """The best rank at a degree, from the best of the degree before on."""
         if rank is not None:
+            for tried in range(1, rank) if before is None else ():
+                self._try(degree, tried, 0.0)
             return self._try(degree, rank, 0.0)
         best = self._try(degree, 1 if before is None else before.rank, 0.0)
-        if before is not None and not _better(best, before):
+        if before is not None and not forced and not _better(best, before):
             return best
         misses = 0
         # The first degree looks two ranks beyond a failure: one more can be no use without two.
@@ -309,6 +329,7 @@ class Selection:
             threshold,
             0.5 * (float(np.log(counted).mean()) + math.log(tail)),
             float(np.exp(np.log(errors).mean())),
+            self.windows.one_step(ensemble),
             self.windows.escapes(ensemble),
             int((fit.weights[0] != 0).sum()),
         )
@@ -367,6 +388,12 @@ def prune(
     return fit
 
 
+def _up_to(degree: int | None) -> tuple[int, ...]:
+    if degree is None:
+        return DEGREES
+    return (*(d for d in DEGREES if d < degree), degree)
+
+
 def _better(one: Trial, other: Trial) -> bool:
     if one.stable != other.stable:
         return one.stable
@@ -422,6 +449,7 @@ class _Windows:
         self.owner = agent[self.start]
         steps = np.minimum(np.arange(HORIZON), self.length[:, None] - 1)
         rows_ = torch.as_tensor(self.start[:, None] + steps)
+        self.rows = rows_
         self.actions = problem.actions[rows_]
         self.truth = problem.next_obs[rows_]
         self.valid = torch.as_tensor(np.arange(HORIZON) < self.length[:, None])
@@ -439,6 +467,15 @@ class _Windows:
         sums = np.bincount(self.owner, weights=own)
         counts = np.bincount(self.owner)
         return sums[counts > 0] / counts[counts > 0]
+
+    def one_step(self, ensemble: PolynomialEnsemble) -> float:
+        """Root mean square error of single steps, in the data's units."""
+        h = self.rows.shape[1]
+        agent = self.agent[:, None].expand(-1, h).flatten()
+        states = self.problem.states[self.rows].flatten(0, 1)
+        predicted = ensemble.settle(ensemble.step(agent, states, self.actions.flatten(0, 1)))[0]
+        left = (predicted.view_as(self.truth) - self.truth).square()[self.valid]
+        return float(left.mean().sqrt())
 
     def escapes(self, ensemble: PolynomialEnsemble) -> float:
         """Share of long rollouts that leave the support before their episode ends."""

@@ -18,17 +18,17 @@ from torch import Tensor
 
 from persim_gym import store
 from persim_gym.core import Array, Task, as_agent, as_agents
-from persim_gym.learned.config import preset_config
+from persim_gym.learned.config import plan_fit
 from persim_gym.learned.data_task import DataTask, outcomes_sha256
 from persim_gym.learned.ensemble import Ensemble, UnrollMode
-from persim_gym.learned.fitting import Checkpoint, FitProgress, fit_network
-from persim_gym.learned.network import LowRankNetwork, NetworkShape
-from persim_gym.learned.network_ensemble import NetworkEnsemble, Scaling
+from persim_gym.learned.files import PARTS, ensemble_from_file, ensemble_tensors
+from persim_gym.learned.fit import checkpoint_in, fit_by
+from persim_gym.learned.fitting import FitProgress
 from persim_gym.learned.preparation import (
+    Data,
     Experience,
     as_transitions,
     check_device,
-    prepare,
     task_for,
     task_of,
 )
@@ -85,6 +85,7 @@ class PerSim:
         cls,
         data: Any,
         *,
+        method: str = "auto",
         preset: str = "default",
         task: Task | None = None,
         columns: Mapping[str, Any] | None = None,
@@ -101,7 +102,10 @@ class PerSim:
         Args:
             data: :class:`~persim_gym.offline.Transitions`; a Minari data set, its id or folder; or
                 a table: a ``.parquet`` or ``.csv`` file or a DataFrame, with ``columns``.
-            preset: ``"default"`` or ``"paper"`` (the settings of the paper's code).
+            method: ``"als"`` (closed form, in a polynomial basis), ``"sgd"`` (the paper's networks)
+                or ``"auto"``: the closed form where it finds the law, else the one that predicts
+                held-out stretches better. An option that only one of them has chooses that one.
+            preset: Of networks: ``"default"`` or ``"paper"`` (the settings of the paper's code).
             task: The task; by default the one that the data name, or else a
                 :class:`~persim_gym.learned.data_task.DataTask`: spaces and start states from the
                 data, reward and termination learned from them.
@@ -116,7 +120,8 @@ class PerSim:
             progress: Show a progress bar; by default where there is a terminal.
             save_every: Seconds between checkpoints.
             **options: Fields of :class:`~persim_gym.learned.FitConfig` that differ from the
-                preset, such as ``rank=5, ensemble_size=5, epochs=100, seed=1``.
+                preset, or of :class:`~persim_gym.learned.AlsConfig`, such as ``rank=5,
+                ensemble_size=5, seed=1`` and ``epochs=100`` or ``degree=3``.
 
         Raises:
             ValueError: If data, preset or an option is invalid, or ``out`` holds a checkpoint of
@@ -125,13 +130,14 @@ class PerSim:
         """
         transitions = as_transitions(data, columns, agent_of)
         name = transitions.task_name if task is None else task.name
-        config = preset_config(preset, name).replaced(options)
+        plan = plan_fit(name, method=method, preset=preset, options=options)
         torch_device = check_device(device)
         if task is None:
-            task = task_for(transitions, config.seed)
-        ready = prepare(transitions, task, config)
+            task = task_for(transitions, plan.seed)
+        checked = Data(transitions, task)
         recipe: dict[str, Any] = {
-            "config": config.to_json(),
+            "method": plan.method,
+            "config": plan.to_json(),
             "preset": preset,
             "task": task.name,
             "dataset": {
@@ -144,57 +150,29 @@ class PerSim:
         }
         if isinstance(task, DataTask):  # then rewards and ends decide something, too
             recipe["dataset"]["outcomes_sha256"] = outcomes_sha256(transitions)
-        checkpoint = Checkpoint(Path(out) / store.CHECKPOINT, recipe) if out is not None else None
-        resume = checkpoint.load() if checkpoint is not None else None
-        network = LowRankNetwork.initial(ready.shape, ready.generator(config.seed), torch_device)
-        scaling = ready.scaling.to(torch_device)
-        card = recipe | {"agent_names": transitions.agent_names and list(transitions.agent_names)}
+        checkpoint = checkpoint_in(out, recipe)
+        with reporter(progress, on_epoch) as report:
+            fitted = fit_by(checked, plan, torch_device, report, checkpoint, save_every)
+        names = transitions.agent_names, transitions.obs_names, transitions.action_names
+        card = recipe | {
+            "fitted_by": fitted.method,
+            "metrics": fitted.metrics,
+            "agent_names": names[0] and list(names[0]),
+            "obs_names": names[1] and list(names[1]),
+            "action_names": names[2] and list(names[2]),
+        }
         if isinstance(task, DataTask):
             card["data_task"] = task.to_json()
-        sim = cls(NetworkEnsemble(network, scaling), task, ready.experience, card)
-
-        def heldout_rmse(fitted: LowRankNetwork) -> float:
-            sim.ensemble = NetworkEnsemble(fitted, scaling)
-            return sim._one_step_rmse(transitions, ready.states, ready.held)
-
-        with reporter(progress, on_epoch) as report:
-            fitted, last = fit_network(
-                network,
-                ready.training_data(torch_device),
-                config,
-                resume=resume,
-                heldout_rmse=heldout_rmse if ready.held.any() else None,
-                on_epoch=report,
-                save=checkpoint.save if checkpoint is not None else None,
-                save_every=save_every,
-            )
-        kept = sorted(np.argsort(last.loss)[: config.ensemble_size].tolist())
-        sim.ensemble = NetworkEnsemble(fitted.members(kept), scaling)
-        sim._calibrate(transitions, ready.states, ready.held if ready.held.any() else ready.used)
-        sim.card["metrics"] = {
-            "loss": [last.loss[member] for member in kept],
-            "heldout_rmse": sim._one_step_rmse(transitions, ready.states, ready.held)
-            if ready.held.any()
-            else None,
-            "heldout_transitions": int(ready.held.sum()),
-            "seconds": last.seconds,
-        }
+        ensemble = fitted.ensemble.to(torch_device)
+        sim = cls(ensemble, task, checked.experience(), card)
+        sim._calibrate(transitions)
         if out is not None and checkpoint is not None:
             sim.save(out)
             checkpoint.discard()
         return sim
 
-    def _one_step_rmse(
-        self, transitions: Transitions, states: NDArray[np.float32], rows: NDArray[np.bool_]
-    ) -> float:
-        """Root mean square error of one step of the members' mean, over rows and coordinates."""
-        predicted = self.predict(transitions.agent[rows], states[rows], transitions.action[rows])
-        return float(np.sqrt(np.mean((predicted - transitions.next_obs[rows]) ** 2)))
-
-    def _calibrate(
-        self, transitions: Transitions, states: NDArray[np.float32], rows: NDArray[np.bool_]
-    ) -> None:
-        """Set the disagreement that transitions the fit has not seen almost never reach.
+    def _calibrate(self, transitions: Transitions) -> None:
+        """Set the disagreement that recorded transitions almost never reach.
 
         Three times their 99.9th percentile: an open-loop rollout on the data's own ground must
         not be cut short by an ordinary outlier. Never less than :data:`HARMLESS`: where a fit is
@@ -202,7 +180,8 @@ class PerSim:
         """
         if self.ensemble.members == 1:
             return
-        chosen = np.flatnonzero(rows)
+        states = transitions.states(self.lag).reshape(len(transitions), -1)
+        chosen = np.arange(len(transitions))
         if len(chosen) > 20_000:
             chosen = np.random.default_rng(0).choice(chosen, 20_000, replace=False)
         spread = self.disagreement(
@@ -461,9 +440,8 @@ class PerSim:
             The folder.
         """
         folder = Path(path)
-        s, e = self.ensemble.scaling, self.experience
-        tensors = {f"network.{name}": t for name, t in self.ensemble.network.tensors.items()}
-        tensors |= {f"scaling.{f.name}": getattr(s, f.name) for f in dataclasses.fields(s)}
+        e = self.experience
+        tensors = ensemble_tensors(self.ensemble)
         for name in ("low", "high", "change_scale", "starts", "seen"):
             if getattr(e, name) is not None:
                 tensors[f"experience.{name}"] = torch.as_tensor(getattr(e, name))
@@ -472,7 +450,7 @@ class PerSim:
         limit = e.disagreement_limit
         card = {
             **self.card,
-            "shape": self.ensemble.network.shape.to_json(),
+            "shape": self.ensemble.to_json(),
             "disagreement_limit": limit if math.isfinite(limit) else None,
         }
         store.write(folder / store.SIMULATOR, "simulator", tensors, card)
@@ -497,20 +475,17 @@ class PerSim:
         file = folder / store.SIMULATOR if folder.suffix != ".safetensors" else folder
         tensors, card = store.read(file, "simulator")
         try:
-            shape = NetworkShape.from_json(card.pop("shape"))
-            parts: dict[str, dict[str, Tensor]] = {
-                "network": {}, "scaling": {}, "experience": {}, "task": {}
-            }  # fmt: skip
+            shape = card.pop("shape")
+            parts: dict[str, dict[str, Tensor]] = {p: {} for p in (*PARTS, "experience", "task")}
             for name, tensor in tensors.items():
                 part, _, rest = name.partition(".")
                 parts[part][rest] = tensor
-            network = {name: parts["network"][name] for name in shape.tensors()}
             limit = card.pop("disagreement_limit")
             experience = Experience(
                 **{name: tensor.numpy() for name, tensor in parts["experience"].items()},
                 disagreement_limit=math.inf if limit is None else float(limit),
             )
-            ensemble = NetworkEnsemble(LowRankNetwork(shape, network), Scaling(**parts["scaling"]))
+            ensemble = ensemble_from_file(shape, parts)
             if task is None and parts["task"]:
                 task = DataTask.from_parts(parts["task"], card["data_task"])
             task = task or task_of(card["task"])
@@ -522,8 +497,8 @@ class PerSim:
 
     def __repr__(self) -> str:
         """A short description."""
-        s = self.ensemble.network.shape
+        e = self.ensemble
         return (
-            f"PerSim(task={self.task.name!r}, agents={s.num_agents}, rank={s.rank}, "
-            f"members={s.members}, device={str(self.device)!r})"
+            f"PerSim(task={self.task.name!r}, agents={e.num_agents}, rank={e.rank}, "
+            f"members={e.members}, device={str(self.device)!r})"
         )

@@ -23,7 +23,7 @@ from persim_gym.envs import find_suite
 from persim_gym.learned import FitConfig, FitProgress, PerSim
 from persim_gym.learned.fitting import fit_network, validation_window
 from persim_gym.learned.network import LowRankNetwork
-from persim_gym.learned.preparation import on_bounds, prepare
+from persim_gym.learned.preparation import Data, on_bounds, prepare
 from persim_gym.offline.transitions import Transitions
 
 DISCRETE = PlainTask.of(2, actions=3)
@@ -90,7 +90,7 @@ def test_windows_lie_anywhere() -> None:
 
 def test_held_out_rows_never_reach_the_loss(walks: Transitions) -> None:
     config = FitConfig(**OPTIONS)
-    held = prepare(walks, DISCRETE, config).held
+    held = prepare(Data(walks, DISCRETE), config).held
     assert held.sum() == 4 * 5
     good = fit(walks, normalise_inputs=True, normalise_targets=True)
 
@@ -261,7 +261,7 @@ def test_normalised_fits_do_not_depend_on_units(walks: Transitions, scale: float
 def test_a_fit_is_what_torch_would_do(walks: Transitions) -> None:
     """The whole fit against a plain one: torch's gradient, torch's Adam, the same batches."""
     config = FitConfig(**{**OPTIONS, "activation": "silu", "epochs": 3, "schedule": "constant"})
-    ready = prepare(walks, DISCRETE, config)
+    ready = prepare(Data(walks, DISCRETE), config)
     data = ready.training_data(torch.device("cpu"))
     start = LowRankNetwork.initial(ready.shape, ready.generator(0))
     # One batch holds all transitions: the order inside it cannot matter.
@@ -291,7 +291,7 @@ def test_a_fit_is_what_torch_would_do(walks: Transitions) -> None:
 def test_every_row_is_seen_once_an_epoch(walks: Transitions) -> None:
     """A learning rate of next to nothing: the loss is that of the start, whatever the batches."""
     config = FitConfig(**{**OPTIONS, "learning_rate": 1e-12, "epochs": 1})
-    ready = prepare(walks, DISCRETE, config)
+    ready = prepare(Data(walks, DISCRETE), config)
     data = ready.training_data(torch.device("cpu"))
     network = LowRankNetwork.initial(ready.shape, ready.generator(0))
     inputs = data.inputs.expand(2, -1, -1)
@@ -305,7 +305,7 @@ def test_every_row_is_seen_once_an_epoch(walks: Transitions) -> None:
 
 def test_members_of_a_fit_are_independent(walks: Transitions) -> None:
     config = FitConfig(**OPTIONS)
-    ready = prepare(walks, DISCRETE, config)
+    ready = prepare(Data(walks, DISCRETE), config)
     data = ready.training_data(torch.device("cpu"))
     start = LowRankNetwork.initial(ready.shape, ready.generator(0))
     before = {name: t.clone() for name, t in start.tensors.items()}
@@ -432,7 +432,7 @@ def test_one_seed_gives_one_fit(walks: Transitions) -> None:
 
 
 def prepared_held(data: Transitions, seed: int) -> NDArray[np.bool_]:
-    return prepare(data, DISCRETE, FitConfig(**{**OPTIONS, "seed": seed})).held
+    return prepare(Data(data, DISCRETE), FitConfig(**{**OPTIONS, "seed": seed})).held
 
 
 def test_global_random_state_is_left_alone_and_not_used(walks: Transitions) -> None:
