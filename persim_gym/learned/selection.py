@@ -46,7 +46,7 @@ MAX_MONOMIALS = 400
 #: Transitions for each weight of one coordinate below which a candidate is not tried.
 ROWS_PER_WEIGHT = 3.0
 #: Errors below this, in units of the observations' deviation, count alike: nobody can use less.
-FINE = 3e-5
+FINE = 1e-5
 #: A more complex candidate must be better by this, in the logarithm of the error: by a seventh.
 #: Less is not worth what complexity costs far from the data.
 GAIN = 0.15
