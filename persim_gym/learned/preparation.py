@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,9 @@ from persim_gym.learned.fitting import Scaled, validation_window
 from persim_gym.learned.network import NetworkShape
 from persim_gym.learned.network_ensemble import Scaling
 from persim_gym.offline.transitions import Transitions
+
+#: Rows whose moments are taken together.
+BLOCK = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +69,24 @@ class Data:
         """Transitions that end on a bound of the observation space ``[T]``."""
         return on_bounds(self.transitions, self.task)
 
-    @cached_property
-    def change(self) -> NDArray[np.float32]:
-        """What is predicted: differences ``[T, d]``."""
-        return self.transitions.next_obs - self.transitions.obs
+    def change(self, rows: Any) -> NDArray[np.float32]:
+        """What is predicted: differences of some transitions ``[k, d]``."""
+        change = self.transitions.next_obs[rows]
+        if change.base is not None:  # a slice shows the data themselves
+            return change - self.transitions.obs[rows]
+        change -= self.transitions.obs[rows]
+        return change
 
     @cached_property
     def change_scale(self) -> NDArray[np.float32]:
         """Deviation of the differences ``[d]``."""
-        return _deviation(self.change)
+        return _moments(self.change, np.ones(len(self.transitions), dtype=np.bool_))[1]
 
     @cached_property
     def spread(self) -> NDArray[np.float32]:
         """Deviation of the observations ``[d]``."""
-        return _deviation(self.transitions.next_obs)
+        t = self.transitions
+        return _moments(lambda rows: t.next_obs[rows], np.ones(len(t), dtype=np.bool_))[1]
 
     def states(self, lag: int) -> NDArray[np.float32]:
         """States ``[T, l * d]``."""
@@ -137,7 +144,7 @@ class Prepared:
         """The transitions of the loss, in the network's units."""
         t, used, s = self.data.transitions, self.used, self.scaling
         inputs = torch.as_tensor(self.states[used])
-        targets = torch.as_tensor(t.next_obs[used] - t.obs[used])
+        targets = torch.as_tensor(self.data.change(used))
         return Scaled(
             agents=torch.as_tensor(t.agent[used]).to(device),
             inputs=inputs.sub_(s.input_mean).div_(s.input_scale).to(device),
@@ -166,7 +173,7 @@ def prepare(data: Data, config: FitConfig) -> Prepared:
     shape = NetworkShape(
         members=config.ensemble_size + config.spare_members,
         num_agents=transitions.num_agents,
-        obs_dim=data.change.shape[1],
+        obs_dim=transitions.obs.shape[1],
         lag=config.lag,
         num_actions=int(space.n) if isinstance(space, Discrete) else 0,
         action_dim=0 if isinstance(space, Discrete) else math.prod(space.shape or ()),
@@ -175,7 +182,7 @@ def prepare(data: Data, config: FitConfig) -> Prepared:
         action_hidden=() if discrete else config.action_hidden,
         activation=config.activation,
     )
-    scaling = _scaling(states[used], data.change[used], task, config)
+    scaling = _scaling(data, states, used, config)
     return Prepared(data, states, held, used, scaling, shape)
 
 
@@ -307,27 +314,44 @@ def on_bounds(transitions: Transitions, task: Task) -> NDArray[np.bool_]:
     return np.asarray(at.any(axis=1))
 
 
-def _deviation(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Deviation over rows, 1 where a column is constant."""
-    deviation = values.std(axis=0, dtype=np.float64)
+def _moments(
+    values: Callable[[slice], NDArray[np.float32]], used: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and deviation of the rows used; the deviation is 1 where a column is constant.
+
+    In blocks: a double-precision copy of all rows would be the largest thing in memory.
+    """
+
+    def blocks() -> Iterator[NDArray[np.float32]]:
+        for first in range(0, len(used), BLOCK):
+            block = slice(first, first + BLOCK)
+            yield values(block)[used[block]]
+
+    rows = int(used.sum())
+    total = sum(block.sum(axis=0, dtype=np.float64) for block in blocks())
+    mean = np.asarray(total / rows)
+    squares = sum(np.square(block - mean).sum(axis=0) for block in blocks())
+    deviation = np.sqrt(np.asarray(squares / rows))
     deviation[deviation < 1e-12] = 1.0
-    return deviation.astype(np.float32)
+    return mean.astype(np.float32), deviation.astype(np.float32)
 
 
 def _scaling(
-    states: NDArray[np.float32], change: NDArray[np.float32], task: Task, config: FitConfig
+    data: Data, states: NDArray[np.float32], used: NDArray[np.bool_], config: FitConfig
 ) -> Scaling:
-    def pair(values: NDArray[np.float32], scale: bool, centre: bool) -> tuple[Tensor, Tensor]:
-        width = values.shape[1]
+    def pair(
+        values: Callable[[slice], NDArray[np.float32]], width: int, scale: bool, centre: bool
+    ) -> tuple[Tensor, Tensor]:
         if not scale:
             return torch.zeros(width), torch.ones(width)
-        mean = values.mean(axis=0, dtype=np.float64).astype(np.float32) * centre
-        return torch.as_tensor(mean), torch.as_tensor(_deviation(values))
+        mean, deviation = _moments(values, used)
+        return torch.as_tensor(mean * np.float32(centre)), torch.as_tensor(deviation)
 
-    space = task.observation_space
+    space, d = data.task.observation_space, data.transitions.obs.shape[1]
+    inputs = pair(lambda rows: states[rows], states.shape[1], config.normalise_inputs, True)
     return Scaling(
-        *pair(states, config.normalise_inputs, True),
-        *pair(change, config.normalise_targets, config.centre_targets),
+        *inputs,
+        *pair(data.change, d, config.normalise_targets, config.centre_targets),
         low=torch.as_tensor(space.low.copy()),
         high=torch.as_tensor(space.high.copy()),
     )
