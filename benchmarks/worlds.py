@@ -22,7 +22,8 @@ def transitions(task_name: str, agents: int, steps: int) -> Transitions:
     suite = find_suite(task_name)
     task, population = suite.task(), suite.population(agents)
     dynamics = suite.dynamics(population)
-    rng = np.random.default_rng(0)
+    # As long as nothing ends, a smaller population's transitions begin a larger one's.
+    rng, starts = (np.random.default_rng([0, part]) for part in range(2))
     space, d = task.action_space, task.observation_space.shape[0]
     action: NDArray[Any]
     if isinstance(space, Discrete):
@@ -35,13 +36,13 @@ def transitions(task_name: str, agents: int, steps: int) -> Transitions:
     begins = np.zeros((agents, steps), dtype=np.bool_)
     begins[:, 0] = True
     everyone = np.arange(agents)
-    state = task.sample_start(rng, agents)
+    state = task.sample_start(starts, agents)
     for t in range(steps):
         obs[:, t] = state
         state = np.array(dynamics.step(everyone, state, action[:, t]))
         next_obs[:, t] = state
         over = np.asarray(task.terminated(state))
-        state[over] = task.sample_start(rng, int(over.sum()))
+        state[over] = task.sample_start(starts, int(over.sum()))
         begins[over, t + 1 : t + 2] = True
     flat = agents * steps
     terminated = np.asarray(task.terminated(next_obs)).reshape(flat)

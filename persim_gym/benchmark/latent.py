@@ -38,11 +38,18 @@ class LatentProbe:
     components: NDArray[np.float64]
     explained: NDArray[np.float64]
 
+    @property
+    def rank_correlation(self) -> NDArray[np.float64]:
+        """Spearman's rank correlation of what the probe says and the truth ``[c]``."""
+        columns = zip(self.true.T, self.predicted.T, strict=True)
+        return np.array([rank_correlation(*pair) for pair in columns])
+
     def to_json(self) -> dict[str, Any]:
         """The numbers as plain types."""
         return {
             "agents": len(self.true),
-            "r2": {name: float(value) for name, value in zip(self.names, self.r2, strict=True)},
+            "r2": dict(zip(self.names, self.r2.tolist(), strict=True)),
+            "rank_correlation": dict(zip(self.names, self.rank_correlation.tolist(), strict=True)),
             "explained_by_components": [float(v) for v in self.explained],
         }
 
@@ -100,6 +107,20 @@ def probe_covariates(
     with np.errstate(invalid="ignore", divide="ignore"):
         r2 = np.where(total > 0, 1 - residual / total, math.nan)
     return LatentProbe(names, y.numpy(), predicted, r2, components.numpy(), variance[:2].numpy())
+
+
+def rank_correlation(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """Spearman's rank correlation of two columns ``[n]``; ``nan`` where one is constant.
+
+    Equal values share the mean of their ranks.
+    """
+    ranks = []
+    for values in (one, other):
+        _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+        ranks.append((np.cumsum(count) - (count - 1) / 2)[place])
+    centred = [rank - rank.mean() for rank in ranks]
+    size = math.sqrt(float(np.prod([np.square(rank).sum() for rank in centred])))
+    return float(centred[0] @ centred[1] / size) if size > 0 else math.nan
 
 
 def _kernel_ridge(squared: Tensor, targets: Tensor, fitted: Tensor, asked: Tensor) -> Tensor:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from persim_gym.benchmark.latent import probe_covariates
+from persim_gym.benchmark.latent import probe_covariates, rank_correlation
 
 
 def world(n=120):
@@ -51,6 +53,35 @@ def test_components_are_those_of_the_standardised_factors():
     np.testing.assert_allclose(probe.components.var(axis=0), values[:2], rtol=1e-5)
     json = probe.to_json()
     assert json["r2"] == {"a": probe.r2[0], "b": probe.r2[1]}
+
+
+def test_rank_correlation_is_that_of_ranks():
+    values = np.array([3.0, 1.0, 2.0, 5.0, 4.0])
+    assert rank_correlation(values, np.exp(values)) == pytest.approx(1)
+    assert rank_correlation(values, -(values**3)) == pytest.approx(-1)
+    # 1 - 6 sum d^2 / (n (n^2 - 1)), with d = (0, 0, 0, 1, -1).
+    assert rank_correlation(values, np.array([3, 1, 2, 4, 5])) == pytest.approx(0.9)
+    # Two values that are equal share rank 1.5: ranks (1.5, 1.5, 3) beside (1, 2, 3).
+    assert rank_correlation(np.array([1, 1, 2]), np.array([1, 2, 3])) == pytest.approx(0.75**0.5)
+    assert np.isnan(rank_correlation(values, np.ones(5)))
+
+
+def test_a_bent_probe_keeps_its_rank_correlation():
+    covariates, factors = world()
+    probe = probe_covariates(factors, covariates, ("a", "b"))
+    assert (probe.rank_correlation > 0.99).all()
+    assert probe.to_json()["rank_correlation"]["b"] == probe.rank_correlation[1]
+    # Held-out predictions bent monotonously: their order is as good, their R2 is not.
+    bent = dataclasses.replace(probe, predicted=np.exp(5 * probe.predicted))
+    np.testing.assert_allclose(bent.rank_correlation, probe.rank_correlation)
+
+
+def test_a_constant_factor_changes_nothing():
+    covariates, factors = world()
+    constant = np.concatenate([np.ones_like(factors[..., :1]), factors], axis=2)
+    with_it = probe_covariates(constant, covariates, ("a", "b"))
+    without = probe_covariates(factors, covariates, ("a", "b"))
+    np.testing.assert_allclose(with_it.predicted, without.predicted, atol=1e-9)
 
 
 def test_the_seed_decides_the_folds():
