@@ -1,9 +1,9 @@
 """The documentation is true: its code runs, its commands exist, its tables are the code's.
 
 Python blocks of a page share a namespace and run in their order. A page that goes on from others
-says so in a comment at its top, ``<!-- needs: data, simulator -->``: then
-``persim/cartpole/random-v0`` and ``runs/cartpole`` are there. A block that cannot run in a test has
-``<!-- no-run: reason -->`` in the line above, and is compiled only.
+says so in a comment at its top, ``<!-- needs: data, simulator, examples -->``: then
+``persim/cartpole/random-v0``, ``runs/cartpole`` and ``examples`` are there. A block that cannot run
+in a test has ``<!-- no-run: reason -->`` in the line above, and is compiled only.
 
 Pages show the sizes that a user would take. What takes long is capped while they run, and nothing
 else is changed: see :func:`small`.
@@ -27,6 +27,7 @@ from persim_gym.learned import PRESETS, FitConfig, LearnedSimEnv, PerSim
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXAMPLES = ROOT / "examples"
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
 DATASET = "persim/cartpole/random-v0"
@@ -142,8 +143,9 @@ def test_code_runs(name: str, ready: Path, place: Path, small: list[str]) -> Non
     page = ROOT / name
     needs = re.match(r"<!-- needs: ([\w, ]+) -->\n", page.read_text())
     for need in needs[1].split(", ") if needs else []:
-        part = {"data": "minari", "simulator": "runs"}[need]
-        shutil.copytree(ready / part, place / part, dirs_exist_ok=True)
+        parts = {"data": ready / "minari", "simulator": ready / "runs", "examples": EXAMPLES}
+        part = parts[need]
+        shutil.copytree(part, place / part.name, dirs_exist_ok=True)
     run_page(page)
 
 

@@ -56,7 +56,7 @@ NUMBER = r"(-?[\d.,]+(?:e-?\d+)?)"
 def test_every_example_is_tested() -> None:
     tested = set(re.findall(r'run\(\s*"(\w+\.py)"', Path(__file__).read_text()))
     assert {path.name for path in EXAMPLES.glob("[0-9]*.py")} == tested
-    assert len(tested) == 7
+    assert len(tested) == 8
 
 
 def test_environments(run: Run, tmp_path: Path) -> None:
@@ -161,3 +161,29 @@ def test_own_dynamics(run: Run) -> None:
     )
     assert thermostat < true < 0
     assert simulated == pytest.approx(true, abs=0.2)
+
+
+def test_own_data(run: Run, tmp_path: Path) -> None:
+    import imageio.v3 as imageio
+
+    said = run("08_your_own_data.py", "--plot", "kept.png")
+    assert "12 patients, 13824 transitions to fit on, 3456 held out" in said
+    means = re.findall(r"^  mean +(.*)$", said, re.MULTILINE)[0].split()
+    own, one, persistence = np.array(means, dtype=float).reshape(3, 3)
+    # After ten epochs and of few patients; the guide has the numbers of a whole fit.
+    assert (own < 0.75 * one).all()
+    assert (one < 0.75 * persistence).all()
+    assert 0 < own[0] < own[1] < own[2] < 20
+    patients = re.findall(r"^  (?:adolescent|adult)#\d{3} +(.*)$", said, re.MULTILINE)
+    rows = np.array([row.split() for row in patients], dtype=float)
+    assert rows.mean(axis=0) == pytest.approx(np.array(means, dtype=float), abs=0.06)
+    # The doses that nobody gave: nearer to the truth than no effect at all, the size of the truth.
+    size = numbers(rf"root mean square {NUMBER}:", said)[0]
+    right = numbers(rf"hours, its own simulator +wrong by {NUMBER} mg", said)[0]
+    wrong = numbers(rf"hours, one model for all +wrong by {NUMBER} mg", said)[0]
+    assert right < 0.75 * wrong < 0.75 * size
+    glucose, reward = numbers(rf"adult#002 in the simulator: {NUMBER} mg/dL, reward {NUMBER}", said)
+    assert 39 < glucose < 400
+    assert -60 < reward <= 1
+    picture = imageio.imread(tmp_path / "place" / "kept.png")
+    assert picture.std() > 10
