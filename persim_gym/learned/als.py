@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.core import Task
-from persim_gym.learned.basis import Inputs, Monomials, angles_of
+from persim_gym.learned.basis import Monomials
 from persim_gym.learned.closed_form import (
     Factors,
     LowRankFit,
@@ -22,9 +19,9 @@ from persim_gym.learned.closed_form import (
 )
 from persim_gym.learned.config import AlsConfig
 from persim_gym.learned.polynomial_ensemble import PolynomialEnsemble
-from persim_gym.learned.selection import Choice, Problem, Selection, Trial, prune
+from persim_gym.learned.problem import Problem
+from persim_gym.learned.selection import Choice, Selection, Trial, prune
 from persim_gym.learned.statistics import Rows, Statistics, gather, memory
-from persim_gym.offline.transitions import Transitions
 
 #: Bytes of statistics of the agents that weights are fitted on.
 MEMORY = 1_500_000_000
@@ -47,82 +44,6 @@ class ClosedForm:
     factors: Factors
     noise: Tensor
     choice: Choice
-
-
-def pose(
-    transitions: Transitions,
-    task: Task,
-    states: NDArray[np.float32],
-    used: NDArray[np.bool_],
-    lag: int,
-    device: torch.device,
-) -> Problem:
-    """What a closed-form fit sees of transitions, in double precision on a device.
-
-    Args:
-        transitions: The data.
-        task: Their task.
-        states: ``[T, l * d]``.
-        used: Transitions to learn from ``[T]``.
-        lag: Observations that a state holds.
-        device: Where to compute.
-    """
-    space = task.action_space
-    discrete = hasattr(space, "n")
-    obs, next_obs = transitions.obs[used], transitions.next_obs[used]
-    change = next_obs.astype(np.float64) - obs
-    scale = change.std(axis=0)
-    scale[scale < 1e-12] = 1.0
-    spread = next_obs.std(axis=0, dtype=np.float64)
-    spread[spread < 1e-12] = 1.0
-    low = np.minimum(transitions.obs.min(0), transitions.next_obs.min(0)).astype(np.float64)
-    high = np.maximum(transitions.obs.max(0), transitions.next_obs.max(0)).astype(np.float64)
-    margin = high - low
-    values = states[used].astype(np.float64)
-    d = obs.shape[1]
-    inputs = values
-    if not discrete:
-        inputs = np.concatenate([values, transitions.action[used].astype(np.float64)], axis=1)
-    agent = torch.as_tensor(transitions.agent[used])
-    choice = transitions.action[used] if discrete else np.zeros(len(agent), dtype=np.int64)
-
-    def double(array: NDArray[Any]) -> Tensor:
-        return torch.as_tensor(np.asarray(array, dtype=np.float64), device=device)
-
-    units = Inputs.of(inputs, angles_of(task, lag, d)).to(device, torch.float64)
-    rows = Rows(
-        agent.to(device),
-        double(inputs),
-        torch.as_tensor(choice, device=device),
-        double(change / scale),
-        transitions.num_agents,
-        int(getattr(space, "n", 1)),
-    )
-    actions = torch.as_tensor(transitions.action[used], device=device)
-    bounds = task.observation_space
-    return Problem(
-        rows,
-        torch.as_tensor(_unbroken(transitions.episode, used)),
-        double(values),
-        actions if discrete else actions.double(),
-        double(next_obs),
-        units,
-        double(scale),
-        double(spread),
-        double(bounds.low),
-        double(bounds.high),
-        torch.stack([double(low - margin), double(high + margin)]),
-        discrete,
-        lag,
-        task.terminated,
-    )
-
-
-def _unbroken(episode: NDArray[np.int64], used: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Numbers of the stretches without a gap, of the transitions that are used."""
-    new = np.ones(len(episode), dtype=np.bool_)
-    new[1:] = (episode[1:] != episode[:-1]) | ~used[:-1]
-    return np.asarray(np.cumsum(new)[used])
 
 
 def fit_closed_form(

@@ -18,15 +18,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from persim_gym.learned.statistics import Statistics, packed_size, unpack
+from persim_gym.learned.statistics import Statistics, packed_size
 
 #: Least noise of a coordinate, in units of its change's deviation: what rounding to single
 #: precision leaves of a noise-free record.
 NOISE_FLOOR = 1e-6
+#: Transitions for each weight of one coordinate that make a fit of an action's own trustworthy.
+ROWS_PER_WEIGHT = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,28 +96,43 @@ def evidence(stats: Statistics, weights: Tensor, noise: Tensor) -> tuple[Tensor,
     """
     m, a, r, p, d = weights.shape
     n = stats.num_agents
-    scaled = weights / noise.sqrt()[:, None, None, None, :]
+    first, second = torch.tril_indices(r, r, device=weights.device)
+    pairs = len(first)
+    scaled = (weights / noise.sqrt()[:, None, None, None, :]).transpose(1, 2)  # [m, r, a, P, D]
     # sum_d w_rd w_sd^T, packed as the Gram matrices are; off the diagonal both halves count.
-    rows, columns = torch.tril_indices(p, p, device=weights.device)
-    pairs = torch.einsum("marpd,masqd->marspq", scaled, scaled)
-    kernel = pairs[..., rows, columns] + pairs[..., columns, rows] * (rows != columns)
-    kernel = kernel.permute(1, 4, 0, 2, 3).reshape(a * packed_size(p), m * r * r)
-    quadratic = (stats.gram.reshape(n, -1) @ kernel).view(n, m, r, r).transpose(0, 1)
-    loading = (weights / noise[:, None, None, None, :]).permute(1, 3, 4, 0, 2)
-    linear = stats.cross.reshape(n, -1) @ loading.reshape(a * p * d, m * r)
-    linear = linear.view(n, m, r).transpose(0, 1)
+    squares = (scaled[:, first] @ scaled[:, second].mT).view(m * pairs * a, p * p)
+    below, above, twice = _packing(p, weights.device)
+    kernel = squares.index_select(1, below)
+    kernel.add_(squares.index_select(1, above)).mul_(twice.to(kernel.dtype))
+    sums = kernel.view(m * pairs, -1) @ stats.gram.reshape(n, -1).T
+    quadratic = weights.new_empty(m, n, r, r)
+    quadratic[..., first, second] = quadratic[..., second, first] = sums.view(m, pairs, n).mT
+    loading = (weights / noise[:, None, None, None, :]).permute(0, 2, 1, 3, 4).reshape(m * r, -1)
+    linear = (loading @ stats.cross.reshape(n, -1).T).view(m, r, n).mT
     return quadratic[..., 1:, 1:], linear[..., 1:] - quadratic[..., 1:, 0]
 
 
 def solve_factors(precision: Tensor, information: Tensor) -> Factors:
-    """Posterior means and covariances under a standard normal prior."""
+    """Posterior means and covariances under a standard normal prior.
+
+    Raises:
+        FloatingPointError: If the precision is not finite.
+    """
     r = information.shape[-1] + 1
     one = information.new_ones((*information.shape[:-1], 1))
     if r == 1:
         return Factors(one, precision)
     total = precision + torch.eye(r - 1, dtype=precision.dtype, device=precision.device)
-    covariance = torch.cholesky_inverse(torch.linalg.cholesky(total))
+    root, failed = torch.linalg.cholesky_ex(total)
+    if bool(failed.any()):  # rounding of large precisions: with a hundred millionth more
+        size = total.diagonal(dim1=-2, dim2=-1)
+        root, failed = torch.linalg.cholesky_ex(total + torch.diag_embed(1e-8 * size))
+        if bool(failed.any()):
+            raise FloatingPointError("the agents' factors are beyond double precision")
+    covariance = torch.cholesky_inverse(root)
     mean = (covariance @ information[..., None])[..., 0]
+    if not bool(torch.isfinite(mean).all()):
+        raise FloatingPointError("the agents' factors are beyond double precision")
     return Factors(torch.cat([one, mean], dim=-1), covariance)
 
 
@@ -151,21 +169,67 @@ def regress(
         count, square = count * importance, square * importance[..., None]
     weights = mean.new_zeros(m, a, r, p, d)
     left = square.sum(1)
-    upper = torch.tril_indices(r, r, device=mean.device)
-    triangle = products[..., upper[0], upper[1]].permute(0, 2, 1).reshape(-1, n)
-    for action in range(a):
-        sums = unpack(triangle @ stats.gram[:, action], p).view(m, -1, p, p)
-        whole = mean.new_empty(m, r, r, p, p)
-        whole[:, upper[0], upper[1]] = sums
-        whole[:, upper[1], upper[0]] = sums
-        normal = whole.permute(0, 1, 3, 2, 4).reshape(m, r * p, r * p)
+    lower = torch.tril_indices(r, r, device=mean.device)
+    triangle = products[..., lower[0], lower[1]].permute(0, 2, 1).reshape(-1, n)
+    spread = _unpacking(r, p, mean.device)
+    strong, allowed = carried(stats, r)
+    shared = mean.new_zeros(m, r, p, d)
+    for action in sorted(range(a), key=lambda number: not strong[number]):
+        sums = (triangle @ stats.gram[:, action]).view(m, -1)
+        normal = sums.index_select(1, spread).view(m, r * p, r * p)
         right = mean.mT.reshape(-1, n) @ stats.cross[:, action].reshape(n, -1)
         right = right.view(m, r * p, d)
-        found = _ridge(normal, right, None if mask is None else mask[action], ridge, r)
+        own = None if mask is None else mask[action]
+        if strong[action]:
+            found = _ridge(normal, right, own, ridge, r)
+            shared += found.view(m, r, p, d) / sum(strong)
+        else:
+            few = (torch.arange(p, device=mean.device) < allowed[action])[:, None].expand(p, d)
+            base = shared.view(m, r * p, d)
+            found = base + _ridge(
+                normal, right - normal @ base, few if own is None else few & own, ridge, r
+            )
         weights[:, action] = found.view(m, r, p, d)
         left = left - 2 * (found * right).sum(1) + (found * (normal @ found)).sum(1)
     noise = left / count.sum(1, keepdim=True).clamp_min(1.0)
+    if not bool(torch.isfinite(noise).all()):
+        raise FloatingPointError("sums over the data are beyond double precision")
     return weights, noise.clamp_min(NOISE_FLOOR**2)
+
+
+def carried(stats: Statistics, rank: int) -> tuple[list[bool], list[int]]:
+    """Which actions have data enough for weights of their own, and how many the others carry.
+
+    An action that was taken rarely, or never, is taken for the mean of the others, and differs
+    from it in as few of the first features as its transitions carry.
+
+    Returns:
+        For each action whether it has enough, and the number of features.
+    """
+    rows = stats.gram[:, :, 0].sum(0)  # the first feature is 1
+    allowed = (rows / (ROWS_PER_WEIGHT * rank)).long().clamp(max=stats.features)
+    enough = (allowed == stats.features) | (rows >= 0.5 * rows.max())
+    return enough.tolist(), allowed.tolist()
+
+
+@lru_cache(maxsize=16)
+def _packing(p: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Where the packed entries stand in a flat square, above its diagonal, and half or one."""
+    rows, columns = torch.tril_indices(p, p, device=device)
+    return rows * p + columns, columns * p + rows, torch.where(rows == columns, 0.5, 1.0)
+
+
+@lru_cache(maxsize=16)
+def _unpacking(r: int, p: int, device: torch.device) -> Tensor:
+    """Where a matrix ``[r p, r p]`` finds its entries among pairs of ranks, packed features."""
+
+    def place(size: int) -> Tensor:
+        index = torch.arange(size, device=device)
+        high = torch.maximum(index[:, None], index)
+        return high * (high + 1) // 2 + torch.minimum(index[:, None], index)
+
+    whole = place(r)[:, None, :, None] * packed_size(p) + place(p)[None, :, None, :]
+    return whole.reshape(-1)
 
 
 def _ridge(normal: Tensor, right: Tensor, mask: Tensor | None, ridge: float, r: int) -> Tensor:
@@ -225,12 +289,17 @@ def gauge(fit: LowRankFit, importance: Tensor | None = None) -> LowRankFit:
     root, failed = torch.linalg.cholesky_ex(spread)
     if bool(failed.any()):
         return fit
+    m, n, r = centred.shape
     weights = fit.weights.clone()
-    weights[:, :, 0] += torch.einsum("mr,marpd->mapd", centre, fit.weights[:, :, 1:])
-    weights[:, :, 1:] = torch.einsum("mrs,marpd->maspd", root, fit.weights[:, :, 1:])
+    a, _, p, d = weights.shape[1:]
+    free = fit.weights[:, :, 1:].flatten(3)
+    weights[:, :, 0] += (centre[:, None, None] @ free).view(m, a, p, d)
+    weights[:, :, 1:] = (root.mT[:, None] @ free).view(m, a, r, p, d)
     inverse = torch.linalg.inv(root)
-    whitened = torch.einsum("msr,mnr->mns", inverse, centred)
-    turned = inverse[:, None] @ covariance @ inverse.mT[:, None]
+    whitened = centred @ inverse.mT
+    # Twice the same product with all agents' rows as one matrix: covariances are symmetric.
+    half = (covariance.reshape(m, n * r, r) @ inverse.mT).view(m, n, r, r).mT
+    turned = (half.reshape(m, n * r, r) @ inverse.mT).view(m, n, r, r)
     factors = Factors(torch.cat([fit.factors.mean[..., :1], whitened], dim=-1), turned)
     return replace(fit, weights=weights, factors=factors)
 

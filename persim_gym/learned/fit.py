@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym import store
-from persim_gym.learned.als import fit_closed_form, pose
+from persim_gym.learned.als import fit_closed_form
 from persim_gym.learned.bounds import learn_bounds
 from persim_gym.learned.config import AlsConfig, FitConfig, FitPlan
 from persim_gym.learned.ensemble import Ensemble
@@ -28,6 +28,7 @@ from persim_gym.learned.fitting import Checkpoint, fit_network
 from persim_gym.learned.network import LowRankNetwork
 from persim_gym.learned.network_ensemble import NetworkEnsemble
 from persim_gym.learned.preparation import Data, prepare
+from persim_gym.learned.problem import pose
 from persim_gym.learned.progress import FitReport
 
 #: Share of the changes' variance that a closed form may leave unexplained and still be taken for
