@@ -110,12 +110,12 @@ _FULL: dict[str, DemoSettings] = {
 }  # fmt: skip
 _QUICK: dict[str, DemoSettings] = {
     "cartpole": DemoSettings(
-        agents=100, fit={"epochs": 150, "ensemble_size": 3, "spare_members": 0}, episodes=10,
+        agents=100, fit={"ensemble_size": 3}, episodes=10,
         return_episodes=10, plan_episodes=1, planner={"candidates": 300, "horizon": 30},
         train_steps=10_000,
     ),
     "mountain-car": DemoSettings(
-        agents=60, fit={"epochs": 30, "ensemble_size": 3, "spare_members": 0}, episodes=10,
+        agents=60, fit={"ensemble_size": 3}, episodes=10,
         return_episodes=10, plan_episodes=1, planner={"candidates": 200}, train_steps=40_000,
         clip_steps=150,
     ),
@@ -413,8 +413,6 @@ class _Demo:
     def _fit(self) -> dict[str, Any]:
         data = self._data()
         options = {"seed": self.seed, **self.settings.fit}
-        # The reference needs no spread: one member, and the same settings otherwise.
-        reference = {**options, "ensemble_size": 1, "spare_members": 0}
 
         def report(first: int) -> Callable[[FitProgress], None]:
             progress = self._progress("fit", first, share=2)
@@ -424,22 +422,14 @@ class _Demo:
             data, out=self.out / "simulator", on_epoch=report(0), progress=False, save_every=10.0,
             **options,
         )  # fmt: skip
+        # The reference needs no spread: one member, and the same method and settings otherwise.
+        reference = {**options, "ensemble_size": 1}
         one = PerSim.fit(
-            pooled(data), out=self.out / "one-for-all", on_epoch=report(1), progress=False,
-            save_every=10.0, **reference,
+            pooled(data), out=self.out / "one-for-all", method=sim.card["fitted_by"],
+            on_epoch=report(1), progress=False, save_every=10.0, **reference,
         )  # fmt: skip
         self._sim = sim
-        return {
-            "heldout_rmse": sim.card["metrics"]["heldout_rmse"],
-            "heldout_transitions": sim.card["metrics"]["heldout_transitions"],
-            "seconds": sim.card["metrics"]["seconds"],
-            "config": sim.card["config"],
-            "one_for_all": {
-                "heldout_rmse": one.card["metrics"]["heldout_rmse"],
-                "seconds": one.card["metrics"]["seconds"],
-                "config": one.card["config"],
-            },
-        }
+        return {**_fit_facts(sim), "one_for_all": _fit_facts(one)}
 
     @property
     def sim(self) -> PerSim:
@@ -648,6 +638,19 @@ class _Demo:
 
 
 # -- small things ----------------------------------------------------------------------------------
+
+
+def _fit_facts(sim: PerSim) -> dict[str, Any]:
+    """What the page says of a fit."""
+    metrics, config = sim.card["metrics"], sim.card["config"]
+    method = sim.card["fitted_by"]
+    return {
+        "method": method,
+        "heldout_rmse": metrics["heldout_rmse"],
+        "seconds": metrics["seconds"],
+        "chosen": metrics.get("chosen"),
+        "config": config.get(method, config),
+    }
 
 
 def _by_agent(

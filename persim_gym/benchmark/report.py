@@ -280,15 +280,8 @@ def _how(results: Mapping[str, Any]) -> str:
     facts = [
         ("task", f"{results['env_id']}, seed {results['seed']}"),
         ("data set", f"{data['id']}, sha256 {data['sha256'][:16]}…"),
-        (
-            "model",
-            f"rank {config['rank']}, {config['ensemble_size']} members, state encoder "
-            f"{' × '.join(map(str, config['state_hidden']))}, {config['epochs']} epochs",
-        ),
-        (
-            "held-out one-step RMSE",
-            f"{_number(fit['heldout_rmse'])} over {fit['heldout_transitions']:,} transitions",
-        ),
+        ("model", _model(fit)),
+        ("held-out one-step RMSE", _number(fit["heldout_rmse"])),
         ("machine", f"{machine['system']}, {machine['cores']} cores, {machine['device']}"),
         ("versions", ", ".join(f"{name} {v}" for name, v in results["versions"].items())),
     ]
@@ -309,6 +302,21 @@ def _how(results: Mapping[str, Any]) -> str:
 that of <cite>PerSim: Data-Efficient Offline Reinforcement Learning with Heterogeneous Agents via
 Personalized Simulators</cite> (Agarwal et al., NeurIPS 2021).</p>
 </section>"""
+
+
+def _model(fit: Mapping[str, Any]) -> str:
+    """The fitted model in one line."""
+    config, chosen = fit["config"], fit["chosen"]
+    members = f"{config['ensemble_size']} members, fitted in {_duration(fit['seconds'])}"
+    if fit["method"] == "als":
+        return (
+            f"closed form: polynomials of degree {chosen['degree']}, rank {chosen['rank']}, "
+            f"{chosen['terms']:,} terms a member; {members}"
+        )
+    return (
+        f"networks: rank {config['rank']}, state encoder "
+        f"{' × '.join(map(str, config['state_hidden']))}, {config['epochs']} epochs; {members}"
+    )
 
 
 _LIMITS = {"cartpole": 200, "mountain-car": 500, "half-cheetah": 1000}

@@ -17,36 +17,55 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from persim_gym.envs.rendering import Frame
-    from persim_gym.learned.config import FitConfig
+    from persim_gym.learned.config import FitPlan
     from persim_gym.learned.simulator import PerSim
     from persim_gym.offline.transitions import Transitions
 
 PRESET = "the preset's"
+CHOSEN = "chosen from the data, or the preset's"
 
 
 def fit(
     dataset: options.Dataset,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the simulator goes.")],
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="als (closed form), sgd (networks), auto (the better)."
+        ),
+    ] = "auto",
     preset: Annotated[
-        str, typer.Option(metavar="NAME", help="default, or paper (the settings of its code).")
+        str,
+        typer.Option(
+            metavar="NAME", help="Networks: default, or paper (the settings of its code)."
+        ),
     ] = "default",
+    degree: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Closed form: degree.", show_default=CHOSEN),
+    ] = None,
     rank: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Latent factors.", show_default=PRESET),
+        typer.Option(metavar="N", min=1, help="Latent factors.", show_default=CHOSEN),
     ] = None,
     ensemble_size: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Members.", show_default=PRESET)
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Passes over the data.", show_default=PRESET),
+        typer.Option(
+            metavar="N", min=1, help="Networks: passes over the data.", show_default=PRESET
+        ),
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Transitions in a batch.", show_default=PRESET),
+        typer.Option(
+            metavar="N", min=1, help="Networks: transitions in a batch.", show_default=PRESET
+        ),
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(metavar="X", help="Adam's step size.", show_default=PRESET)
+        float | None,
+        typer.Option(metavar="X", help="Networks: Adam's step size.", show_default=PRESET),
     ] = None,
     seed: options.Seed = 0,
     device: options.Device = "cpu",
@@ -68,17 +87,20 @@ def fit(
     drop: tables.Drop = False,
     task_name: tables.Name = None,
 ) -> None:
-    """Fit the simulators of all agents of a data set, or of a table of your own.
+    """Fit the simulators of a data set's agents, or of a table's.
+
+    A closed form that finds the law takes seconds; networks take minutes.
 
     A fit that was stopped goes on from its last checkpoint when the same command is given again.
     """
     import torch
 
     from persim_gym import store
-    from persim_gym.learned.config import preset_config
+    from persim_gym.learned.config import plan_fit
     from persim_gym.learned.simulator import PerSim
 
     given = {
+        "degree": degree,
         "rank": rank,
         "ensemble_size": ensemble_size,
         "epochs": epochs,
@@ -102,18 +124,19 @@ def fit(
         drop=drop,
         name=task_name,
     )
-    config = preset_config(preset, transitions.task_name).replaced(changes)
+    plan = plan_fit(transitions.task_name, method=method, preset=preset, options=changes)
     if threads is not None:
         torch.set_num_threads(threads)
-    if not force and (done := _finished(out, transitions, config)) is not None:
+    if not force and (done := _finished(out, transitions, plan)) is not None:
         say("done", f"{out} holds the simulator of this very fit already")
         _print_simulator(done, out, as_json)
         return
-    _announce_checkpoint(out, transitions, config, force)
+    _announce_checkpoint(out, transitions, plan, force)
     try:
         sim = PerSim.fit(
-            transitions, preset=preset, device=device, out=out, save_every=10.0, **changes
-        )
+            transitions, method=method, preset=preset, device=device, out=out, save_every=10.0,
+            **changes,
+        )  # fmt: skip
     except KeyboardInterrupt:
         if (out / store.CHECKPOINT).exists():
             interrupted(f"the same command goes on from the checkpoint in {out}")
@@ -121,7 +144,7 @@ def fit(
     _print_simulator(sim, out, as_json)
 
 
-def _finished(out: Path, transitions: Transitions, config: FitConfig) -> PerSim | None:
+def _finished(out: Path, transitions: Transitions, plan: FitPlan) -> PerSim | None:
     """The simulator in a folder, if it is of these data and this configuration.
 
     Raises:
@@ -133,13 +156,11 @@ def _finished(out: Path, transitions: Transitions, config: FitConfig) -> PerSim 
     if not (out / store.SIMULATOR).exists():
         return None
     sim = PerSim.load(out)
-    _check_same(f"{out} holds a simulator", sim.card, transitions, config)
+    _check_same(f"{out} holds a simulator", sim.card, transitions, plan)
     return sim
 
 
-def _announce_checkpoint(
-    out: Path, transitions: Transitions, config: FitConfig, force: bool
-) -> None:
+def _announce_checkpoint(out: Path, transitions: Transitions, plan: FitPlan, force: bool) -> None:
     """Say that a fit goes on, or with ``force`` remove what it would go on from.
 
     Raises:
@@ -154,12 +175,13 @@ def _announce_checkpoint(
         file.unlink()
         return
     _, card = store.read(file, "checkpoint")
-    _check_same(f"{out} holds a checkpoint", card["recipe"], transitions, config)
-    say("resuming", f"{file} holds {card['epoch']} of {config.epochs} epochs")
+    _check_same(f"{out} holds a checkpoint", card["recipe"], transitions, plan)
+    epochs = plan.sgd.epochs if plan.sgd is not None else card["epoch"]
+    say("resuming", f"{file} holds {card['epoch']} of {epochs} epochs")
 
 
 def _check_same(
-    what: str, recipe: Mapping[str, Any], transitions: Transitions, config: FitConfig
+    what: str, recipe: Mapping[str, Any], transitions: Transitions, plan: FitPlan
 ) -> None:
     """Check that a recipe is of these data and this configuration.
 
@@ -173,12 +195,26 @@ def _check_same(
 
         same_data = of["outcomes_sha256"] == outcomes_sha256(transitions)
     # Through JSON, as the recipe has been.
-    if same_data and recipe.get("config") == json.loads(json.dumps(config.to_json())):
+    if same_data and recipe.get("config") == json.loads(json.dumps(plan.to_json())):
         return
     differs = "other options" if same_data else "other data"
     raise ValueError(
         f"{what} of another fit ({differs}): choose another folder, or replace it with --force"
     )
+
+
+_METHODS = {"als": "closed form (als)", "sgd": "networks (sgd)"}
+
+
+def _chosen(trial: Mapping[str, Any] | None) -> list[tuple[str, object]]:
+    """What a closed-form fit has chosen."""
+    if trial is None:
+        return []
+    return [
+        ("degree", trial["degree"]),
+        ("terms of a member", trial["terms"]),
+        ("held-out open-loop error", trial["error"]),
+    ]
 
 
 def _print_simulator(sim: PerSim, out: Path, as_json: bool) -> None:
@@ -191,6 +227,8 @@ def _print_simulator(sim: PerSim, out: Path, as_json: bool) -> None:
         [
             ("data set", sim.card.get("dataset", {}).get("id") or "-"),
             ("agents", sim.num_agents),
+            ("fitted by", _METHODS[sim.card.get("fitted_by", "sgd")]),
+            *_chosen(metrics.get("chosen")),
             ("rank", sim.ensemble.rank),
             ("members", sim.members),
             ("held-out one-step RMSE", metrics.get("heldout_rmse")),

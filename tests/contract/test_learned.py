@@ -26,7 +26,7 @@ from pettingzoo.test import parallel_api_test, parallel_seed_test
 import persim_gym
 from contract.worlds import LEARNED_ID, actions_for, trace
 from persim_gym.envs import SUITES, SimVectorEnv
-from persim_gym.learned.ensemble import Ensemble, Scaling
+from persim_gym.learned.network_ensemble import NetworkEnsemble, Scaling
 from persim_gym.learned.env import LearnedSimEnv, as_simulator
 from persim_gym.learned.network import LowRankNetwork, NetworkShape
 from persim_gym.learned.simulator import Experience, PerSim
@@ -161,7 +161,7 @@ def constant_simulator(
         starts=np.array(starts, dtype=np.float32)[:, None],
         disagreement_limit=disagreement_limit,
     )
-    ensemble = Ensemble(LowRankNetwork(shape, tensors), scaling)
+    ensemble = NetworkEnsemble(LowRankNetwork(shape, tensors), scaling)
     return PerSim(ensemble, LineTask(), experience, {"task": "line"})
 
 
