@@ -1,20 +1,117 @@
-"""Ensembles on disk: tensors by name and plain types, whatever they were fitted by."""
+"""Simulators on disk: tensors by name and plain types, whatever they were fitted by."""
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from persim_gym import store
+from persim_gym.core import Task
+from persim_gym.learned.adaptation import Knowledge
 from persim_gym.learned.bounds import BoundEffects
+from persim_gym.learned.data_task import DataTask
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.network import LowRankNetwork, NetworkShape
 from persim_gym.learned.network_ensemble import NetworkEnsemble, Scaling
 from persim_gym.learned.polynomial_ensemble import PolynomialEnsemble
+from persim_gym.learned.preparation import Experience, task_of
 
 #: Parts of a file that an ensemble's tensors are in, by the beginning of their names.
 PARTS = ("network", "scaling", "polynomial", "inputs", "effects")
+#: Parts of what else is kept.
+OTHERS = ("experience", "task", "prior", "evidence", "given")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a simulator consists of.
+
+    Attributes:
+        ensemble: The fitted members.
+        task: Its task.
+        experience: What is remembered of the data.
+        card: How it came about.
+        knowledge: The population as a prior; ``None`` in files of older versions.
+    """
+
+    ensemble: Ensemble
+    task: Task
+    experience: Experience
+    card: dict[str, Any]
+    knowledge: Knowledge | None
+
+
+def write_simulator(
+    folder: Path,
+    card: Mapping[str, Any],
+    ensemble: Ensemble,
+    task: Task,
+    experience: Experience,
+    knowledge: Knowledge | None,
+) -> Path:
+    """Write a simulator into a folder, whole or not at all; see :class:`Parts`."""
+    tensors = ensemble_tensors(ensemble)
+    for name in ("low", "high", "change_scale", "starts", "seen"):
+        if getattr(experience, name) is not None:
+            tensors[f"experience.{name}"] = torch.as_tensor(getattr(experience, name))
+    if isinstance(task, DataTask):
+        tensors |= {f"task.{name}": t for name, t in task.tensors().items()}
+    limit = experience.disagreement_limit
+    card = {
+        **card,
+        "shape": ensemble.to_json(),
+        "disagreement_limit": limit if math.isfinite(limit) else None,
+    }
+    if knowledge is not None:
+        tensors |= knowledge.tensors()
+        card["prior"] = knowledge.to_json()
+    store.write(folder / store.SIMULATOR, "simulator", tensors, card)
+    text = json.dumps(card, indent=2, sort_keys=True) + "\n"
+    (folder / "simulator.json").write_text(text)
+    return folder
+
+
+def read_simulator(path: Path, task: Task | None = None) -> Parts:
+    """Read what :func:`write_simulator` has written.
+
+    Args:
+        path: The folder, or the file in it.
+        task: The task, if it is none of this package's.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If the file is truncated, altered, foreign or of a newer format.
+    """
+    file = path / store.SIMULATOR if path.suffix != ".safetensors" else path
+    tensors, card = store.read(file, "simulator")
+    try:
+        shape = card.pop("shape")
+        parts: dict[str, dict[str, Tensor]] = {p: {} for p in (*PARTS, *OTHERS)}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        limit = card.pop("disagreement_limit")
+        experience = Experience(
+            **{name: tensor.numpy() for name, tensor in parts["experience"].items()},
+            disagreement_limit=math.inf if limit is None else float(limit),
+        )
+        ensemble = ensemble_from_file(shape, parts)
+        knowledge = None
+        if parts["prior"]:
+            knowledge = Knowledge.from_file(parts, card.pop("prior"))
+        if task is None and parts["task"]:
+            task = DataTask.from_parts(parts["task"], card["data_task"])
+        task = task or task_of(card["task"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{file} lacks what a simulator needs: {error}") from None
+    return Parts(ensemble, task, experience, card, knowledge)
 
 
 def ensemble_tensors(ensemble: Ensemble) -> dict[str, Tensor]:

@@ -46,11 +46,13 @@ class Fitted:
         method: ``"als"`` or ``"sgd"``.
         ensemble: The members.
         metrics: What is kept in the simulator's card.
+        noise: Of a closed form: variance of what is left, in the data's units ``[m, d]``.
     """
 
     method: str
     ensemble: Ensemble
     metrics: dict[str, Any]
+    noise: Tensor | None = None
 
 
 def fit_by(
@@ -132,7 +134,8 @@ def fit_als(
         "noise": found.noise.mean(0).sqrt().tolist(),
         "seconds": time.perf_counter() - began,
     }
-    return Fitted("als", ensemble.to(device, torch.float32), metrics)
+    noise = found.noise * problem.scale.square()
+    return Fitted("als", ensemble.to(device, torch.float32), metrics, noise)
 
 
 def fit_networks(

@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym import store
-from persim_gym.core import Array, Task, as_agent, as_agents
+from persim_gym.core import Array, Task, as_agents
+from persim_gym.learned import adaptation
+from persim_gym.learned.adaptation import AgentPosterior, Knowledge
+from persim_gym.learned.calibration import learn_knowledge
 from persim_gym.learned.config import plan_fit
 from persim_gym.learned.data_task import DataTask, outcomes_sha256
 from persim_gym.learned.ensemble import Ensemble, UnrollMode
-from persim_gym.learned.files import PARTS, ensemble_from_file, ensemble_tensors
+from persim_gym.learned.files import read_simulator, write_simulator
 from persim_gym.learned.fit import checkpoint_in, fit_by
 from persim_gym.learned.fitting import FitProgress
+from persim_gym.learned.inputs import check_inputs
+from persim_gym.learned.naming import find_agent, find_agents
 from persim_gym.learned.preparation import (
     Data,
     Experience,
     as_transitions,
     check_device,
     task_for,
-    task_of,
 )
+from persim_gym.learned.prior import FactorModel, FactorPrior
 from persim_gym.learned.progress import reporter
 from persim_gym.offline.transitions import Transitions
 
@@ -64,18 +64,25 @@ class PerSim:
         task: Reward, termination, spaces and start states.
         experience: What is remembered of the data.
         card: How it came about: configuration, data set, metrics; plain types.
+        knowledge: The population as a prior, and what is known of each agent: what new agents
+            need.
     """
 
     def __init__(
-        self, ensemble: Ensemble, task: Task, experience: Experience, card: dict[str, Any]
+        self,
+        ensemble: Ensemble,
+        task: Task,
+        experience: Experience,
+        card: dict[str, Any],
+        knowledge: Knowledge | None = None,
     ) -> None:
         self.ensemble = ensemble
         self.task = task
         self.experience = experience
         self.card = card
         self.path: Path | None = None
-        self._index_of = {name: k for k, name in enumerate(card.get("agent_names") or ())}
-        self._all_seen = experience.seen is None or bool(experience.seen.all())
+        self._knowledge = knowledge
+        self.rename(card.get("agent_names"))
         self._change_scale = torch.as_tensor(experience.change_scale, device=ensemble.device)
 
     # -- fitting -------------------------------------------------------------------------------
@@ -164,7 +171,8 @@ class PerSim:
         if isinstance(task, DataTask):
             card["data_task"] = task.to_json()
         ensemble = fitted.ensemble.to(torch_device)
-        sim = cls(ensemble, task, checked.experience(), card)
+        known = learn_knowledge(ensemble, checked, fitted.noise, plan.seed)
+        sim = cls(ensemble, task, checked.experience(), card, known)
         sim._calibrate(transitions)
         if out is not None and checkpoint is not None:
             sim.save(out)
@@ -210,30 +218,17 @@ class PerSim:
             TypeError: If it is neither text nor an integer.
             ValueError: If there is no such agent.
         """
-        if not isinstance(agent, str):
-            return as_agent(agent, self.num_agents)
-        if agent in self._index_of:
-            return self._index_of[agent]
-        if not self._index_of:
-            raise ValueError(
-                f"agent {agent!r} is not known by name: this simulator's agents are numbers, 0 to "
-                f"{self.num_agents - 1}"
-            )
-        near = difflib.get_close_matches(agent, self._index_of, n=1) or list(self._index_of)[:1]
-        raise ValueError(
-            f"there is no agent {agent!r} among the {self.num_agents} of this simulator; there is "
-            f"{near[0]!r}"
-        )
+        return find_agent(agent, self._index_of, self.num_agents)
 
     def agent_indices(self, agents: Any) -> Any:
         """Agents with names turned into indices: one, a sequence, or ``None`` as it came."""
-        if isinstance(agents, str):
-            return self.agent_index(agents)
-        if agents is None or np.ndim(agents) == 0 or isinstance(agents, range):
-            return agents
-        if any(isinstance(agent, str) for agent in agents):
-            return [self.agent_index(agent) for agent in agents]
-        return agents
+        return find_agents(agents, self._index_of, self.num_agents)
+
+    def rename(self, names: Sequence[str] | None) -> None:
+        """Take names of all agents ``[N]``, or none, and look anew at who has been seen."""
+        self.card = {**self.card, "agent_names": list(names)} if names else self.card
+        self._index_of = {name: k for k, name in enumerate(names or ())}
+        self._all_seen = self.experience.seen is None or bool(self.experience.seen.all())
 
     def check_seen(self, agents: NDArray[np.int64]) -> None:
         """Refuse agents of whom there were no transitions: nothing personal is known of them.
@@ -278,7 +273,9 @@ class PerSim:
 
     def to(self, device: str) -> PerSim:
         """The same simulators on a device."""
-        return PerSim(self.ensemble.to(check_device(device)), self.task, self.experience, self.card)
+        to = check_device(device)
+        known = None if self._knowledge is None else self._knowledge.to(to)
+        return PerSim(self.ensemble.to(to), self.task, self.experience, self.card, known)
 
     def predict(self, agents: Array, obs: Array, actions: Array) -> Array:
         """Next observations, the members' mean.
@@ -360,49 +357,108 @@ class PerSim:
     def _inputs(
         self, agents: Array, obs: Array, actions: Array, *axes: str
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Arguments checked, on the device: ``[n]``, ``[n, l * d]``, actions ``[*axes(, a)]``."""
-        d, device = self.ensemble.obs_dim, self.device
-        states = torch.as_tensor(obs, dtype=torch.float32, device=device)
-        n = len(states) if states.ndim else 0
-        if states.shape == (n, d):
-            states = states.repeat(1, self.lag) if self.lag > 1 else states
-        elif states.shape == (n, self.lag, d):
-            states = states.reshape(n, -1)
-        elif states.shape != (n, self.lag * d):
-            lags = f" or (n, {self.lag}, {d})" if self.lag > 1 else ""
-            raise ValueError(f"obs must have shape (n, {d}){lags}, got {tuple(states.shape)}")
-        discrete = isinstance(self.task.action_space, Discrete)
-        kind = torch.long if discrete else torch.float32
-        actions_ = torch.as_tensor(actions, device=device)
-        if discrete and actions_.is_floating_point():
-            raise TypeError(f"discrete actions must be integers, got {actions_.dtype}")
-        actions_ = actions_.to(kind)
-        tail: tuple[int, ...] = () if discrete else tuple(self.task.action_space.shape or ())
-        lead, rest = actions_.shape[: len(axes)], actions_.shape[len(axes) :]
-        if len(lead) != len(axes) or lead[0] != n or rest != tail:
-            raise ValueError(
-                f"actions must have shape {(*axes, *tail)} with {axes[0]} = {n}, got "
-                f"{tuple(actions_.shape)}"
-            )
-        if 0 in lead[1:]:
-            raise ValueError(
-                f"actions must hold at least one step, got shape {tuple(actions_.shape)}"
-            )
-        if discrete and n:
-            low, high = torch.aminmax(actions_)
-            if low < 0 or high >= self.task.action_space.n:  # type: ignore[union-attr]
-                raise ValueError(
-                    f"actions must be 0 to {self.task.action_space.n - 1}, got {int(low)} to "  # type: ignore[union-attr]
-                    f"{int(high)}"
-                )
+        states, actions_ = check_inputs(self.ensemble, self.task, obs, actions, *axes)
         if isinstance(agents, Tensor):
             agents = agents.cpu().numpy()
-        rows = as_agents(agents, n, self.num_agents)
+        rows = as_agents(agents, len(states), self.num_agents)
         self.check_seen(rows)
-        return torch.as_tensor(rows, device=device), states, actions_
+        return torch.as_tensor(rows, device=self.device), states, actions_
 
     def _like(self, given: Array, result: Tensor) -> Array:
         return result if isinstance(given, Tensor) else result.cpu().numpy()
+
+    # -- agents that were not in training -----------------------------------------------------
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """The population as a prior, and what is known of each agent beside its factor.
+
+        Raises:
+            ValueError: If the simulator was fitted before these were kept.
+        """
+        if self._knowledge is None:
+            raise ValueError(
+                "this simulator keeps no prior of its population, for it was made by an older "
+                "version or by hand: fit it again with PerSim.fit"
+            )
+        return self._knowledge
+
+    @property
+    def prior(self) -> FactorPrior:
+        """The population as the prior of a new agent's factor."""
+        return self.knowledge.prior
+
+    def adapt(
+        self,
+        data: Any = None,
+        actions: Array | None = None,
+        next_obs: Array | None = None,
+        *,
+        name: str | None = None,
+        columns: Mapping[str, Any] | None = None,
+        agent_of: Any = None,
+    ) -> int | list[int]:
+        """Add agents that were not in training, from a handful of transitions of each.
+
+        Each one's factor is a Bayesian linear regression with the population as prior: closed
+        form, milliseconds. Every face then serves them, and they are saved with the simulator.
+        Transitions that end on a bound of the observation space are left out. The members'
+        spread is the posterior's: with few transitions environments may stop at the guard's limit.
+
+        Args:
+            data: Whatever :meth:`fit` takes, of one or several new agents; or observations
+                ``[n, d]`` of one agent, with ``actions`` and ``next_obs``; or nothing, for an agent
+                that is the population's mean.
+            actions: ``[n]`` integers or ``[n, a]``.
+            next_obs: ``[n, d]``.
+            name: What a single agent is called.
+            columns: Of a table, as in :meth:`fit`.
+            agent_of: Of a Minari data set, as in :meth:`fit`.
+
+        Returns:
+            The index of the agent, or of several a list in the order of their indices in the data.
+
+        Raises:
+            TypeError: If an argument has the wrong type.
+            ValueError: If the data are of another task, or a name is taken.
+        """
+        if (actions is None) != (next_obs is None):
+            raise TypeError("arrays come as three: adapt(obs, actions, next_obs)")
+        if actions is not None and next_obs is not None:
+            return adaptation.add_rows(self, data, actions, next_obs, name)
+        if data is None:
+            return adaptation.append(self, [self.new_posterior()], [name])[0]
+        return adaptation.add_transitions(self, as_transitions(data, columns, agent_of), name)
+
+    def update(
+        self, agent: int | str, obs: Array, actions: Array, next_obs: Array
+    ) -> AgentPosterior:
+        """Add transitions of an agent as they arrive: exactly as if all had come at once.
+
+        Adapted agents and those of training alike. Environments and planners hold the simulator:
+        those that were made before follow the new factor from their next step on.
+
+        Args:
+            agent: Index or name.
+            obs: ``[n, d]``.
+            actions: ``[n]`` integers or ``[n, a]``.
+            next_obs: ``[n, d]``.
+
+        Returns:
+            What is known of the agent now.
+
+        Raises:
+            ValueError: If there is no such agent, or the transitions do not fit the task.
+        """
+        return adaptation.update(self, self.agent_index(agent), obs, actions, next_obs)
+
+    def posterior(self, agent: int | str) -> AgentPosterior:
+        """What is known of an agent's factor: mean, covariance, intervals of predictions."""
+        return self.knowledge.posterior(self.ensemble, self.task, self.agent_index(agent))
+
+    def new_posterior(self) -> AgentPosterior:
+        """What is known of an agent without any transitions: the population."""
+        return AgentPosterior(FactorModel(self.ensemble, self.prior), self.task)
 
     # -- environments --------------------------------------------------------------------------
 
@@ -439,24 +495,9 @@ class PerSim:
         Returns:
             The folder.
         """
-        folder = Path(path)
-        e = self.experience
-        tensors = ensemble_tensors(self.ensemble)
-        for name in ("low", "high", "change_scale", "starts", "seen"):
-            if getattr(e, name) is not None:
-                tensors[f"experience.{name}"] = torch.as_tensor(getattr(e, name))
-        if isinstance(self.task, DataTask):
-            tensors |= {f"task.{name}": t for name, t in self.task.tensors().items()}
-        limit = e.disagreement_limit
-        card = {
-            **self.card,
-            "shape": self.ensemble.to_json(),
-            "disagreement_limit": limit if math.isfinite(limit) else None,
-        }
-        store.write(folder / store.SIMULATOR, "simulator", tensors, card)
-        (folder / "simulator.json").write_text(json.dumps(card, indent=2, sort_keys=True) + "\n")
-        self.path = folder
-        return folder
+        parts = self.ensemble, self.task, self.experience, self._knowledge
+        self.path = write_simulator(Path(path), self.card, *parts)
+        return self.path
 
     @classmethod
     def load(cls, path: str | Path, *, task: Task | None = None, device: str = "cpu") -> PerSim:
@@ -471,28 +512,12 @@ class PerSim:
             FileNotFoundError: If there is none.
             ValueError: If the file is truncated, altered, foreign or of a newer format.
         """
-        folder = Path(path)
-        file = folder / store.SIMULATOR if folder.suffix != ".safetensors" else folder
-        tensors, card = store.read(file, "simulator")
-        try:
-            shape = card.pop("shape")
-            parts: dict[str, dict[str, Tensor]] = {p: {} for p in (*PARTS, "experience", "task")}
-            for name, tensor in tensors.items():
-                part, _, rest = name.partition(".")
-                parts[part][rest] = tensor
-            limit = card.pop("disagreement_limit")
-            experience = Experience(
-                **{name: tensor.numpy() for name, tensor in parts["experience"].items()},
-                disagreement_limit=math.inf if limit is None else float(limit),
-            )
-            ensemble = ensemble_from_file(shape, parts)
-            if task is None and parts["task"]:
-                task = DataTask.from_parts(parts["task"], card["data_task"])
-            task = task or task_of(card["task"])
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{file} lacks what a simulator needs: {error}") from None
-        sim = cls(ensemble.to(check_device(device)), task, experience, card)
-        sim.path = folder
+        parts = read_simulator(Path(path), task)
+        ensemble, known = parts.ensemble.to(check_device(device)), parts.knowledge
+        if known is not None:
+            known = known.to(ensemble.device)
+        sim = cls(ensemble, parts.task, parts.experience, parts.card, known)
+        sim.path = Path(path)
         return sim
 
     def __repr__(self) -> str:

@@ -1,0 +1,254 @@
+"""The prior of a fit, calibrated on the agents that were fitted: nothing else is needed for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from persim_gym.learned.adaptation import Knowledge
+from persim_gym.learned.ensemble import Ensemble
+from persim_gym.learned.preparation import Data
+from persim_gym.learned.prior import (
+    COUNTS,
+    LEVELS,
+    ROWS_AT_ONCE,
+    Evidence,
+    FactorModel,
+    FactorPrior,
+    moments,
+    normal_quantile,
+    solve,
+)
+
+#: What is tried: temperatures of the noise, and correlations of errors within an agent.
+TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+CORRELATIONS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
+#: Coverage that is asked for.
+ASKED = (0.5, 0.8, 0.95)
+#: Agents that a calibration looks at, transitions of each, and agents below which none is made.
+AGENTS, ROWS, LEAST = 128, 150, 20
+#: Rows from which the noise of networks is taken.
+NOISE_ROWS = 20_000
+#: Numbers of the fitted agents' evidence above which it is not kept.
+MOST_KEPT = 8_000_000
+
+
+def constant_first(noise: Tensor, rank: int) -> FactorPrior:
+    """The prior of a closed-form fit: the first factor is 1, the others are standard normal.
+
+    Args:
+        noise: Variance of what is left, in the data's units ``[m, d]``.
+        rank: Rank ``r``.
+    """
+    m = len(noise)
+    unit = torch.eye(rank, dtype=torch.float64, device=noise.device).expand(m, rank, rank)
+    return FactorPrior(unit[:, 0].clone(), unit[:, :, 1:].clone(), noise.double())
+
+
+def of_factors(factors: Tensor, noise: Tensor) -> FactorPrior:
+    """The prior of networks: mean and covariance of the agents' factors.
+
+    Members know factors up to a linear map of their own. Roots are turned so that the same ``w``
+    means the same agent to all of them, as far as they agree: then draws cancel in their mean.
+
+    Args:
+        factors: ``[m, N, r]``.
+        noise: ``[m, d]``.
+    """
+    values = factors.double()
+    mean = values.mean(1)
+    centred = values - mean[:, None]
+    left, singular, right = torch.linalg.svd(centred, full_matrices=False)
+    root = right.mT * (singular / len(values[0]) ** 0.5)[:, None, :]
+    # Orthogonal Procrustes of the whitened factors, to the first member's.
+    turn, _, back = torch.linalg.svd(left.mT @ left[:1])
+    return FactorPrior(mean, root @ (turn @ back), noise.double())
+
+
+def learn_knowledge(
+    ensemble: Ensemble, data: Data, noise: Tensor | None = None, seed: int = 0
+) -> Knowledge:
+    """The prior of a fit, calibrated, and what the data say of each agent.
+
+    Args:
+        ensemble: The model.
+        data: What it was fitted on; transitions that end on bounds are left out.
+        noise: For a closed-form fit: what its factors leave, in the data's units ``[m, d]``.
+        seed: Seed of the transitions and agents that are looked at.
+    """
+    rows = np.flatnonzero(~data.clipped)
+    if noise is None:
+        prior = of_factors(ensemble.agent_factors(), _residuals(ensemble, data, rows, seed))
+    else:
+        prior = constant_first(noise, ensemble.rank)
+    agents = ensemble.num_agents
+    if prior.size:
+        prior = calibrated(FactorModel(ensemble, prior), data, rows, seed)
+    if prior.members * agents * prior.size * (prior.size + 1) > MOST_KEPT:
+        return Knowledge(prior, Evidence.none(prior, 0), first=agents)
+    model, kept = FactorModel(ensemble, prior), Evidence.none(prior, agents)
+    for part in np.array_split(rows, max(1, len(rows) // (16 * ROWS_AT_ONCE))):
+        kept.add(model.evidence(*rows_of(data, part, ensemble), agents))
+    return Knowledge(prior, kept)
+
+
+def rows_of(
+    data: Data, rows: NDArray[np.int64], ensemble: Ensemble
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Agents, states, actions and changes of some transitions, for :class:`FactorModel`."""
+    t, device = data.transitions, ensemble.device
+    states = data.states(ensemble.lag)[rows]
+    change = t.next_obs[rows].astype(np.float64) - t.obs[rows]
+    parts = (t.agent[rows], states, t.action[rows], change)
+    agents, states_, actions, change_ = (torch.as_tensor(part, device=device) for part in parts)
+    return agents, states_, actions, change_
+
+
+def _residuals(ensemble: Ensemble, data: Data, rows: NDArray[np.int64], seed: int) -> Tensor:
+    """Mean squares of what the fitted factors leave ``[m, d]``."""
+    if len(rows) > NOISE_ROWS:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, NOISE_ROWS, replace=False))
+    total: Any = 0.0
+    for part in np.array_split(rows, max(1, len(rows) // ROWS_AT_ONCE)):
+        agents, states, actions, change = rows_of(data, part, ensemble)
+        last = states[:, -ensemble.obs_dim :]
+        left = (ensemble.step(agents, states, actions) - last).double() - change
+        total = total + left.square().sum(1)
+    noise: Tensor = total / max(1, len(rows))
+    # A coordinate that is predicted to the last digit must not weigh without end.
+    floor = 1e-12 * torch.as_tensor(data.change_scale, device=noise.device).double().square()
+    return torch.maximum(noise, floor)
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """An agent's first transitions as a regression.
+
+    Attributes:
+        design: ``[m, n, d, q]``.
+        common: The mean agent's change ``[m, n, d]``.
+        change: What was ``[n, d]``.
+        precision: Of the transitions up to each ``[m, n, q, q]``.
+        information: ``[m, n, q]``.
+    """
+
+    design: Tensor
+    common: Tensor
+    change: Tensor
+    precision: Tensor
+    information: Tensor
+
+    def __len__(self) -> int:
+        """Number of transitions."""
+        return len(self.change)
+
+
+def calibrated(
+    model: FactorModel, data: Data, rows: NDArray[np.int64], seed: int = 0
+) -> FactorPrior:
+    """The prior with temperature, correlation and quantiles from fitted agents.
+
+    In a model that is right, the posterior mean after all transitions of an agent differs from
+    the one after the first ``k`` by a Gaussian whose covariance is the difference of the two.
+    Temperature and correlation are those for which that covers best; the least of them, where
+    several do alike. The quantiles are those of the next transitions' errors, which need be no
+    Gaussian's.
+    """
+    records = _records(model, data, rows, np.random.default_rng([seed, 5]))
+    if len(records) < LEAST:
+        return model.prior
+    prior, best = model.prior, np.inf
+    for correlation in CORRELATIONS:
+        for temperature in TEMPERATURES:
+            tried = replace(model.prior, temperature=temperature, correlation=correlation)
+            miss = _miss(tried, records)
+            if miss < best - 0.005:
+                prior, best = tried, miss
+    return replace(prior, quantiles=_quantiles(prior, records))
+
+
+def _records(
+    model: FactorModel, data: Data, rows: NDArray[np.int64], rng: np.random.Generator
+) -> list[_Record]:
+    """First transitions of some agents, with sums of evidence after each of them."""
+    agent = data.transitions.agent[rows]
+    order = rows[np.argsort(agent, kind="stable")]
+    found, first = np.unique(data.transitions.agent[order], return_index=True)
+    ends = np.append(first[1:], len(order))
+    records = []
+    for place in rng.permutation(len(found)):
+        own = order[first[place] : ends[place]][:ROWS]
+        if len(own) < 4:
+            continue
+        _, states, actions, change = rows_of(data, own, model.ensemble)
+        design, common = model.design(states, actions)
+        weighted = design / model.prior.noise[:, None, :, None]
+        precision = torch.cumsum(weighted.mT @ design, dim=1)
+        information = (weighted.mT @ (change - common)[..., None])[..., 0]
+        information = torch.cumsum(information, dim=1)
+        records.append(_Record(design, common, change, precision, information))
+        if len(records) == AGENTS:
+            break
+    return records
+
+
+def _after(prior: FactorPrior, records: list[_Record], counts: list[int]) -> tuple[Tensor, Tensor]:
+    """Posteriors of some agents, each after a number of its transitions."""
+    none = Evidence.none(prior, len(records))
+    for place, (record, count) in enumerate(zip(records, counts, strict=True)):
+        if count:
+            none.precision[:, place] = record.precision[:, count - 1]
+            none.information[:, place] = record.information[:, count - 1]
+            none.count[place] = count
+    return solve(prior, none)
+
+
+def _miss(prior: FactorPrior, records: list[_Record]) -> float:
+    """How far coverage of the factors is from what was asked for, on average."""
+    lengths = [len(record) for record in records]
+    last = _after(prior, records, lengths)
+    asked = torch.as_tensor(normal_quantile(ASKED), device=prior.mean.device)
+    misses = []
+    for count in COUNTS[1:]:
+        kept = [i for i, length in enumerate(lengths) if length >= 2 * count]
+        if len(kept) < LEAST:
+            break
+        mean, covariance = _after(prior, [records[i] for i in kept], [count] * len(kept))
+        own = covariance.diagonal(dim1=-2, dim2=-1)
+        spread = own - last[1][:, kept].diagonal(dim1=-2, dim2=-1)
+        told = spread > 0.1 * own  # else there was nothing new to learn of that direction
+        z = (last[0][:, kept] - mean).abs()[told] / spread[told].sqrt()
+        if len(z):
+            covered = (z[:, None] < asked).double().mean(0).cpu().numpy()
+            misses.append(np.abs(covered - np.array(ASKED)).mean())
+    return float(np.mean(misses)) if misses else 0.0
+
+
+def _quantiles(prior: FactorPrior, records: list[_Record]) -> Tensor:
+    """Errors of predictions after some transitions ``[len(COUNTS), d, len(LEVELS)]``."""
+    levels = torch.as_tensor(LEVELS, dtype=torch.float64, device=prior.mean.device)
+    table: list[Tensor] = []
+    for count in COUNTS:
+        kept = [record for record in records if len(record) > max(count + 1, 3)]
+        if len(kept) < LEAST and table:
+            table.append(table[-1])  # too few agents live so long
+            continue
+        mean, covariance = _after(prior, kept, [count] * len(kept))
+        errors = []
+        for place, record in enumerate(kept):
+            part = slice(count, count + 50)
+            predicted, variance = moments(
+                record.design[:, part],
+                record.common[:, part],
+                mean[:, place],
+                covariance[:, place],
+                prior,
+            )
+            errors.append((record.change[part] - predicted).abs() / variance.sqrt())
+        table.append(torch.quantile(torch.cat(errors), levels, dim=0).T)
+    return torch.stack(table)
