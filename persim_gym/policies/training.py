@@ -218,6 +218,11 @@ class _Run:
         self.model.learn(
             self.recipe.leg_steps, callback=Looks(), reset_num_timesteps=False, log_interval=None
         )
+        # The episodes that are broken off here are no part of those that begin next: sums over
+        # several steps must not go on into them.
+        buffer = self.model.replay_buffer
+        last = buffer.pos - 1
+        buffer.timeouts[last] = np.logical_or(buffer.timeouts[last], buffer.dones[last] == 0)
         self.state.seconds += time.monotonic() - began
 
     def look(self) -> None:
@@ -314,6 +319,7 @@ class _Run:
         model.num_timesteps, model._n_updates = card["steps"], card["updates"]
         if hasattr(model, "_n_calls"):
             model._n_calls = card["calls"]
+            model.exploration_rate = model.exploration_schedule(0.0)
         self.state = _State(
             seconds=card["seconds"],
             looks=card["looks"],
