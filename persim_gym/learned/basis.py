@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from persim_gym.learned.measures import measure
+
 #: Widths of the recorded range by which an input may leave it before it is held there: further
 #: out, a polynomial says nothing and soon overflows.
 SUPPORT = 1.0
@@ -51,10 +53,9 @@ class Inputs:
         zero where zero lies within one deviation of the mean: a law that is odd or even in a
         coordinate is a short polynomial around zero, and a long one around anything else.
         """
-        x = np.asarray(values, dtype=np.float64)
-        mean, deviation = x.mean(axis=0), x.std(axis=0)
+        found = measure(len(values), lambda rows: values[rows])
+        mean, deviation, low, high = found.mean, found.deviation, found.low, found.high
         centre = np.where(np.abs(mean) < deviation, 0.0, mean)
-        low, high = x.min(axis=0), x.max(axis=0)
         reach = np.maximum(np.abs(low - centre), np.abs(high - centre))
         scale = np.maximum(2.0 * deviation, reach / 2.0)
         scale[scale < 1e-12] = 1.0

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from persim_gym.learned.statistics import Statistics, packed_size
+from persim_gym.learned.sums import Sums
 
 #: Least noise of a coordinate, in units of its change's deviation: what rounding to single
 #: precision leaves of a noise-free record.
@@ -155,60 +156,57 @@ def regress(
     Returns:
         Weights ``[m, A, r, P, D]`` and noise variances ``[m, D]``.
     """
-    m, n, r = factors.mean.shape
-    a, p, d = stats.cross.shape[1:]
-    mean = factors.mean
-    products = mean[..., :, None] * mean[..., None, :]
-    if r > 1:
-        products = products.clone()
-        products[..., 1:, 1:] += factors.covariance
-    count = stats.count.to(mean.dtype).expand(m, n)
-    square = stats.square.expand(m, n, d)
-    if importance is not None:
-        products, mean = products * importance[..., None, None], mean * importance[..., None]
-        count, square = count * importance, square * importance[..., None]
-    weights = mean.new_zeros(m, a, r, p, d)
-    left = square.sum(1)
-    lower = torch.tril_indices(r, r, device=mean.device)
-    triangle = products[..., lower[0], lower[1]].permute(0, 2, 1).reshape(-1, n)
-    spread = _unpacking(r, p, mean.device)
-    strong, allowed = carried(stats, r)
-    shared = mean.new_zeros(m, r, p, d)
+    return weights_from(Sums.of(stats, factors, importance), mask, ridge)
+
+
+def weights_from(
+    sums: Sums, mask: Tensor | None = None, ridge: float = 1e-10
+) -> tuple[Tensor, Tensor]:
+    """Weights and noise from sums over agents; arguments and results of :func:`regress`."""
+    a, m, _, d = sums.cross.shape
+    r, p, device = sums.rank, sums.features, sums.cross.device
+    weights = sums.cross.new_zeros(m, a, r, p, d)
+    left = sums.square
+    spread = _unpacking(r, p, device)
+    strong, allowed = carried(sums.rows, p, r)
+    shared = weights.new_zeros(m, r, p, d)
     for action in sorted(range(a), key=lambda number: not strong[number]):
-        sums = (triangle @ stats.gram[:, action]).view(m, -1)
-        normal = sums.index_select(1, spread).view(m, r * p, r * p)
-        right = mean.mT.reshape(-1, n) @ stats.cross[:, action].reshape(n, -1)
-        right = right.view(m, r * p, d)
+        normal = sums.gram[action].index_select(1, spread).view(m, r * p, r * p)
+        right = sums.cross[action]
         own = None if mask is None else mask[action]
         if strong[action]:
             found = _ridge(normal, right, own, ridge, r)
             shared += found.view(m, r, p, d) / sum(strong)
         else:
-            few = (torch.arange(p, device=mean.device) < allowed[action])[:, None].expand(p, d)
+            few = (torch.arange(p, device=device) < allowed[action])[:, None].expand(p, d)
             base = shared.view(m, r * p, d)
             found = base + _ridge(
                 normal, right - normal @ base, few if own is None else few & own, ridge, r
             )
         weights[:, action] = found.view(m, r, p, d)
         left = left - 2 * (found * right).sum(1) + (found * (normal @ found)).sum(1)
-    noise = left / count.sum(1, keepdim=True).clamp_min(1.0)
+    noise = left / sums.count[:, None].clamp_min(1.0)
     if not bool(torch.isfinite(noise).all()):
         raise FloatingPointError("sums over the data are beyond double precision")
     return weights, noise.clamp_min(NOISE_FLOOR**2)
 
 
-def carried(stats: Statistics, rank: int) -> tuple[list[bool], list[int]]:
+def carried(rows: Tensor, features: int, rank: int) -> tuple[list[bool], list[int]]:
     """Which actions have data enough for weights of their own, and how many the others carry.
 
     An action that was taken rarely, or never, is taken for the mean of the others, and differs
     from it in as few of the first features as its transitions carry.
 
+    Args:
+        rows: Transitions under each action ``[A]``.
+        features: Number of features ``P``.
+        rank: Rank.
+
     Returns:
         For each action whether it has enough, and the number of features.
     """
-    rows = stats.gram[:, :, 0].sum(0)  # the first feature is 1
-    allowed = (rows / (ROWS_PER_WEIGHT * rank)).long().clamp(max=stats.features)
-    enough = (allowed == stats.features) | (rows >= 0.5 * rows.max())
+    allowed = (rows / (ROWS_PER_WEIGHT * rank)).long().clamp(max=features)
+    enough = (allowed == features) | (rows >= 0.5 * rows.max())
     return enough.tolist(), allowed.tolist()
 
 
@@ -283,18 +281,10 @@ def gauge(fit: LowRankFit, importance: Tensor | None = None) -> LowRankFit:
     centre = (share * mean).sum(1)
     centred = mean - centre[:, None]
     spread = (share * centred).mT @ centred + (share[..., None] * covariance).sum(1)
-    spread.diagonal(dim1=-2, dim2=-1).add_(
-        1e-12 * spread.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None]
-    )
-    root, failed = torch.linalg.cholesky_ex(spread)
-    if bool(failed.any()):
+    weights, root = regauged(fit.weights, centre, spread)
+    if root is None:
         return fit
     m, n, r = centred.shape
-    weights = fit.weights.clone()
-    a, _, p, d = weights.shape[1:]
-    free = fit.weights[:, :, 1:].flatten(3)
-    weights[:, :, 0] += (centre[:, None, None] @ free).view(m, a, p, d)
-    weights[:, :, 1:] = (root.mT[:, None] @ free).view(m, a, r, p, d)
     inverse = torch.linalg.inv(root)
     whitened = centred @ inverse.mT
     # Twice the same product with all agents' rows as one matrix: covariances are symmetric.
@@ -302,6 +292,31 @@ def gauge(fit: LowRankFit, importance: Tensor | None = None) -> LowRankFit:
     turned = (half.reshape(m, n * r, r) @ inverse.mT).view(m, n, r, r)
     factors = Factors(torch.cat([fit.factors.mean[..., :1], whitened], dim=-1), turned)
     return replace(fit, weights=weights, factors=factors)
+
+
+def regauged(weights: Tensor, centre: Tensor, spread: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Weights for factors that are shifted and scaled to mean 0 and covariance 1.
+
+    Args:
+        weights: ``[m, A, r, P, D]``.
+        centre: The factors' mean ``[m, r-1]``.
+        spread: Their covariance ``[m, r-1, r-1]``.
+
+    Returns:
+        The weights, and a root of the covariance; without one the weights are as they were.
+    """
+    size = spread.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None]
+    root, failed = torch.linalg.cholesky_ex(
+        spread + torch.diag_embed(1e-12 * size.expand_as(centre))
+    )
+    if bool(failed.any()):
+        return weights, None
+    m, a, r, p, d = weights.shape
+    changed = weights.clone()
+    free = weights[:, :, 1:].flatten(3)
+    changed[:, :, 0] += (centre[:, None, None] @ free).view(m, a, p, d)
+    changed[:, :, 1:] = (root.mT[:, None] @ free).view(m, a, r - 1, p, d)
+    return changed, root
 
 
 def first_factors(

@@ -30,6 +30,13 @@ def split_agents(rows: Rows, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     return torch.as_tensor(np.sort(usable[held:])), torch.as_tensor(np.sort(usable[:held]))
 
 
+def rows_of(rows: Rows, agents: Tensor) -> Tensor:
+    """Indices of some agents' transitions, ascending."""
+    wanted = torch.zeros(rows.num_agents, dtype=torch.bool, device=rows.agent.device)
+    wanted[agents] = True
+    return wanted[rows.agent].nonzero()[:, 0]
+
+
 def first_half(agent: Tensor) -> Tensor:
     """Whether a transition is in the first half of its agent's, which stand in order of time."""
     order = torch.argsort(agent, stable=True)
@@ -41,37 +48,45 @@ def first_half(agent: Tensor) -> Tensor:
 
 
 class Windows:
-    """Stretches of held-out agents' records, to be predicted open loop."""
+    """Stretches of held-out agents' records, to be predicted open loop.
+
+    Args:
+        problem: The data.
+        held: Agents held out.
+        rest: Indices of those of their transitions that no factor was fitted to.
+        rng: Randomness of the actions that test stability.
+    """
 
     def __init__(
-        self, problem: Problem, held: Tensor, rest: Tensor, rng: np.random.Generator
+        self, problem: Problem, held: Tensor, rest: NDArray[np.int64], rng: np.random.Generator
     ) -> None:
         self.problem = problem
         place = np.full(problem.rows.num_agents, -1)
         place[held.numpy()] = np.arange(len(held))
         agent, episode = problem.rows.agent.numpy(), problem.episode.numpy()
-        left = _steps_left(episode)
-        usable = rest.numpy() & (place[agent] >= 0)
         starts = []
         for number in held.tolist():
-            rows = np.flatnonzero(usable & (agent == number))
+            rows = rest[agent[rest] == number]
             if len(rows) == 0:
                 continue
             wanted = np.linspace(0, len(rows) - 1, WINDOWS_PER_AGENT + 1)[:-1].astype(int)
             starts.append(np.unique(rows[wanted]))
         self.start = np.concatenate(starts) if starts else np.zeros(0, dtype=int)
         if len(self.start) == 0:
-            raise ValueError("no agent has two transitions: there is nothing to choose a fit by")
-        self.length = np.minimum(left[self.start], HORIZON)
+            raise ValueError(
+                "no agent has two transitions: there is nothing to choose a closed-form fit by; "
+                "record more of each agent, or fit with method='sgd'"
+            )
+        self.length = np.minimum(_steps_left(episode, self.start), HORIZON)
         self.agent = torch.as_tensor(place[agent[self.start]])
         self.owner = agent[self.start]
         steps = np.minimum(np.arange(HORIZON), self.length[:, None] - 1)
         rows_ = torch.as_tensor(self.start[:, None] + steps)
         self.rows = rows_
         self.actions = problem.actions[rows_]
-        self.truth = problem.next_obs[rows_]
+        self.truth = problem.next_obs[rows_].double()
         self.valid = torch.as_tensor(np.arange(HORIZON) < self.length[:, None])
-        self.states = problem.states[torch.as_tensor(self.start)]
+        self.states = problem.states[torch.as_tensor(self.start)].double()
         drawn = rng.integers(0, len(agent), size=(len(self.start), LONG))
         self.long_actions = problem.actions[torch.as_tensor(drawn)]
 
@@ -90,7 +105,7 @@ class Windows:
         """Root mean square error of single steps, in the data's units."""
         h = self.rows.shape[1]
         agent = self.agent[:, None].expand(-1, h).flatten()
-        states = self.problem.states[self.rows].flatten(0, 1)
+        states = self.problem.states[self.rows].flatten(0, 1).double()
         predicted = ensemble.settle(ensemble.step(agent, states, self.actions.flatten(0, 1)))[0]
         left = (predicted.view_as(self.truth) - self.truth).square()[self.valid]
         return float(left.mean().sqrt())
@@ -109,8 +124,7 @@ class Windows:
         return float(escaped.double().mean())
 
 
-def _steps_left(episode: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Transitions from each one to its episode's end, itself included."""
+def _steps_left(episode: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Transitions from some of them to their episode's end, themselves included."""
     ends = np.flatnonzero(np.append(episode[1:] != episode[:-1], True))
-    rows = np.arange(len(episode))
     return np.asarray(ends[np.searchsorted(ends, rows)] + 1 - rows)

@@ -14,6 +14,7 @@ from torch import Tensor
 from persim_gym.core import Task
 from persim_gym.learned.basis import Inputs, Monomials, angles_of
 from persim_gym.learned.closed_form import LowRankFit
+from persim_gym.learned.measures import blocks, measure
 from persim_gym.learned.polynomial_ensemble import PolynomialEnsemble
 from persim_gym.learned.statistics import Rows
 from persim_gym.offline.transitions import Transitions
@@ -87,7 +88,10 @@ def pose(
     lag: int,
     device: torch.device,
 ) -> Problem:
-    """What a closed-form fit sees of transitions, in double precision on a device.
+    """What a closed-form fit sees of transitions, on a device.
+
+    What is of the data's size stays in single precision, as it was recorded, and is not copied
+    where all transitions are used; sums over it are in double precision.
 
     Args:
         transitions: The data.
@@ -99,46 +103,53 @@ def pose(
     """
     space = task.action_space
     discrete = hasattr(space, "n")
-    obs, next_obs = transitions.obs[used], transitions.next_obs[used]
-    change = next_obs.astype(np.float64) - obs
-    scale = change.std(axis=0)
-    scale[scale < 1e-12] = 1.0
-    spread = next_obs.std(axis=0, dtype=np.float64)
-    spread[spread < 1e-12] = 1.0
+    everything = bool(used.all())
+
+    def kept(array: NDArray[Any]) -> NDArray[Any]:
+        return array if everything else array[used]
+
+    obs, next_obs, values = kept(transitions.obs), kept(transitions.next_obs), kept(states)
+    actions = kept(transitions.action)
+    n, d = obs.shape
+
+    def change(rows: slice) -> NDArray[np.float64]:
+        return np.asarray(next_obs[rows].astype(np.float64) - obs[rows])
+
+    scale = measure(n, change).unit
+    # Rounding to single precision is here a tenth of the least noise that a fit assumes.
+    target = np.empty((n, d), dtype=np.float32)
+    for block in blocks(n):
+        target[block] = change(block) / scale
     low = np.minimum(transitions.obs.min(0), transitions.next_obs.min(0)).astype(np.float64)
     high = np.maximum(transitions.obs.max(0), transitions.next_obs.max(0)).astype(np.float64)
     margin = high - low
-    values = states[used].astype(np.float64)
-    d = obs.shape[1]
-    inputs = values
-    if not discrete:
-        inputs = np.concatenate([values, transitions.action[used].astype(np.float64)], axis=1)
-    agent = torch.as_tensor(transitions.agent[used])
-    choice = transitions.action[used] if discrete else np.zeros(len(agent), dtype=np.int64)
+    inputs = values if discrete else np.concatenate([values, actions.astype(np.float32)], axis=1)
+    choice = actions if discrete else np.zeros(n, dtype=np.int64)
 
     def double(array: NDArray[Any]) -> Tensor:
         return torch.as_tensor(np.asarray(array, dtype=np.float64), device=device)
 
     units = Inputs.of(inputs, angles_of(task, lag, d)).to(device, torch.float64)
     rows = Rows(
-        agent.to(device),
-        double(inputs),
+        torch.as_tensor(kept(transitions.agent), device=device),
+        torch.as_tensor(inputs, device=device),
         torch.as_tensor(choice, device=device),
-        double(change / scale),
+        torch.as_tensor(target, device=device),
         transitions.num_agents,
         int(getattr(space, "n", 1)),
     )
-    actions = torch.as_tensor(transitions.action[used], device=device)
     bounds = task.observation_space
     return Problem(
         rows,
-        torch.as_tensor(_unbroken(transitions.episode, used)),
-        double(values),
-        actions if discrete else actions.double(),
-        double(next_obs),
+        torch.as_tensor(
+            transitions.episode if everything else _unbroken(transitions.episode, used)
+        ),
+        torch.as_tensor(values, device=device),
+        torch.as_tensor(actions, device=device),
+        torch.as_tensor(next_obs, device=device),
         units,
         double(scale),
-        double(spread),
+        double(measure(n, lambda rows: next_obs[rows]).unit),
         double(bounds.low),
         double(bounds.high),
         torch.stack([double(low - margin), double(high + margin)]),

@@ -23,13 +23,14 @@ from persim_gym.learned.closed_form import (
     Factors,
     LowRankFit,
     alternate,
+    carried,
     contributions,
     first_factors,
     posterior,
     principal,
     widened,
 )
-from persim_gym.learned.heldout import Windows, first_half, split_agents
+from persim_gym.learned.heldout import Windows, first_half, rows_of, split_agents
 from persim_gym.learned.problem import Problem
 from persim_gym.learned.statistics import Statistics, gather, memory
 
@@ -142,14 +143,16 @@ class Selection:
         self._torch = torch.Generator().manual_seed(int(generator.integers(2**62)))
         learners, held = split_agents(problem.rows, generator)
         rows = problem.rows
-        first = first_half(rows.agent)
+        # Of those held out, the rows, and which of them are in the first half of their agent's.
+        own = rows_of(rows, held)
+        first = first_half(rows.agent[own])
         self.personal = len(learners) > 0
         if self.personal:
             self.train = rows.of_agents(learners)
-            self.known = rows.select(first).of_agents(held)
+            self.known = rows.select(own[first]).of_agents(held)
         else:  # too few agents to hold any out: the first half of all, then the rest of all
-            self.train = self.known = rows.select(first).of_agents(held)
-        self.windows = Windows(problem, held, ~first, generator)
+            self.train = self.known = rows.select(own[first]).of_agents(held)
+        self.windows = Windows(problem, held, own[~first].numpy(), generator)
         self._fits: dict[tuple[int, int, float], LowRankFit] = {}
         self._statistics: dict[int, tuple[Monomials, Statistics, Statistics]] = {}
 
@@ -164,6 +167,12 @@ class Selection:
         """
         best: Trial | None = None
         failures = 0
+        if degree is not None and self._most_rank(degree, True)[0] < 1:
+            reason = self._most_rank(degree, True)[1]
+            self.lowered.append(
+                f"degree {degree} was asked for and is left to the choice: {reason}"
+            )
+            degree = None
         # What is given is reached step by step, too: a fit of high degree or rank that begins with
         # random factors may get stuck, one that goes on from a simpler one does not.
         for tried in _up_to(degree):
@@ -173,26 +182,19 @@ class Selection:
             asked = tried == degree or (rank is not None and tried == 1)
             most, reason = self._most_rank(tried, asked)
             if most < 1:
-                if tried == degree and best is not None:
-                    self.lowered.append(
-                        f"degree {degree} was asked for, degree {best.degree} is fitted: {reason}"
-                    )
-                    break
                 self.notes.append(f"degree {tried} not tried: {reason}")
                 if degree is None:
                     break
                 continue
-            wanted = rank
             if rank is not None and most < rank:
                 if not asked:
                     self.notes.append(f"degree {tried}, rank {rank} not tried: {reason}")
                     if degree is None:
                         break
                     continue
-                text = f"rank {rank} was asked for, rank {most} is fitted: {reason}"
-                self.lowered = [text]
-                rank = wanted = most
-            found = self._best_rank(tried, best, wanted, most, forced=degree is not None)
+                self.lowered.append(f"rank {rank} was asked for, rank {most} is fitted: {reason}")
+                rank = most
+            found = self._best_rank(tried, best, rank, forced=degree is not None)
             if best is None or degree is not None or _better(found, best):
                 best, failures = found, 0
             else:
@@ -218,19 +220,21 @@ class Selection:
                 f"{best.escapes:.0%} of long rollouts leave the recorded range, of every candidate "
                 "that was tried: rollouts are to be trusted for few steps"
             )
+        self._note_rare_actions(best)
         fit = self._fits[best.degree, best.rank, best.threshold]
         notes = (*dict.fromkeys((*self.lowered, *self.notes)),)
         return Choice(best, fit, tuple(self.trials), notes, tuple(self.lowered))
 
     def _best_rank(
-        self, degree: int, before: Trial | None, rank: int | None, most: int, forced: bool
+        self, degree: int, before: Trial | None, rank: int | None, forced: bool
     ) -> Trial:
         """The best rank at a degree, from the best of the degree before on."""
         if rank is not None:
             for tried in range(1, rank) if before is None else ():
                 self._try(degree, tried, 0.0)
             return self._try(degree, rank, 0.0)
-        best = self._try(degree, 1 if before is None else min(before.rank, most), 0.0)
+        begin = 1 if before is None else min(before.rank, self._most_rank(degree, True)[0])
+        best = self._try(degree, begin, 0.0)
         if before is not None and not forced and not _better(best, before):
             return best
         misses = 0
@@ -278,6 +282,18 @@ class Selection:
                     best = pruned
         return best
 
+    def _note_rare_actions(self, best: Trial) -> None:
+        rows = torch.bincount(self.train.choice, minlength=self.train.choices)
+        size = self.problem.basis(best.degree).size
+        enough, features = carried(rows, size, best.rank)
+        for action, (own, few) in enumerate(zip(enough, features, strict=True)):
+            if not own:
+                differs = f"with {few} terms of its own" if few else "with nothing of its own"
+                self.notes.append(
+                    f"action {action} was taken in {int(rows[action])} transitions: it is modelled "
+                    f"as the mean of the others, {differs}"
+                )
+
     def _most_rank(self, degree: int, asked: bool) -> tuple[int, str]:
         """The highest rank that the data carry at a degree, and what keeps it from being more."""
         p, rows, have = self.problem.basis(degree).size, self.problem.rows, len(self.train)
@@ -291,8 +307,8 @@ class Selection:
             enough = 1
         people = self.train.num_agents
         if people <= enough:
-            return people, f"{people} agents have no more than {people} different factors"
-        return enough, f"{have} transitions are too few for {each} weights a rank"
+            return people, f"of {people} agents there are no more than {people} different factors"
+        return enough, f"{have} transitions are too few for more, at {each} weights for each rank"
 
     def _try(self, degree: int, rank: int, threshold: float) -> Trial:
         monomials, train, known = self._gathered(degree)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -44,6 +44,11 @@ class Statistics:
         """Number of features ``P``."""
         return self.cross.shape[2]
 
+    @property
+    def rows(self) -> Tensor:
+        """Transitions under each action ``[A]``; the first feature is 1."""
+        return self.gram[:, :, 0].sum(0)
+
     def select(self, agents: Tensor) -> Statistics:
         """Those of some agents, by index or mask."""
         return Statistics(
@@ -66,7 +71,8 @@ class Rows:
 
     Attributes:
         agent: ``[T]``.
-        inputs: What features are made of ``[T, in]``, in double precision.
+        inputs: What features are made of ``[T, in]``; single precision will do, for sums are in
+            double.
         choice: The discrete action ``[T]``; zeros where actions are continuous.
         target: ``[T, D]``.
         num_agents: ``N``.
@@ -84,8 +90,8 @@ class Rows:
         """Number of transitions."""
         return len(self.agent)
 
-    def select(self, rows: Tensor) -> Rows:
-        """Some of the transitions, by index or mask."""
+    def select(self, rows: Tensor | slice) -> Rows:
+        """Some of the transitions, by index, mask or slice."""
         return Rows(
             self.agent[rows],
             self.inputs[rows],
@@ -105,6 +111,27 @@ class Rows:
             place[part.agent], part.inputs, part.choice, part.target, len(agents), self.choices
         )
 
+    def by_agents(self, most: int) -> Iterator[tuple[slice, Rows]]:
+        """Part after part, the transitions of ``most`` agents each, numbered from 0 in each part.
+
+        One look at the rows sorts them by agent; recorded ones mostly are, and parts are then
+        views.
+
+        Yields:
+            The part's agents, and their transitions.
+        """
+        sorted_ = bool((self.agent[1:] >= self.agent[:-1]).all())
+        order = None if sorted_ else torch.argsort(self.agent, stable=True)
+        ends = torch.bincount(self.agent, minlength=self.num_agents).cumsum(0).tolist()
+        for first in range(0, self.num_agents, most):
+            agents = slice(first, min(first + most, self.num_agents))
+            rows = slice(ends[first - 1] if first else 0, ends[agents.stop - 1])
+            part = self.select(rows if order is None else order[rows])
+            yield (
+                agents,
+                replace(part, agent=part.agent - first, num_agents=agents.stop - first),
+            )
+
 
 def gather(rows: Rows, features: Callable[[Tensor], Tensor]) -> Statistics:
     """Sum over transitions.
@@ -117,22 +144,24 @@ def gather(rows: Rows, features: Callable[[Tensor], Tensor]) -> Statistics:
         features: Inputs ``[n, in]`` -> features ``[P, n]``.
     """
     n, a, d = rows.num_agents, rows.choices, rows.target.shape[1]
-    device, dtype = rows.inputs.device, rows.inputs.dtype
-    p = len(features(rows.inputs[:1]))
+    device, dtype = rows.inputs.device, torch.float64
+    p = len(features(rows.inputs[:1].to(dtype)))
     triangle = torch.tril_indices(p, p, device=device)
     gram = torch.zeros(n * a, p * (p + 1) // 2, dtype=dtype, device=device)
     cross = torch.zeros(n * a, p, d, dtype=dtype, device=device)
+    square = torch.zeros(n * a, d, dtype=dtype, device=device)
     for groups, members, real in _batches(rows.agent * a + rows.choice, n * a, p):
-        phi = features(rows.inputs[members.flatten()]).view(p, *members.shape).transpose(0, 1)
+        inputs = rows.inputs[members.flatten()].to(dtype)
+        phi = features(inputs).view(p, *members.shape).transpose(0, 1)
         phi = phi * real[:, None]  # [g, P, longest]: padding is nothing
         gram[groups] = (phi @ phi.mT)[:, triangle[0], triangle[1]]
-        cross[groups] = phi @ rows.target[members]
-    square = torch.zeros(n, d, dtype=dtype, device=device)
-    square.index_add_(0, rows.agent, rows.target.square())
+        target = rows.target[members].to(dtype)
+        cross[groups] = phi @ target
+        square[groups] = (target.square() * real[..., None]).sum(1)
     return Statistics(
         gram.view(n, a, -1),
         cross.view(n, a, p, d),
-        square,
+        square.view(n, a, d).sum(1),
         torch.bincount(rows.agent, minlength=n),
     )
 
