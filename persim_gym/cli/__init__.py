@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import persim_gym
-from persim_gym.cli import control, data, demo, policies, simulators
+from persim_gym.cli import control, data, demo, equations, policies, simulators
 from persim_gym.cli.group import OneLineGroup
 from persim_gym.cli.options import examples
 
@@ -68,6 +68,9 @@ app.command(
 app.command(
     epilog=examples("evaluate runs/cartpole", "evaluate runs/cartpole --agents 0,7 --json")
 )(simulators.evaluate)
+app.command(epilog=examples("equations runs/cartpole", "equations runs/cartpole --agent 3"))(
+    equations.equations
+)
 app.command(
     epilog=examples(
         "plan runs/cartpole --agent 3",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,17 +17,25 @@ from persim_gym.learned.closed_form import (
     alternate,
     posterior,
     principal,
+    regauged,
+    weights_from,
 )
 from persim_gym.learned.config import AlsConfig
 from persim_gym.learned.polynomial_ensemble import PolynomialEnsemble
 from persim_gym.learned.problem import Problem
 from persim_gym.learned.selection import Choice, Selection, Trial, prune
 from persim_gym.learned.statistics import Rows, Statistics, gather, memory
+from persim_gym.learned.sums import Sums
 
-#: Bytes of statistics of the agents that weights are fitted on.
-MEMORY = 1_500_000_000
-#: Agents whose factors are computed together.
-AGENTS_AT_ONCE = 4096
+#: Bytes of statistics that are in memory together. Agents beyond that go by in parts.
+MEMORY = 400_000_000
+#: Share of it that a part takes, and most agents of a part.
+PART, AGENTS_AT_ONCE = 0.25, 4096
+#: Rounds over all agents, part after part, from weights that have converged on some of them.
+SWEEPS = 3
+#: Share of the changes' variance that may be left unexplained by what is taken for the law itself.
+#: Where more is, inputs are held within these widths of the recorded range.
+UNEXPLAINED, CLOSE = 1e-3, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,8 @@ def fit_closed_form(
     rng = np.random.default_rng([config.seed, 3])
     selection = Selection(problem, rng, ridge=config.ridge, on_trial=on_trial)
     choice = selection.choose(config.degree, config.rank, config.threshold)
+    for text in choice.lowered:
+        warnings.warn(text, UserWarning, stacklevel=2)
     best = choice.best
     monomials = problem.basis(best.degree)
     learners = _learners(problem.rows, monomials, rng)
@@ -70,8 +81,15 @@ def fit_closed_form(
         monomials, kept = monomials.subset(used.cpu().numpy())
         fit = replace(fit, weights=fit.weights[:, :, :, kept])
         stats = gather(rows, problem.features(monomials))
-    fit = _resampled(principal(fit, stats), stats, config, rng)
+    importance = _importance(config.ensemble_size, problem.rows, rng)
+    own = importance if learners is None else importance[:, learners]
+    fit = _resampled(principal(fit, stats), stats, config, own)
+    del stats
+    if learners is not None:
+        fit = _swept(problem, monomials, fit, config.ridge, importance)
     factors = _all_factors(problem, monomials, fit)
+    if float(fit.noise.mean()) > UNEXPLAINED:  # an approximation, which is none further out
+        problem = replace(problem, inputs=problem.inputs.within(CLOSE))
     ensemble = problem.ensemble(
         monomials, LowRankFit(fit.weights, _drawn(factors, rng), fit.noise, fit.rounds)
     )
@@ -79,15 +97,23 @@ def fit_closed_form(
 
 
 def _learners(rows: Rows, monomials: Monomials, rng: np.random.Generator) -> Tensor | None:
-    """Agents that the weights are fitted on, where all would take too much memory."""
+    """Agents that the weights are fitted on first, where all would take too much memory."""
     most = MEMORY // memory(1, rows.choices, monomials.size)
     if rows.num_agents <= most:
         return None
     return torch.as_tensor(np.sort(rng.permutation(rows.num_agents)[:most]))
 
 
+def _importance(members: int, rows: Rows, rng: np.random.Generator) -> Tensor:
+    """How much each agent counts for each member ``[m, N]``; all alike where there is but one."""
+    if members == 1:
+        return torch.ones(1, rows.num_agents, dtype=torch.float64, device=rows.target.device)
+    drawn = rng.exponential(size=(members, rows.num_agents))
+    return torch.as_tensor(drawn, device=rows.target.device)
+
+
 def _resampled(
-    fit: LowRankFit, stats: Statistics, config: AlsConfig, rng: np.random.Generator
+    fit: LowRankFit, stats: Statistics, config: AlsConfig, importance: Tensor
 ) -> LowRankFit:
     """Members that see the agents with random importance (a Bayesian bootstrap)."""
     m = config.ensemble_size
@@ -97,8 +123,6 @@ def _resampled(
     if m == 1:
         return fit
     mask = (fit.weights != 0).any(2)[0]
-    importance = torch.as_tensor(rng.exponential(size=(m, stats.num_agents)))
-    importance = importance.to(stats.square.device)
     return alternate(
         stats,
         factors,
@@ -109,12 +133,39 @@ def _resampled(
     )
 
 
+def _swept(
+    problem: Problem, monomials: Monomials, fit: LowRankFit, ridge: float, importance: Tensor
+) -> LowRankFit:
+    """Rounds over all agents, from a fit that some of them have made converge.
+
+    A round is one pass over the data: each part's factors are found, and what they say of the
+    weights is added up.
+    """
+    weights, noise = fit.weights, fit.noise
+    mask = (weights != 0).any(2)[0]
+    for _ in range(SWEEPS):
+        sums: Sums | None = None
+        for agents, stats in _parts(problem, monomials):
+            part = Sums.of(stats, posterior(stats, weights, noise), importance[:, agents])
+            sums = part if sums is None else sums + part
+        assert sums is not None
+        weights, noise = weights_from(sums, mask, ridge)
+        weights, _ = regauged(weights, *sums.population())
+    return replace(fit, weights=weights, noise=noise, rounds=fit.rounds + SWEEPS)
+
+
+def _parts(problem: Problem, monomials: Monomials) -> Iterator[tuple[slice, Statistics]]:
+    """Statistics of all agents, some at a time."""
+    each = memory(1, problem.rows.choices, monomials.size)
+    most = max(1, min(AGENTS_AT_ONCE, int(PART * MEMORY) // each))
+    features = problem.features(monomials)
+    for agents, rows in problem.rows.by_agents(most):
+        yield agents, gather(rows, features)
+
+
 def _all_factors(problem: Problem, monomials: Monomials, fit: LowRankFit) -> Factors:
-    """Posteriors of all agents, some thousand at a time."""
-    parts = []
-    for agents in torch.arange(problem.rows.num_agents).split(AGENTS_AT_ONCE):
-        stats = gather(problem.rows.of_agents(agents), problem.features(monomials))
-        parts.append(posterior(stats, fit.weights, fit.noise))
+    """Posteriors of all agents, part after part."""
+    parts = [posterior(stats, fit.weights, fit.noise) for _, stats in _parts(problem, monomials)]
     return Factors(
         torch.cat([part.mean for part in parts], dim=1),
         torch.cat([part.covariance for part in parts], dim=1),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -84,6 +84,12 @@ class Inputs:
         z = z.clone()
         z[..., columns, :] = turned.sin()
         return torch.cat([z, turned.cos()], dim=-2)
+
+    def within(self, margin: float) -> Inputs:
+        """The same held closer to the record: within ``margin`` widths of the recorded range."""
+        width = (self.high - self.low) / (1 + 2 * SUPPORT)
+        inward = torch.nan_to_num((SUPPORT - margin) * width, nan=0.0, posinf=0.0)
+        return replace(self, low=self.low + inward, high=self.high - inward)
 
     def names(self, columns: Sequence[str]) -> tuple[str, ...]:
         """Names of the inputs, after those of the columns ``[in]``."""

@@ -96,10 +96,15 @@ def learn_bounds(
             over = side * (predicted[at, column] - bound)
             effect = np.tile(np.array([[0.0], [1.0], [0.0]]), (1, d))
             for other in range(d):
-                if other != column:
-                    effect[:, other] = _simplest(
-                        predicted[at, other], observed[at, other], over, 1e-3 * float(unit[other])
-                    )
+                if other == column:
+                    continue
+                # What is on a bound of its own was cut there, whatever this bound did to it.
+                own = observed[at, other]
+                free = (own > low[other]) & (own < high[other])
+                rows = free if int(free.sum()) >= LEAST_ROWS else np.ones_like(free)
+                effect[:, other] = _simplest(
+                    predicted[at, other][rows], own[rows], over[rows], 1e-3 * float(unit[other])
+                )
             if (effect != np.array([[0.0], [1.0], [0.0]])).any():
                 found.append((column, side, bound, effect))
     if not found:

@@ -305,6 +305,8 @@ def regauged(weights: Tensor, centre: Tensor, spread: Tensor) -> tuple[Tensor, T
     Returns:
         The weights, and a root of the covariance; without one the weights are as they were.
     """
+    if centre.shape[1] == 0:
+        return weights, None
     size = spread.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None]
     root, failed = torch.linalg.cholesky_ex(
         spread + torch.diag_embed(1e-12 * size.expand_as(centre))

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from persim_gym.envs.parallel import SimParallelEnv
     from persim_gym.envs.vector import SimVectorEnv
     from persim_gym.learned.env import LearnedSimEnv
+    from persim_gym.learned.equations import Equations
 
 
 #: Disagreement that is never taken for a sign of ignorance: a fifth of the deviation of the
@@ -459,6 +460,21 @@ class PerSim:
     def new_posterior(self) -> AgentPosterior:
         """What is known of an agent without any transitions: the population."""
         return AgentPosterior(FactorModel(self.ensemble, self.prior), self.task)
+
+    def equations(self, agent: int | str | None = None, digits: int = 4) -> Equations:
+        """A fit in closed form as polynomials to be read; see :mod:`persim_gym.learned.equations`.
+
+        Args:
+            agent: Whose; ``None`` for the population's, its factors as symbols.
+            digits: Significant digits of the coefficients.
+
+        Raises:
+            TypeError: If the simulator is one of networks.
+            ValueError: If there is no such agent, or nothing was recorded of it.
+        """
+        from persim_gym.learned.equations import equations_of
+
+        return equations_of(self, agent, digits=digits)
 
     # -- environments --------------------------------------------------------------------------
 

@@ -1,0 +1,43 @@
+"""The command that prints what a closed-form fit has found."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from persim_gym.cli import models, options
+
+
+def equations(
+    simulator: options.Simulator,
+    agent: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K",
+            help="Index or name of the agent.",
+            show_default="the population's, factors as symbols",
+        ),
+    ] = None,
+    digits: Annotated[
+        int, typer.Option(metavar="N", min=1, max=17, help="Significant digits.")
+    ] = 4,
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            metavar="X",
+            min=0.0,
+            help="Leave out terms that move a change by less than this share of its deviation.",
+        ),
+    ] = 1e-4,
+) -> None:
+    """Print a simulator's equations: each coordinate's change as a polynomial.
+
+    For simulators that were fitted in closed form (--method als); networks have none.
+    """
+    sim = models.open_simulator(simulator)
+    from persim_gym.learned.equations import equations_of
+
+    known = sim.agent_names or ()
+    whose = int(agent) if agent is not None and agent not in known and agent.isdigit() else agent
+    typer.echo(equations_of(sim, whose, digits=digits, tolerance=tolerance))
