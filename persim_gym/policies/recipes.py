@@ -34,6 +34,8 @@ class Recipe:
             one to the other; TD3: standard deviation of the noise on actions.
         settings: Arguments of the algorithm's class.
         seed: Seed with which the shipped policy was made.
+        first_on: Covariates on which training begins, where it does not get off the ground on its
+            own, and the steps after which it goes over to those of the policy.
     """
 
     task: str
@@ -50,6 +52,7 @@ class Recipe:
     exploration: tuple[float, ...]
     settings: Mapping[str, Any]
     seed: int = 0
+    first_on: tuple[Mapping[str, float], int] | None = None
 
     @property
     def band(self) -> float:
@@ -173,9 +176,14 @@ def all_recipes() -> tuple[Recipe, ...]:
     return tuple(recipe for task in SUITES for recipe in recipes(task))
 
 
-# With other seeds no look was near the target: the returns jump.
 _OWN: dict[tuple[str, str], dict[str, Any]] = {
+    # With other seeds no look was near the target: the returns jump.
     ("mountain-car", "gravity-0.00075"): {"seed": 2},
+    # A light body with little damping learns a gait on its back and keeps it, with any of the
+    # seeds tried, for a return of 1,000 to 2,300. A gait learned with more damping can be changed.
+    ("half-cheetah", "mass-0.6-damping-0.6"): {
+        "first_on": ({"mass": 0.6, "damping": 1.4}, 56_000),
+    },
 }
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ import torch
 from torch import Tensor
 
 from persim_gym import store
+from persim_gym.core import Dynamics
 from persim_gym.envs.agents import Population
-from persim_gym.envs.suites import find_suite
+from persim_gym.envs.suites import Suite, find_suite
 from persim_gym.envs.vector import SimVectorEnv
 from persim_gym.policies.playing import play_returns
 from persim_gym.policies.randomness import global_randomness_kept
@@ -41,7 +43,7 @@ class TrainingProgress:
     Attributes:
         steps: Environment steps so far.
         max_steps: Steps at which it gives up.
-        mean: Mean return of the last look.
+        mean: Mean return of the last look; NaN before there is one.
         target: The return at which it stops.
     """
 
@@ -108,7 +110,7 @@ def train_policy(
 
         def tell() -> None:
             if on_progress is not None:
-                mean = run.state.looks[-1][1]
+                mean = run.state.looks[-1][1] if run.state.looks else math.nan
                 on_progress(TrainingProgress(run.steps, limit, mean, recipe.target))
 
         while not run.done(limit):
@@ -174,6 +176,8 @@ def _identity(recipe: Recipe, seed: int) -> dict[str, Any]:
     """What a training depends on, in plain types."""
     plain = dataclasses.asdict(recipe)
     del plain["max_steps"]
+    if recipe.first_on is None:
+        del plain["first_on"]
     return {**json.loads(json.dumps(plain)), "seed": int(seed)}
 
 
@@ -185,15 +189,24 @@ class _Run:
 
         self.recipe, self.seed = recipe, seed
         suite = find_suite(recipe.task)
-        population = Population.single(suite.covariates, recipe.covariates)
-        self.task, self.dynamics = suite.task(), suite.dynamics(population)
-        envs = SimVectorEnv(self.task, self.dynamics, recipe.lanes, agents=0)
-        self.model = _make(recipe, to_sb3(envs), seed)
+        self.task, self.dynamics = suite.task(), _world(suite, recipe.covariates)
+        first = None if recipe.first_on is None else _world(suite, recipe.first_on[0])
+        self._envs, self._first_envs = (
+            None if d is None else to_sb3(SimVectorEnv(self.task, d, recipe.lanes, agents=0))
+            for d in (self.dynamics, first)
+        )
+        self.model = _make(recipe, self._envs, seed)
         self.state = _State()
 
     @property
     def steps(self) -> int:
         return int(self.model.num_timesteps)
+
+    @property
+    def beginning(self) -> int:
+        """Steps that are still to be taken on the covariates of the beginning."""
+        first = self.recipe.first_on
+        return 0 if first is None else max(0, first[1] - self.steps)
 
     def done(self, max_steps: int) -> bool:
         return self.state.nearest <= self.recipe.band or self.steps >= max_steps
@@ -207,17 +220,22 @@ class _Run:
         class Looks(BaseCallback):
             def _on_step(self) -> bool:
                 if run.steps % run.recipe.look_every < run.recipe.lanes:
-                    run.look()
+                    if run.beginning == 0:
+                        run.look()
                     if on_look is not None:
                         on_look()
                 return not run.done(max_steps)
 
+        length = self.recipe.leg_steps
+        if self.beginning > 0:
+            length = min(length, self.beginning)
+            self.model.set_env(self._first_envs)
+        elif self._first_envs is not None:
+            self.model.set_env(self._envs)
         # A new beginning of everything random, of which the past is no part.
         self.model.set_random_seed(int(self._words()[0] % 2**31))
         self.model._last_obs = None
-        self.model.learn(
-            self.recipe.leg_steps, callback=Looks(), reset_num_timesteps=False, log_interval=None
-        )
+        self.model.learn(length, callback=Looks(), reset_num_timesteps=False, log_interval=None)
         # The episodes that are broken off here are no part of those that begin next: sums over
         # several steps must not go on into them.
         buffer = self.model.replay_buffer
@@ -340,6 +358,10 @@ _BUFFER = ("observations", "next_observations", "actions", "rewards", "dones", "
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _world(suite: Suite, covariates: Mapping[str, float]) -> Dynamics:
+    return suite.dynamics(Population.single(suite.covariates, covariates))
 
 
 def _make(recipe: Recipe, envs: Any, seed: int) -> Any:
