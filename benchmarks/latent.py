@@ -26,12 +26,13 @@ from persim_gym.benchmark.files import write_bytes, write_json
 from persim_gym.benchmark.latent import LatentProbe, probe_covariates
 from persim_gym.envs.suites import SUITES, suite_of
 from persim_gym.learned import PerSim
+from persim_gym.offline import Transitions
 
 AGENTS = 500
 
 
-def fit(task_name: str, agents: int, seed: int) -> PerSim:
-    """Fit the default data set of a task, recorded into a folder that is then thrown away."""
+def recorded(task_name: str, agents: int, seed: int) -> Transitions:
+    """The default data set of a task, recorded into a folder that is then thrown away."""
     from persim_gym.offline import read_transitions, record
 
     before = os.environ.get("MINARI_DATASETS_PATH")
@@ -39,12 +40,11 @@ def fit(task_name: str, agents: int, seed: int) -> PerSim:
         os.environ["MINARI_DATASETS_PATH"] = folder
         try:
             data = record(SUITES[task_name].env_id, agents=agents, seed=seed, progress=False)
-            transitions = read_transitions(data)
+            return read_transitions(data)
         finally:
             del os.environ["MINARI_DATASETS_PATH"]
             if before is not None:
                 os.environ["MINARI_DATASETS_PATH"] = before
-    return PerSim.fit(transitions, seed=seed, progress=False)
 
 
 def probe(sim: PerSim, seed: int = 0) -> LatentProbe:
@@ -82,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if sim.task.name != task_name:
                 parser.error(f"{options.simulator} is of task {sim.task.name!r}, not {task_name!r}")
         else:
-            sim = fit(task_name, options.agents, options.seed)
+            data = recorded(task_name, options.agents, options.seed)
+            sim = PerSim.fit(data, seed=options.seed, progress=False)
         seconds = time.perf_counter() - began
         found = probe(sim, options.seed)
         results[task_name] = found.to_json() | {"fitted_by": sim.card.get("fitted_by")}

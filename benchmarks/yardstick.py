@@ -7,8 +7,8 @@ and evaluation episodes of the five test agents (``eval_start`` [5, E, d], ``eva
 root of the mean square over its valid steps and all coordinates, open loop, the members' states
 averaged at each step; an agent's figure is the mean over its episodes.
 
-    python benchmarks/yardstick.py FOLDER [--task cartpole] [--method als] [--preset paper] [--seed 1]
-        [--save OUT]
+    python benchmarks/yardstick.py FOLDER [--task cartpole] [--method als] [--preset paper]
+        [--seed 1] [--save OUT]
 
 A yardstick is no training signal: choose settings elsewhere, and look here rarely.
 """
