@@ -104,7 +104,6 @@ def evaluate(
     """
     import numpy as np
 
-    from persim_gym.benchmark.playing import episode_returns
     from persim_gym.envs.agents import Population
     from persim_gym.envs.suites import find_suite
     from persim_gym.policies.playing import play_returns
@@ -122,11 +121,11 @@ def evaluate(
             report(done, len(chosen))
             acting = load_shipped(suite.name, recipe.name)
             single = suite.dynamics(Population.single(suite.covariates, recipe.covariates))
-            own = play_returns(task_, single, acting, episodes, seed)
+            own = play_returns(task_, single, acting, np.zeros(episodes, dtype=np.int64), seed)
             agents = np.arange(len(people))
             if recipe.name != TEST:
                 agents = agents[groups == names.index(recipe.name)]
-            group = episode_returns(task_, true, agents, acting, 1, seed)
+            group = play_returns(task_, true, acting, agents, seed)
             rows.append(
                 {
                     "policy": recipe.name,

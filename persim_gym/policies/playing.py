@@ -1,4 +1,4 @@
-"""Playing one agent's episodes side by side, for looks at a policy in training and for its card."""
+"""Episodes side by side: for looks at a policy in training, its card, and its agents."""
 
 from __future__ import annotations
 
@@ -12,18 +12,26 @@ from persim_gym.envs.lanes import Lanes, check_actions
 
 
 def play_returns(
-    task: Task, dynamics: Dynamics, policy: Any, episodes: int, seed: int, agent: int = 0
+    task: Task, dynamics: Dynamics, policy: Any, agents: NDArray[np.int64], seed: int
 ) -> NDArray[np.float64]:
-    """Undiscounted returns ``[episodes]`` of a policy with one agent, all episodes side by side."""
-    rng = np.random.default_rng(seed)
-    lanes = Lanes(task, dynamics, np.full(episodes, agent), task.max_episode_steps)
-    running = np.arange(episodes)
-    lanes.begin(running, task.sample_start(rng, episodes), rng)
-    returns = np.zeros(episodes)
+    """Undiscounted returns ``[n]`` of a policy, an episode a row, each from a start of its own.
+
+    Args:
+        task: Reward, termination, start states.
+        dynamics: The true one.
+        policy: Acts without memory, by ``predict``.
+        agents: Whose episodes they are ``[n]``; an agent may stand there many times.
+        seed: Seed of the start states.
+    """
+    n, rng = len(agents), np.random.default_rng(seed)
+    lanes = Lanes(task, dynamics, agents, task.max_episode_steps)
+    running = np.arange(n)
+    lanes.begin(running, task.sample_start(rng, n), rng)
+    returns = np.zeros(n)
     while len(running):
         obs = lanes.obs[running].astype(np.float32)
         actions = check_actions(task, policy.predict(obs)[0], len(running))
-        moved = lanes.advance(actions, rng, None if len(running) == episodes else running)
+        moved = lanes.advance(actions, rng, None if len(running) == n else running)
         returns[running] += moved.reward
         running = running[~(moved.terminated | moved.truncated)]
     return returns

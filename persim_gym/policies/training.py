@@ -261,14 +261,16 @@ class _Run:
         return np.random.SeedSequence([self.seed, self.steps]).generate_state(3).tolist()
 
     def _mean(self, policy: SavedPolicy, episodes: int, seed: int) -> float:
-        return float(play_returns(self.task, self.dynamics, policy, episodes, seed).mean())
+        agents = np.zeros(episodes, dtype=np.int64)
+        return float(play_returns(self.task, self.dynamics, policy, agents, seed).mean())
 
     def finish(self, max_steps: int) -> SavedPolicy:
         """The policy of the look nearest to the target, with its card."""
         recipe, state = self.recipe, self.state
         self.model.policy.load_state_dict(state.weights)
         policy = extract_policy(self.model)
-        returns = play_returns(self.task, self.dynamics, policy, CARD_EPISODES, CARD_SEED)
+        agents = np.zeros(CARD_EPISODES, dtype=np.int64)
+        returns = play_returns(self.task, self.dynamics, policy, agents, CARD_SEED)
         policy.card.update(
             task=recipe.task,
             name=recipe.name,

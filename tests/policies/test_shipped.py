@@ -31,7 +31,7 @@ def own_returns(recipe: Recipe, episodes: int, seed: int) -> np.ndarray:
     suite = find_suite(recipe.task)
     dynamics = suite.dynamics(Population.single(suite.covariates, recipe.covariates))
     policy = load_shipped(recipe.task, recipe.name)
-    return play_returns(suite.task(), dynamics, policy, episodes, seed)
+    return play_returns(suite.task(), dynamics, policy, np.zeros(episodes, dtype=np.int64), seed)
 
 
 # -- what there is ---------------------------------------------------------------------------------
@@ -241,8 +241,8 @@ def test_a_foreign_file_and_a_pickle_are_refused(
 def test_a_policy_that_does_not_fit_its_task_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = copied(tmp_path, monkeypatch)
-    file.write_bytes((shipped.WEIGHTS / "mountain-car" / "test.safetensors").read_bytes())
+    other = (shipped.WEIGHTS / "mountain-car" / "test.safetensors").read_bytes()
+    copied(tmp_path, monkeypatch).write_bytes(other)
     with pytest.raises(ValueError, match="observations are not those of cartpole"):
         load_shipped("cartpole", TEST)
 
@@ -263,3 +263,33 @@ def test_the_table_of_the_guide_is_that_of_the_cards() -> None:
             f"{card['target']:g}",
             f"{card['mean_return']:.0f} ({card['sd_return']:.0f})",
         ]
+
+
+# -- playing ---------------------------------------------------------------------------------------
+
+
+def test_returns_are_those_of_stepping_one_episode_after_the_other() -> None:
+    suite = find_suite("cartpole")
+    task, dynamics, policy = suite.task(), suite.dynamics(suite.population()), TestedPolicy()
+    agents = np.array([0, 3, 3, 4])
+    starts = task.sample_start(np.random.default_rng(7), 4)
+    expected = []
+    for agent, start in zip(agents, starts, strict=True):
+        state, total = start[None], 0.0
+        for _ in range(task.max_episode_steps):
+            state = dynamics.step(np.array([agent]), state, policy.predict(state)[0])
+            total += 1
+            if task.terminated(state)[0]:
+                break
+        expected.append(total)
+    assert play_returns(task, dynamics, policy, agents, 7).tolist() == expected
+    assert len(set(expected)) == 4
+
+
+class TestedPolicy:
+    """Pushes to where the pole leans."""
+
+    __test__ = False
+
+    def predict(self, obs: np.ndarray) -> tuple[np.ndarray, None]:
+        return (obs[:, 2] > 0).astype(np.int64), None
