@@ -76,14 +76,18 @@ class Inputs:
 
     def __call__(self, values: Tensor) -> Tensor:
         """Values ``[..., n, in]`` -> inputs ``[..., q, n]``: rows last, as products like them."""
-        z = torch.clamp((values - self.centre) / self.scale, self.low, self.high).mT
-        if not self.angles:
+        return self.scaled_(values.mT.clone(memory_format=torch.contiguous_format))
+
+    def scaled_(self, z: Tensor) -> Tensor:
+        """The same of values with rows last ``[..., in, n]``, which are overwritten."""
+        cosines = z[..., list(self.angles), :].cos() if self.angles else None
+        ends = self.low[:, None], self.high[:, None]
+        z.sub_(self.centre[:, None]).div_(self.scale[:, None]).clamp_(*ends)
+        if cosines is None:
             return z
-        columns = list(self.angles)
-        turned = z[..., columns, :]
-        z = z.clone()
-        z[..., columns, :] = turned.sin()
-        return torch.cat([z, turned.cos()], dim=-2)
+        for column in self.angles:  # their centre is 0 and their scale is 1
+            z[..., column, :].sin_()
+        return torch.cat([z, cosines], dim=-2)
 
     def within(self, margin: float) -> Inputs:
         """The same held closer to the record: within ``margin`` widths of the recorded range."""
@@ -106,6 +110,69 @@ class Inputs:
         return {name: getattr(self, name) for name in ("centre", "scale", "low", "high")}
 
 
+class _Block:
+    """The monomials of one total degree: each a product of an earlier one and an input.
+
+    Neighbours often share one of the two and have the other in a row: such a run is one product of
+    slices. Where there are few runs they are quicker than picking both factors of all.
+
+    Args:
+        first: Place of the first of them.
+        end: Place after the last.
+        parents: What each is made of ``[b]``.
+        last: The input that it is multiplied with ``[b]``.
+    """
+
+    #: Runs up to which slices are used.
+    FEW = 4
+
+    def __init__(
+        self, first: int, end: int, parents: NDArray[np.int64], last: NDArray[np.int64]
+    ) -> None:
+        self.first, self.end, self.parents = first, end, parents
+        self.plain = bool((parents == 0).all())
+        self.runs: list[tuple[slice, slice, slice]] = []
+        start = 0
+        while start < len(parents):
+            steps = (np.diff(parents[start:]), np.diff(last[start:]))
+            lengths = [
+                _leading((steps[0] == one) & (steps[1] == other)) for one, other in ((1, 0), (0, 1))
+            ]
+            which, length = int(np.argmax(lengths)), max(lengths)
+            spans = (length + 1, 1) if which == 0 else (1, length + 1)
+            p, i = int(parents[start]), int(last[start])
+            out = slice(first + start, first + start + length + 1)
+            self.runs.append((out, slice(p, p + spans[0]), slice(i, i + spans[1])))
+            start += length + 1
+        self._picked = {"cpu": (torch.as_tensor(parents), torch.as_tensor(last))}
+
+    def __call__(self, out: Tensor, z: Tensor) -> None:
+        """Write these monomials of inputs ``[..., q, n]`` into ``[..., P, n]``."""
+        if len(self.runs) <= self.FEW:
+            for here, parent, factor in self.runs:
+                if self.plain:
+                    out[..., here, :] = z[..., factor, :]
+                else:
+                    torch.mul(out[..., parent, :], z[..., factor, :], out=out[..., here, :])
+            return
+        device = str(z.device)
+        if device not in self._picked:
+            parents, last = self._picked["cpu"]
+            self._picked[device] = (parents.to(z.device), last.to(z.device))
+        parents, last = self._picked[device]
+        factor = z.index_select(-2, last)
+        if self.plain:
+            out[..., self.first : self.end, :] = factor
+            return
+        before = out.index_select(-2, parents)
+        torch.mul(before, factor, out=out[..., self.first : self.end, :])
+
+
+def _leading(true: NDArray[np.bool_]) -> int:
+    """How many are true before the first that is not."""
+    return int(np.argmin(true)) if not true.all() else len(true)
+
+
 class Monomials:
     """Monomials of ``q`` inputs, each computed from one of a degree less.
 
@@ -122,15 +189,12 @@ class Monomials:
         blocks = []
         for degree in range(1, self.degree + 1):
             rows = np.flatnonzero(totals == degree)
-            if len(rows) == 0:
-                break
             # The last input of a monomial: the first nonzero exponent from the right.
             last = exponents.shape[1] - 1 - np.argmax(exponents[rows, ::-1] > 0, axis=1)
             without = exponents[rows].copy()
             without[np.arange(len(rows)), last] -= 1
-            parents = [index[tuple(e)] for e in without.tolist()]
-            first, end = int(rows[0]), int(rows[-1]) + 1
-            blocks.append((first, end, torch.as_tensor(parents), torch.as_tensor(last)))
+            parents = np.array([index[tuple(e)] for e in without.tolist()], dtype=np.int64)
+            blocks.append(_Block(int(rows[0]), int(rows[-1]) + 1, parents, last))
         self._blocks = blocks
 
     @classmethod
@@ -160,14 +224,13 @@ class Monomials:
         """Inputs ``[..., q, n]`` -> monomials ``[..., P, n]``."""
         out = z.new_empty((*z.shape[:-2], self.size, z.shape[-1]))
         out[..., 0, :] = 1.0
-        for first, end, parents, last in self._blocks:
-            if first == 1:  # the inputs themselves, or some of them
-                out[..., 1:end, :] = z[..., last, :] if end - 1 < z.shape[-2] else z
-                continue
-            before = out.index_select(-2, parents.to(z.device))
-            factor = z.index_select(-2, last.to(z.device))
-            torch.mul(before, factor, out=out[..., first:end, :])
+        self.fill(out, z)
         return out
+
+    def fill(self, out: Tensor, z: Tensor) -> None:
+        """Write all but the constant into ``out`` ``[..., P, n]``."""
+        for block in self._blocks:
+            block(out, z)
 
     def subset(self, wanted: NDArray[np.bool_]) -> tuple[Monomials, NDArray[np.int64]]:
         """Some of the monomials with those that they are computed from.
@@ -180,8 +243,8 @@ class Monomials:
         """
         kept = wanted.copy()
         kept[0] = True
-        for first, end, parents, _ in reversed(self._blocks):
-            kept[parents.numpy()[kept[first:end]]] = True
+        for block in reversed(self._blocks):
+            kept[block.parents[kept[block.first : block.end]]] = True
         rows = np.flatnonzero(kept)
         return Monomials(self.exponents[rows]), rows
 

@@ -11,7 +11,6 @@ from torch import Tensor
 from persim_gym.learned.basis import Inputs, Monomials
 from persim_gym.learned.bounds import BoundEffects
 from persim_gym.learned.ensemble import Change, Ensemble
-from persim_gym.learned.network_ensemble import pick
 
 
 class PolynomialEnsemble(Ensemble):
@@ -217,7 +216,10 @@ class PolynomialEnsemble(Ensemble):
 
 
 class _PersonalChange:
-    """An agent's factors are multiplied into the weights: what is left is one product a step."""
+    """An agent's factors are multiplied into the weights: what is left is one product a step.
+
+    Coordinates stand before rows, and every step works in the same memory.
+    """
 
     def __init__(self, ensemble: PolynomialEnsemble, agents: Tensor, actions: Tensor) -> None:
         m, choices, _, monomials, d = ensemble.weights.shape
@@ -227,20 +229,42 @@ class _PersonalChange:
         own = ensemble.factors[:, agents]
         personal = torch.einsum("mnr,marpd->mnadp", own, ensemble.weights * ensemble.scale)
         self.weight = personal.reshape(m * self.p, choices * d, monomials)
-        order = (2, 0, 1) if ensemble.discrete else (2, 0, 1, 3)
-        self.actions = actions.permute(order).contiguous()  # [h, p, k(, a)]
+        # The first continuous actions' columns follow those of the state.
+        self.state = len(ensemble.inputs.centre) - (0 if ensemble.discrete else actions.shape[-1])
+        if ensemble.discrete:
+            # For each time and action 1 where it is taken: a sum over actions picks one of them.
+            order = actions.permute(2, 0, 1)[:, None] == torch.arange(
+                choices, device=actions.device
+            ).view(-1, 1, 1)
+            self.taken = order.to(self.weight.dtype)[:, :, :, None]  # [h, A, p, 1, k]
+        else:
+            self.taken = actions.permute(2, 0, 3, 1).to(self.weight.dtype)  # [h, p, a, k]
+        self._allocate()
+
+    def _allocate(self) -> None:
+        e = self.ensemble
+        rows = self.m * self.p
+        self.z = self.weight.new_empty(rows, len(e.inputs.centre), self.k)
+        self.phi = self.weight.new_empty(rows, e.monomials.size, self.k)
+        self.phi[:, 0] = 1.0
+        self.every = self.weight.new_empty(rows, self.choices * self.d, self.k)
 
     def keep(self, candidates: Tensor) -> None:
-        self.actions = self.actions[:, :, candidates]
+        self.taken = self.taken[..., candidates]
         self.k = len(candidates)
+        self._allocate()
 
     def __call__(self, states: Tensor, t: int) -> Tensor:
         m, p, k, d = self.m, self.p, self.k, self.d
-        own = states.reshape(m * p, k, -1)
-        acted = self.actions[t]
+        self.z[:, : self.state] = states.view(m * p, k, -1).mT
         if not self.ensemble.discrete:
-            acted = acted.expand(m, p, k, -1).reshape(m * p, k, -1)
-        phi = self.ensemble.features(own, acted)
-        every = (self.weight @ phi).view(m, p, self.choices, d, k)
-        chosen = pick(every, acted) if self.ensemble.discrete else every[:, :, 0]
-        return chosen.mT.reshape(m, p * k, d).to(states.dtype)
+            self.z.view(m, p, -1, k)[:, :, self.state :] = self.taken[t]
+        self.ensemble.monomials.fill(self.phi, self.ensemble.inputs.scaled_(self.z))
+        torch.bmm(self.weight, self.phi, out=self.every)
+        every = self.every.view(m, p, self.choices, d, k)
+        chosen = every[:, :, 0]
+        if self.choices > 1:
+            chosen = chosen * self.taken[t, 0]
+            for action in range(1, self.choices):
+                chosen.addcmul_(every[:, :, action], self.taken[t, action])
+        return chosen.mT.view(m, p, k, d).flatten(1, 2).to(states.dtype)
