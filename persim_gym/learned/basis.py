@@ -149,11 +149,11 @@ class _Block:
     def __call__(self, out: Tensor, z: Tensor) -> None:
         """Write these monomials of inputs ``[..., q, n]`` into ``[..., P, n]``."""
         if len(self.runs) <= self.FEW:
-            for here, parent, factor in self.runs:
+            for here, parent, which in self.runs:
                 if self.plain:
-                    out[..., here, :] = z[..., factor, :]
+                    out[..., here, :] = z[..., which, :]
                 else:
-                    torch.mul(out[..., parent, :], z[..., factor, :], out=out[..., here, :])
+                    torch.mul(out[..., parent, :], z[..., which, :], out=out[..., here, :])
             return
         device = str(z.device)
         if device not in self._picked:
