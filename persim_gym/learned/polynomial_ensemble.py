@@ -256,7 +256,7 @@ class _PersonalChange:
 
     def __call__(self, states: Tensor, t: int) -> Tensor:
         m, p, k, d = self.m, self.p, self.k, self.d
-        self.z[:, : self.state] = states.view(m * p, k, -1).mT
+        self.z[:, : self.state] = states.reshape(m * p, k, -1).mT
         if not self.ensemble.discrete:
             self.z.view(m, p, -1, k)[:, :, self.state :] = self.taken[t]
         self.ensemble.monomials.fill(self.phi, self.ensemble.inputs.scaled_(self.z))
