@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -23,16 +24,26 @@ from persim_gym.learned.closed_form import (
 from persim_gym.learned.config import AlsConfig
 from persim_gym.learned.polynomial_ensemble import PolynomialEnsemble
 from persim_gym.learned.problem import Problem
-from persim_gym.learned.selection import Choice, Selection, Trial, prune
+from persim_gym.learned.selection import (
+    CHEAP,
+    DEGREES,
+    LOSS,
+    Choice,
+    Selection,
+    Trial,
+    prune,
+)
 from persim_gym.learned.statistics import Rows, Statistics, gather, memory
 from persim_gym.learned.sums import Sums
 
 #: Bytes of statistics that are in memory together. Agents beyond that go by in parts.
-MEMORY = 400_000_000
+MEMORY = 200_000_000
 #: Share of it that a part takes, and most agents of a part.
 PART, AGENTS_AT_ONCE = 0.25, 4096
 #: Rounds over all agents, part after part, from weights that have converged on some of them.
 SWEEPS = 3
+#: How many times the transitions that the choice has looked at make a finer fit worth a trial.
+PLENTY = 10.0
 #: Share of the changes' variance that may be left unexplained by what is taken for the law itself.
 #: Where more is, inputs are held within these widths of the recorded range.
 UNEXPLAINED, CLOSE = 1e-3, 0.1
@@ -68,19 +79,12 @@ def fit_closed_form(
     choice = selection.choose(config.degree, config.rank, config.threshold)
     for text in choice.lowered:
         warnings.warn(text, UserWarning, stacklevel=2)
-    best = choice.best
-    monomials = problem.basis(best.degree)
-    learners = _learners(problem.rows, monomials, rng)
-    rows = problem.rows if learners is None else problem.rows.of_agents(learners)
-    stats = gather(rows, problem.features(monomials))
-    start = posterior(stats, choice.fit.weights, choice.fit.noise)
-    fit = alternate(stats, start, rounds=config.rounds, ridge=config.ridge)
-    if best.threshold:
-        fit = prune(fit, stats, best.threshold, config.ridge, rounds=config.rounds)
-        used = (fit.weights != 0).any(4).any(2).any(1).any(0)
-        monomials, kept = monomials.subset(used.cpu().numpy())
-        fit = replace(fit, weights=fit.weights[:, :, :, kept])
-        stats = gather(rows, problem.features(monomials))
+    begun = None
+    if config.degree is None and config.threshold is None:
+        begun, choice = _refined(problem, selection, choice, config, rng)
+    if begun is None:
+        begun = _begin(problem, choice, choice.best.degree, choice.best.threshold, config, rng)
+    monomials, fit, stats, learners = begun
     importance = _importance(config.ensemble_size, problem.rows, rng)
     own = importance if learners is None else importance[:, learners]
     fit = _resampled(principal(fit, stats), stats, config, own)
@@ -94,6 +98,66 @@ def fit_closed_form(
         monomials, LowRankFit(fit.weights, _drawn(factors, rng), fit.noise, fit.rounds)
     )
     return ClosedForm(ensemble, factors, fit.noise, choice)
+
+
+#: Basis, fit, statistics, and the agents that these are of (``None`` for all).
+Begun = tuple[Monomials, LowRankFit, Statistics, Tensor | None]
+
+
+def _begin(
+    problem: Problem,
+    choice: Choice,
+    degree: int,
+    threshold: float,
+    config: AlsConfig,
+    rng: np.random.Generator,
+) -> Begun:
+    """A fit on all agents, or on as many as fit in memory, from that of the choice."""
+    monomials, coarse = problem.basis(degree), problem.basis(choice.best.degree)
+    learners = _learners(problem.rows, monomials, rng)
+    rows = problem.rows if learners is None else problem.rows.of_agents(learners)
+    stats = gather(rows, problem.features(monomials))
+    known = stats if degree == choice.best.degree else gather(rows, problem.features(coarse))
+    start = posterior(known, choice.fit.weights, choice.fit.noise)
+    del known
+    fit = alternate(stats, start, rounds=config.rounds, ridge=config.ridge)
+    if threshold:
+        fit = prune(fit, stats, threshold, config.ridge, rounds=config.rounds)
+        used = (fit.weights != 0).any(4).any(2).any(1).any(0)
+        monomials, kept = monomials.subset(used.cpu().numpy())
+        fit = replace(fit, weights=fit.weights[:, :, :, kept])
+        del stats  # before the next are there
+        stats = gather(rows, problem.features(monomials))
+    return monomials, fit, stats, learners
+
+
+def _refined(
+    problem: Problem,
+    selection: Selection,
+    choice: Choice,
+    config: AlsConfig,
+    rng: np.random.Generator,
+) -> tuple[Begun | None, Choice]:
+    """A finer fit where there are many more transitions than the choice has looked at.
+
+    What a term is known to falls with the root of their number, and so does the threshold below
+    which terms are dropped; each tenfold of them admits one more degree. Where the law has been
+    found, agents held out can hardly tell such fits apart, for the difference is in states that
+    few of them reach: the finer one is taken unless it is worse.
+    """
+    best, times = choice.best, len(problem.rows) / len(selection.train)
+    explained = float(choice.fit.noise.mean()) <= UNEXPLAINED
+    if times < PLENTY or not (explained and best.threshold and best.stable):
+        return None, choice
+    within = DEGREES[DEGREES.index(best.degree) :][: 1 + int(math.log10(times))]
+    degree = max(d for d in within if d == best.degree or problem.basis(d).size <= CHEAP)
+    threshold = best.threshold / math.sqrt(times)
+    begun = _begin(problem, choice, degree, threshold, config, rng)
+    known = gather(selection.known, problem.features(begun[0]))
+    trial = selection.judge(begun[0], known, begun[1], degree, threshold)
+    if not trial.stable or trial.score > best.score + LOSS:
+        return None, choice
+    return begun, replace(choice, best=trial, trials=(*choice.trials, trial))
 
 
 def _learners(rows: Rows, monomials: Monomials, rng: np.random.Generator) -> Tensor | None:

@@ -319,30 +319,41 @@ class Selection:
             else:
                 start_ = self._start(degree, rank, train)
                 fit = alternate(train, start_, rounds=150, ridge=self.ridge)
-            factors = posterior(known, fit.weights, fit.noise)
+            trial = self.judge(monomials, known, fit, degree, threshold)
         except FloatingPointError as error:
             self.notes.append(f"degree {degree}, rank {rank} failed: {error}")
             trial = Trial(degree, rank, threshold, math.inf, math.inf, math.inf, 1.0, 0)
         else:
             self._fits[degree, rank, threshold] = fit
-            ensemble = self.problem.ensemble(monomials, replace(fit, factors=factors))
-            errors = self.windows.errors(ensemble)
-            counted = np.maximum(errors, FINE)
-            tail = float(np.quantile(counted, 0.9))
-            trial = Trial(
-                degree,
-                rank,
-                threshold,
-                0.5 * (float(np.log(counted).mean()) + math.log(tail)),
-                float(np.exp(np.log(errors).mean())),
-                self.windows.one_step(ensemble),
-                self.windows.escapes(ensemble),
-                int((fit.weights[0] != 0).sum()),
-            )
         self.trials.append(trial)
         if self._on_trial is not None:
             self._on_trial(trial)
         return trial
+
+    def judge(
+        self,
+        monomials: Monomials,
+        known: Statistics,
+        fit: LowRankFit,
+        degree: int,
+        threshold: float,
+    ) -> Trial:
+        """What a fit is worth on the agents held out, of whom ``known`` is known."""
+        factors = posterior(known, fit.weights, fit.noise)
+        ensemble = self.problem.ensemble(monomials, replace(fit, factors=factors))
+        errors = self.windows.errors(ensemble)
+        counted = np.maximum(errors, FINE)
+        tail = float(np.quantile(counted, 0.9))
+        return Trial(
+            degree,
+            fit.rank,
+            threshold,
+            0.5 * (float(np.log(counted).mean()) + math.log(tail)),
+            float(np.exp(np.log(errors).mean())),
+            self.windows.one_step(ensemble),
+            self.windows.escapes(ensemble),
+            int((fit.weights[0] != 0).sum()),
+        )
 
     def _start(self, degree: int, rank: int, train: Statistics) -> Factors:
         """Factors of the nearest candidate, from which a fit goes on."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 #: Entries of the feature matrix that are in memory at once.
-ENTRIES_AT_ONCE = 4_000_000
+ENTRIES_AT_ONCE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
