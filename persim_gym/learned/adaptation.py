@@ -8,7 +8,7 @@ in training alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.core import Array, Task
+from persim_gym.learned.covariate_map import CovariateMap, fit_map
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.preparation import check_data
 from persim_gym.learned.prior import Evidence, FactorModel, FactorPrior, moments, solve
@@ -199,6 +200,16 @@ class AgentPosterior:
         return _array(root @ self._moments()[1] @ root.mT)
 
     @property
+    def personal(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Means and deviations of the personal numbers ``[m, q]``, both in the population's units.
+
+        A factor is the population's mean and a root of its covariance times these numbers: for
+        the population they have mean 0 and deviation 1.
+        """
+        mean, covariance = self._moments()
+        return _array(mean), _array(covariance.diagonal(dim1=-2, dim2=-1).sqrt())
+
+    @property
     def spread(self) -> float:
         """Mean deviation of the personal numbers, in units of the population's own.
 
@@ -340,20 +351,36 @@ def add_rows(
     return append(sim, [fresh.update(obs, actions, next_obs)], [name])[0]
 
 
-def add_known(sim: PerSim, given: Given, names: list[str | None]) -> list[int]:
-    """Append agents of whom something is known by other means than transitions.
+def map_covariates(sim: PerSim, covariates: Any) -> CovariateMap:
+    """A map from covariates to factors; see :meth:`PerSim.map_covariates`."""
+    known = sim.knowledge
+    if known.first:
+        raise ValueError(
+            f"what the transitions of the {known.first} fitted agents said was not kept, for they "
+            "are too many: fit a simulator of fewer agents to make a map"
+        )
+    count = min(len(covariates), sim.num_agents)
+    return fit_map(known.prior, known.evidence.select(list(range(count))), covariates)
 
-    Args:
-        sim: The simulator.
-        given: Precision ``[m, n, q, q]`` and information ``[m, n, q]``.
-        names: Theirs ``[n]``.
-    """
-    model = FactorModel(sim.ensemble, sim.knowledge.prior)
+
+def add_by_covariates(
+    sim: PerSim, mapping: CovariateMap, covariates: Any, names: Sequence[str] | None = None
+) -> list[int]:
+    """Append agents by their covariates; see :meth:`PerSim.adapt_covariates`."""
+    if mapping.prior.root.shape != sim.prior.root.shape or not torch.equal(
+        mapping.prior.root, sim.prior.root.to(mapping.prior.root)
+    ):
+        raise ValueError("this map is of another simulator: make one with sim.map_covariates(...)")
+    precision, information = mapping.given(covariates)
+    n = information.shape[1]
+    if names is not None and len(names) != n:
+        raise ValueError(f"names are one for each of {n} agents, got {len(names)}")
+    model = FactorModel(sim.ensemble, sim.prior)
     posteriors = [
-        AgentPosterior(model, sim.task, given=(given[0][:, k], given[1][:, k]))
-        for k in range(len(names))
+        AgentPosterior(model, sim.task, given=(precision[:, k].clone(), information[:, k]))
+        for k in range(n)
     ]
-    return append(sim, posteriors, names)
+    return append(sim, posteriors, list(names) if names is not None else [None] * n)
 
 
 def append(sim: PerSim, posteriors: list[AgentPosterior], names: list[str | None]) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from persim_gym.learned.prior import (
     normal_quantile,
     solve,
 )
+from persim_gym.offline.transitions import Transitions
 
 #: What is tried: temperatures of the noise, and correlations of errors within an agent.
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
@@ -34,6 +36,9 @@ ASKED = (0.5, 0.8, 0.95)
 AGENTS, ROWS, LEAST = 128, 150, 20
 #: Rows from which the noise of networks is taken.
 NOISE_ROWS = 20_000
+#: Disagreement that is never taken for a sign of ignorance: a fifth of the deviation of the
+#: recorded changes.
+HARMLESS = 0.2
 #: Numbers of the fitted agents' evidence above which it is not kept.
 MOST_KEPT = 8_000_000
 
@@ -154,10 +159,10 @@ def calibrated(
     """The prior with temperature, correlation and quantiles from fitted agents.
 
     In a model that is right, the posterior mean after all transitions of an agent differs from
-    the one after the first ``k`` by a Gaussian whose covariance is the difference of the two.
-    Temperature and correlation are those for which that covers best; the least of them, where
-    several do alike. The quantiles are those of the next transitions' errors, which need be no
-    Gaussian's.
+    the one after the first ``k`` by a Gaussian, whose covariance is that after ``k`` less what is
+    left in the end. Temperature and correlation are those with which that covers best; the least
+    of them, where several do alike. The quantiles are those of the next transitions' errors, which
+    need be no Gaussian's.
     """
     records = _records(model, data, rows, np.random.default_rng([seed, 5]))
     if len(records) < LEAST:
@@ -166,7 +171,7 @@ def calibrated(
     for correlation in CORRELATIONS:
         for temperature in TEMPERATURES:
             tried = replace(model.prior, temperature=temperature, correlation=correlation)
-            miss = _miss(tried, records)
+            miss = _miss(tried, model.prior, records)
             if miss < best - 0.005:
                 prior, best = tried, miss
     return replace(prior, quantiles=_quantiles(prior, records))
@@ -208,20 +213,30 @@ def _after(prior: FactorPrior, records: list[_Record], counts: list[int]) -> tup
     return solve(prior, none)
 
 
-def _miss(prior: FactorPrior, records: list[_Record]) -> float:
-    """How far coverage of the factors is from what was asked for, on average."""
+def _miss(prior: FactorPrior, plain: FactorPrior, records: list[_Record]) -> float:
+    """How far coverage of the factors is from what was asked for, on average.
+
+    Args:
+        prior: What is tried.
+        plain: The same without temperature and correlation. It says of which directions the later
+            transitions told something new, and how much; what is tried has no part in that.
+        records: Of the agents.
+    """
     lengths = [len(record) for record in records]
-    last = _after(prior, records, lengths)
+    last = _after(plain, records, lengths)
     asked = torch.as_tensor(normal_quantile(ASKED), device=prior.mean.device)
     misses = []
     for count in COUNTS[1:]:
         kept = [i for i, length in enumerate(lengths) if length >= 2 * count]
         if len(kept) < LEAST:
             break
-        mean, covariance = _after(prior, [records[i] for i in kept], [count] * len(kept))
-        own = covariance.diagonal(dim1=-2, dim2=-1)
-        spread = own - last[1][:, kept].diagonal(dim1=-2, dim2=-1)
-        told = spread > 0.1 * own  # else there was nothing new to learn of that direction
+        own = [records[i] for i in kept]
+        mean, covariance = _after(prior, own, [count] * len(kept))
+        _, expected = _after(plain, own, [count] * len(kept))
+        before = expected.diagonal(dim1=-2, dim2=-1)
+        new = 1.0 - last[1][:, kept].diagonal(dim1=-2, dim2=-1) / before
+        told = new > 0.1
+        spread = covariance.diagonal(dim1=-2, dim2=-1) * new
         z = (last[0][:, kept] - mean).abs()[told] / spread[told].sqrt()
         if len(z):
             covered = (z[:, None] < asked).double().mean(0).cpu().numpy()
@@ -252,3 +267,25 @@ def _quantiles(prior: FactorPrior, records: list[_Record]) -> Tensor:
             errors.append((record.change[part] - predicted).abs() / variance.sqrt())
         table.append(torch.quantile(torch.cat(errors), levels, dim=0).T)
     return torch.stack(table)
+
+
+def disagreement_limit(
+    disagreement: Callable[..., Any], transitions: Transitions, lag: int
+) -> float:
+    """The disagreement that recorded transitions almost never reach.
+
+    Three times their 99.9th percentile: an open-loop rollout on the data's own ground must not be
+    cut short by an ordinary outlier. Never less than :data:`HARMLESS`: where a fit is excellent,
+    members that differ by a thousandth are no reason to stop.
+
+    Args:
+        disagreement: Of agents, states and actions, as :meth:`PerSim.disagreement`.
+        transitions: The data of the fit.
+        lag: Observations that a state holds.
+    """
+    states = transitions.states(lag).reshape(len(transitions), -1)
+    chosen = np.arange(len(transitions))
+    if len(chosen) > 20_000:
+        chosen = np.random.default_rng(0).choice(chosen, 20_000, replace=False)
+    spread = disagreement(transitions.agent[chosen], states[chosen], transitions.action[chosen])
+    return max(HARMLESS, 3.0 * float(np.quantile(spread, 0.999)))

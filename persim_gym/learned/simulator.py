@@ -15,9 +15,9 @@ from torch import Tensor
 from persim_gym.core import Array, Task, as_agents
 from persim_gym.learned import adaptation
 from persim_gym.learned.adaptation import AgentPosterior, Knowledge
-from persim_gym.learned.calibration import learn_knowledge
+from persim_gym.learned.calibration import disagreement_limit, learn_knowledge
 from persim_gym.learned.config import plan_fit
-from persim_gym.learned.data_task import DataTask, outcomes_sha256
+from persim_gym.learned.covariate_map import CovariateMap
 from persim_gym.learned.ensemble import Ensemble, UnrollMode
 from persim_gym.learned.files import read_simulator, write_simulator
 from persim_gym.learned.fit import checkpoint_in, fit_by
@@ -33,7 +33,7 @@ from persim_gym.learned.preparation import (
 )
 from persim_gym.learned.prior import FactorModel, FactorPrior
 from persim_gym.learned.progress import reporter
-from persim_gym.offline.transitions import Transitions
+from persim_gym.learned.recipe import card_of, recipe_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -43,10 +43,6 @@ if TYPE_CHECKING:
     from persim_gym.learned.env import LearnedSimEnv
     from persim_gym.learned.equations import Equations
 
-
-#: Disagreement that is never taken for a sign of ignorance: a fifth of the deviation of the
-#: recorded changes.
-HARMLESS = 0.2
 
 #: Rows that go through the network together, by kind of device.
 ROWS_AT_ONCE = {"cpu": 1024, "cuda": 65_536}
@@ -143,61 +139,21 @@ class PerSim:
         if task is None:
             task = task_for(transitions, plan.seed)
         checked = Data(transitions, task)
-        recipe: dict[str, Any] = {
-            "method": plan.method,
-            "config": plan.to_json(),
-            "preset": preset,
-            "task": task.name,
-            "dataset": {
-                "id": transitions.dataset_id,
-                "sha256": transitions.sha256(),
-                "transitions": len(transitions),
-                "agents": transitions.num_agents,
-                "population": transitions.population,
-            },
-        }
-        if isinstance(task, DataTask):  # then rewards and ends decide something, too
-            recipe["dataset"]["outcomes_sha256"] = outcomes_sha256(transitions)
+        recipe = recipe_of(plan, preset, task, transitions)
         checkpoint = checkpoint_in(out, recipe)
         with reporter(progress, on_epoch) as report:
             fitted = fit_by(checked, plan, torch_device, report, checkpoint, save_every)
-        names = transitions.agent_names, transitions.obs_names, transitions.action_names
-        card = recipe | {
-            "fitted_by": fitted.method,
-            "metrics": fitted.metrics,
-            "agent_names": names[0] and list(names[0]),
-            "obs_names": names[1] and list(names[1]),
-            "action_names": names[2] and list(names[2]),
-        }
-        if isinstance(task, DataTask):
-            card["data_task"] = task.to_json()
+        card = recipe | card_of(fitted, task, transitions)
         ensemble = fitted.ensemble.to(torch_device)
         known = learn_knowledge(ensemble, checked, fitted.noise, plan.seed)
         sim = cls(ensemble, task, checked.experience(), card, known)
-        sim._calibrate(transitions)
+        if sim.members > 1:
+            limit = disagreement_limit(sim.disagreement, transitions, sim.lag)
+            sim.experience = dataclasses.replace(sim.experience, disagreement_limit=limit)
         if out is not None and checkpoint is not None:
             sim.save(out)
             checkpoint.discard()
         return sim
-
-    def _calibrate(self, transitions: Transitions) -> None:
-        """Set the disagreement that recorded transitions almost never reach.
-
-        Three times their 99.9th percentile: an open-loop rollout on the data's own ground must
-        not be cut short by an ordinary outlier. Never less than :data:`HARMLESS`: where a fit is
-        excellent, members that differ by a thousandth are no reason to stop.
-        """
-        if self.ensemble.members == 1:
-            return
-        states = transitions.states(self.lag).reshape(len(transitions), -1)
-        chosen = np.arange(len(transitions))
-        if len(chosen) > 20_000:
-            chosen = np.random.default_rng(0).choice(chosen, 20_000, replace=False)
-        spread = self.disagreement(
-            transitions.agent[chosen], states[chosen], transitions.action[chosen]
-        )
-        limit = max(HARMLESS, 3.0 * float(np.quantile(spread, 0.999)))
-        self.experience = dataclasses.replace(self.experience, disagreement_limit=limit)
 
     # -- prediction ----------------------------------------------------------------------------
 
@@ -475,6 +431,39 @@ class PerSim:
         from persim_gym.learned.equations import equations_of
 
         return equations_of(self, agent, digits=digits)
+
+    def map_covariates(self, covariates: Any) -> CovariateMap:
+        """A map from covariates to factors, from agents whose covariates are known.
+
+        Nothing else ever needs covariates.
+
+        Args:
+            covariates: Of all agents ``[N, c]``, or of the first ones, who alone are used then;
+                rows of nan where they are not known.
+
+        Raises:
+            ValueError: If shapes do not fit, fewer than five are known, or the fitted agents were
+                too many for their evidence to be kept.
+        """
+        return adaptation.map_covariates(self, covariates)
+
+    def adapt_covariates(
+        self, mapping: CovariateMap, covariates: Any, names: Sequence[str] | None = None
+    ) -> list[int]:
+        """Add agents by their covariates ``[n, c]`` alone; :meth:`update` adds transitions later.
+
+        Args:
+            mapping: What :meth:`map_covariates` of this simulator has made.
+            covariates: Theirs.
+            names: What they are called ``[n]``.
+
+        Returns:
+            Their indices.
+
+        Raises:
+            ValueError: If shapes do not fit, or a name is taken.
+        """
+        return adaptation.add_by_covariates(self, mapping, covariates, names)
 
     # -- environments --------------------------------------------------------------------------
 
