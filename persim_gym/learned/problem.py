@@ -13,7 +13,7 @@ from torch import Tensor
 
 from persim_gym.core import Task
 from persim_gym.learned.basis import Inputs, Monomials, angles_of
-from persim_gym.learned.closed_form import LowRankFit
+from persim_gym.learned.closed_form import ROWS_PER_WEIGHT, LowRankFit
 from persim_gym.learned.measures import blocks, measure
 from persim_gym.learned.polynomial_ensemble import PolynomialEnsemble
 from persim_gym.learned.statistics import Rows
@@ -103,6 +103,9 @@ def pose(
     """
     space = task.action_space
     discrete = hasattr(space, "n")
+    if discrete:
+        choices = int(getattr(space, "n", 1))
+        used = used & ~rare(transitions.action, used, states.shape[1], choices)
     everything = bool(used.all())
 
     def kept(array: NDArray[Any]) -> NDArray[Any]:
@@ -157,6 +160,19 @@ def pose(
         lag,
         task.terminated,
     )
+
+
+def rare(
+    action: NDArray[np.int64], used: NDArray[np.bool_], inputs: int, choices: int
+) -> NDArray[np.bool_]:
+    """Transitions of actions that were taken too rarely to learn even a linear law of them ``[T]``.
+
+    What is left unexplained of these few would pass for noise of all, and mislead the factors of
+    the agents that took them.
+    """
+    count = np.bincount(action[used], minlength=choices)
+    few = (count < ROWS_PER_WEIGHT * (inputs + 1)) & (count < 0.5 * count.max())
+    return np.asarray(few[action])
 
 
 def _unbroken(episode: NDArray[np.int64], used: NDArray[np.bool_]) -> NDArray[np.int64]:

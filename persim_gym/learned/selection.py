@@ -289,9 +289,10 @@ class Selection:
         for action, (own, few) in enumerate(zip(enough, features, strict=True)):
             if not own:
                 differs = f"with {few} terms of its own" if few else "with nothing of its own"
+                seen = f"only in {int(rows[action])} transitions" if few else "too rarely, or never"
                 self.notes.append(
-                    f"action {action} was taken in {int(rows[action])} transitions: it is modelled "
-                    f"as the mean of the others, {differs}"
+                    f"action {action} was taken {seen}: it is modelled as the mean of the others, "
+                    f"{differs}"
                 )
 
     def _most_rank(self, degree: int, asked: bool) -> tuple[int, str]:

@@ -59,7 +59,9 @@ def record(
             (everyone[alive], state[alive], action[alive], following[alive], stretch[alive])
         )
         state = following
-    agent, obs, acted, next_obs, episode = (np.concatenate(part) for part in zip(*rows, strict=True))
+    agent, obs, acted, next_obs, episode = (
+        np.concatenate(part) for part in zip(*rows, strict=True)
+    )
     order = np.argsort(episode, kind="stable")
     return transitions(
         agent[order],
@@ -83,11 +85,15 @@ class LowRankWorld:
     ) -> None:
         rng = np.random.default_rng(seed)
         self.rank, self.agents, self.continuous = rank, agents, continuous
-        self.share = np.concatenate([np.ones((agents, 1)), rng.uniform(-1.7, 1.7, (agents, rank - 1))], 1)
+        self.share = np.concatenate(
+            [np.ones((agents, 1)), rng.uniform(-1.7, 1.7, (agents, rank - 1))], 1
+        )
         self.choices = 1 if continuous else 3
         q = 3 if continuous else 2
         self.size = (q + 1) * (q + 2) // 2
-        self.weights = rng.normal(size=(self.choices, rank, self.size, 2)) / (9.0 * (self.size * rank) ** 0.5)
+        self.weights = rng.normal(size=(self.choices, rank, self.size, 2)) / (
+            9.0 * (self.size * rank) ** 0.5
+        )
         self.weights[:, 0] *= 0.5
         self.task = PlainTask.of(2, actions=0 if continuous else 3, action_dim=1)
 
