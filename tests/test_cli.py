@@ -95,6 +95,7 @@ COMMANDS = [
     ["datasets", "delete"],
     ["fit"],
     ["evaluate"],
+    ["equations"],
     ["plan"],
     ["train"],
     ["render"],

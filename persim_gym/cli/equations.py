@@ -31,7 +31,7 @@ def equations(
         ),
     ] = 1e-4,
 ) -> None:
-    """Print a simulator's equations: each coordinate's change as a polynomial.
+    """Print a simulator's equations: every change as a polynomial.
 
     For simulators that were fitted in closed form (--method als); networks have none.
     """

@@ -22,6 +22,7 @@ ORDER = (
     "datasets",
     "fit",
     "evaluate",
+    "equations",
     "plan",
     "train",
     "render",
