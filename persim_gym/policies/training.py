@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym import store
@@ -176,8 +177,9 @@ def _identity(recipe: Recipe, seed: int) -> dict[str, Any]:
     """What a training depends on, in plain types."""
     plain = dataclasses.asdict(recipe)
     del plain["max_steps"]
-    if recipe.first_on is None:
-        del plain["first_on"]
+    for option in ("first_on", "spread"):
+        if plain[option] is None:
+            del plain[option]
     return {**json.loads(json.dumps(plain)), "seed": int(seed)}
 
 
@@ -246,31 +248,35 @@ class _Run:
     def look(self) -> None:
         """Play some episodes, and remember the policy if none before was nearer to the target."""
         policy, target, words = extract_policy(self.model), self.recipe.target, self._words()
-        mean = self._mean(policy, self.recipe.look_episodes, words[1])
-        if abs(mean - target) <= self.recipe.band:
+        returns = self._returns(policy, self.recipe.look_episodes, words[1])
+        off = abs(float(returns.mean()) - target)
+        if off <= self.recipe.band:
             # A few episodes may have been lucky or unlucky.
-            mean = self._mean(policy, CARD_EPISODES, words[2])
+            returns = self._returns(policy, CARD_EPISODES, words[2])
+            off = abs(float(returns.mean()) - target)
+            if self.recipe.spread is not None:
+                excess = float(returns.std(ddof=1)) - self.recipe.spread * abs(target)
+                off = off if excess <= 0 else max(off, self.recipe.band + excess)
         state = self.state
-        state.looks.append([self.steps, mean])
-        if abs(mean - target) < state.nearest:
-            state.nearest, state.nearest_steps = abs(mean - target), self.steps
+        state.looks.append([self.steps, float(returns.mean())])
+        if off < state.nearest:
+            state.nearest, state.nearest_steps = off, self.steps
             weights = self.model.policy.state_dict()
             state.weights = {name: value.clone() for name, value in weights.items()}
 
     def _words(self) -> list[int]:
         return np.random.SeedSequence([self.seed, self.steps]).generate_state(3).tolist()
 
-    def _mean(self, policy: SavedPolicy, episodes: int, seed: int) -> float:
+    def _returns(self, policy: SavedPolicy, episodes: int, seed: int) -> NDArray[np.float64]:
         agents = np.zeros(episodes, dtype=np.int64)
-        return float(play_returns(self.task, self.dynamics, policy, agents, seed).mean())
+        return play_returns(self.task, self.dynamics, policy, agents, seed)
 
     def finish(self, max_steps: int) -> SavedPolicy:
         """The policy of the look nearest to the target, with its card."""
         recipe, state = self.recipe, self.state
         self.model.policy.load_state_dict(state.weights)
         policy = extract_policy(self.model)
-        agents = np.zeros(CARD_EPISODES, dtype=np.int64)
-        returns = play_returns(self.task, self.dynamics, policy, agents, CARD_SEED)
+        returns = self._returns(policy, CARD_EPISODES, CARD_SEED)
         policy.card.update(
             task=recipe.task,
             name=recipe.name,
