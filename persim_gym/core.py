@@ -33,6 +33,9 @@ class Task(Protocol):
     Methods are batched over any leading axes and written with operators only, so that one
     definition serves NumPy arrays and torch tensors: true environments, learned environments,
     planners and synthetic data all take reward and termination from here.
+
+    A task may also have ``angles``, a tuple of the coordinates that are angles in radians and may
+    go round: learners let them enter as sine and cosine. They are predicted as they are.
     """
 
     @property

@@ -34,6 +34,7 @@ CONTROL_COST = 0.1
 START_NOISE = 0.001
 JOINTS = 9  # positions, and velocities
 VELOCITY, POSITIONS, VELOCITIES = 0, slice(1, 9), slice(9, 18)
+PITCH = 2  # of the root, which turns over and over; the joints have limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class HalfCheetahTask:
     max_episode_steps: int = 1000
     render_fps: int = 20
     root_velocity: tuple[int, float] = (VELOCITY, CONTROL_STEP)
+    angles: tuple[int, ...] = (PITCH,)
 
     def reward(self, obs: Array, action: Array, next_obs: Array) -> Array:
         """Forward velocity of the next observation minus 0.1 times the squared action."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from persim_gym import store
 from persim_gym.learned.config import FitConfig
-from persim_gym.learned.gradients import Batch, SquaredError
+from persim_gym.learned.gradients import Batch, SquaredError, mixed_precision_pays
 from persim_gym.learned.network import LowRankNetwork, NetworkShape
 from persim_gym.threads import few_threads
 
@@ -49,7 +49,7 @@ class Scaled:
 
     Attributes:
         agents: ``[T]``.
-        inputs: States ``[T, in]``.
+        inputs: States as the network sees them ``[T, s]``.
         actions: ``[T]`` or ``[T, a]``.
         targets: Differences ``[T, d]``.
     """
@@ -252,7 +252,8 @@ def _fit(
     shape, device = network.shape, network.device
     network, parameters = LowRankNetwork.flat(shape, network.tensors, device)
     gradients, gradient = LowRankNetwork.flat(shape, None, device)
-    loss = SquaredError(network, gradients.tensors)
+    mixed = config.precision == "mixed" and mixed_precision_pays(device)
+    loss = SquaredError(network, gradients.tensors, mixed=mixed)
     optimiser = Adam(parameters)
     steps_per_epoch = -(-len(data) // config.batch_size)
     steps = steps_per_epoch * config.epochs
@@ -320,6 +321,8 @@ def _batches(data: Scaled, shape: NetworkShape, config: FitConfig, epoch: int) -
         if shape.num_actions:
             actions = actions + offset * shape.num_actions
         inputs = data.inputs.index_select(0, flat).view(m, width, -1)
+        if shape.joint:
+            inputs = torch.cat([inputs, actions], dim=-1)
         targets = data.targets.index_select(0, flat).view(m, width, -1).mT.contiguous()
         for i in range(0, width, b):
             part = slice(i, i + b)

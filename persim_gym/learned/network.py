@@ -1,8 +1,8 @@
 """The low-rank network of the paper: agent, state and action encoders, all members at once.
 
-The change of coordinate ``d`` of the state is ``sum_r u_r(agent) f_r(action) g_dr(state)``. All
-``m`` members of the ensemble live in stacked tensors, so that a step of all of them is one
-sequence of batched matrix products.
+The change of coordinate ``d`` of the state is ``sum_r u_r(agent) f_r(action) g_dr(state)``, or in
+the joint form ``sum_r u_r(agent) g_dr(state, action)``. All ``m`` members of the ensemble live in
+stacked tensors, so that a step of all of them is one sequence of batched matrix products.
 
 Layouts follow the matrix library's preferences, measured: the last layer has few outputs, and
 ``weight [m, d*r, H] @ hidden^T`` (rows last) takes a fourth of the time of ``hidden @ weight``.
@@ -18,6 +18,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+#: Half the width of the range that agents' factors begin in, in the joint form.
+FIRST_SPREAD = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,11 @@ class NetworkShape:
         state_hidden: Widths of the state encoder.
         action_hidden: Widths of the action encoder, for continuous actions.
         activation: ``"relu"`` or ``"silu"``.
+        joint: The state encoder sees the (continuous) action as well, and there is no action
+            encoder.
+        angles: Columns of a state that are angles: their sine stands in their place, their cosine
+            behind all columns.
+        skip: The last layer sees the inputs as well, beside the last hidden layer.
     """
 
     members: int
@@ -47,6 +55,9 @@ class NetworkShape:
     state_hidden: tuple[int, ...]
     action_hidden: tuple[int, ...]
     activation: str
+    joint: bool = False
+    angles: tuple[int, ...] = ()
+    skip: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The sizes as plain types."""
@@ -68,7 +79,12 @@ class NetworkShape:
     @property
     def input_dim(self) -> int:
         """Inputs of the state encoder."""
-        return self.obs_dim * self.lag
+        return self.state_dim + (self.action_dim if self.joint else 0)
+
+    @property
+    def state_dim(self) -> int:
+        """Inputs that a state makes up."""
+        return self.obs_dim * self.lag + len(self.angles)
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -89,14 +105,15 @@ class NetworkShape:
         if self.num_actions:
             shapes["action.factors"] = ((m, self.num_actions, r), self.num_actions)
             shapes["action.bias"] = ((m, 1, r), self.num_actions)
-        else:
+        elif not self.joint:
             widths = (self.action_dim, *self.action_hidden, r)
             shapes |= _layers("action", m, widths)
         widths = (self.input_dim, *self.state_hidden)
         shapes |= _layers("state", m, widths)
         outputs = self.obs_dim * r
-        shapes["head.weight"] = ((m, outputs, widths[-1]), widths[-1])
-        shapes["head.bias"] = ((m, outputs, 1), widths[-1])
+        last = widths[-1] + (widths[0] if self.skip else 0)
+        shapes["head.weight"] = ((m, outputs, last), last)
+        shapes["head.bias"] = ((m, outputs, 1), last)
         return shapes
 
 
@@ -125,7 +142,7 @@ class LowRankNetwork:
         self.tensors = tensors
         self._relu = shape.activation == "relu"
         self._state = self.stack("state")
-        self._action = self.stack("action") if not shape.num_actions else []
+        self._action = [] if shape.num_actions or shape.joint else self.stack("action")
 
     @classmethod
     def flat(
@@ -147,13 +164,20 @@ class LowRankNetwork:
     def initial(
         cls, shape: NetworkShape, generator: torch.Generator, device: torch.device | str = "cpu"
     ) -> LowRankNetwork:
-        """Uniform weights within one over the root of the fan-in, as torch's linear layers have."""
+        """Uniform weights within one over the root of the fan-in, as torch's linear layers have.
+
+        In the joint form all agents begin alike but for a little, with a first factor near 1:
+        what they share, most of a change, is then learned from the first step on.
+        """
         tensors = {
             name: torch.empty(size)
             .uniform_(-1 / math.sqrt(fan), 1 / math.sqrt(fan), generator=generator)
             .to(device)
             for name, (size, fan) in shape.tensors().items()
         }
+        if shape.joint:
+            tensors["agent.factors"].mul_(FIRST_SPREAD * math.sqrt(shape.num_agents))
+            tensors["agent.bias"].zero_()[..., 0] = 1.0
         return cls(shape, tensors)
 
     def stack(self, name: str) -> list[tuple[str, str]]:
@@ -192,7 +216,7 @@ class LowRankNetwork:
         return factors + self.tensors["agent.bias"]
 
     def action_factors(self, actions: Tensor) -> Tensor:
-        """Factors ``f`` of actions ``[n]`` or ``[n, a]``: ``[m, n, r]``."""
+        """Factors ``f`` of actions ``[n]`` or ``[n, a]``: ``[m, n, r]``; not in the joint form."""
         if self.shape.num_actions:
             return self.tensors["action.factors"][:, actions] + self.tensors["action.bias"]
         x = actions.expand(self.shape.members, *actions.shape)
@@ -210,24 +234,30 @@ class LowRankNetwork:
         return torch.nn.functional.silu(x, inplace=True)
 
     def hidden(self, states: Tensor) -> Tensor:
-        """The state encoder up to its last hidden layer: ``[m, n, in]`` -> ``[m, n, H]``."""
+        """What the state encoder's last layer sees: ``[m, n, in]`` -> ``[m, n, H]``."""
         x = states
         for weight, bias in self._state:
             x = self.activate_(torch.baddbmm(self.tensors[bias], x, self.tensors[weight]))
-        return x
+        return torch.cat([x, states], dim=-1) if self.shape.skip else x
 
     def __call__(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
         """The product of the encoders.
 
         Args:
             agents: ``[n]``.
-            states: ``[m, n, in]``, each member's own.
+            states: ``[m, n, s]``, each member's own.
             actions: ``[n]`` integers or ``[n, a]``.
 
         Returns:
             ``[m, n, d]``.
         """
+        if self.shape.joint:
+            return self.combine(self.with_actions(states, actions), self.agent_factors(agents))
         return self.combine(states, self.agent_factors(agents) * self.action_factors(actions))
+
+    def with_actions(self, states: Tensor, actions: Tensor) -> Tensor:
+        """The joint form's inputs: ``[m, n, s]`` and actions ``[n, a]`` -> ``[m, n, in]``."""
+        return torch.cat([states, actions.expand(*states.shape[:-1], -1)], dim=-1)
 
     def combine(self, states: Tensor, factors: Tensor) -> Tensor:
         """``sum_r factors_r g_dr(state)``: states ``[m, n, in]``, factors ``[m, n, r]``."""
@@ -244,7 +274,8 @@ class LowRankNetwork:
         """Last layers with agent and discrete action multiplied in: what planning needs.
 
         For a known agent and few actions the product of factors is a constant, and the rank
-        disappears from the work of every step.
+        disappears from the work of every step. In the joint form the agent alone is multiplied
+        in: ``A`` is 1.
 
         Args:
             agents: ``[p]``.
@@ -253,8 +284,10 @@ class LowRankNetwork:
             Weights ``[m, p, A*d, H]`` and biases ``[m, p, A*d, 1]``.
         """
         s = self.shape
-        every = torch.arange(s.num_actions, device=self.device)
-        factors = self.agent_factors(agents)[:, :, None] * self.action_factors(every)[:, None]
+        factors = self.agent_factors(agents)[:, :, None]
+        if not s.joint:
+            every = torch.arange(s.num_actions, device=self.device)
+            factors = factors * self.action_factors(every)[:, None]
         weight = self.tensors["head.weight"].view(s.members, s.obs_dim, s.rank, -1)
         bias = self.tensors["head.bias"].view(s.members, s.obs_dim, s.rank, 1)
         heads = torch.einsum("mpar,mdrh->mpadh", factors, torch.cat([weight, bias], dim=-1))

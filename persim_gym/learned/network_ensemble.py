@@ -39,6 +39,33 @@ class Scaling:
         return Scaling(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
 
+class StateInputs:
+    """States as the network's inputs: in its units, angles as sine and cosine.
+
+    The scaling is applied to the states and not folded into the weights: folding loses digits
+    where a mean is large beside its deviation.
+
+    Args:
+        scaling: The units.
+        angles: Columns that are angles, in radians.
+    """
+
+    def __init__(self, scaling: Scaling, angles: tuple[int, ...] = ()) -> None:
+        self.mean, self.scale = scaling.input_mean, scaling.input_scale
+        self.plain = not bool((self.mean != 0).any() or (self.scale != 1).any())
+        self.angles = list(angles)
+
+    def __call__(self, states: Tensor) -> Tensor:
+        """States ``[..., l * d]`` -> ``[..., l * d + angles]``: a cosine for each at the end."""
+        scaled = states if self.plain else (states - self.mean) / self.scale
+        if not self.angles:
+            return scaled
+        turned = states[..., self.angles]
+        scaled = torch.cat([scaled, turned.cos()], dim=-1)
+        scaled[..., self.angles] = turned.sin()
+        return scaled
+
+
 class NetworkEnsemble(Ensemble):
     """Members of a low-rank network with their units.
 
@@ -54,6 +81,7 @@ class NetworkEnsemble(Ensemble):
         super().__init__(scaling.low, scaling.high, effects)
         self.network = network
         self.scaling = scaling
+        self.scaled = StateInputs(scaling, network.shape.angles)
 
     @property
     def members(self) -> int:
@@ -110,9 +138,11 @@ class NetworkEnsemble(Ensemble):
     def design(self, states: Tensor, actions: Tensor) -> Tensor:
         """What an agent's factor is multiplied to, ``[m, n, d, r]``."""
         s, net = self.scaling, self.network
-        scaled = ((states - s.input_mean) / s.input_scale).expand(self.members, *states.shape)
-        of_state = net.state_factors(scaled)  # [m, d, r, n]
-        product = of_state * net.action_factors(actions).mT[:, None]
+        scaled = self.scaled(states).expand(self.members, -1, -1)
+        if net.shape.joint:
+            product = net.state_factors(net.with_actions(scaled, actions))  # [m, d, r, n]
+        else:
+            product = net.state_factors(scaled) * net.action_factors(actions).mT[:, None]
         return product.permute(0, 3, 1, 2) * s.target_scale[:, None]
 
     def offset(self) -> Tensor:
@@ -123,9 +153,9 @@ class NetworkEnsemble(Ensemble):
     def step(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
         """Every member's next observation, before settling; see :meth:`Ensemble.step`."""
         s = self.scaling
-        scaled = (states - s.input_mean) / s.input_scale
+        scaled = self.scaled(states)
         if states.ndim == 2:
-            scaled = scaled.expand(self.members, *states.shape)
+            scaled = scaled.expand(self.members, -1, -1)
         change = self.network(agents, scaled, actions)
         return states[..., -self.obs_dim :] + (change * s.target_scale + s.target_mean)
 
@@ -143,22 +173,9 @@ class NetworkEnsemble(Ensemble):
     def _change(self, agents: Tensor, actions: Tensor) -> Change:
         if self.network.shape.num_actions:
             return _DiscreteChange(self, agents, actions)
+        if self.network.shape.joint:
+            return _JointChange(self, agents, actions)
         return _ContinuousChange(self, agents, actions)
-
-
-class _Scaled:
-    """States in the network's units.
-
-    The scaling is applied to the states and not folded into the weights: folding loses digits
-    where a mean is large beside its deviation.
-    """
-
-    def __init__(self, scaling: Scaling) -> None:
-        self.mean, self.scale = scaling.input_mean, scaling.input_scale
-        self.plain = not bool((self.mean != 0).any() or (self.scale != 1).any())
-
-    def __call__(self, states: Tensor) -> Tensor:
-        return states if self.plain else (states - self.mean) / self.scale
 
 
 class _DiscreteChange:
@@ -168,7 +185,7 @@ class _DiscreteChange:
         s, shape = ensemble.scaling, ensemble.network.shape
         self.p, self.k = actions.shape[:2]
         self.m, self.d, self.choices = shape.members, shape.obs_dim, shape.num_actions
-        self.network, self.scaled = ensemble.network, _Scaled(s)
+        self.network, self.scaled = ensemble.network, ensemble.scaled
         weight, bias = ensemble.network.personal_heads(agents)  # [m, p, A*d, H]
         scale = s.target_scale.repeat(self.choices)[:, None]
         self.weight = (weight * scale).flatten(0, 1)
@@ -201,7 +218,7 @@ class _ContinuousChange:
     def __init__(self, ensemble: NetworkEnsemble, agents: Tensor, actions: Tensor) -> None:
         p, k, h, a = actions.shape
         self.scaling, self.network = ensemble.scaling, ensemble.network
-        self.scaled = _Scaled(ensemble.scaling)
+        self.scaled = ensemble.scaled
         m, r = ensemble.members, ensemble.rank
         flat = actions.permute(2, 0, 1, 3).reshape(h * p * k, a)
         factors = ensemble.network.action_factors(flat).view(m, h, p, k, r)
@@ -214,3 +231,29 @@ class _ContinuousChange:
     def __call__(self, states: Tensor, t: int) -> Tensor:
         change = self.network.combine(self.scaled(states), self.factors[:, t])
         return change * self.scaling.target_scale + self.scaling.target_mean
+
+
+class _JointChange:
+    """Actions among the inputs: the agent's factor is multiplied into the last layer."""
+
+    def __init__(self, ensemble: NetworkEnsemble, agents: Tensor, actions: Tensor) -> None:
+        s = ensemble.scaling
+        self.p, self.k = actions.shape[:2]
+        self.network, self.scaled = ensemble.network, ensemble.scaled
+        weight, bias = ensemble.network.personal_heads(agents)  # [m, p, d, H]
+        scale = s.target_scale[:, None]
+        self.weight = (weight * scale).flatten(0, 1)
+        self.bias = (bias * scale + s.target_mean[:, None]).flatten(0, 1)
+        # Times first, so that each step's actions are one contiguous piece.
+        self.actions = actions.permute(2, 0, 1, 3).contiguous()  # [h, p, k, a]
+
+    def keep(self, candidates: Tensor) -> None:
+        self.actions = self.actions[:, :, candidates]
+        self.k = len(candidates)
+
+    def __call__(self, states: Tensor, t: int) -> Tensor:
+        m, rows, _ = states.shape
+        inputs = self.network.with_actions(self.scaled(states), self.actions[t].flatten(0, 1))
+        hidden = self.network.hidden(inputs).view(m * self.p, self.k, -1)
+        change = torch.baddbmm(self.bias, self.weight, hidden.mT)  # [m*p, d, k]
+        return change.mT.reshape(m, rows, -1)

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.core import Task
+from persim_gym.learned.basis import angles_of
 from persim_gym.learned.config import FitConfig
 from persim_gym.learned.fitting import Scaled, validation_window
 from persim_gym.learned.network import NetworkShape
-from persim_gym.learned.network_ensemble import Scaling
+from persim_gym.learned.network_ensemble import Scaling, StateInputs
 from persim_gym.offline.transitions import Transitions
 
 #: Rows whose moments are taken together.
@@ -144,10 +145,14 @@ class Prepared:
         """The transitions of the loss, in the network's units."""
         t, used, s = self.data.transitions, self.used, self.scaling
         inputs = torch.as_tensor(self.states[used])
+        if self.shape.angles:
+            inputs = StateInputs(s, self.shape.angles)(inputs)
+        else:  # in place: half of the memory
+            inputs.sub_(s.input_mean).div_(s.input_scale)
         targets = torch.as_tensor(self.data.change(used))
         return Scaled(
             agents=torch.as_tensor(t.agent[used]).to(device),
-            inputs=inputs.sub_(s.input_mean).div_(s.input_scale).to(device),
+            inputs=inputs.to(device),
             actions=torch.as_tensor(t.action[used]).to(device),
             targets=targets.sub_(s.target_mean).div_(s.target_scale).to(device),
         )
@@ -170,6 +175,7 @@ def prepare(data: Data, config: FitConfig) -> Prepared:
     states = data.states(config.lag)
     space = task.action_space
     discrete = isinstance(space, Discrete)
+    joint = config.encoder == "joint" and not discrete
     shape = NetworkShape(
         members=config.ensemble_size + config.spare_members,
         num_agents=transitions.num_agents,
@@ -179,8 +185,11 @@ def prepare(data: Data, config: FitConfig) -> Prepared:
         action_dim=0 if isinstance(space, Discrete) else math.prod(space.shape or ()),
         rank=config.rank,
         state_hidden=config.state_hidden,
-        action_hidden=() if discrete else config.action_hidden,
+        action_hidden=() if discrete or joint else config.action_hidden,
         activation=config.activation,
+        joint=joint,
+        skip=config.skip,
+        angles=angles_of(task, config.lag, transitions.obs.shape[1]) if config.angles else (),
     )
     scaling = _scaling(data, states, used, config)
     return Prepared(data, states, held, used, scaling, shape)

@@ -15,7 +15,7 @@ from persim_gym.learned.fitting import Adam, learning_rate
 from persim_gym.learned.gradients import Batch, SquaredError
 from persim_gym.learned.network import LowRankNetwork, NetworkShape
 
-SHAPES = {
+SHAPES: dict[str, dict[str, Any]] = {
     "discrete": {},
     "discrete, two layers": {"state_hidden": (7, 6)},
     "discrete, three layers, lag 2": {"state_hidden": (7, 6, 5), "lag": 2},
@@ -30,6 +30,18 @@ SHAPES = {
         "lag": 2,
         "rank": 4,
         "obs_dim": 3,
+    },
+    "discrete, skip": {"skip": True},
+    "continuous, skip": {"num_actions": 0, "action_dim": 2, "skip": True},
+    "joint": {"num_actions": 0, "action_dim": 3, "joint": True, "state_hidden": (7, 6)},
+    "joint, skip, an angle": {
+        "num_actions": 0,
+        "action_dim": 2,
+        "joint": True,
+        "skip": True,
+        "angles": (1,),
+        "state_hidden": (7, 6),
+        "rank": 3,
     },
 }
 
@@ -51,11 +63,14 @@ def member_loss(network: LowRankNetwork, member: int, data: dict[str, Tensor]) -
     """Mean squared error of one member, by the formula of the paper."""
     t, s = network.tensors, network.shape
     u = t["agent.factors"][member][data["agents"][member]] + t["agent.bias"][member]
+    f = torch.ones_like(u)
     if s.num_actions:
         f = t["action.factors"][member][data["actions"][member]] + t["action.bias"][member]
-    else:
+    elif not s.joint:
         f = encode(network, member, "action", data["actions"][member], last_linear=True)
     hidden = encode(network, member, "state", data["states"][member], last_linear=False)
+    if s.skip:
+        hidden = torch.cat([hidden, data["states"][member]], dim=-1)
     g = hidden @ t["head.weight"][member].T + t["head.bias"][member][:, 0]
     change = torch.einsum("br,br,bdr->bd", u, f, g.view(len(u), s.obs_dim, s.rank))
     return (change - data["targets"][member]).square().mean()
@@ -137,6 +152,27 @@ def test_gradient_in_single_precision_is_that_of_double_precision() -> None:
     for name, gradient in gradients.items():
         assert gradient.dtype == torch.float32
         torch.testing.assert_close(gradient.double(), exact[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("activation", ["relu", "silu"])
+@pytest.mark.parametrize("kind", ["discrete", "continuous, skip", "joint, skip, an angle"])
+def test_gradient_in_mixed_precision_is_near_that_of_single_precision(
+    kind: str, activation: str
+) -> None:
+    shape = network_shape(**SHAPES[kind] | {"state_hidden": (32, 32)}, activation=activation)
+    network = random_network(shape)
+    data = make_data(shape, rows=256)
+    single = {k: t.float() if t.is_floating_point() else t for k, t in data.items()}
+    norms, exact = by_hand(network, single)
+    gradients = {n: torch.full_like(t, torch.nan) for n, t in network.tensors.items()}
+    loss = SquaredError(network, gradients, mixed=True)
+    mixed_norms = loss(as_batch(shape, single))
+    torch.testing.assert_close(mixed_norms, norms, rtol=5e-3, atol=0)
+    for name, gradient in gradients.items():
+        assert gradient.dtype == torch.float32
+        assert not torch.equal(gradient, exact[name]), "nothing was rounded"
+        # Eight bits round a number by at most 0.4%; what cancels is off by more.
+        assert (gradient - exact[name]).norm() < 0.1 * exact[name].norm(), name
 
 
 @pytest.mark.parametrize("kind", ["discrete", "continuous"])

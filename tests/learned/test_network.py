@@ -21,7 +21,13 @@ CONTINUOUS: dict[str, Any] = {
     "rank": 3,
     "activation": "relu",
 }
-KINDS = {"discrete": DISCRETE, "continuous": CONTINUOUS}
+JOINT: dict[str, Any] = CONTINUOUS | {
+    "action_hidden": (),
+    "joint": True,
+    "skip": True,
+    "angles": (1,),
+}
+KINDS = {"discrete": DISCRETE, "continuous": CONTINUOUS, "joint": JOINT}
 
 TASKS = {
     "discrete": PlainTask.of(2, actions=3),
@@ -34,7 +40,7 @@ TASKS = {
 def inputs(shape: NetworkShape, rows: int = 9, seed: int = 5) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     agents = torch.randint(shape.num_agents, (rows,), generator=generator)
-    states = torch.randn((shape.members, rows, shape.input_dim), generator=generator)
+    states = torch.randn((shape.members, rows, shape.state_dim), generator=generator)
     if shape.num_actions:
         return agents, states, torch.randint(shape.num_actions, (rows,), generator=generator)
     return agents, states, torch.randn((rows, shape.action_dim), generator=generator)
@@ -182,13 +188,23 @@ def stepped(
     return result
 
 
+FORMS: list[tuple[str, dict[str, Any]]] = [
+    *((task, {}) for task in TASKS),
+    ("discrete", {"skip": True, "angles": (1,)}),
+    ("continuous", {"skip": True, "angles": (0, 2)}),
+    ("continuous", {"joint": True}),
+    ("continuous, bounded", {"joint": True, "skip": True, "angles": (0,)}),
+]
+
+
 @pytest.mark.parametrize("lag", [1, 2, 3])
 @pytest.mark.parametrize("mode", ["members", "mean"])
-@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
+@pytest.mark.parametrize(("name", "form"), FORMS)
 def test_unrolling_equals_repeated_steps(
-    task: PlainTask, mode: Literal["members", "mean"], lag: int
+    name: str, form: dict[str, Any], mode: Literal["members", "mean"], lag: int
 ) -> None:
-    sim = random_simulator(task, lag=lag, size=2.0)
+    task = TASKS[name]
+    sim = random_simulator(task, lag=lag, size=2.0, **form)
     agents, states, actions = sequences(sim, p=3, k=4, h=6)
     given = states[:, 0] if lag == 1 else states
     unrolled = torch.stack(list(sim.unroll(agents, given, actions, mode)), dim=3)
@@ -258,3 +274,46 @@ def test_some_of_the_members() -> None:
     torch.testing.assert_close(few(agents, states[[2, 0]], actions), expected)
     few.tensors["head.bias"].zero_()
     assert network.tensors["head.bias"].abs().min() > 0, "tensors are shared"
+
+
+@pytest.mark.parametrize(("name", "form"), FORMS)
+def test_a_step_is_the_design_times_the_agents_factor(name: str, form: dict[str, Any]) -> None:
+    sim = random_simulator(TASKS[name], lag=2, **form)
+    ensemble = sim.ensemble
+    agents, states, actions = sequences(sim, p=7, k=1, h=1)
+    flat = torch.as_tensor(states).flatten(1)
+    taken = torch.as_tensor(actions[:, 0, 0])
+    factors = ensemble.agent_factors()[:, torch.as_tensor(agents)]
+    change = torch.einsum("mndr,mnr->mnd", ensemble.design(flat, taken), factors)
+    expected = flat[:, -sim.ensemble.obs_dim :] + change + ensemble.offset()
+    stepped_once = ensemble.step(torch.as_tensor(agents), flat, taken)
+    torch.testing.assert_close(stepped_once, expected, rtol=1e-4, atol=1e-5)
+    assert change.abs().max() > 0.01
+
+
+def test_an_angle_may_go_round() -> None:
+    turned = np.array([0.0, 2 * np.pi, 0.0], dtype=np.float32)
+    state = np.array([[0.3, -0.4, 0.2]], dtype=np.float32)
+    action = np.array([[0.5, -0.1]], dtype=np.float32)
+    for angles, same in (((1,), True), ((), False), ((0,), False)):
+        sim = random_simulator(TASKS["continuous"], angles=angles)
+        here, there = sim.predict([0], state, action), sim.predict([0], state + turned, action)
+        assert np.allclose(here + turned, there, atol=1e-5) is same
+        # What is predicted is the angle, not where it stands on the circle.
+        assert np.abs(here - state).max() < 5
+
+
+def test_actions_move_the_joint_form() -> None:
+    sim = random_simulator(TASKS["continuous"], joint=True)
+    state = np.full((2, 3), 0.1, dtype=np.float32)
+    first, second = sim.predict([0, 0], state, np.array([[0.5, -0.1], [0.5, 0.9]], np.float32))
+    assert np.abs(first - second).max() > 1e-3
+
+
+def test_agents_of_the_joint_form_begin_alike() -> None:
+    shape = network_shape(**JOINT, num_agents=400, members=2)
+    network = LowRankNetwork.initial(shape, torch.Generator().manual_seed(0))
+    factors = network.agent_factors()
+    assert factors.mean(1)[:, 0].tolist() == pytest.approx([1, 1], abs=0.02)
+    assert factors.mean(1)[:, 1:].abs().max() < 0.02
+    assert factors.std(1).flatten().tolist() == pytest.approx([0.2 / 3**0.5] * 6, rel=0.1)

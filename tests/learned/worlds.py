@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from persim_gym.core import Task
 from persim_gym.learned import PerSim
-from persim_gym.learned.network_ensemble import NetworkEnsemble, Scaling
 from persim_gym.learned.network import LowRankNetwork, NetworkShape
+from persim_gym.learned.network_ensemble import NetworkEnsemble, Scaling
 from persim_gym.learned.preparation import Experience
 from persim_gym.offline.transitions import Transitions
 
@@ -197,8 +197,14 @@ def random_simulator(
     seed: int = 0,
     size: float = 0.3,
     hidden: Sequence[int] = (8,),
+    joint: bool = False,
+    skip: bool = False,
+    angles: Sequence[int] = (),
 ) -> PerSim:
-    """A simulator with random weights and units that are neither 0 nor 1; no fit."""
+    """A simulator with random weights and units that are neither 0 nor 1; no fit.
+
+    ``angles`` are coordinates of an observation.
+    """
     d = task.observation_space.shape[0]
     space = task.action_space
     discrete = isinstance(space, Discrete)
@@ -210,7 +216,10 @@ def random_simulator(
         num_actions=int(space.n) if isinstance(space, Discrete) else 0,
         action_dim=0 if discrete else space.shape[0],
         state_hidden=tuple(hidden),
-        action_hidden=() if discrete else (8,),
+        action_hidden=() if discrete or joint else (8,),
+        joint=joint,
+        skip=skip,
+        angles=tuple(back * d + column for back in range(lag) for column in angles),
     )
     rng = np.random.default_rng(seed)
 
