@@ -40,8 +40,9 @@ from persim_gym.learned.sums import Sums
 MEMORY = 200_000_000
 #: Share of it that a part takes, and most agents of a part.
 PART, AGENTS_AT_ONCE = 0.25, 4096
-#: Rounds over all agents, part after part, from weights that have converged on some of them.
-SWEEPS = 3
+#: Most rounds over all agents, part after part, from weights that have converged on some of them,
+#: and by how much the logarithm of the noise must fall in one for another.
+SWEEPS, FALL = 10, 1e-3
 #: How many times the transitions that the choice has looked at make a finer fit worth a trial.
 PLENTY = 10.0
 #: Share of the changes' variance that may be left unexplained by what is taken for the law itself.
@@ -205,9 +206,9 @@ def _swept(
     A round is one pass over the data: each part's factors are found, and what they say of the
     weights is added up.
     """
-    weights, noise = fit.weights, fit.noise
+    weights, noise, last = fit.weights, fit.noise, math.inf
     mask = (weights != 0).any(2)[0]
-    for _ in range(SWEEPS):
+    for number in range(SWEEPS):
         sums: Sums | None = None
         for agents, stats in _parts(problem, monomials):
             part = Sums.of(stats, posterior(stats, weights, noise), importance[:, agents])
@@ -215,7 +216,13 @@ def _swept(
         assert sums is not None
         weights, noise = weights_from(sums, mask, ridge)
         weights, _ = regauged(weights, *sums.population())
-    return replace(fit, weights=weights, noise=noise, rounds=fit.rounds + SWEEPS)
+        level = float(noise.log().mean())
+        fit = replace(fit, weights=weights, noise=noise, rounds=fit.rounds + 1)
+        # The first round takes its noise from other agents than the second one.
+        if number and last - level < FALL:
+            break
+        last = level
+    return fit
 
 
 def _parts(problem: Problem, monomials: Monomials) -> Iterator[tuple[slice, Statistics]]:
