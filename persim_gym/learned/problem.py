@@ -106,6 +106,9 @@ def pose(
     if discrete:
         choices = int(getattr(space, "n", 1))
         used = used & ~rare(transitions.action, used, states.shape[1], choices)
+    if lag > 1:  # what began with a made-up past says nothing of the law
+        whole = used & (transitions.step >= lag - 1)
+        used = whole if whole.any() else used
     everything = bool(used.all())
 
     def kept(array: NDArray[Any]) -> NDArray[Any]:
