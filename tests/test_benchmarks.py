@@ -265,3 +265,28 @@ def test_memory_counts_what_a_process_holds_at_most(bench: Any) -> None:
         [sys.executable, "-c", code], cwd=SCRIPTS, check=True, capture_output=True, text=True
     )
     assert 45_000_000 < int(grown.stdout) < 70_000_000
+
+
+def test_true_physics_from_a_start_that_is_not_off_is_the_truth(bench: Any) -> None:
+    hc = bench.half_cheetah
+    dynamics = hc.HalfCheetahDynamics(hc.find_suite(hc.TASK).population({"size": 5}))
+    agents, rng = np.arange(5), np.random.default_rng(0)
+    states, actions = 0.1 * rng.normal(size=(5, 18)), rng.uniform(-1, 1, (5, 4, 6))
+    truth = dynamics.rollout(agents, states, actions)
+    for size, same in ((0.0, True), (1e-3, False)):
+        found = hc.OffTruth(dynamics, np.full(18, size)).rollout(agents, states, actions)
+        assert np.array_equal(found[0], truth) is same
+        assert found.shape == (1, 5, 4, 18)
+
+
+def test_contacts_are_those_of_the_ground(bench: Any) -> None:
+    hc = bench.half_cheetah
+    dynamics = hc.HalfCheetahDynamics(hc.find_suite(hc.TASK).population({"size": 5}))
+    steps = hc.WARMUP + hc.HORIZON
+    obs, actions = np.zeros((2, steps + 1, 18)), np.zeros((2, steps, 6))
+    obs[0, :, 1], obs[1, :, 1] = -0.1, 3.0  # metres from the start, a little above the ground
+    episodes = hc.Episodes(hc.TASK, np.array([4, 4]), obs, actions, np.full(2, steps), 10, 50)
+    touching = hc.in_contact(dynamics, episodes)
+    assert touching.shape == (2, steps)
+    assert touching[0].all()
+    assert not touching[1].any()
