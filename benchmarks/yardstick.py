@@ -97,9 +97,9 @@ def main() -> None:
         print(f"{task}, {how}: fitted in {seconds:.0f} s")
         print("  agent    persim_gym   authors   ratio")
         for agent, (own, other) in enumerate(zip(ours, theirs, strict=True)):
-            print(f"  {agent:<8} {own:10.6f} {other:9.5f} {own / other:8.4f}")
+            print(f"  {agent:<8} {own:10.2e} {other:9.2e} {own / other:8.4f}")
         own, other = np.exp(np.log(ours).mean()), np.exp(np.log(theirs).mean())
-        print(f"  geo. mean{own:10.6f} {other:9.5f} {own / other:8.4f}")
+        print(f"  geo. mean{own:10.2e} {other:9.2e} {own / other:8.4f}")
 
 
 if __name__ == "__main__":
