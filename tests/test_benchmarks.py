@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from persim_gym.learned import PerSim
 from persim_gym.planning import Objective
 
 SCRIPTS = Path(__file__).parent.parent / "benchmarks"
@@ -290,3 +291,66 @@ def test_contacts_are_those_of_the_ground(bench: Any) -> None:
     assert touching.shape == (2, steps)
     assert touching[0].all()
     assert not touching[1].any()
+
+
+def test_growth_says_what_follows_for_a_million_agents(bench: Any) -> None:
+    growth = bench.growth
+
+    def size(agents: int) -> Any:
+        # Two milliseconds, 2500 bytes of data and 1000 bytes beyond them for each agent.
+        return growth.Growth(
+            agents, 50 * agents, 9.0, 1 + 0.002 * agents, 2500 * agents, 10**8 + 1000 * agents,
+            40 * agents, 1e-5, (5, 2, 1e-5),
+        )  # fmt: skip
+
+    found = [size(1_000), size(10_000), size(100_000)]
+    assert growth.slope(found, "processor_seconds") == pytest.approx(0.002)
+    lines = growth.table(found).splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:5]] == ["1,000", "10,000", "100,000"]
+    # 2001 s, 2.5 GB, 0.1 + 1 GB.
+    assert "a million agents: 33.4 min, 2.50 GB of data and 1.10 GB beyond" in lines[-1]
+    drawn = growth.figure(found)
+    line = drawn.axes[1].lines[1]
+    assert np.allclose(line.get_xdata(), [1e3, 1e4, 1e5])
+    assert np.allclose(line.get_ydata(), [101, 110, 200])
+
+
+def test_growth_measures_one_fit(bench: Any, tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    data, file = bench.worlds.transitions("mountain-car", 40, 50), tmp_path / "data.npz"
+    bench.growth.store(data, file)
+    try:
+        found = bench.growth.measure(file)
+    finally:
+        torch.set_num_threads(threads)
+    assert (found.agents, found.transitions) == (40, 2000)
+    arrays = [getattr(data, name) for name in bench.growth.ARRAYS]
+    assert found.data_bytes == sum(array.nbytes for array in arrays)
+    assert found.factor_bytes == 5 * 40 * found.chosen[1] * 4
+    assert 0 < found.rmse < 0.01
+    assert found.processor_seconds > 0
+
+
+def test_a_smaller_population_has_the_same_transitions(bench: Any) -> None:
+    few, many = (bench.worlds.transitions("mountain-car", agents, 30) for agents in (4, 9))
+    for name in ("agent", "obs", "action", "next_obs"):
+        assert np.array_equal(getattr(few, name), getattr(many, name)[:120])
+
+
+def test_latent_prints_numbers_and_draws_of_a_saved_simulator(
+    bench: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = bench.worlds.transitions("mountain-car", 40, 30)
+    PerSim.fit(data, method="als", degree=3, rank=2, progress=False).save(tmp_path / "sim")
+    json_file = tmp_path / "found.json"
+    common = ["--simulator", str(tmp_path / "sim"), "--plots", str(tmp_path)]
+    bench.latent.main(["mountain-car", *common, "--json", str(json_file)])
+    found = json.loads(json_file.read_text())["mountain-car"]
+    assert found["r2"]["gravity"] > 0.99
+    assert found["rank_correlation"]["gravity"] > 0.99
+    printed = capsys.readouterr().out
+    assert f"R2 {found['r2']['gravity']:.5f}" in printed
+    assert (tmp_path / "latent-mountain-car.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(SystemExit):
+        bench.latent.main(["cartpole", *common])
+    assert "is of task 'mountain-car'" in capsys.readouterr().err
