@@ -36,8 +36,9 @@ from persim_gym.learned.selection import (
 from persim_gym.learned.statistics import Rows, Statistics, gather, memory
 from persim_gym.learned.sums import Sums
 
-#: Bytes of statistics that are in memory together. Agents beyond that go by in parts.
-MEMORY = 200_000_000
+#: Bytes of statistics that are in memory together. Agents beyond that go by in parts, but weights
+#: are not begun on fewer than some agents.
+MEMORY, FEWEST = 200_000_000, 1000
 #: Share of it that a part takes, and most agents of a part.
 PART, AGENTS_AT_ONCE = 0.25, 4096
 #: Most rounds over all agents, part after part, from weights that have converged on some of them,
@@ -121,9 +122,13 @@ def _begin(
     known = stats if degree == choice.best.degree else gather(rows, problem.features(coarse))
     start = posterior(known, choice.fit.weights, choice.fit.noise)
     del known
-    fit = alternate(stats, start, rounds=config.rounds, ridge=config.ridge)
+    judged = degree == choice.best.degree and threshold == choice.best.threshold
+    # The terms that were judged are kept: decided again, one close to the threshold might go.
+    mask = (choice.fit.weights != 0).any(2)[0] if judged and threshold else None
+    fit = alternate(stats, start, rounds=config.rounds, mask=mask, ridge=config.ridge)
     if threshold:
-        fit = prune(fit, stats, threshold, config.ridge, rounds=config.rounds)
+        if not judged:
+            fit = prune(fit, stats, threshold, config.ridge, rounds=config.rounds)
         used = (fit.weights != 0).any(4).any(2).any(1).any(0)
         monomials, kept = monomials.subset(used.cpu().numpy())
         fit = replace(fit, weights=fit.weights[:, :, :, kept])
@@ -163,7 +168,7 @@ def _refined(
 
 def _learners(rows: Rows, monomials: Monomials, rng: np.random.Generator) -> Tensor | None:
     """Agents that the weights are fitted on first, where all would take too much memory."""
-    most = MEMORY // memory(1, rows.choices, monomials.size)
+    most = max(FEWEST, MEMORY // memory(1, rows.choices, monomials.size))
     if rows.num_agents <= most:
         return None
     return torch.as_tensor(np.sort(rng.permutation(rows.num_agents)[:most]))

@@ -277,7 +277,12 @@ class Selection:
                 # A shorter model that is not worse is better: it goes wrong less far out.
                 if math.isfinite(pruned.score) and (
                     threshold is not None
-                    or (pruned.stable >= best.stable and pruned.score <= best.score + LOSS)
+                    or (
+                        pruned.stable >= best.stable
+                        and pruned.score <= best.score + LOSS
+                        # Where errors are finer than anybody can use a true term is still one.
+                        and pruned.error <= 2.0 * max(whole.error, 0.1 * FINE)
+                    )
                 ):
                     best = pruned
         return best

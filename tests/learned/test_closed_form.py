@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
@@ -36,7 +36,7 @@ EXACT = 2e-7  # an error that only rounding to single precision leaves
 
 
 def fit(data: Any, task: PlainTask, **options: Any) -> PerSim:
-    chosen = {"method": "als", "ensemble_size": 2, "progress": False} | options
+    chosen = {"method": "als", "ensemble_size": 1, "progress": False} | options
     return PerSim.fit(data, task=task, **chosen)
 
 
@@ -245,12 +245,12 @@ def test_an_action_that_was_taken_rarely_leans_on_the_others() -> None:
 @pytest.mark.parametrize("continuous", [False, True])
 @pytest.mark.parametrize(("rank", "noise"), [(1, 0.0), (2, 1e-4), (3, 0.0), (3, 1e-2), (4, 1e-4)])
 def test_low_rank_worlds_are_recovered(continuous: bool, rank: int, noise: float) -> None:
-    world = LowRankWorld(rank, agents=60, seed=rank, continuous=continuous)
+    world = LowRankWorld(rank, agents=40, seed=rank, continuous=continuous)
     sim = fit(world.record(40, noise=noise), world.task)
     chosen = sim.card["metrics"]["chosen"]
     assert (chosen["degree"], chosen["rank"]) == (2, rank)
     assert chosen["escapes"] == 0
-    error = open_loop(sim, world.law, world.task, np.arange(60))
+    error = open_loop(sim, world.law, world.task, np.arange(40))
     assert np.median(error) < max(EXACT, 1.2 * noise)
     assert error.max() < max(EXACT, 10 * noise)
     # What is left is the noise that was put in.
@@ -260,7 +260,8 @@ def test_low_rank_worlds_are_recovered(continuous: bool, rank: int, noise: float
     assert (left < max(1e-6, 1.15 * noise)).all()
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=2, deadline=None)
+@example(301, 1)
 @given(st.integers(0, 10_000), st.integers(1, 3))
 def test_any_low_rank_world_is_recovered(seed: int, rank: int) -> None:
     world = LowRankWorld(rank, agents=30, seed=seed)
@@ -475,10 +476,10 @@ def rail(s: NDArray[Any], a: NDArray[Any], u: NDArray[Any]) -> NDArray[Any]:
 
 def test_wall_and_speed_limit_are_learned_exactly() -> None:
     task = box_task([-1.2, -0.5], [1.0, 0.5])
-    data = record(rail, task, 60, 100, restart=50)
+    data = record(rail, task, 30, 100, restart=50)
     at = (data.next_obs == task.observation_space.low).sum(0)
-    assert (at > 20).all()
+    assert (at > 10).all()
     sim = fit(data, task)
-    assert open_loop(sim, rail, task, np.arange(60), steps=50).max() < 1e-6
+    assert open_loop(sim, rail, task, np.arange(30), steps=50).max() < 1e-6
     without = fit(data, task, skip_clipped=False)
-    assert open_loop(without, rail, task, np.arange(60), steps=50).max() > 1e-3
+    assert open_loop(without, rail, task, np.arange(30), steps=50).max() > 1e-3

@@ -22,7 +22,7 @@ DATA = WORLD.record(40)
 
 
 def fit(data: Any = DATA, task: PlainTask = WORLD.task, **options: Any) -> PerSim:
-    chosen = {"method": "als", "ensemble_size": 2, "progress": False} | options
+    chosen = {"method": "als", "ensemble_size": 1, "progress": False} | options
     return PerSim.fit(data, task=task, **chosen)
 
 
@@ -147,7 +147,7 @@ def test_transitions_on_bounds_are_left_out() -> None:
 
 def test_a_seed_makes_a_fit_again() -> None:
     noisy = WORLD.record(40, noise=1e-3)
-    first, again, other = (fit(noisy, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (fit(noisy, degree=2, ensemble_size=2, seed=s) for s in (1, 1, 2))
     for name, tensor in first.ensemble.tensors().items():
         torch.testing.assert_close(again.ensemble.tensors()[name], tensor, rtol=0, atol=0)
     assert first.card["metrics"]["trials"] == again.card["metrics"]["trials"]
