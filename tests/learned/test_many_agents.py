@@ -121,8 +121,12 @@ def test_agents_beyond_memory_still_teach_the_weights(monkeypatch: pytest.Monkey
         return float(np.median(open_loop(sim, world.law, world.task, np.arange(240))))
 
     whole = error()
+    monkeypatch.setattr(als, "FEWEST", 1)
     monkeypatch.setattr(als, "MEMORY", als.memory(60, 3, 6))  # sixty agents' statistics
     in_parts = error()
+    monkeypatch.setattr(als, "FEWEST", 240)  # all of them, whatever they take
+    assert error() == pytest.approx(whole, rel=1e-3)
+    monkeypatch.setattr(als, "FEWEST", 1)
     monkeypatch.setattr(als, "SWEEPS", 0)
     part_alone = error()
     assert in_parts < 1.1 * whole
