@@ -25,6 +25,9 @@ class Scaling:
         target_scale: Their deviation ``[d]``.
         low: Lower bounds of observations ``[d]``, may be infinite.
         high: Upper bounds ``[d]``.
+        hold_low: Where the state's coordinates are held when the network looks at them ``[in]``;
+            ``None``: nowhere.
+        hold_high: The same above.
     """
 
     input_mean: Tensor
@@ -33,10 +36,17 @@ class Scaling:
     target_scale: Tensor
     low: Tensor
     high: Tensor
+    hold_low: Tensor | None = None
+    hold_high: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Scaling:
         """The same on a device."""
-        return Scaling(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        return Scaling(**{name: tensor.to(device) for name, tensor in self.tensors().items()})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What there is, by name."""
+        every = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: tensor for name, tensor in every.items() if tensor is not None}
 
 
 class StateInputs:
@@ -54,9 +64,12 @@ class StateInputs:
         self.mean, self.scale = scaling.input_mean, scaling.input_scale
         self.plain = not bool((self.mean != 0).any() or (self.scale != 1).any())
         self.angles = list(angles)
+        self.hold_low, self.hold_high = scaling.hold_low, scaling.hold_high
 
     def __call__(self, states: Tensor) -> Tensor:
         """States ``[..., l * d]`` -> ``[..., l * d + angles]``: a cosine for each at the end."""
+        if self.hold_low is not None:
+            states = torch.clamp(states, self.hold_low, self.hold_high)
         scaled = states if self.plain else (states - self.mean) / self.scale
         if not self.angles:
             return scaled
@@ -162,9 +175,7 @@ class NetworkEnsemble(Ensemble):
     def tensors(self) -> dict[str, Tensor]:
         """Parameters and units, by name."""
         found = {f"network.{name}": tensor for name, tensor in self.network.tensors.items()}
-        for field in fields(self.scaling):
-            found[f"scaling.{field.name}"] = getattr(self.scaling, field.name)
-        return found
+        return found | {f"scaling.{name}": t for name, t in self.scaling.tensors().items()}
 
     def to_json(self) -> dict[str, Any]:
         """Kind and sizes as plain types."""

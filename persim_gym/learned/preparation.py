@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -192,6 +192,8 @@ def prepare(data: Data, config: FitConfig) -> Prepared:
         angles=angles_of(task, config.lag, transitions.obs.shape[1]) if config.angles else (),
     )
     scaling = _scaling(data, states, used, config)
+    if config.hold:
+        scaling = _holding(scaling, states, used, shape.angles)
     return Prepared(data, states, held, used, scaling, shape)
 
 
@@ -364,3 +366,13 @@ def _scaling(
         low=torch.as_tensor(space.low.copy()),
         high=torch.as_tensor(space.high.copy()),
     )
+
+
+def _holding(
+    scaling: Scaling, states: NDArray[np.float32], used: NDArray[np.bool_], angles: tuple[int, ...]
+) -> Scaling:
+    """The same units with what states are held within: the range of those that are fitted."""
+    low = states.min(axis=0, where=used[:, None], initial=np.inf)
+    high = states.max(axis=0, where=used[:, None], initial=-np.inf)
+    low[list(angles)], high[list(angles)] = -np.inf, np.inf
+    return replace(scaling, hold_low=torch.as_tensor(low), hold_high=torch.as_tensor(high))

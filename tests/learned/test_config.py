@@ -114,6 +114,7 @@ INVALID = [
     ("precision", "half"),
     ("angles", (2,)),
     ("skip", 1),
+    ("hold", "range"),
     ("schedule", "cosine"),
     ("learning_rate", 0.0),
     ("learning_rate", -1e-3),

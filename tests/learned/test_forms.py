@@ -147,6 +147,26 @@ def test_skip_learns_a_linear_law_without_a_hidden_unit() -> None:
     assert rmse[False] > 10 * rmse[True]
 
 
+def test_held_states_do_not_run_away(world: HammerWorld, data: Transitions, sim: PerSim) -> None:
+    held = PerSim.fit(data, task=HammerTask(), **OPTIONS | FORM | {"hold": True})
+    assert torch.equal(weights(held), weights(sim))
+    given = data.agent, data.obs, data.action
+    np.testing.assert_array_equal(held.predict(*given), sim.predict(*given))
+    # Speeds in the data are at most 1: a hundred changes no more than that, and angles are free.
+    top = data.obs[:, 1].max()
+    far, edge = np.array([[2.0, 100.0]], np.float32), np.array([[2.0, top]], np.float32)
+    action = np.array([[0.5]], dtype=np.float32)
+    np.testing.assert_allclose(
+        held.predict([3], far, action) - far, held.predict([3], edge, action) - edge, atol=1e-4
+    )
+    assert np.abs(sim.predict([3], far, action) - far).max() > 5
+    around = edge + np.array([[20 * np.pi, 0.0]], dtype=np.float32)
+    np.testing.assert_allclose(
+        held.predict([3], around, action) - around, held.predict([3], edge, action) - edge,
+        atol=1e-4,
+    )  # fmt: skip
+
+
 def test_mixed_precision_is_as_good_and_used_where_it_pays(
     world: HammerWorld, data: Transitions, sim: PerSim
 ) -> None:
@@ -166,11 +186,15 @@ def test_discrete_actions_have_factors_in_either_form() -> None:
     assert torch.equal(weights(joint), weights(product))
 
 
-def test_forms_are_kept_in_the_file(sim: PerSim, data: Transitions, tmp_path: Path) -> None:
+def test_forms_are_kept_in_the_file(data: Transitions, tmp_path: Path) -> None:
+    short = OPTIONS | FORM | {"hold": True, "epochs": 1}
+    sim = PerSim.fit(data, task=HammerTask(), **short)
     sim.save(tmp_path / "hammer")
     loaded = PerSim.load(tmp_path / "hammer", task=HammerTask())
     given = data.agent[:50], data.obs[:50], data.action[:50]
-    np.testing.assert_array_equal(loaded.predict(*given), sim.predict(*given))
+    for factor in (1.0, 100.0):
+        far = given[0], factor * given[1], given[2]
+        np.testing.assert_array_equal(loaded.predict(*far), sim.predict(*far))
     assert loaded.ensemble.to_json() == sim.ensemble.to_json()
 
 
