@@ -24,6 +24,7 @@ import pytest
 
 from persim_gym.envs import SUITES
 from persim_gym.learned import PRESETS, FitConfig, LearnedSimEnv, PerSim
+from persim_gym.learned.config import AlsConfig
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -116,6 +117,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return original(*args, agents=min(agents, AGENTS), **rest)
 
     def fit(original: Any, data: Any, **options: Any) -> PerSim:
+        if options.get("method") == "als":  # seconds as it is, and without epochs
+            return original(data, **options)
         return original(data, **options | {"epochs": min(options.get("epochs", EPOCHS), EPOCHS)})
 
     def learn(original: Any, model: Any, total_timesteps: int, **rest: Any) -> Any:
@@ -356,6 +359,18 @@ def test_presets_are_the_codes() -> None:
                 shown(getattr(PRESETS[preset][task], option)) for preset in ("default", "paper")
             )
             assert cell == (own if own == papers else f"{own} ({papers})"), f"{option}, {task}"
+
+
+def test_options_of_the_closed_form_are_the_codes() -> None:
+    rows = table("docs/simulators.md", "option of the closed form")[1:]
+    defaults = {field.name: field.default for field in dataclasses.fields(AlsConfig)}
+    shown = {None: "chosen", True: "yes", False: "no"}
+    written = {name.strip("`"): default for name, _, default in rows}
+    coded = {
+        name: shown[value] if value is None or isinstance(value, bool) else f"{value:g}"
+        for name, value in defaults.items()
+    }
+    assert written == coded
 
 
 def test_options_of_learned_environments_are_documented() -> None:
