@@ -27,7 +27,8 @@ from persim_gym.benchmark.adaptation import (
     random_transitions,
 )
 from persim_gym.benchmark.adaptation_plot import adaptation_figure
-from persim_gym.benchmark.style import save
+from persim_gym.benchmark.files import write_bytes
+from persim_gym.benchmark.style import to_png
 from persim_gym.envs.suites import find_suite
 from persim_gym.learned import PerSim
 from persim_gym.offline.transitions import Transitions
@@ -48,6 +49,8 @@ def run(task_name: str, agents: int, unseen: int, seed: int, method: str) -> Ada
     print(f"{task_name}: {fitted} agents fitted in {time.perf_counter() - began:.1f} s", end=", ")
     print(f"{some}, prior {some.prior.to_json()}")
     every = PerSim.fit(data, method=method, progress=False)
+    for sim in (some, every):
+        print(f"  {sim.num_agents} agents: {sim.card['metrics'].get('chosen')}")
     return measure(some, every, dynamics, range(fitted, agents))
 
 
@@ -69,8 +72,11 @@ def show(found: Adaptation) -> None:
         text = f"  {name:<17}{np.median(errors):10.3g} {np.exp(np.log(errors).mean()):10.3g} "
         print(text + f"{errors.max():11.3g}" + ("" if math.isnan(spread) else f" {spread:14.3g}"))
     asked = "/".join(f"{level:.0%}" for level in LEVELS)
-    print(f"\n{found.task_name}: coverage of intervals of {asked}")
-    print("  transitions  next step         scripted policy   factors           before: next step")
+    print(f"\n{found.task_name}: coverage of intervals of {asked} (* without calibration)")
+    print(
+        "  transitions  next step        scripted policy  factors          "
+        "next step*       factors*"
+    )
     for k, count in enumerate(found.counts):
         parts = (
             found.calibrated.predictions[k],
@@ -101,7 +107,8 @@ def main() -> None:
         options.out.mkdir(parents=True, exist_ok=True)
         text = json.dumps([found.to_json() for found in results], indent=1)
         write_text(options.out / "adaptation.json", text + "\n")
-        print(save(adaptation_figure(results), options.out / "adaptation.png"))
+        picture = to_png(adaptation_figure(results))
+        print(write_bytes(options.out / "adaptation.png", picture))
 
 
 if __name__ == "__main__":

@@ -94,6 +94,7 @@ COMMANDS = [
     ["datasets", "show"],
     ["datasets", "delete"],
     ["fit"],
+    ["adapt"],
     ["evaluate"],
     ["equations"],
     ["plan"],

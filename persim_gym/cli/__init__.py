@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import persim_gym
-from persim_gym.cli import control, data, demo, equations, policies, simulators
+from persim_gym.cli import adapt, control, data, demo, equations, policies, simulators
 from persim_gym.cli.group import OneLineGroup
 from persim_gym.cli.options import examples
 
@@ -65,6 +65,15 @@ app.command(
         "    --time-column minute --state glucose,iob --action insulin --reward reward",
     )
 )(simulators.fit)
+app.command(
+    epilog=examples(
+        "adapt runs/cartpole persim/cartpole/b-v0 --out runs/more",
+        "adapt runs/cartpole persim/cartpole/b-v0 --agents 3 --out runs/3",
+        "adapt runs/patients new.csv --transitions 5 --out runs/more \\\n"
+        "    --agent-column patient --time-column minute \\\n"
+        "    --state glucose,iob --action insulin",
+    )
+)(adapt.adapt)
 app.command(
     epilog=examples("evaluate runs/cartpole", "evaluate runs/cartpole --agents 0,7 --json")
 )(simulators.evaluate)

@@ -21,6 +21,7 @@ ORDER = (
     "record",
     "datasets",
     "fit",
+    "adapt",
     "evaluate",
     "equations",
     "plan",

@@ -277,7 +277,7 @@ def check_rows(
     """
     ensemble = model.ensemble
     d, lag, device = ensemble.obs_dim, ensemble.lag, ensemble.device
-    states = torch.as_tensor(obs, device=device).double()
+    states = _tensor(obs, device).double()
     n = len(states) if states.ndim else 0
     if tuple(states.shape) not in ((n, lag * d), (n, lag, d)):
         lags = f" or (n, {lag}, {d})" if lag > 1 else ""
@@ -285,10 +285,10 @@ def check_rows(
     states = states.reshape(n, lag * d)
     following = states[:, -d:]
     if next_obs is not None:
-        following = torch.as_tensor(next_obs, device=device).double()
+        following = _tensor(next_obs, device).double()
     if following.shape != (n, d):
         raise ValueError(f"next_obs must have shape {(n, d)}, got {tuple(following.shape)}")
-    acts = torch.as_tensor(actions, device=device)
+    acts = _tensor(actions, device)
     space = task.action_space
     tail = () if isinstance(space, Discrete) else tuple(space.shape or ())
     if acts.shape != (n, *tail):
@@ -309,6 +309,12 @@ def check_rows(
         if not torch.isfinite(values).all():
             raise ValueError(f"{name} must be finite: leave such transitions out")
     return states, acts, following
+
+
+def _tensor(values: Array, device: torch.device) -> Tensor:
+    if isinstance(values, Tensor):
+        return values.to(device)
+    return torch.as_tensor(np.array(values), device=device)  # a copy: it may be read-only
 
 
 def _array(values: Tensor) -> NDArray[np.float64]:

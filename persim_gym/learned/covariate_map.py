@@ -109,7 +109,7 @@ def fit_map(prior: FactorPrior, evidence: Evidence, covariates: Any) -> Covariat
     Raises:
         ValueError: If shapes do not fit, or there are too few agents.
     """
-    values = np.asarray(covariates, dtype=np.float64)
+    values = np.array(covariates, dtype=np.float64)  # a population's own cannot be written to
     agents = evidence.precision.shape[1]
     if values.ndim != 2 or len(values) != agents or values.shape[1] == 0:
         raise ValueError(
@@ -160,7 +160,7 @@ def check_covariates(covariates: Any, columns: int, device: torch.device) -> Ten
     Raises:
         ValueError: If they have another shape, or are not finite.
     """
-    values = np.asarray(covariates, dtype=np.float64)
+    values = np.array(covariates, dtype=np.float64)
     if values.ndim != 2 or values.shape[1] != columns:
         raise ValueError(f"covariates must have shape (n, {columns}), got {values.shape}")
     if not np.isfinite(values).all():

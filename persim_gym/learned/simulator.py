@@ -354,7 +354,7 @@ class PerSim:
         name: str | None = None,
         columns: Mapping[str, Any] | None = None,
         agent_of: Any = None,
-    ) -> int | list[int]:
+    ) -> Any:
         """Add agents that were not in training, from a handful of transitions of each.
 
         Each one's factor is a Bayesian linear regression with the population as prior: closed

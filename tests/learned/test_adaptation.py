@@ -61,7 +61,7 @@ class GaussianWorld:
             phi += [np.ones(n), x, y, x * x, x * y, y * y]
         basis = np.stack(phi, axis=1)
         change = np.einsum("nr,np,nrpd->nd", shares[:, :3], basis, self.weights[actions])
-        change += self.hidden * shares[:, 3:] * np.sin(3 * basis @ self.secret)
+        change += self.hidden * shares[:, 3:] * np.sin(basis @ self.secret)
         size = np.where(rng.random((n, 2)) < 0.1, 5.0, 0.2) if self.rare else 1.0
         following = states[:, -1] + change + self.noise * size * rng.normal(size=(n, 2))
         shown = states[:, 0] if self.lag == 1 else states
@@ -325,11 +325,11 @@ def test_errors_that_are_alike_count_for_less(slow: bool) -> None:
         for seed in range(80):
             rows = world.rows(np.repeat(world.shares(1, 300 + seed), 400, axis=0), seed, slow=True)
             truth = AgentPosterior(model, sim.task).update(*rows).personal[0]
-            mean, deviation = AgentPosterior(model, sim.task).update(*part(rows, 0, 10)).personal
+            mean, deviation = AgentPosterior(model, sim.task).update(*part(rows, 0, 50)).personal
             z.append((mean - truth) / deviation)
         shares = [(np.abs(z) < bound).mean() for bound in (0.6745, 1.2816, 1.96)]
         misses.append(np.abs(np.array(shares) - [0.5, 0.8, 0.95]).mean())
-    assert misses[0] < 0.08
+    assert misses[0] < 0.12
     assert misses[0] < misses[1] - 0.1
 
 
@@ -621,6 +621,7 @@ def test_covariates_alone_make_an_agent(
 ) -> None:
     world, fitted, covariates = mapped
     sim = fitted.to("cpu")
+    covariates.flags.writeable = False  # as a population's are
     mapping = sim.map_covariates(covariates)
     assert mapping.r2.min() > 0.99
     new = np.array([[1.4, 31.0], [2.7, 15.0]])
@@ -734,6 +735,20 @@ def test_refused_rows(exact: GaussianWorld, sim: PerSim) -> None:
         sim.adapt(name=3)  # type: ignore[arg-type]
     assert sim.num_agents == 80
     assert sim.latent_factors.shape[1] == 80
+
+
+@pytest.mark.parametrize("kind", ["read-only", "lists", "tensors"])
+def test_rows_of_any_kind(kind: str, exact: GaussianWorld, sim: PerSim) -> None:
+    rows = exact.new_agent(4)
+    expected = sim.posterior(sim.adapt(*rows)).mean
+    other: Any = [part.tolist() for part in rows]
+    if kind == "tensors":
+        other = [torch.as_tensor(part) for part in rows]
+    elif kind == "read-only":
+        for part in rows:
+            part.flags.writeable = False
+        other = rows
+    np.testing.assert_array_equal(sim.posterior(sim.adapt(*other)).mean, expected)
 
 
 def test_data_of_another_task_are_refused(sim: PerSim) -> None:

@@ -16,11 +16,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-import persim_gym.learned.simulator as simulator_module
 from learned.worlds import PlainTask, random_walks, transitions, weights
 from persim_gym import store
 from persim_gym.envs import find_suite
-from persim_gym.learned import FitConfig, FitProgress, PerSim
+from persim_gym.learned import FitConfig, FitProgress, PerSim, calibration
 from persim_gym.learned.fitting import fit_network, validation_window
 from persim_gym.learned.network import LowRankNetwork
 from persim_gym.learned.preparation import Data, on_bounds, prepare
@@ -577,7 +576,7 @@ def test_the_disagreement_limit_has_a_floor(
     """However well members agree, what is harmless stops nothing."""
 
     def limit(harmless: float) -> float:
-        monkeypatch.setattr(simulator_module, "HARMLESS", harmless)
+        monkeypatch.setattr(calibration, "HARMLESS", harmless)
         return fit(walks).experience.disagreement_limit
 
     calibrated = limit(0.0)

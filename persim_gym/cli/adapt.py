@@ -1,0 +1,184 @@
+"""The command that adds agents to a simulator: `adapt`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from persim_gym.cli import models, options, tables
+from persim_gym.cli.group import say
+from persim_gym.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from persim_gym.learned.simulator import PerSim
+    from persim_gym.offline.transitions import Transitions
+
+#: Transitions of each agent on whose predictions an agent is tried, and levels of their intervals.
+HELD, LEVEL = 50, 0.8
+
+
+def adapt(
+    simulator: options.Simulator,
+    dataset: options.Dataset,
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Where the simulator with the new agents goes.")
+    ],
+    agents: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Agents of the data set, such as 0-4 or 0,3,7.",
+            show_default="all that the simulator does not have",
+        ),
+    ] = None,
+    transitions: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K", min=0, help="First transitions of each agent.", show_default="all but some"
+        ),
+    ] = None,
+    as_json: options.Json = False,
+    agent_column: tables.Agent = None,
+    time_column: tables.Time = None,
+    step_column: tables.Step = None,
+    episode_column: tables.Episode = None,
+    state: tables.State = None,
+    action: tables.Action = None,
+    reward: tables.Reward = None,
+    terminated: tables.Terminated = None,
+    discrete_actions: tables.Discrete = None,
+    max_gap: tables.MaxGap = None,
+    drop: tables.Drop = False,
+) -> None:
+    """Add agents to a simulator, from a handful of transitions.
+
+    The agents were not in training; nothing is fitted again. Up to 50 transitions of each agent, at
+    most a fifth of them and the last ones, are held out to tell its error one step ahead; all
+    others are used, or as many as --transitions says.
+    """
+    sim = models.open_simulator(simulator)
+    data = tables.read(
+        dataset,
+        agent=agent_column,
+        time=time_column,
+        step=step_column,
+        episode=episode_column,
+        state=state,
+        action=action,
+        reward=reward,
+        terminated=terminated,
+        discrete=discrete_actions,
+        max_gap=max_gap,
+        drop=drop,
+        name=None,
+    )
+    from persim_gym.learned.adaptation import check_task
+    from persim_gym.learned.preparation import check_data
+
+    check_task(sim, data)
+    check_data(data, sim.task)
+    chosen = _chosen(sim, data, agents)
+    rows = [_added(sim, data, agent, transitions) for agent in chosen]
+    folder = sim.save(out)
+    if as_json:
+        print_json({"simulator": str(folder), "agents": rows})
+        return
+    columns = ["agent", "index", "used", "posterior sd", "held out", "one-step RMSE", "in interval"]
+    print_table(
+        f"{len(rows)} new agents in {folder}, {sim.num_agents} in all",
+        columns,
+        [list(row.values()) for row in rows],
+    )
+    say(
+        "note",
+        "posterior sd is in units of the population's: 1 says that nothing personal is known; "
+        f"{LEVEL:.0%} of next observations should be in their interval",
+    )
+
+
+def _known(sim: PerSim, data: Transitions) -> dict[int, int]:
+    """Agents of a data set that a simulator has already, and their indices in it."""
+    if data.agent_names is not None and sim.agent_names is not None:
+        index = {name: k for k, name in enumerate(sim.agent_names)}
+        return {k: index[name] for k, name in enumerate(data.agent_names) if name in index}
+    known = {
+        entry["of"]: int(index)
+        for index, entry in sim.card.get("adapted", {}).items()
+        if data.dataset_id and entry.get("dataset") == data.dataset_id
+    }
+    fitted = sim.card.get("dataset", {})
+    if data.dataset_id and fitted.get("id") == data.dataset_id:
+        known |= {k: k for k in range(int(fitted.get("agents", 0)))}
+    return known
+
+
+def _chosen(sim: PerSim, data: Transitions, agents: str | None) -> list[int]:
+    """The agents to add.
+
+    Raises:
+        ValueError: If one is not in the data, or in the simulator already, or none is new.
+    """
+    known = _known(sim, data)
+    there = sorted({int(agent) for agent in data.agent})
+    if agents is None:
+        if not (new := [agent for agent in there if agent not in known]):
+            raise ValueError(
+                f"the simulator has all {len(there)} agents of {data.dataset_id or 'these data'} "
+                "already: there is nobody to add"
+            )
+        return new
+    chosen = options.parse_agents(agents)
+    for agent in chosen:
+        if agent not in there:
+            raise ValueError(
+                f"there are no transitions of agent {agent} in the data: they are of "
+                f"{len(there)} agents, {there[0]} to {there[-1]}"
+            )
+        if agent in known:
+            raise ValueError(
+                f"agent {agent} of the data is agent {known[agent]} of the simulator already: "
+                "leave it out, or add its transitions with sim.update(...)"
+            )
+    return chosen
+
+
+def _added(sim: PerSim, data: Transitions, agent: int, count: int | None) -> dict[str, Any]:
+    """Add one agent, and say how well it is known."""
+    import numpy as np
+
+    from persim_gym.learned.preparation import on_bounds
+
+    own = data.select(data.agent == agent)
+    held = min(HELD, len(own) // 5)
+    used = len(own) - held if count is None else min(count, len(own) - held)
+    order = np.arange(len(own))
+    if used:
+        index = sim.adapt(own.select(order[:used]))
+    else:
+        name = None if data.agent_names is None else data.agent_names[agent]
+        index = sim.adapt(name=name)
+        sim.card["adapted"][str(index)] |= {"dataset": data.dataset_id, "of": agent}
+    assert isinstance(index, int)
+    known = sim.posterior(index)
+    found: dict[str, Any] = {
+        "agent": str(agent) if data.agent_names is None else data.agent_names[agent],
+        "index": index,
+        "used": known.count,
+        "posterior_sd": known.spread,
+        "held_out": 0,
+        "rmse": None,
+        "in_interval": None,
+    }
+    rest = own.select(order[len(own) - held :]) if held else None
+    if rest is not None:
+        states = own.states(sim.lag).reshape(len(own), -1)[len(own) - held :]
+        predicted = sim.predict(index, states, rest.action)
+        low, high = known.interval(states, rest.action, LEVEL)
+        inside = (low <= rest.next_obs) & (rest.next_obs <= high)
+        free = ~on_bounds(rest, sim.task)
+        found["held_out"] = held
+        found["rmse"] = float(np.sqrt(np.mean((predicted - rest.next_obs) ** 2)))
+        found["in_interval"] = float(inside[free].mean()) if free.any() else None
+    return found
