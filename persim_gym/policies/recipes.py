@@ -34,8 +34,6 @@ class Recipe:
             one to the other; TD3: standard deviation of the noise on actions.
         settings: Arguments of the algorithm's class.
         seed: Seed with which the shipped policy was made.
-        spread: How far the returns of a policy may lie apart: their standard deviation, as a share
-            of the target. A mean of masters and of beginners is no mediocre policy.
         first_on: Covariates on which training begins, where it does not get off the ground on its
             own, and the steps after which it goes over to those of the policy.
     """
@@ -54,7 +52,6 @@ class Recipe:
     exploration: tuple[float, ...]
     settings: Mapping[str, Any]
     seed: int = 0
-    spread: float | None = None
     first_on: tuple[Mapping[str, float], int] | None = None
 
     @property
@@ -182,14 +179,11 @@ def all_recipes() -> tuple[Recipe, ...]:
 _OWN: dict[tuple[str, str], dict[str, Any]] = {
     # With other seeds no look was near the target: the returns jump.
     ("mountain-car", "gravity-0.00075"): {"seed": 2},
-    # A light body with little damping learns a gait on its back and keeps it, with any of the
-    # seeds tried, for a return of 1,000 to 2,300. A gait learned with more damping can be changed.
+    # A light body with little damping does not get there on its own: six trainings (four seeds,
+    # more noise, another discount) stayed below 2,310, one of them for a million steps.
     ("half-cheetah", "mass-0.6-damping-0.6"): {
         "first_on": ({"mass": 0.6, "damping": 1.4}, 56_000),
-        "spread": 0.2,
     },
-    # The first policy in the band falls in every third episode and is beyond 3,000 in the others.
-    ("half-cheetah", "mass-1.4-damping-0.6"): {"spread": 0.2},
 }
 
 

@@ -177,9 +177,8 @@ def _identity(recipe: Recipe, seed: int) -> dict[str, Any]:
     """What a training depends on, in plain types."""
     plain = dataclasses.asdict(recipe)
     del plain["max_steps"]
-    for option in ("first_on", "spread"):
-        if plain[option] is None:
-            del plain[option]
+    if recipe.first_on is None:
+        del plain["first_on"]
     return {**json.loads(json.dumps(plain)), "seed": int(seed)}
 
 
@@ -254,9 +253,6 @@ class _Run:
             # A few episodes may have been lucky or unlucky.
             returns = self._returns(policy, CARD_EPISODES, words[2])
             off = abs(float(returns.mean()) - target)
-            if self.recipe.spread is not None:
-                excess = float(returns.std(ddof=1)) - self.recipe.spread * abs(target)
-                off = off if excess <= 0 else max(off, self.recipe.band + excess)
         state = self.state
         state.looks.append([self.steps, float(returns.mean())])
         if off < state.nearest:
