@@ -31,15 +31,15 @@ from persim_gym.offline import Transitions
 AGENTS = 500
 
 
-def recorded(task_name: str, agents: int, seed: int) -> Transitions:
-    """The default data set of a task, recorded into a folder that is then thrown away."""
+def recorded(task_name: str, agents: int, seed: int, behaviour: str = "random") -> Transitions:
+    """A data set of the default population, recorded into a folder that is then thrown away."""
     from persim_gym.offline import read_transitions, record
 
     before = os.environ.get("MINARI_DATASETS_PATH")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MINARI_DATASETS_PATH"] = folder
         try:
-            data = record(SUITES[task_name].env_id, agents=agents, seed=seed, progress=False)
+            data = record(SUITES[task_name].env_id, behaviour, agents, seed=seed, progress=False)
             return read_transitions(data)
         finally:
             del os.environ["MINARI_DATASETS_PATH"]
