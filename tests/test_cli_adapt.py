@@ -107,6 +107,18 @@ def test_a_simulator_can_be_added_to_again(ready: Path, tmp_path: Path) -> None:
     refuse("adapt", out, NEW, "--agents", "40", "--out", out, says="is agent 40 of the simulator")
 
 
+def test_what_is_true_of_a_new_agent_is_not_known(ready: Path, tmp_path: Path) -> None:
+    """Its index is another true agent's: nothing may be compared with that one."""
+    out = tmp_path / "more"
+    assert invoke("adapt", ready / "sim", NEW, "--agents", "45", "--out", out).exit_code == 0
+    video = ("--out", tmp_path / "never.gif")
+    refuse("evaluate", out, "--agents", "0,40", says="agent 40 was added")
+    refuse("render", out, "--agent", "40", *video, says="agent 40 was added")
+    refuse("plan", out, "--agent", "40", says="agent 40 was added")
+    done = invoke("evaluate", out, "--agents", "0", "--episodes", "2", "--horizon", "5")
+    assert done.exit_code == 0, done.output
+
+
 def test_a_table(ready: Path, tmp_path: Path) -> None:
     data = read_transitions(minari.load_dataset(NEW))
     own = data.select(data.agent == 42)

@@ -68,8 +68,9 @@ def population_of(sim: PerSim) -> object:
     from persim_gym.offline.datasets import load
     from persim_gym.offline.reading import read_transitions
 
-    suite, count = suite_of(sim.task), sim.num_agents
-    fitted_on = sim.card.get("dataset", {})
+    suite, fitted_on = suite_of(sim.task), sim.card.get("dataset", {})
+    # Agents that were added later are of nobody knows which population.
+    count = sim.num_agents - len(sim.card.get("adapted", {}))
     if fitted_on.get("population") is not None:
         population: object = fitted_on["population"]
         return population
@@ -103,11 +104,18 @@ def check_agents(agents: list[int], sim: PerSim | None, suite: Suite) -> None:
     """Check that agents exist, before any work.
 
     Raises:
-        ValueError: If one does not.
+        ValueError: If one does not, or was added to the simulator after its fit, so that nothing
+            tells which true agent it is.
     """
     there = sim.num_agents if sim is not None else len(suite.population())
+    adapted = sim.card.get("adapted", {}) if sim is not None else {}
     for agent in agents:
         as_agent(agent, there)
+        if str(agent) in adapted:
+            raise ValueError(
+                f"agent {agent} was added to the simulator by adapt: which true agent it is, and "
+                "so what is true of it, is not known here"
+            )
 
 
 def make_policy(name: str, suite: Suite, sim: PerSim | None, agent: int, seed: int) -> Policy:
