@@ -21,6 +21,7 @@ from persim_gym import store
 from persim_gym.envs import find_suite
 from persim_gym.learned import FitConfig, FitProgress, PerSim, calibration
 from persim_gym.learned.fitting import fit_network, validation_window
+from persim_gym.learned.gradients import mixed_precision_pays
 from persim_gym.learned.network import LowRankNetwork
 from persim_gym.learned.preparation import Data, on_bounds, prepare
 from persim_gym.offline.transitions import Transitions
@@ -28,6 +29,16 @@ from persim_gym.offline.transitions import Transitions
 DISCRETE = PlainTask.of(2, actions=3)
 CONTINUOUS = PlainTask.of(2, action_dim=2)
 BOUNDED = PlainTask.of(2, actions=3, low=-0.6)
+
+
+@dataclasses.dataclass(frozen=True)
+class Turning(PlainTask):
+    """A task whose first coordinate is an angle."""
+
+    angles: tuple[int, ...] = (0,)
+
+
+TURNING = Turning.of(2, action_dim=2)
 OPTIONS: dict[str, Any] = {
     "rank": 2,
     "ensemble_size": 2,
@@ -160,7 +171,11 @@ EFFECTS: dict[str, Any] = {
     "lag": 2,
     "state_hidden": (8, 8),
     "action_hidden": (4, 4),
+    "encoder": "joint",
+    "angles": True,
+    "skip": True,
     "activation": "relu",
+    "hold": True,
     "normalise_inputs": False,
     "normalise_targets": False,
     "centre_targets": True,
@@ -170,6 +185,7 @@ EFFECTS: dict[str, Any] = {
     "learning_rate": 2e-2,
     "schedule": "constant",
     "halve_every": 2,
+    "precision": "mixed",
     "validation_fraction": 0.1,
     "seed": 1,
 }
@@ -181,14 +197,16 @@ def test_every_option_is_tested() -> None:
 
 @pytest.mark.parametrize("name", EFFECTS)
 def test_every_option_changes_the_fit(name: str) -> None:
-    task = BOUNDED if name == "skip_clipped" else CONTINUOUS
+    task = {"skip_clipped": BOUNDED, "angles": TURNING}.get(name, CONTINUOUS)
     data = random_walks(task)
     base = {"schedule": "halving"} if name == "halve_every" else {}
     before = fit(data, task, **base)
     after = fit(data, task, **base, **{name: EFFECTS[name]})
     assert after.card["config"][name] != before.card["config"][name]
-    rows = (data.agent, data.obs, data.action)
-    assert np.abs(before.predict(*rows) - after.predict(*rows)).max() > 1e-5
+    # What is held can only be seen outside of what was recorded.
+    rows = (data.agent, data.obs * (9 if name == "hold" else 1), data.action)
+    if name != "precision" or mixed_precision_pays(before.device):
+        assert np.abs(before.predict(*rows) - after.predict(*rows)).max() > 1e-5
     shapes = [s.ensemble.network.shape for s in (before, after)]
     if name in ("rank", "lag", "state_hidden", "action_hidden", "activation"):
         assert getattr(shapes[1], name) == EFFECTS[name]
