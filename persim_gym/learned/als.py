@@ -24,6 +24,7 @@ from persim_gym.learned.closed_form import (
 from persim_gym.learned.config import AlsConfig
 from persim_gym.learned.polynomial_ensemble import PolynomialEnsemble
 from persim_gym.learned.problem import Problem
+from persim_gym.learned.pruning import prune
 from persim_gym.learned.selection import (
     CHEAP,
     DEGREES,
@@ -31,7 +32,6 @@ from persim_gym.learned.selection import (
     Choice,
     Selection,
     Trial,
-    prune,
 )
 from persim_gym.learned.statistics import Rows, Statistics, gather, memory
 from persim_gym.learned.sums import Sums

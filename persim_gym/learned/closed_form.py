@@ -167,11 +167,10 @@ def weights_from(
     r, p, device = sums.rank, sums.features, sums.cross.device
     weights = sums.cross.new_zeros(m, a, r, p, d)
     left = sums.square
-    spread = _unpacking(r, p, device)
     strong, allowed = carried(sums.rows, p, r)
     shared = weights.new_zeros(m, r, p, d)
     for action in sorted(range(a), key=lambda number: not strong[number]):
-        normal = sums.gram[action].index_select(1, spread).view(m, r * p, r * p)
+        normal = unpacked(sums, action)
         right = sums.cross[action]
         own = None if mask is None else mask[action]
         if strong[action]:
@@ -189,6 +188,13 @@ def weights_from(
     if not bool(torch.isfinite(noise).all()):
         raise FloatingPointError("sums over the data are beyond double precision")
     return weights, noise.clamp_min(NOISE_FLOOR**2)
+
+
+def unpacked(sums: Sums, action: int) -> Tensor:
+    """The normal matrix of the weights under an action ``[m, r P, r P]``."""
+    size = sums.rank * sums.features
+    places = _unpacking(sums.rank, sums.features, sums.gram.device)
+    return sums.gram[action].index_select(1, places).view(-1, size, size)
 
 
 def carried(rows: Tensor, features: int, rank: int) -> tuple[list[bool], list[int]]:

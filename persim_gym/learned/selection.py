@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from persim_gym.learned.basis import Monomials
 from persim_gym.learned.closed_form import (
@@ -24,7 +23,6 @@ from persim_gym.learned.closed_form import (
     LowRankFit,
     alternate,
     carried,
-    contributions,
     first_factors,
     posterior,
     principal,
@@ -32,6 +30,7 @@ from persim_gym.learned.closed_form import (
 )
 from persim_gym.learned.heldout import Windows, first_half, rows_of, split_agents
 from persim_gym.learned.problem import Problem
+from persim_gym.learned.pruning import prune
 from persim_gym.learned.statistics import Statistics, gather, memory
 
 #: Bytes of statistics that a candidate may take.
@@ -55,7 +54,7 @@ EXACT = 1e-4
 #: Share of long rollouts that may leave the support.
 ESCAPES = 0.05
 #: Thresholds of pruning that are tried, in units of a change's deviation.
-THRESHOLDS = (1e-5, 1e-4, 1e-3)
+THRESHOLDS = (1e-6, 1e-5, 1e-4, 1e-3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +280,7 @@ class Selection:
                         pruned.stable >= best.stable
                         and pruned.score <= best.score + LOSS
                         # Where errors are finer than anybody can use a true term is still one.
-                        and pruned.error <= 2.0 * max(whole.error, 0.1 * FINE)
+                        and pruned.error <= 1.2 * max(whole.error, 0.01 * FINE)
                     )
                 ):
                     best = pruned
@@ -383,35 +382,6 @@ class Selection:
                 gather(self.known, features),
             )
         return self._statistics[degree]
-
-
-def prune(
-    fit: LowRankFit,
-    stats: Statistics,
-    threshold: float,
-    ridge: float,
-    *,
-    rounds: int,
-    importance: Tensor | None = None,
-) -> LowRankFit:
-    """Drop what hardly moves predictions and fit the rest again, in two steps.
-
-    Args:
-        fit: A fit.
-        stats: What it was fitted on.
-        threshold: Least contribution, see
-            :func:`~persim_gym.learned.closed_form.contributions`.
-        ridge: As in :func:`~persim_gym.learned.closed_form.regress`.
-        rounds: Most rounds of each step.
-        importance: As there.
-    """
-    mask = torch.ones_like(fit.weights[0, :, 0], dtype=torch.bool)
-    for share in (0.3, 1.0):
-        mask = mask & (contributions(fit, stats).amax(0) >= share * threshold)
-        fit = alternate(
-            stats, fit.factors, rounds=rounds, mask=mask, ridge=ridge, importance=importance
-        )
-    return fit
 
 
 def _up_to(degree: int | None) -> tuple[int, ...]:

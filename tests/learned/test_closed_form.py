@@ -242,8 +242,10 @@ def test_an_action_that_was_taken_rarely_leans_on_the_others() -> None:
 # -- worlds that are low-rank polynomials ----------------------------------------------------------
 
 
-@pytest.mark.parametrize("continuous", [False, True])
-@pytest.mark.parametrize(("rank", "noise"), [(1, 0.0), (2, 1e-4), (3, 0.0), (3, 1e-2), (4, 1e-4)])
+@pytest.mark.parametrize(
+    ("continuous", "rank", "noise"),
+    [(False, 1, 0.0), (True, 2, 1e-4), (False, 3, 1e-2), (True, 3, 0.0), (False, 4, 1e-4)],
+)
 def test_low_rank_worlds_are_recovered(continuous: bool, rank: int, noise: float) -> None:
     world = LowRankWorld(rank, agents=40, seed=rank, continuous=continuous)
     sim = fit(world.record(40, noise=noise), world.task)

@@ -51,12 +51,12 @@ def physics(name: str, agents: int, steps: int, seed: int = 5) -> Transitions:
 
 @pytest.fixture(scope="module")
 def cartpole() -> PerSim:
-    return PerSim.fit(physics("cartpole", 60, 60), method="als", ensemble_size=1, progress=False)
+    return PerSim.fit(physics("cartpole", 50, 50), method="als", ensemble_size=1, progress=False)
 
 
 @pytest.fixture(scope="module")
 def car() -> PerSim:
-    data = physics("mountain-car", 40, 100)
+    data = physics("mountain-car", 30, 100)
     return PerSim.fit(data, method="als", ensemble_size=1, progress=False)
 
 
@@ -101,7 +101,7 @@ def test_cartpole_s_equations_are_the_textbook_s(cartpole: PerSim) -> None:
             side = sides["velocity", f"action {action}"]
             terms = {powers: value for value, powers in read(side, names)}
             push.append(terms[0, 0, 0, 0])
-        force, length = SUITES["cartpole"].population(60).values[agent]
+        force, length = SUITES["cartpole"].population(50).values[agent]
         total, pole = 1.1, 0.1
         common = force / total
         turn = -common / (length * (4 / 3 - pole / total))
@@ -111,15 +111,15 @@ def test_cartpole_s_equations_are_the_textbook_s(cartpole: PerSim) -> None:
 
 def test_mountain_car_s_equations_are_the_series_of_its_hill(car: PerSim) -> None:
     agent = 3
-    gravity = float(SUITES["mountain-car"].population(40).values[agent, 0])
+    gravity = float(SUITES["mountain-car"].population(30).values[agent, 0])
     found = car.equations(agent, digits=10)
     x = np.linspace(-0.8, 0.0, 9)
     for action in range(3):
         states = np.column_stack([x, np.full(9, 0.01)])
         change = found.change(states, np.full(9, action))
         exact = 0.001 * (action - 1) - gravity * np.cos(3 * x)
-        np.testing.assert_allclose(change[:, 1], exact, atol=3e-6)
-        np.testing.assert_allclose(change[:, 0], exact + 0.01, atol=3e-6)
+        np.testing.assert_allclose(change[:, 1], exact, atol=1e-5)
+        np.testing.assert_allclose(change[:, 0], exact + 0.01, atol=1e-5)
     middle = float(found.centre[0])
     own = next(e for e in found.equations if e.coordinate == 1 and e.action == 1)
     series = {term.powers: term.coefficient for term in own.terms}
@@ -141,7 +141,9 @@ def test_the_printed_polynomials_are_the_prediction(
     found = equations_of(sim, agent, digits=9, tolerance=0.0)
     sides = lines(found)
     rng = np.random.default_rng(0)
-    obs = rng.uniform(sim.experience.low, sim.experience.high, (50, d)).astype(np.float32) * 0.3
+    box = sim.task.observation_space  # well inside, where nothing is cut
+    low, high = np.maximum(sim.experience.low, box.low), np.minimum(sim.experience.high, box.high)
+    obs = (0.4 * rng.uniform(low, high, (50, d))).astype(np.float32)
     for action in range(sim.task.action_space.n):  # type: ignore[union-attr]
         acted = np.full(50, action)
         exact = sim.predict(np.full(50, agent), obs, acted) - obs.astype(float)

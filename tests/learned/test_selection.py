@@ -56,7 +56,7 @@ def test_every_option_has_a_test() -> None:
     assert all(name in globals() for name in TESTED.values())
 
 
-@pytest.mark.parametrize("degree", [1, 2, 4])
+@pytest.mark.parametrize("degree", [1, 4])
 def test_a_degree_that_is_given_is_fitted(degree: int) -> None:
     sim = fit(degree=degree, threshold=0.0)
     assert chosen(sim)["degree"] == degree
@@ -64,7 +64,7 @@ def test_a_degree_that_is_given_is_fitted(degree: int) -> None:
     assert (median_error(sim) < 1e-5) == (degree >= 2)
 
 
-@pytest.mark.parametrize("rank", [1, 2, 3, 5])
+@pytest.mark.parametrize("rank", [1, 3, 5])
 def test_a_rank_that_is_given_is_fitted(rank: int) -> None:
     sim = fit(rank=rank)
     assert sim.ensemble.rank == chosen(sim)["rank"] == rank
