@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym import store
-from persim_gym.learned.als import fit_closed_form
+from persim_gym.learned.als import UNEXPLAINED, fit_closed_form
 from persim_gym.learned.bounds import learn_bounds
 from persim_gym.learned.config import AlsConfig, FitConfig, FitPlan
 from persim_gym.learned.ensemble import Ensemble
@@ -31,9 +31,6 @@ from persim_gym.learned.preparation import Data, prepare
 from persim_gym.learned.problem import pose
 from persim_gym.learned.progress import FitReport
 
-#: Share of the changes' variance that a closed form may leave unexplained and still be taken for
-#: the law.
-UNEXPLAINED = 1e-3
 #: Steps of the open-loop predictions by which the two methods are compared.
 HORIZON = 25
 
