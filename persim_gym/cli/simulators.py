@@ -30,9 +30,7 @@ def fit(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the simulator goes.")],
     method: Annotated[
         str,
-        typer.Option(
-            metavar="NAME", help="als (closed form), sgd (networks), auto (the better)."
-        ),
+        typer.Option(metavar="NAME", help="als (closed form), sgd (networks), auto (the better)."),
     ] = "auto",
     preset: Annotated[
         str,
