@@ -72,11 +72,7 @@ class Data:
 
     def change(self, rows: Any) -> NDArray[np.float32]:
         """What is predicted: differences of some transitions ``[k, d]``."""
-        change = self.transitions.next_obs[rows]
-        if change.base is not None:  # a slice shows the data themselves
-            return change - self.transitions.obs[rows]
-        change -= self.transitions.obs[rows]
-        return change
+        return self.transitions.next_obs[rows] - self.transitions.obs[rows]
 
     @cached_property
     def change_scale(self) -> NDArray[np.float32]:
@@ -144,17 +140,25 @@ class Prepared:
     def training_data(self, device: torch.device) -> Scaled:
         """The transitions of the loss, in the network's units."""
         t, used, s = self.data.transitions, self.used, self.scaling
-        inputs = torch.as_tensor(self.states[used])
-        if self.shape.angles:
-            inputs = StateInputs(s, self.shape.angles)(inputs)
-        else:  # in place: half of the memory
-            inputs.sub_(s.input_mean).div_(s.input_scale)
-        targets = torch.as_tensor(self.data.change(used))
+        scale_inputs = StateInputs(s, self.shape.angles)
+        rows, d = int(used.sum()), t.obs.shape[1]
+        inputs = torch.empty(rows, self.states.shape[1] + len(self.shape.angles))
+        targets = torch.empty(rows, d)
+        # Block by block: beside the data and the tensors there is nothing large in memory.
+        filled = 0
+        for first in range(0, len(used), BLOCK):
+            block = slice(first, first + BLOCK)
+            own = used[block]
+            end = filled + int(own.sum())
+            inputs[filled:end] = scale_inputs(torch.as_tensor(self.states[block][own]))
+            change = torch.as_tensor(self.data.change(block)[own])
+            targets[filled:end] = change.sub_(s.target_mean).div_(s.target_scale)
+            filled = end
         return Scaled(
             agents=torch.as_tensor(t.agent[used]).to(device),
             inputs=inputs.to(device),
             actions=torch.as_tensor(t.action[used]).to(device),
-            targets=targets.sub_(s.target_mean).div_(s.target_scale).to(device),
+            targets=targets.to(device),
         )
 
 
