@@ -1,9 +1,21 @@
-"""Planning in any dynamics: random shooting, CEM, and the MPC policy over them."""
+"""Planning in any dynamics: the searches, how one is chosen, and the MPC policy over them."""
 
 from persim_gym.planning.cem import CEM
+from persim_gym.planning.choices import PLANNER_NAMES, PlannerChoice, choose_planner
 from persim_gym.planning.mpc import MPC
 from persim_gym.planning.objective import Objective, Shaping
 from persim_gym.planning.planner import Plan, Planner
 from persim_gym.planning.shooting import RandomShooting
 
-__all__ = ["CEM", "MPC", "Objective", "Plan", "Planner", "RandomShooting", "Shaping"]
+__all__ = [
+    "CEM",
+    "MPC",
+    "PLANNER_NAMES",
+    "Objective",
+    "Plan",
+    "Planner",
+    "PlannerChoice",
+    "RandomShooting",
+    "Shaping",
+    "choose_planner",
+]

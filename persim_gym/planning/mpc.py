@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.core import Dynamics, Task, as_agents
-from persim_gym.planning.cem import CEM
+from persim_gym.planning.choices import choose_planner, settings_for
 from persim_gym.planning.objective import Objective, Propagation, Shaping
 from persim_gym.planning.planner import Planner
-from persim_gym.planning.shooting import RandomShooting
-
-#: Original: the shaping of the authors' planner, by task.
-SHAPING = {"mountain-car": Shaping(coordinate=0, weight=0.5)}
 
 
 class MPC:
@@ -31,44 +27,60 @@ class MPC:
     Args:
         model: A simulator, or any dynamics together with ``task``, or the id or task name of a true
             environment: then it plans in the true dynamics.
-        agent: The agent, or one for each row of the observations.
+        agent: The agent, or one for each row of the observations; by index or, where the model's
+            agents have names, by name.
         task: The task of a dynamics that does not bring one.
-        planner: The search; by default the paper's: random shooting for discrete actions, CEM for
-            continuous ones.
-        propagation: How members are followed; by default as in the paper: each on its own states
-            with random shooting, all on their mean with CEM.
-        shaping: A bonus; by default the authors' one for MountainCar. ``None`` for none.
+        planner: The search: a planner, or the name of one
+            (:data:`~persim_gym.planning.choices.PLANNER_NAMES`); by default the task's.
+        propagation: How members are followed; by default the named planner's choice, and for a
+            planner of one's own as in the paper: all on their mean with CEM, each on its own
+            states with any other.
+        shaping: A bonus; by default the named planner's choice, and for a planner of one's own the
+            authors' one for MountainCar. ``None`` for none.
+        penalty: Factor on the members' disagreement; by default the named planner's choice, and
+            none for a planner of one's own.
         population: Population of a true environment.
         seed: Seed of the search.
 
     Raises:
         TypeError: If ``model`` is nothing to plan in, or an agent is no integer.
-        ValueError: If an agent or environment does not exist.
+        ValueError: If an agent or environment does not exist, or the planner does not suit the
+            task's actions.
     """
 
     def __init__(
         self,
         model: Any,
-        agent: int | Sequence[int] | NDArray[np.integer[Any]] = 0,
+        agent: int | str | Sequence[int | str] | NDArray[np.integer[Any]] = 0,
         *,
         task: Task | None = None,
-        planner: Planner | None = None,
+        planner: Planner | str = "default",
         propagation: Propagation | None = None,
         shaping: Shaping | str | None = "default",
+        penalty: float | None = None,
         population: object = None,
         seed: int = 0,
     ) -> None:
         self.task, dynamics = _model(model, task, population)
         self.dynamics = dynamics
-        discrete = isinstance(self.task.action_space, Discrete)
-        self.planner: Planner = planner or (RandomShooting() if discrete else CEM())
-        if propagation is None:
-            propagation = "mean" if isinstance(self.planner, CEM) else "members"
+        if isinstance(planner, str):
+            choice = choose_planner(self.task, planner)
+        else:
+            choice = settings_for(planner, self.task)
+        self.planner: Planner = choice.planner
         if shaping == "default":
-            shaping = SHAPING.get(self.task.name)
+            shaping = choice.shaping
         if isinstance(shaping, str):
             raise TypeError(f"shaping must be a Shaping or None, got {shaping!r}")
-        self.objective = Objective(self.task, dynamics, propagation, shaping)
+        self.objective = _objective(
+            self.task,
+            dynamics,
+            choice.propagation if propagation is None else propagation,
+            shaping,
+            choice.penalty if penalty is None else penalty,
+        )
+        if hasattr(dynamics, "agent_indices"):
+            agent = dynamics.agent_indices(agent)
         scalar = np.ndim(agent) == 0
         self.agents = as_agents(agent, 1 if scalar else len(agent), dynamics.num_agents)  # type: ignore[arg-type]
         self._device = getattr(dynamics, "device", torch.device("cpu"))
@@ -164,6 +176,20 @@ class MPC:
             self._generator,
         )
         return plan.action.cpu().numpy(), (plan.actions, history)
+
+
+def _objective(
+    task: Task,
+    dynamics: Dynamics,
+    propagation: Propagation,
+    shaping: Shaping | None,
+    penalty: float,
+) -> Objective:
+    if penalty == 0.0:
+        return Objective(task, dynamics, propagation, shaping)
+    if "penalty" not in {field.name for field in dataclasses.fields(Objective)}:
+        raise ValueError(f"this objective knows no penalty, got {penalty!r}: leave it at 0")
+    return Objective(task, dynamics, propagation, shaping, **{"penalty": penalty})
 
 
 def _model(model: Any, task: Task | None, population: object) -> tuple[Task, Dynamics]:

@@ -305,9 +305,24 @@ def test_agents_that_are_none() -> None:
     for agent in (4, -1, [0, 1, 9]):
         with pytest.raises(ValueError, match="does not exist: this population has 4 agents"):
             MPC(walker(), agent=agent)
-    for agent in (1.5, True, "1", [0.0, 1.0]):
+    for agent in (1.5, True, [0.0, 1.0]):
         with pytest.raises(TypeError, match=r"agents? must be"):
             MPC(walker(), agent=agent)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="agent '1' is not known by name"):
+        MPC(walker(), agent="1")
+    with pytest.raises(TypeError, match=r"agents? must be"):
+        MPC("cartpole", agent="1")
+
+
+def test_agents_by_name() -> None:
+    sim = walker()
+    sim.rename(["ann", "bob", "cy", "di"])
+    assert MPC(sim, agent="bob", planner=SMALL).predict(np.array([0.5]))[0] == 2
+    mpc = MPC(sim, agent=["ann", "bob", 2], planner=SMALL)
+    assert mpc.agents.tolist() == [0, 1, 2]
+    assert mpc.predict(np.full((3, 1), 0.5))[0].tolist() == [0, 2, 0]
+    with pytest.raises(ValueError, match="there is no agent 'bobb' among the 4"):
+        MPC(sim, agent="bobb")
 
 
 def test_observations_that_do_not_fit() -> None:

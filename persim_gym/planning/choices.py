@@ -1,0 +1,132 @@
+"""Which planner plans for a task: the task's own, the paper's, or any other by its name."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from gymnasium.spaces import Discrete
+
+from persim_gym.core import Task
+from persim_gym.planning.cem import CEM
+from persim_gym.planning.objective import Propagation, Shaping
+from persim_gym.planning.planner import Planner
+from persim_gym.planning.shooting import RandomShooting
+
+
+@dataclass(frozen=True, slots=True)
+class PlannerChoice:
+    """A planner, and the objective that it is meant for.
+
+    Attributes:
+        planner: The search.
+        propagation: How members are followed; see
+            :class:`~persim_gym.planning.objective.Objective`.
+        shaping: A bonus, or ``None``.
+        penalty: Factor on the members' disagreement.
+    """
+
+    planner: Planner
+    propagation: Propagation
+    shaping: Shaping | None
+    penalty: float = 0.0
+
+
+#: Original: the shaping of the authors' planner, by task.
+SHAPING = {"mountain-car": Shaping(coordinate=0, weight=0.5)}
+
+#: Planners by name: module and class.
+_KINDS = {
+    "shooting": ("shooting", "RandomShooting"),
+    "cem": ("cem", "CEM"),
+    "icem": ("icem", "ICEM"),
+    "mppi": ("mppi", "MPPI"),
+    "categorical-cem": ("categorical", "CategoricalCEM"),
+}
+
+_DISCRETE = ("shooting", "categorical-cem")
+_CONTINUOUS = ("shooting", "cem", "icem", "mppi")
+
+#: All names that :func:`choose_planner` knows.
+PLANNER_NAMES = ("default", "paper", *_KINDS)
+
+
+def choose_planner(task: Task, name: str = "default", **sizes: Any) -> PlannerChoice:
+    """The planner of a name for a task, with the objective that goes with it.
+
+    Args:
+        task: What is planned for; its name and action space decide.
+        name: ``"default"``: the cheapest that was measured to be no worse than any other on this
+            task; ``"paper"``: what the paper's authors used, to the letter; or a planner:
+            ``"shooting"``, ``"cem"``, ``"icem"``, ``"mppi"``, ``"categorical-cem"``.
+        **sizes: Settings of the planner that differ from the choice's, such as ``candidates=200,
+            horizon=30``. Elites that are not named keep their share of the candidates.
+
+    Raises:
+        TypeError: If ``name`` is no text.
+        ValueError: If there is no such planner, if it does not plan this task's kind of actions,
+            or if it has no such setting or not that value of it.
+    """
+    discrete = isinstance(task.action_space, Discrete)
+    fitting = planner_names(task)
+    if not isinstance(name, str):
+        raise TypeError(f"a planner's name must be text, got {name!r}; one of {_listed(fitting)}")
+    if name not in PLANNER_NAMES:
+        raise ValueError(f"unknown planner {name!r}: for {task.name} there are {_listed(fitting)}")
+    if name not in fitting:
+        kind = "discrete" if discrete else "continuous"
+        raise ValueError(
+            f"{name} does not plan {kind} actions, which {task.name} has: there are "
+            f"{_listed(fitting)}"
+        )
+    choice = _choice(task, name, discrete)
+    if not sizes:
+        return choice
+    return dataclasses.replace(choice, planner=resized(choice.planner, **sizes))
+
+
+def planner_names(task: Task) -> tuple[str, ...]:
+    """The names that suit a task's actions."""
+    discrete = isinstance(task.action_space, Discrete)
+    return ("default", "paper", *(_DISCRETE if discrete else _CONTINUOUS))
+
+
+def settings_for(planner: Planner, task: Task) -> PlannerChoice:
+    """The objective that goes with a planner of one's own.
+
+    Members are followed as in the paper: all on their mean with CEM, each on its own states with
+    any other; the shaping is the authors' one of the task.
+    """
+    propagation: Propagation = "mean" if isinstance(planner, CEM) else "members"
+    return PlannerChoice(planner, propagation, SHAPING.get(task.name))
+
+
+def resized(planner: Any, **sizes: Any) -> Any:
+    """A planner with other settings; elites that are not named keep their share of candidates.
+
+    Raises:
+        ValueError: If it has no such setting, or refuses the value.
+    """
+    there = [field.name for field in dataclasses.fields(planner)]
+    if unknown := sorted(set(sizes) - set(there)):
+        raise ValueError(
+            f"{type(planner).__name__} has no {unknown[0]}: its settings are {', '.join(there)}"
+        )
+    candidates = sizes.get("candidates")
+    if "elites" in there and "elites" not in sizes and isinstance(candidates, int):
+        share = planner.elites / planner.candidates
+        sizes["elites"] = min(max(1, round(share * candidates)), max(1, candidates))
+    return dataclasses.replace(planner, **sizes)
+
+
+def _choice(task: Task, name: str, discrete: bool) -> PlannerChoice:
+    if name in ("default", "paper"):
+        return settings_for(RandomShooting() if discrete else CEM(), task)
+    module, kind = _KINDS[name]
+    return settings_for(getattr(import_module(f"persim_gym.planning.{module}"), kind)(), task)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names)
