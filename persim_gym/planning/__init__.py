@@ -2,14 +2,18 @@
 
 from persim_gym.planning.cem import CEM
 from persim_gym.planning.choices import PLANNER_NAMES, PlannerChoice, choose_planner
+from persim_gym.planning.icem import ICEM
 from persim_gym.planning.mpc import MPC
+from persim_gym.planning.mppi import MPPI
 from persim_gym.planning.objective import Objective, Shaping
 from persim_gym.planning.planner import Plan, Planner
 from persim_gym.planning.shooting import RandomShooting
 
 __all__ = [
     "CEM",
+    "ICEM",
     "MPC",
+    "MPPI",
     "PLANNER_NAMES",
     "Objective",
     "Plan",

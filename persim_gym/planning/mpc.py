@@ -145,8 +145,8 @@ class MPC:
         Args:
             agents: ``[n]``.
             obs: ``[n, d]``.
-            state: Plans ``[n, h(, a)]`` and past observations ``[n, l, d]`` of the rows, or
-                ``None``.
+            state: What the planner carries over ``[n, ...]`` and past observations ``[n, l, d]`` of
+                the rows, or ``None``.
             episode_start: Rows whose episode begins ``[n]``.
 
         Returns:
@@ -175,7 +175,7 @@ class MPC:
             torch.as_tensor(start, device=self._device),
             self._generator,
         )
-        return plan.action.cpu().numpy(), (plan.actions, history)
+        return plan.action.cpu().numpy(), (plan.carried, history)
 
 
 def _objective(

@@ -19,14 +19,22 @@ class Plan:
     """What a search has found.
 
     Attributes:
-        actions: The plan of each problem, to go on from next time ``[p, h(, a)]``.
+        actions: The plan of each problem ``[p, h(, a)]``.
         action: The action to take now ``[p(, a)]``.
         returns: The plan's predicted return ``[p]``.
+        memory: What the planner goes on from next time ``[p, ...]``: rows may be dropped from it.
+            ``None``: the plan.
     """
 
     actions: Tensor
     action: Tensor
     returns: Tensor
+    memory: Tensor | None = None
+
+    @property
+    def carried(self) -> Tensor:
+        """What to hand to the next decision as ``previous``."""
+        return self.actions if self.memory is None else self.memory
 
 
 class Planner(Protocol):
@@ -51,7 +59,8 @@ class Planner(Protocol):
             score: Returns of sequences.
             space: The action space.
             problems: Number of problems ``p``.
-            previous: Plans of one step ago ``[p, h(, a)]``, or ``None``.
+            previous: What the plans of one step ago carried over (:attr:`Plan.carried`: by default
+                the plans ``[p, h(, a)]``), or ``None``.
             fresh: Problems whose episode begins, and whose previous plan is void ``[p]``.
             generator: All randomness.
         """
