@@ -1,0 +1,1 @@
+"""The paper's experiments as one benchmark of independent cells, resumable, on many processors."""

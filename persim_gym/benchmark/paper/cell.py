@@ -1,0 +1,124 @@
+"""A cell: one method on one task and data set with one seed; the unit in which all is run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from persim_gym.envs.agents import DEFAULT_SIZE
+from persim_gym.envs.suites import SUITES
+from persim_gym.offline.shipped import BEHAVIOURS
+
+EXPERIMENTS = ("prediction", "reward", "unseen", "latent")
+
+#: The paper's test agents.
+TEST_AGENTS = (0, 1, 2, 3, 4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """All that decides one row of results, as plain types.
+
+    Attributes:
+        experiment: ``"prediction"``, ``"reward"``, ``"unseen"`` or ``"latent"``.
+        task: The task.
+        dataset: The behaviour under which its data were recorded; ``None`` for methods that learn
+            nothing from data, such as planning in the true dynamics.
+        method: Name of a method; see :mod:`persim_gym.benchmark.paper.methods`.
+        seed: Of the population beyond its test agents, of data, fit, episodes and planner.
+        agents: Agents that are judged. The default ones are the paper's test agents.
+        train_agents: Agents whose recordings the method learns from, one trajectory each. The
+            judged agents are among them, except in ``"unseen"``.
+        episodes: Episodes of each judged agent.
+        max_episode_steps: Time limit of episodes that are played; ``None`` for the task's.
+        planner: Of methods that plan: a name of :func:`persim_gym.planning.choose_planner`.
+        penalty: Of methods that plan: weight of the members' disagreement; ``None`` for the
+            planner's.
+        fit: Options of the fit that differ from the method's, such as ``(("epochs", 10),)``.
+    """
+
+    experiment: str
+    task: str
+    dataset: str | None
+    method: str
+    seed: int = 0
+    agents: tuple[int, ...] = TEST_AGENTS
+    train_agents: int = DEFAULT_SIZE
+    episodes: int = 200
+    max_episode_steps: int | None = None
+    planner: str | None = None
+    penalty: float | None = None
+    fit: tuple[tuple[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be, before any work."""
+        if self.experiment not in EXPERIMENTS:
+            raise ValueError(
+                f"unknown experiment {self.experiment!r}: there are {', '.join(EXPERIMENTS)}"
+            )
+        if self.task not in SUITES:
+            raise ValueError(f"unknown task {self.task!r}: there are {', '.join(SUITES)}")
+        if self.dataset is not None and self.dataset not in BEHAVIOURS:
+            known = ", ".join(BEHAVIOURS)
+            raise ValueError(f"unknown data set {self.dataset!r}: there are {known}")
+        if not self.agents or len(set(self.agents)) < len(self.agents):
+            raise ValueError(f"agents must be one or more different ones, got {self.agents}")
+        if self.experiment != "unseen" and max(self.agents) >= self.train_agents:
+            raise ValueError(
+                f"agent {max(self.agents)} is judged but not among the {self.train_agents} agents "
+                "of the data: judge agents of the data, or use more of them"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types; :meth:`from_json` takes them."""
+        plain = asdict(self)
+        return plain | {"agents": list(self.agents), "fit": dict(self.fit)}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Cell:
+        """The cell of :meth:`to_json`.
+
+        Raises:
+            TypeError: If a field is unknown or missing.
+            ValueError: If a value is invalid.
+        """
+        given = dict(plain)
+        fit = tuple(sorted(given.pop("fit", {}).items()))
+        return cls(**{**given, "agents": tuple(given["agents"]), "fit": fit})
+
+    @property
+    def key(self) -> str:
+        """A name for files: what a reader looks for, and a hash of everything."""
+        text = json.dumps(self.to_json(), sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:10]
+        parts = [self.experiment, self.task, self.dataset, self.method, self.planner]
+        if self.train_agents != DEFAULT_SIZE:
+            parts.append(f"n{self.train_agents}")
+        return "_".join([*(part for part in parts if part), f"s{self.seed}", digest])
+
+    @property
+    def group(self) -> Cell:
+        """The same for all seeds: repeats of one experiment differ in nothing else."""
+        return replace(self, seed=0)
+
+    @property
+    def fit_key(self) -> str | None:
+        """Cells of one key learn the same from the same data; ``None`` if nothing is learned."""
+        if self.dataset is None:
+            return None
+        names = ("task", "dataset", "method", "seed", "train_agents", "fit")
+        plain = self.to_json()
+        text = json.dumps({name: plain[name] for name in names}, sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:10]
+        name = f"{self.task}_{self.dataset}_{self.method}"
+        return f"{name}_n{self.train_agents}_s{self.seed}_{digest}"
+
+    def describe(self) -> str:
+        """A few words for people."""
+        parts = [self.experiment, self.task, self.dataset, self.method, self.planner]
+        if self.train_agents != DEFAULT_SIZE:
+            parts.append(f"{self.train_agents} agents")
+        return " ".join([*(part for part in parts if part), f"seed {self.seed}"])

@@ -1,0 +1,82 @@
+"""The data of a cell: recorded once, shared by all cells of a task, behaviour and seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from persim_gym.benchmark.paper.cell import Cell
+from persim_gym.envs.agents import DEFAULT_SIZE, Population
+from persim_gym.envs.suites import SUITES
+from persim_gym.offline import datasets
+from persim_gym.offline.collection import dataset_id, is_there
+from persim_gym.offline.reading import read_transitions
+from persim_gym.offline.recorder import OnProgress, Recording, prepare
+from persim_gym.offline.transitions import Transitions
+
+
+def population_of(cell: Cell) -> Population:
+    """The population of a cell: the paper's test agents, then draws by the cell's seed."""
+    return SUITES[cell.task].population({"size": _size(cell), "seed": cell.seed})
+
+
+def recording_of(cell: Cell) -> Recording:
+    """The recording that a cell learns from.
+
+    Each seed has a recording of its own, of other agents from the sixth on, in other start states.
+
+    Paper: there the five repeats are of one data set. What a method owes to the luck of one
+    recording stays hidden then; here it is part of the spread.
+
+    Raises:
+        ValueError: If the cell learns from no data.
+    """
+    if cell.dataset is None:
+        raise ValueError(f"{cell.method} learns from no data")
+    name = cell.dataset if cell.seed == 0 else f"{cell.dataset}-seed-{cell.seed}"
+    if _size(cell) != DEFAULT_SIZE:
+        name = f"{name}-agents-{_size(cell)}"
+    return prepare(
+        cell.task,
+        cell.dataset,
+        _size(cell),
+        seed=cell.seed,
+        population={"size": _size(cell), "seed": cell.seed},
+        dataset_id=dataset_id(cell.task, name),
+    )
+
+
+def _size(cell: Cell) -> int:
+    # Fewer agents are the first ones of a larger recording: they are the same then.
+    return max(DEFAULT_SIZE, cell.train_agents)
+
+
+def missing_recordings(cells: Iterable[Cell]) -> list[Recording]:
+    """Recordings that cells need and that are not there, each once.
+
+    Raises:
+        ValueError: If a data set of such an id is there with other options.
+    """
+    wanted: dict[tuple[Any, ...], Cell] = {}
+    for cell in cells:
+        if cell.dataset is not None:
+            wanted.setdefault((cell.task, cell.dataset, cell.seed, _size(cell)), cell)
+    recordings = [recording_of(cell) for cell in wanted.values()]
+    return [recording for recording in recordings if not is_there(recording)]
+
+
+def transitions_of(cell: Cell, on_progress: OnProgress | None = None) -> Transitions:
+    """The transitions that a cell learns from, recorded first if need be."""
+    recording = recording_of(cell)
+    if is_there(recording):
+        data = datasets.load(recording.dataset_id)
+    else:
+        data = recording.run(on_progress=on_progress, progress=False)
+    transitions = read_transitions(data)
+    if cell.train_agents < transitions.num_agents:
+        few = transitions.select(transitions.agent < cell.train_agents)
+        # The beginning of a population is a population.
+        people = {"size": cell.train_agents, "seed": cell.seed}
+        transitions = replace(few, num_agents=cell.train_agents, population=people)
+    return transitions
