@@ -12,7 +12,8 @@ from torch import Tensor
 from persim_gym.learned.bounds import BoundEffects
 from persim_gym.threads import few_threads
 
-UnrollMode = Literal["members", "mean"]
+UnrollMode = Literal["members", "mean", "sampled"]
+UNROLL_MODES: tuple[UnrollMode, ...] = ("members", "mean", "sampled")
 
 
 class Change(Protocol):
@@ -21,8 +22,8 @@ class Change(Protocol):
     def __call__(self, states: Tensor, t: int) -> Tensor:
         """States ``[m, p * k, in]`` -> changes ``[m, p * k, d]``."""
 
-    def keep(self, candidates: Tensor) -> None:
-        """Go on with some of a single problem's candidates."""
+    def keep(self, columns: Tensor) -> None:
+        """Go on with some of the columns ``k``: their indices ``[m or 1, p, k']``."""
 
 
 class Ensemble(ABC):
@@ -124,7 +125,7 @@ class Ensemble(ABC):
 
     @abstractmethod
     def _change(self, agents: Tensor, actions: Tensor) -> Change:
-        """Changes for agents ``[p]`` under actions ``[p, k, h(, a)]``."""
+        """Changes for agents ``[p]`` under actions ``[m or 1, p, k, h(, a)]``."""
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
@@ -158,29 +159,89 @@ class Ensemble(ABC):
             states: ``[p, in]``.
             actions: ``[p, k, h]`` integers or ``[p, k, h, a]``.
             mode: ``"members"``: each member goes on from its own prediction; ``"mean"``: all go on
-                from the members' mean (Original: the planner for HalfCheetah).
+                from the members' mean (Original: the planner for HalfCheetah), and what is yielded
+                are their predictions from it; ``"sampled"``: candidate ``j`` follows member
+                ``j mod m`` alone.
 
         Yields:
-            For each of the ``h`` steps the next observations ``[m, p, k, d]``, in their space; to
-            be used before the next is asked for. With a single problem, indices of candidates may
-            be sent back: only those go on.
+            For each of the ``h`` steps the next observations ``[m, p, k, d]`` (``[1, p, k, d]``
+            where ``"sampled"``), in their space; to be used before the next is asked for. Indices
+            ``[p, k']`` of candidates may be sent back: only those go on.
+
+        Raises:
+            ValueError: If there is no such mode.
         """
-        if mode not in ("members", "mean"):
-            raise ValueError(f"mode must be one of members, mean, got {mode!r}")
+        if mode not in UNROLL_MODES:
+            raise ValueError(f"mode must be one of {', '.join(UNROLL_MODES)}, got {mode!r}")
         p, k, h = actions.shape[:3]
         m, d, inputs = self.members, self.obs_dim, states.shape[-1]
+        shared = _Shared(m, actions) if mode == "sampled" else None
+        acted = actions[None] if shared is None else shared.actions
+        k = acted.shape[2]
         state = states[None, :, None].expand(m, p, k, inputs).reshape(m, p * k, inputs)
-        change_of = self._change(agents, actions)
+        change_of = self._change(agents, acted)
         for t in range(h):
             with few_threads(m * p * k, self.widths, self.device):
                 obs = state[..., inputs - d :] + change_of(state, t)
                 if self._bounded:
                     obs = self.settle(obs)
-            kept = yield obs.view(m, p, k, d)
+            obs = obs.view(m, p, k, d)
+            kept = yield obs if shared is None else shared.gather(obs)
             if kept is not None:
-                k = len(kept)
-                obs, state = obs.index_select(1, kept), state.index_select(1, kept)
-                change_of.keep(kept)
+                columns = kept[None] if shared is None else shared.keep(kept)
+                state = state.view(m, p, k, inputs)
+                k = columns.shape[2]
+                chosen = columns[..., None]
+                obs = torch.take_along_dim(obs, chosen, 2)
+                state = torch.take_along_dim(state, chosen, 2).view(m, p * k, inputs)
+                change_of.keep(columns)
             if mode == "mean":
-                obs = obs.mean(0, keepdim=True).expand(m, p * k, d)
+                obs = obs.mean(0, keepdim=True).expand(m, p, k, d)
+            obs = obs.reshape(m, p * k, d)
             state = obs if inputs == d else torch.cat([state[..., d:], obs], dim=-1)
+
+
+class _Shared:
+    """Candidates shared out among members: each candidate follows one, and stays with it.
+
+    A member works on ``c`` columns, each a candidate of its own. One with fewer candidates than
+    another has some of its columns filled with what nobody reads.
+    """
+
+    def __init__(self, members: int, actions: Tensor) -> None:
+        p, k = actions.shape[:2]
+        self.members = members
+        candidates = torch.arange(k, device=actions.device).expand(p, k)
+        columns = self._share(candidates % members, candidates)
+        index = columns.view(*columns.shape, *[1] * (actions.ndim - 2))
+        self.actions = torch.take_along_dim(actions[None], index, 2)  # [m, p, c, h(, a)]
+
+    def gather(self, obs: Tensor) -> Tensor:
+        """By column ``[m, p, c, d]`` -> by candidate ``[1, p, k, d]``."""
+        return torch.take_along_dim(obs.transpose(0, 1).flatten(1, 2), self.place[..., None], 1)[
+            None
+        ]
+
+    def keep(self, candidates: Tensor) -> Tensor:
+        """Go on with candidates ``[p, k']``; returns which columns those are ``[m, p, c']``."""
+        columns = self.place.gather(1, candidates) % self.width
+        return self._share(self.who.gather(1, candidates), columns)
+
+    def _share(self, who: Tensor, columns: Tensor) -> Tensor:
+        """Give columns to candidates that follow members ``who`` and are in ``columns`` ``[p, k]``.
+
+        Returns:
+            Which of the old columns each of the new ones is ``[m, p, c]``.
+        """
+        p, k = who.shape
+        order = who.argsort(dim=1, stable=True)
+        counts = torch.zeros((p, self.members), dtype=torch.long, device=who.device)
+        counts.scatter_add_(1, who, torch.ones_like(who))
+        self.who, self.width = who, int(counts.max())
+        sorted_who = who.gather(1, order)
+        first = (counts.cumsum(1) - counts).gather(1, sorted_who)
+        sorted_place = sorted_who * self.width + torch.arange(k, device=who.device) - first
+        self.place = torch.empty_like(who).scatter_(1, order, sorted_place)  # [p, k]
+        chosen = torch.zeros((p, self.members * self.width), dtype=torch.long, device=who.device)
+        chosen.scatter_(1, self.place, columns)
+        return chosen.view(p, self.members, self.width).transpose(0, 1)

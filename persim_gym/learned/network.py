@@ -216,10 +216,14 @@ class LowRankNetwork:
         return factors + self.tensors["agent.bias"]
 
     def action_factors(self, actions: Tensor) -> Tensor:
-        """Factors ``f`` of actions ``[n]`` or ``[n, a]``: ``[m, n, r]``; not in the joint form."""
+        """Factors ``f`` of actions ``[n]``, ``[n, a]`` or each member's own ``[m or 1, n, a]``.
+
+        Returns:
+            ``[m, n, r]``. The joint form has none.
+        """
         if self.shape.num_actions:
             return self.tensors["action.factors"][:, actions] + self.tensors["action.bias"]
-        x = actions.expand(self.shape.members, *actions.shape)
+        x = actions.expand(self.shape.members, *actions.shape[-2:])
         last = len(self._action) - 1
         for i, (weight, bias) in enumerate(self._action):
             x = torch.baddbmm(self.tensors[bias], x, self.tensors[weight])

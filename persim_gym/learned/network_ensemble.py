@@ -194,7 +194,7 @@ class _DiscreteChange:
 
     def __init__(self, ensemble: NetworkEnsemble, agents: Tensor, actions: Tensor) -> None:
         s, shape = ensemble.scaling, ensemble.network.shape
-        self.p, self.k = actions.shape[:2]
+        self.p, self.k = actions.shape[1:3]
         self.m, self.d, self.choices = shape.members, shape.obs_dim, shape.num_actions
         self.network, self.scaled = ensemble.network, ensemble.scaled
         weight, bias = ensemble.network.personal_heads(agents)  # [m, p, A*d, H]
@@ -202,11 +202,11 @@ class _DiscreteChange:
         self.weight = (weight * scale).flatten(0, 1)
         self.bias = (bias * scale + s.target_mean.repeat(self.choices)[:, None]).flatten(0, 1)
         # Times first, so that each step's choice is one contiguous piece.
-        self.actions = actions.permute(2, 0, 1).contiguous()  # [h, p, k]
+        self.actions = actions.permute(3, 0, 1, 2).contiguous()  # [h, m or 1, p, k]
 
-    def keep(self, candidates: Tensor) -> None:
-        self.actions = self.actions[:, :, candidates]
-        self.k = len(candidates)
+    def keep(self, columns: Tensor) -> None:
+        self.actions = torch.take_along_dim(self.actions, columns[None], -1)
+        self.k = columns.shape[2]
 
     def __call__(self, states: Tensor, t: int) -> Tensor:
         hidden = self.network.hidden(self.scaled(states))
@@ -217,9 +217,9 @@ class _DiscreteChange:
 
 
 def pick(every: Tensor, chosen: Tensor) -> Tensor:
-    """The changes under the actions taken: ``[m, p, A, d, k]``, ``[p, k]`` -> ``[m, p, d, k]``."""
+    """Changes ``[m, p, d, k]`` under actions ``[m or 1, p, k]``, of all ``[m, p, A, d, k]``."""
     m, p, _, d, k = every.shape
-    index = chosen[None, :, None, None].expand(m, -1, 1, d, -1)
+    index = chosen[:, :, None, None].expand(m, -1, 1, d, -1)
     return every.gather(2, index).view(m, p, d, k)
 
 
@@ -227,20 +227,20 @@ class _ContinuousChange:
     """Continuous actions: all factors of all sequences are computed before the first step."""
 
     def __init__(self, ensemble: NetworkEnsemble, agents: Tensor, actions: Tensor) -> None:
-        p, k, h, a = actions.shape
+        each, p, k, h, a = actions.shape
         self.scaling, self.network = ensemble.scaling, ensemble.network
         self.scaled = ensemble.scaled
         m, r = ensemble.members, ensemble.rank
-        flat = actions.permute(2, 0, 1, 3).reshape(h * p * k, a)
+        flat = actions.permute(0, 3, 1, 2, 4).reshape(each, h * p * k, a)
         factors = ensemble.network.action_factors(flat).view(m, h, p, k, r)
         own = ensemble.network.agent_factors(agents)[:, None, :, None]
-        self.factors = (factors * own).view(m, h, p * k, r)
+        self.factors = factors * own
 
-    def keep(self, candidates: Tensor) -> None:
-        self.factors = self.factors[:, :, candidates]
+    def keep(self, columns: Tensor) -> None:
+        self.factors = torch.take_along_dim(self.factors, columns[:, None, ..., None], 3)
 
     def __call__(self, states: Tensor, t: int) -> Tensor:
-        change = self.network.combine(self.scaled(states), self.factors[:, t])
+        change = self.network.combine(self.scaled(states), self.factors[:, t].flatten(1, 2))
         return change * self.scaling.target_scale + self.scaling.target_mean
 
 
@@ -249,22 +249,22 @@ class _JointChange:
 
     def __init__(self, ensemble: NetworkEnsemble, agents: Tensor, actions: Tensor) -> None:
         s = ensemble.scaling
-        self.p, self.k = actions.shape[:2]
+        self.p, self.k = actions.shape[1:3]
         self.network, self.scaled = ensemble.network, ensemble.scaled
         weight, bias = ensemble.network.personal_heads(agents)  # [m, p, d, H]
         scale = s.target_scale[:, None]
         self.weight = (weight * scale).flatten(0, 1)
         self.bias = (bias * scale + s.target_mean[:, None]).flatten(0, 1)
         # Times first, so that each step's actions are one contiguous piece.
-        self.actions = actions.permute(2, 0, 1, 3).contiguous()  # [h, p, k, a]
+        self.actions = actions.permute(3, 0, 1, 2, 4).contiguous()  # [h, m or 1, p, k, a]
 
-    def keep(self, candidates: Tensor) -> None:
-        self.actions = self.actions[:, :, candidates]
-        self.k = len(candidates)
+    def keep(self, columns: Tensor) -> None:
+        self.actions = torch.take_along_dim(self.actions, columns[None, ..., None], -2)
+        self.k = columns.shape[2]
 
     def __call__(self, states: Tensor, t: int) -> Tensor:
         m, rows, _ = states.shape
-        inputs = self.network.with_actions(self.scaled(states), self.actions[t].flatten(0, 1))
+        inputs = self.network.with_actions(self.scaled(states), self.actions[t].flatten(1, 2))
         hidden = self.network.hidden(inputs).view(m * self.p, self.k, -1)
         change = torch.baddbmm(self.bias, self.weight, hidden.mT)  # [m*p, d, k]
         return change.mT.reshape(m, rows, -1)

@@ -223,7 +223,7 @@ class _PersonalChange:
 
     def __init__(self, ensemble: PolynomialEnsemble, agents: Tensor, actions: Tensor) -> None:
         m, choices, _, monomials, d = ensemble.weights.shape
-        self.p, self.k = actions.shape[:2]
+        self.p, self.k = actions.shape[1:3]
         self.m, self.d, self.choices = m, d, choices
         self.ensemble = ensemble
         own = ensemble.factors[:, agents]
@@ -233,12 +233,13 @@ class _PersonalChange:
         self.state = len(ensemble.inputs.centre) - (0 if ensemble.discrete else actions.shape[-1])
         if ensemble.discrete:
             # For each time and action 1 where it is taken: a sum over actions picks one of them.
-            order = actions.permute(2, 0, 1)[:, None] == torch.arange(
+            order = actions.permute(3, 0, 1, 2)[:, None] == torch.arange(
                 choices, device=actions.device
-            ).view(-1, 1, 1)
-            self.taken = order.to(self.weight.dtype)[:, :, :, None]  # [h, A, p, 1, k]
+            ).view(-1, 1, 1, 1)
+            self.taken = order.to(self.weight.dtype)[..., None, :]  # [h, A, m or 1, p, 1, k]
         else:
-            self.taken = actions.permute(2, 0, 3, 1).to(self.weight.dtype)  # [h, p, a, k]
+            order = actions.permute(3, 0, 1, 4, 2)
+            self.taken = order.to(self.weight.dtype)  # [h, m or 1, p, a, k]
         self._allocate()
 
     def _allocate(self) -> None:
@@ -249,9 +250,11 @@ class _PersonalChange:
         self.phi[:, 0] = 1.0
         self.every = self.weight.new_empty(rows, self.choices * self.d, self.k)
 
-    def keep(self, candidates: Tensor) -> None:
-        self.taken = self.taken[..., candidates]
-        self.k = len(candidates)
+    def keep(self, columns: Tensor) -> None:
+        index = columns[:, :, None]  # before these stand times, and actions where discrete
+        index = index.view(*[1] * (self.taken.ndim - index.ndim), *index.shape)
+        self.taken = torch.take_along_dim(self.taken, index, -1)
+        self.k = columns.shape[2]
         self._allocate()
 
     def __call__(self, states: Tensor, t: int) -> Tensor:

@@ -297,8 +297,8 @@ class PerSim:
             mode: As in :meth:`Ensemble.unroll`.
 
         Yields:
-            ``[m, p, k, d]`` for each of the ``h`` steps; what may be sent back,
-            :meth:`Ensemble.unroll` says.
+            ``[m, p, k, d]``, or ``[1, p, k, d]`` where ``"sampled"``, for each of the ``h`` steps;
+            what may be sent back, :meth:`Ensemble.unroll` says.
         """
         agents_, states_, actions_ = self._inputs(agents, states, actions, "p", "k", "h")
         return self.ensemble.unroll(agents_, states_, actions_, mode)

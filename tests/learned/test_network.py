@@ -227,6 +227,42 @@ def test_modes_differ_after_the_first_step() -> None:
     assert (members[..., 1:, :] - mean[..., 1:, :]).abs().max() > 1e-2
 
 
+@pytest.mark.parametrize("lag", [1, 2])
+@pytest.mark.parametrize("k", [2, 3, 7])
+@pytest.mark.parametrize(("name", "form"), FORMS)
+def test_candidates_shared_out_among_members(
+    name: str, form: dict[str, Any], k: int, lag: int
+) -> None:
+    sim = random_simulator(TASKS[name], lag=lag, size=2.0, **form)
+    agents, states, actions = sequences(sim, p=2, k=k, h=5)
+    given = states[:, 0] if lag == 1 else states
+    every = torch.stack(list(sim.unroll(agents, given, actions)), dim=3)
+    found = torch.stack(list(sim.unroll(agents, given, actions, "sampled")), dim=3)
+    expected = torch.stack([every[j % 3, :, j] for j in range(k)], dim=1)[None]
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert (every[0] - every[1]).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("mode", ["members", "mean", "sampled"])
+@pytest.mark.parametrize(("name", "form"), FORMS)
+def test_each_problem_goes_on_with_candidates_of_its_own(
+    name: str, form: dict[str, Any], mode: Any
+) -> None:
+    sim = random_simulator(TASKS[name], size=2.0, **form)
+    agents, states, actions = sequences(sim, p=2, k=8, h=6)
+    whole = torch.stack(list(sim.unroll(agents, states[:, 0], actions, mode)), dim=3)
+    steps = sim.unroll(agents, states[:, 0], actions, mode)
+    chosen = torch.arange(8).expand(2, 8)
+    kept: Tensor | None = None
+    sent = {2: torch.tensor([[0, 3, 6, 7], [1, 2, 3, 5]]), 4: torch.tensor([[1, 3], [3, 0]])}
+    for t in range(6):
+        obs = next(steps) if kept is None else steps.send(kept)
+        kept = sent.get(t + 1)
+        expected = torch.take_along_dim(whole[..., t, :], chosen[None, :, :, None], 2)
+        torch.testing.assert_close(obs, expected, rtol=1e-4, atol=1e-5)
+        chosen = chosen if kept is None else chosen.gather(1, kept)
+
+
 def test_one_member_is_its_own_mean() -> None:
     sim = random_simulator(TASKS["continuous"], members=1)
     agents, states, actions = sequences(sim, p=2, k=3, h=4)

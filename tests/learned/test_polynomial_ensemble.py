@@ -89,13 +89,33 @@ def test_candidates_can_be_dropped_on_the_way(discrete: bool) -> None:
     actions = some_actions(ensemble, 1, 9, 5)
     states = torch.full((1, D), 0.1, dtype=torch.float64)
     whole = [obs.clone() for obs in ensemble.unroll(torch.tensor([3]), states, actions)]
-    kept = torch.tensor([0, 4, 8])
+    kept = torch.tensor([[0, 4, 8]])
     steps = ensemble.unroll(torch.tensor([3]), states, actions)
     next(steps)
     found = [next(steps), steps.send(kept)]
     torch.testing.assert_close(found[0], whole[1])
-    torch.testing.assert_close(found[1], whole[2][:, :, kept])
-    torch.testing.assert_close(next(steps), whole[3][:, :, kept])
+    torch.testing.assert_close(found[1], whole[2][:, :, kept[0]])
+    torch.testing.assert_close(next(steps), whole[3][:, :, kept[0]])
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_candidates_shared_out_among_members(kind: dict[str, Any]) -> None:
+    ensemble = some(**kind)
+    actions = some_actions(ensemble, 2, 7, 5)
+    states = torch.as_tensor(np.random.default_rng(2).normal(size=(2, D * ensemble.lag)))
+    agents = torch.tensor([5, 1])
+    whole = [obs.clone() for obs in ensemble.unroll(agents, states, actions)]
+    member = torch.arange(7) % MEMBERS
+    whole = [obs[member, :, torch.arange(7)].transpose(0, 1)[None] for obs in whole]
+    steps = ensemble.unroll(agents, states, actions, "sampled")
+    kept = torch.tensor([[0, 3, 6], [1, 2, 3]])
+    found = [next(steps), next(steps), steps.send(kept), next(steps), steps.send(kept[:, 1:] % 3)]
+    torch.testing.assert_close(found[:2], whole[:2])
+    chosen = kept[None, :, :, None]
+    torch.testing.assert_close(found[2], torch.take_along_dim(whole[2], chosen, 2))
+    torch.testing.assert_close(found[3], torch.take_along_dim(whole[3], chosen, 2))
+    chosen = kept.gather(1, kept[:, 1:] % 3)[None, :, :, None]
+    torch.testing.assert_close(found[4], torch.take_along_dim(whole[4], chosen, 2))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)

@@ -281,7 +281,7 @@ def test_unrolling_refuses_what_does_not_fit() -> None:
             ValueError, match=r"actions must have shape \('p', 'k', 'h'\) with p = 7"
         ):
             sim.unroll(agents, obs, bad)
-    with pytest.raises(ValueError, match="mode must be one of members, mean, got 'median'"):
+    with pytest.raises(ValueError, match="mode must be one of members, mean, sampled, got"):
         list(sim.unroll(agents, obs, actions[:, None], "median"))  # type: ignore[arg-type]
 
 

@@ -13,6 +13,9 @@ from learned.worlds import PlainTask, random_simulator
 import persim_gym.planning.objective as objective_module
 from persim_gym.core import Dynamics, Task
 from persim_gym.envs import find_suite
+from persim_gym.learned import PerSim
+from persim_gym.learned.network import LowRankNetwork
+from persim_gym.learned.network_ensemble import NetworkEnsemble
 from persim_gym.planning import Objective, Shaping
 from persim_gym.planning.objective import CHECK_EVERY
 from planning.worlds import ActionTask, Line, LineTask, Members, Memory, scalar_returns
@@ -270,8 +273,176 @@ def test_members_end_each_at_its_own_time() -> None:
 
 
 def test_an_unknown_propagation_is_refused() -> None:
-    with pytest.raises(ValueError, match="propagation must be one of members, mean, got 'median'"):
+    with pytest.raises(
+        ValueError, match="propagation must be one of members, mean, sampled, got 'median'"
+    ):
         Objective(LineTask(), Line(), "median")  # type: ignore[arg-type]
+
+
+# -- sampled members -------------------------------------------------------------------------------
+
+
+def test_each_candidate_follows_one_member() -> None:
+    """Members go 0, 1 and 10 a step; what a candidate is worth is what its member says."""
+    ensemble = Members(0.0, 1.0, 10.0)
+    objective = Objective(LineTask(goal=1e9), ensemble, "sampled")
+    # In two steps 0, 1 + 2 and 10 + 20 from the start, and 0.1 a step more with action 2.
+    assert line_returns(objective, 0.0, "11", "11", "11", "11", "22") == pytest.approx(
+        [0.0, -3.0, -30.0, 0.0, -(1.1 + 2.2)]
+    )
+    every = line_returns(Objective(LineTask(goal=1e9), ensemble), 0.0, "11")
+    assert every == [pytest.approx(-11.0)]
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
+def test_sampled_members_of_a_simulator(task: PlainTask) -> None:
+    sim = random_simulator(task, size=1.0)
+    agents, states, actions = problems(task, 4, p=2, k=7, h=6)
+    found = Objective(task, sim, "sampled")(agents, states, actions)
+    for j in range(7):
+        network = sim.ensemble.network.members([j % 3])  # type: ignore[attr-defined]
+        alone = NetworkEnsemble(network, sim.ensemble.scaling)  # type: ignore[attr-defined]
+        expected = Objective(task, PerSim(alone, task, sim.experience, {}))(
+            agents, states, actions[:, j : j + 1]
+        )
+        torch.testing.assert_close(found[:, j : j + 1], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_sampling_costs_one_member(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[int] = []
+    sim = random_simulator(TASKS["discrete"])
+    hidden = LowRankNetwork.hidden
+
+    def counted(network: LowRankNetwork, states: torch.Tensor) -> torch.Tensor:
+        rows.append(states[..., 0].numel())
+        return hidden(network, states)
+
+    monkeypatch.setattr(LowRankNetwork, "hidden", counted)
+    given = problems(sim.task, 4, p=1, k=30, h=2)
+    Objective(sim.task, sim, "sampled")(*given)
+    Objective(sim.task, sim, "members")(*given)
+    assert rows == [30, 30, 90, 90]
+
+
+def test_of_physics_there_is_one_member_to_sample() -> None:
+    rows = ("222", "102", "011")
+    assert line_returns(Objective(LineTask(), Line(), "sampled"), 0.0, *rows) == line_returns(
+        Objective(LineTask(), Line()), 0.0, *rows
+    )
+
+
+# -- disagreement ----------------------------------------------------------------------------------
+
+
+def test_a_penalty_by_hand() -> None:
+    """Two members that go half a step up and down: deviations t / 2, in units of a half."""
+    ensemble = Members(0.5, -0.5)
+    task = ActionTask(goal=1e9)  # a point for each action 2, wherever it leads
+    for penalty in (0.1, 2.0):
+        apart = Objective(task, ensemble, penalty=penalty)
+        assert line_returns(apart, 0.0, "111", "222") == pytest.approx(
+            [-penalty * (1 + 2 + 3), 3 - penalty * (1 + 2 + 3)]
+        )
+        # From their common mean they are one step apart, every time.
+        mean = Objective(task, ensemble, "mean", penalty=penalty)
+        assert line_returns(mean, 0.0, "111", "222") == pytest.approx(
+            [-3 * penalty, 3 - 3 * penalty]
+        )
+
+
+@pytest.mark.parametrize("propagation", ["members", "mean"])
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
+def test_a_penalty_is_the_simulators_disagreement(task: PlainTask, propagation: Any) -> None:
+    sim = random_simulator(task, size=1.0)
+    sim._change_scale.copy_(torch.linspace(0.5, 2.0, len(sim._change_scale)))
+    agents, states, actions = problems(task, 4, p=2, k=3, h=5)
+    plain = Objective(task, sim, propagation)(agents, states, actions)
+    found = Objective(task, sim, propagation, penalty=0.7)(agents, states, actions)
+    doubt = torch.zeros(2, 3)
+    for p in range(2):
+        for k in range(3):
+            state = states[p].expand(3, 1, -1)
+            for action in actions[p, k]:
+                each = [
+                    sim.predict_members(agents[p : p + 1], own, action[None])[i]
+                    for i, own in enumerate(state)
+                ]
+                state = torch.stack(each)
+                doubt[p, k] += sim.spread(state)[0]
+                if propagation == "mean":
+                    state = state.mean(0, keepdim=True).expand_as(state)
+    torch.testing.assert_close(plain - found, 0.7 * doubt, rtol=1e-3, atol=1e-4)
+    if propagation == "mean":  # one step is what PerSim.disagreement says
+        one = Objective(task, sim, "mean", penalty=1.0)(agents, states, actions[:, :, :1])
+        alone = Objective(task, sim, "mean")(agents, states, actions[:, :, :1])
+        expected = sim.disagreement(agents, states, actions[:, 0, 0])
+        torch.testing.assert_close((alone - one)[:, 0], expected, rtol=1e-3, atol=1e-5)
+    assert doubt.min() > 0.05
+
+
+def test_a_penalty_changes_what_is_chosen() -> None:
+    class Doubt(Members):
+        """Members agree about action 1 and not about action 2, which pays."""
+
+        def unroll(self, agents: Any, states: Any, actions: Any, mode: str) -> Any:
+            x = states[None, :, None].expand(self.members, *actions.shape[:2], 1)
+            for t in range(actions.shape[2]):
+                x = x + self.offsets[:, None, None, None] * (actions[:, :, t, None] == 2)
+                yield x
+
+    task, model = ActionTask(goal=1e9), Doubt(1.0, -1.0)
+    rows = ("111", "112", "222")
+    bold = line_returns(Objective(task, model), 0.0, *rows)
+    careful = line_returns(Objective(task, model, penalty=1.0), 0.0, *rows)
+    assert bold == [0.0, 1.0, 3.0]
+    assert careful == pytest.approx([0.0, 1.0 - 2.0, 3.0 - (2 + 4 + 6)])
+
+
+def test_members_that_have_ended_are_compared_no_more() -> None:
+    """Of three members one ends in the first step, and one in the third."""
+    ensemble = Members(0.0, 0.5, 1.5)
+    free = Objective(LineTask(goal=1.5), ensemble)
+    priced = Objective(LineTask(goal=1.5), ensemble, penalty=1.0)
+    cost = line_returns(free, 0.0, "1111")[0] - line_returns(priced, 0.0, "1111")[0]
+    # Step 1: 0, 0.5, 1.5, of all three. Steps 2 and 3: 0 and 0.5 t. Step 4: one is left.
+    first = 2.0 * float(np.std([0.0, 0.5, 1.5]))
+    second, third = 2.0 * float(np.std([0.0, 1.0])), 2.0 * float(np.std([0.0, 1.5]))
+    assert cost == pytest.approx((3 * first + 2 * second + 2 * third) / 3)
+
+
+def test_what_a_member_does_after_its_end_costs_nothing() -> None:
+    class Wild(Members):
+        """Member 1 ends in the first step and then leaves the numbers."""
+
+        def unroll(self, agents: Any, states: Any, actions: Any, mode: str) -> Any:
+            for t, obs in enumerate(super().unroll(agents, states, actions, mode)):
+                if t:
+                    obs = obs.clone()
+                    obs[1] = math.nan
+                yield obs
+
+    tame, wild = Members(0.0, 2.0, 0.1), Wild(0.0, 2.0, 0.1)
+    for penalty in (0.0, 1.0):
+        expected = line_returns(Objective(LineTask(), tame, penalty=penalty), 0.0, "1111")
+        assert line_returns(Objective(LineTask(), wild, penalty=penalty), 0.0, "1111") == expected
+    # One that runs and is lost is worth nothing, with a penalty as without.
+    lost = Wild(0.0, 0.0)
+    assert line_returns(Objective(LineTask(), lost, penalty=1.0), 0.0, "11") == [-math.inf]
+
+
+@pytest.mark.parametrize("penalty", [-0.1, math.nan, math.inf])
+def test_a_penalty_is_finite_and_not_negative(penalty: float) -> None:
+    with pytest.raises(ValueError, match="penalty must be finite and not negative, got"):
+        Objective(LineTask(), Members(0.0, 1.0), penalty=penalty)
+
+
+def test_a_penalty_needs_members_to_compare() -> None:
+    for dynamics in (Line(), Members(0.5), random_simulator(TASKS["discrete"], members=1)):
+        with pytest.raises(ValueError, match=r"needs a dynamics of several members.*ensemble_size"):
+            Objective(LineTask(), dynamics, penalty=0.5)
+        Objective(LineTask(), dynamics)
+    with pytest.raises(ValueError, match="follows one: use 'members' or 'mean', or penalty=0"):
+        Objective(LineTask(), Members(0.0, 1.0), "sampled", penalty=0.5)
 
 
 # -- pieces ----------------------------------------------------------------------------------------
@@ -303,6 +474,33 @@ def test_pieces_hold_as_many_rows_as_are_allowed(monkeypatch: pytest.MonkeyPatch
     assert dynamics.calls == [10, 10, 10, 5]  # two problems of five candidates at once
 
 
+@pytest.mark.parametrize("propagation", ["members", "mean", "sampled"])
+def test_dropping_changes_no_returns(propagation: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Problems whose candidates end at very different times."""
+
+    class Ending(PlainTask):
+        def terminated(self, next_obs: Any) -> Any:
+            return (next_obs * next_obs).sum(-1) > 1.0
+
+    task = Ending.of(2, actions=3)
+    sim = random_simulator(task, size=2.0)
+    agents, states, actions = problems(task, 4, p=4, k=23, h=30)
+    objective = Objective(task, sim, propagation, shaping=Shaping(1, 2.0))
+    shapes = set()
+    network = LowRankNetwork.hidden
+
+    def seen(self: LowRankNetwork, inputs: torch.Tensor) -> torch.Tensor:
+        shapes.add(inputs.shape[1])
+        return network(self, inputs)
+
+    monkeypatch.setattr(LowRankNetwork, "hidden", seen)
+    found = objective(agents, states, actions)
+    assert len(shapes) > 2, "nothing was dropped"
+    monkeypatch.setattr(objective_module, "WORTH_DROPPING", 0.0)
+    whole = objective(agents, states, actions)
+    torch.testing.assert_close(found, whole, rtol=1e-4, atol=1e-4)
+
+
 def test_candidates_that_are_over_are_dropped_and_keep_their_returns() -> None:
     """Of one problem's candidates those that are over cost nothing more; the returns stay."""
     dynamics = Line((0.5,))
@@ -314,3 +512,14 @@ def test_candidates_that_are_over_are_dropped_and_keep_their_returns() -> None:
     assert set(rows[CHECK_EVERY:]) == {1}
     alone = [line_returns(objective, 0.5, sequence)[0] for sequence in ends]
     assert returns == alone
+
+
+def test_problems_drop_candidates_of_their_own() -> None:
+    """Two problems whose candidates end in turn; as many go on as the fuller one has left."""
+    dynamics = Line((0.5, 0.5))
+    objective = Objective(LineTask(), dynamics)
+    over, stays = "2" * 40, "1" * 40
+    actions = torch.cat([sequences(over, over, over, stays), sequences(stays, over, stays, over)])
+    returns = objective(torch.tensor([0, 1]), torch.full((2, 1), 0.5), actions)
+    assert returns.tolist() == [[-1.0, -1.0, -1.0, -20.0], [-20.0, -1.0, -20.0, -1.0]]
+    assert dynamics.calls == [8] * CHECK_EVERY + [4] * (40 - CHECK_EVERY)

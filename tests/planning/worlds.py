@@ -65,8 +65,23 @@ class Members:
     def step(self, agents: Any, states: Any, actions: Any) -> Any:
         raise AssertionError("an ensemble is unrolled")
 
+    @property
+    def members(self) -> int:
+        return len(self.offsets)
+
+    def spread(self, predictions: torch.Tensor) -> torch.Tensor:
+        """In units of a half."""
+        return 2.0 * (predictions - predictions.mean(0)).square().mean(dim=(0, -1)).sqrt()
+
     def unroll(self, agents: Any, states: Any, actions: Any, mode: str) -> Iterator[torch.Tensor]:
         p, k, h = actions.shape
+        if mode == "sampled":
+            offsets = self.offsets[torch.arange(k) % self.members]
+            x = states[None, :, None].expand(1, p, k, 1)
+            for t in range(h):
+                x = x + 0.1 * (actions[:, :, t, None] - 1) + offsets[:, None]
+                yield x
+            return
         x = states[None, :, None].expand(len(self.offsets), p, k, 1)
         for t in range(h):
             x = x + 0.1 * (actions[:, :, t, None] - 1) + self.offsets[:, None, None, None]
