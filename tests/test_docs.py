@@ -27,7 +27,7 @@ from persim_gym.learned import PRESETS, FitConfig, LearnedSimEnv, PerSim
 from persim_gym.learned.config import AlsConfig
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = ROOT / "examples"
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
