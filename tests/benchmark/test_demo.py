@@ -20,7 +20,8 @@ from persim_gym.benchmark.demo import (
     run_demo,
 )
 from persim_gym.benchmark.files import finite, read_arrays, write_arrays, write_bytes, write_json
-from persim_gym.benchmark.report import _number, _share, render_page
+from persim_gym.benchmark.numbers import number, share
+from persim_gym.benchmark.report import render_page
 from persim_gym.offline import record
 
 TINY = DemoSettings(
@@ -287,7 +288,7 @@ def test_a_machine_that_cannot_draw_still_gets_a_page(finished, monkeypatch):
     ],
 )  # fmt: skip
 def test_numbers_have_three_digits(value, text):
-    assert _number(value) == text
+    assert number(value) == text
 
 
 @pytest.mark.parametrize(
@@ -303,7 +304,7 @@ def test_numbers_have_three_digits(value, text):
     ],
 )
 def test_a_share_that_is_not_one_is_not_called_one(value, text):
-    assert _share(value) == text
+    assert share(value) == text
 
 
 def test_files_appear_whole_or_not_at_all(tmp_path):
