@@ -495,7 +495,7 @@ def test_dropping_changes_no_returns(propagation: Any, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(LowRankNetwork, "hidden", seen)
     found = objective(agents, states, actions)
-    assert len(shapes) > 2, "nothing was dropped"
+    assert len(shapes) > 1, "nothing was dropped"
     monkeypatch.setattr(objective_module, "WORTH_DROPPING", 0.0)
     whole = objective(agents, states, actions)
     torch.testing.assert_close(found, whole, rtol=1e-4, atol=1e-4)
