@@ -1,5 +1,6 @@
 """Planning in any dynamics: the searches, how one is chosen, and the MPC policy over them."""
 
+from persim_gym.planning.categorical import CategoricalCEM
 from persim_gym.planning.cem import CEM
 from persim_gym.planning.choices import PLANNER_NAMES, PlannerChoice, choose_planner
 from persim_gym.planning.icem import ICEM
@@ -15,6 +16,7 @@ __all__ = [
     "MPC",
     "MPPI",
     "PLANNER_NAMES",
+    "CategoricalCEM",
     "Objective",
     "Plan",
     "Planner",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from persim_gym.core import Dynamics, Task, as_agents
 from persim_gym.planning.choices import choose_planner, settings_for
-from persim_gym.planning.objective import Objective, Propagation, Shaping
+from persim_gym.planning.objective import DoubtfulDynamics, Objective, Propagation, Shaping
 from persim_gym.planning.planner import Planner
 
 
@@ -37,8 +36,8 @@ class MPC:
             states with any other.
         shaping: A bonus; by default the named planner's choice, and for a planner of one's own the
             authors' one for MountainCar. ``None`` for none.
-        penalty: Factor on the members' disagreement; by default the named planner's choice, and
-            none for a planner of one's own.
+        penalty: Factor on the members' disagreement; by default the named planner's choice where
+            the model has members to compare, and none for a planner of one's own.
         population: Population of a true environment.
         seed: Seed of the search.
 
@@ -72,12 +71,15 @@ class MPC:
             shaping = choice.shaping
         if isinstance(shaping, str):
             raise TypeError(f"shaping must be a Shaping or None, got {shaping!r}")
-        self.objective = _objective(
+        if penalty is None:  # where there are no members to compare, a choice's penalty is void
+            doubtful = isinstance(dynamics, DoubtfulDynamics) and dynamics.members > 1
+            penalty = choice.penalty if doubtful else 0.0
+        self.objective = Objective(
             self.task,
             dynamics,
             choice.propagation if propagation is None else propagation,
             shaping,
-            choice.penalty if penalty is None else penalty,
+            penalty,
         )
         if hasattr(dynamics, "agent_indices"):
             agent = dynamics.agent_indices(agent)
@@ -176,20 +178,6 @@ class MPC:
             self._generator,
         )
         return plan.action.cpu().numpy(), (plan.carried, history)
-
-
-def _objective(
-    task: Task,
-    dynamics: Dynamics,
-    propagation: Propagation,
-    shaping: Shaping | None,
-    penalty: float,
-) -> Objective:
-    if penalty == 0.0:
-        return Objective(task, dynamics, propagation, shaping)
-    if "penalty" not in {field.name for field in dataclasses.fields(Objective)}:
-        raise ValueError(f"this objective knows no penalty, got {penalty!r}: leave it at 0")
-    return Objective(task, dynamics, propagation, shaping, **{"penalty": penalty})
 
 
 def _model(model: Any, task: Task | None, population: object) -> tuple[Task, Dynamics]:

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from gymnasium.spaces import Box, Discrete
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from persim_gym.planning.planner import Plan, Score, check_positive
 from persim_gym.planning.stickiness import check_sticky, last_draws, shares
@@ -74,7 +75,7 @@ class RandomShooting:
         if isinstance(space, Discrete):
             actions = torch.randint(int(space.n), shape, generator=generator, device=device)
             if by_mean:
-                actions[:, :, 0] = torch.arange(self.candidates, device=device) % int(space.n)
+                actions[:, :, 0] = self._first_actions(int(space.n), device)
         else:
             low, high = (torch.as_tensor(b, device=device) for b in (space.low, space.high))
             uniform = torch.rand((*shape, *space.shape), generator=generator, device=device)
@@ -91,7 +92,7 @@ class RandomShooting:
             actions[:, 0] = torch.where(_like(fresh, previous), kept, actions[:, 0])
         returns = score(actions)
         if by_mean:
-            first = _best_on_average(returns, int(space.n))  # type: ignore[union-attr]
+            first = _best_on_average(returns, actions[0, :, 0])
             best = torch.where(actions[:, :, 0] == first[:, None], returns, -torch.inf).argmax(1)
         else:
             best = returns.argmax(dim=1)
@@ -103,6 +104,14 @@ class RandomShooting:
             returns=returns[rows, best],
         )
 
+    def _first_actions(self, choices: int, device: torch.device) -> Tensor:
+        """Every action as often as any other ``[k]``, in blocks.
+
+        Members of an ensemble may be dealt out to candidates in turn; in blocks, every action
+        meets all of them.
+        """
+        return torch.arange(self.candidates, device=device) * choices // self.candidates
+
     def _check_mean(self, space: Discrete | Box) -> None:
         if not isinstance(space, Discrete):
             raise TypeError("decide='mean' is for discrete actions; use decide='best'")
@@ -113,18 +122,17 @@ class RandomShooting:
             )
 
 
-def _best_on_average(returns: Tensor, choices: int) -> Tensor:
-    """The first action ``[p]`` of the best mean return, where candidates take them in turn.
+def _best_on_average(returns: Tensor, first: Tensor) -> Tensor:
+    """The action ``[p]`` of the best mean return, of candidates that begin with ``first`` ``[k]``.
 
     A return that is not finite counts as the lowest that is: one rollout gone wild must not rule
     out an action, and is no reason to take it.
     """
     finite = torch.isfinite(returns)
     lowest = torch.where(finite, returns, torch.inf).amin(dim=1, keepdim=True)
-    lowest = torch.where(torch.isfinite(lowest), lowest, 0.0)
-    counted = torch.where(finite, returns, lowest)
-    means = [counted[:, action::choices].mean(dim=1) for action in range(choices)]
-    return torch.stack(means, dim=1).argmax(dim=1)
+    counted = torch.where(finite, returns, torch.where(torch.isfinite(lowest), lowest, 0.0))
+    begins = one_hot(first).to(counted.dtype)
+    return (counted @ (begins / begins.sum(dim=0))).argmax(dim=1)
 
 
 def _like(mask: Tensor, sequences: Tensor) -> Tensor:

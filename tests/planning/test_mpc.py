@@ -18,7 +18,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from torch import Tensor
 
 from persim_gym.learned import to_sb3
-from persim_gym.planning import CEM, MPC, Plan, RandomShooting, Shaping
+from persim_gym.planning import CEM, MPC, Plan, Planner, RandomShooting, Shaping
 from planning.worlds import Line, LineTask, Memory
 
 SMALL = RandomShooting(candidates=60, horizon=4)
@@ -230,19 +230,20 @@ def test_a_lag_of_a_simulator() -> None:
     assert history.shape == (5, 2, 2)
 
 
-def test_defaults_are_those_of_the_paper() -> None:
+def test_a_planner_of_ones_own_has_the_papers_objective() -> None:
     cases = {
         "mountain-car": (RandomShooting(1000, 50), "members", Shaping(0, 0.5)),
         "cartpole": (RandomShooting(1000, 50), "members", None),
         "half-cheetah": (CEM(200, 30, 50, 6, 0.1), "mean", None),
     }
+    planner: Planner
     for name, (planner, propagation, shaping) in cases.items():
-        mpc = MPC(name)
+        mpc = MPC(name, planner=planner)
         assert mpc.planner == planner
         assert mpc.objective.propagation == propagation
         assert mpc.objective.shaping == shaping
         assert mpc.task.name == name
-    changed = MPC("mountain-car", propagation="mean", shaping=None)
+    changed = MPC("mountain-car", planner="paper", propagation="mean", shaping=None)
     assert changed.objective.propagation == "mean"
     assert changed.objective.shaping is None
     # Random shooting follows members, whatever the actions.
