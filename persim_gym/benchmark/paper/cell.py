@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -16,6 +17,8 @@ EXPERIMENTS = ("prediction", "reward", "unseen", "latent")
 
 #: The paper's test agents.
 TEST_AGENTS = (0, 1, 2, 3, 4)
+
+_NAMES = {"experiment": EXPERIMENTS, "task": tuple(SUITES), "dataset": BEHAVIOURS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,15 +58,17 @@ class Cell:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be, before any work."""
-        if self.experiment not in EXPERIMENTS:
-            raise ValueError(
-                f"unknown experiment {self.experiment!r}: there are {', '.join(EXPERIMENTS)}"
-            )
-        if self.task not in SUITES:
-            raise ValueError(f"unknown task {self.task!r}: there are {', '.join(SUITES)}")
-        if self.dataset is not None and self.dataset not in BEHAVIOURS:
-            known = ", ".join(BEHAVIOURS)
-            raise ValueError(f"unknown data set {self.dataset!r}: there are {known}")
+        for name, known in _NAMES.items():
+            value = getattr(self, name)
+            if value not in known and not (name == "dataset" and value is None):
+                label = "data set" if name == "dataset" else name
+                raise ValueError(f"unknown {label} {value!r}: there are {', '.join(known)}")
+        for name, least in (("seed", 0), ("train_agents", 1), ("episodes", 1)):
+            _check_whole(name, getattr(self, name), least)
+        if self.max_episode_steps is not None:
+            _check_whole("max_episode_steps", self.max_episode_steps, 1)
+        for agent in self.agents:
+            _check_whole("an agent", agent, 0)
         if not self.agents or len(set(self.agents)) < len(self.agents):
             raise ValueError(f"agents must be one or more different ones, got {self.agents}")
         if self.experiment != "unseen" and max(self.agents) >= self.train_agents:
@@ -71,6 +76,20 @@ class Cell:
                 f"agent {max(self.agents)} is judged but not among the {self.train_agents} agents "
                 "of the data: judge agents of the data, or use more of them"
             )
+        if max(self.agents) >= self.population_size:
+            raise ValueError(
+                f"agent {max(self.agents)} is judged, but the population has "
+                f"{self.population_size} agents"
+            )
+        penalty = self.penalty
+        if penalty is not None and not (
+            isinstance(penalty, (int, float)) and math.isfinite(penalty) and penalty >= 0
+        ):
+            raise ValueError(f"penalty must be a number of at least 0, got {penalty!r}")
+        # Equal cells have equal keys: a fit's options are sorted, and its lists are tuples.
+        fit = sorted((str(name), _frozen(value)) for name, value in self.fit)
+        object.__setattr__(self, "fit", tuple(fit))
+        object.__setattr__(self, "agents", tuple(self.agents))
 
     def to_json(self) -> dict[str, Any]:
         """Plain types; :meth:`from_json` takes them."""
@@ -86,8 +105,17 @@ class Cell:
             ValueError: If a value is invalid.
         """
         given = dict(plain)
-        fit = tuple(sorted(given.pop("fit", {}).items()))
-        return cls(**{**given, "agents": tuple(given["agents"]), "fit": fit})
+        if not isinstance(given.get("agents"), (list, tuple)):
+            raise TypeError(f"a cell needs a list of agents, got {given.get('agents')!r}")
+        fit = given.pop("fit", {})
+        if not isinstance(fit, Mapping):
+            raise TypeError(f"a cell's fit must hold options by name, got {fit!r}")
+        return cls(**{**given, "agents": tuple(given["agents"]), "fit": tuple(fit.items())})
+
+    @property
+    def population_size(self) -> int:
+        """Agents of the population: fewer in the data are the first ones of it."""
+        return max(DEFAULT_SIZE, self.train_agents)
 
     @property
     def key(self) -> str:
@@ -122,3 +150,14 @@ class Cell:
         if self.train_agents != DEFAULT_SIZE:
             parts.append(f"{self.train_agents} agents")
         return " ".join([*(part for part in parts if part), f"seed {self.seed}"])
+
+
+def _check_whole(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value

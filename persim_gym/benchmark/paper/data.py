@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from minari import MinariDataset
+
 from persim_gym.benchmark.paper.cell import Cell
 from persim_gym.envs.agents import DEFAULT_SIZE, Population
 from persim_gym.envs.suites import SUITES
-from persim_gym.offline import datasets
-from persim_gym.offline.collection import dataset_id, is_there
+from persim_gym.offline import datasets, provenance
+from persim_gym.offline.collection import dataset_id
 from persim_gym.offline.reading import read_transitions
 from persim_gym.offline.recorder import OnProgress, Recording, prepare
 from persim_gym.offline.transitions import Transitions
@@ -18,7 +20,7 @@ from persim_gym.offline.transitions import Transitions
 
 def population_of(cell: Cell) -> Population:
     """The population of a cell: the paper's test agents, then draws by the cell's seed."""
-    return SUITES[cell.task].population({"size": _size(cell), "seed": cell.seed})
+    return SUITES[cell.task].population({"size": cell.population_size, "seed": cell.seed})
 
 
 def recording_of(cell: Cell) -> Recording:
@@ -35,21 +37,16 @@ def recording_of(cell: Cell) -> Recording:
     if cell.dataset is None:
         raise ValueError(f"{cell.method} learns from no data")
     name = cell.dataset if cell.seed == 0 else f"{cell.dataset}-seed-{cell.seed}"
-    if _size(cell) != DEFAULT_SIZE:
-        name = f"{name}-agents-{_size(cell)}"
+    if cell.population_size != DEFAULT_SIZE:
+        name = f"{name}-agents-{cell.population_size}"
     return prepare(
         cell.task,
         cell.dataset,
-        _size(cell),
+        cell.population_size,
         seed=cell.seed,
-        population={"size": _size(cell), "seed": cell.seed},
+        population={"size": cell.population_size, "seed": cell.seed},
         dataset_id=dataset_id(cell.task, name),
     )
-
-
-def _size(cell: Cell) -> int:
-    # Fewer agents are the first ones of a larger recording: they are the same then.
-    return max(DEFAULT_SIZE, cell.train_agents)
 
 
 def missing_recordings(cells: Iterable[Cell]) -> list[Recording]:
@@ -61,18 +58,32 @@ def missing_recordings(cells: Iterable[Cell]) -> list[Recording]:
     wanted: dict[tuple[Any, ...], Cell] = {}
     for cell in cells:
         if cell.dataset is not None:
-            wanted.setdefault((cell.task, cell.dataset, cell.seed, _size(cell)), cell)
+            wanted.setdefault((cell.task, cell.dataset, cell.seed, cell.population_size), cell)
     recordings = [recording_of(cell) for cell in wanted.values()]
-    return [recording for recording in recordings if not is_there(recording)]
+    return [recording for recording in recordings if not _is_there(recording)]
+
+
+def _is_there(recording: Recording) -> bool:
+    there = datasets.find(recording.dataset_id)
+    if there is None:
+        return False
+    card = there.storage.metadata.get(datasets.CARD, {})
+    if different := provenance.differences(recording.recipe, card):
+        raise ValueError(
+            f"the benchmark records data set {recording.dataset_id!r}, but one of that id is there "
+            f"already, with {'; '.join(different)}: delete it (persim-gym datasets delete "
+            f"{recording.dataset_id}), or let MINARI_DATASETS_PATH name another folder"
+        )
+    return True
 
 
 def transitions_of(cell: Cell, on_progress: OnProgress | None = None) -> Transitions:
     """The transitions that a cell learns from, recorded first if need be."""
     recording = recording_of(cell)
-    if is_there(recording):
+    if _is_there(recording):
         data = datasets.load(recording.dataset_id)
     else:
-        data = recording.run(on_progress=on_progress, progress=False)
+        data = _record(recording, on_progress)
     transitions = read_transitions(data)
     if cell.train_agents < transitions.num_agents:
         few = transitions.select(transitions.agent < cell.train_agents)
@@ -80,3 +91,13 @@ def transitions_of(cell: Cell, on_progress: OnProgress | None = None) -> Transit
         people = {"size": cell.train_agents, "seed": cell.seed}
         transitions = replace(few, num_agents=cell.train_agents, population=people)
     return transitions
+
+
+def _record(recording: Recording, on_progress: OnProgress | None) -> MinariDataset:
+    try:
+        return recording.run(on_progress=on_progress, progress=False)
+    except ValueError:
+        # On a cluster's node another worker may have been faster: its data set is the same.
+        if not _is_there(recording):
+            raise
+        return datasets.load(recording.dataset_id)

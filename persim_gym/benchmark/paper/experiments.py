@@ -50,7 +50,7 @@ def run_cell(
         folder: The benchmark's folder; fitted models go to its ``models``.
         device: Where to compute.
         threads: Threads of torch; by default as they are.
-        on_stage: Told of the stages ``data``, ``fit`` and ``run``.
+        on_stage: Told of the stages ``data``, ``fit`` and ``run``, first when they begin.
 
     Raises:
         ValueError: If the method cannot take part in the experiment.
@@ -94,6 +94,8 @@ class _Clock:
     def timed(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def measured(*arguments: Any) -> Any:
             outer, self._inner = self._inner, 0.0
+            if self._on_stage is not None:
+                self._on_stage(stage, 0, 1)
             began = time.perf_counter()
             try:
                 return function(*arguments)

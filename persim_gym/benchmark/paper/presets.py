@@ -155,22 +155,27 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
 }
 
 
-def preset_cells(name: str, device: str = "cpu") -> list[Cell]:
+def preset_cells(name: str, device: str = "cpu", seeds: int | None = None) -> list[Cell]:
     """The cells of a preset, each once.
 
     Args:
         name: ``"quick"`` (minutes), ``"laptop"`` (MountainCar and CartPole complete, within an
             hour and a half on two cores) or ``"paper"`` (everything).
         device: On ``"cpu"`` HalfCheetah is run in its reduced setting.
+        seeds: Repeats, from seed 0 on; by default the preset's.
 
     Raises:
-        ValueError: If there is no such preset.
+        ValueError: If there is no such preset, or ``seeds`` is no number of repeats.
     """
     if name not in PRESETS:
         raise ValueError(f"unknown preset {name!r}: there are {', '.join(PRESETS)}")
     presets = PRESETS[name]
     if device == "cpu":
         presets = tuple(_REDUCED if preset is _FULL else preset for preset in presets)
+    if seeds is not None:
+        if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
+            raise ValueError(f"seeds must be an integer of at least 1, got {seeds!r}")
+        presets = tuple(replace(preset, seeds=seeds) for preset in presets)
     return list(dict.fromkeys(cell for preset in presets for cell in preset.cells()))
 
 
@@ -182,14 +187,13 @@ def select_cells(
     datasets: Sequence[str] = (),
     methods: Sequence[str] = (),
     planners: Sequence[str] = (),
-    seeds: int | None = None,
 ) -> list[Cell]:
     """The cells of some experiments, tasks and so on; nothing given means all of them.
 
     Cells that learn from no data belong to every data set, those that do not plan to every planner.
 
     Raises:
-        ValueError: If a name is known, but no cell has it; with those there are.
+        ValueError: If no cell has a name, with those there are, or none has all that is asked.
     """
     kept = list(cells)
     wanted = {
@@ -200,13 +204,15 @@ def select_cells(
         there = {getattr(cell, field) for cell in cells} - {None}
         for name in names:
             if name not in there:
-                raise ValueError(
-                    f"no cell has {field} {name!r}: there are {', '.join(sorted(there))}"
-                )
+                known = ", ".join(sorted(there)) or "none"
+                raise ValueError(f"no cell has {field} {name!r}: there are {known}")
         if names:
             kept = [cell for cell in kept if getattr(cell, field) in (None, *names)]
-    if seeds is not None:
-        kept = [cell for cell in kept if cell.seed < seeds]
+    if not kept:
+        asked = ", ".join(
+            f"{field} {' or '.join(names)}" for field, names in wanted.items() if names
+        )
+        raise ValueError(f"no cell has {', '.join(given)}, all at once: leave some out")
     return kept
 
 

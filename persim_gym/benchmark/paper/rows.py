@@ -61,10 +61,14 @@ class Row:
             raise ValueError(f"no row of results of format {FORMAT}")
         try:
             cell = Cell.from_json(plain["cell"])
-            names = ("results", "seconds", "versions", "machine", "finished")
-            return cls(cell, *(plain[name] for name in names))
+            parts = {name: plain[name] for name in ("results", "seconds", "versions", "machine")}
+            finished = str(plain["finished"])
         except (KeyError, TypeError) as error:
             raise ValueError(f"no row of results: {error}") from error
+        for name, part in parts.items():
+            if not isinstance(part, Mapping):
+                raise ValueError(f"no row of results: its {name} are {part!r}")
+        return cls(cell, **parts, finished=finished)
 
 
 class Rows:
@@ -95,6 +99,10 @@ class Rows:
         """Write a row; a reader sees all of it or nothing."""
         return write_json(self.path(row.cell), row.to_json())
 
+    def delete(self, cell: Cell) -> None:
+        """Delete a cell's row, if there is one."""
+        self.path(cell).unlink(missing_ok=True)
+
     def __iter__(self) -> Iterator[Row]:
         """All rows, by name.
 
@@ -112,7 +120,10 @@ class Rows:
 
 
 def _read(path: Path) -> Row:
-    return Row.from_json(json.loads(path.read_text(encoding="utf-8")))
+    row = Row.from_json(json.loads(path.read_text(encoding="utf-8")))
+    if row.cell.key != path.stem:
+        raise ValueError("its name is not that of the cell in it, which another version has made")
+    return row
 
 
 def versions() -> dict[str, str]:
