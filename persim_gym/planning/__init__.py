@@ -6,7 +6,7 @@ from persim_gym.planning.choices import PLANNER_NAMES, PlannerChoice, choose_pla
 from persim_gym.planning.icem import ICEM
 from persim_gym.planning.mpc import MPC
 from persim_gym.planning.mppi import MPPI
-from persim_gym.planning.objective import Objective, Shaping
+from persim_gym.planning.objective import Objective, Shaping, Upright
 from persim_gym.planning.planner import Plan, Planner
 from persim_gym.planning.shooting import RandomShooting
 
@@ -23,5 +23,6 @@ __all__ = [
     "PlannerChoice",
     "RandomShooting",
     "Shaping",
+    "Upright",
     "choose_planner",
 ]

@@ -14,7 +14,7 @@ from persim_gym.planning.categorical import CategoricalCEM
 from persim_gym.planning.cem import CEM
 from persim_gym.planning.icem import ICEM
 from persim_gym.planning.mppi import MPPI
-from persim_gym.planning.objective import Propagation, Shaping
+from persim_gym.planning.objective import Propagation, Shaping, Upright
 from persim_gym.planning.planner import Planner
 from persim_gym.planning.shooting import RandomShooting
 
@@ -27,13 +27,13 @@ class PlannerChoice:
         planner: The search.
         propagation: How members are followed; see
             :class:`~persim_gym.planning.objective.Objective`.
-        shaping: A bonus, or ``None``.
+        shaping: What is added to the return for planning's sake alone, or ``None``.
         penalty: Factor on the members' disagreement.
     """
 
     planner: Planner
     propagation: Propagation
-    shaping: Shaping | None
+    shaping: Shaping | Upright | None
     penalty: float = 0.0
 
 

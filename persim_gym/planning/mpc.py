@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.core import Dynamics, Task, as_agents
-from persim_gym.planning.choices import choose_planner, settings_for
-from persim_gym.planning.objective import DoubtfulDynamics, Objective, Propagation, Shaping
+from persim_gym.planning.choices import PlannerChoice, choose_planner, settings_for
+from persim_gym.planning.objective import DoubtfulDynamics, Objective, Propagation, Shaping, Upright
 from persim_gym.planning.planner import Planner
 
 
@@ -34,8 +34,8 @@ class MPC:
         propagation: How members are followed; by default the named planner's choice, and for a
             planner of one's own as in the paper: all on their mean with CEM, each on its own
             states with any other.
-        shaping: A bonus; by default the named planner's choice, and for a planner of one's own the
-            authors' one for MountainCar. ``None`` for none.
+        shaping: A bonus or a cost for planning's sake; by default the named planner's choice, and
+            for a planner of one's own the authors' one for MountainCar. ``None`` for none.
         penalty: Factor on the members' disagreement; by default the named planner's choice where
             the model has members to compare, and none for a planner of one's own.
         population: Population of a true environment.
@@ -53,9 +53,9 @@ class MPC:
         agent: int | str | Sequence[int | str] | NDArray[np.integer[Any]] = 0,
         *,
         task: Task | None = None,
-        planner: Planner | str = "default",
+        planner: Planner | PlannerChoice | str = "default",
         propagation: Propagation | None = None,
-        shaping: Shaping | str | None = "default",
+        shaping: Shaping | Upright | str | None = "default",
         penalty: float | None = None,
         population: object = None,
         seed: int = 0,
@@ -64,23 +64,23 @@ class MPC:
         self.dynamics = dynamics
         if isinstance(planner, str):
             choice = choose_planner(self.task, planner)
+        elif isinstance(planner, PlannerChoice):
+            choice = planner
         else:
             choice = settings_for(planner, self.task)
         self.planner: Planner = choice.planner
         if shaping == "default":
             shaping = choice.shaping
         if isinstance(shaping, str):
-            raise TypeError(f"shaping must be a Shaping or None, got {shaping!r}")
+            raise TypeError(f"shaping must be a Shaping, an Upright or None, got {shaping!r}")
         if penalty is None:  # where there are no members to compare, a choice's penalty is void
             doubtful = isinstance(dynamics, DoubtfulDynamics) and dynamics.members > 1
             penalty = choice.penalty if doubtful else 0.0
-        self.objective = Objective(
-            self.task,
-            dynamics,
-            choice.propagation if propagation is None else propagation,
-            shaping,
-            penalty,
-        )
+        if propagation is None:
+            propagation = choice.propagation
+            if penalty and propagation == "sampled":  # which compares nobody
+                propagation = "members"
+        self.objective = Objective(self.task, dynamics, propagation, shaping, penalty)
         if hasattr(dynamics, "agent_indices"):
             agent = dynamics.agent_indices(agent)
         scalar = np.ndim(agent) == 0
