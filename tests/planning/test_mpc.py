@@ -340,7 +340,9 @@ def test_observations_that_do_not_fit() -> None:
 
 
 def test_settings_that_do_not_fit() -> None:
-    with pytest.raises(TypeError, match="shaping must be a Shaping, an Upright or None, got 'none'"):
+    with pytest.raises(
+        TypeError, match="shaping must be a Shaping, an Upright or None, got 'none'"
+    ):
         MPC(walker(), shaping="none")
     with pytest.raises(ValueError, match="propagation must be one of members, mean"):
         MPC(walker(), propagation="median")  # type: ignore[arg-type]
