@@ -415,12 +415,35 @@ def test_plan_in_a_simulator_acts_in_truth(simulator: str) -> None:
     assert np.mean(model["agents"][0]["returns"]) < 40
 
 
-def test_plan_with_cem_and_with_shooting() -> None:
-    args = ["half-cheetah", "--agent", "0", "--episodes", "1", "--max-steps", "2", "--horizon", "2"]
-    assert _plan(*args, "--candidates", "8")["planner"] == "CEM"
-    assert _plan(*args, "--candidates", "8", "--planner", "shooting")["planner"] == "RandomShooting"
+def test_plan_with_planners_by_name(simulator: str) -> None:
+    brief = ["--agent", "0", "--episodes", "1", "--max-steps", "2", "--horizon", "3"]
+    args = ["half-cheetah", *brief]
+    kinds = {"cem": "CEM", "icem": "ICEM", "mppi": "MPPI", "shooting": "RandomShooting"}
+    for name, kind in kinds.items():
+        plan = _plan(*args, "--candidates", "8", "--planner", name)
+        assert (plan["planner"], plan["candidates"], plan["horizon"]) == (kind, 8, 3)
+    assert _plan(*args, "--candidates", "8", "--planner", "paper")["planner"] == "CEM"
     # Fewer candidates than the usual number of elites.
-    assert _plan(*args, "--planner", "cem", "--candidates", "2")["candidates"] == 2
+    plan = _plan(*args, "--planner", "cem", "--candidates", "2", "--rounds", "5")
+    assert (plan["candidates"], plan["elites"], plan["rounds"]) == (2, 1, 5)
+    plan = _plan(simulator, *brief, "--planner", "categorical-cem", "--candidates", "8")
+    assert (plan["planner"], plan["horizon"]) == ("CategoricalCEM", 3)
+    plan = _plan(simulator, *brief, "--candidates", "8")
+    assert (plan["planner"], plan["decide"], plan["penalty"]) == ("RandomShooting", "mean", 0)
+    plan = _plan(simulator, *brief, "--candidates", "8", "--penalty", "0.5")
+    assert (plan["penalty"], plan["propagation"]) == (0.5, "members")
+
+
+def test_plan_refuses_planners_that_do_not_suit(simulator: str) -> None:
+    listed = "default, paper, shooting, categorical-cem"
+    refuse("plan", simulator, "--agent", "0", "--planner", "cem", says=listed)
+    refuse("plan", simulator, "--agent", "0", "--planner", "dqn", says=listed)
+    args = ["plan", "cartpole", "--agent", "0"]
+    refuse(*args, "--rounds", "2", says="RandomShooting has no rounds")
+    refuse(*args, "--penalty", "1", says="needs a dynamics of several members")
+    refuse(*args, "--penalty", "-1", says="penalty must be finite and not negative")
+    args = ["plan", "half-cheetah", "--agent", "0", "--planner"]
+    refuse(*args, "categorical-cem", says="default, paper, shooting, cem, icem, mppi")
 
 
 def test_plan_table(simulator: str) -> None:
@@ -428,7 +451,7 @@ def test_plan_table(simulator: str) -> None:
     text = succeed("plan", simulator, *args).stdout
     # Nobody falls in four steps: five episodes of four.
     assert re.search(r"^0 +5 +4 +0 +4 +4 +4$", text, re.MULTILINE)
-    assert re.search(r"ms per decision \(random shooting, 8 candidates of 3 steps\)\n$", text)
+    assert re.search(r"ms per decision \(RandomShooting, 8 candidates of 3 steps\)\n$", text)
 
 
 @pytest.fixture(scope="module")

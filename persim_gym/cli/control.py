@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,9 +16,8 @@ from persim_gym.cli.output import print_facts, print_json, print_table, progress
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from persim_gym.envs.suites import Suite
     from persim_gym.learned.simulator import PerSim
-    from persim_gym.planning import Planner
+    from persim_gym.planning import PlannerChoice
 
 TASK_DEFAULT = "the task's"
 
@@ -29,9 +29,13 @@ def plan(
     ],
     episodes: Annotated[int, typer.Option(metavar="N", min=1, help="Episodes of each agent.")] = 5,
     planner: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="shooting or cem.", show_default=TASK_DEFAULT),
-    ] = None,
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="default (the task's), paper, or a planner: shooting, categorical-cem (discrete "
+            "actions), cem, icem, mppi (continuous ones).",
+        ),
+    ] = "default",
     candidates: Annotated[
         int | None,
         typer.Option(
@@ -41,6 +45,20 @@ def plan(
     horizon: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Their length.", show_default="the planner's"),
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Rounds in a decision.", show_default="the planner's"
+        ),
+    ] = None,
+    penalty: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Reward to subtract per unit of the members' disagreement, in every step.",
+            show_default="the planner's",
+        ),
     ] = None,
     max_steps: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Time limit.", show_default=TASK_DEFAULT)
@@ -58,18 +76,22 @@ def plan(
     import torch
 
     from persim_gym.benchmark.playing import episode_returns
+    from persim_gym.planning import choose_planner
 
     agents = options.parse_agents(agent)
     suite, sim = models.open_model(model)
     models.check_agents(agents, sim, suite)
-    search = _planner(planner, candidates, horizon, suite)
+    sizes = {"candidates": candidates, "horizon": horizon, "rounds": rounds}
+    task = suite.task()
+    choice = choose_planner(
+        task, planner, **{name: size for name, size in sizes.items() if size is not None}
+    )
     if threads is not None:
         torch.set_num_threads(threads)
     if sim is not None and device != "cpu":
         sim = sim.to(device)
-    mpc = _timed_mpc(suite.name if sim is None else sim, search, seed)
+    mpc = _timed_mpc(suite.name if sim is None else sim, choice, penalty, seed)
     true = suite.dynamics(suite.population(None if sim is None else models.population_of(sim)))
-    task = suite.task()
     with progress_bar("plan") as report:
         returns = episode_returns(
             task,
@@ -92,8 +114,9 @@ def plan(
             {
                 "model": model,
                 "planner": type(mpc.planner).__name__,
-                "candidates": getattr(mpc.planner, "candidates", None),
-                "horizon": mpc.planner.horizon,
+                **dataclasses.asdict(mpc.planner),
+                "propagation": mpc.objective.propagation,
+                "penalty": mpc.objective.penalty,
                 "seed": seed,
                 "ms_per_decision": per_decision,
                 "agents": rows,
@@ -108,36 +131,17 @@ def plan(
             for agent, own, random in zip(agents, returns, chance, strict=True)
         ],
     )
-    kind = {"RandomShooting": "random shooting", "CEM": "CEM"}[type(mpc.planner).__name__]
-    typer.echo(
-        f"{per_decision:.3g} ms per decision ({kind}, {mpc.planner.candidates} candidates of "
-        f"{mpc.planner.horizon} steps)"
-    )
+    typer.echo(f"{per_decision:.3g} ms per decision ({_described(mpc.planner)})")
 
 
-def _planner(
-    name: str | None, candidates: int | None, horizon: int | None, suite: Suite
-) -> Planner:
-    from gymnasium.spaces import Discrete
-
-    from persim_gym.planning import CEM, RandomShooting
-
-    discrete = isinstance(suite.task().action_space, Discrete)
-    name = name or ("shooting" if discrete else "cem")
-    sizes: dict[str, Any] = {"candidates": candidates, "horizon": horizon}
-    sizes = {key: value for key, value in sizes.items() if value is not None}
-    if name == "shooting":
-        return RandomShooting(**sizes)
-    if name != "cem":
-        raise ValueError(f"unknown planner {name!r}: there are shooting and cem")
-    if discrete:
-        raise ValueError(f"cem plans continuous actions, {suite.name} has discrete ones: shooting")
-    if candidates is not None:
-        sizes["elites"] = max(1, candidates // 4)  # the share of the defaults
-    return CEM(**sizes)
+def _described(planner: Any) -> str:
+    """A planner's name and sizes: ``CEM, 6 rounds of 200 candidates of 30 steps``."""
+    rounds = f"{planner.rounds} rounds of " if hasattr(planner, "rounds") else ""
+    sizes = f"{planner.candidates} candidates of {planner.horizon} steps"
+    return f"{type(planner).__name__}, {rounds}{sizes}"
 
 
-def _timed_mpc(model: PerSim | str, planner: Planner, seed: int) -> Any:
+def _timed_mpc(model: PerSim | str, choice: PlannerChoice, penalty: float | None, seed: int) -> Any:
     from persim_gym.planning import MPC
 
     class TimedMPC(MPC):
@@ -152,7 +156,7 @@ def _timed_mpc(model: PerSim | str, planner: Planner, seed: int) -> Any:
             self.decisions += len(obs)
             return result
 
-    return TimedMPC(model, planner=planner, seed=seed)
+    return TimedMPC(model, planner=choice, penalty=penalty, seed=seed)
 
 
 def _spread(returns: NDArray[Any]) -> list[object]:

@@ -29,15 +29,17 @@ class MPC:
         agent: The agent, or one for each row of the observations; by index or, where the model's
             agents have names, by name.
         task: The task of a dynamics that does not bring one.
-        planner: The search: a planner, or the name of one
-            (:data:`~persim_gym.planning.choices.PLANNER_NAMES`); by default the task's.
-        propagation: How members are followed; by default the named planner's choice, and for a
-            planner of one's own as in the paper: all on their mean with CEM, each on its own
-            states with any other.
-        shaping: A bonus or a cost for planning's sake; by default the named planner's choice, and
-            for a planner of one's own the authors' one for MountainCar. ``None`` for none.
-        penalty: Factor on the members' disagreement; by default the named planner's choice where
-            the model has members to compare, and none for a planner of one's own.
+        planner: The search: the name of one
+            (:data:`~persim_gym.planning.choices.PLANNER_NAMES`), by default the task's; what
+            :func:`~persim_gym.planning.choices.choose_planner` gives; or a planner.
+        propagation: How members are followed; by default what was chosen with the planner, and for
+            a mere planner as in the paper: all on their mean with CEM, each on its own states with
+            any other.
+        shaping: A bonus or a cost for planning's sake; by default what was chosen with the planner,
+            and for a mere planner the authors' one for MountainCar. ``None`` for none.
+        penalty: Factor on the members' disagreement; by default what was chosen with the planner
+            where the model has members to compare, and none for a mere planner. Where it is not 0,
+            all members are followed if ``propagation`` says nothing else.
         population: Population of a true environment.
         seed: Seed of the search.
 

@@ -133,6 +133,16 @@ def test_mpc_takes_over_the_whole_choice(name: str) -> None:
     assert MPC(name).planner == choose_planner(task(name)).planner
 
 
+def test_a_choice_with_other_sizes_is_taken_as_it_is() -> None:
+    choice = choose_planner(task("mountain-car"), "paper", candidates=7)
+    mpc = MPC("mountain-car", planner=choice)
+    assert mpc.planner == RandomShooting(7, 50)
+    assert mpc.objective.shaping == Shaping(0, 0.5)
+    bare = MPC("mountain-car", planner=PlannerChoice(RandomShooting(7), "mean", None))
+    assert bare.objective.shaping is None
+    assert bare.objective.propagation == "mean"
+
+
 def test_what_is_given_wins_over_the_choice() -> None:
     own = MPC("mountain-car", propagation="mean", shaping=Shaping(1, 2.0))
     assert own.objective.propagation == "mean"
@@ -152,6 +162,12 @@ def test_a_penalty_reaches_the_objective(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(choices, "settings_for", lambda *_: chosen)
     assert MPC(sim, planner="paper").objective.penalty == 1.5
     assert MPC(sim, planner="paper", penalty=0.0).objective.penalty == 0
+    # Sampled members are not compared: with a penalty all are followed, unless told otherwise.
+    sampled = PlannerChoice(planner, "sampled", None)
+    assert MPC(sim, planner=sampled).objective.propagation == "sampled"
+    assert MPC(sim, planner=sampled, penalty=1.0).objective.propagation == "members"
+    with pytest.raises(ValueError, match="sampled"):
+        MPC(sim, planner=sampled, penalty=1.0, propagation="sampled")
     # In truth there is nobody to disagree: a choice's penalty is void, one of one's own refused.
     assert MPC("cartpole", planner="paper").objective.penalty == 0
     with pytest.raises(ValueError, match="needs a dynamics of several members"):
