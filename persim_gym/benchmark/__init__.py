@@ -15,6 +15,10 @@ if TYPE_CHECKING:
         pooled,
     )
     from persim_gym.benchmark.latent import LatentProbe, probe_covariates
+    from persim_gym.benchmark.paper.cell import Cell
+    from persim_gym.benchmark.paper.presets import preset_cells, select_cells
+    from persim_gym.benchmark.paper.rows import Rows
+    from persim_gym.benchmark.paper.runner import run_cells
     from persim_gym.benchmark.playing import episode_returns
     from persim_gym.benchmark.scripted import scripted_policy
     from persim_gym.benchmark.training import load_policy, save_policy, train_in_simulator
@@ -25,6 +29,10 @@ _WHERE = {
         "OneForAll", "OpenLoopError", "Persistence", "evaluate", "follow", "open_loop_error",
         "pooled",
     ),
+    "paper.cell": ("Cell",),
+    "paper.presets": ("preset_cells", "select_cells"),
+    "paper.rows": ("Rows",),
+    "paper.runner": ("run_cells",),
     "playing": ("episode_returns",),
     "latent": ("LatentProbe", "probe_covariates"),
     "scripted": ("scripted_policy",),
@@ -41,20 +49,25 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "Cell",
     "LatentProbe",
     "OneForAll",
     "OpenLoopError",
     "Persistence",
+    "Rows",
     "episode_returns",
     "evaluate",
     "follow",
     "load_policy",
     "open_loop_error",
     "pooled",
+    "preset_cells",
     "probe_covariates",
     "rebuild_page",
+    "run_cells",
     "run_demo",
     "save_policy",
     "scripted_policy",
+    "select_cells",
     "train_in_simulator",
 ]

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import persim_gym
-from persim_gym.cli import adapt, control, data, demo, equations, policies, simulators
+from persim_gym.cli import adapt, benchmark, control, data, demo, equations, policies, simulators
 from persim_gym.cli.group import OneLineGroup
 from persim_gym.cli.options import examples
 
@@ -94,5 +94,15 @@ app.command(
         "render half-cheetah --agent 0 --out cheetah.mp4",
     )
 )(simulators.render)
+app.command(
+    epilog=examples(
+        "benchmark --preset quick --jobs 2",
+        "benchmark --preset laptop --out runs/laptop --jobs 4",
+        "benchmark --preset laptop --out runs/laptop --list",
+        "benchmark --preset paper --experiment prediction,latent \\\n"
+        "    --task half-cheetah --seeds 1",
+        "benchmark --preset paper --engine ray --jobs 16",
+    )
+)(benchmark.benchmark)
 
 __all__ = ["app"]

@@ -27,6 +27,7 @@ ORDER = (
     "plan",
     "train",
     "render",
+    "benchmark",
 )
 
 # Newer releases of Typer bring a Click of their own: this is the base class in either case.

@@ -77,6 +77,14 @@ def size_of(count: int) -> str:
     return f"{size:.3g} GB"
 
 
+def duration(seconds: float) -> str:
+    """Seconds for people: ``"4.1 s"``, ``"23 min"``, ``"3.5 h"``."""
+    if seconds < 99.5:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 99.5 else f"{minutes / 60:.1f} h"
+
+
 @contextlib.contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr, where that is a terminal: call it with what is done, and of how much."""

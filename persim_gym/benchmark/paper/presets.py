@@ -209,9 +209,7 @@ def select_cells(
         if names:
             kept = [cell for cell in kept if getattr(cell, field) in (None, *names)]
     if not kept:
-        asked = ", ".join(
-            f"{field} {' or '.join(names)}" for field, names in wanted.items() if names
-        )
+        given = [f"{field} {' or '.join(names)}" for field, names in wanted.items() if names]
         raise ValueError(f"no cell has {', '.join(given)}, all at once: leave some out")
     return kept
 

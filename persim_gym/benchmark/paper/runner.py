@@ -157,7 +157,7 @@ class _Queue:
 
     def __init__(self, cells: Sequence[Cell], folder: Path, in_order: bool) -> None:
         self.pending = list(cells)
-        fitted = (cell.fit_key for cell in cells if cell.fit_key and _fitted(cell, folder))
+        fitted = (cell.fit_key for cell in cells if cell.fit_key and is_fitted(cell, folder))
         self.estimate = Estimate(fitted)
         self._folder = folder
         self._learning: dict[str, Cell] = {}
@@ -175,11 +175,11 @@ class _Queue:
         for cell in self.pending:
             key = cell.fit_key
             if key is not None and key in self._learning:
-                if not _fitted(cell, self._folder):
+                if not is_fitted(cell, self._folder):
                     continue
                 self.release(self._learning[key])
             self.pending.remove(cell)
-            if key is not None and not _fitted(cell, self._folder):
+            if key is not None and not is_fitted(cell, self._folder):
                 self._learning[key] = cell
             return cell
         return None
@@ -222,7 +222,8 @@ def model_path(folder: str | Path, cell: Cell) -> Path | None:
     return None if cell.fit_key is None else Path(folder) / "models" / cell.fit_key
 
 
-def _fitted(cell: Cell, folder: Path) -> bool:
+def is_fitted(cell: Cell, folder: Path) -> bool:
+    """Whether what a cell learns is on disk already."""
     place = model_path(folder, cell)
     return place is not None and (place / SIMULATOR).is_file()
 

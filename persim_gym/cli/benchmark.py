@@ -1,0 +1,249 @@
+"""The command `benchmark`: the paper's experiments, or parts of them, run and gone on with."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import shlex
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from persim_gym.cli import options
+from persim_gym.cli.group import FAILED, on_interrupt, say
+from persim_gym.cli.output import duration, print_json, print_table
+
+if TYPE_CHECKING:
+    from persim_gym.benchmark.paper.cell import Cell
+    from persim_gym.benchmark.paper.engines import Done
+
+#: Module of the report, whose `write_report` takes a folder.
+PAGE = "persim_gym.benchmark.paper.page"
+
+#: Failed cells that are named; the others are counted.
+NAMED = 10
+
+
+def _some(what: str) -> Any:
+    text = f"{what}; can be repeated, or a list with commas."
+    return typer.Option(metavar="NAME", help=text, show_default="all")
+
+
+def benchmark(
+    preset: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Size: quick (minutes), laptop (MountainCar and CartPole complete, an hour or "
+            "more), paper (all three tasks).",
+        ),
+    ] = "quick",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where rows go.", show_default="runs/benchmark-PRESET"),
+    ] = None,
+    experiment: Annotated[
+        list[str] | None, _some("Only this experiment: prediction, reward, unseen, latent")
+    ] = None,
+    task: Annotated[list[str] | None, _some("Only this task")] = None,
+    dataset: Annotated[
+        list[str] | None, _some("Only data of this behaviour, such as random or pure")
+    ] = None,
+    method: Annotated[list[str] | None, _some("Only this method, such as persim")] = None,
+    planner: Annotated[list[str] | None, _some("Only this planner, such as default")] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Repeats, from seed 0 on.", show_default="the preset's"
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Cells beside each other.",
+            show_default="1, and on a Ray cluster all its processors",
+        ),
+    ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="local, or ray: the cluster of RAY_ADDRESS, else a Ray on this machine.",
+        ),
+    ] = "local",
+    device: options.Device = "cpu",
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="CPU threads of each cell.", show_default="cores / jobs"
+        ),
+    ] = None,
+    show: Annotated[
+        bool, typer.Option("--list", help="Say which cells there are and are done; run nothing.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Run cells anew that are done; fit again, too.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Run the paper's experiments, or parts of them.
+
+    Each result is a file of its own in FOLDER/rows. A run that was stopped or killed goes on when
+    the same command is given again, and what has failed is tried again. More of the same FOLDER
+    can be run later, by another preset or with fewer restrictions.
+    """
+    from persim_gym.benchmark.paper.ledger import note_end, note_start
+    from persim_gym.benchmark.paper.presets import preset_cells, select_cells
+    from persim_gym.benchmark.paper.runner import run_cells
+    from persim_gym.cli.watching import watching
+
+    chosen = {
+        "experiments": _names(experiment),
+        "tasks": _names(task),
+        "datasets": _names(dataset),
+        "methods": _names(method),
+        "planners": _names(planner),
+    }
+    cells = select_cells(preset_cells(preset, device, seeds), **chosen)
+    folder = Path(f"runs/benchmark-{preset}") if out is None else out
+    if show:
+        _list(cells, folder, force, as_json)
+        return
+    words = ["--preset", preset, "--out", str(folder)]
+    for name, given in chosen.items():
+        words += ["--" + name.removesuffix("s"), ",".join(given)] if given else []
+    numbers = {"--seeds": seeds, "--jobs": jobs, "--threads": threads}
+    for name, number in numbers.items():
+        words += [name, str(number)] if number is not None else []
+    words += ["--engine", engine] if engine != "local" else []
+    words += ["--device", device] if device != "cpu" else []
+    about = {
+        "command": shlex.join(["persim-gym", "benchmark", *words]),
+        "preset": preset,
+        "device": device,
+        "jobs": jobs,
+        "engine": engine,
+    }
+    run: list[int] = []
+    began = time.monotonic()
+    again = f"what is done stays in {folder}, and the same command goes on"
+    with (
+        on_interrupt(again.replace("goes on", "without --force goes on") if force else again),
+        watching(lambda: run.append(note_start(folder, cells, **about))) as watch,
+    ):
+        done = run_cells(
+            cells, folder, device=device, jobs=jobs, engine=engine, threads=threads, force=force,
+            watch=watch,
+        )  # fmt: skip
+    failed = [one for one in done if one.row is None]
+    seconds = round(time.monotonic() - began, 1)
+    note_end(folder, run[0], seconds=seconds, done=len(done) - len(failed), failed=len(failed))
+    pages = _write_report(folder)
+    _say_end(cells, done, folder, seconds, pages, as_json)
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+def _names(texts: Sequence[str] | None) -> list[str]:
+    names = (name.strip() for text in texts or () for name in text.split(","))
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def _write_report(folder: Path) -> Path | None:
+    """The report's page, where this version has one."""
+    if importlib.util.find_spec(PAGE) is None:
+        return None
+    page = importlib.import_module(PAGE).write_report(folder)
+    return page if isinstance(page, Path) else None
+
+
+def _list(cells: Sequence[Cell], folder: Path, force: bool, as_json: bool) -> None:
+    from persim_gym.benchmark.paper.costs import Estimate
+    from persim_gym.benchmark.paper.rows import Rows
+    from persim_gym.benchmark.paper.runner import failure_path, is_fitted
+
+    rows = Rows(folder)
+    there = {cell: rows.has(cell) for cell in cells}
+    missing = [cell for cell in cells if force or not there[cell]]
+    known = () if force else [cell.fit_key or "" for cell in cells if is_fitted(cell, folder)]
+    seconds = dict(zip(missing, Estimate(known).of_all(missing), strict=True))
+    states = {
+        cell: "done"
+        if there[cell]
+        else "failed"
+        if failure_path(folder, cell).exists()
+        else "missing"
+        for cell in cells
+    }
+    if as_json:
+        print_json(
+            {
+                "folder": str(folder),
+                "cells": [
+                    {"key": c.key, "state": states[c], "seconds": seconds.get(c, 0.0)}
+                    | {"cell": c.to_json()}
+                    for c in cells
+                ],
+                "seconds": sum(seconds.values()),
+            }
+        )
+        return
+    table = [
+        (c.describe(), states[c], duration(seconds[c]) if c in seconds else "-") for c in cells
+    ]
+    print_table(f"Cells of {folder}", ("cell", "state", "about"), table, left=2)
+    counts = {state: list(states.values()).count(state) for state in ("done", "failed", "missing")}
+    typer.echo(
+        f"{len(cells)} cells: {counts['done']} done, {counts['failed']} failed, "
+        f"{counts['missing']} missing; about {duration(sum(seconds.values()))} of one processor "
+        "to go"
+    )
+
+
+def _say_end(
+    cells: Sequence[Cell],
+    done: Sequence[Done],
+    folder: Path,
+    seconds: float,
+    page: Path | None,
+    as_json: bool,
+) -> None:
+    from persim_gym.benchmark.paper.runner import failure_path
+
+    failed = [one for one in done if one.row is None]
+    if as_json:
+        print_json(
+            {
+                "folder": str(folder),
+                "cells": len(cells),
+                "there": len(cells) - len(done),
+                "done": len(done) - len(failed),
+                "failed": [
+                    {"key": one.cell.key, "error": one.error, "cell": one.cell.to_json()}
+                    for one in failed
+                ],
+                "seconds": seconds,
+                "report": None if page is None else str(page),
+            }
+        )
+    else:
+        there = len(cells) - len(done)
+        typer.echo(
+            f"{len(cells) - len(failed)} of {len(cells)} cells are in {folder}: "
+            f"{len(done) - len(failed)} run in {duration(seconds)}"
+            + (f", {there} were there" if there else "")
+            + (f", {len(failed)} failed" if failed else "")
+        )
+        if page is not None:
+            typer.echo(f"report: {page}")
+        typer.echo(f"next: persim-gym report {shlex.quote(str(folder))}")
+    for one in failed[:NAMED]:
+        where = failure_path(folder, one.cell)
+        say("failed", f"{one.cell.describe()}: {one.error} (traceback in {where})")
+    if len(failed) > NAMED:
+        say("failed", f"and {len(failed) - NAMED} more: see {folder / 'failed'}")
