@@ -9,9 +9,11 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.core import Array, Dynamics, Task
+from persim_gym.planning.tally import Tally, columns
 
 Propagation = Literal["members", "mean", "sampled"]
 PROPAGATIONS: tuple[Propagation, ...] = ("members", "mean", "sampled")
@@ -30,8 +32,9 @@ class UnrollingDynamics(Dynamics, Protocol):
     ) -> Generator[Tensor, Tensor | None, None]:
         """Step by step ``[m, p, k, d]``, for actions ``[p, k, h(, a)]`` of ``p`` problems.
 
-        With mode ``"sampled"``, where each candidate follows one member, ``[1, p, k, d]``.
-        Indices ``[p, k']`` of the candidates that go on may be sent back.
+        Each step is a tensor of its own, which later ones do not overwrite. With mode
+        ``"sampled"``, where each candidate follows one member, it is ``[1, p, k, d]``. Indices
+        ``[p, k']`` of the candidates that go on may be sent back.
         """
 
 
@@ -175,118 +178,69 @@ class Objective:
 
     @torch.no_grad()
     def _returns(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
-        problems, candidates, h = actions.shape[:3]
+        k, h = actions.shape[1:3]
         latest = states if self.dynamics.lag == 1 else states[:, -1]
-        before = latest[None, :, None]  # [1, p, 1, d]
         steps = unroll(self.dynamics, agents, states, actions, self.propagation)
-        obs = next(steps)
-        tally = _Tally.begin(obs.shape[0], problems, candidates, obs)
         bonus = self.shaping if isinstance(self.shaping, Shaping) else None
-        for t in range(h):
-            reward: Tensor = self.task.reward(before, actions[:, :, t], obs)  # type: ignore[assignment]
-            ended: Tensor = self.task.terminated(obs)  # type: ignore[assignment]
-            if self.penalty:
-                reward = reward - self.penalty * self._disagreement(obs, tally.alive)
-            if isinstance(self.shaping, Upright):
-                reward = reward - self.shaping.cost(obs)
-            tally.count(reward, obs, bonus)
-            tally.alive &= ~ended
-            if t + 1 == h:
-                break
+        kept: Tensor | None = None
+        first = next(steps)
+        tally = Tally.begin(first)
+        before = latest[None, :, None].to(first.dtype).expand_as(first)
+        for start in range(0, h, CHECK_EVERY):
+            times = min(CHECK_EVERY, h - start)
+            window = [before, first if start == 0 else steps.send(kept)]
+            window += [next(steps) for _ in range(times - 1)]
+            before = window[-1]
+            # Coordinates before candidates: each is then one piece of memory.
+            seen = torch.stack([obs.mT for obs in window]).mT  # [w + 1, m, p, k, d]
+            acted = actions[:, :, start : start + times].movedim(2, 0)[:, None]
+            self._count(tally, seen[:-1], acted, seen[1:], bonus)
             kept = None
-            if t % CHECK_EVERY == CHECK_EVERY - 1:
+            if start + times == h:
+                break
+            if not tally.all_alive:
                 running = tally.alive.any(dim=0)  # [p, k]
                 longest = int(running.sum(1).max())
                 if longest == 0:
                     break
-                if longest < WORTH_DROPPING * running.shape[1]:
+                if longest < WORTH_DROPPING * k:
                     # Those that run come first; a problem with fewer keeps some that are over.
                     kept = running.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
-                    kept = kept[:, :longest]
+                    kept, k = kept[:, :longest], longest
                     tally.keep(kept)
-                    actions, obs = _columns(actions, kept, 1), _columns(obs, kept[None], 2)
-            before = obs
-            obs = steps.send(kept)
-        return tally.returns(bonus)
+                    actions, before = columns(actions, kept, 1), columns(before, kept[None], 2)
+        return tally.returns(None if bonus is None else bonus.weight)
 
-    def _disagreement(self, obs: Tensor, alive: Tensor) -> Tensor:
-        """Of the members that run, ``[p, k]``."""
+    def _count(
+        self, tally: Tally, before: Tensor, acted: Tensor, obs: Tensor, bonus: Shaping | None
+    ) -> None:
+        """Some steps ``w``: from states ``[w, m, p, k, d]``, by actions ``[w, 1, p, k(, a)]``."""
+        reward: Tensor = self.task.reward(before, acted, obs)  # type: ignore[assignment]
+        ended: Tensor = self.task.terminated(obs)  # type: ignore[assignment]
+        runs = tally.running(ended)
+        if self.penalty:
+            reward = reward - self.penalty * self._disagreement(obs, runs)
+        if isinstance(self.shaping, Upright):
+            reward = reward - self.shaping.cost(obs)
+        tally.count(reward, obs, runs, None if bonus is None else bonus.coordinate)
+
+    def _disagreement(self, obs: Tensor, runs: Tensor | None) -> Tensor:
+        """Of the members that run, ``[w, 1, p, k]``."""
         assert isinstance(self.dynamics, DoubtfulDynamics)
-        # On a processor it is quick to see that all run; elsewhere it is a wait.
-        if obs.device.type == "cpu" and bool(alive.all()):
-            return self.dynamics.spread(obs)
-        count = alive.sum(0).clamp_min_(1)
-        runs = alive[..., None]
-        middle = torch.where(runs, obs, 0.0).sum(0) / count[..., None]
+        if runs is None:
+            return self.dynamics.spread(obs.transpose(0, 1))[:, None]
+        count = runs.sum(1, keepdim=True).clamp_min_(1)
+        seen = runs[..., None]
+        middle = torch.where(seen, obs, 0.0).sum(1, keepdim=True) / count[..., None]
         # Those that are over stand at the others' mean: they add nothing but to the number.
-        return self.dynamics.spread(torch.where(runs, obs, middle)) * (len(alive) / count).sqrt_()
+        doubt = self.dynamics.spread(torch.where(seen, obs, middle).transpose(0, 1))[:, None]
+        return doubt * (runs.shape[1] / count).sqrt_()
 
 
-def _columns(values: Tensor, kept: Tensor, axis: int) -> Tensor:
-    """Some of the entries along ``axis``; ``kept`` ends with that axis."""
-    index = kept.view(*kept.shape, *[1] * (values.ndim - axis - 1))
-    return torch.take_along_dim(values, index, axis)
-
-
-#: How often is looked how many rollouts still run, and the share below which the rest is dropped.
+#: Steps that are looked at together, after which those that have ended may be dropped; and the
+#: share of candidates still running below which they are.
 CHECK_EVERY = 5
 WORTH_DROPPING = 0.8
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What the rollouts of all candidates have earned so far, ``[m, p, k]`` each.
-
-    Candidates whose episode is over may be dropped; what they have earned waits in ``full``.
-    """
-
-    total: Tensor
-    best: Tensor
-    lost: Tensor
-    alive: Tensor
-    rows: Tensor
-    full: tuple[Tensor, Tensor, Tensor] | None = None
-
-    @classmethod
-    def begin(cls, members: int, problems: int, candidates: int, like: Tensor) -> _Tally:
-        shape = (members, problems, candidates)
-        device = like.device
-        return cls(
-            total=torch.zeros(shape, dtype=like.dtype, device=device),
-            best=torch.full(shape, -torch.inf, dtype=like.dtype, device=device),
-            lost=torch.zeros(shape, dtype=torch.bool, device=device),
-            alive=torch.ones(shape, dtype=torch.bool, device=device),
-            rows=torch.arange(candidates, device=device).expand(problems, candidates),
-        )
-
-    def count(self, reward: Tensor, obs: Tensor, shaping: Shaping | None) -> None:
-        checksum = obs.sum(-1)
-        bad = (checksum - checksum) != 0  # nan and infinity, minus themselves, are nan
-        self.total += torch.where(self.alive, reward, 0.0)
-        self.lost |= self.alive & bad
-        if shaping is not None:
-            value = torch.where(self.alive, obs[..., shaping.coordinate], -torch.inf)
-            self.best = torch.maximum(self.best, value)
-
-    def keep(self, candidates: Tensor) -> None:
-        self.full = self._gathered()
-        self.rows = self.rows.gather(1, candidates)
-        for name in ("total", "best", "lost", "alive"):
-            setattr(self, name, _columns(getattr(self, name), candidates[None], 2))
-
-    def _gathered(self) -> tuple[Tensor, Tensor, Tensor]:
-        parts = (self.total, self.best, self.lost)
-        if self.full is None:
-            return parts
-        for whole, part in zip(self.full, parts, strict=True):
-            whole.scatter_(2, self.rows.expand(part.shape), part)
-        return self.full
-
-    def returns(self, shaping: Shaping | None) -> Tensor:
-        total, best, lost = self._gathered()
-        if shaping is not None:
-            total = total + shaping.weight * best
-        return torch.where(lost | ~torch.isfinite(total), -torch.inf, total).mean(0)
 
 
 def unroll(
@@ -302,19 +256,22 @@ def unroll(
     p, k, h = actions.shape[:3]
     rows = np.repeat(agents.cpu().numpy(), k)
     state = states.cpu().numpy().astype(np.float64).repeat(k, axis=0)
-    sequence: np.ndarray[Any, Any] = actions.cpu().numpy().reshape(p * k, h, *actions.shape[3:])
+    sequence: NDArray[Any] = actions.cpu().numpy().reshape(p * k, h, *actions.shape[3:])
     rollout = getattr(dynamics, "rollout", None)
     trace = None if rollout is None else rollout(rows, state, sequence)
+    # Times first: each step's actions are then one piece of memory.
+    acted = np.ascontiguousarray(np.moveaxis(sequence, 1, 0))
     for t in range(h):
-        if trace is not None:  # physics that runs whole sequences by itself
-            obs = np.ascontiguousarray(trace[:, t])
-        else:
-            obs = np.ascontiguousarray(dynamics.step(rows, state, sequence[:, t]))
-        kept = yield torch.from_numpy(obs).to(actions.device).view(1, p, k, -1)
+        # Physics that runs whole sequences by itself has done so.
+        obs = np.asarray(dynamics.step(rows, state, acted[t]) if trace is None else trace[:, t])
+        # Physics keeps each coordinate in one piece: as it is, that needs no copy.
+        columnwise = torch.from_numpy(np.ascontiguousarray(obs.T)).to(actions.device)
+        kept = yield columnwise.view(-1, p, k).permute(1, 2, 0)[None]
         if kept is not None:
             first = torch.arange(p, device=kept.device)[:, None] * k
             chosen = (first + kept).flatten().cpu().numpy()
             k = kept.shape[1]
-            rows, state, obs, sequence = (part[chosen] for part in (rows, state, obs, sequence))
+            rows, state, acted = rows[chosen], state[chosen], acted[:, chosen]
+            obs = np.ascontiguousarray(obs.T[:, chosen]).T
             trace = None if trace is None else trace[chosen]
         state = obs if dynamics.lag == 1 else np.concatenate([state[:, 1:], obs[:, None]], axis=1)
