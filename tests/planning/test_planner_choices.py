@@ -185,7 +185,7 @@ def steps_to_goal(agent: int, planner: Any, limit: int) -> int:
     obs = np.array([[-0.5, 0.0]])
     for step in range(1, limit + 1):
         action, _ = mpc.predict(obs)
-        obs = dynamics.step(np.array([agent]), obs, action)
+        obs = np.asarray(dynamics.step(np.array([agent]), obs, action))
         if suite.task().terminated(obs)[0]:
             return step
     return limit + 1
@@ -209,7 +209,7 @@ def test_the_default_balances_the_hardest_pole() -> None:
         mpc, obs = MPC("cartpole", agents, planner=planner), start
         stands, lasted[name] = np.ones(4, dtype=bool), np.zeros(4)
         for _ in range(200):
-            obs = dynamics.step(agents, obs, mpc.predict(obs)[0])
+            obs = np.asarray(dynamics.step(agents, obs, mpc.predict(obs)[0]))
             stands &= ~suite.task().terminated(obs)
             lasted[name] += stands
     assert lasted["mean"].tolist() == [200] * 4
