@@ -354,3 +354,41 @@ def test_latent_prints_numbers_and_draws_of_a_saved_simulator(
     with pytest.raises(SystemExit):
         bench.latent.main(["cartpole", *common])
     assert "is of task 'mountain-car'" in capsys.readouterr().err
+
+
+def test_planners_beside_each_other(
+    bench: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    json_file = tmp_path / "found.json"
+    bench.planners.main(["--task", "mountain-car", "--quick", "--json", str(json_file)])
+    printed = capsys.readouterr().out
+    found = json.loads(json_file.read_text())
+    assert found["agents"] == [5, 6]
+    names = [row["name"] for row in found["planners"]]
+    assert {"paper", "shooting (default)", "categorical-cem"} <= set(names)
+    for row in found["planners"]:
+        assert row["truth"] == row["simulator"] == [[-3.0], [-3.0]]  # nobody arrives in 3 steps
+        assert row["alone"] > 0
+        assert row["batch"] > 0
+        assert f"| {row['name']} " in printed
+    assert "What is possible: -76.5" in printed  # -85 and -68, each by itself below
+    with pytest.raises(SystemExit):
+        bench.planners.main(["--task", "mountain-car", "--planners", "mppi"])
+    assert "no planner 'mppi': there are default, paper" in capsys.readouterr().err
+
+
+def test_what_is_possible_on_the_mountain(bench: Any) -> None:
+    """The same number by a driver that pushes along its velocity, where that is the best: with
+    hardly any gravity the car goes straight up."""
+    suite = bench.planners.SUITES["mountain-car"]
+    true, task = suite.dynamics(suite.population()), suite.task()
+    start, steps = np.array([-0.45, 0.0]), 0
+    state = start[None]
+    while not task.terminated(state).any():
+        state = np.asarray(true.step(np.array([0]), state, np.array([2])))
+        steps += 1
+    assert bench.planners.least_steps(task, true, 0, start) == steps
+    # Against gravity one must take a run-up; finer cells find nothing better.
+    found = [bench.planners.least_steps(task, true, 3, start, cells) for cells in (500, 1500)]
+    assert found[1] <= found[0] <= found[1] + 2
+    assert found[1] > steps
