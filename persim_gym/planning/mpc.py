@@ -77,7 +77,7 @@ class MPC:
             raise TypeError(f"shaping must be a Shaping, an Upright or None, got {shaping!r}")
         if penalty is None:  # where there are no members to compare, a choice's penalty is void
             doubtful = isinstance(dynamics, DoubtfulDynamics) and dynamics.members > 1
-            penalty = choice.penalty if doubtful else 0.0
+            penalty = choice.penalty if doubtful and propagation != "sampled" else 0.0
         if propagation is None:
             propagation = choice.propagation
             if penalty and propagation == "sampled":  # which compares nobody

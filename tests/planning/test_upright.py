@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from persim_gym.planning import MPC, Objective, RandomShooting, Upright
-from planning.worlds import Line, LineTask, scalar_return
+from persim_gym.envs import find_suite
+from persim_gym.planning import ICEM, MPC, Objective, RandomShooting, Upright
+from planning.worlds import Line, LineTask, Members, scalar_return
 
 HALF_TURN = (math.pi / 2,)
 
@@ -61,3 +62,27 @@ def test_a_planner_stays_upright_if_it_costs_enough() -> None:
 
     assert first_action(0.1) == 2
     assert first_action(10.0) == 1
+
+
+class TwoMembers(Members):
+    """Two members that can be compared."""
+
+    members = 2
+
+    def __init__(self) -> None:
+        super().__init__(0.0, 0.1)
+
+    def spread(self, states: torch.Tensor) -> torch.Tensor:
+        return states.std(0)[..., 0]
+
+
+def test_half_cheetahs_own_planner_keeps_it_upright_and_near_the_data() -> None:
+    task = find_suite("half-cheetah").task()
+    mpc = MPC(TwoMembers(), task=task)
+    assert isinstance(mpc.planner, ICEM)
+    assert isinstance(mpc.objective.shaping, Upright)
+    assert mpc.objective.penalty > 0
+    # What the penalty needs is missing here: it is left out, and does not have to be named.
+    assert MPC(TwoMembers(), task=task, propagation="sampled").objective.penalty == 0
+    assert MPC("half-cheetah").objective.penalty == 0
+    assert MPC("half-cheetah", planner="paper").objective.shaping is None
