@@ -45,10 +45,14 @@ def picture(of: Mapping[str, bytes], alt: str, caption: str) -> str:
 </picture><figcaption>{escaped(caption)}</figcaption></figure>"""
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table that scrolls by itself where it is too wide."""
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """A table that scrolls by itself where it is too wide; the first ``left`` columns are text."""
     top = "".join(f"<th>{escaped(cell)}</th>" for cell in head)
-    return f'<div class="wide"><table><thead><tr>{top}</tr></thead>{body_rows(rows)}</table></div>'
+    kind = f' class="left{left}"' if left > 1 else ""
+    return (
+        f'<div class="wide"><table{kind}><thead><tr>{top}</tr></thead>{body_rows(rows)}'
+        "</table></div>"
+    )
 
 
 def two_row_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -102,6 +106,8 @@ main { max-width: 1080px; margin: 0 auto; padding: 56px 24px 80px; }
 h1 { font-size: clamp(28px, 4.6vw, 44px); line-height: 1.12; letter-spacing: -0.02em;
   margin: 0 0 18px; text-wrap: balance; }
 h2 { font-size: 25px; letter-spacing: -0.01em; margin: 0 0 10px; }
+h3 { font-size: 17px; margin: 30px 0 0; }
+details { margin: 14px 0; }
 p { margin: 0 0 14px; max-width: 76ch; }
 .eyebrow { color: var(--warm); font-weight: 600; margin-bottom: 10px; }
 .lead { font-size: 18px; }
@@ -132,6 +138,11 @@ th { color: var(--faint); font-weight: 600; vertical-align: bottom; white-space:
 td:first-child { white-space: normal; }
 th.over { text-align: center; }
 thead tr:first-child th:first-child, td:first-child { text-align: left; }
+.left2 :is(th, td):nth-child(-n+2),
+.left3 :is(th, td):nth-child(-n+3),
+.left4 :is(th, td):nth-child(-n+4),
+.left5 :is(th, td):nth-child(-n+5),
+.left6 :is(th, td):nth-child(-n+6) { text-align: left; }
 tbody tr:hover { background: color-mix(in srgb, var(--cool) 7%, transparent); }
 .pair { display: grid; grid-template-columns: 3fr 2fr; gap: 28px; align-items: start; }
 .pair > * { min-width: 0; }

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from persim_gym.benchmark.markup import Bold
 from persim_gym.benchmark.numbers import number, plus_minus, r2_text, return_text
@@ -65,14 +63,18 @@ class Table:
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
+    @property
+    def texts(self) -> int:
+        """How many of the first columns are text, not numbers."""
+        return sum(name in _TEXT for name in self.head)
+
     def to_markdown(self) -> str:
         """Heading, table and caption."""
         return f"### {self.title}\n\n{self.grid()}\n\n{self.caption}\n"
 
     def grid(self) -> str:
         """The table alone, as Markdown."""
-        texts = sum(name in _TEXT for name in self.head)
-        rule = ["---"] * texts + ["---:"] * (len(self.head) - texts)
+        rule = ["---"] * self.texts + ["---:"] * (len(self.head) - self.texts)
         lines = [self.head, tuple(rule), *(tuple(map(_markdown, row)) for row in self.rows)]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -367,7 +369,7 @@ def reference_tables(findings: Findings) -> list[Table]:
     ]
 
 
-# -- the small table, and everything as one file ---------------------------------------------------
+# -- the small table -------------------------------------------------------------------------------
 
 
 def small_table(findings: Findings, datasets: Sequence[str] | None = None) -> Table:
@@ -377,22 +379,14 @@ def small_table(findings: Findings, datasets: Sequence[str] | None = None) -> Ta
         findings: What was found.
         datasets: Data sets to show; all by default. What learns from no data is always there.
     """
-    rows = []
-    tasks = [*findings.tasks("prediction"), *findings.tasks("reward")]
-    for task in [task for task in SUITES if task in tasks]:
-        errors, rewards = (findings.main_slots(name, task) for name in ("prediction", "reward"))
-        slots = [*errors, *rewards]
-        for dataset in [*datasets_of(slots), None]:
-            if dataset is not None and datasets is not None and dataset not in datasets:
-                continue
-            for e in entrants_of(slot for slot in slots if slot.dataset == dataset):
-                found = [
-                    next((s for s in of if (s.dataset, s.entrant) == (dataset, e)), None)
-                    for of in (errors, rewards)
-                ]
-                error = entry(findings, found[0], Quantity("rmse", ALL, "test-policy"))
-                reward = entry(findings, found[1], Quantity("return"), returned)
-                rows.append((TITLES[task], dataset or NOTHING, e.title, error, reward))
+    rows = [
+        (
+            TITLES[task], dataset or NOTHING, entrant.title,
+            entry(findings, error, _ERROR), entry(findings, reward, _RETURN, returned),
+        )
+        for task, dataset, entrant, error, reward in _contests(findings)
+        if dataset is None or datasets is None or dataset in datasets
+    ]  # fmt: skip
     return Table(
         "small",
         "Prediction error and return",
@@ -403,32 +397,32 @@ def small_table(findings: Findings, datasets: Sequence[str] | None = None) -> Ta
     )
 
 
-CSV_HEAD = (
-    "experiment", "task", "dataset", "method", "planner", "train_agents", "penalty", "fit",
-    "max_episode_steps", "policy", "known", "agent", "measure", "mean", "sd", "iqm", "low", "high",
-    "seeds", "episodes",
-)  # fmt: skip
+_ERROR, _RETURN = Quantity("rmse", ALL, "test-policy"), Quantity("return")
 
 
-def results_csv(findings: Findings) -> str:
-    """Everything that was measured, a line for each quantity; unknown values are empty."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(CSV_HEAD)
-    for group in findings.groups:
-        cell = group.cell
-        head = (
-            cell.experiment, cell.task, cell.dataset, cell.method, cell.planner,
-            cell.train_agents if cell.dataset else None, cell.penalty,
-            json.dumps(dict(cell.fit)) if cell.fit else None, cell.max_episode_steps,
-        )  # fmt: skip
-        for name, own in group.summaries.items():
-            values = [_plain(v) for v in (own.mean, own.sd, own.iqm, own.low, own.high)]
-            episodes = cell.episodes if cell.experiment != "latent" else None
-            names = (name.policy, name.known, name.agent, name.measure)
-            writer.writerow([*head, *names, *values, own.seeds, episodes])
-    return stream.getvalue()
+def small_numbers(findings: Findings) -> list[dict[str, Any]]:
+    """The numbers of the small table, as plain types; ``None`` for what is not there."""
+    found = []
+    for task, dataset, entrant, error, reward in _contests(findings):
+        own = {"task": task, "dataset": dataset, "method": entrant.method}
+        summaries = findings.summary(error, _ERROR), findings.summary(reward, _RETURN)
+        plain = [None if s is None else s.to_json() for s in summaries]
+        found.append({**own, "rmse": plain[0], "return": plain[1]})
+    return found
 
 
-def _plain(value: float) -> str:
-    return "" if math.isnan(value) else repr(float(value))
+def _contests(
+    findings: Findings,
+) -> Iterator[tuple[str, str | None, Entrant, Slot | None, Slot | None]]:
+    """Task, data set, method, and their places in the tables of errors and of returns."""
+    tasks = {*findings.tasks("prediction"), *findings.tasks("reward")}
+    for task in [task for task in SUITES if task in tasks]:
+        both = [findings.main_slots(name, task) for name in ("prediction", "reward")]
+        slots = [*both[0], *both[1]]
+        for dataset in [*datasets_of(slots), None]:
+            for e in entrants_of(slot for slot in slots if slot.dataset == dataset):
+                error, reward = (
+                    next((s for s in of if (s.dataset, s.entrant) == (dataset, e)), None)
+                    for of in both
+                )
+                yield task, dataset, e, error, reward
