@@ -10,7 +10,17 @@ from typing import Annotated
 import typer
 
 import persim_gym
-from persim_gym.cli import adapt, benchmark, control, data, demo, equations, policies, simulators
+from persim_gym.cli import (
+    adapt,
+    benchmark,
+    control,
+    data,
+    demo,
+    equations,
+    policies,
+    report,
+    simulators,
+)
 from persim_gym.cli.group import OneLineGroup
 from persim_gym.cli.options import examples
 
@@ -104,5 +114,12 @@ app.command(
         "benchmark --preset paper --engine ray --jobs 16",
     )
 )(benchmark.benchmark)
+app.command(
+    epilog=examples(
+        "report runs/benchmark-quick",
+        "report runs/paper --out runs/report",
+        "report runs/paper --small",
+    )
+)(report.report)
 
 __all__ = ["app"]

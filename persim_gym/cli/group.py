@@ -28,6 +28,7 @@ ORDER = (
     "train",
     "render",
     "benchmark",
+    "report",
 )
 
 # Newer releases of Typer bring a Click of their own: this is the base class in either case.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from persim_gym.benchmark.paper.cell import Cell
+from persim_gym.benchmark.paper.ledger import read_ledger, wanted_cells
 from persim_gym.benchmark.paper.methods import METHODS
 from persim_gym.benchmark.paper.quantities import Quantity, Values, quantities
 from persim_gym.benchmark.paper.rows import Row, Rows
@@ -146,11 +147,21 @@ class Findings:
     Args:
         rows: Rows of a benchmark.
         failures: Cells that failed.
+        wanted: Cells that the runs of the folder were asked for, as far as it is known.
+        runs: These runs, as the folder's ledger tells of them.
     """
 
-    def __init__(self, rows: Iterable[Row], failures: Iterable[Failure] = ()) -> None:
+    def __init__(
+        self,
+        rows: Iterable[Row],
+        failures: Iterable[Failure] = (),
+        wanted: Iterable[Cell] = (),
+        runs: Iterable[Mapping[str, Any]] = (),
+    ) -> None:
         self.rows = tuple(rows)
         self.failures = tuple(failures)
+        self.wanted = tuple(wanted)
+        self.runs = tuple(runs)
         by_group: dict[Cell, list[Row]] = {}
         for row in self.rows:
             by_group.setdefault(row.cell.group, []).append(row)
@@ -172,8 +183,8 @@ class Findings:
     def seeds(self) -> dict[str, tuple[int, ...]]:
         """Of each task, all seeds of which there is anything."""
         found: dict[str, set[int]] = {}
-        for row in self.rows:
-            found.setdefault(row.cell.task, set()).add(row.cell.seed)
+        for cell in (*(row.cell for row in self.rows), *self.wanted):
+            found.setdefault(cell.task, set()).add(cell.seed)
         for failure in self.failures:
             if failure.slot is not None:
                 found.setdefault(failure.slot.task, set()).add(failure.seed)
@@ -186,7 +197,8 @@ class Findings:
         Within what has one experiment, planner and number of agents in common, each task, data set
         and method that occurs at all is expected with each of the others.
         """
-        there = list(self.by_slot) + [f.slot for f in self.failures if f.slot is not None]
+        there = [*self.by_slot, *map(slot_of, self.wanted)]
+        there += [failure.slot for failure in self.failures if failure.slot is not None]
         kinds: dict[tuple[Any, ...], list[Slot]] = {}
         for slot in there:
             learns = slot.dataset is not None
@@ -312,12 +324,16 @@ def read_findings(folder: str | Path) -> Findings:
         )
     done = {row.cell.key for row in rows}
     paths = sorted((folder / "failed").glob("*.txt"))
-    return Findings(rows, [_failure(path) for path in paths if path.stem not in done])
+    wanted = wanted_cells(folder)
+    by_key = {cell.key: cell for cell in wanted}
+    failures = [_failure(path, by_key) for path in paths if path.stem not in done]
+    return Findings(rows, failures, wanted, read_ledger(folder)["runs"])
 
 
-def _failure(path: Path) -> Failure:
+def _failure(path: Path, wanted: Mapping[str, Cell]) -> Failure:
     lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    slot, seed = parse_key(path.stem)
+    cell = wanted.get(path.stem)
+    slot, seed = parse_key(path.stem) if cell is None else (slot_of(cell), cell.seed)
     return Failure(path.stem, slot, seed, lines[-1].strip() if lines else "nothing was said")
 
 

@@ -11,7 +11,6 @@ from persim_gym.benchmark.paper.cell import Cell
 from persim_gym.benchmark.paper.drawings import Drawing, drawings
 from persim_gym.benchmark.paper.findings import Findings, Slot, read_findings
 from persim_gym.benchmark.paper.further import all_tables
-from persim_gym.benchmark.paper.presets import PRESETS, preset_cells
 from persim_gym.benchmark.paper.rows import Row
 from persim_gym.benchmark.paper.tables import NOTES, TITLES, Table
 from persim_gym.benchmark.paper.tidy import results_csv
@@ -82,24 +81,6 @@ def write_findings(findings: Findings, folder: str | Path, out: str | Path | Non
 # -- facts -----------------------------------------------------------------------------------------
 
 
-def progress(findings: Findings) -> list[tuple[str, int, int]]:
-    """Of each preset that has cells in the folder: its name, cells done, and all its cells."""
-    done = {row.cell for row in findings.rows}
-    device = _device(findings)
-    found = []
-    for name in PRESETS:
-        cells = preset_cells(name, device)
-        count = sum(cell in done for cell in cells)
-        if count:
-            found.append((name, count, len(cells)))
-    return found
-
-
-def _device(findings: Findings) -> str:
-    devices = {str(row.machine.get("device", "cpu")) for row in findings.rows}
-    return "cpu" if devices <= {"cpu"} else min(devices - {"cpu"})
-
-
 def facts(findings: Findings) -> list[tuple[str, str]]:
     """What was run, and on what."""
     rows = findings.rows
@@ -113,7 +94,7 @@ def facts(findings: Findings) -> list[tuple[str, str]]:
             "cells",
             f"{len(rows)} done, {tried} failed, {lacking} missing (the failed ones included)",
         ),
-        *said,
+        *asked,
         ("seeds", seeds),
         ("finished", dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"),
         ("machine", "; ".join(dict.fromkeys(map(_machine, rows)))),
@@ -179,15 +160,14 @@ def _place(slot: Slot | None, seed: int, key: str) -> str:
 
 
 def commands(findings: Findings, name: str) -> list[str]:
-    """How to do it again."""
-    presets = [preset for preset, done, of in progress(findings) if done == of]
-    # Smaller presets may be complete by chance of a larger one; what is named last is the largest.
-    known = presets or [preset for preset, *_ in progress(findings)]
-    preset = f" --preset {known[-1]}" if known else ""
-    return [
-        f"persim-gym benchmark{preset} --out {name}",
-        f"persim-gym report {name}",
-    ]
+    """How to do it again: the commands that were given, as far as it is known."""
+    given = [str(run["command"]) for run in findings.runs if run.get("command")]
+    return [*dict.fromkeys(given), f"persim-gym report {name}"]
+
+
+def _presets(findings: Findings) -> str:
+    names = [str(run["preset"]) for run in findings.runs if run.get("preset")]
+    return " and ".join(dict.fromkeys(names)) or "unknown"
 
 
 # -- Markdown --------------------------------------------------------------------------------------
