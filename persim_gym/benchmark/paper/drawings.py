@@ -116,19 +116,28 @@ def drawings(findings: Findings) -> list[Drawing]:
                 partial(unseen_figure, findings),
             )
         )  # fmt: skip
-    for slot in latent_slots(findings):
-        if slot not in findings.by_slot:
-            continue
-        name = f"latent-{slot.task}-{slot.dataset}-{slot.entrant.method}"
+    for slot in _shown_latent(findings):
         found.append(
             Drawing(
-                name, "latent", f"{TITLES[slot.task]}: covariates and latent factors",
+                f"latent-{slot.task}", "latent",
+                f"{TITLES[slot.task]}: covariates and latent factors",
                 f"{TITLES[slot.task]}, data set {slot.dataset}, {slot.entrant.title}, first seed: "
                 "a point is an agent, the circles are the test agents.",
                 partial(_latent, probe_of(findings, slot)),
             )
         )  # fmt: skip
     return found
+
+
+def _shown_latent(findings: Findings) -> list[Slot]:
+    """One place of each task: of the first method, with random data if there are."""
+    found: dict[str, Slot] = {}
+    for slot in latent_slots(findings):
+        if slot in findings.by_slot and slot.train_agents == findings.main_agents(slot.task):
+            first = found.setdefault(slot.task, slot)
+            if slot.entrant == first.entrant and slot.dataset == "random":
+                found[slot.task] = slot
+    return list(found.values())
 
 
 def _any(findings: Findings, slots: Iterable[Slot]) -> bool:

@@ -88,13 +88,14 @@ def facts(findings: Findings) -> list[tuple[str, str]]:
     tried = len(findings.failures)
     lacking = sum(map(len, findings.missing.values()))
     seeds = ", ".join(f"{TITLES[task]} {len(own)}" for task, own in findings.seeds.items())
-    said = [(f"of preset {name}", f"{done} of {of} cells") for name, done, of in progress(findings)]
+    done = {row.cell for row in rows}
+    asked = f"{sum(cell in done for cell in findings.wanted)} of {len(findings.wanted)} cells done"
     return [
         (
             "cells",
-            f"{len(rows)} done, {tried} failed, {lacking} missing (the failed ones included)",
+            f"{len(rows)} done, {lacking} missing, {tried} of them failed",
         ),
-        *asked,
+        *([("asked for", f"{asked}, preset {_presets(findings)}")] if findings.wanted else []),
         ("seeds", seeds),
         ("finished", dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"),
         ("machine", "; ".join(dict.fromkeys(map(_machine, rows)))),
