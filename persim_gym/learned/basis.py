@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -173,6 +174,50 @@ def _leading(true: NDArray[np.bool_]) -> int:
     return int(np.argmin(true)) if not true.all() else len(true)
 
 
+class MonomialOrder:
+    """An order of monomials in which few products of neighbours make them all.
+
+    By degree, within a degree by the last input that a monomial has, and then by what is left
+    without it: all monomials that end with one input are then that input times a piece of the
+    degree before, unless some of them are missing.
+
+    Args:
+        exponents: ``[P, q]``, with each monomial also the one without its last factor.
+    """
+
+    def __init__(self, exponents: NDArray[np.int64]) -> None:
+        totals = exponents.sum(axis=1)
+        last = exponents.shape[1] - 1 - np.argmax(exponents[:, ::-1] > 0, axis=1)
+        place = {tuple(exponents[0].tolist()): 0}
+        self.order = [0]
+        #: Each run: its first place, its first parent's place, its length, and the input.
+        self.runs: list[tuple[int, int, int, int]] = []
+        for degree in range(1, int(totals.max()) + 1):
+            for column in range(exponents.shape[1]):
+                group = []
+                for row in np.flatnonzero((totals == degree) & (last == column)).tolist():
+                    without = exponents[row].copy()
+                    without[column] -= 1
+                    group.append((place[tuple(without.tolist())], row))
+                for parent, row in sorted(group):
+                    here = len(self.order)
+                    place[tuple(exponents[row].tolist())] = here
+                    self.order.append(row)
+                    self._append(here, parent, column)
+        firsts = [run[0] for run in self.runs if run[1] == 0]
+        #: Whether the inputs stand behind the constant as they come, so that they can be written
+        #: there at once.
+        self.inputs_in_place = firsts == list(range(1, exponents.shape[1] + 1))
+
+    def _append(self, here: int, parent: int, column: int) -> None:
+        if self.runs and parent:
+            first, first_parent, length, of = self.runs[-1]
+            if of == column and first_parent and parent == first_parent + length:
+                self.runs[-1] = (first, first_parent, length + 1, of)
+                return
+        self.runs.append((here, parent, 1, column))
+
+
 class Monomials:
     """Monomials of ``q`` inputs, each computed from one of a degree less.
 
@@ -196,6 +241,11 @@ class Monomials:
             parents = np.array([index[tuple(e)] for e in without.tolist()], dtype=np.int64)
             blocks.append(_Block(int(rows[0]), int(rows[-1]) + 1, parents, last))
         self._blocks = blocks
+
+    @cached_property
+    def order(self) -> MonomialOrder:
+        """The order in which they are computed again and again."""
+        return MonomialOrder(self.exponents)
 
     @classmethod
     def up_to(cls, degree: int, inputs: int, cosines: Sequence[int] = ()) -> Monomials:

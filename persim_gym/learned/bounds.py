@@ -53,6 +53,13 @@ class BoundEffects:
             obs = torch.where(over > 0, constant + share * obs + slope * over, obs)
         return obs
 
+    def edges(self) -> list[tuple[int, float, float]]:
+        """Coordinate, side and bound of each."""
+        columns, sides, bounds = (
+            part.tolist() for part in (self.coordinate, self.side, self.bound)
+        )
+        return list(zip(columns, sides, bounds, strict=True))
+
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> BoundEffects:
         """The same on a device, in a precision."""
         return BoundEffects(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from typing import Any, Literal, Protocol
@@ -20,7 +21,7 @@ class Change(Protocol):
     """The change of state under the actions of time ``t``, in the data's units."""
 
     def __call__(self, states: Tensor, t: int) -> Tensor:
-        """States ``[m, p * k, in]`` -> changes ``[m, p * k, d]``."""
+        """States ``[m or 1, p, in, k]`` -> changes ``[m, p, d, k]``, to be used at once."""
 
     def keep(self, columns: Tensor) -> None:
         """Go on with some of the columns ``k``: their indices ``[m or 1, p, k']``."""
@@ -42,6 +43,7 @@ class Ensemble(ABC):
         self.high = high
         self.effects = effects
         self._bounded = bool(torch.isfinite(low).any() or torch.isfinite(high).any())
+        self._edges = [] if effects is None else effects.edges()
 
     @property
     @abstractmethod
@@ -124,8 +126,14 @@ class Ensemble(ABC):
         """
 
     @abstractmethod
-    def _change(self, agents: Tensor, actions: Tensor) -> Change:
-        """Changes for agents ``[p]`` under actions ``[m or 1, p, k, h(, a)]``."""
+    def _change(self, agents: Tensor, actions: Tensor, *, together: bool) -> Change:
+        """Changes for agents ``[p]`` under actions ``[m or 1, p, k, h(, a)]``.
+
+        Args:
+            agents: The agents.
+            actions: The actions.
+            together: All members will be in the same states.
+        """
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
@@ -177,28 +185,36 @@ class Ensemble(ABC):
         m, d, inputs = self.members, self.obs_dim, states.shape[-1]
         shared = _Shared(m, actions) if mode == "sampled" else None
         acted = actions[None] if shared is None else shared.actions
-        k = acted.shape[2]
-        state = states[None, :, None].expand(m, p, k, inputs).reshape(m, p * k, inputs)
-        change_of = self._change(agents, acted)
+        together = mode == "mean"
+        change_of = self._change(agents, acted, together=together)
+        # Coordinates stand before candidates: each is one piece of memory for all of them.
+        shape = (1 if together else m, p, inputs, acted.shape[2])
+        state = states[None, :, :, None].expand(shape).contiguous()  # [m or 1, p, in, k]
         for t in range(h):
-            with few_threads(m * p * k, self.widths, self.device):
-                obs = state[..., inputs - d :] + change_of(state, t)
-                if self._bounded:
-                    obs = self.settle(obs)
-            obs = obs.view(m, p, k, d)
-            kept = yield obs if shared is None else shared.gather(obs)
+            with few_threads(m * p * shape[-1], self.widths, self.device):
+                obs = self._settled(state[:, :, inputs - d :] + change_of(state, t))
+            kept = yield obs.mT if shared is None else shared.gather(obs.mT)
             if kept is not None:
                 columns = kept[None] if shared is None else shared.keep(kept)
-                state = state.view(m, p, k, inputs)
-                k = columns.shape[2]
-                chosen = columns[..., None]
-                obs = torch.take_along_dim(obs, chosen, 2)
-                state = torch.take_along_dim(state, chosen, 2).view(m, p * k, inputs)
+                obs = torch.take_along_dim(obs, columns[:, :, None], 3)
+                state = torch.take_along_dim(state, columns[:, :, None], 3)
                 change_of.keep(columns)
-            if mode == "mean":
-                obs = obs.mean(0, keepdim=True).expand(m, p, k, d)
-            obs = obs.reshape(m, p * k, d)
-            state = obs if inputs == d else torch.cat([state[..., d:], obs], dim=-1)
+            if together:
+                obs = obs.mean(0, keepdim=True)
+            state = obs if inputs == d else torch.cat([state[:, :, d:], obs], dim=2)
+
+    def _settled(self, obs: Tensor) -> Tensor:
+        """What :meth:`settle` does to ``[m, p, d, k]``, which may be overwritten."""
+        if not self._bounded:
+            return obs  # what is not finite stays so, and is on no bound
+        # On a processor it is quick to see that all is finite and inside; elsewhere it is a wait.
+        if self.device.type != "cpu" or not math.isfinite(float(obs.sum())):
+            return self.settle(obs.mT).mT
+        for column, side, bound in self._edges:
+            value = obs[:, :, column]
+            if bool(((value > bound) if side > 0 else (value < bound)).any()):
+                return self.settle(obs.mT).mT
+        return torch.clamp(obs, self.low[:, None], self.high[:, None], out=obs)
 
 
 class _Shared:

@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from persim_gym.learned.linear import dense, is_large, product
+
 #: Half the width of the range that agents' factors begin in, in the joint form.
 FIRST_SPREAD = 0.2
 
@@ -243,6 +245,39 @@ class LowRankNetwork:
         for weight, bias in self._state:
             x = self.activate_(torch.baddbmm(self.tensors[bias], x, self.tensors[weight]))
         return torch.cat([x, states], dim=-1) if self.shape.skip else x
+
+    def last_layers(self, states: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Rows through the state encoder and last layers of each problem's own.
+
+        Where layers are large, members take turns: what one member's rows become on the way then
+        stays in the processor's cache.
+
+        Args:
+            states: The encoder's inputs ``[m or 1, p, k, in]``.
+            weight: Last layers ``[m, p, o, H]``.
+            bias: ``[m, p, o, 1]``.
+
+        Returns:
+            ``[m, p, o, k]``.
+        """
+        m, p, outputs, _ = weight.shape
+        k = states.shape[2]
+        rows = states.flatten(1, 2)
+        sizes = [self.tensors[name].shape[1:].numel() for name, _ in self._state]
+        if not is_large(p * k * max(sizes), states.device):
+            hidden = self.hidden(rows.expand(m, -1, -1)).view(m * p, k, weight.shape[-1])
+            last = torch.baddbmm(bias.flatten(0, 1), weight.flatten(0, 1), hidden.mT)
+            return last.view(m, p, outputs, k)
+        out = weight.new_empty(m, p, outputs, k)
+        layers = [(self.tensors[w].unbind(0), self.tensors[b].unbind(0)) for w, b in self._state]
+        for i in range(m):
+            first = x = rows[i if len(rows) > 1 else 0]
+            for weights, biases in layers:
+                x = dense(x, weights[i], biases[i], self._relu)
+            if self.shape.skip:
+                x = torch.cat([x, first], dim=-1)
+            out[i] = product(weight[i], x.view(p, k, -1), bias[i])
+        return out
 
     def __call__(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
         """The product of the encoders.

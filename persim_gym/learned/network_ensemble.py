@@ -181,7 +181,7 @@ class NetworkEnsemble(Ensemble):
         """Kind and sizes as plain types."""
         return {"kind": "network", **self.network.shape.to_json()}
 
-    def _change(self, agents: Tensor, actions: Tensor) -> Change:
+    def _change(self, agents: Tensor, actions: Tensor, *, together: bool) -> Change:
         if self.network.shape.num_actions:
             return _DiscreteChange(self, agents, actions)
         if self.network.shape.joint:
@@ -194,26 +194,21 @@ class _DiscreteChange:
 
     def __init__(self, ensemble: NetworkEnsemble, agents: Tensor, actions: Tensor) -> None:
         s, shape = ensemble.scaling, ensemble.network.shape
-        self.p, self.k = actions.shape[1:3]
-        self.m, self.d, self.choices = shape.members, shape.obs_dim, shape.num_actions
+        self.d, self.choices = shape.obs_dim, shape.num_actions
         self.network, self.scaled = ensemble.network, ensemble.scaled
         weight, bias = ensemble.network.personal_heads(agents)  # [m, p, A*d, H]
         scale = s.target_scale.repeat(self.choices)[:, None]
-        self.weight = (weight * scale).flatten(0, 1)
-        self.bias = (bias * scale + s.target_mean.repeat(self.choices)[:, None]).flatten(0, 1)
+        self.weight = weight * scale
+        self.bias = bias * scale + s.target_mean.repeat(self.choices)[:, None]
         # Times first, so that each step's choice is one contiguous piece.
         self.actions = actions.permute(3, 0, 1, 2).contiguous()  # [h, m or 1, p, k]
 
     def keep(self, columns: Tensor) -> None:
         self.actions = torch.take_along_dim(self.actions, columns[None], -1)
-        self.k = columns.shape[2]
 
     def __call__(self, states: Tensor, t: int) -> Tensor:
-        hidden = self.network.hidden(self.scaled(states))
-        hidden = hidden.view(self.m * self.p, self.k, self.weight.shape[-1])
-        every = torch.baddbmm(self.bias, self.weight, hidden.mT)  # [m*p, A*d, k]
-        every = every.view(self.m, self.p, self.choices, self.d, self.k)
-        return pick(every, self.actions[t]).mT.reshape(self.m, self.p * self.k, self.d)
+        every = self.network.last_layers(self.scaled(states.mT), self.weight, self.bias)
+        return pick(every.unflatten(2, (self.choices, self.d)), self.actions[t])
 
 
 def pick(every: Tensor, chosen: Tensor) -> Tensor:
@@ -228,20 +223,25 @@ class _ContinuousChange:
 
     def __init__(self, ensemble: NetworkEnsemble, agents: Tensor, actions: Tensor) -> None:
         each, p, k, h, a = actions.shape
-        self.scaling, self.network = ensemble.scaling, ensemble.network
-        self.scaled = ensemble.scaled
-        m, r = ensemble.members, ensemble.rank
+        network, s = ensemble.network, ensemble.scaling
+        self.network, self.scaled = network, ensemble.scaled
+        m, d, r = ensemble.members, ensemble.obs_dim, ensemble.rank
         flat = actions.permute(0, 3, 1, 2, 4).reshape(each, h * p * k, a)
-        factors = ensemble.network.action_factors(flat).view(m, h, p, k, r)
-        own = ensemble.network.agent_factors(agents)[:, None, :, None]
-        self.factors = factors * own
+        factors = network.action_factors(flat).view(m, h, p, k, r)
+        own = network.agent_factors(agents)[:, None, :, None]
+        self.factors = (factors * own).mT.contiguous()  # [m, h, p, r, k]
+        scale = s.target_scale.repeat_interleave(r)[:, None]
+        head, bias = (network.tensors[f"head.{part}"] * scale for part in ("weight", "bias"))
+        self.weight, self.bias = (t[:, None].expand(-1, p, -1, -1) for t in (head, bias))
+        self.mean, self.units = s.target_mean[:, None], (d, r)
 
     def keep(self, columns: Tensor) -> None:
-        self.factors = torch.take_along_dim(self.factors, columns[:, None, ..., None], 3)
+        self.factors = torch.take_along_dim(self.factors, columns[:, None, :, None], 4)
 
     def __call__(self, states: Tensor, t: int) -> Tensor:
-        change = self.network.combine(self.scaled(states), self.factors[:, t].flatten(1, 2))
-        return change * self.scaling.target_scale + self.scaling.target_mean
+        every = self.network.last_layers(self.scaled(states.mT), self.weight, self.bias)
+        products = every.unflatten(2, self.units).mul_(self.factors[:, t, :, None])
+        return products.sum(3).add_(self.mean)
 
 
 class _JointChange:
@@ -249,22 +249,16 @@ class _JointChange:
 
     def __init__(self, ensemble: NetworkEnsemble, agents: Tensor, actions: Tensor) -> None:
         s = ensemble.scaling
-        self.p, self.k = actions.shape[1:3]
         self.network, self.scaled = ensemble.network, ensemble.scaled
         weight, bias = ensemble.network.personal_heads(agents)  # [m, p, d, H]
         scale = s.target_scale[:, None]
-        self.weight = (weight * scale).flatten(0, 1)
-        self.bias = (bias * scale + s.target_mean[:, None]).flatten(0, 1)
+        self.weight, self.bias = weight * scale, bias * scale + s.target_mean[:, None]
         # Times first, so that each step's actions are one contiguous piece.
         self.actions = actions.permute(3, 0, 1, 2, 4).contiguous()  # [h, m or 1, p, k, a]
 
     def keep(self, columns: Tensor) -> None:
         self.actions = torch.take_along_dim(self.actions, columns[None, ..., None], -2)
-        self.k = columns.shape[2]
 
     def __call__(self, states: Tensor, t: int) -> Tensor:
-        m, rows, _ = states.shape
-        inputs = self.network.with_actions(self.scaled(states), self.actions[t].flatten(1, 2))
-        hidden = self.network.hidden(inputs).view(m * self.p, self.k, -1)
-        change = torch.baddbmm(self.bias, self.weight, hidden.mT)  # [m*p, d, k]
-        return change.mT.reshape(m, rows, -1)
+        inputs = self.network.with_actions(self.scaled(states.mT), self.actions[t])
+        return self.network.last_layers(inputs, self.weight, self.bias)

@@ -11,6 +11,7 @@ from torch import Tensor
 from persim_gym.learned.basis import Inputs, Monomials
 from persim_gym.learned.bounds import BoundEffects
 from persim_gym.learned.ensemble import Change, Ensemble
+from persim_gym.learned.evaluation import Evaluation
 
 
 class PolynomialEnsemble(Ensemble):
@@ -170,8 +171,8 @@ class PolynomialEnsemble(Ensemble):
         parts = (self.weights[one], self.factors[one], self.scale, self.low, self.high)
         return self._with(*parts, inputs=self.inputs, effects=self.effects)
 
-    def _change(self, agents: Tensor, actions: Tensor) -> Change:
-        return _PersonalChange(self, agents, actions)
+    def _change(self, agents: Tensor, actions: Tensor, *, together: bool) -> Change:
+        return _PersonalChange(self, agents, actions, together=together)
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights, factors and units, by name."""
@@ -218,25 +219,32 @@ class PolynomialEnsemble(Ensemble):
 class _PersonalChange:
     """An agent's factors are multiplied into the weights: what is left is one product a step.
 
-    Coordinates stand before rows, and every step works in the same memory.
+    Coordinates stand before rows, and every step works in the same memory. Of discrete actions the
+    first one's change is there in any case, and the others' differences from it are added where
+    they are taken.
     """
 
-    def __init__(self, ensemble: PolynomialEnsemble, agents: Tensor, actions: Tensor) -> None:
+    def __init__(
+        self, ensemble: PolynomialEnsemble, agents: Tensor, actions: Tensor, *, together: bool
+    ) -> None:
         m, choices, _, monomials, d = ensemble.weights.shape
         self.p, self.k = actions.shape[1:3]
         self.m, self.d, self.choices = m, d, choices
-        self.ensemble = ensemble
+        self.ensemble, self.together = ensemble, together
         own = ensemble.factors[:, agents]
-        personal = torch.einsum("mnr,marpd->mnadp", own, ensemble.weights * ensemble.scale)
-        self.weight = personal.reshape(m * self.p, choices * d, monomials)
-        # The first continuous actions' columns follow those of the state.
-        self.state = len(ensemble.inputs.centre) - (0 if ensemble.discrete else actions.shape[-1])
+        ordered = (ensemble.weights * ensemble.scale)[:, :, :, ensemble.monomials.order.order]
+        personal = torch.einsum("mnr,marpd->mnadp", own, ordered)
+        personal[:, :, 1:] -= personal[:, :, :1]
+        if together:  # members see the same monomials: theirs is one product
+            self.weight = personal.transpose(0, 1).reshape(self.p, m * choices * d, monomials)
+        else:
+            self.weight = personal.reshape(m * self.p, choices * d, monomials)
         if ensemble.discrete:
-            # For each time and action 1 where it is taken: a sum over actions picks one of them.
+            # For each time and action 1 where it is taken.
             order = actions.permute(3, 0, 1, 2)[:, None] == torch.arange(
-                choices, device=actions.device
+                1, choices, device=actions.device
             ).view(-1, 1, 1, 1)
-            self.taken = order.to(self.weight.dtype)[..., None, :]  # [h, A, m or 1, p, 1, k]
+            self.taken = order.to(self.weight.dtype)[..., None, :]  # [h, A - 1, m or 1, p, 1, k]
         else:
             order = actions.permute(3, 0, 1, 4, 2)
             self.taken = order.to(self.weight.dtype)  # [h, m or 1, p, a, k]
@@ -244,11 +252,14 @@ class _PersonalChange:
 
     def _allocate(self) -> None:
         e = self.ensemble
-        rows = self.m * self.p
-        self.z = self.weight.new_empty(rows, len(e.inputs.centre), self.k)
-        self.phi = self.weight.new_empty(rows, e.monomials.size, self.k)
-        self.phi[:, 0] = 1.0
-        self.every = self.weight.new_empty(rows, self.choices * self.d, self.k)
+        batches = self.p if self.together else self.m * self.p
+        self.evaluation = Evaluation(e.inputs, e.monomials, batches, self.k)
+        self.every = self.weight.new_empty(batches, self.weight.shape[1], self.k)
+        if self.together:
+            every = self.every.view(self.p, self.m, self.choices, self.d, self.k).transpose(0, 1)
+        else:
+            every = self.every.view(self.m, self.p, self.choices, self.d, self.k)
+        self.change, *self.others = every.unbind(2)
 
     def keep(self, columns: Tensor) -> None:
         index = columns[:, :, None]  # before these stand times, and actions where discrete
@@ -258,16 +269,12 @@ class _PersonalChange:
         self._allocate()
 
     def __call__(self, states: Tensor, t: int) -> Tensor:
-        m, p, k, d = self.m, self.p, self.k, self.d
-        self.z[:, : self.state] = states.reshape(m * p, k, -1).mT
+        values = states
         if not self.ensemble.discrete:
-            self.z.view(m, p, -1, k)[:, :, self.state :] = self.taken[t]
-        self.ensemble.monomials.fill(self.phi, self.ensemble.inputs.scaled_(self.z))
-        torch.bmm(self.weight, self.phi, out=self.every)
-        every = self.every.view(m, p, self.choices, d, k)
-        chosen = every[:, :, 0]
-        if self.choices > 1:
-            chosen = chosen * self.taken[t, 0]
-            for action in range(1, self.choices):
-                chosen.addcmul_(every[:, :, action], self.taken[t, action])
-        return chosen.mT.view(m, p, k, d).flatten(1, 2).to(states.dtype)
+            taken = self.taken[t].expand(len(states), -1, -1, -1)
+            values = torch.cat([states, taken.to(states.dtype)], dim=2)
+        torch.bmm(self.weight, self.evaluation(values.flatten(0, 1)), out=self.every)
+        if self.others:
+            for other, taken in zip(self.others, self.taken[t].unbind(0), strict=True):
+                self.change.addcmul_(other, taken)
+        return self.change.to(states.dtype)
