@@ -55,6 +55,12 @@ _CONTINUOUS = ("shooting", "cem", "icem", "mppi")
 PLANNER_NAMES = ("default", "paper", *_KINDS)
 
 
+#: To fall forward pays at once, and then a planner crawls on its back. Of the true return of 100
+#: steps in simulators of random data: 300 on agents 5 to 9 and 325 on agents 10 to 14, by which
+#: nothing was chosen, where the paper's CEM gets 225 and 251 with twelve times as many model steps;
+#: without this cost iCEM gets 145 to 207. The penalty is needed in simulators of running policies'
+#: data, which know little of other actions: 258 with it, 114 without; elsewhere it costs nothing.
+#: A horizon of 15 steps is as good on average, but some agents fall and stay down.
 _UPRIGHT = Upright(coordinate=2, weight=3.0)
 
 #: Planners with settings of their own for a task, chosen on agents 5 to 14 of the default
@@ -80,10 +86,10 @@ _TUNED = {
     ),
     ("cartpole", "shooting"): PlannerChoice(RandomShooting(50, 35, decide="mean"), "members", None),
     ("half-cheetah", "icem"): PlannerChoice(
-        ICEM(40, 20, elites=10, beta=0.5, action="mean"), "mean", _UPRIGHT, penalty=2.0
+        ICEM(60, 20, elites=10, beta=0.5, action="mean"), "mean", _UPRIGHT, penalty=2.0
     ),
     ("half-cheetah", "mppi"): PlannerChoice(
-        MPPI(40, 20, temperature=0.1, beta=0.5), "mean", _UPRIGHT, penalty=2.0
+        MPPI(60, 20, temperature=0.1, beta=0.5), "mean", _UPRIGHT, penalty=2.0
     ),
 }
 
