@@ -100,6 +100,8 @@ COMMANDS = [
     ["plan"],
     ["train"],
     ["render"],
+    ["benchmark"],
+    ["report"],
 ]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import shlex
 import time
 from collections.abc import Sequence
@@ -12,16 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persim_gym.cli import options
+from persim_gym.cli import models, options
 from persim_gym.cli.group import FAILED, on_interrupt, say
 from persim_gym.cli.output import duration, print_json, print_table
 
 if TYPE_CHECKING:
     from persim_gym.benchmark.paper.cell import Cell
     from persim_gym.benchmark.paper.engines import Done
-
-#: Module of the report, whose `write_report` takes a folder.
-PAGE = "persim_gym.benchmark.paper.page"
 
 #: Failed cells that are named; the others are counted.
 NAMED = 10
@@ -155,11 +150,15 @@ def _names(texts: Sequence[str] | None) -> list[str]:
 
 
 def _write_report(folder: Path) -> Path | None:
-    """The report's page, where this version has one."""
-    if importlib.util.find_spec(PAGE) is None:
+    """The page of the report; ``None`` if the folder's rows make none."""
+    models.draw_without_display()
+    from persim_gym.benchmark.paper.page import write_report
+
+    try:
+        return write_report(folder)
+    except ValueError as error:  # what was run is kept all the same
+        say("note", f"there is no report: {error}")
         return None
-    page = importlib.import_module(PAGE).write_report(folder)
-    return page if isinstance(page, Path) else None
 
 
 def _list(cells: Sequence[Cell], folder: Path, force: bool, as_json: bool) -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from persim_gym.benchmark.paper.data import missing_recordings
 from persim_gym.learned.simulator import PerSim
 
+from .paper_cells import tiny
 from .worlds import random_transitions
 
 
@@ -36,3 +38,21 @@ def cheetah() -> PerSim:
         random_transitions("half-cheetah", 2, 20),
         epochs=1, ensemble_size=2, rank=2, state_hidden=(8,), action_hidden=(8,), progress=False,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where random CartPoles of seed 0 are recorded, for tests that write no other data set."""
+    folder = tmp_path_factory.mktemp("recordings")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINARI_DATASETS_PATH", str(folder))
+        for recording in missing_recordings([tiny()]):
+            recording.run(progress=False)
+    return folder
+
+
+@pytest.fixture
+def recorded(recordings: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let Minari find them."""
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(recordings))
+    return recordings

@@ -35,7 +35,8 @@ def read_ledger(folder: str | Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}): delete it, its rows stay") from error
     sound = isinstance(plain, Mapping) and plain.get("format") == FORMAT
-    if not (sound and isinstance(plain["runs"], list) and isinstance(plain["cells"], Mapping)):
+    sound = sound and isinstance(plain.get("runs"), list)
+    if not (sound and isinstance(plain.get("cells"), Mapping)):
         raise ValueError(f"{path} is no list of runs of format {FORMAT}: choose another folder")
     return dict(plain)
 
