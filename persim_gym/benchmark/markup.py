@@ -135,7 +135,7 @@ th, td { text-align: right; padding: 7px 10px; border-bottom: 1px solid var(--li
   white-space: nowrap; }
 th { color: var(--faint); font-weight: 600; vertical-align: bottom; white-space: normal;
   line-height: 1.3; }
-td:first-child { white-space: normal; }
+table:not([class]) td:first-child { white-space: normal; }
 th.over { text-align: center; }
 thead tr:first-child th:first-child, td:first-child { text-align: left; }
 .left2 :is(th, td):nth-child(-n+2),

@@ -12,6 +12,7 @@ def number(value: float | None) -> str:
         return "∞" if value == math.inf else "–"
     if value == 0:
         return "0"
+    value = float(f"{value:.3g}" if 1e-4 <= abs(value) < 1e5 else f"{value:.1e}")
     if 1e-4 <= abs(value) < 1e5:
         digits = max(0, 2 - math.floor(math.log10(abs(value))))
         return f"{value:.{digits}f}"

@@ -39,12 +39,18 @@ def report(
         raise ValueError(f"--small prints one table and writes nothing: leave {other} out")
     models.draw_without_display()
     from persim_gym.benchmark.paper.findings import read_findings
-    from persim_gym.benchmark.paper.page import FIGURES, MARKDOWN, RESULTS, write_findings
+    from persim_gym.benchmark.paper.page import (
+        FIGURES,
+        MARKDOWN,
+        RESULTS,
+        first_dataset,
+        write_findings,
+    )
     from persim_gym.benchmark.paper.tables import small_table
 
     findings = read_findings(folder)
     if small:
-        typer.echo(small_table(findings, _first_dataset(findings)).to_markdown().rstrip())
+        typer.echo(small_table(findings, first_dataset(findings)).to_markdown().rstrip())
         return
     page = write_findings(findings, folder, out)
     files = {
@@ -59,14 +65,6 @@ def report(
         return
     _print_main(findings)
     print_facts("Report", [*_facts(findings), *files.items()])
-
-
-def _first_dataset(findings: Findings) -> list[str] | None:
-    """The data set of the small table: random data, which everything is run on."""
-    from persim_gym.benchmark.paper.findings import datasets_of
-
-    there = datasets_of(findings.slots)
-    return ["random"] if "random" in there else there[:1]
 
 
 def _print_main(findings: Findings) -> None:

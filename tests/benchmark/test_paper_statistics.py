@@ -75,6 +75,11 @@ def test_mean_and_deviation_are_of_seeds() -> None:
     assert own.low < own.iqm < own.high
 
 
+def test_equal_values_have_no_spread() -> None:
+    (own,) = summarise([[0.4, 0.4, 0.4]], rng())
+    assert own.sd == 0  # where the mean of three is not exact
+
+
 def test_interval_is_of_seeds_however_many_the_episodes() -> None:
     # Two seeds far apart, a thousand episodes each: these must not make the interval narrow.
     noise = rng().normal(size=(2, 1000))

@@ -303,7 +303,14 @@ def _entrant_order(entrant: Entrant) -> tuple[Any, ...]:
     known = METHODS.get(entrant.method)
     place = names.index(entrant.method) if known else len(names)
     learns = known is None or known.learns
-    return not learns, place, entrant.method, str(entrant.fit), entrant.penalty or 0.0
+    return (
+        not learns,
+        place,
+        entrant.method,
+        len(entrant.fit),
+        str(entrant.fit),
+        entrant.penalty or 0.0,
+    )
 
 
 # -- reading ---------------------------------------------------------------------------------------

@@ -44,9 +44,12 @@ def all_tables(findings: Findings) -> dict[str, list[Table]]:
 
 
 def planner_slots(findings: Findings, task: str) -> list[Slot]:
-    """Places in which something is planned, all with the task's number of agents."""
+    """Places in which something is planned, all with the task's number of agents.
+
+    Where there are several planners, only data sets of which there is more than one.
+    """
     agents = findings.main_agents(task)
-    return [
+    planned = [
         slot
         for slot in findings.slots
         if slot.experiment == "reward"
@@ -54,6 +57,11 @@ def planner_slots(findings: Findings, task: str) -> list[Slot]:
         and slot.planner is not None
         and slot.train_agents in (None, agents)
     ]
+    planners: dict[str | None, set[str | None]] = {}
+    for slot in planned:
+        planners.setdefault(slot.dataset, set()).add(slot.planner)
+    several = any(len(names) > 1 for names in planners.values())
+    return [slot for slot in planned if not several or len(planners[slot.dataset]) > 1]
 
 
 def planner_tables(findings: Findings) -> list[Table]:

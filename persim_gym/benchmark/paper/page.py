@@ -9,10 +9,10 @@ from persim_gym.benchmark.files import write_bytes
 from persim_gym.benchmark.markup import document, escaped, picture, table
 from persim_gym.benchmark.paper.cell import Cell
 from persim_gym.benchmark.paper.drawings import Drawing, drawings
-from persim_gym.benchmark.paper.findings import Findings, Slot, read_findings
+from persim_gym.benchmark.paper.findings import Findings, Slot, datasets_of, read_findings
 from persim_gym.benchmark.paper.further import all_tables
 from persim_gym.benchmark.paper.rows import Row
-from persim_gym.benchmark.paper.tables import NOTES, TITLES, Table
+from persim_gym.benchmark.paper.tables import NOTES, TITLES, Table, small_table
 from persim_gym.benchmark.paper.tidy import results_csv
 
 PAGE, MARKDOWN, RESULTS, FIGURES = "report.html", "report.md", "results.csv", "figures"
@@ -105,7 +105,7 @@ def facts(findings: Findings) -> list[tuple[str, str]]:
 
 def _machine(row: Row) -> str:
     own = row.machine
-    parts = [own.get("system"), f"{own.get('cores')} cores", f"{own.get('threads')} threads"]
+    parts = [own.get("system"), f"{own.get('cores')} cores", f"threads: {own.get('threads')}"]
     return ", ".join(map(str, [*parts, own.get("device")]))
 
 
@@ -171,6 +171,12 @@ def _presets(findings: Findings) -> str:
     return " and ".join(dict.fromkeys(names)) or "unknown"
 
 
+def first_dataset(findings: Findings) -> list[str]:
+    """The data set of the small table: random data, which everything is run on, if they are."""
+    there = datasets_of(findings.slots)
+    return ["random"] if "random" in there else there[:1]
+
+
 # -- Markdown --------------------------------------------------------------------------------------
 
 
@@ -184,7 +190,9 @@ def render_markdown(
     lines = ["# Benchmark of personalised simulators", ""]
     lines += [f"- **{key}**: {value}" for key, value in facts(findings)]
     lines += [f"\n> **Warning.** {text}" for text in warnings(findings)]
-    lines += ["", *(f"{note}\n" for note in NOTES)]
+    small = small_table(findings, first_dataset(findings))
+    lines += ["", "## In short", "", small.grid(), "", small.caption, ""]
+    lines += ["## How to read the tables", "", *(f"{note}\n" for note in NOTES)]
     for section, (title, text) in _SECTIONS.items():
         if section not in tables:
             continue
@@ -216,7 +224,8 @@ def render_html(
     name: str,
 ) -> str:
     """The report as one page that needs nothing beside it."""
-    sections = [_head(findings)]
+    small = small_table(findings, first_dataset(findings))
+    sections = [_head(findings, small)]
     for section, (title, text) in _SECTIONS.items():
         if section in tables:
             drawn = [own for own in figures if own.section == section]
@@ -225,7 +234,7 @@ def render_html(
     return document("Benchmark of personalised simulators", sections)
 
 
-def _head(findings: Findings) -> str:
+def _head(findings: Findings, small: Table) -> str:
     tasks = [TITLES[task] for task in findings.seeds]
     listed = "\n".join(
         f"<dt>{escaped(key)}</dt><dd>{escaped(value)}</dd>" for key, value in facts(findings)
@@ -241,6 +250,10 @@ def _head(findings: Findings) -> str:
 {warned}
 <dl>{listed}</dl>
 </header>
+<section>
+<h2>In short</h2>
+{_content(small)}
+</section>
 <section>
 <h2>How to read the tables</h2>
 {notes}

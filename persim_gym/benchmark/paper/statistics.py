@@ -103,7 +103,8 @@ def _summary(
     low = float(np.quantile(drawn, (1 - level) / 2, method="lower"))
     high = float(np.quantile(drawn, (1 + level) / 2, method="higher"))
     with np.errstate(invalid="ignore"):
-        sd = float(by_seed.std(ddof=1))
+        # Equal values have no spread: not even the rounding error of their mean.
+        sd = float(by_seed.std(ddof=1)) if np.ptp(by_seed) else 0.0
     return Summary(float(by_seed.mean()), sd, middle, low, high, seeds, episodes)
 
 

@@ -38,8 +38,8 @@ NOTES = (
     "dynamics and the authors' code aside. With few seeds such intervals are too narrow, with one "
     "there is none, and nothing is bold.",
     "“missing” is what the rest of the folder implies and what is not there, “failed” what was "
-    "tried in vain; a dash stands where nothing is expected. Where some seeds are missing, their "
-    "number is said.",
+    "tried in vain; a dash stands where nothing is expected. [3 of 5]: of five seeds "
+    "only three are there.",
 )
 #: Where nothing is expected: the cell belongs to no experiment.
 NOTHING = "–"
@@ -115,7 +115,7 @@ def entry(findings: Findings, slot: Slot | None, quantity: Quantity, say: Say = 
             return NOTHING  # there is nothing to measure, such as episodes that last so long
         return "failed" if slot in findings.failed else "missing"
     of, done = findings.seeds[slot.task], findings.by_slot[slot].seeds
-    few = "" if len(done) == len(of) else f" [{len(done)} of {len(of)} seeds]"
+    few = "" if len(done) == len(of) else f" [{len(done)} of {len(of)}]"
     return say(own) + few
 
 
