@@ -22,7 +22,7 @@ class Preset:
         tasks: Tasks.
         datasets: Behaviours of the data.
         methods: Methods that are run on all data sets.
-        beside: Methods that stand beside them, on ``beside_datasets`` alone.
+        beside: Methods whose predictions stand beside theirs, on ``beside_datasets`` alone.
         beside_datasets: Their data sets; and those of the planners after the first, of scarcity
             and of unseen agents.
         planners: Planners of the methods that plan.
@@ -76,7 +76,7 @@ class Preset:
                 yield cell
             if "latent" in method.experiments:
                 yield replace(cell, experiment="latent", episodes=1)
-            if "reward" in method.experiments:
+            if "reward" in method.experiments and not beside:
                 played = self.reward_episodes if method.plans else self.policy_episodes
                 limit = self.max_episode_steps
                 reward = replace(
@@ -84,7 +84,7 @@ class Preset:
                     max_episode_steps=limit,
                 )  # fmt: skip
                 yield reward
-                if not beside and (dataset is None or dataset in self.beside_datasets):
+                if dataset is None or dataset in self.beside_datasets:
                     for planner in further:
                         yield replace(reward, planner=planner)
 
@@ -149,7 +149,10 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
     ),
     "laptop": (Preset(tasks=SMALL),),
     "paper": (
-        Preset(tasks=SMALL, beside=("persim-networks", "one-for-all")),
+        Preset(
+            tasks=SMALL,
+            methods=("persim", "persim-networks", "true", "test-policy", "random", "persistence"),
+        ),
         _FULL,
     ),
 }
