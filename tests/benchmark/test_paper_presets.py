@@ -64,7 +64,7 @@ def test_the_small_tasks_are_complete(name: str) -> None:
             )
         ]  # fmt: skip
         assert sorted(counts) == [25, 50, 100, 250, 500]
-        (unseen,) = of(cells, task=task, seed=seed, experiment="unseen")
+        (unseen,) = of(cells, task=task, seed=seed, experiment="unseen", method="persim")
         assert unseen.train_agents == 450
         assert unseen.agents == tuple(range(450, 500))
 
