@@ -60,7 +60,7 @@ PLANNER_NAMES = ("default", "paper", *_KINDS)
 #: nothing was chosen, where the paper's CEM gets 225 and 251 with twelve times as many model steps;
 #: without this cost iCEM gets 145 to 207. The penalty is needed in simulators of running policies'
 #: data, which know little of other actions: 258 with it, 114 without; elsewhere it costs nothing.
-#: A horizon of 15 steps is as good on average, but some agents fall and stay down.
+#: A horizon of 15 steps is about as good on average, but some agents fall and stay down.
 _UPRIGHT = Upright(coordinate=2, weight=3.0)
 
 #: Planners with settings of their own for a task, chosen on agents 5 to 14 of the default
