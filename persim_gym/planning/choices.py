@@ -57,7 +57,7 @@ PLANNER_NAMES = ("default", "paper", *_KINDS)
 
 #: To fall forward pays at once, and then a planner crawls on its back. Of the true return of 100
 #: steps in simulators of random data: 300 on agents 5 to 9 and 325 on agents 10 to 14, by which
-#: nothing was chosen, where the paper's CEM gets 225 and 251 with twelve times as many model steps;
+#: nothing was chosen, where the paper's CEM gets 224 and 251 with twelve times as many model steps;
 #: without this cost iCEM gets 145 to 207. The penalty is needed in simulators of running policies'
 #: data, which know little of other actions: 258 with it, 114 without; elsewhere it costs nothing.
 #: A horizon of 15 steps is about as good on average, but some agents fall and stay down.
