@@ -41,7 +41,7 @@ def test_report(folder: Path) -> None:
     assert "CartPole: prediction error and return" in result.stdout
     assert str((folder / "report.html").resolve()) in result.stdout
     assert (folder / "results.csv").is_file()
-    assert "5 done, 1 missing, 0 of them failed" in result.stdout
+    assert "5 done, 0 failed, 1 missing" in result.stdout
 
 
 def test_table_fits_eighty_columns(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,13 +12,12 @@ def number(value: float | None) -> str:
         return "∞" if value == math.inf else "–"
     if value == 0:
         return "0"
-    value = float(f"{value:.3g}" if 1e-4 <= abs(value) < 1e5 else f"{value:.1e}")
     if 1e-4 <= abs(value) < 1e5:
-        digits = max(0, 2 - math.floor(math.log10(abs(value))))
-        return f"{value:.{digits}f}"
-    exponent = math.floor(math.log10(abs(value)))
-    raised = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{value / 10**exponent:.1f}·10{raised}"
+        places = max(0, 2 - math.floor(math.log10(abs(value))))
+        return f"{value:.{places}f}"
+    digits, exponent = f"{value:.1e}".split("e")  # rounded first: 9.98e-5 is 1.0e-4
+    raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{digits}·10{raised}"
 
 
 def plus_minus(value: float | None, sd: float | None) -> str:

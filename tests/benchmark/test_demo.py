@@ -284,7 +284,7 @@ def test_a_machine_that_cannot_draw_still_gets_a_page(finished, monkeypatch):
     ("value", "text"),
     [
         (0.0324, "0.0324"), (1.0, "1.00"), (123.4, "123"), (0, "0"), (4.36e-5, "4.4·10⁻⁵"),
-        (2.5e7, "2.5·10⁷"), (None, "–"), (0.99996, "1.000"),
+        (2.5e7, "2.5·10⁷"), (None, "–"), (0.99996, "1.000"), (9.98e-5, "1.0·10⁻⁴"),
     ],
 )  # fmt: skip
 def test_numbers_have_three_digits(value, text):

@@ -120,7 +120,7 @@ def test_facts_and_commands(tmp_path: Path) -> None:
     note_start(tmp_path, wanted, command=command, preset="quick")
     findings = read_findings(tmp_path)
     said = dict(facts(findings))
-    assert said["cells"] == "1 done, 1 missing, 0 of them failed"
+    assert said["cells"] == "1 done, 0 failed, 1 missing"
     assert said["asked for"] == "1 of 2 cells done, preset quick"
     assert said["finished"] == "2026-01-02T03:04:05+00:00"
     assert said["machine"] == "Linux x86_64, 2 cores, threads: 1, cpu"
@@ -152,7 +152,9 @@ def test_missing_and_failed_cells_are_named(tmp_path: Path) -> None:
     html = write_report(tmp_path).read_text()
     assert "prediction, cartpole, random, One simulator for all, 100 agents, seed 0" in html
     assert "ValueError: a &lt;b&gt; &amp; c" in html
-    lines = missing_lines(read_findings(tmp_path))
+    findings = read_findings(tmp_path)
+    assert dict(facts(findings))["cells"] == "2 done, 1 failed, 1 missing"
+    lines = missing_lines(findings)
     assert lines == [("prediction, cartpole, pure, PerSim, 100 agents", "0")]
     text = (tmp_path / "report.md").read_text()
     assert "- prediction, cartpole, pure, PerSim, 100 agents: 0" in text

@@ -290,8 +290,13 @@ def test_planning_in_the_truth_is_no_competitor() -> None:
 
 
 def test_time_limits_are_said() -> None:
-    (table,) = reward_tables(Findings([rewarded("random", [[1.0]], None, max_episode_steps=7)]))
-    assert "cut off after 7 steps" in table.caption
+    rows = [
+        rewarded("random", [[1.0]], None, max_episode_steps=7),
+        rewarded("test-policy", [[1.0]], None),
+    ]
+    for table in (reward_tables(Findings(rows))[0], small_table(Findings(rows))):
+        assert "Episodes are cut off after 7 steps (Random actions on CartPole)." in table.caption
+    assert "cut off" not in small_table(Findings(rows[1:])).caption
 
 
 def test_returns_of_the_authors_code() -> None:

@@ -86,14 +86,14 @@ def facts(findings: Findings) -> list[tuple[str, str]]:
     rows = findings.rows
     dates = sorted(row.finished for row in rows)
     tried = len(findings.failures)
-    lacking = sum(map(len, findings.missing.values()))
+    lacking = sum(map(len, _lacking_seeds(findings).values()))
     seeds = ", ".join(f"{TITLES[task]} {len(own)}" for task, own in findings.seeds.items())
     done = {row.cell for row in rows}
     asked = f"{sum(cell in done for cell in findings.wanted)} of {len(findings.wanted)} cells done"
     return [
         (
             "cells",
-            f"{len(rows)} done, {lacking} missing, {tried} of them failed",
+            f"{len(rows)} done, {tried} failed, {lacking} missing",
         ),
         *([("asked for", f"{asked}, preset {_presets(findings)}")] if findings.wanted else []),
         ("seeds", seeds),
@@ -142,12 +142,17 @@ def _variant(cell: Cell) -> str:
 
 def missing_lines(findings: Findings) -> list[tuple[str, str]]:
     """What is expected and neither done nor known to have failed: what, and which seeds."""
+    lacking = _lacking_seeds(findings)
+    return [(slot.describe(), ", ".join(map(str, own))) for slot, own in lacking.items()]
+
+
+def _lacking_seeds(findings: Findings) -> dict[Slot, list[int]]:
     failed = {(f.slot, f.seed) for f in findings.failures}
-    found = []
+    found = {}
     for slot, seeds in findings.missing.items():
         own = [seed for seed in seeds if (slot, seed) not in failed]
         if own:
-            found.append((slot.describe(), ", ".join(map(str, own))))
+            found[slot] = own
     return found
 
 

@@ -313,13 +313,10 @@ def _reward(findings: Findings, task: str) -> Table:
                 cells.append(_authors_return(task, agent) if dataset == "random" else NOTHING)
             rows.append((dataset or NOTHING, _agent(agent, "mean"), *cells))
     titles = [e.title for e in entrants] + [references.TITLE] * beside
-    groups = [group for slot in slots if (group := findings.by_slot.get(slot))]
-    cut = [g.cell.max_episode_steps for g in groups if g.cell.max_episode_steps is not None]
-    steps = f" Some episodes are cut off after {min(cut)} steps." if cut else ""
     caption = (
         f"Return in the true environment. {SPREAD}, each seed's value the mean over its "
-        f"episodes.{steps} Those that learn from no data are the same for every data set; the one "
-        f"that plans in the true dynamics is the mark to reach. More is better. "
+        f"episodes.{_cut(findings, slots)} Those that learn from no data are the same for every "
+        "data set; the one that plans in the true dynamics is the mark to reach. More is better. "
         f"{people(task, agents)}"
     )
     return Table(
@@ -329,6 +326,18 @@ def _reward(findings: Findings, task: str) -> Table:
         ("data set", "agent", *titles),
         tuple(rows),
     )
+
+
+def _cut(findings: Findings, slots: Sequence[Slot]) -> str:
+    """Which episodes do not last as long as the task's, so that their returns are others."""
+    limits: dict[int, dict[str, None]] = {}
+    for slot in slots:
+        group = findings.by_slot.get(slot)
+        steps = None if group is None else group.cell.max_episode_steps
+        if slot.experiment == "reward" and steps is not None:
+            limits.setdefault(steps, {})[f"{slot.entrant.title} on {TITLES[slot.task]}"] = None
+    said = (f"{steps} steps ({', '.join(names)})" for steps, names in sorted(limits.items()))
+    return f" Episodes are cut off after {'; '.join(said)}." if limits else ""
 
 
 def _authors_return(task: str, agent: int | str) -> str:
@@ -387,11 +396,13 @@ def small_table(findings: Findings, datasets: Sequence[str] | None = None) -> Ta
         for task, dataset, entrant, error, reward in _contests(findings)
         if dataset is None or datasets is None or dataset in datasets
     ]  # fmt: skip
+    tasks = findings.tasks("reward")
+    cut = _cut(findings, [s for task in tasks for s in findings.main_slots("reward", task)])
     return Table(
         "small",
         "Prediction error and return",
         "RMSE: open-loop error over 50 steps under the test policy, geometric mean over the test "
-        f"agents. Return: in the true environment, mean over the test agents. {SPREAD}.",
+        f"agents. Return: in the true environment, mean over the test agents. {SPREAD}.{cut}",
         ("task", "data set", "method", "RMSE", "return"),
         tuple(rows),
     )
