@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -10,7 +11,11 @@ from torch import Tensor
 
 #: Multiply-adds of one layer and one member from which the fused operation is the quicker one:
 #: below, its start takes longer than the work.
-LARGE = 500_000
+LARGE = 1_500_000
+
+#: Values of one layer and one member from which members take turns: those of all of them together
+#: would not stay in the processor's cache.
+WIDE = 130_000
 
 
 @cache
@@ -38,14 +43,26 @@ def _fused() -> Any:
     return operation
 
 
-def is_large(multiply_adds: int, device: torch.device) -> bool:
-    """Whether a layer is better computed member by member, by :func:`dense` and :func:`product`."""
-    return multiply_adds >= LARGE and device.type == "cpu" and _fused() is not None
+def take_turns(rows: int, layers: Sequence[tuple[int, int]], device: torch.device) -> bool:
+    """Whether members are better computed one after the other, by :func:`dense`.
+
+    Args:
+        rows: Rows of a member.
+        layers: Inputs and outputs of each layer.
+        device: Where; an accelerator takes all at once.
+    """
+    if device.type != "cpu":
+        return False
+    return any(rows * o >= WIDE or _is_large(rows * i * o) for i, o in layers)
+
+
+def _is_large(multiply_adds: int) -> bool:
+    return multiply_adds >= LARGE and _fused() is not None
 
 
 def dense(x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
     """One member's layer: ``[n, in]``, ``[in, out]``, ``[1, out]`` -> ``[n, out]``."""
-    if is_large(len(x) * weight.numel(), x.device):
+    if _is_large(len(x) * weight.numel()):
         kind = "relu" if relu else "swish"
         found: Tensor = _fused()(x, weight.mT, bias[0], kind, [], "")
         return found
@@ -55,7 +72,7 @@ def dense(x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
 
 def product(weight: Tensor, hidden: Tensor, bias: Tensor) -> Tensor:
     """Last layers ``[p, o, H]`` with biases ``[p, o, 1]`` of rows ``[p, k, H]``: ``[p, o, k]``."""
-    if weight.shape[1] >= MANY and is_large(hidden.shape[1] * weight[0].numel(), weight.device):
+    if weight.shape[1] >= MANY and _is_large(hidden.shape[1] * weight[0].numel()):
         parts = [_fused()(w, x, None, "none", [], "") for w, x in zip(weight, hidden, strict=True)]
         return torch.stack(parts).add_(bias) if len(parts) > 1 else parts[0].add_(bias[0])[None]
     return torch.baddbmm(bias, weight, hidden.mT)

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from persim_gym.learned.linear import dense, is_large, product
+from persim_gym.learned.linear import dense, product, take_turns
 
 #: Half the width of the range that agents' factors begin in, in the joint form.
 FIRST_SPREAD = 0.2
@@ -144,6 +144,7 @@ class LowRankNetwork:
         self.tensors = tensors
         self._relu = shape.activation == "relu"
         self._state = self.stack("state")
+        self._sizes = list(itertools.pairwise((shape.input_dim, *shape.state_hidden)))
         self._action = [] if shape.num_actions or shape.joint else self.stack("action")
 
     @classmethod
@@ -249,7 +250,7 @@ class LowRankNetwork:
     def last_layers(self, states: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Rows through the state encoder and last layers of each problem's own.
 
-        Where layers are large, members take turns: what one member's rows become on the way then
+        Where layers are large, members take turns: what a member's rows become on the way then
         stays in the processor's cache.
 
         Args:
@@ -263,8 +264,7 @@ class LowRankNetwork:
         m, p, outputs, _ = weight.shape
         k = states.shape[2]
         rows = states.flatten(1, 2)
-        sizes = [self.tensors[name].shape[1:].numel() for name, _ in self._state]
-        if not is_large(p * k * max(sizes), states.device):
+        if not take_turns(p * k, self._sizes, states.device):
             hidden = self.hidden(rows.expand(m, -1, -1)).view(m * p, k, weight.shape[-1])
             last = torch.baddbmm(bias.flatten(0, 1), weight.flatten(0, 1), hidden.mT)
             return last.view(m, p, outputs, k)
