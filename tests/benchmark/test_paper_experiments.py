@@ -289,7 +289,7 @@ def test_networks_are_networks(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
         tiny(method="persim-networks", fit=options), folder, threads=1,
         on_stage=lambda *stage: told.append(stage),
     )  # fmt: skip
-    assert row.results["fit"]["method"] == "sgd"
+    assert row.results["fit"]["fitted_by"] == "sgd"
     assert row.results["fit"]["members"] == 2
     assert ("fit", 1, 1) in told
     asked: dict[str, Any] = {}

@@ -115,11 +115,15 @@ def _simulator(**options: Any) -> Callable[[Context], Contender]:
 
 
 def _facts(sim: PerSim) -> dict[str, Any]:
+    """What was fitted and how well, without times: equal fits have equal facts."""
+    metrics = sim.card.get("metrics") or {}
+    kept = ("chosen", "unexplained", "heldout_error", "heldout_rmse")
     return {
-        "method": sim.card.get("method"),
+        "fitted_by": sim.card.get("fitted_by"),
         "members": sim.members,
-        "metrics": sim.card.get("metrics"),
+        "rank": sim.ensemble.rank,
         "dataset": sim.card.get("dataset"),
+        "metrics": {name: metrics[name] for name in kept if name in metrics},
     }
 
 

@@ -35,7 +35,7 @@ def judge(cell: Cell, sim: PerSim, on_progress: OnProgress | None = None) -> dic
         on_progress: Told how many kinds of knowledge are done, and of how many.
 
     Returns:
-        ``"known"``: names of what is known; ``"families"``: RMSE and R2 of each agent for each.
+        ``"agents"``, and in ``"known"`` for each kind of knowledge RMSE and R2 of each agent.
 
     Raises:
         ValueError: If one of the agents was in training.
