@@ -4,9 +4,9 @@
         [--planners paper,default] [--simulator FOLDER] [--quick] [--json OUT]
 
 Each planner acts in the agents' true environments, once planning in the true dynamics and once in
-a simulator, which is fitted from 500 agents' random actions or read from a folder. *Alone* is one
-episode of one agent, *in the batch* all agents and episodes side by side; both in the simulator.
-Planners are chosen on agents from 5 on: agents 0 to 4 are the test agents.
+a simulator, which is fitted from 500 agents' random actions or read from a folder. Decisions a
+second are in the simulator, *alone* of one problem, *in the batch* of 50 at once. Planners are
+chosen on agents from 5 on: agents 0 to 4 are the test agents.
 
 For MountainCar an exhaustive search says what is possible: from the start, all states that can be
 reached, one kept for each of a million cells of the state space, until one is at the goal.
@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from gymnasium.utils import seeding
 from latent import AGENTS, recorded
+from measure import Effort, Side, interleave
 from numpy.typing import NDArray
 
 from persim_gym.benchmark.files import write_json
@@ -52,8 +53,10 @@ SIZES: dict[str, list[tuple[str, dict[str, Any]]]] = {
     ],
     "half-cheetah": [("paper", {"candidates": 50}), ("shooting", {"candidates": 200})],
 }
-#: Decisions of which the time of one alone is the mean.
-ALONE = 40
+#: Problems that are planned for at once, where many are.
+BATCH = 50
+#: Timed decisions of each planner, of which the best counts.
+BEST_OF = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +68,8 @@ class Found:
         planner: Its settings in words.
         truth: Returns where it plans in the true dynamics ``[A, episodes]``.
         simulator: Returns where it plans in the simulator ``[A, episodes]``.
-        alone: Decisions a second, one problem at a time, in the simulator.
-        batch: Decisions a second, all problems side by side, in the simulator.
+        alone: Decisions a second in the simulator, of one problem at a time.
+        batch: Decisions a second in the simulator, of 50 problems at once.
     """
 
     name: str
@@ -83,25 +86,6 @@ class Found:
 
 
 HEADINGS = ("planner", "settings", "in truth", "in the simulator", "alone", "in the batch")
-
-
-class Timed(MPC):
-    """MPC that counts its decisions and their time."""
-
-    seconds, decisions = 0.0, 0
-
-    def plan(self, agents: Any, obs: Any, *args: Any, **kwargs: Any) -> Any:
-        """As :meth:`MPC.plan`."""
-        began = time.perf_counter()
-        result = super().plan(agents, obs, *args, **kwargs)
-        self.seconds += time.perf_counter() - began
-        self.decisions += len(obs)
-        return result
-
-    @property
-    def rate(self) -> float:
-        """Decisions a second."""
-        return self.decisions / self.seconds
 
 
 def spread(returns: NDArray[np.float64]) -> str:
@@ -152,27 +136,45 @@ def planners(task: Task, names: Sequence[str], quick: bool) -> dict[str, Planner
     return found
 
 
-def measure(
-    name: str,
+def returns_of(
     choice: PlannerChoice,
     suite: Suite,
-    sim: PerSim,
+    model: Any,
     agents: Sequence[int],
     episodes: int,
     seed: int,
     steps: int | None,
-) -> Found:
-    """Let a planner act, in truth."""
+) -> NDArray[np.float64]:
+    """True returns of a planner that plans in a model ``[A, episodes]``."""
     task, true = suite.task(), suite.dynamics(suite.population())
-    in_truth, in_sim = (Timed(model, task=task, planner=choice, seed=seed) for model in (true, sim))
-    returns = [
-        episode_returns(task, true, agents, mpc, episodes, seed, max_episode_steps=steps)
-        for mpc in (in_truth, in_sim)
-    ]
-    alone = Timed(sim, task=task, planner=choice, seed=seed)
-    limit = min(ALONE, steps or ALONE)
-    episode_returns(task, true, agents[:1], alone, 1, seed, max_episode_steps=limit)
-    return Found(name, described(choice), returns[0], returns[1], alone.rate, in_sim.rate)
+    mpc = MPC(model, task=task, planner=choice, seed=seed)
+    return episode_returns(task, true, agents, mpc, episodes, seed, max_episode_steps=steps)
+
+
+def rates(
+    chosen: dict[str, PlannerChoice], sim: PerSim, agents: Sequence[int], problems: int
+) -> dict[str, float]:
+    """Decisions a second of each planner, for so many problems at once, at their starts.
+
+    The planners are timed in turn, and the best time of each counts.
+    """
+    obs = sim.task.sample_start(np.random.default_rng(0), problems).astype(np.float32)
+    rows = np.resize(np.array(agents), problems)
+
+    def side(choice: PlannerChoice) -> Side:
+        mpc = MPC(sim, planner=choice)
+
+        def decide() -> float:
+            began = time.perf_counter()
+            mpc.plan(rows, obs)
+            return time.perf_counter() - began
+
+        decide()
+        return decide
+
+    sides = {name: side(choice) for name, choice in chosen.items()}
+    seconds = interleave(Effort(rounds=1, best_of=BEST_OF), **sides)
+    return {name: problems / float(times[0]) for name, times in seconds.items()}
 
 
 def least_steps(
@@ -265,13 +267,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         data = recorded(task.name, 20 if options.quick else AGENTS, options.seed)
         sim = PerSim.fit(data, seed=options.seed, progress=False)
-    results = []
+    alone = rates(chosen, sim, agents, 1)
+    batch = rates(chosen, sim, agents, 2 if options.quick else BATCH)
+    true, results = suite.dynamics(suite.population()), []
     for name, choice in chosen.items():
-        results.append(measure(name, choice, suite, sim, agents, episodes, options.seed, steps))
-        print(" | ".join(results[-1].cells()), flush=True)
-    returns = {
-        f"{found.name}, {described(chosen[found.name])}": found.simulator for found in results
-    }
+        truth, simulator = (
+            returns_of(choice, suite, model, agents, episodes, options.seed, steps)
+            for model in (true, sim)
+        )
+        row = Found(name, described(choice), truth, simulator, alone[name], batch[name])
+        results.append(row)
+        print(" | ".join(row.cells()), flush=True)
+    returns = {found.name: found.simulator for found in results}
     print("", table([found.cells() for found in results]), sep="\n")
     if task.name == "mountain-car":
         best = optimum(suite, agents, episodes, options.seed)
