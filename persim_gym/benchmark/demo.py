@@ -66,7 +66,7 @@ class DemoSettings:
         return_episodes: Episodes for the returns of the random and the trained policy.
         plan_episodes: Episodes of each test agent with MPC.
         plan_steps: Time limit of these, ``None`` for the task's.
-        planner: What differs from the planner's default settings.
+        planner: What differs from the settings of the task's own planner.
         train_agent: In whose simulator a policy is trained.
         train_steps: For how many steps.
         clip_steps: Steps of the film.
@@ -76,7 +76,7 @@ class DemoSettings:
     fit: Mapping[str, Any] = field(default_factory=dict)
     episodes: int = 50
     return_episodes: int = 20
-    plan_episodes: int = 2
+    plan_episodes: int = 5
     plan_steps: int | None = None
     planner: Mapping[str, Any] = field(default_factory=dict)
     train_agent: int = 3
@@ -100,30 +100,25 @@ class DemoSettings:
 
 
 _FULL: dict[str, DemoSettings] = {
-    "cartpole": DemoSettings(planner={"candidates": 500}),
-    "mountain-car": DemoSettings(planner={"candidates": 500}, train_steps=80_000, clip_steps=150),
-    "half-cheetah": DemoSettings(
-        plan_episodes=1, plan_steps=200,
-        planner={"candidates": 100, "horizon": 20, "elites": 20, "rounds": 4},
-        train_steps=20_000,
-    ),
+    "cartpole": DemoSettings(),
+    "mountain-car": DemoSettings(train_steps=80_000, clip_steps=150),
+    "half-cheetah": DemoSettings(plan_episodes=1, plan_steps=200, train_steps=20_000),
 }  # fmt: skip
 _QUICK: dict[str, DemoSettings] = {
     "cartpole": DemoSettings(
         agents=100, fit={"ensemble_size": 3}, episodes=10,
-        return_episodes=10, plan_episodes=1, planner={"candidates": 300, "horizon": 30},
-        train_steps=10_000,
+        return_episodes=10, plan_episodes=1, train_steps=10_000,
     ),
     "mountain-car": DemoSettings(
         agents=60, fit={"ensemble_size": 3}, episodes=10,
-        return_episodes=10, plan_episodes=1, planner={"candidates": 200}, train_steps=40_000,
+        return_episodes=10, plan_episodes=1, train_steps=40_000,
         clip_steps=150,
     ),
     "half-cheetah": DemoSettings(
         agents=40,
         fit={"epochs": 12, "ensemble_size": 2, "state_hidden": [256, 256], "batch_size": 256},
         episodes=10, return_episodes=5, plan_episodes=1, plan_steps=60,
-        planner={"candidates": 40, "horizon": 12, "elites": 8, "rounds": 3}, train_steps=4000,
+        planner={"candidates": 40, "horizon": 15}, train_steps=4000,
         clip_steps=60,
     ),
 }  # fmt: skip
@@ -472,11 +467,11 @@ class _Demo:
         }
 
     def _plan(self) -> dict[str, Any]:
-        from persim_gym.planning import CEM, MPC, RandomShooting
+        from persim_gym.planning import MPC, choose_planner
 
         chosen = self.settings
-        kind = CEM if self.suite.name == "half-cheetah" else RandomShooting
-        planner = kind(**chosen.planner)
+        choice = choose_planner(self.task, **chosen.planner)
+        planner: Any = choice.planner
         limit = chosen.plan_steps or self.task.max_episode_steps
         random = episode_returns(
             self.task, self.true, TEST_AGENTS, "random", chosen.return_episodes, self.seed,
@@ -487,14 +482,14 @@ class _Demo:
         seconds = {}
         for i, (name, model) in enumerate(ways.items()):
             began = time.perf_counter()
-            mpc = MPC(model, task=self.task, planner=planner, seed=self.seed)
+            mpc = MPC(model, task=self.task, planner=choice, seed=self.seed)
             found = episode_returns(
                 self.task, self.true, TEST_AGENTS, mpc, chosen.plan_episodes, self.seed,
                 max_episode_steps=limit, on_progress=self._progress("plan", i, share=2),
             )  # fmt: skip
             returns[name], seconds[name] = _by_agent(found), time.perf_counter() - began
         return {
-            "planner": {"kind": kind.__name__, **dataclasses.asdict(planner)},
+            "planner": {"kind": type(planner).__name__, **dataclasses.asdict(planner)},
             "steps": limit,
             "returns": returns,
             "seconds": seconds,

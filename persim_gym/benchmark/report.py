@@ -328,4 +328,8 @@ def _model(fit: Mapping[str, Any]) -> str:
 
 
 _LIMITS = {"cartpole": 200, "mountain-car": 500, "half-cheetah": 1000}
-_SEARCH = {"RandomShooting": "random shooting", "CEM": "cross-entropy method"}
+_SEARCH = {
+    "RandomShooting": "random shooting",
+    "CEM": "cross-entropy method",
+    "ICEM": "iCEM, a cross-entropy method with coloured noise",
+}
