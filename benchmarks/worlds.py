@@ -60,14 +60,16 @@ def transitions(task_name: str, agents: int, steps: int) -> Transitions:
     )
 
 
-def simulator(task_name: str, agents: int = AGENTS) -> PerSim:
-    """A simulator with the networks of the paper's settings, five members, as good as unfitted.
+def simulator(task_name: str, agents: int = AGENTS, preset: str = "paper") -> PerSim:
+    """A simulator with the networks of a preset, five members, as good as unfitted.
 
     Its changes of state are made tiny: no episode ends early, so that every step of every plan is
     worked through and paid for.
     """
     data = transitions(task_name, agents, steps=4)
-    sim = PerSim.fit(data, preset="paper", epochs=1, learning_rate=1e-9, progress=False)
+    sim = PerSim.fit(
+        data, method="sgd", preset=preset, epochs=1, learning_rate=1e-9, progress=False
+    )
     with torch.no_grad():
         for part in ("head.weight", "head.bias"):
             sim.ensemble.network.tensors[part].mul_(1e-3)
@@ -83,7 +85,7 @@ def multiply_adds(sim: PerSim) -> int:
     shape = sim.ensemble.network.shape
     state = (shape.input_dim, *shape.state_hidden, shape.obs_dim * shape.rank)
     count = sum(a * b for a, b in itertools.pairwise(state))
-    if not shape.num_actions:
+    if not (shape.num_actions or shape.joint):
         action = (shape.action_dim, *shape.action_hidden, shape.rank)
         count += sum(a * b for a, b in itertools.pairwise(action))
     return count + shape.rank + shape.obs_dim * shape.rank
