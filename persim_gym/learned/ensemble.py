@@ -44,6 +44,9 @@ class Ensemble(ABC):
         self.effects = effects
         self._bounded = bool(torch.isfinite(low).any() or torch.isfinite(high).any())
         self._edges = [] if effects is None else effects.edges()
+        # Finite bounds where the space has none: what is beyond them is not finite.
+        most = torch.finfo(low.dtype).max
+        self._inside = low.clamp(-most, most).tolist(), high.clamp(-most, most).tolist()
 
     @property
     @abstractmethod
@@ -205,16 +208,22 @@ class Ensemble(ABC):
 
     def _settled(self, obs: Tensor) -> Tensor:
         """What :meth:`settle` does to ``[m, p, d, k]``, which may be overwritten."""
-        if not self._bounded:
+        if not self._bounded or not obs.numel():
             return obs  # what is not finite stays so, and is on no bound
-        # On a processor it is quick to see that all is finite and inside; elsewhere it is a wait.
-        if self.device.type != "cpu" or not math.isfinite(float(obs.sum())):
+        if self.device.type != "cpu":  # to look at the values would be a wait
             return self.settle(obs.mT).mT
-        for column, side, bound in self._edges:
-            value = obs[:, :, column]
-            if bool(((value > bound) if side > 0 else (value < bound)).any()):
-                return self.settle(obs.mT).mT
-        return torch.clamp(obs, self.low[:, None], self.high[:, None], out=obs)
+        flat = obs.flatten(0, 1)  # in two steps: over both at once takes several times as long
+        least, most = flat.amin(0).amin(1).tolist(), flat.amax(0).amax(1).tolist()
+        low, high = self._inside
+        if all(a <= b and c <= d for a, b, c, d in zip(low, least, most, high, strict=True)):
+            return obs
+        finite = all(map(math.isfinite, least + most))
+        if finite and not any(
+            most[column] > bound if side > 0 else least[column] < bound
+            for column, side, bound in self._edges
+        ):
+            return torch.clamp(obs, self.low[:, None], self.high[:, None], out=obs)
+        return self.settle(obs.mT).mT
 
 
 class _Shared:
