@@ -111,7 +111,11 @@ class CategoricalCEM:
             found = torch.cat([returns[:, : self.kept], score(actions)], dim=1)
             returns, chosen = found.topk(self.elites, dim=1)
             elites = every.gather(1, chosen[:, :, None].expand(-1, -1, self.horizon))
-            share = one_hot(elites, choices).to(uniform.dtype).mean(dim=1)
+            # What is worth minus infinity is no example, unless there is nothing else.
+            finite = torch.isfinite(returns)
+            counts = (finite | ~finite.any(dim=1, keepdim=True)).to(uniform.dtype)
+            weight = (counts / counts.sum(dim=1, keepdim=True))[:, :, None, None]
+            share = (weight * one_hot(elites, choices)).sum(dim=1)
             probabilities = self.keep * probabilities + (1 - self.keep) * share
         return Plan(actions=elites[:, 0], action=elites[:, 0, 0], returns=returns[:, 0])
 

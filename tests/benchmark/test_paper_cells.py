@@ -221,6 +221,13 @@ def test_the_ledger_keeps_commands_and_cells(tmp_path: Path) -> None:
     assert runs[1]["ended"] is None  # stopped, or still at it
 
 
+def test_a_ledger_that_was_deleted_meanwhile_stays_so(tmp_path: Path) -> None:
+    run = note_start(tmp_path, [CELL], command="one")
+    (tmp_path / "benchmark.json").unlink()
+    note_end(tmp_path, run, seconds=1.5, done=1, failed=0)
+    assert read_ledger(tmp_path)["runs"] == []
+
+
 def test_cells_of_another_version_are_not_wanted(tmp_path: Path) -> None:
     note_start(tmp_path, [CELL], command="one")
     ledger = read_ledger(tmp_path)

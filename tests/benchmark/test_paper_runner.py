@@ -17,6 +17,7 @@ import pytest
 from persim_gym.benchmark import run_cells
 from persim_gym.benchmark.paper import engines, runner
 from persim_gym.benchmark.paper.cell import Cell
+from persim_gym.benchmark.paper.data import recording_of
 from persim_gym.benchmark.paper.engines import Done, HereEngine
 from persim_gym.benchmark.paper.rows import Row, Rows
 from persim_gym.benchmark.paper.runner import Watch, failure_path, model_path
@@ -160,6 +161,17 @@ def test_what_is_missing_is_recorded_before_the_first_cell(
     assert told[0][1:] == (0, 1)
     assert told[-1][1:] == (1, 1)
     assert len(told) > 100
+
+
+def test_another_run_may_record_the_same_meanwhile(runs: Runs, tmp_path: Path, root: Path) -> None:
+    cell = tiny()
+
+    class Other(Watch):
+        def recording(self, dataset_id: str, done: int, of: int) -> None:
+            if (done, of) == (0, 1):
+                recording_of(cell).run(progress=False)
+
+    assert [done.cell for done in run_cells([cell], tmp_path, watch=Other())] == [cell]
 
 
 def test_a_data_set_with_other_options_is_refused(runs: Runs, tmp_path: Path, root: Path) -> None:

@@ -164,6 +164,8 @@ def test_geometric_mean() -> None:
     np.testing.assert_allclose(geometric_mean([[1.0, 4.0]], axis=1), [2.0])
     assert geometric_mean([0.0, 4.0]) == 0
     assert geometric_mean([1.0, math.inf]) == math.inf
+    assert geometric_mean([0.0, math.inf]) == math.inf  # known, and as bad as can be
+    assert math.isnan(geometric_mean([NAN, math.inf]))
     assert math.isnan(geometric_mean([1.0, NAN]))
     with pytest.raises(ValueError, match="errors"):
         geometric_mean([-1.0])

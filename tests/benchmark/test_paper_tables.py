@@ -30,6 +30,7 @@ from persim_gym.benchmark.paper.further import (
     unseen_tables,
 )
 from persim_gym.benchmark.paper.ledger import note_start
+from persim_gym.benchmark.paper.presets import preset_cells
 from persim_gym.benchmark.paper.rows import Row
 from persim_gym.benchmark.paper.tables import (
     Table,
@@ -213,6 +214,45 @@ def test_what_was_asked_for_is_expected(tmp_path: Path) -> None:
     table = named(prediction_tables(findings), "prediction-cartpole-test-policy")
     assert at(table, "PerSim", "pure", "0") == "missing"
     assert at(table, "PerSim", "random", "0") == "0.100 [1 of 2] (0.500)"
+
+
+def test_nothing_is_missing_that_no_run_was_asked_for(tmp_path: Path) -> None:
+    rows = [predicted("persim", [0.1]), predicted("persim", [0.1], "pure")]
+    rows.append(predicted("one-for-all", [0.5]))  # beside the others, on random data alone
+    write(tmp_path, rows)
+    note_start(tmp_path, [own.cell for own in rows], command="persim-gym benchmark", preset="quick")
+    findings = read_findings(tmp_path)
+    assert findings.missing == {}
+    table = named(prediction_tables(findings), "prediction-cartpole-test-policy")
+    assert at(table, "One simulator for all", "pure", "0") == "\N{EN DASH}"
+    # Of rows that no run was asked for, it is not known what belongs to them.
+    write(tmp_path, [predicted("persistence", [0.9], None, task="mountain-car")])
+    write(tmp_path, [predicted("persim", [0.9], task="mountain-car")])
+    write(tmp_path, [predicted("one-for-all", [0.9], "pure", task="mountain-car")])
+    missing = {(s.task, s.entrant.method, s.dataset) for s in read_findings(tmp_path).missing}
+    assert missing == {
+        ("mountain-car", "persim", "pure"),
+        ("mountain-car", "one-for-all", "random"),
+    }
+
+
+@pytest.mark.parametrize("preset", ["quick", "laptop", "paper"])
+def test_a_complete_preset_lacks_nothing(preset: str) -> None:
+    wanted = preset_cells(preset)
+    missing = Findings([], wanted=wanted).missing
+    assert {(slot, seed) for slot, own in missing.items() for seed in own} == {
+        (slot_of(cell), cell.seed) for cell in wanted
+    }
+
+
+def test_what_some_seeds_do_not_know_is_marked() -> None:
+    rows = seeds(predicted, "persim", [[0.1, 0.1], [0.3, None], [0.2, None]])
+    for own in rows[1:]:  # in these seeds no episode of agent 1 outlives its real steps
+        for agents in own.results["families"].values():
+            agents[1]["episodes"] = 0
+    table = named(prediction_tables(Findings(rows)), "prediction-cartpole-test-policy")
+    assert at(table, "PerSim", "random", "0") == "0.200 ± 0.100 (0.500)"
+    assert at(table, "PerSim", "random", "1") == "0.100 [1 of 3] (0.500)"
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,21 @@ def test_a_batch_is_its_problems_one_by_one(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(calls) > 3
 
 
+def test_what_is_worth_minus_infinity_is_no_example() -> None:
+    # One sequence in 27 is worth anything, and half of all are elites.
+    def score(actions: Tensor) -> Tensor:
+        return torch.where((actions == 2).all(-1), 1.0, -torch.inf)
+
+    asked = Recording(score)
+    plan(CategoricalCEM(200, 3, elites=100, rounds=2, keep=0.0, sticky=0.0), asked, THREE)
+    assert (asked.asked[0] == 2).double().mean() < 0.4
+    assert (asked.asked[1] == 2).double().mean() > 0.9
+    # Where nothing is worth anything, all count alike.
+    lost = Recording(lambda actions: torch.full(actions.shape[:2], -torch.inf))
+    plan(CategoricalCEM(200, 3, elites=200, rounds=2, kept=1, sticky=0.0), lost, THREE)
+    assert lost.asked[1].unique().tolist() == [0, 1, 2]
+
+
 # -- going on from the previous plan ---------------------------------------------------------------
 
 

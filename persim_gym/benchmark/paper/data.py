@@ -83,7 +83,7 @@ def transitions_of(cell: Cell, on_progress: OnProgress | None = None) -> Transit
     if _is_there(recording):
         data = datasets.load(recording.dataset_id)
     else:
-        data = _record(recording, on_progress)
+        data = record_missing(recording, on_progress)
     transitions = read_transitions(data)
     if cell.train_agents < transitions.num_agents:
         few = transitions.select(transitions.agent < cell.train_agents)
@@ -93,11 +93,16 @@ def transitions_of(cell: Cell, on_progress: OnProgress | None = None) -> Transit
     return transitions
 
 
-def _record(recording: Recording, on_progress: OnProgress | None) -> MinariDataset:
+def record_missing(recording: Recording, on_progress: OnProgress | None = None) -> MinariDataset:
+    """Record what was not there a moment ago; the same from somebody faster is as good.
+
+    Raises:
+        ValueError: If a data set of the id is there by now, with other options.
+    """
     try:
         return recording.run(on_progress=on_progress, progress=False)
     except ValueError:
-        # On a cluster's node another worker may have been faster: its data set is the same.
+        # Another worker on a cluster's node, or another benchmark with the same data.
         if not _is_there(recording):
             raise
         return datasets.load(recording.dataset_id)

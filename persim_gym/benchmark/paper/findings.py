@@ -194,13 +194,19 @@ class Findings:
     def slots(self) -> tuple[Slot, ...]:
         """All places that the folder implies, filled or not, in the order of tables.
 
-        Within what has one experiment, planner and number of agents in common, each task, data set
-        and method that occurs at all is expected with each of the others.
+        What its runs were asked for is known. Of rows beyond that, within what has one experiment,
+        planner and number of agents in common, each task, data set and method that occurs at all
+        is expected with each of the others.
         """
-        there = [*self.by_slot, *map(slot_of, self.wanted)]
-        there += [failure.slot for failure in self.failures if failure.slot is not None]
+        wanted = set(self.wanted)
+        keys = {cell.key for cell in wanted}
+        asked = {*self.by_slot, *map(slot_of, wanted)}
+        beyond = {slot_of(row.cell) for row in self.rows if row.cell not in wanted}
+        for failure in self.failures:
+            if failure.slot is not None:
+                (asked if failure.key in keys else beyond).add(failure.slot)
         kinds: dict[tuple[Any, ...], list[Slot]] = {}
-        for slot in there:
+        for slot in beyond:
             learns = slot.dataset is not None
             kind = (slot.experiment, slot.planner, slot.train_agents, learns)
             kinds.setdefault(kind, []).append(slot)
@@ -211,7 +217,7 @@ class Findings:
             for dataset in {slot.dataset for slot in own}
             for entrant in {slot.entrant for slot in own}
         }
-        return tuple(sorted(implied, key=_order))
+        return tuple(sorted(asked | implied, key=_order))
 
     @cached_property
     def missing(self) -> dict[Slot, tuple[int, ...]]:

@@ -82,8 +82,13 @@ def note_start(folder: str | Path, cells: Sequence[Cell], **about: Any) -> int:
 
 
 def note_end(folder: str | Path, run: int, **about: Any) -> None:
-    """Write down how a run has ended: ``seconds``, ``done``, ``failed``."""
+    """Write down how a run has ended: ``seconds``, ``done``, ``failed``.
+
+    Nothing is written if the list was deleted since the run began.
+    """
     ledger = read_ledger(folder)
+    if run >= len(ledger["runs"]):
+        return
     ledger["runs"][run] |= {**about, "ended": _now()}
     write_json(Path(folder) / FILE, ledger)
 

@@ -13,7 +13,7 @@ import torch
 from persim_gym.benchmark.files import write_bytes
 from persim_gym.benchmark.paper.cell import Cell
 from persim_gym.benchmark.paper.costs import Estimate
-from persim_gym.benchmark.paper.data import missing_recordings
+from persim_gym.benchmark.paper.data import missing_recordings, record_missing
 from persim_gym.benchmark.paper.engines import (
     Done,
     Engine,
@@ -245,7 +245,7 @@ def _record(recordings: Sequence[Recording], watch: Watch) -> None:
             watch.recording(name, done, of)
 
         told(0, 1)
-        recording.run(on_progress=told, progress=False)
+        record_missing(recording, told)
         told(1, 1)
 
 

@@ -161,6 +161,8 @@ def bootstrap_counts(
 def geometric_mean(values: ArrayLike, axis: int = 0) -> NDArray[np.float64]:
     """Geometric mean of errors along an axis; ``nan`` where one is not known.
 
+    Where one is infinite the mean is, too, even beside an error of zero.
+
     Raises:
         ValueError: If a value is negative.
     """
@@ -169,7 +171,8 @@ def geometric_mean(values: ArrayLike, axis: int = 0) -> NDArray[np.float64]:
         raise ValueError(f"a geometric mean is of errors, got {np.nanmin(array)}")
     with np.errstate(divide="ignore", invalid="ignore"):
         mean: NDArray[np.float64] = np.exp(np.log(array).mean(axis=axis))
-    return mean
+    worst = np.isinf(array).any(axis=axis) & ~np.isnan(array).any(axis=axis)
+    return np.where(worst, np.inf, mean)
 
 
 def best_of(summaries: Sequence[Summary | None], *, lower: bool) -> int | None:

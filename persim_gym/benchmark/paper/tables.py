@@ -37,9 +37,9 @@ NOTES = (
     "first, then episodes within them) parts from every other's, those that plan in the true "
     "dynamics and the authors' code aside. With few seeds such intervals are too narrow, with one "
     "there is none, and nothing is bold.",
-    "“missing” is what the rest of the folder implies and what is not there, “failed” what was "
-    "tried in vain; a dash stands where nothing is expected. [3 of 5]: of five seeds "
-    "only three are there.",
+    "“missing” is what was asked for, or what the rest of the folder implies, and what is not "
+    "there, “failed” what was tried in vain; a dash stands where nothing is expected. [3 of 5]: it "
+    "is known of only three of five seeds.",
 )
 #: Where nothing is expected: the cell belongs to no experiment.
 NOTHING = "–"
@@ -114,8 +114,8 @@ def entry(findings: Findings, slot: Slot | None, quantity: Quantity, say: Say = 
         if slot in findings.by_slot:
             return NOTHING  # there is nothing to measure, such as episodes that last so long
         return "failed" if slot in findings.failed else "missing"
-    of, done = findings.seeds[slot.task], findings.by_slot[slot].seeds
-    few = "" if len(done) == len(of) else f" [{len(done)} of {len(of)}]"
+    of = len(findings.seeds[slot.task])
+    few = "" if own.seeds == of else f" [{own.seeds} of {of}]"
     return say(own) + few
 
 
