@@ -39,6 +39,11 @@ MEMORY = 1_000_000_000
 DEGREES = (1, 2, 3, 4, 5, 6, 8, 10, 12)
 MAX_RANK = 12
 MAX_MONOMIALS = 400
+#: Ranks without a gain after which a degree's search ends: at first, when going on from a lower
+#: degree, and where so much of the observations' deviation is still unexplained that something must
+#: be missing. A law of rank four may show nothing of itself at ranks two and three.
+PATIENCE, FURTHER_PATIENCE, LAST_PATIENCE = 2, 1, 5
+POOR = 0.2
 #: Errors below this, in units of the observations' deviation, count alike: nobody can use less.
 FINE = 1e-5
 #: A more complex candidate must be better by this, in the logarithm of the error: by a seventh.
@@ -238,7 +243,7 @@ class Selection:
             return best
         misses = 0
         # The first degree looks two ranks beyond a failure: one more can be no use without two.
-        patience = 2 if before is None else 1
+        patience = PATIENCE if before is None else FURTHER_PATIENCE
         for tried in range(best.rank + 1, MAX_RANK + 1):
             if not (self.personal or self.problem.rows.num_agents > 1):
                 break
@@ -251,7 +256,7 @@ class Selection:
                 best, misses = found, 0
             else:
                 misses += 1
-                if misses == patience:
+                if misses >= (patience if best.error < POOR else LAST_PATIENCE):
                     break
         return best
 

@@ -296,3 +296,27 @@ def test_options_decide_the_method_and_cannot_be_of_both() -> None:
 def test_invalid_options_are_refused_before_work(option: str, value: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         fit(**{option: value})
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [
+        ([0.39, 0.37, 0.36, 0.005, 0.005], 4),  # nothing to see at ranks 2 and 3
+        ([0.10, 0.10, 0.10, 0.0001, 0.0001], 1),  # much is explained: two misses are enough
+        ([0.39, 0.38, 0.38, 0.38, 0.38, 0.37, 0.0001], 1),  # and at some point it ends
+    ],
+)
+def test_where_little_is_explained_the_search_for_a_rank_goes_on(
+    errors: list[float], expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = selection.Selection.__new__(selection.Selection)
+    search.personal, search.notes = True, []
+
+    def tried(self: Any, degree: int, rank: int, threshold: float) -> selection.Trial:
+        error = errors[rank - 1] if rank <= len(errors) else errors[-1]
+        return selection.Trial(degree, rank, threshold, np.log(error), error, error, 0.0, 1)
+
+    monkeypatch.setattr(selection.Selection, "_try", tried)
+    monkeypatch.setattr(selection.Selection, "_most_rank", lambda *args, **kw: (100, ""))
+    found = search._best_rank(1, None, None, forced=False)
+    assert found.rank == expected
