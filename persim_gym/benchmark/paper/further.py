@@ -233,12 +233,13 @@ def fit_seconds(findings: Findings) -> dict[tuple[str, Entrant, int], list[float
     """Seconds of each fit, by task, method and agents in the data.
 
     Cells that learn the same share a fit: the first of them has the time, the others that of
-    reading it from disk.
+    reading it from disk. Who fits has read data, too; where no row is left of the one who did, as
+    after a kill, the time is not known.
     """
     fits: dict[str, tuple[tuple[str, Entrant, int], float]] = {}
     for row in findings.rows:
         cell = row.cell
-        if cell.fit_key is None:
+        if cell.fit_key is None or "data" not in row.seconds:
             continue
         name = (cell.task, Entrant(cell.method, cell.fit), cell.train_agents)
         known = fits.get(cell.fit_key, (name, 0.0))[1]
