@@ -241,3 +241,11 @@ def test_a_damaged_ledger(tmp_path: Path, text: str) -> None:
     (tmp_path / "benchmark.json").write_text(text)
     with pytest.raises(ValueError, match=r"benchmark.json is (damaged|no list of runs)"):
         wanted_cells(tmp_path)
+
+
+def test_equal_penalties_have_one_key() -> None:
+    whole, half = (
+        Cell(experiment="reward", task="cartpole", dataset=None, method="true", penalty=penalty)
+        for penalty in (1, 1.0)
+    )
+    assert whole.key == half.key

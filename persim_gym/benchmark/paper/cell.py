@@ -86,9 +86,11 @@ class Cell:
             isinstance(penalty, (int, float)) and math.isfinite(penalty) and penalty >= 0
         ):
             raise ValueError(f"penalty must be a number of at least 0, got {penalty!r}")
-        # Equal cells have equal keys: a fit's options are sorted, and its lists are tuples.
+        # Equal cells have equal keys: a penalty of 1 is one of 1.0, options of a fit are sorted.
         fit = sorted((str(name), _frozen(value)) for name, value in self.fit)
         object.__setattr__(self, "fit", tuple(fit))
+        if penalty is not None:
+            object.__setattr__(self, "penalty", float(penalty))
         object.__setattr__(self, "agents", tuple(self.agents))
 
     def to_json(self) -> dict[str, Any]:
