@@ -136,7 +136,7 @@ def benchmark(
             watch=watch,
         )  # fmt: skip
     failed = [one for one in done if one.row is None]
-    seconds = round(time.monotonic() - began, 1)
+    seconds = round(time.monotonic() - began, 3)
     note_end(folder, run[0], seconds=seconds, done=len(done) - len(failed), failed=len(failed))
     pages = _write_report(folder)
     _say_end(cells, done, folder, seconds, pages, as_json)
