@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,17 @@ def test_the_same_cell_gives_the_same_results(folder: Path, tmp_path: Path) -> N
     assert first.results["families"] == fresh.results["families"]
     other = run_cell(tiny(fit=(*TINY_FIT, ("ridge", 1e-3))), tmp_path, threads=1)
     assert other.results["families"] != first.results["families"]
+
+
+def test_a_simulator_of_other_data_does_not_pass_for_a_cells_own(
+    folder: Path, tmp_path: Path
+) -> None:
+    run_cell(tiny(), folder, threads=1)
+    other = tiny(seed=1)
+    lying = tmp_path / "models" / str(other.fit_key)
+    shutil.copytree(folder / "models" / str(tiny().fit_key), lying)
+    with pytest.raises(ValueError, match=r"random-v0'.*random-seed-1-v0'.*--force"):
+        run_cell(other, tmp_path, threads=1)
 
 
 def test_one_simulator_for_all_answers_all_agents_alike(folder: Path) -> None:

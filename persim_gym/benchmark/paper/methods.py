@@ -13,7 +13,7 @@ from typing import Any
 
 from persim_gym.benchmark.evaluation import OneForAll, Persistence, Predictor, pooled
 from persim_gym.benchmark.paper.cell import Cell
-from persim_gym.benchmark.paper.data import population_of, transitions_of
+from persim_gym.benchmark.paper.data import population_of, recording_of, transitions_of
 from persim_gym.benchmark.playing import OnProgress
 from persim_gym.core import Array, Dynamics
 from persim_gym.envs.suites import SUITES
@@ -87,12 +87,18 @@ def context_of(
 
 
 def fitted_simulator(context: Context, **options: Any) -> PerSim:
-    """PerSim of a cell, from disk where another cell has fitted it already."""
+    """PerSim of a cell, from disk where another cell has fitted it already.
+
+    Raises:
+        ValueError: If what lies there was fitted on other data.
+    """
     cell = context.cell
     assert cell.fit_key is not None
     folder = context.models / cell.fit_key
     if (folder / SIMULATOR).is_file():
-        return PerSim.load(folder, device=context.device)
+        sim = PerSim.load(folder, device=context.device)
+        _check_data(sim, cell, folder)
+        return sim
     report = context.on_progress
     sim = PerSim.fit(
         context.data(),
@@ -104,6 +110,17 @@ def fitted_simulator(context: Context, **options: Any) -> PerSim:
         **{**options, **dict(cell.fit)},
     )
     return sim
+
+
+def _check_data(sim: PerSim, cell: Cell, folder: Path) -> None:
+    """A simulator from elsewhere must not pass for a cell's own."""
+    fitted = (sim.card.get("dataset") or {}).get("id")
+    wanted = recording_of(cell).dataset_id
+    if fitted != wanted:
+        raise ValueError(
+            f"{folder} holds a simulator that was fitted on {fitted!r}, the cell learns from "
+            f"{wanted!r}: delete the folder, or run with --force"
+        )
 
 
 def _simulator(**options: Any) -> Callable[[Context], Contender]:
