@@ -11,44 +11,12 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
-from persim_gym.planning import CEM, Objective, Plan, Planner, RandomShooting
+from persim_gym.planning import CEM, Objective, Planner, RandomShooting
 from persim_gym.planning.cem import truncated_normal
+from planning.scores import BOX, Recording, generator, plan
 from planning.worlds import Line, LineTask, scalar_return
 
 THREE = Discrete(3)
-#: Bounds that are neither symmetric nor alike.
-BOX = Box(np.float32([-1.0, 2.0]), np.float32([3.0, 2.5]))
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-class Recording:
-    """A score that keeps what it was asked."""
-
-    def __init__(self, score: Any) -> None:
-        self.score = score
-        self.asked: list[Tensor] = []
-
-    def __call__(self, actions: Tensor) -> Tensor:
-        self.asked.append(actions.clone())
-        returns: Tensor = self.score(actions)
-        return returns
-
-
-def plan(
-    planner: Planner,
-    score: Any,
-    space: Discrete | Box,
-    problems: int = 1,
-    previous: Tensor | None = None,
-    fresh: Any = None,
-    seed: int = 0,
-) -> Plan:
-    fresh = [previous is None] * problems if fresh is None else fresh
-    return planner.plan(score, space, problems, previous, torch.tensor(fresh), generator(seed))
-
 
 # -- random shooting -------------------------------------------------------------------------------
 
