@@ -20,19 +20,19 @@ from pathlib import Path
 
 import numpy as np
 
-from persim_gym.benchmark.adaptation import (
+from persim_gym.envs.suites import find_suite
+from persim_gym.evaluation.adaptation import (
     LEVELS,
     Adaptation,
     measure,
     random_transitions,
 )
-from persim_gym.benchmark.adaptation_plot import adaptation_figure
-from persim_gym.benchmark.files import write_bytes
-from persim_gym.benchmark.style import to_png
-from persim_gym.envs.suites import find_suite
 from persim_gym.learned import PerSim
 from persim_gym.offline.transitions import Transitions
+from persim_gym.plots.adaptation import adaptation_figure
+from persim_gym.plots.style import to_png
 from persim_gym.store import write_text
+from persim_gym.writing import write_bytes
 
 TASKS = ("mountain-car", "cartpole")
 

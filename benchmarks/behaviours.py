@@ -17,11 +17,11 @@ from collections.abc import Sequence
 import numpy as np
 from latent import recorded
 
-from persim_gym.benchmark.evaluation import follow, open_loop_error
-from persim_gym.benchmark.scripted import scripted_policy
 from persim_gym.envs.suites import SUITES
+from persim_gym.evaluation.open_loop import follow, open_loop_error
 from persim_gym.learned import PerSim
 from persim_gym.offline import BEHAVIOURS
+from persim_gym.policies.scripted import scripted_policy
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

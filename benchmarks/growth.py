@@ -31,11 +31,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from worlds import transitions
 
-from persim_gym.benchmark.evaluation import evaluate
-from persim_gym.benchmark.files import write_bytes, write_json
-from persim_gym.benchmark.style import LIGHT, new_figure, style_axes, to_png
+from persim_gym.evaluation.open_loop import evaluate
 from persim_gym.learned import PerSim
 from persim_gym.offline.transitions import Transitions
+from persim_gym.plots.style import LIGHT, new_figure, style_axes, to_png
+from persim_gym.writing import write_bytes, write_json
 
 TASK = "mountain-car"
 SIZES = (100, 1_000, 10_000, 100_000)

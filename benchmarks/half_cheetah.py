@@ -28,7 +28,16 @@ import minari
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.benchmark.evaluation import (
+from persim_gym.envs.suites import find_suite
+from persim_gym.envs.tasks.half_cheetah import (
+    FRAME_SKIP,
+    POSITIONS,
+    VELOCITIES,
+    HalfCheetahDynamics,
+    base_model,
+)
+from persim_gym.evaluation.latent_factors import probe_covariates
+from persim_gym.evaluation.open_loop import (
     HORIZON,
     HORIZONS,
     WARMUP,
@@ -38,20 +47,11 @@ from persim_gym.benchmark.evaluation import (
     follow,
     open_loop_error,
 )
-from persim_gym.benchmark.latent import probe_covariates
-from persim_gym.benchmark.scripted import scripted_policy
-from persim_gym.envs.half_cheetah import (
-    FRAME_SKIP,
-    POSITIONS,
-    VELOCITIES,
-    HalfCheetahDynamics,
-    base_model,
-)
-from persim_gym.envs.suites import find_suite
 from persim_gym.learned import PerSim
 from persim_gym.offline import read_transitions, record
-from persim_gym.offline.behaviours import RandomPolicy
 from persim_gym.offline.transitions import Transitions
+from persim_gym.policies.behaviours import RandomPolicy
+from persim_gym.policies.scripted import scripted_policy
 
 TASK, ENV = "half-cheetah", "PerSim-HalfCheetah-v0"
 TEST_AGENTS = range(5)

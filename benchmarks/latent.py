@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from persim_gym.benchmark import plots
-from persim_gym.benchmark.files import write_bytes, write_json
-from persim_gym.benchmark.latent import LatentProbe, probe_covariates
 from persim_gym.envs.suites import SUITES, suite_of
+from persim_gym.evaluation.latent_factors import LatentProbe, probe_covariates
 from persim_gym.learned import PerSim
 from persim_gym.offline import Transitions
+from persim_gym.plots import figures as plots
+from persim_gym.writing import write_bytes, write_json
 
 AGENTS = 500
 

@@ -20,7 +20,7 @@ from measure import Effort, Row, amount, interleave, main, repeated, row
 from minari import MinariDataset
 
 from persim_gym.learned.config import preset_config
-from persim_gym.learned.fitting import Scaled
+from persim_gym.learned.networks.optimise import Scaled
 from persim_gym.learned.preparation import Data, prepare, task_of
 from persim_gym.offline import Transitions, read_transitions, record
 

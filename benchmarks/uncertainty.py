@@ -15,18 +15,18 @@ from pathlib import Path
 import numpy as np
 from latent import recorded
 
-from persim_gym.benchmark.evaluation import follow
-from persim_gym.benchmark.plots import save
-from persim_gym.benchmark.scripted import scripted_policy
-from persim_gym.benchmark.uncertainty import (
+from persim_gym.envs.suites import SUITES
+from persim_gym.evaluation.open_loop import follow
+from persim_gym.evaluation.uncertainty import (
     OpenLoopUncertainty,
     StepUncertainty,
     open_loop_uncertainty,
     step_uncertainty,
     uncertainty_figure,
 )
-from persim_gym.envs.suites import SUITES
 from persim_gym.learned import PerSim
+from persim_gym.plots.figures import save
+from persim_gym.policies.scripted import scripted_policy
 
 
 def main() -> None:

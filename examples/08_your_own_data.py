@@ -18,7 +18,7 @@ import shared
 from glucose import figure
 from numpy.typing import NDArray
 
-from persim_gym.benchmark.evaluation import OneForAll, Persistence, Predictor, pooled
+from persim_gym.evaluation.open_loop import OneForAll, Persistence, Predictor, pooled
 from persim_gym.learned import PerSim
 from persim_gym.offline import Transitions, read_table
 

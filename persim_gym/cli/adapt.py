@@ -74,7 +74,7 @@ def adapt(
         drop=drop,
         name=None,
     )
-    from persim_gym.learned.adaptation import check_task
+    from persim_gym.learned.posterior.adaptation import check_task
     from persim_gym.learned.preparation import check_data
 
     check_task(sim, data)

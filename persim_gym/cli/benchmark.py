@@ -15,8 +15,8 @@ from persim_gym.cli.group import FAILED, on_interrupt, say
 from persim_gym.cli.output import duration, print_json, print_table
 
 if TYPE_CHECKING:
-    from persim_gym.benchmark.paper.cell import Cell
-    from persim_gym.benchmark.paper.engines import Done
+    from persim_gym.experiments.cell import Cell
+    from persim_gym.experiments.engines import Done
 
 #: Failed cells that are named; the others are counted.
 NAMED = 10
@@ -92,10 +92,10 @@ def benchmark(
     the same command is given again, and what has failed is tried again. More of the same FOLDER
     can be run later, by another preset or with fewer restrictions.
     """
-    from persim_gym.benchmark.paper.ledger import note_end, note_start
-    from persim_gym.benchmark.paper.presets import preset_cells, select_cells
-    from persim_gym.benchmark.paper.runner import run_cells
     from persim_gym.cli.watching import watching
+    from persim_gym.experiments.ledger import note_end, note_start
+    from persim_gym.experiments.presets import preset_cells, select_cells
+    from persim_gym.experiments.runner import run_cells
 
     chosen = {
         "experiments": _names(experiment),
@@ -152,7 +152,7 @@ def _names(texts: Sequence[str] | None) -> list[str]:
 def _write_report(folder: Path) -> Path | None:
     """The page of the report; ``None`` if the folder's rows make none."""
     models.draw_without_display()
-    from persim_gym.benchmark.paper.page import write_report
+    from persim_gym.experiments.report.page import write_report
 
     try:
         return write_report(folder)
@@ -162,9 +162,9 @@ def _write_report(folder: Path) -> Path | None:
 
 
 def _list(cells: Sequence[Cell], folder: Path, force: bool, as_json: bool) -> None:
-    from persim_gym.benchmark.paper.costs import Estimate
-    from persim_gym.benchmark.paper.rows import Rows
-    from persim_gym.benchmark.paper.runner import failure_path, is_fitted
+    from persim_gym.experiments.costs import Estimate
+    from persim_gym.experiments.row_files import Rows
+    from persim_gym.experiments.runner import failure_path, is_fitted
 
     rows = Rows(folder)
     there = {cell: rows.has(cell) for cell in cells}
@@ -212,7 +212,7 @@ def _say_end(
     page: Path | None,
     as_json: bool,
 ) -> None:
-    from persim_gym.benchmark.paper.runner import failure_path
+    from persim_gym.experiments.runner import failure_path
 
     failed = [one for one in done if one.row is None]
     if as_json:

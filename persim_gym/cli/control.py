@@ -75,8 +75,8 @@ def plan(
     """
     import torch
 
-    from persim_gym.benchmark.playing import episode_returns
     from persim_gym.planning import choose_planner
+    from persim_gym.rollout import episode_returns
 
     agents = options.parse_agents(agent)
     suite, sim = models.open_model(model)
@@ -198,9 +198,9 @@ def train(
     A Stable-Baselines3 algorithm learns in the simulator alone; the true environment is used for
     the final judgement only. The policy can then be recorded and rendered.
     """
-    from persim_gym.benchmark import training
-    from persim_gym.benchmark.playing import episode_returns
+    from persim_gym import training
     from persim_gym.learned.env import GuardedSimulator
+    from persim_gym.rollout import episode_returns
 
     suite, sim = models.open_model(str(simulator))
     if sim is None:

@@ -87,7 +87,7 @@ def complete_recordable() -> list[str]:
 
 def complete_behaviour() -> list[str]:
     """Names of behaviours for the shell's completion."""
-    from persim_gym.offline.shipped import BEHAVIOURS
+    from persim_gym.policies.paper_behaviours import BEHAVIOURS
 
     return [*BEHAVIOURS, ALL]
 
@@ -195,8 +195,8 @@ def _record_one(
     from persim_gym.envs.suites import find_suite
     from persim_gym.offline import collection, provenance
     from persim_gym.offline import datasets as files
-    from persim_gym.offline.behaviours import behaviour_name
     from persim_gym.offline.recorder import prepare
+    from persim_gym.policies.behaviours import behaviour_name
 
     suite = find_suite(task)
     policy = _behaviour(behaviour, epsilon, suite)
@@ -263,7 +263,7 @@ def _record_all(
 
 def _behaviour(behaviour: str, epsilon: float | None, suite: Suite) -> Any:
     """The policy of a name or folder."""
-    from persim_gym.offline.behaviours import EpsilonMixture, as_policy
+    from persim_gym.policies.behaviours import EpsilonMixture, as_policy
 
     if behaviour == "random" and epsilon is not None:
         raise ValueError("--epsilon mixes random actions into a policy's: random has no others")
@@ -337,8 +337,8 @@ def show_dataset(
     data = load(dataset)
     card = data_card(data)
     if plot is not None:
-        from persim_gym.benchmark.data_plots import card_figure
-        from persim_gym.benchmark.style import save
+        from persim_gym.plots.data_card import card_figure
+        from persim_gym.plots.style import save
 
         save(card_figure(card), plot)
     if as_json:

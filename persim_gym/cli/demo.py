@@ -17,7 +17,7 @@ from persim_gym.cli.output import print_facts, print_table
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from persim_gym.benchmark.demo import StageEvent
+    from persim_gym.demo.run import StageEvent
 
 
 def demo(
@@ -47,7 +47,7 @@ def demo(
     from rich.progress import TaskProgressColumn as Share
 
     models.draw_without_display()
-    from persim_gym.benchmark.demo import RESULTS, run_demo
+    from persim_gym.demo.run import RESULTS, run_demo
 
     bar = Progress(
         TextColumn("      {task.description:<9}"),
@@ -69,7 +69,7 @@ def _reporters(
     bar: Progress,
 ) -> tuple[Callable[[StageEvent], None], Callable[[str, int, int], None]]:
     """What a demo tells of its stages: a line for each that is over, a bar for the present one."""
-    from persim_gym.benchmark.demo import STAGES
+    from persim_gym.demo.run import STAGES
 
     shown: dict[str, Any] = {}
 

@@ -36,7 +36,7 @@ def equations(
     For simulators that were fitted in closed form (--method als); networks have none.
     """
     sim = models.open_simulator(simulator)
-    from persim_gym.learned.equations import equations_of
+    from persim_gym.learned.closed_form.equations import equations_of
 
     known = sim.agent_names or ()
     whose = int(agent) if agent is not None and agent not in known and agent.isdigit() else agent

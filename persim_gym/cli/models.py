@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from persim_gym.cli.group import say
 from persim_gym.cli.options import TASKS
 from persim_gym.core import as_agent
-from persim_gym.envs.agents import DEFAULT_SIZE
+from persim_gym.envs.populations import DEFAULT_SIZE
 from persim_gym.envs.suites import SUITES, Suite, find_suite, suite_of
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def make_policy(name: str, suite: Suite, sim: PerSim | None, agent: int, seed: i
         ValueError: If there is none, or it acts in another task.
     """
     if name == "random":
-        from persim_gym.offline.behaviours import RandomPolicy
+        from persim_gym.policies.behaviours import RandomPolicy
 
         return RandomPolicy(suite.task().action_space, seed=seed)
     if name == "mpc":
@@ -147,7 +147,7 @@ def saved_policy(folder: str, suite: Suite) -> Policy:
         FileNotFoundError: If there is none.
         ValueError: If it acts in another task.
     """
-    from persim_gym.benchmark.training import load_policy
+    from persim_gym.training import load_policy
 
     policy, task = load_policy(folder), suite.task()
     spaces = policy.observation_space, policy.action_space

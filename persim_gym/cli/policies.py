@@ -104,7 +104,7 @@ def evaluate(
     """
     import numpy as np
 
-    from persim_gym.envs.agents import Population
+    from persim_gym.envs.populations import Population
     from persim_gym.envs.suites import find_suite
     from persim_gym.policies.playing import play_returns
     from persim_gym.policies.recipes import TEST

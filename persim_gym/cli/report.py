@@ -11,7 +11,7 @@ from persim_gym.cli import models, options
 from persim_gym.cli.output import print_facts, print_json, print_table
 
 if TYPE_CHECKING:
-    from persim_gym.benchmark.paper.findings import Findings
+    from persim_gym.experiments.results import Findings
 
 
 def report(
@@ -38,15 +38,15 @@ def report(
         other = "--json" if json else "--out"
         raise ValueError(f"--small prints one table and writes nothing: leave {other} out")
     models.draw_without_display()
-    from persim_gym.benchmark.paper.findings import read_findings
-    from persim_gym.benchmark.paper.page import (
+    from persim_gym.experiments.report.page import (
         FIGURES,
         MARKDOWN,
         RESULTS,
         first_dataset,
         write_findings,
     )
-    from persim_gym.benchmark.paper.tables import small_table
+    from persim_gym.experiments.report.tables import small_table
+    from persim_gym.experiments.results import read_findings
 
     findings = read_findings(folder)
     if small:
@@ -68,7 +68,7 @@ def report(
 
 
 def _print_main(findings: Findings) -> None:
-    from persim_gym.benchmark.paper.tables import TITLES, small_table
+    from persim_gym.experiments.report.tables import TITLES, small_table
 
     rows = small_table(findings).rows
     for title in TITLES.values():
@@ -79,15 +79,15 @@ def _print_main(findings: Findings) -> None:
 
 
 def _facts(findings: Findings) -> list[tuple[str, object]]:
-    from persim_gym.benchmark.paper.page import facts, warnings
+    from persim_gym.experiments.report.page import facts, warnings
 
     cells = next(value for name, value in facts(findings) if name == "cells")
     return [("cells", cells), *(("warning", text) for text in warnings(findings))]
 
 
 def _summary(findings: Findings) -> dict[str, Any]:
-    from persim_gym.benchmark.paper.page import facts, failed_lines, missing_lines, warnings
-    from persim_gym.benchmark.paper.tables import small_numbers
+    from persim_gym.experiments.report.page import facts, failed_lines, missing_lines, warnings
+    from persim_gym.experiments.report.tables import small_numbers
 
     return {
         "facts": dict(facts(findings)),

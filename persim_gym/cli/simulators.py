@@ -189,7 +189,7 @@ def _check_same(
     of = recipe.get("dataset", {})
     same_data = of.get("sha256") == transitions.sha256()
     if same_data and of.get("outcomes_sha256"):
-        from persim_gym.learned.data_task import outcomes_sha256
+        from persim_gym.learned.outcomes.data_task import outcomes_sha256
 
         same_data = of["outcomes_sha256"] == outcomes_sha256(transitions)
     # Through JSON, as the recipe has been.
@@ -276,7 +276,7 @@ def evaluate(
     suite = suite_of(sim.task)
     models.check_agents(chosen, sim, suite)
     people = suite.population(models.population_of(sim))
-    from persim_gym.benchmark import evaluation
+    from persim_gym.evaluation import open_loop as evaluation
 
     with progress_bar("evaluate"):
         error = evaluation.evaluate(
@@ -335,8 +335,8 @@ def render(
     Both sides begin in the same state and are given the same actions; the simulator goes by its
     own predictions from then on.
     """
-    from persim_gym.benchmark import video
     from persim_gym.envs.rendering import write_video
+    from persim_gym.plots import video
 
     models.draw_without_display()
     suite, sim = models.open_model(model)

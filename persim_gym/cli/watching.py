@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from persim_gym.benchmark.paper.runner import Watch
 from persim_gym.cli.output import duration
+from persim_gym.experiments.runner import Watch
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from persim_gym.benchmark.paper.cell import Cell
-    from persim_gym.benchmark.paper.engines import Done
+    from persim_gym.experiments.cell import Cell
+    from persim_gym.experiments.engines import Done
 
 
 @contextlib.contextmanager

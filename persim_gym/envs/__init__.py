@@ -1,8 +1,8 @@
 """Parameterised environments: populations of agents, tasks, true dynamics and the three shells."""
 
-from persim_gym.envs.agents import Covariate, CovariateTable, Population
 from persim_gym.envs.env import SimEnv
 from persim_gym.envs.parallel import SimParallelEnv
+from persim_gym.envs.populations import Covariate, CovariateTable, Population
 from persim_gym.envs.suites import (
     SUITES,
     Suite,

@@ -15,8 +15,8 @@ from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
 from persim_gym.core import Dynamics, Task, as_agent, describe
-from persim_gym.envs.agents import Population
 from persim_gym.envs.lanes import Lanes, StartSampler, check_actions, check_state
+from persim_gym.envs.populations import Population
 from persim_gym.envs.rendering import Frame, Renderer, Window, make_renderer
 
 RENDER_MODES = ("human", "rgb_array")

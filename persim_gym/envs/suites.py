@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym.core import Dynamics, Task
-from persim_gym.envs import cart_pole, half_cheetah, mountain_car
-from persim_gym.envs.agents import CovariateTable, Population
 from persim_gym.envs.env import SimEnv
 from persim_gym.envs.parallel import SimParallelEnv
+from persim_gym.envs.populations import CovariateTable, Population
+from persim_gym.envs.tasks import cart_pole, half_cheetah, mountain_car
 from persim_gym.envs.vector import SimVectorEnv
 
 
@@ -121,7 +121,7 @@ def make_env(
         agent: Agent of the population, 0 if not given.
         covariates: Instead of an agent of a population: one agent's covariates, the rest default.
         population: A size, a mapping with size, seed and ranges, or a
-            :class:`~persim_gym.envs.agents.Population`; the default population if not given.
+            :class:`~persim_gym.envs.populations.Population`; the default population if not given.
         render_mode: ``None``, ``"rgb_array"`` or ``"human"``.
 
     Raises:

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from persim_gym import store
 from persim_gym.core import Task
-from persim_gym.learned.adaptation import Knowledge
 from persim_gym.learned.bounds import BoundEffects
-from persim_gym.learned.data_task import DataTask
+from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.network import LowRankNetwork, NetworkShape
-from persim_gym.learned.network_ensemble import NetworkEnsemble, Scaling
-from persim_gym.learned.polynomial_ensemble import PolynomialEnsemble
+from persim_gym.learned.networks.ensemble import NetworkEnsemble, Scaling
+from persim_gym.learned.networks.network import LowRankNetwork, NetworkShape
+from persim_gym.learned.outcomes.data_task import DataTask
+from persim_gym.learned.posterior.adaptation import Knowledge
 from persim_gym.learned.preparation import Experience, task_of
 
 #: Parts of a file that an ensemble's tensors are in, by the beginning of their names.

@@ -1,7 +1,7 @@
 """The two ways of fitting, and the choice between them.
 
 *Closed form* (``"als"``): the low-rank model in a polynomial basis, see
-:mod:`persim_gym.learned.als`. *Networks* (``"sgd"``): the paper's, by gradient descent.
+:mod:`persim_gym.learned.closed_form.fit`. *Networks* (``"sgd"``): the paper's, by gradient descent.
 ``"auto"`` fits in closed form first, which takes seconds. If that leaves next to nothing
 unexplained, the law has been found. If not, networks are fitted too, both without the same
 stretches of every trajectory, and the one that predicts these better is taken.
@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym import store
-from persim_gym.learned.als import UNEXPLAINED, fit_closed_form
 from persim_gym.learned.bounds import learn_bounds
+from persim_gym.learned.closed_form.fit import UNEXPLAINED, fit_closed_form
+from persim_gym.learned.closed_form.problem import pose
 from persim_gym.learned.config import AlsConfig, FitConfig, FitPlan
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.fitting import Checkpoint, fit_network
-from persim_gym.learned.network import LowRankNetwork
-from persim_gym.learned.network_ensemble import NetworkEnsemble
+from persim_gym.learned.networks.ensemble import NetworkEnsemble
+from persim_gym.learned.networks.network import LowRankNetwork
+from persim_gym.learned.networks.optimise import Checkpoint, fit_network
 from persim_gym.learned.preparation import Data, prepare
-from persim_gym.learned.problem import pose
 from persim_gym.learned.progress import FitReport
 
 #: Steps of the open-loop predictions by which the two methods are compared.

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.core import Task
-from persim_gym.learned.basis import angles_of
+from persim_gym.learned.closed_form.basis import angles_of
 from persim_gym.learned.config import FitConfig
-from persim_gym.learned.fitting import Scaled, validation_window
-from persim_gym.learned.network import NetworkShape
-from persim_gym.learned.network_ensemble import Scaling, StateInputs
+from persim_gym.learned.networks.ensemble import Scaling, StateInputs
+from persim_gym.learned.networks.network import NetworkShape
+from persim_gym.learned.networks.optimise import Scaled, validation_window
 from persim_gym.offline.transitions import Transitions
 
 #: Rows whose moments are taken together.
@@ -250,7 +250,7 @@ def as_transitions(
 def task_for(transitions: Transitions, seed: int) -> Task:
     """This package's task that the data name, or else the one that the data imply."""
     from persim_gym.envs.suites import SUITES
-    from persim_gym.learned.data_task import DataTask
+    from persim_gym.learned.outcomes.data_task import DataTask
 
     suite = SUITES.get(transitions.task_name)
     return suite.task() if suite else DataTask.from_transitions(transitions, seed)

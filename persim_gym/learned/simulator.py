@@ -13,17 +13,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.core import Array, Task, as_agents
-from persim_gym.learned import adaptation
-from persim_gym.learned.adaptation import AgentPosterior, Knowledge
-from persim_gym.learned.calibration import disagreement_limit, learn_knowledge
+from persim_gym.learned.card import card_of, recipe_of
 from persim_gym.learned.config import plan_fit
-from persim_gym.learned.covariate_map import CovariateMap
 from persim_gym.learned.ensemble import Ensemble, UnrollMode
 from persim_gym.learned.files import read_simulator, write_simulator
 from persim_gym.learned.fit import checkpoint_in, fit_by
-from persim_gym.learned.fitting import FitProgress
 from persim_gym.learned.inputs import check_inputs
 from persim_gym.learned.naming import find_agent, find_agents
+from persim_gym.learned.networks.optimise import FitProgress
+from persim_gym.learned.posterior import adaptation
+from persim_gym.learned.posterior.adaptation import AgentPosterior, Knowledge
+from persim_gym.learned.posterior.calibration import disagreement_limit, learn_knowledge
+from persim_gym.learned.posterior.covariate_map import CovariateMap
+from persim_gym.learned.posterior.prior import FactorModel, FactorPrior
 from persim_gym.learned.preparation import (
     Data,
     Experience,
@@ -31,17 +33,15 @@ from persim_gym.learned.preparation import (
     check_device,
     task_for,
 )
-from persim_gym.learned.prior import FactorModel, FactorPrior
 from persim_gym.learned.progress import reporter
-from persim_gym.learned.recipe import card_of, recipe_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from persim_gym.envs.parallel import SimParallelEnv
     from persim_gym.envs.vector import SimVectorEnv
+    from persim_gym.learned.closed_form.equations import Equations
     from persim_gym.learned.env import LearnedSimEnv
-    from persim_gym.learned.equations import Equations
 
 
 #: Rows that go through the network together, by kind of device.
@@ -111,7 +111,7 @@ class PerSim:
                 held-out stretches better. An option that only one of them has chooses that one.
             preset: Of networks: ``"default"`` or ``"paper"`` (the settings of the paper's code).
             task: The task; by default the one that the data name, or else a
-                :class:`~persim_gym.learned.data_task.DataTask`: spaces and start states from the
+                :class:`~persim_gym.learned.outcomes.data_task.DataTask`: spaces and start states from the
                 data, reward and termination learned from them.
             columns: Of a table: the arguments of :func:`~persim_gym.offline.read_table`, such as
                 ``{"agent": "patient", "time": "minute", "state": [...], "action": [...]}``.
@@ -418,7 +418,7 @@ class PerSim:
         return AgentPosterior(FactorModel(self.ensemble, self.prior), self.task)
 
     def equations(self, agent: int | str | None = None, digits: int = 4) -> Equations:
-        """A fit in closed form as polynomials to be read; see :mod:`persim_gym.learned.equations`.
+        """A fit in closed form as polynomials to be read; see :mod:`persim_gym.learned.closed_form.equations`.
 
         Args:
             agent: Whose; ``None`` for the population's, its factors as symbols.
@@ -428,7 +428,7 @@ class PerSim:
             TypeError: If the simulator is one of networks.
             ValueError: If there is no such agent, or nothing was recorded of it.
         """
-        from persim_gym.learned.equations import equations_of
+        from persim_gym.learned.closed_form.equations import equations_of
 
         return equations_of(self, agent, digits=digits)
 

@@ -1,18 +1,18 @@
 """Offline data: recording of trajectories, behaviour policies, Minari data sets in and out."""
 
-from persim_gym.offline.behaviours import (
+from persim_gym.offline.cards import DataCard, data_card
+from persim_gym.offline.collection import record_all
+from persim_gym.offline.reading import read_transitions
+from persim_gym.offline.recorder import record
+from persim_gym.offline.tables import TableReport, read_table, read_table_report
+from persim_gym.offline.transitions import Transitions
+from persim_gym.policies.behaviours import (
     EpsilonMixture,
     FunctionPolicy,
     RandomPolicy,
     as_policy,
 )
-from persim_gym.offline.cards import DataCard, data_card
-from persim_gym.offline.collection import record_all
-from persim_gym.offline.reading import read_transitions
-from persim_gym.offline.recorder import record
-from persim_gym.offline.shipped import BEHAVIOURS, NearestPolicy
-from persim_gym.offline.tables import TableReport, read_table, read_table_report
-from persim_gym.offline.transitions import Transitions
+from persim_gym.policies.paper_behaviours import BEHAVIOURS, NearestPolicy
 
 __all__ = [
     "BEHAVIOURS",

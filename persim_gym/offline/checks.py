@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym.core import Policy, Task, as_agents
-from persim_gym.envs.agents import DEFAULT_SIZE, Population
+from persim_gym.envs.populations import DEFAULT_SIZE, Population
 from persim_gym.envs.suites import Suite
-from persim_gym.offline.behaviours import EpsilonMixture
+from persim_gym.policies.behaviours import EpsilonMixture
 from persim_gym.policies.shipped import check_spaces
 
 

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from persim_gym.envs.agents import DEFAULT_SIZE
+from persim_gym.envs.populations import DEFAULT_SIZE
 from persim_gym.envs.suites import SUITES, find_suite
 from persim_gym.offline import datasets, provenance
 from persim_gym.offline.recorder import OnProgress, Recording, prepare
-from persim_gym.offline.shipped import BEHAVIOURS
+from persim_gym.policies.paper_behaviours import BEHAVIOURS
 
 #: Microseconds of a step of an episode, roughly: what is left of the whole is told by them. The
 #: first is the physics and the writing, the second what a trained policy adds.

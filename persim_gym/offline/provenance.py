@@ -22,7 +22,7 @@ from minari import MinariDataset
 from numpy.typing import NDArray
 
 import persim_gym
-from persim_gym.envs.agents import DEFAULT_SIZE, Population
+from persim_gym.envs.populations import DEFAULT_SIZE, Population
 from persim_gym.envs.suites import SUITES, Suite
 
 #: Arrays of an episode, in the order in which they are hashed.

@@ -16,11 +16,12 @@ from minari.data_collector import EpisodeBuffer
 from numpy.typing import NDArray
 
 from persim_gym.core import Dynamics, Policy
-from persim_gym.envs.agents import DEFAULT_SIZE, Population
 from persim_gym.envs.lanes import Lanes, LaneStep
+from persim_gym.envs.populations import DEFAULT_SIZE, Population
 from persim_gym.envs.suites import Suite, find_suite
 from persim_gym.offline import datasets, provenance
-from persim_gym.offline.behaviours import (
+from persim_gym.offline.checks import check_wrapped, choose_agents, whole
+from persim_gym.policies.behaviours import (
     EpisodeBatch,
     as_policy,
     behaviour_name,
@@ -28,7 +29,6 @@ from persim_gym.offline.behaviours import (
     episode_seed,
     start_episodes,
 )
-from persim_gym.offline.checks import check_wrapped, choose_agents, whole
 
 #: Episodes side by side, and transitions in memory at once (which bounds the former for long ones).
 LANES = 1024

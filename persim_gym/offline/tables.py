@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym.envs.suites import SUITES
-from persim_gym.offline.columns import Column, as_frame, check_columns
-from persim_gym.offline.rows import Handling, Rows, some
+from persim_gym.offline.table_columns import Column, as_frame, check_columns
+from persim_gym.offline.table_rows import Handling, Rows, some
 from persim_gym.offline.transitions import Transitions
 
 _LOG = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from persim_gym import store
 from persim_gym.core import Dynamics
-from persim_gym.envs.agents import Population
+from persim_gym.envs.populations import Population
 from persim_gym.envs.suites import Suite, find_suite
 from persim_gym.envs.vector import SimVectorEnv
 from persim_gym.policies.playing import play_returns

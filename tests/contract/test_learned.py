@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 from pettingzoo.test import parallel_api_test, parallel_seed_test
 
 import persim_gym
-from contract.worlds import LEARNED_ID, actions_for, trace
 from persim_gym.envs import SUITES, SimVectorEnv
 from persim_gym.learned.env import LearnedSimEnv, as_simulator
-from persim_gym.learned.network import LowRankNetwork, NetworkShape
-from persim_gym.learned.network_ensemble import NetworkEnsemble, Scaling
+from persim_gym.learned.networks.ensemble import NetworkEnsemble, Scaling
+from persim_gym.learned.networks.network import LowRankNetwork, NetworkShape
 from persim_gym.learned.simulator import Experience, PerSim
 from persim_gym.offline.transitions import Transitions
+from tests.contract.worlds import LEARNED_ID, actions_for, trace
 
 NUM_AGENTS = 4
 

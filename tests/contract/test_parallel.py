@@ -15,7 +15,8 @@ from pettingzoo.test import parallel_api_test, parallel_seed_test
 
 import persim_gym
 import persim_gym.envs.parallel
-from contract.worlds import (
+from persim_gym.envs import SimParallelEnv, find_suite
+from tests.contract.worlds import (
     AGENTS,
     LIMITS,
     TRUE_IDS,
@@ -23,7 +24,6 @@ from contract.worlds import (
     CountingTask,
     actions_for,
 )
-from persim_gym.envs import SimParallelEnv, find_suite
 
 
 @pytest.fixture(params=TRUE_IDS)

@@ -12,8 +12,8 @@ import gymnasium as gym
 import pytest
 
 import persim_gym
-from contract.worlds import LEARNED_ID, TRUE_IDS
 from persim_gym.envs import SUITES
+from tests.contract.worlds import LEARNED_ID, TRUE_IDS
 
 PACKAGE = Path(persim_gym.__file__).parent
 ROOMS = (
@@ -140,4 +140,4 @@ def test_rooms_import_only_from_those_before_them(path: Path) -> None:
 def test_wrong_imports_are_seen(source: str) -> None:
     assert wrong_imports(source, Path("envs/suites.py")) != []
     assert wrong_imports("from .agents import Population", Path("envs/suites.py")) == []
-    assert wrong_imports("import persim_gym.envs.agents", Path("cli.py")) == []
+    assert wrong_imports("import persim_gym.envs.populations", Path("cli.py")) == []

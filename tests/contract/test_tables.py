@@ -19,9 +19,10 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from pettingzoo.test import parallel_api_test, parallel_seed_test
 
 import persim_gym
-from contract.worlds import LEARNED_ID, actions_for, trace
-from persim_gym.learned import DataTask, PerSim, heads
+from persim_gym.learned import DataTask, PerSim
 from persim_gym.learned.env import LearnedSimEnv
+from persim_gym.learned.outcomes import heads
+from tests.contract.worlds import LEARNED_ID, actions_for, trace
 
 pytestmark = [
     # Whoever's doses are not symmetric around zero can do nothing about it.

@@ -19,8 +19,8 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env, data_equivalence
 
 import persim_gym.envs.env
-from contract.worlds import AGENTS, LIMITS, TRUE_IDS, actions_for, trace
 from persim_gym.envs import SUITES, SimEnv, Suite, find_suite, make_env
+from tests.contract.worlds import AGENTS, LIMITS, TRUE_IDS, actions_for, trace
 
 CARTPOLE, MOUNTAIN_CAR, HALF_CHEETAH = (
     "PerSim-CartPole-v0",

@@ -15,7 +15,8 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
-from contract.worlds import (
+from persim_gym.envs import SimVectorEnv, find_suite
+from tests.contract.worlds import (
     AGENTS,
     LIMITS,
     TRUE_IDS,
@@ -24,7 +25,6 @@ from contract.worlds import (
     actions_for,
     assert_same_infos,
 )
-from persim_gym.envs import SimVectorEnv, find_suite
 
 MODES = list(AutoresetMode)
 

@@ -14,7 +14,7 @@ import pytest
 
 from persim_gym.core import Dynamics
 from persim_gym.envs import SUITES, Population, Suite
-from persim_gym.envs.half_cheetah import HalfCheetahDynamics, base_model
+from persim_gym.envs.tasks.half_cheetah import HalfCheetahDynamics, base_model
 
 
 @pytest.fixture(params=SUITES)

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from learned.worlds import PlainTask, random_walks
 from persim_gym.envs import find_suite
 from persim_gym.learned import PRESETS, FitConfig, PerSim
 from persim_gym.learned.config import preset_config
 from persim_gym.offline.transitions import Transitions
+from tests.learned.worlds import PlainTask, random_walks
 
 OPTIONS = [field.name for field in dataclasses.fields(FitConfig)]
 

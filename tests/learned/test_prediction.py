@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 import persim_gym.learned.simulator as simulator_module
-from learned.worlds import PlainTask, random_simulator, random_walks
 from persim_gym.core import Dynamics
 from persim_gym.learned import PerSim
+from tests.learned.worlds import PlainTask, random_simulator, random_walks
 
 DISCRETE = PlainTask.of(2, actions=3)
 CONTINUOUS = PlainTask.of(3, action_dim=2)

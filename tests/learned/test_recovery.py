@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from learned.worlds import PlainTask, RankTwoWorld, transitions
 from persim_gym.learned import PerSim
 from persim_gym.offline.transitions import Transitions
+from tests.learned.worlds import PlainTask, RankTwoWorld, transitions
 
 TASK = PlainTask.of(2, actions=RankTwoWorld.actions)
 OPTIONS: dict[str, Any] = {

@@ -14,10 +14,10 @@ from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor
 
-from learned.worlds import STRIDES, walker
 from persim_gym.envs.sb3 import SB3VecEnv
 from persim_gym.learned import PerSim, to_sb3
 from persim_gym.planning import MPC, RandomShooting
+from tests.learned.worlds import STRIDES, walker
 
 
 @pytest.fixture(scope="module")

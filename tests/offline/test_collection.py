@@ -14,10 +14,10 @@ import pytest
 
 from persim_gym.core import Task
 from persim_gym.offline import EpsilonMixture, FunctionPolicy, collection, recorder
-from persim_gym.offline.behaviours import as_policy
 from persim_gym.offline.collection import Recorded, dataset_id, prepare_all
 from persim_gym.offline.datasets import CARD, load
 from persim_gym.offline.provenance import content_hash
+from persim_gym.policies.behaviours import as_policy
 
 TASKS = ("mountain-car", "cartpole", "half-cheetah")
 BEHAVIOURS = ("pure", "pure-eps-20", "pure-eps-40", "random")

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from persim_gym.cli import app
-from persim_gym.envs.agents import Population
+from persim_gym.envs.populations import Population
 from persim_gym.offline import EpsilonMixture, FunctionPolicy, recorder
 from persim_gym.offline.datasets import CARD
 from persim_gym.offline.provenance import (

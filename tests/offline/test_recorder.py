@@ -19,7 +19,7 @@ from minari.dataset._storages.hdf5_storage import HDF5Storage
 from minari.namespace import create_namespace, list_local_namespaces
 from typer.testing import CliRunner
 
-from persim_gym.envs.agents import Population
+from persim_gym.envs.populations import Population
 from persim_gym.envs.suites import SUITES, find_suite
 from persim_gym.offline import EpsilonMixture, FunctionPolicy, recorder
 from persim_gym.offline import record as record_quietly

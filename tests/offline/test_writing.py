@@ -333,7 +333,7 @@ def test_a_file_system_that_cannot_tell_is_written_to(monkeypatch: pytest.Monkey
 
 
 def test_physics_that_break_name_the_agent(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from persim_gym.envs.cart_pole import CartPoleDynamics
+    from persim_gym.envs.tasks.cart_pole import CartPoleDynamics
 
     original, calls = CartPoleDynamics.step, iter(range(99))
 

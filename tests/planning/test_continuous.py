@@ -8,7 +8,7 @@ import torch
 from gymnasium.spaces import Box
 
 from persim_gym.planning.continuous import Units, coloured_noise, shifted
-from planning.scores import BOX, HIGH, LOW, generator
+from tests.planning.scores import BOX, HIGH, LOW, generator
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 2.0, 4.0])

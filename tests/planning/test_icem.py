@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from persim_gym.planning import ICEM, MPC, MPPI, Planner
-from planning.scores import (
+from tests.planning.scores import (
     BOX,
     HIGH,
     LOW,
@@ -24,7 +24,7 @@ from planning.scores import (
     quadratic,
     scaled,
 )
-from planning.test_planners import THREE
+from tests.planning.test_planners import THREE
 
 STARTS = np.float32([[1.0, 0.0], [-0.6, 0.8], [0.3, -1.0]])
 

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
-from learned.worlds import PlainTask, random_simulator, walker
 from numpy.typing import NDArray
 from stable_baselines3.common.evaluation import evaluate_policy
 from torch import Tensor
 
 from persim_gym.learned import to_sb3
 from persim_gym.planning import CEM, MPC, Plan, Planner, RandomShooting, Shaping
-from planning.worlds import Line, LineTask, Memory
+from tests.learned.worlds import PlainTask, random_simulator, walker
+from tests.planning.worlds import Line, LineTask, Memory
 
 SMALL = RandomShooting(candidates=60, horizon=4)
 

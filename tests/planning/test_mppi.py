@@ -10,7 +10,7 @@ from torch import Tensor
 
 from persim_gym.planning import MPPI
 from persim_gym.planning.mppi import weights
-from planning.scores import BOX, Recording, flat, generator, plan, quadratic, scaled
+from tests.planning.scores import BOX, Recording, flat, generator, plan, quadratic, scaled
 
 
 def test_weights_are_the_exponential_of_returns_in_deviations() -> None:

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from learned.worlds import PlainTask, random_simulator
 
 import persim_gym.planning.objective as objective_module
 from persim_gym.core import Dynamics, Task
 from persim_gym.envs import find_suite
 from persim_gym.learned import PerSim
-from persim_gym.learned.network import LowRankNetwork
-from persim_gym.learned.network_ensemble import NetworkEnsemble
+from persim_gym.learned.networks.ensemble import NetworkEnsemble
+from persim_gym.learned.networks.network import LowRankNetwork
 from persim_gym.planning import Objective, Shaping
 from persim_gym.planning.objective import CHECK_EVERY
-from planning.worlds import ActionTask, Line, LineTask, Members, Memory, scalar_returns
+from tests.learned.worlds import PlainTask, random_simulator
+from tests.planning.worlds import ActionTask, Line, LineTask, Members, Memory, scalar_returns
 
 
 def problems(

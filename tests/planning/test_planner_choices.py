@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from learned.worlds import PlainTask, random_simulator, walker
 
 from persim_gym.envs import find_suite
 from persim_gym.planning import (
@@ -22,6 +21,7 @@ from persim_gym.planning import (
     choices,
     choose_planner,
 )
+from tests.learned.worlds import PlainTask, random_simulator, walker
 
 TASKS = ("mountain-car", "cartpole", "half-cheetah")
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from persim_gym.planning import CEM, Objective, Planner, RandomShooting
 from persim_gym.planning.cem import truncated_normal
-from planning.scores import BOX, Recording, generator, plan
-from planning.worlds import Line, LineTask, scalar_return
+from tests.planning.scores import BOX, Recording, generator, plan
+from tests.planning.worlds import Line, LineTask, scalar_return
 
 THREE = Discrete(3)
 

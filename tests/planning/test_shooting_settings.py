@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from persim_gym.planning import RandomShooting
-from planning.test_planners import BOX, THREE, Recording, generator, plan, table_score
+from tests.planning.test_planners import BOX, THREE, Recording, generator, plan, table_score
 
 
 def nothing(actions: Tensor) -> Tensor:

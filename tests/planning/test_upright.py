@@ -10,7 +10,7 @@ import torch
 
 from persim_gym.envs import find_suite
 from persim_gym.planning import ICEM, MPC, Objective, RandomShooting, Upright
-from planning.worlds import Line, LineTask, Members, scalar_return
+from tests.planning.worlds import Line, LineTask, Members, scalar_return
 
 HALF_TURN = (math.pi / 2,)
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete
-from learned.worlds import PlainTask
 from numpy.typing import NDArray
 
 from persim_gym.core import Dynamics, Task
 from persim_gym.planning import Shaping
+from tests.learned.worlds import PlainTask
 
 
 class Line:

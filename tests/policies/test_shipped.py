@@ -13,7 +13,7 @@ from gymnasium.spaces import Discrete
 from safetensors.torch import load_file, save_file
 
 from persim_gym.envs import SUITES
-from persim_gym.envs.agents import Population
+from persim_gym.envs.populations import Population
 from persim_gym.envs.suites import find_suite
 from persim_gym.policies import shipped
 from persim_gym.policies.playing import play_returns

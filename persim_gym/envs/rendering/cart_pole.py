@@ -8,7 +8,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from persim_gym.envs.cart_pole import MAX_ANGLE, MAX_POSITION
 from persim_gym.envs.rendering.canvas import Canvas, Point
 from persim_gym.envs.rendering.picture import (
     COOL,
@@ -23,6 +22,7 @@ from persim_gym.envs.rendering.picture import (
     checked_observation,
     covariates_caption,
 )
+from persim_gym.envs.tasks.cart_pole import MAX_ANGLE, MAX_POSITION
 
 
 class CartPoleRenderer:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.envs.mountain_car import GOAL, LEFT_WALL
 from persim_gym.envs.rendering.canvas import Canvas, Point
 from persim_gym.envs.rendering.picture import (
     GOLD,
@@ -21,6 +20,7 @@ from persim_gym.envs.rendering.picture import (
     checked_observation,
     covariates_caption,
 )
+from persim_gym.envs.tasks.mountain_car import GOAL, LEFT_WALL
 
 
 class MountainCarRenderer:

@@ -1,0 +1,1 @@
+"""The demo: everything once, and a page about it."""

@@ -1,0 +1,1 @@
+"""The paper's experiments as independent cells, resumable, on many processors."""

@@ -1,0 +1,251 @@
+"""What is compared: each method learns from a cell's data, and is then asked to predict or to act.
+
+A method is a function from a :class:`Context` to a :class:`Contender`. One that is registered here
+is known to the command line, the presets and the report; nothing else has to be told of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from persim_gym.core import Array, Dynamics
+from persim_gym.envs.suites import SUITES
+from persim_gym.evaluation.open_loop import OneForAll, Persistence, Predictor, pooled
+from persim_gym.experiments.cell import Cell
+from persim_gym.experiments.recordings import population_of, recording_of, transitions_of
+from persim_gym.learned.simulator import PerSim
+from persim_gym.offline.transitions import Transitions
+from persim_gym.rollout import OnProgress
+from persim_gym.store import SIMULATOR
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """What a method has made of the data. What it cannot do is ``None``.
+
+    Attributes:
+        predictor: Predicts open loop.
+        dynamics: Can be planned in.
+        policy: Acts by itself: whatever :func:`persim_gym.rollout.episode_returns` takes.
+        facts: What a reader of the results may want to know of the fit, as plain types.
+    """
+
+    predictor: Predictor | None = None
+    dynamics: Dynamics | None = None
+    policy: Any = None
+    facts: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a method is given.
+
+    Attributes:
+        cell: The cell.
+        data: Reads, and if need be records, the cell's data.
+        models: Folder for what is fitted, so that other cells need not fit it again.
+        device: Where to compute.
+        on_progress: Told how much of the fit is done, and of how much.
+    """
+
+    cell: Cell
+    data: Callable[[], Transitions]
+    models: Path
+    device: str = "cpu"
+    on_progress: OnProgress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method that cells can name.
+
+    Attributes:
+        name: Its name in cells and on the command line.
+        title: Its name in tables.
+        make: Learns.
+        experiments: Experiments that it can take part in.
+        learns: Whether it needs data.
+        plans: Whether it needs a planner to act.
+    """
+
+    name: str
+    title: str
+    make: Callable[[Context], Contender]
+    experiments: tuple[str, ...]
+    learns: bool = True
+    plans: bool = False
+
+
+def context_of(
+    cell: Cell, models: Path, device: str = "cpu", on_progress: OnProgress | None = None
+) -> Context:
+    """The context of a cell whose data are recorded by :mod:`~persim_gym.experiments.recordings`."""
+    return Context(cell, lambda: transitions_of(cell), models, device, on_progress)
+
+
+def fitted_simulator(context: Context, **options: Any) -> PerSim:
+    """PerSim of a cell, from disk where another cell has fitted it already.
+
+    Raises:
+        ValueError: If what lies there was fitted on other data.
+    """
+    cell = context.cell
+    assert cell.fit_key is not None
+    folder = context.models / cell.fit_key
+    if (folder / SIMULATOR).is_file():
+        sim = PerSim.load(folder, device=context.device)
+        _check_data(sim, cell, folder)
+        return sim
+    report = context.on_progress
+    sim = PerSim.fit(
+        context.data(),
+        seed=cell.seed,
+        device=context.device,
+        out=folder,
+        progress=False,
+        on_epoch=None if report is None else lambda told: report(told.epoch, told.epochs),
+        **{**options, **dict(cell.fit)},
+    )
+    return sim
+
+
+def _check_data(sim: PerSim, cell: Cell, folder: Path) -> None:
+    """A simulator from elsewhere must not pass for a cell's own."""
+    fitted = (sim.card.get("dataset") or {}).get("id")
+    wanted = recording_of(cell).dataset_id
+    if fitted != wanted:
+        raise ValueError(
+            f"{folder} holds a simulator that was fitted on {fitted!r}, the cell learns from "
+            f"{wanted!r}: delete the folder, or run with --force"
+        )
+
+
+def _simulator(**options: Any) -> Callable[[Context], Contender]:
+    def make(context: Context) -> Contender:
+        sim = fitted_simulator(context, **options)
+        return Contender(predictor=sim, dynamics=sim, facts=_facts(sim))
+
+    return make
+
+
+def _facts(sim: PerSim) -> dict[str, Any]:
+    """What was fitted and how well, without times: equal fits have equal facts."""
+    metrics = sim.card.get("metrics") or {}
+    kept = ("chosen", "unexplained", "heldout_error", "heldout_rmse")
+    return {
+        "fitted_by": sim.card.get("fitted_by"),
+        "members": sim.members,
+        "rank": sim.ensemble.rank,
+        "dataset": sim.card.get("dataset"),
+        "metrics": {name: metrics[name] for name in kept if name in metrics},
+    }
+
+
+def _pooled(context: Context) -> Contender:
+    data = context.data
+    alone = Context(
+        context.cell, lambda: pooled(data()), context.models, context.device, context.on_progress
+    )
+    sim = fitted_simulator(alone)
+    return Contender(
+        predictor=OneForAll(sim),
+        dynamics=Shared(sim, context.cell.train_agents),
+        facts=_facts(sim),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A simulator of one agent as the dynamics of many, all alike.
+
+    Attributes:
+        sim: The simulator.
+        num_agents: How many agents there are.
+    """
+
+    sim: PerSim
+    num_agents: int
+
+    @property
+    def task(self) -> Any:
+        """The simulator's task."""
+        return self.sim.task
+
+    @property
+    def lag(self) -> int:
+        """Observations that a state holds."""
+        return self.sim.lag
+
+    @property
+    def device(self) -> Any:
+        """Where it computes."""
+        return self.sim.device
+
+    def step(self, agents: Array, states: Array, actions: Array) -> Array:
+        """Next observations, the same for all agents."""
+        return self.sim.step(agents * 0, states, actions)
+
+    def unroll(self, agents: Any, states: Any, actions: Any, mode: Any) -> Any:
+        """See :meth:`persim_gym.learned.PerSim.unroll`."""
+        return self.sim.unroll(agents * 0, states, actions, mode)
+
+
+def _truth(context: Context) -> Contender:
+    suite = SUITES[context.cell.task]
+    return Contender(dynamics=suite.dynamics(population_of(context.cell)))
+
+
+BOTH = ("prediction", "reward")
+ALL = ("prediction", "reward", "unseen", "latent")
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method("persim", "PerSim", _simulator(), ALL, plans=True),
+        Method("persim-networks", "PerSim, networks", _simulator(method="sgd"), ALL, plans=True),
+        Method(
+            "persim-paper",
+            "PerSim, the paper's networks",
+            _simulator(method="sgd", preset="paper"),
+            ALL,
+            plans=True,
+        ),
+        Method("one-for-all", "One simulator for all", _pooled, BOTH, plans=True),
+        Method(
+            "persistence",
+            "Nothing changes",
+            lambda context: Contender(predictor=Persistence()),
+            ("prediction",),
+            learns=False,
+        ),
+        Method("true", "True env + MPC", _truth, ("reward",), learns=False, plans=True),
+        Method(
+            "test-policy",
+            "Test policy",
+            lambda context: Contender(policy="test"),
+            ("reward",),
+            learns=False,
+        ),
+        Method(
+            "random",
+            "Random actions",
+            lambda context: Contender(policy="random"),
+            ("reward",),
+            learns=False,
+        ),
+    )
+}
+
+
+def find_method(name: str) -> Method:
+    """The method of a name.
+
+    Raises:
+        ValueError: If there is none, with the names there are.
+    """
+    if name not in METHODS:
+        raise ValueError(f"unknown method {name!r}: there are {', '.join(METHODS)}")
+    return METHODS[name]

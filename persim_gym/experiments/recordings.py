@@ -1,0 +1,108 @@
+"""The data of a cell: recorded once, shared by all cells of a task, behaviour and seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from minari import MinariDataset
+
+from persim_gym.envs.populations import DEFAULT_SIZE, Population
+from persim_gym.envs.suites import SUITES
+from persim_gym.experiments.cell import Cell
+from persim_gym.offline import datasets, provenance
+from persim_gym.offline.collection import dataset_id
+from persim_gym.offline.reading import read_transitions
+from persim_gym.offline.recorder import OnProgress, Recording, prepare
+from persim_gym.offline.transitions import Transitions
+
+
+def population_of(cell: Cell) -> Population:
+    """The population of a cell: the paper's test agents, then draws by the cell's seed."""
+    return SUITES[cell.task].population({"size": cell.population_size, "seed": cell.seed})
+
+
+def recording_of(cell: Cell) -> Recording:
+    """The recording that a cell learns from.
+
+    Each seed has a recording of its own, of other agents from the sixth on, in other start states.
+
+    Paper: there the five repeats are of one data set. What a method owes to the luck of one
+    recording stays hidden then; here it is part of the spread.
+
+    Raises:
+        ValueError: If the cell learns from no data.
+    """
+    if cell.dataset is None:
+        raise ValueError(f"{cell.method} learns from no data")
+    name = cell.dataset if cell.seed == 0 else f"{cell.dataset}-seed-{cell.seed}"
+    if cell.population_size != DEFAULT_SIZE:
+        name = f"{name}-agents-{cell.population_size}"
+    return prepare(
+        cell.task,
+        cell.dataset,
+        cell.population_size,
+        seed=cell.seed,
+        population={"size": cell.population_size, "seed": cell.seed},
+        dataset_id=dataset_id(cell.task, name),
+    )
+
+
+def missing_recordings(cells: Iterable[Cell]) -> list[Recording]:
+    """Recordings that cells need and that are not there, each once.
+
+    Raises:
+        ValueError: If a data set of such an id is there with other options.
+    """
+    wanted: dict[tuple[Any, ...], Cell] = {}
+    for cell in cells:
+        if cell.dataset is not None:
+            wanted.setdefault((cell.task, cell.dataset, cell.seed, cell.population_size), cell)
+    recordings = [recording_of(cell) for cell in wanted.values()]
+    return [recording for recording in recordings if not _is_there(recording)]
+
+
+def _is_there(recording: Recording) -> bool:
+    there = datasets.find(recording.dataset_id)
+    if there is None:
+        return False
+    card = there.storage.metadata.get(datasets.CARD, {})
+    if different := provenance.differences(recording.recipe, card):
+        raise ValueError(
+            f"the benchmark records data set {recording.dataset_id!r}, but one of that id is there "
+            f"already, with {'; '.join(different)}: delete it (persim-gym datasets delete "
+            f"{recording.dataset_id}), or let MINARI_DATASETS_PATH name another folder"
+        )
+    return True
+
+
+def transitions_of(cell: Cell, on_progress: OnProgress | None = None) -> Transitions:
+    """The transitions that a cell learns from, recorded first if need be."""
+    recording = recording_of(cell)
+    if _is_there(recording):
+        data = datasets.load(recording.dataset_id)
+    else:
+        data = record_missing(recording, on_progress)
+    transitions = read_transitions(data)
+    if cell.train_agents < transitions.num_agents:
+        few = transitions.select(transitions.agent < cell.train_agents)
+        # The beginning of a population is a population.
+        people = {"size": cell.train_agents, "seed": cell.seed}
+        transitions = replace(few, num_agents=cell.train_agents, population=people)
+    return transitions
+
+
+def record_missing(recording: Recording, on_progress: OnProgress | None = None) -> MinariDataset:
+    """Record what was not there a moment ago; the same from somebody faster is as good.
+
+    Raises:
+        ValueError: If a data set of the id is there by now, with other options.
+    """
+    try:
+        return recording.run(on_progress=on_progress, progress=False)
+    except ValueError:
+        # Another worker on a cluster's node, or another benchmark with the same data.
+        if not _is_there(recording):
+            raise
+        return datasets.load(recording.dataset_id)

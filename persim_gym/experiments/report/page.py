@@ -1,0 +1,318 @@
+"""The report of a benchmark: one HTML page, the same as Markdown, all numbers as CSV, figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from persim_gym.experiments.cell import Cell
+from persim_gym.experiments.report.figure_list import Drawing, drawings
+from persim_gym.experiments.report.long_table import results_csv
+from persim_gym.experiments.report.markup import document, escaped, picture, table
+from persim_gym.experiments.report.side_tables import all_tables
+from persim_gym.experiments.report.tables import NOTES, TITLES, Table, small_table
+from persim_gym.experiments.results import Findings, Slot, datasets_of, read_findings
+from persim_gym.experiments.row_files import Row
+from persim_gym.writing import write_bytes
+
+PAGE, MARKDOWN, RESULTS, FIGURES = "report.html", "report.md", "results.csv", "figures"
+
+_SECTIONS = {
+    "prediction": (
+        "How well do they predict?",
+        "Each method predicts the course of episodes whose actions no data were made by.",
+    ),
+    "reward": (
+        "What are they good for?",
+        "Returns of acting in the true environment, by planning in what was learned or by a "
+        "learned policy.",
+    ),
+    "planners": ("Which planner?", "The same dynamics searched in different ways."),
+    "scarcity": ("How many agents does it take?", "One trajectory of each, fewer and fewer."),
+    "unseen": (
+        "What of agents that were not in training?",
+        "Their latent factors come from covariates or from a few transitions.",
+    ),
+    "latent": ("Do the latent factors know what was hidden?", "Nobody told them the covariates."),
+    "time": ("How long does it take?", "Measured while the benchmark ran."),
+}
+#: Tables beside the main ones, which a reader unfolds.
+_FOLDED = ("-scripted", "-horizon", "-coordinate")
+
+
+def write_report(folder: str | Path, out: str | Path | None = None) -> Path:
+    """Write the report of a benchmark's folder.
+
+    Each file appears whole or not at all: ``report.html``, which needs nothing beside it,
+    ``report.md`` with the same tables, ``results.csv`` with every number, and the figures as PNG
+    files in ``figures``, for light and for dark screens.
+
+    Args:
+        folder: The benchmark's folder.
+        out: Where to write; by default into the same folder.
+
+    Returns:
+        The HTML page.
+
+    Raises:
+        ValueError: If the folder has no rows, or one is damaged; with what to do.
+    """
+    return write_findings(read_findings(folder), folder, out)
+
+
+def write_findings(findings: Findings, folder: str | Path, out: str | Path | None = None) -> Path:
+    """As :func:`write_report`, of a folder that was read already."""
+    out = Path(folder if out is None else out)
+    tables = all_tables(findings)
+    figures = drawings(findings)
+    pngs = {drawing.name: drawing.pngs() for drawing in figures}
+    csv = results_csv(findings)
+    for name, shades in pngs.items():
+        write_bytes(out / FIGURES / f"{name}.png", shades["light"])
+        write_bytes(out / FIGURES / f"{name}-dark.png", shades["dark"])
+    write_bytes(out / RESULTS, csv.encode())
+    # Pages are the same wherever they are written: they name the folder, not its place.
+    name = Path(folder).resolve().name
+    write_bytes(out / MARKDOWN, render_markdown(findings, tables, figures, name).encode())
+    page = render_html(findings, tables, figures, pngs, name)
+    return write_bytes(out / PAGE, page.encode())
+
+
+# -- facts -----------------------------------------------------------------------------------------
+
+
+def facts(findings: Findings) -> list[tuple[str, str]]:
+    """What was run, and on what."""
+    rows = findings.rows
+    dates = sorted(row.finished for row in rows)
+    tried = len(findings.failures)
+    lacking = sum(map(len, _lacking_seeds(findings).values()))
+    seeds = ", ".join(f"{TITLES[task]} {len(own)}" for task, own in findings.seeds.items())
+    done = {row.cell for row in rows}
+    asked = f"{sum(cell in done for cell in findings.wanted)} of {len(findings.wanted)} cells done"
+    return [
+        (
+            "cells",
+            f"{len(rows)} done, {tried} failed, {lacking} missing",
+        ),
+        *([("asked for", f"{asked}, preset {_presets(findings)}")] if findings.wanted else []),
+        ("seeds", seeds),
+        ("finished", dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"),
+        ("machine", "; ".join(dict.fromkeys(map(_machine, rows)))),
+        ("versions", ", ".join(f"{name} {v}" for name, v in _versions(findings).items())),
+    ]
+
+
+def _machine(row: Row) -> str:
+    own = row.machine
+    parts = [own.get("system"), f"{own.get('cores')} cores", f"threads: {own.get('threads')}"]
+    return ", ".join(map(str, [*parts, own.get("device")]))
+
+
+def _versions(findings: Findings) -> dict[str, str]:
+    found: dict[str, dict[str, None]] = {}
+    for row in findings.rows:
+        for name, version in row.versions.items():
+            found.setdefault(name, {})[str(version)] = None
+    return {name: " and ".join(own) for name, own in found.items()}
+
+
+def warnings(findings: Findings) -> list[str]:
+    """What a reader must know before believing a table."""
+    found = []
+    versions = sorted({str(row.versions.get("persim-gym", "unknown")) for row in findings.rows})
+    if len(versions) > 1:
+        found.append(
+            f"Rows were made by different versions of persim-gym ({', '.join(versions)}): "
+            "differences may be theirs. Run the benchmark again into an empty folder."
+        )
+    if findings.beside:
+        names = "; ".join(_variant(group.cell) for group in findings.beside)
+        found.append(
+            "Some experiments are there in several sizes. Tables show the one with the most seeds "
+            f"and episodes; only {RESULTS} has these: {names}."
+        )
+    return found
+
+
+def _variant(cell: Cell) -> str:
+    words = cell.describe().rsplit(" seed ", 1)[0]
+    return f"{words} with {cell.episodes} episodes"
+
+
+def missing_lines(findings: Findings) -> list[tuple[str, str]]:
+    """What is expected and neither done nor known to have failed: what, and which seeds."""
+    lacking = _lacking_seeds(findings)
+    return [(slot.describe(), ", ".join(map(str, own))) for slot, own in lacking.items()]
+
+
+def _lacking_seeds(findings: Findings) -> dict[Slot, list[int]]:
+    failed = {(f.slot, f.seed) for f in findings.failures}
+    found = {}
+    for slot, seeds in findings.missing.items():
+        own = [seed for seed in seeds if (slot, seed) not in failed]
+        if own:
+            found[slot] = own
+    return found
+
+
+def failed_lines(findings: Findings) -> list[tuple[str, str]]:
+    """What was tried in vain: which cell, and why."""
+    return [(_place(f.slot, f.seed, f.key), f.error) for f in findings.failures]
+
+
+def _place(slot: Slot | None, seed: int, key: str) -> str:
+    return key if slot is None else f"{slot.describe()}, seed {seed}"
+
+
+def commands(findings: Findings, name: str) -> list[str]:
+    """How to do it again: the commands that were given, as far as it is known."""
+    given = [str(run["command"]) for run in findings.runs if run.get("command")]
+    return [*dict.fromkeys(given), f"persim-gym report {name}"]
+
+
+def _presets(findings: Findings) -> str:
+    names = [str(run["preset"]) for run in findings.runs if run.get("preset")]
+    return " and ".join(dict.fromkeys(names)) or "unknown"
+
+
+def first_dataset(findings: Findings) -> list[str]:
+    """The data set of the small table: random data, which everything is run on, if they are."""
+    there = datasets_of(findings.slots)
+    return ["random"] if "random" in there else there[:1]
+
+
+# -- Markdown --------------------------------------------------------------------------------------
+
+
+def render_markdown(
+    findings: Findings,
+    tables: Mapping[str, Sequence[Table]],
+    figures: Sequence[Drawing],
+    name: str,
+) -> str:
+    """The report as Markdown; figures are files beside it."""
+    lines = ["# Benchmark of personalised simulators", ""]
+    lines += [f"- **{key}**: {value}" for key, value in facts(findings)]
+    lines += [f"\n> **Warning.** {text}" for text in warnings(findings)]
+    small = small_table(findings, first_dataset(findings))
+    lines += ["", "## In short", "", small.grid(), "", small.caption, ""]
+    lines += ["## How to read the tables", "", *(f"{note}\n" for note in NOTES)]
+    for section, (title, text) in _SECTIONS.items():
+        if section not in tables:
+            continue
+        lines += [f"## {title}", "", text, ""]
+        lines += [f"{own.to_markdown()}" for own in tables[section]]
+        lines += [
+            f"![{own.alt}]({FIGURES}/{own.name}.png)\n\n{own.caption}\n"
+            for own in figures
+            if own.section == section
+        ]
+    for title, pairs in (
+        ("Failed cells", failed_lines(findings)),
+        ("Missing cells", missing_lines(findings)),
+    ):
+        if pairs:
+            lines += [f"## {title}", "", *(f"- {what}: {why}" for what, why in pairs), ""]
+    lines += ["## How to reproduce it", "", "```bash", *commands(findings, name), "```", ""]
+    return "\n".join(lines)
+
+
+# -- HTML ------------------------------------------------------------------------------------------
+
+
+def render_html(
+    findings: Findings,
+    tables: Mapping[str, Sequence[Table]],
+    figures: Sequence[Drawing],
+    pngs: Mapping[str, Mapping[str, bytes]],
+    name: str,
+) -> str:
+    """The report as one page that needs nothing beside it."""
+    small = small_table(findings, first_dataset(findings))
+    sections = [_head(findings, small)]
+    for section, (title, text) in _SECTIONS.items():
+        if section in tables:
+            drawn = [own for own in figures if own.section == section]
+            sections.append(_section(title, text, tables[section], drawn, pngs))
+    sections += [_lacking(findings), _how(findings, name)]
+    return document("Benchmark of personalised simulators", sections)
+
+
+def _head(findings: Findings, small: Table) -> str:
+    tasks = [TITLES[task] for task in findings.seeds]
+    listed = "\n".join(
+        f"<dt>{escaped(key)}</dt><dd>{escaped(value)}</dd>" for key, value in facts(findings)
+    )
+    warned = "\n".join(
+        f'<p class="note"><strong>Warning.</strong> {escaped(text)}</p>'
+        for text in warnings(findings)
+    )
+    notes = "\n".join(f'<p class="small">{escaped(note)}</p>' for note in NOTES)
+    return f"""<header>
+<p class="eyebrow">persim_gym benchmark · {escaped(", ".join(tasks))}</p>
+<h1>Benchmark of personalised simulators</h1>
+{warned}
+<dl>{listed}</dl>
+</header>
+<section>
+<h2>In short</h2>
+{_content(small)}
+</section>
+<section>
+<h2>How to read the tables</h2>
+{notes}
+</section>"""
+
+
+def _section(
+    title: str,
+    text: str,
+    tables: Sequence[Table],
+    drawn: Sequence[Drawing],
+    pngs: Mapping[str, Mapping[str, bytes]],
+) -> str:
+    folded = [own for own in tables if own.name.endswith(_FOLDED)]
+    shown = [own for own in tables if own not in folded]
+    pictures = [picture(pngs[own.name], own.alt, own.caption) for own in drawn]
+    parts = [*map(_titled, shown), *pictures, *map(_folded, folded)]
+    return f"<section>\n<h2>{escaped(title)}</h2>\n<p>{escaped(text)}</p>\n" + (
+        "\n".join(parts) + "\n</section>"
+    )
+
+
+def _titled(own: Table) -> str:
+    return f"<h3>{escaped(own.title)}</h3>\n{_content(own)}"
+
+
+def _folded(own: Table) -> str:
+    return f"<details><summary>{escaped(own.title)}</summary>\n{_content(own)}</details>"
+
+
+def _content(own: Table) -> str:
+    grid = table(own.head, own.rows, left=own.texts)
+    return f'{grid}\n<p class="small">{escaped(own.caption)}</p>'
+
+
+def _lacking(findings: Findings) -> str:
+    parts = []
+    failed, lacking = failed_lines(findings), missing_lines(findings)
+    if failed:
+        parts.append(f"<h3>Failed</h3>\n{table(['cell', 'error'], failed, left=2)}")
+    if lacking:
+        parts.append(f"<h3>Missing</h3>\n{table(['cells', 'seeds'], lacking, left=2)}")
+    if not parts:
+        parts.append("<p>Nothing: all that the folder implies is there.</p>")
+    return "<section>\n<h2>What is not there?</h2>\n" + "\n".join(parts) + "\n</section>"
+
+
+def _how(findings: Findings, name: str) -> str:
+    said = escaped("\n".join(commands(findings, name)))
+    return f"""<section>
+<h2>How to do it again</h2>
+<pre class="command">{said}</pre>
+<p class="small">All numbers, with interquartile means and intervals, are in <code>{RESULTS}</code>
+beside this page. The experiments are those of <cite>PerSim: Data-Efficient Offline Reinforcement
+Learning with Heterogeneous Agents via Personalized Simulators</cite> (Agarwal et al., NeurIPS
+2021).</p>
+</section>"""

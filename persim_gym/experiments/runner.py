@@ -1,0 +1,325 @@
+"""Runs cells: those alone whose rows are missing, side by side, one row on disk after the other."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from persim_gym.envs.suites import SUITES
+from persim_gym.experiments.cell import Cell
+from persim_gym.experiments.costs import Estimate
+from persim_gym.experiments.engines import (
+    Done,
+    Engine,
+    Settings,
+    check_engine,
+    cores,
+    make_engine,
+)
+from persim_gym.experiments.methods import find_method
+from persim_gym.experiments.recordings import missing_recordings, record_missing
+from persim_gym.experiments.row_files import Rows
+from persim_gym.learned.config import plan_fit
+from persim_gym.offline.recorder import Recording
+from persim_gym.planning.choices import choose_planner
+from persim_gym.store import SIMULATOR
+from persim_gym.writing import write_bytes
+
+#: Seconds after which it is looked at whether a fit that others wait for lies on disk.
+PATIENCE = 1.0
+
+
+class Watch:
+    """Told of a run as it goes; the methods do nothing, and are there to be replaced."""
+
+    def begins(self, missing: Sequence[Cell], known: int, seconds: float) -> None:
+        """All is checked: these cells are run, of so many the row is there, it takes about this."""
+
+    def recording(self, dataset_id: str, done: int, of: int) -> None:
+        """A data set is recorded."""
+
+    def started(self, cell: Cell) -> None:
+        """A cell has begun."""
+
+    def stage(self, cell: Cell, stage: str, done: int, of: int) -> None:
+        """A cell's stage, ``data``, ``fit`` or ``run``: how much is done, and of how much."""
+
+    def ended(self, done: Done, seconds: float, left: float) -> None:
+        """A cell has ended after some seconds; about so many are left of the whole."""
+
+
+def run_cells(
+    cells: Iterable[Cell],
+    folder: str | Path,
+    *,
+    device: str = "cpu",
+    jobs: int | None = None,
+    engine: str = "local",
+    threads: int | None = None,
+    force: bool = False,
+    watch: Watch | None = None,
+    on_done: Callable[[Done], None] | None = None,
+) -> list[Done]:
+    """Run the cells whose rows are missing.
+
+    Everything is checked before any work, and recordings that are missing are made before the first
+    cell. A row is written as soon as its cell is done, so that the same call goes on after a kill
+    at any moment. A cell that fails stops no other; its traceback goes to ``failed``.
+
+    Two cells that learn the same from the same data never learn it at the same time: the second
+    waits, and reads from disk what the first has fitted.
+
+    Args:
+        cells: The cells.
+        folder: The benchmark's folder: ``rows``, ``models`` and ``failed`` are in it.
+        device: Where to compute.
+        jobs: Cells beside each other; by default one, and on a Ray cluster as many as it has
+            processors for. One is run in this process, several in processes of their own.
+        engine: ``"local"``, or ``"ray"``: the cluster of ``RAY_ADDRESS``, else a local Ray.
+        threads: Threads of torch for each cell; by default torch's choice for one cell, and an
+            equal share of the processors for several.
+        force: Run all cells anew: their rows and fitted models are deleted first.
+        watch: Told of the run as it goes.
+        on_done: Told of each cell that is done.
+
+    Returns:
+        What became of the cells that were run, in the order in which they ended.
+
+    Raises:
+        ImportError: If Ray is asked for and not installed.
+        OSError: If the folder cannot be written to.
+        ValueError: If a cell, a planner, a device or an engine cannot be, or a data set of one of
+            the ids was recorded with other options.
+    """
+    cells = list(dict.fromkeys(cells))
+    settings = _checked(cells, folder, device, jobs, engine, threads)
+    rows, folder = Rows(folder), Path(folder)
+    missing = cells if force else [cell for cell in cells if not rows.has(cell)]
+    recordings = missing_recordings(missing)
+    watch = Watch() if watch is None else watch
+    if not missing:
+        watch.begins([], len(cells), 0.0)
+        return []
+
+    def stage(cell: Cell, name: str, done: int, of: int) -> None:
+        if name == "run":
+            queue.release(cell)
+        watch.stage(cell, name, done, of)
+
+    running = make_engine(engine, jobs, settings, stage)
+    try:
+        if force:
+            _clear(rows, folder, cells)
+        queue = _Queue(missing, folder, in_order=running.slots == 1)
+        watch.begins(missing, len(cells) - len(missing), queue.left({}, running.slots))
+        _record(recordings, watch)
+        return _run(queue, running, rows, folder, watch, on_done)
+    finally:
+        running.close()
+
+
+def _run(
+    queue: _Queue,
+    engine: Engine,
+    rows: Rows,
+    folder: Path,
+    watch: Watch,
+    on_done: Callable[[Done], None] | None,
+) -> list[Done]:
+    results: list[Done] = []
+    begun: dict[Cell, float] = {}
+    while queue.pending or begun:
+        while len(begun) < engine.slots and (cell := queue.take()) is not None:
+            begun[cell] = time.monotonic()
+            watch.started(cell)
+            engine.start(cell)
+        for done in engine.wait(PATIENCE):
+            cell, now = done.cell, time.monotonic()
+            took = now - begun.pop(cell)
+            _keep(done, rows, folder)
+            queue.ended(done)
+            ages = {cell: now - since for cell, since in begun.items()}
+            left = queue.left(ages, engine.slots)
+            results.append(done)
+            watch.ended(done, took, left)
+            if on_done is not None:
+                on_done(done)
+    return results
+
+
+class _Queue:
+    """The cells that have not begun, and which of them may."""
+
+    def __init__(self, cells: Sequence[Cell], folder: Path, in_order: bool) -> None:
+        self.pending = list(cells)
+        fitted = (cell.fit_key for cell in cells if cell.fit_key and is_fitted(cell, folder))
+        self.estimate = Estimate(fitted)
+        self._folder = folder
+        self._learning: dict[str, Cell] = {}
+        if not in_order:
+            # The long ones first: at the end nobody waits for one that began last.
+            seconds = dict(zip(cells, self.estimate.of_all(cells), strict=True))
+            self.pending.sort(key=lambda cell: -seconds[cell])
+
+    def left(self, running: Mapping[Cell, float], slots: int) -> float:
+        """Seconds until all is done, given for how many those that run have been running."""
+        return self.estimate.left(self.pending, running, slots)
+
+    def take(self) -> Cell | None:
+        """The next cell that may begin; ``None`` if all wait for fits of others."""
+        for cell in self.pending:
+            key = cell.fit_key
+            if key is not None and key in self._learning:
+                if not is_fitted(cell, self._folder):
+                    continue
+                self.release(self._learning[key])
+            self.pending.remove(cell)
+            if key is not None and not is_fitted(cell, self._folder):
+                self._learning[key] = cell
+            return cell
+        return None
+
+    def release(self, cell: Cell) -> None:
+        """A cell has learned what it needs: others may read it."""
+        if self._free(cell):
+            self.estimate.mark_fitted(cell)
+
+    def ended(self, done: Done) -> None:
+        """A cell has ended, well or not."""
+        self._free(done.cell)
+        if done.row is not None:
+            self.estimate.learn(done.cell, done.row.seconds)
+
+    def _free(self, cell: Cell) -> bool:
+        key = cell.fit_key
+        learned_here = key is not None and self._learning.get(key) == cell
+        if key is not None and learned_here:
+            del self._learning[key]
+        return learned_here
+
+
+def _keep(done: Done, rows: Rows, folder: Path) -> None:
+    note = failure_path(folder, done.cell)
+    if done.row is None:
+        write_bytes(note, done.trace.encode())
+    else:
+        rows.write(done.row)
+        note.unlink(missing_ok=True)
+
+
+def failure_path(folder: str | Path, cell: Cell) -> Path:
+    """Where the traceback of a cell is, if it has failed and not succeeded since."""
+    return Path(folder) / "failed" / f"{cell.key}.txt"
+
+
+def model_path(folder: str | Path, cell: Cell) -> Path | None:
+    """Where the fitted model of a cell is, or will be; ``None`` if it learns nothing."""
+    return None if cell.fit_key is None else Path(folder) / "models" / cell.fit_key
+
+
+def is_fitted(cell: Cell, folder: Path) -> bool:
+    """Whether what a cell learns is on disk already."""
+    place = model_path(folder, cell)
+    return place is not None and (place / SIMULATOR).is_file()
+
+
+def _clear(rows: Rows, folder: Path, cells: Sequence[Cell]) -> None:
+    # All of it before the first cell: a run that is killed goes on with what it had not yet made.
+    for cell in cells:
+        rows.delete(cell)
+        failure_path(folder, cell).unlink(missing_ok=True)
+        if (place := model_path(folder, cell)) is not None:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _record(recordings: Sequence[Recording], watch: Watch) -> None:
+    for recording in recordings:
+        name = recording.dataset_id
+
+        def told(done: int, of: int, name: str = name) -> None:
+            watch.recording(name, done, of)
+
+        told(0, 1)
+        record_missing(recording, told)
+        told(1, 1)
+
+
+# -- checks ----------------------------------------------------------------------------------------
+
+
+def _checked(
+    cells: Sequence[Cell],
+    folder: str | Path,
+    device: str,
+    jobs: int | None,
+    engine: str,
+    threads: int | None,
+) -> Settings:
+    for name, value in (("jobs", jobs), ("threads", threads)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            raise TypeError(f"{name} must be an integer, got {value!r}")
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    check_engine(engine)
+    for cell in cells:
+        check_cell(cell)
+    if engine == "local":
+        check_device(device)
+        if threads is None and jobs is not None and jobs > 1:
+            threads = max(1, cores() // jobs)
+    _check_folder(Path(folder))
+    return Settings(str(Path(folder).resolve()), device, threads)
+
+
+def check_cell(cell: Cell) -> None:
+    """Check that a cell can be run, as far as that can be told without running it.
+
+    Raises:
+        ValueError: If its method does not exist or cannot take part in the experiment, the method
+            or the planner does not suit the cell, or an option of the fit is none.
+    """
+    method = find_method(cell.method)
+    if cell.experiment not in method.experiments:
+        raise ValueError(
+            f"{method.name} takes part in {', '.join(method.experiments)}, not in {cell.experiment}"
+        )
+    if method.learns and cell.dataset is None:
+        raise ValueError(f"{method.name} learns from data: a cell of it needs a data set")
+    if not method.learns and (cell.dataset is not None or cell.fit):
+        raise ValueError(f"{method.name} learns nothing: a cell of it has neither data nor fit")
+    plans = method.plans and cell.experiment == "reward"
+    for name, value in (("planner", cell.planner), ("penalty", cell.penalty)):
+        if value is not None and not plans:
+            raise ValueError(f"{cell.describe()} plans nothing, but has {name} {value!r}")
+    if plans:
+        choose_planner(SUITES[cell.task].task(), cell.planner or "default")
+    if cell.fit:
+        plan_fit(cell.task, options=dict(cell.fit))
+
+
+def check_device(device: str) -> None:
+    """Check that a device is there.
+
+    Raises:
+        ValueError: If it is not, or is none.
+    """
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        first = str(error).splitlines()[0]
+        raise ValueError(f"device {device!r} cannot be used here: {first}") from error
+
+
+def _check_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(f"cannot write to the folder {folder}: {reason}") from error

@@ -1,0 +1,46 @@
+"""What a simulator's card says of how it came about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from persim_gym.core import Task
+from persim_gym.learned.config import FitPlan
+from persim_gym.learned.fit import Fitted
+from persim_gym.learned.outcomes.data_task import DataTask, outcomes_sha256
+from persim_gym.offline.transitions import Transitions
+
+
+def recipe_of(plan: FitPlan, preset: str, task: Task, transitions: Transitions) -> dict[str, Any]:
+    """All that decides a fit, as plain types: a checkpoint of another recipe is refused."""
+    recipe: dict[str, Any] = {
+        "method": plan.method,
+        "config": plan.to_json(),
+        "preset": preset,
+        "task": task.name,
+        "dataset": {
+            "id": transitions.dataset_id,
+            "sha256": transitions.sha256(),
+            "transitions": len(transitions),
+            "agents": transitions.num_agents,
+            "population": transitions.population,
+        },
+    }
+    if isinstance(task, DataTask):  # then rewards and ends decide something, too
+        recipe["dataset"]["outcomes_sha256"] = outcomes_sha256(transitions)
+    return recipe
+
+
+def card_of(fitted: Fitted, task: Task, transitions: Transitions) -> dict[str, Any]:
+    """What came of it, and what things are called, as plain types."""
+    names = transitions.agent_names, transitions.obs_names, transitions.action_names
+    card = {
+        "fitted_by": fitted.method,
+        "metrics": fitted.metrics,
+        "agent_names": names[0] and list(names[0]),
+        "obs_names": names[1] and list(names[1]),
+        "action_names": names[2] and list(names[2]),
+    }
+    if isinstance(task, DataTask):
+        card["data_task"] = task.to_json()
+    return card

@@ -1,0 +1,1 @@
+"""The low-rank model in a polynomial basis, fitted in closed form."""

@@ -1,0 +1,265 @@
+"""The closed-form fit from data to members: choose, fit, prune, resample, draw."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from persim_gym.learned.closed_form.agent_sums import Rows, Statistics, gather, memory
+from persim_gym.learned.closed_form.alternation import (
+    Factors,
+    LowRankFit,
+    alternate,
+    posterior,
+    principal,
+    regauged,
+    weights_from,
+)
+from persim_gym.learned.closed_form.basis import Monomials
+from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
+from persim_gym.learned.closed_form.population_sums import Sums
+from persim_gym.learned.closed_form.problem import Problem
+from persim_gym.learned.closed_form.pruning import prune
+from persim_gym.learned.closed_form.selection import (
+    CHEAP,
+    DEGREES,
+    LOSS,
+    Choice,
+    Selection,
+    Trial,
+)
+from persim_gym.learned.config import AlsConfig
+
+#: Bytes of statistics that are in memory together. Agents beyond that go by in parts, but weights
+#: are not begun on fewer than some agents.
+MEMORY, FEWEST = 200_000_000, 1000
+#: Share of it that a part takes, and most agents of a part.
+PART, AGENTS_AT_ONCE = 0.25, 4096
+#: Most rounds over all agents, part after part, from weights that have converged on some of them,
+#: and by how much the logarithm of the noise must fall in one for another.
+SWEEPS, FALL = 10, 1e-3
+#: How many times the transitions that the choice has looked at make a finer fit worth a trial.
+PLENTY = 10.0
+#: Share of the changes' variance that may be left unexplained by what is taken for the law itself.
+#: Where more is, inputs are held within these widths of the recorded range.
+UNEXPLAINED, CLOSE = 1e-3, 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedForm:
+    """A closed-form fit.
+
+    Attributes:
+        ensemble: The members, in double precision.
+        factors: Each member's posterior of the agents' factors, before draws.
+        noise: Variance of what is left, in units of ``scale`` ``[m, d]``.
+        choice: How degree, rank and threshold were chosen.
+    """
+
+    ensemble: PolynomialEnsemble
+    factors: Factors
+    noise: Tensor
+    choice: Choice
+
+
+def fit_closed_form(
+    problem: Problem, config: AlsConfig, on_trial: Callable[[Trial], None] | None = None
+) -> ClosedForm:
+    """Fit the members.
+
+    Raises:
+        ValueError: If the data do not carry the degree and rank that are asked for.
+    """
+    rng = np.random.default_rng([config.seed, 3])
+    selection = Selection(problem, rng, ridge=config.ridge, on_trial=on_trial)
+    choice = selection.choose(config.degree, config.rank, config.threshold)
+    for text in choice.lowered:
+        warnings.warn(text, UserWarning, stacklevel=2)
+    begun = None
+    if config.degree is None and config.threshold is None:
+        begun, choice = _refined(problem, selection, choice, config, rng)
+    if begun is None:
+        begun = _begin(problem, choice, choice.best.degree, choice.best.threshold, config, rng)
+    monomials, fit, stats, learners = begun
+    importance = _importance(config.ensemble_size, problem.rows, rng)
+    own = importance if learners is None else importance[:, learners]
+    fit = _resampled(principal(fit, stats), stats, config, own)
+    del stats
+    if learners is not None:
+        fit = _swept(problem, monomials, fit, config.ridge, importance)
+    factors = _all_factors(problem, monomials, fit)
+    if float(fit.noise.mean()) > UNEXPLAINED:  # an approximation, which is none further out
+        problem = replace(problem, inputs=problem.inputs.within(CLOSE))
+    ensemble = problem.ensemble(
+        monomials, LowRankFit(fit.weights, _drawn(factors, rng), fit.noise, fit.rounds)
+    )
+    return ClosedForm(ensemble, factors, fit.noise, choice)
+
+
+#: Basis, fit, statistics, and the agents that these are of (``None`` for all).
+Begun = tuple[Monomials, LowRankFit, Statistics, Tensor | None]
+
+
+def _begin(
+    problem: Problem,
+    choice: Choice,
+    degree: int,
+    threshold: float,
+    config: AlsConfig,
+    rng: np.random.Generator,
+) -> Begun:
+    """A fit on all agents, or on as many as fit in memory, from that of the choice."""
+    monomials, coarse = problem.basis(degree), problem.basis(choice.best.degree)
+    learners = _learners(problem.rows, monomials, rng)
+    rows = problem.rows if learners is None else problem.rows.of_agents(learners)
+    stats = gather(rows, problem.features(monomials))
+    known = stats if degree == choice.best.degree else gather(rows, problem.features(coarse))
+    start = posterior(known, choice.fit.weights, choice.fit.noise)
+    del known
+    judged = degree == choice.best.degree and threshold == choice.best.threshold
+    # The terms that were judged are kept: decided again, one close to the threshold might go.
+    mask = (choice.fit.weights != 0).any(2)[0] if judged and threshold else None
+    fit = alternate(stats, start, rounds=config.rounds, mask=mask, ridge=config.ridge)
+    if threshold:
+        if not judged:
+            fit = prune(fit, stats, threshold, config.ridge, rounds=config.rounds)
+        used = (fit.weights != 0).any(4).any(2).any(1).any(0)
+        monomials, kept = monomials.subset(used.cpu().numpy())
+        fit = replace(fit, weights=fit.weights[:, :, :, kept])
+        del stats  # before the next are there
+        stats = gather(rows, problem.features(monomials))
+    return monomials, fit, stats, learners
+
+
+def _refined(
+    problem: Problem,
+    selection: Selection,
+    choice: Choice,
+    config: AlsConfig,
+    rng: np.random.Generator,
+) -> tuple[Begun | None, Choice]:
+    """A finer fit where there are many more transitions than the choice has looked at.
+
+    What a term is known to falls with the root of their number, and so does the threshold below
+    which terms are dropped; each tenfold of them admits one more degree. Where the law has been
+    found, agents held out can hardly tell such fits apart, for the difference is in states that
+    few of them reach: the finer one is taken unless it is worse.
+    """
+    best, times = choice.best, len(problem.rows) / len(selection.train)
+    explained = float(choice.fit.noise.mean()) <= UNEXPLAINED
+    if times < PLENTY or not (explained and best.threshold and best.stable):
+        return None, choice
+    within = DEGREES[DEGREES.index(best.degree) :][: 1 + int(math.log10(times))]
+    degree = max(d for d in within if d == best.degree or problem.basis(d).size <= CHEAP)
+    threshold = best.threshold / math.sqrt(times)
+    begun = _begin(problem, choice, degree, threshold, config, rng)
+    known = gather(selection.known, problem.features(begun[0]))
+    trial = selection.judge(begun[0], known, begun[1], degree, threshold)
+    if not trial.stable or trial.score > best.score + LOSS:
+        return None, choice
+    return begun, replace(choice, best=trial, trials=(*choice.trials, trial))
+
+
+def _learners(rows: Rows, monomials: Monomials, rng: np.random.Generator) -> Tensor | None:
+    """Agents that the weights are fitted on first, where all would take too much memory."""
+    most = max(FEWEST, MEMORY // memory(1, rows.choices, monomials.size))
+    if rows.num_agents <= most:
+        return None
+    return torch.as_tensor(np.sort(rng.permutation(rows.num_agents)[:most]))
+
+
+def _importance(members: int, rows: Rows, rng: np.random.Generator) -> Tensor:
+    """How much each agent counts for each member ``[m, N]``; all alike where there is but one."""
+    if members == 1:
+        return torch.ones(1, rows.num_agents, dtype=torch.float64, device=rows.target.device)
+    drawn = rng.exponential(size=(members, rows.num_agents))
+    return torch.as_tensor(drawn, device=rows.target.device)
+
+
+def _resampled(
+    fit: LowRankFit, stats: Statistics, config: AlsConfig, importance: Tensor
+) -> LowRankFit:
+    """Members that see the agents with random importance (a Bayesian bootstrap)."""
+    m = config.ensemble_size
+    factors = Factors(
+        fit.factors.mean.expand(m, -1, -1), fit.factors.covariance.expand(m, -1, -1, -1)
+    )
+    if m == 1:
+        return fit
+    mask = (fit.weights != 0).any(2)[0]
+    return alternate(
+        stats,
+        factors,
+        rounds=max(5, config.rounds // 10),
+        mask=mask,
+        ridge=config.ridge,
+        importance=importance,
+    )
+
+
+def _swept(
+    problem: Problem, monomials: Monomials, fit: LowRankFit, ridge: float, importance: Tensor
+) -> LowRankFit:
+    """Rounds over all agents, from a fit that some of them have made converge.
+
+    A round is one pass over the data: each part's factors are found, and what they say of the
+    weights is added up.
+    """
+    weights, noise, last = fit.weights, fit.noise, math.inf
+    mask = (weights != 0).any(2)[0]
+    for number in range(SWEEPS):
+        sums: Sums | None = None
+        for agents, stats in _parts(problem, monomials):
+            part = Sums.of(stats, posterior(stats, weights, noise), importance[:, agents])
+            sums = part if sums is None else sums + part
+        assert sums is not None
+        weights, noise = weights_from(sums, mask, ridge)
+        weights, _ = regauged(weights, *sums.population())
+        level = float(noise.log().mean())
+        fit = replace(fit, weights=weights, noise=noise, rounds=fit.rounds + 1)
+        # The first round takes its noise from other agents than the second one.
+        if number and last - level < FALL:
+            break
+        last = level
+    return fit
+
+
+def _parts(problem: Problem, monomials: Monomials) -> Iterator[tuple[slice, Statistics]]:
+    """Statistics of all agents, some at a time."""
+    each = memory(1, problem.rows.choices, monomials.size)
+    most = max(1, min(AGENTS_AT_ONCE, int(PART * MEMORY) // each))
+    features = problem.features(monomials)
+    for agents, rows in problem.rows.by_agents(most):
+        yield agents, gather(rows, features)
+
+
+def _all_factors(problem: Problem, monomials: Monomials, fit: LowRankFit) -> Factors:
+    """Posteriors of all agents, part after part."""
+    parts = [posterior(stats, fit.weights, fit.noise) for _, stats in _parts(problem, monomials)]
+    return Factors(
+        torch.cat([part.mean for part in parts], dim=1),
+        torch.cat([part.covariance for part in parts], dim=1),
+    )
+
+
+def _drawn(factors: Factors, rng: np.random.Generator) -> Factors:
+    """Each member's factors drawn from its posterior, the mean of the draws kept where it was.
+
+    The spread of the members is then the posterior's, and their mean is as good as without draws.
+    """
+    m, n, r = factors.mean.shape
+    if m == 1 or r == 1:
+        return factors
+    noise = torch.as_tensor(rng.standard_normal((m, n, r - 1))).to(factors.mean.device)
+    root, _ = torch.linalg.cholesky_ex(factors.covariance)
+    draws = (root @ noise[..., None])[..., 0]
+    draws = (draws - draws.mean(0)) * (m / (m - 1)) ** 0.5
+    mean = factors.mean.clone()
+    mean[..., 1:] += draws
+    return Factors(mean, factors.covariance)

@@ -1,0 +1,185 @@
+"""Transitions as a closed-form fit sees them: scaled changes, units of a basis, and the records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from persim_gym.core import Task
+from persim_gym.learned.closed_form.agent_sums import Rows
+from persim_gym.learned.closed_form.alternation import ROWS_PER_WEIGHT, LowRankFit
+from persim_gym.learned.closed_form.basis import Inputs, Monomials, angles_of
+from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
+from persim_gym.learned.moments import blocks, measure
+from persim_gym.offline.transitions import Transitions
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Everything of the data that a closed-form fit sees.
+
+    Attributes:
+        rows: The transitions, targets in units of ``scale``.
+        episode: Episode of each ``[T]``.
+        states: States ``[T, in]``; actions ``[T]`` or ``[T, a]``.
+        actions: Actions as recorded.
+        next_obs: Observations after them ``[T, d]``.
+        inputs: Units of the basis's inputs.
+        scale: Deviation of the changes ``[d]``.
+        spread: Deviation of the observations ``[d]``: the unit of errors.
+        low: Lower bounds of the observation space ``[d]``.
+        high: Upper bounds ``[d]``.
+        support: Recorded range of observations, widened ``[2, d]``.
+        discrete: Whether actions are discrete.
+        lag: Observations that a state holds.
+        terminated: The task's test of next observations.
+    """
+
+    rows: Rows
+    episode: Tensor
+    states: Tensor
+    actions: Tensor
+    next_obs: Tensor
+    inputs: Inputs
+    scale: Tensor
+    spread: Tensor
+    low: Tensor
+    high: Tensor
+    support: Tensor
+    discrete: bool
+    lag: int
+    terminated: Callable[[Any], Any]
+
+    def basis(self, degree: int) -> Monomials:
+        """Monomials up to a degree; cosines of angles to the first power."""
+        plain = len(self.inputs.centre)
+        return Monomials.up_to(degree, self.inputs.size, range(plain, self.inputs.size))
+
+    def features(self, monomials: Monomials) -> Callable[[Tensor], Tensor]:
+        """Inputs ``[n, in]`` -> monomials ``[P, n]``."""
+        return lambda values: monomials(self.inputs(values))
+
+    def ensemble(self, monomials: Monomials, fit: LowRankFit) -> PolynomialEnsemble:
+        """A fit as a transition function."""
+        return PolynomialEnsemble(
+            self.inputs,
+            monomials,
+            fit.weights,
+            fit.factors.mean,
+            self.scale,
+            self.low,
+            self.high,
+            discrete=self.discrete,
+            lag=self.lag,
+        )
+
+
+def pose(
+    transitions: Transitions,
+    task: Task,
+    states: NDArray[np.float32],
+    used: NDArray[np.bool_],
+    lag: int,
+    device: torch.device,
+) -> Problem:
+    """What a closed-form fit sees of transitions, on a device.
+
+    What is of the data's size stays in single precision, as it was recorded, and is not copied
+    where all transitions are used; sums over it are in double precision.
+
+    Args:
+        transitions: The data.
+        task: Their task.
+        states: ``[T, l * d]``.
+        used: Transitions to learn from ``[T]``.
+        lag: Observations that a state holds.
+        device: Where to compute.
+    """
+    space = task.action_space
+    discrete = hasattr(space, "n")
+    if discrete:
+        choices = int(getattr(space, "n", 1))
+        used = used & ~rare(transitions.action, used, states.shape[1], choices)
+    if lag > 1:  # what began with a made-up past says nothing of the law
+        whole = used & (transitions.step >= lag - 1)
+        used = whole if whole.any() else used
+    everything = bool(used.all())
+
+    def kept(array: NDArray[Any]) -> NDArray[Any]:
+        return array if everything else array[used]
+
+    obs, next_obs, values = kept(transitions.obs), kept(transitions.next_obs), kept(states)
+    actions = kept(transitions.action)
+    n, d = obs.shape
+
+    def change(rows: slice) -> NDArray[np.float64]:
+        return np.asarray(next_obs[rows].astype(np.float64) - obs[rows])
+
+    scale = measure(n, change).unit
+    # Rounding to single precision is here a tenth of the least noise that a fit assumes.
+    target = np.empty((n, d), dtype=np.float32)
+    for block in blocks(n):
+        target[block] = change(block) / scale
+    low = np.minimum(transitions.obs.min(0), transitions.next_obs.min(0)).astype(np.float64)
+    high = np.maximum(transitions.obs.max(0), transitions.next_obs.max(0)).astype(np.float64)
+    margin = high - low
+    inputs = values if discrete else np.concatenate([values, actions.astype(np.float32)], axis=1)
+    choice = actions if discrete else np.zeros(n, dtype=np.int64)
+
+    def double(array: NDArray[Any]) -> Tensor:
+        return torch.as_tensor(np.asarray(array, dtype=np.float64), device=device)
+
+    units = Inputs.of(inputs, angles_of(task, lag, d)).to(device, torch.float64)
+    rows = Rows(
+        torch.as_tensor(kept(transitions.agent), device=device),
+        torch.as_tensor(inputs, device=device),
+        torch.as_tensor(choice, device=device),
+        torch.as_tensor(target, device=device),
+        transitions.num_agents,
+        int(getattr(space, "n", 1)),
+    )
+    bounds = task.observation_space
+    return Problem(
+        rows,
+        torch.as_tensor(
+            transitions.episode if everything else _unbroken(transitions.episode, used)
+        ),
+        torch.as_tensor(values, device=device),
+        torch.as_tensor(actions, device=device),
+        torch.as_tensor(next_obs, device=device),
+        units,
+        double(scale),
+        double(measure(n, lambda rows: next_obs[rows]).unit),
+        double(bounds.low),
+        double(bounds.high),
+        torch.stack([double(low - margin), double(high + margin)]),
+        discrete,
+        lag,
+        task.terminated,
+    )
+
+
+def rare(
+    action: NDArray[np.int64], used: NDArray[np.bool_], inputs: int, choices: int
+) -> NDArray[np.bool_]:
+    """Transitions of actions that were taken too rarely to learn even a linear law of them ``[T]``.
+
+    What is left unexplained of these few would pass for noise of all, and mislead the factors of
+    the agents that took them.
+    """
+    count = np.bincount(action[used], minlength=choices)
+    few = (count < ROWS_PER_WEIGHT * (inputs + 1)) & (count < 0.5 * count.max())
+    return np.asarray(few[action])
+
+
+def _unbroken(episode: NDArray[np.int64], used: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Numbers of the stretches without a gap, of the transitions that are used."""
+    new = np.ones(len(episode), dtype=np.bool_)
+    new[1:] = (episode[1:] != episode[:-1]) | ~used[:-1]
+    return np.asarray(np.cumsum(new)[used])

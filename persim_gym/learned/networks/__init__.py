@@ -1,0 +1,1 @@
+"""The paper's networks, fitted by gradient descent."""

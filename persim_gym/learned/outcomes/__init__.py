@@ -1,0 +1,1 @@
+"""Reward and end of an episode, learned from data."""

@@ -1,0 +1,310 @@
+"""`DataTask`: the task of data that come without one: spaces, starts, reward and end from rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Discrete
+from numpy.typing import NDArray
+from torch import Tensor
+
+from persim_gym.core import Array
+from persim_gym.learned.outcomes import heads
+from persim_gym.learned.outcomes.heads import Head
+from persim_gym.offline.transitions import Transitions
+
+if TYPE_CHECKING:
+    from persim_gym.envs.rendering import Renderer
+
+#: By how many widths of its recorded range a coordinate's space reaches further on each side. The
+#: guard of learned environments stops half a width out: the space is not to clip before it.
+SPACE_MARGIN = 1.0
+
+#: By how many widths of the recorded range a predicted reward may leave it.
+REWARD_MARGIN = 0.5
+
+#: Frames per second of a drawing: of data alone it is not known how long a step takes.
+FRAMES = 10
+
+
+class DataTask:
+    """The task that recorded transitions imply: a :class:`~persim_gym.core.Task`.
+
+    * The observation space is the recorded range of each coordinate, a width wider on each side.
+    * The action space is the recorded range, or the recorded number of discrete actions.
+    * The time limit is the longest trajectory's number of steps.
+    * Episodes start in recorded first observations.
+    * The reward is learned from the recorded one, as a function of observation, action and next
+      observation that all agents share; it stays within half a width of the recorded range.
+    * Termination is learned from the next observation, if any trajectory terminates.
+
+    Use :meth:`from_transitions`; the constructor takes the parts.
+
+    Args:
+        name: The task's name.
+        low: Smallest observations ``[d]``.
+        high: Largest observations ``[d]``.
+        action_space: Actions.
+        max_episode_steps: Time limit.
+        starts: Recorded first observations ``[E, d]``.
+        reward: The reward of rows made by :func:`features`.
+        reward_range: Bounds of the reward.
+        termination: Positive where next observations end the episode; ``None`` for never.
+        card: How the heads were chosen and what they are worth; plain types.
+        obs_names: Names of the coordinates.
+        action_names: Names of the action's coordinates.
+        action_labels: Names of discrete actions.
+    """
+
+    render_fps = FRAMES
+    root_velocity = None
+
+    def __init__(
+        self,
+        name: str,
+        low: NDArray[np.float32],
+        high: NDArray[np.float32],
+        action_space: Discrete | Box,
+        max_episode_steps: int,
+        starts: NDArray[np.float32],
+        reward: Head,
+        reward_range: tuple[float, float],
+        termination: Head | None,
+        card: dict[str, Any],
+        obs_names: tuple[str, ...] | None = None,
+        action_names: tuple[str, ...] | None = None,
+        action_labels: tuple[str, ...] | None = None,
+    ) -> None:
+        self.name = name
+        self.observation_space = Box(low, high, dtype=np.float32)
+        self.action_space = action_space
+        self.max_episode_steps = max_episode_steps
+        self.starts = starts
+        self.card = card
+        self.obs_names = obs_names
+        self.action_names = action_names
+        self.action_labels = action_labels
+        self._reward = reward
+        self._reward_range = reward_range
+        self._termination = termination
+
+    # -- the task ------------------------------------------------------------------------------
+
+    def reward(self, obs: Array, action: Array, next_obs: Array) -> Array:
+        """Predicted rewards ``[...]`` of ``[..., d]``, actions ``[...]`` or ``[..., a]``."""
+        obs_, action_, next_ = (torch.as_tensor(part) for part in (obs, action, next_obs))
+        rows = features(obs_, action_, next_, self.action_space)
+        values = self._reward(rows).clamp(*self._reward_range)
+        return values if isinstance(next_obs, Tensor) else values.numpy()
+
+    def terminated(self, next_obs: Array) -> Array:
+        """Whether states ``[..., d]`` are predicted to end the episode, as booleans ``[...]``."""
+        rows = torch.as_tensor(next_obs)
+        if self._termination is None:
+            ends = torch.zeros(rows.shape[:-1], dtype=torch.bool, device=rows.device)
+        else:
+            ends = self._termination(rows) > 0
+        return ends if isinstance(next_obs, Tensor) else ends.numpy()
+
+    def sample_start(self, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
+        """Recorded first observations ``[n, d]``, each as likely as any other."""
+        return self.starts[rng.integers(0, len(self.starts), size=n)].astype(np.float64)
+
+    def renderer(self) -> Renderer:
+        """The drawing of a state: a gauge for each coordinate, the recorded range shaded."""
+        from persim_gym.envs.rendering.gauges import GaugesRenderer
+
+        low, high = self.observation_space.low, self.observation_space.high
+        names = self.obs_names or [f"coordinate {i}" for i in range(len(low))]
+        margin = (high - low) * (SPACE_MARGIN / (1 + 2 * SPACE_MARGIN))
+        return GaugesRenderer(names, low, high, np.stack([low + margin, high - margin]))
+
+    # -- making and keeping --------------------------------------------------------------------
+
+    @classmethod
+    def from_transitions(cls, data: Transitions, seed: int = 0) -> DataTask:
+        """The task of recorded transitions; reward and termination are fitted in seconds.
+
+        Args:
+            data: The transitions.
+            seed: Seed of what is held out, and of networks.
+
+        Raises:
+            ValueError: If a reward is not finite, or actions are invalid.
+        """
+        finite = np.isfinite(data.reward)
+        if not finite.all():
+            row = int(np.argmin(finite))
+            raise ValueError(
+                f"reward of transition {row} (agent {data.agent[row]}, episode "
+                f"{data.episode[row]}) is not finite: {data.reward[row]}"
+            )
+        low = np.minimum(data.obs.min(0), data.next_obs.min(0)).astype(np.float64)
+        high = np.maximum(data.obs.max(0), data.next_obs.max(0)).astype(np.float64)
+        # A coordinate that never changed has no width: a thousandth of its size, and 1 at least.
+        size = np.maximum(1.0, 1e-3 * np.abs(high))
+        margin = SPACE_MARGIN * np.where(high > low, high - low, size)
+        largest = float(np.finfo(np.float32).max)
+        space = _action_space(data.action, data.action_labels)
+        starts = data.obs[data.starts]
+        ends = np.logical_or.reduceat(data.terminated, data.starts)
+        parts = heads.split(data.starts, data.lengths, ends, seed)
+        obs, action, next_obs = map(torch.as_tensor, (data.obs, data.action, data.next_obs))
+        rows = features(obs.double(), action, next_obs.double(), space).numpy()
+        reward, about_reward = heads.fit_regression(rows, data.reward, parts, seed)
+        width = REWARD_MARGIN * float(np.ptp(data.reward))
+        termination, about_end = None, {"kind": "never"}
+        if data.terminated.any():
+            termination, about_end = _fit_termination(data, parts, seed)
+        return cls(
+            name=data.task_name or data.dataset_id or "data",
+            low=np.maximum(low - margin, -largest).astype(np.float32),
+            high=np.minimum(high + margin, largest).astype(np.float32),
+            action_space=space,
+            max_episode_steps=int(data.lengths.max()),
+            starts=starts,
+            reward=reward,
+            reward_range=(float(data.reward.min()) - width, float(data.reward.max()) + width),
+            termination=termination,
+            card={"reward": about_reward, "termination": about_end},
+            obs_names=data.obs_names,
+            action_names=data.action_names,
+            action_labels=data.action_labels,
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that is an array, by name."""
+        space = self.observation_space
+        parts = {
+            "starts": torch.as_tensor(self.starts),
+            "low": torch.as_tensor(space.low),
+            "high": torch.as_tensor(space.high),
+        }
+        if isinstance(self.action_space, Box):
+            parts["action_low"] = torch.as_tensor(self.action_space.low)
+            parts["action_high"] = torch.as_tensor(self.action_space.high)
+        parts |= {f"reward.{name}": t for name, t in self._reward.tensors.items()}
+        if self._termination is not None:
+            parts |= {f"termination.{name}": t for name, t in self._termination.tensors.items()}
+        return parts
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything else, as plain types."""
+        space = self.action_space
+        return {
+            "name": self.name,
+            "actions": int(space.n) if isinstance(space, Discrete) else None,
+            "max_episode_steps": self.max_episode_steps,
+            "reward_range": list(self._reward_range),
+            "reward_head": self._reward.kind,
+            "termination_head": self._termination.kind if self._termination else None,
+            "obs_names": list(self.obs_names) if self.obs_names else None,
+            "action_names": list(self.action_names) if self.action_names else None,
+            "action_labels": list(self.action_labels) if self.action_labels else None,
+            **self.card,
+        }
+
+    @classmethod
+    def from_parts(cls, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> DataTask:
+        """The task that :meth:`tensors` and :meth:`to_json` describe.
+
+        Raises:
+            KeyError: If a part is missing.
+        """
+
+        def head(part: str, kind: str | None) -> Head | None:
+            prefix = f"{part}."
+            own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            return Head(kind, own) if kind else None
+
+        if plain["actions"] is not None:
+            space: Discrete | Box = Discrete(int(plain["actions"]))
+        else:
+            least_action, most_action = (
+                tensors[f"action_{side}"].numpy() for side in ("low", "high")
+            )
+            space = Box(least_action, most_action, dtype=np.float32)
+        reward = head("reward", plain["reward_head"])
+        if reward is None:
+            raise KeyError("reward_head")
+        least, most = plain["reward_range"]
+        kinds = ("obs_names", "action_names", "action_labels")
+        names = {key: tuple(plain[key]) if plain.get(key) else None for key in kinds}
+        return cls(
+            name=plain["name"],
+            low=tensors["low"].numpy(),
+            high=tensors["high"].numpy(),
+            action_space=space,
+            max_episode_steps=int(plain["max_episode_steps"]),
+            starts=tensors["starts"].numpy(),
+            reward=reward,
+            reward_range=(float(least), float(most)),
+            termination=head("termination", plain["termination_head"]),
+            card={key: plain[key] for key in ("reward", "termination")},
+            **names,
+        )
+
+    def __repr__(self) -> str:
+        """A short description."""
+        return (
+            f"DataTask({self.name!r}, {self.observation_space.shape[0]} coordinates, actions "
+            f"{self.action_space})"
+        )
+
+
+def outcomes_sha256(data: Transitions) -> str:
+    """Hash of what a task is learned from beside observations and actions: rewards and ends."""
+    digest = hashlib.sha256(np.ascontiguousarray(data.reward).data)
+    digest.update(np.ascontiguousarray(data.terminated).data)
+    return digest.hexdigest()
+
+
+def features(obs: Tensor, action: Tensor, next_obs: Tensor, space: Discrete | Box) -> Tensor:
+    """What a reward may depend on, as rows ``[..., p]``: next observation, action and change.
+
+    Of discrete actions all but the first have a column of zeros and ones.
+    """
+    if isinstance(space, Discrete):
+        others = torch.arange(1, int(space.n), device=action.device)
+        action = (action[..., None] == others).to(next_obs.dtype)
+    lead = torch.broadcast_shapes(obs.shape[:-1], action.shape[:-1], next_obs.shape[:-1])
+    parts = (next_obs, action.to(next_obs.dtype), next_obs - obs)
+    return torch.cat([part.expand(*lead, part.shape[-1]) for part in parts], dim=-1)
+
+
+def _action_space(action: NDArray[Any], labels: tuple[str, ...] | None) -> Discrete | Box:
+    if action.ndim == 1:
+        if not np.issubdtype(action.dtype, np.integer) or action.min() < 0:
+            raise ValueError(
+                f"discrete actions must be integers from 0 on, got {action.dtype} from "
+                f"{action.min()}: give continuous ones the shape [T, 1]"
+            )
+        return Discrete(len(labels) if labels else int(action.max()) + 1)
+    low, high = action.min(0), action.max(0)
+    if (same := np.flatnonzero(low == high)).size:
+        raise ValueError(
+            f"coordinate {same[0]} of the actions is {low[same[0]]} in every transition, so that "
+            "nothing can be learned of it: leave it out"
+        )
+    return Box(low, high, dtype=np.float32)
+
+
+def _fit_termination(
+    data: Transitions, parts: heads.Split, seed: int
+) -> tuple[Head | None, dict[str, Any]]:
+    """Terminal states against all others, those from which an action was taken included."""
+    rows = np.concatenate([data.next_obs, data.obs[data.starts]]).astype(np.float64)
+    labels = np.concatenate([data.terminated, np.zeros(len(data.starts), dtype=np.bool_)])
+    # A trajectory's first observation stands with the rest of it.
+    extra = len(data) + np.arange(len(data.starts))
+    of = np.zeros(len(data), dtype=np.bool_)
+    of[parts.held] = True
+    late = of[data.starts]
+    whole = heads.Split(
+        np.concatenate([parts.fit, extra[~late]]), np.concatenate([parts.held, extra[late]])
+    )
+    return heads.fit_classifier(rows, labels, whole, seed)

@@ -1,0 +1,1 @@
+"""What is known of an agent: the population as prior, and its transitions."""

@@ -1,0 +1,300 @@
+"""The prior of a fit, calibrated on the agents that were fitted: nothing else is needed for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from persim_gym.learned.ensemble import Ensemble
+from persim_gym.learned.posterior.adaptation import Knowledge
+from persim_gym.learned.posterior.prior import (
+    COUNTS,
+    LEVELS,
+    ROWS_AT_ONCE,
+    Evidence,
+    FactorModel,
+    FactorPrior,
+    moments,
+    solve,
+)
+from persim_gym.learned.preparation import Data
+from persim_gym.offline.transitions import Transitions
+
+#: What is tried: temperatures of the noise, and correlations of errors within an agent.
+TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+CORRELATIONS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
+#: Agents that a calibration looks at, transitions of each, and agents below which none is made.
+AGENTS, ROWS, LEAST = 128, 1000, 20
+#: Transitions of each on whose predictions intervals are tried.
+SHOWN = 100
+#: Rows from which the noise of networks is taken.
+NOISE_ROWS = 20_000
+#: Disagreement that is never taken for a sign of ignorance: a fifth of the deviation of the
+#: recorded changes.
+HARMLESS = 0.2
+#: Numbers of the fitted agents' evidence above which it is not kept.
+MOST_KEPT = 8_000_000
+
+
+def constant_first(noise: Tensor, rank: int) -> FactorPrior:
+    """The prior of a closed-form fit: the first factor is 1, the others are standard normal.
+
+    Args:
+        noise: Variance of what is left, in the data's units ``[m, d]``.
+        rank: Rank ``r``.
+    """
+    m = len(noise)
+    unit = torch.eye(rank, dtype=torch.float64, device=noise.device).expand(m, rank, rank)
+    return FactorPrior(unit[:, 0].clone(), unit[:, :, 1:].clone(), noise.double())
+
+
+def of_factors(factors: Tensor, noise: Tensor) -> FactorPrior:
+    """The prior of networks: mean and covariance of the agents' factors.
+
+    Members know factors up to a linear map of their own. Roots are turned so that the same ``w``
+    means the same agent to all of them, as far as they agree: then draws cancel in their mean.
+
+    Args:
+        factors: ``[m, N, r]``.
+        noise: ``[m, d]``.
+    """
+    values = factors.double()
+    mean = values.mean(1)
+    centred = values - mean[:, None]
+    left, singular, right = torch.linalg.svd(centred, full_matrices=False)
+    root = right.mT * (singular / len(values[0]) ** 0.5)[:, None, :]
+    # Orthogonal Procrustes of the whitened factors, to the first member's.
+    turn, _, back = torch.linalg.svd(left.mT @ left[:1])
+    return FactorPrior(mean, root @ (turn @ back), noise.double())
+
+
+def learn_knowledge(
+    ensemble: Ensemble, data: Data, noise: Tensor | None = None, seed: int = 0
+) -> Knowledge:
+    """The prior of a fit, calibrated, and what the data say of each agent.
+
+    Args:
+        ensemble: The model.
+        data: What it was fitted on; transitions that end on bounds are left out.
+        noise: For a closed-form fit: what its factors leave, in the data's units ``[m, d]``.
+        seed: Seed of the transitions and agents that are looked at.
+    """
+    rows = np.flatnonzero(~data.clipped)
+    if noise is None:
+        prior = of_factors(ensemble.agent_factors(), _residuals(ensemble, data, rows, seed))
+    else:
+        prior = constant_first(noise, ensemble.rank)
+    agents = ensemble.num_agents
+    if prior.size:
+        prior = calibrated(FactorModel(ensemble, prior), data, rows, seed)
+    if prior.members * agents * prior.size * (prior.size + 1) > MOST_KEPT:
+        return Knowledge(prior, Evidence.none(prior, 0), first=agents)
+    model, kept = FactorModel(ensemble, prior), Evidence.none(prior, agents)
+    for part in np.array_split(rows, max(1, len(rows) // (16 * ROWS_AT_ONCE))):
+        kept.add(model.evidence(*rows_of(data, part, ensemble), agents))
+    return Knowledge(prior, kept)
+
+
+def rows_of(
+    data: Data, rows: NDArray[np.int64], ensemble: Ensemble
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Agents, states, actions and changes of some transitions, for :class:`FactorModel`."""
+    t, device = data.transitions, ensemble.device
+    states = data.states(ensemble.lag)[rows]
+    change = t.next_obs[rows].astype(np.float64) - t.obs[rows]
+    parts = (t.agent[rows], states, t.action[rows], change)
+    agents, states_, actions, change_ = (torch.as_tensor(part, device=device) for part in parts)
+    return agents, states_, actions, change_
+
+
+def _residuals(ensemble: Ensemble, data: Data, rows: NDArray[np.int64], seed: int) -> Tensor:
+    """Mean squares of what the fitted factors leave ``[m, d]``."""
+    if len(rows) > NOISE_ROWS:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, NOISE_ROWS, replace=False))
+    total: Any = 0.0
+    for part in np.array_split(rows, max(1, len(rows) // ROWS_AT_ONCE)):
+        agents, states, actions, change = rows_of(data, part, ensemble)
+        last = states[:, -ensemble.obs_dim :]
+        left = (ensemble.step(agents, states, actions) - last).double() - change
+        total = total + left.square().sum(1)
+    noise: Tensor = total / max(1, len(rows))
+    # A coordinate that is predicted to the last digit must not weigh without end.
+    floor = 1e-12 * torch.as_tensor(data.change_scale, device=noise.device).double().square()
+    return torch.maximum(noise, floor)
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """An agent's transitions as a regression: some of the first, and sums over them.
+
+    Attributes:
+        design: Of the first :data:`SHOWN` ``[m, n, d, q]``.
+        common: The mean agent's change ``[m, n, d]``.
+        change: What was ``[n, d]``.
+        precision: Sums over the transitions up to each of :data:`COUNTS`, as far as there are so
+            many, and over all ``[m, len(COUNTS) + 1, q, q]``.
+        information: ``[m, len(COUNTS) + 1, q]``.
+        length: How many transitions there are.
+    """
+
+    design: Tensor
+    common: Tensor
+    change: Tensor
+    precision: Tensor
+    information: Tensor
+    length: int
+
+
+def calibrated(
+    model: FactorModel, data: Data, rows: NDArray[np.int64], seed: int = 0
+) -> FactorPrior:
+    """The prior with temperature, correlation and quantiles from fitted agents.
+
+    In a model that is right, the posterior mean after all transitions of an agent differs from
+    the one after the first ``k`` by a Gaussian, whose covariance is that after ``k`` less what is
+    left in the end. Temperature and correlation are those that score best; the least of them,
+    where several do alike. The quantiles are those of the next transitions' errors, which
+    need be no Gaussian's.
+    """
+    records = _records(model, data, rows, np.random.default_rng([seed, 5]))
+    if len(records) < LEAST:
+        return model.prior
+    prior, best = model.prior, np.inf
+    for correlation in CORRELATIONS:
+        for temperature in TEMPERATURES:
+            tried = replace(model.prior, temperature=temperature, correlation=correlation)
+            score = _score(tried, model.prior, records)
+            if score < 0.999 * best:
+                prior, best = tried, score
+    return replace(prior, quantiles=_quantiles(prior, records))
+
+
+def _records(
+    model: FactorModel, data: Data, rows: NDArray[np.int64], rng: np.random.Generator
+) -> list[_Record]:
+    """First transitions of some agents, with sums of evidence after each of them."""
+    agent = data.transitions.agent[rows]
+    order = rows[np.argsort(agent, kind="stable")]
+    found, first = np.unique(data.transitions.agent[order], return_index=True)
+    ends = np.append(first[1:], len(order))
+    records = []
+    for place in rng.permutation(len(found)):
+        own = order[first[place] : ends[place]][:ROWS]
+        if len(own) < 4:
+            continue
+        _, states, actions, change = rows_of(data, own, model.ensemble)
+        design, common = model.design(states, actions)
+        weighted = design / model.prior.noise[:, None, :, None]
+        left = (change - common)[..., None]
+        sums = []
+        for count in (*COUNTS, len(own)):
+            turned = weighted[:, :count].flatten(1, 2).mT
+            sums.append(
+                (turned @ design[:, :count].flatten(1, 2), turned @ left[:, :count].flatten(1, 2))
+            )
+        precision = torch.stack([part[0] for part in sums], dim=1)
+        information = torch.stack([part[1][..., 0] for part in sums], dim=1)
+        shown = design[:, :SHOWN].clone(), common[:, :SHOWN].clone(), change[:SHOWN]
+        records.append(_Record(*shown, precision, information, len(own)))
+        if len(records) == AGENTS:
+            break
+    return records
+
+
+def _after(prior: FactorPrior, records: list[_Record], place: int) -> tuple[Tensor, Tensor]:
+    """Posteriors of some agents after the transitions of a place among their sums."""
+    counts = [record.length if place < 0 else COUNTS[place] for record in records]
+    evidence = Evidence(
+        torch.stack([record.precision[:, place] for record in records], dim=1),
+        torch.stack([record.information[:, place] for record in records], dim=1),
+        torch.as_tensor(counts, device=prior.mean.device),
+    )
+    return solve(prior, evidence)
+
+
+def _score(prior: FactorPrior, plain: FactorPrior, records: list[_Record]) -> float:
+    """How well posteriors say where factors turn out to be: the continuous ranked probability.
+
+    A proper score: knowing nothing is calibrated, too, and scores badly.
+
+    Args:
+        prior: What is tried.
+        plain: The same without temperature and correlation. It says of which directions the later
+            transitions told something new, and how much, and is the unit of errors; what is tried
+            has no part in that.
+        records: Of the agents.
+
+    Returns:
+        The less, the better.
+    """
+    scores = []
+    for place, count in enumerate(COUNTS[1:], start=1):
+        own = [record for record in records if record.length >= 2 * count]
+        if len(own) < LEAST:
+            break
+        mean, covariance = _after(prior, own, place)
+        before, (truth, after) = _after(plain, own, place)[1], _after(plain, own, -1)
+        before, after = (part.diagonal(dim1=-2, dim2=-1) for part in (before, after))
+        new = 1.0 - after / before
+        told = new > 0.1
+        spread = (covariance.diagonal(dim1=-2, dim2=-1) * new)[told].sqrt()
+        z = (truth - mean)[told] / spread
+        density = torch.exp(-z.square() / 2) / (2 * math.pi) ** 0.5
+        ranked = z * torch.erf(z / 2**0.5) + 2 * density - 1 / math.pi**0.5
+        if len(z):
+            scores.append(float((ranked * spread / before[told].sqrt()).mean()))
+    return float(np.mean(scores)) if scores else 0.0
+
+
+def _quantiles(prior: FactorPrior, records: list[_Record]) -> Tensor:
+    """Errors of predictions after some transitions ``[len(COUNTS), d, len(LEVELS)]``."""
+    levels = torch.as_tensor(LEVELS, dtype=torch.float64, device=prior.mean.device)
+    table: list[Tensor] = []
+    for number, count in enumerate(COUNTS):
+        kept = [record for record in records if record.length > max(count + 1, 3)]
+        if len(kept) < LEAST and table:
+            table.append(table[-1])  # too few agents live so long
+            continue
+        mean, covariance = _after(prior, kept, number)
+        errors = []
+        for place, record in enumerate(kept):
+            part = slice(count, count + 50)
+            predicted, variance = moments(
+                record.design[:, part],
+                record.common[:, part],
+                mean[:, place],
+                covariance[:, place],
+                prior,
+            )
+            errors.append((record.change[part] - predicted).abs() / variance.sqrt())
+        table.append(torch.quantile(torch.cat(errors), levels, dim=0).T)
+    return torch.stack(table)
+
+
+def disagreement_limit(
+    disagreement: Callable[..., Any], transitions: Transitions, lag: int
+) -> float:
+    """The disagreement that recorded transitions almost never reach.
+
+    Three times their 99.9th percentile: an open-loop rollout on the data's own ground must not be
+    cut short by an ordinary outlier. Never less than :data:`HARMLESS`: where a fit is excellent,
+    members that differ by a thousandth are no reason to stop.
+
+    Args:
+        disagreement: Of agents, states and actions, as :meth:`PerSim.disagreement`.
+        transitions: The data of the fit.
+        lag: Observations that a state holds.
+    """
+    states = transitions.states(lag).reshape(len(transitions), -1)
+    chosen = np.arange(len(transitions))
+    if len(chosen) > 20_000:
+        chosen = np.random.default_rng(0).choice(chosen, 20_000, replace=False)
+    spread = disagreement(transitions.agent[chosen], states[chosen], transitions.action[chosen])
+    return max(HARMLESS, 3.0 * float(np.quantile(spread, 0.999)))

@@ -1,0 +1,163 @@
+"""The rows of a table in their order: whose they are, which follow each other, what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from persim_gym.offline.reading import natural
+from persim_gym.offline.table_columns import Column, seconds
+
+#: Without ``max_gap`` a trajectory ends where the time step is so many times the median.
+GAP = 1.5
+
+Handling = Literal["error", "drop"]
+
+REMEDY = "; fill it in, or leave such rows out with missing='drop'"
+
+
+class Rows:
+    """The rows of a table in the order of agent, episode and time.
+
+    Args:
+        frame: The table, a pandas DataFrame.
+        agent: Column of the agent.
+        order: Column of time or step.
+        episode: Column of the episode.
+        drop: Whether rows with a missing value are left out.
+
+    Raises:
+        ValueError: If a key is missing or invalid, or a time is there twice.
+    """
+
+    def __init__(self, frame: Any, agent: str, order: str, episode: str | None, drop: bool) -> None:
+        self.drop = drop
+        self.order = order
+        self.has_episodes = episode is not None
+        keys = [agent, order] if episode is None else [agent, order, episode]
+        numbers = np.arange(len(frame))
+        lost = np.zeros(len(frame), dtype=np.bool_)
+        for key in keys:
+            column = Column(frame, key, numbers)
+            if column.missing.any() and not drop:
+                row = int(np.argmax(column.missing))
+                raise ValueError(f"{column.where(row)}: the value is missing{REMEDY}")
+            lost |= column.missing
+        self.dropped = int(lost.sum())
+        frame, numbers = frame.loc[~lost], numbers[~lost]
+        if not len(frame):
+            raise ValueError("no row of the table names agent and time")
+        self.names, agents = _numbered(Column(frame, agent, numbers).identifiers())
+        own = self.names[agents]
+        times, self.dates = Column(frame, order, numbers, own).times()
+        episodes = np.zeros(len(frame), dtype=np.int64)
+        if episode is not None:
+            ids = Column(frame, episode, numbers, own).identifiers()
+            episodes = _numbered(ids)[1]
+        sort = np.lexsort((times, episodes, agents))
+        self.frame = frame.iloc[sort]
+        self.number, self.agent = numbers[sort], agents[sort]
+        self.episode, self.time = episodes[sort], times[sort]
+        self.same = (np.diff(self.agent) == 0) & (np.diff(self.episode) == 0)
+        twice = self.same & (np.diff(self.time) == 0)
+        if twice.any():
+            row = int(np.argmax(twice))
+            value = self.frame[order].iloc[row]
+            raise ValueError(
+                f"agent {str(self.names[self.agent[row]])!r} has two rows with {order!r} = {value} "
+                f"(rows {self.number[row]} and {self.number[row + 1]}): keep one of them"
+                + ("" if episode else ", or name the column that tells episodes apart")
+            )
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def column(self, name: str) -> Column:
+        """A column in this order."""
+        return Column(self.frame, name, self.number, self.names[self.agent])
+
+    def refuse_missing(
+        self, *columns: Column, among: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.bool_]:
+        """Rows in which one of the columns has no value; where rows may be dropped.
+
+        Raises:
+            ValueError: If there is one and they may not.
+        """
+        bad = np.zeros(len(self), dtype=np.bool_)
+        for column in columns:
+            lost = column.missing if among is None else column.missing & among
+            if lost.any() and not self.drop:
+                row = int(np.argmax(lost))
+                raise ValueError(f"{column.where(row)}: the value is missing{REMEDY}")
+            bad |= lost
+        return bad
+
+    def check_ends(self, ended: NDArray[np.bool_], column: str | None) -> None:
+        """Refuse a terminated row in the middle of an episode that has a name.
+
+        Raises:
+            ValueError: If there is one.
+        """
+        early = ended[:-1] & self.same
+        if self.has_episodes and early.any():
+            row = int(np.argmax(early))
+            raise ValueError(
+                f"column {column!r} of agent {str(self.names[self.agent[row]])!r}, row "
+                f"{self.number[row]}: the episode goes on after it; a terminated row holds the "
+                "state in which the episode ended, and is its last"
+            )
+
+    def links(
+        self, max_gap: Any, bad: NDArray[np.bool_], ended: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.bool_], int, float, float]:
+        """Which rows have a next one, gaps, the median step and the longest that is no gap."""
+        ahead = np.diff(self.time)
+        steps = ahead[self.same]
+        typical = float(np.median(steps)) if len(steps) else 0.0
+        longest = GAP * typical if max_gap is None else seconds(max_gap, self.dates)
+        gap = self.same & (ahead > longest * (1 + 1e-9))
+        link = np.append(self.same & ~gap & ~bad[:-1] & ~bad[1:] & ~ended[:-1], False)
+        return link, int(gap.sum()), typical, longest
+
+    def people(
+        self, link: NDArray[np.bool_], short: Handling
+    ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+        """Agents with a step, and the names of those without.
+
+        Raises:
+            ValueError: If there are agents without, and they may not be dropped; or none with.
+        """
+        people = np.unique(self.agent[link])
+        if not len(people):
+            raise ValueError(
+                f"no agent has two rows in sequence: check the columns of agent and {self.order!r},"
+                " and max_gap"
+            )
+        without = np.setdiff1d(np.arange(len(self.names)), people)
+        names = tuple(str(self.names[k]) for k in without)
+        if names and short == "error":
+            raise ValueError(
+                f"there are no two rows in sequence of agent {some(names)}, so no step to learn "
+                "from: give more rows or a larger max_gap, or leave such agents out with "
+                "short='drop'"
+            )
+        return people, names
+
+
+def some(names: Sequence[str]) -> str:
+    """The first five names for a message."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(repr(each) for each in names[:5]) + more
+
+
+def _numbered(ids: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Different ids in their natural order, and the number of each row's ``[n]``."""
+    names, numbers = np.unique(ids, return_inverse=True)
+    if names.dtype.kind == "U":
+        order = np.array(sorted(range(len(names)), key=lambda k: natural(str(names[k]))))
+        names, numbers = names[order], np.argsort(order)[numbers]
+    return names, numbers

@@ -1,0 +1,354 @@
+"""The figures: predictions, error by horizon, latent factors, returns. For paper and for screen.
+
+All are plain matplotlib figures without ``pyplot``: nothing global is touched and no window opens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import (
+    FuncFormatter,
+    LogFormatterMathtext,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+)
+from matplotlib.transforms import blended_transform_factory
+from numpy.typing import NDArray
+
+from persim_gym.envs.coordinates import coordinate_names as coordinate_names
+from persim_gym.evaluation.latent_factors import LatentProbe
+from persim_gym.evaluation.open_loop import OpenLoopError
+from persim_gym.plots.style import DARK as DARK
+from persim_gym.plots.style import DENSITY as DENSITY
+from persim_gym.plots.style import LIGHT as LIGHT
+from persim_gym.plots.style import Theme as Theme
+from persim_gym.plots.style import data_url as data_url
+from persim_gym.plots.style import new_figure, number, style_axes
+from persim_gym.plots.style import save as save
+from persim_gym.plots.style import to_png as to_png
+
+# -- predictions -----------------------------------------------------------------------------------
+
+
+def prediction_fans(
+    error: OpenLoopError,
+    coordinates: Sequence[str],
+    labels: Mapping[int, str],
+    *,
+    reference: OpenLoopError | None = None,
+    columns: Sequence[int] | None = None,
+    theme: Theme = LIGHT,
+) -> Figure:
+    """One episode of each agent: what was, and what its simulator predicted open loop.
+
+    Args:
+        error: Of the simulator, with traces.
+        coordinates: Names of all coordinates.
+        labels: What to write beside each agent's row.
+        reference: Of one simulator for all agents, over the same episodes.
+        columns: Coordinates to draw; by default the first four.
+        theme: Colours.
+    """
+    traces = error.traces
+    shown = [int(np.flatnonzero(traces.agents == agent)[0]) for agent in error.agents]
+    columns = list(range(min(4, traces.true.shape[2]))) if columns is None else list(columns)
+    rows = len(shown)
+    figure = new_figure(10.0, 0.75 + 1.35 * rows, theme)
+    grid = figure.add_gridspec(
+        rows, len(columns), left=0.135, right=0.99, top=1 - 0.62 / figure.get_figheight(),
+        bottom=0.5 / figure.get_figheight(), hspace=0.28, wspace=0.33,
+    )  # fmt: skip
+    warmup = traces.before.shape[1] - 1
+    for row, e in enumerate(shown):
+        valid = traces.valid[e]
+        steps = np.arange(1, len(valid) + 1)[valid]
+        for column, d in enumerate(columns):
+            axes = figure.add_subplot(grid[row, column])
+            style_axes(axes, theme)
+            before, start = traces.before[e, :, d], traces.before[e, -1, d]
+            true = np.concatenate([before, traces.true[e, valid, d]])
+            time = np.concatenate([np.arange(-warmup, 1), steps])
+            axes.plot(time, true, color=theme.true, lw=3.6, alpha=0.45, solid_capstyle="round")
+            after = np.concatenate([[0], steps])
+            if reference is not None:
+                other = reference.traces.predicted[:, e, valid, d].mean(axis=0)
+                axes.plot(after, [start, *other], color=theme.pooled, lw=1.1, dashes=(3, 2))
+            members = traces.predicted[:, e][:, valid, d]
+            low, high = members.min(axis=0), members.max(axis=0)
+            axes.fill_between(
+                after, [start, *low], [start, *high], color=theme.learned, alpha=0.3, lw=0
+            )
+            axes.plot(after, [start, *members.mean(axis=0)], color=theme.learned, lw=1.3)
+            axes.axvline(0, color=theme.faint, lw=0.8, dashes=(1, 2))
+            _limits(axes, true, members)
+            axes.set_xlim(-warmup - 1, traces.true.shape[1] + 1)
+            axes.yaxis.set_major_locator(MaxNLocator(3))
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+            if row == 0:
+                axes.set_title(coordinates[d], fontsize=9, color=theme.ink, pad=6)
+            if row < rows - 1:
+                axes.tick_params(labelbottom=False)
+            if column == 0:
+                _row_label(axes, int(traces.agents[e]), labels, theme)
+    figure.text(
+        0.56, 0.12 / figure.get_figheight(), "steps since the simulator was left to itself",
+        ha="center", va="bottom", fontsize=8.5, color=theme.faint,
+    )  # fmt: skip
+    handles: list[Any] = [
+        Line2D([], [], color=theme.true, lw=3.6, alpha=0.45, label="true"),
+        Line2D([], [], color=theme.learned, lw=1.3, label="PerSim, mean of the members"),
+        Patch(color=theme.learned, alpha=0.3, lw=0, label="spread of the members"),
+    ]
+    if reference is not None:
+        handles.append(
+            Line2D([], [], color=theme.pooled, lw=1.1, dashes=(3, 2), label="one for all agents")
+        )
+    _legend(figure, handles, theme)
+    return figure
+
+
+def _limits(axes: Axes, true: NDArray[Any], members: NDArray[Any]) -> None:
+    """Room for the truth and the prediction; what leaves it is out of the picture, and so wrong."""
+    low, high = float(true.min()), float(true.max())
+    width = max(high - low, 1e-6)
+    mean = members.mean(axis=0)
+    if np.isfinite(mean).all():
+        low = min(low, max(float(mean.min()), low - width))
+        high = max(high, min(float(mean.max()), high + width))
+    margin = 0.12 * max(high - low, 1e-6)
+    axes.set_ylim(low - margin, high + margin)
+
+
+def _row_label(axes: Axes, agent: int, labels: Mapping[int, str], theme: Theme) -> None:
+    """Name the row at the figure's left edge, whatever the width of its panels."""
+    place = blended_transform_factory(axes.figure.transFigure, axes.transAxes)
+    axes.text(
+        0.008, 0.64, f"agent {agent}", transform=place, va="center", fontsize=9.5, weight="bold",
+        color=theme.ink,
+    )  # fmt: skip
+    axes.text(
+        0.008, 0.5, labels.get(agent, "").replace(", ", "\n"), transform=place, va="top",
+        fontsize=8, color=theme.faint, linespacing=1.4,
+    )  # fmt: skip
+
+
+# -- error by horizon ------------------------------------------------------------------------------
+
+
+def error_by_horizon(errors: Mapping[str, OpenLoopError], *, theme: Theme = LIGHT) -> Figure:
+    """RMSE after each number of open-loop steps, on a logarithmic scale.
+
+    A line is the geometric mean over the agents, the band their range.
+
+    Args:
+        errors: By name: ``"PerSim"``, ``"one for all"``, ``"nothing changes"`` have their colours.
+        theme: Colours.
+    """
+    figure = new_figure(6.4, 3.7, theme)
+    axes = figure.add_axes((0.11, 0.15, 0.66, 0.8))
+    style_axes(axes, theme)
+    colors = _colors(theme)
+    ends: list[tuple[float, str, str]] = []
+    horizon = 1
+    for i, (name, error) in enumerate(errors.items()):
+        color = colors.get(name, theme.scale[i % len(theme.scale)])
+        values = np.where(error.step_rmse > 0, error.step_rmse, np.nan)
+        values[~np.isfinite(values)] = np.nan
+        known = np.isfinite(values).any(axis=0)
+        steps = np.arange(1, values.shape[1] + 1)[known]
+        if len(steps) == 0:
+            continue
+        horizon = max(horizon, values.shape[1])
+        logs = np.log(values[:, known])
+        middle = np.exp(np.nanmean(logs, axis=0))
+        low, high = np.exp(np.nanmin(logs, axis=0)), np.exp(np.nanmax(logs, axis=0))
+        axes.fill_between(steps, low, high, color=color, alpha=0.16, lw=0)
+        axes.plot(steps, middle, color=color, lw=2.2, solid_capstyle="round")
+        ends.append((float(middle[-1]), name, color))
+    _log_scale(axes)
+    axes.set_xlim(0, horizon)
+    axes.set_xlabel("open-loop steps", fontsize=9, color=theme.faint)
+    axes.set_ylabel("RMSE over all coordinates", fontsize=9, color=theme.faint)
+    _name_ends(axes, horizon, ends, theme)
+    return figure
+
+
+def _log_scale(axes: Axes) -> None:
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    if high / low >= 100:
+        axes.yaxis.set_major_formatter(LogFormatterMathtext())
+    else:  # too few powers of ten to read the scale by
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(FuncFormatter(number))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _name_ends(axes: Axes, horizon: int, ends: list[tuple[float, str, str]], theme: Theme) -> None:
+    """Write each line's name at its end, not closer than a line's height to the next."""
+    axes.figure.canvas.draw()
+    to_pixels, box = axes.transData, axes.get_window_extent()
+    taken = -np.inf
+    for value, name, color in sorted(ends):
+        fraction = (to_pixels.transform((horizon, value))[1] - box.y0) / box.height
+        fraction = max(fraction, taken + 0.075)
+        taken = fraction
+        axes.annotate(
+            name, (1, fraction), xytext=(1.025, fraction), xycoords="axes fraction",
+            textcoords="axes fraction", va="center", fontsize=9.5, color=color, weight="bold",
+        )  # fmt: skip
+
+
+# -- latent factors --------------------------------------------------------------------------------
+
+
+def latent_factors(probe: LatentProbe, *, tests: int = 5, theme: Theme = LIGHT) -> Figure:
+    """What the latent factors know of the covariates that nobody told them.
+
+    One row a covariate: read off the factors against the truth, and the factors' two leading
+    principal components coloured by it.
+
+    Args:
+        probe: The probe's answers.
+        tests: How many of the first agents to mark, as test agents.
+        theme: Colours.
+    """
+    count = len(probe.names)
+    width = 4.05 * count + 0.2 if count > 1 else 7.6
+    figure = new_figure(width, 7.0 if count > 1 else 3.7, theme)
+    rows = 2 if count > 1 else 1
+    grid = figure.add_gridspec(
+        rows, 2 if count == 1 else count, left=0.09, right=0.985, hspace=0.36, wspace=0.27,
+        bottom=0.075 if count > 1 else 0.15, top=0.94 if count > 1 else 0.89,
+    )  # fmt: skip
+    scale = LinearSegmentedColormap.from_list("persim", list(theme.scale))
+    for c, name in enumerate(probe.names):
+        true, predicted = probe.true[:, c], probe.predicted[:, c]
+        axes = figure.add_subplot(grid[0, c])
+        style_axes(axes, theme)
+        ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
+        axes.plot(ends, ends, color=theme.faint, lw=0.8, zorder=1)
+        colors = scale((true - true.min()) / max(float(np.ptp(true)), 1e-12))
+        axes.scatter(true, predicted, c=colors, s=13, lw=0, alpha=0.85, zorder=2)
+        axes.scatter(
+            true[:tests], predicted[:tests], s=42, facecolors="none", edgecolors=theme.ink,
+            linewidths=1.1, zorder=3,
+        )  # fmt: skip
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.set_xlabel(f"true {name}", fontsize=9, color=theme.faint)
+        axes.set_ylabel("read off the latent factors", fontsize=9, color=theme.faint)
+        axes.set_title(
+            f"{name}: R² = {_share(probe.r2[c])}", fontsize=10, color=theme.ink, weight="bold"
+        )
+        below = figure.add_subplot(grid[1, c] if count > 1 else grid[0, 1])
+        style_axes(below, theme)
+        x, y = probe.components.T
+        below.scatter(x, y, c=colors, s=13, lw=0, alpha=0.85)
+        below.scatter(
+            x[:tests], y[:tests], s=42, facecolors="none", edgecolors=theme.ink, linewidths=1.1
+        )
+        below.set_xlabel(
+            f"1st component ({100 * probe.explained[0]:.0f}%)", fontsize=9, color=theme.faint
+        )
+        below.set_ylabel(
+            f"2nd component ({100 * probe.explained[1]:.0f}%)", fontsize=9, color=theme.faint
+        )
+        below.set_title(f"factors, coloured by {name}", fontsize=10, color=theme.ink)
+    return figure
+
+
+def _share(r2: float) -> str:
+    """R2 so that 0.99998 is not called 1.000."""
+    return f"{r2:.5f}" if 0.9995 <= r2 < 1 else f"{r2:.3f}"
+
+
+# -- returns ---------------------------------------------------------------------------------------
+
+
+def returns_by_agent(
+    returns: Mapping[str, Mapping[int, NDArray[np.float64]]],
+    labels: Mapping[int, str],
+    *,
+    theme: Theme = LIGHT,
+) -> Figure:
+    """Returns of several ways to act, in the true environment: a dot an episode, a bar the mean.
+
+    Args:
+        returns: By the way's name, then by agent: returns of its episodes.
+        labels: What to write below each agent.
+        theme: Colours.
+    """
+    agents = sorted({agent for of in returns.values() for agent in of})
+    figure = new_figure(10.0, 4.1, theme)
+    axes = figure.add_axes((0.065, 0.165, 0.925, 0.72))
+    style_axes(axes, theme)
+    colors = _colors(theme)
+    methods = list(returns)
+    rng = np.random.default_rng(0)  # where the dots lie side by side
+    for a, agent in enumerate(agents):
+        if a % 2:
+            axes.axvspan(a - 0.5, a + 0.5, color=theme.grid, alpha=0.35, lw=0)
+        present = [name for name in methods if agent in returns[name]]
+        slot = min(0.2, 0.84 / max(len(present), 1))
+        for i, name in enumerate(present):
+            values = returns[name][agent]
+            color = colors.get(name, theme.scale[methods.index(name) % len(theme.scale)])
+            x = a + (i - (len(present) - 1) / 2) * slot
+            spots = x + rng.uniform(-0.26, 0.26, len(values)) * slot
+            axes.scatter(spots, values, s=17, color=color, alpha=0.42, lw=0, zorder=2)
+            mean = float(values.mean())
+            axes.plot(
+                [x - 0.4 * slot, x + 0.4 * slot], [mean, mean], color=color, lw=3,
+                solid_capstyle="round", zorder=3,
+            )  # fmt: skip
+    axes.set_xlim(-0.5, len(agents) - 0.5)
+    axes.set_xticks(range(len(agents)))
+    axes.set_xticklabels(
+        [f"agent {agent}\n{labels.get(agent, '')}" for agent in agents], fontsize=8.5
+    )
+    axes.tick_params(axis="x", length=0, pad=6)
+    for text in axes.get_xticklabels():
+        text.set_color(theme.ink)
+        text.set_linespacing(1.4)
+    axes.grid(visible=False, axis="x")
+    axes.set_ylabel("return", fontsize=9, color=theme.faint)
+    handles = [
+        Line2D([], [], color=colors.get(name, theme.scale[i % len(theme.scale)]), lw=3, label=name)
+        for i, name in enumerate(methods)
+    ]
+    _legend(figure, handles, theme)
+    return figure
+
+
+# -- style -----------------------------------------------------------------------------------------
+
+
+def _colors(theme: Theme) -> dict[str, str]:
+    return {
+        "true": theme.true,
+        "PerSim": theme.learned,
+        "one for all": theme.pooled,
+        "nothing changes": theme.nothing,
+        "random actions": theme.nothing,
+        "trained in the simulator": theme.trained,
+        "MPC, planned in the simulator": theme.learned,
+        "MPC, planned in the true dynamics": theme.true,
+    }
+
+
+def _legend(figure: Figure, handles: Sequence[Any], theme: Theme) -> None:
+    legend = figure.legend(
+        handles=list(handles), loc="upper center", bbox_to_anchor=(0.53, 1.0), frameon=False,
+        ncols=len(handles), fontsize=9, handlelength=1.8, columnspacing=1.8,
+    )  # fmt: skip
+    for text in legend.get_texts():
+        text.set_color(theme.ink)

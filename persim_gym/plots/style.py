@@ -1,0 +1,130 @@
+"""What all figures share: colours for paper and for screen, plain axes, and files.
+
+Figures are plain matplotlib without ``pyplot``: nothing global is touched and no window opens.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+from PIL import Image
+
+from persim_gym.writing import write_bytes
+
+#: Pixels of a CSS pixel: sharp on dense screens.
+DENSITY = 2
+_DPI = 100  # CSS pixels of an inch
+
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """Colours for one background.
+
+    The truth is cool and what is learned is warm, as in the films.
+
+    Attributes:
+        ink: Text.
+        faint: Secondary text and marks.
+        grid: Lines of the grid.
+        paper: The background.
+        true: What was.
+        learned: What PerSim predicts, and what was done with it.
+        pooled: One simulator for all agents.
+        nothing: Doing or predicting nothing in particular.
+        trained: A policy that was trained in the simulator.
+        scale: From low to high.
+    """
+
+    ink: str
+    faint: str
+    grid: str
+    paper: str
+    true: str
+    learned: str
+    pooled: str
+    nothing: str
+    trained: str
+    scale: tuple[str, ...]
+
+
+LIGHT = Theme(
+    ink="#2b3238", faint="#6c7680", grid="#e4e5e1", paper="#ffffff", true="#3a6ea5",
+    learned="#d1603d", pooled="#d9a02b", nothing="#98a2ab", trained="#5b8a72",
+    scale=("#2f4b6e", "#5f8fb0", "#c9c3b2", "#e0975f", "#b8452b"),
+)  # fmt: skip
+DARK = Theme(
+    ink="#e6e4de", faint="#9aa4ad", grid="#363c42", paper="#1e2226", true="#79addb",
+    learned="#ef8259", pooled="#e3b751", nothing="#7d8790", trained="#85bd9f",
+    scale=("#5d8fc4", "#7fb0cc", "#d8d2c1", "#eba56c", "#e8674a"),
+)  # fmt: skip
+
+
+# -- axes ------------------------------------------------------------------------------------------
+
+
+def new_figure(width: float, height: float, theme: Theme) -> Figure:
+    """An empty figure of a size in inches, of 100 CSS pixels each."""
+    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor=theme.paper)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def style_axes(axes: Axes, theme: Theme) -> None:
+    """Two thin spines, a faint grid, and plain numbers."""
+    axes.set_facecolor(theme.paper)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(theme.grid)
+    axes.tick_params(
+        which="both", colors=theme.faint, labelsize=8, length=3, width=0.8, color=theme.grid
+    )
+    axes.grid(visible=True, color=theme.grid, lw=0.7)
+    axes.set_axisbelow(True)
+    axes.xaxis.set_major_formatter(FuncFormatter(number))
+    axes.yaxis.set_major_formatter(FuncFormatter(number))
+
+
+def number(value: float, _: int | None = None) -> str:
+    """A tick's number with a true minus sign."""
+    return f"{value:g}".replace("-", "\N{MINUS SIGN}") if abs(value) > 1e-12 else "0"
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+def to_png(figure: Figure) -> bytes:
+    """A figure as a PNG of two pixels a CSS pixel, with 256 colours: a third of the size."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=DENSITY * _DPI, facecolor=figure.get_facecolor())
+    picture = Image.open(stream).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    small = io.BytesIO()
+    picture.save(small, format="png", optimize=True)
+    return small.getvalue()
+
+
+def save(figure: Figure, path: str | Path) -> Path:
+    """Write a figure as a file; ``.png``, ``.svg`` or ``.pdf`` decides the format.
+
+    Raises:
+        ValueError: If the suffix is another.
+    """
+    path = Path(path)
+    if path.suffix not in (".png", ".svg", ".pdf"):
+        raise ValueError(f"a figure is written as .png, .svg or .pdf, got {str(path)!r}")
+    stream = io.BytesIO()
+    figure.savefig(
+        stream, format=path.suffix[1:], dpi=DENSITY * _DPI, facecolor=figure.get_facecolor()
+    )
+    return write_bytes(path, stream.getvalue())
+
+
+def data_url(content: bytes, kind: str) -> str:
+    """Content as a URL that needs no network, such as of kind ``"image/png"``."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -1,0 +1,406 @@
+"""Behaviour policies: who acts while trajectories are recorded.
+
+Every policy has Stable-Baselines3's ``predict``. One that also has :meth:`Behaviour.begin_episodes`
+is told which agents' episodes begin and with which seed, and so can make an episode depend on
+nothing but (seed, agent, index of the episode), however the episodes are batched.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from gymnasium.spaces import Box, Discrete, Space
+from numpy.typing import NDArray
+
+from persim_gym.core import Policy, Task
+from persim_gym.envs.populations import Population
+from persim_gym.policies.shipped import check_spaces
+
+#: Chooses in the running lanes: time step, lanes ``[k]``, their observations ``[k, d]`` (float32)
+#: -> actions ``[k(, a)]``.
+Chooser = Callable[[int, NDArray[np.int64], NDArray[np.float32]], NDArray[Any]]
+
+
+def episode_seed(seed: int, agent: int, episode: int, stream: int) -> np.random.SeedSequence:
+    """The seed of one stream of random numbers of one episode.
+
+    Stream 0 gives the environment's seed, the others belong to behaviours. A spawn key, unlike a
+    list of integers, is never confused with one that has a zero more at its end.
+    """
+    return np.random.SeedSequence(seed, spawn_key=(agent, episode, stream))
+
+
+@dataclass(frozen=True)
+class EpisodeBatch:
+    """Episodes that are recorded side by side, one a lane, all beginning at step 0.
+
+    Attributes:
+        task: The task.
+        agents: Agent of each lane ``[n]``.
+        episodes: Index of the episode among its agent's ``[n]``.
+        horizon: Steps after which an episode is truncated.
+        seed: Seed of the recording.
+        deterministic: What is passed to ``predict``.
+        population: The agents and their covariates, for behaviours that choose by them.
+        depth: How many behaviours are wrapped around the one that is asked.
+    """
+
+    task: Task
+    agents: NDArray[np.int64]
+    episodes: NDArray[np.int64]
+    horizon: int
+    seed: int
+    deterministic: bool = True
+    population: Population | None = None
+    depth: int = 0
+
+    def __len__(self) -> int:
+        """Number of lanes."""
+        return len(self.agents)
+
+    def generators(self) -> Iterator[np.random.Generator]:
+        """A generator for each lane, its own at each depth."""
+        for agent, episode in zip(self.agents.tolist(), self.episodes.tolist(), strict=True):
+            stream = episode_seed(self.seed, agent, episode, 1 + self.depth)
+            yield np.random.default_rng(stream)
+
+    def rows(self, rows: slice) -> EpisodeBatch:
+        """Some of the episodes."""
+        return dataclasses.replace(self, agents=self.agents[rows], episodes=self.episodes[rows])
+
+    def inner(self) -> EpisodeBatch:
+        """The same episodes as a wrapped behaviour sees them."""
+        return dataclasses.replace(self, depth=self.depth + 1)
+
+
+@runtime_checkable
+class Behaviour(Protocol):
+    """A policy that is told of the episodes that begin."""
+
+    def begin_episodes(self, batch: EpisodeBatch) -> Chooser:
+        """Draw what is random in a batch of episodes, and say how to act in it."""
+
+
+class RandomPolicy:
+    """Uniform random actions.
+
+    Args:
+        action_space: A ``Discrete`` or bounded ``Box``. The recorder takes the task's; only
+            :meth:`predict` needs it.
+        seed: Seed of :meth:`predict`; a recording has its own.
+    """
+
+    name = "random"
+
+    def __init__(self, action_space: Space[Any] | None = None, *, seed: int = 0) -> None:
+        self.action_space = action_space
+        self.seed = seed
+        self._rng = np.random.default_rng(seed)
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[Any, Any]:
+        """Actions ``[n(, a)]`` for observations ``[n, d]``, or one for ``[d]``; always random.
+
+        Raises:
+            ValueError: If there is no action space to draw from.
+        """
+        obs = np.asarray(observation)
+        actions = draw_actions(
+            _needed(self.action_space, self), self._rng, math.prod(obs.shape[:-1])
+        )
+        return (actions if obs.ndim > 1 else actions[0]), state
+
+    def begin_episodes(self, batch: EpisodeBatch) -> Chooser:
+        """All actions of all episodes at once, each episode's from its own generator."""
+        space = batch.task.action_space
+        drawn = np.stack([draw_actions(space, rng, batch.horizon) for rng in batch.generators()])
+
+        def choose(step: int, lanes: NDArray[np.int64], obs: NDArray[np.float32]) -> NDArray[Any]:
+            return drawn[lanes, step]
+
+        return choose
+
+
+class EpsilonMixture:
+    """A uniform random action with probability epsilon, else the wrapped policy's.
+
+    Args:
+        policy: What :func:`as_policy` accepts.
+        epsilon: Probability of a random action in each step, 0 to 1.
+        action_space: As in :class:`RandomPolicy`; by default the wrapped policy's.
+        seed: Seed of :meth:`predict`; a recording has its own.
+
+    Raises:
+        TypeError: If ``policy`` is no policy or ``epsilon`` no number.
+        ValueError: If ``epsilon`` is not in [0, 1].
+    """
+
+    def __init__(
+        self,
+        policy: Any,
+        epsilon: float,
+        *,
+        action_space: Space[Any] | None = None,
+        seed: int = 0,
+    ) -> None:
+        if isinstance(epsilon, bool) or not isinstance(epsilon, (int, float, np.number)):
+            raise TypeError(f"epsilon must be a number from 0 to 1, got {epsilon!r}")
+        if not 0.0 <= epsilon <= 1.0:
+            raise ValueError(f"epsilon is a probability, 0 to 1, got {epsilon!r}")
+        self.policy = as_policy(policy)
+        self.epsilon = float(epsilon)
+        if action_space is None:
+            action_space = getattr(policy, "action_space", None)
+        self.action_space = action_space
+        self.seed = seed
+        self._rng = np.random.default_rng(seed)
+
+    @property
+    def name(self) -> str:
+        """Such as ``"dqn-eps-20"``, after the wrapped policy and epsilon in percent."""
+        return f"{behaviour_name(self.policy)}-eps-{_slug(f'{100 * self.epsilon:g}')}"
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[Any, Any]:
+        """Actions ``[n(, a)]`` for observations ``[n, d]``, or one for ``[d]``.
+
+        ``deterministic`` is the wrapped policy's affair; epsilon stays what it is.
+
+        Raises:
+            ValueError: If there is no action space to draw from.
+        """
+        space = _needed(self.action_space, self)
+        obs = np.asarray(observation)
+        rows = math.prod(obs.shape[:-1])
+        chosen, state = self.policy.predict(observation, state, episode_start, deterministic)
+        actions = np.asarray(chosen)[None] if obs.ndim == 1 else np.asarray(chosen)
+        check_shape(actions, rows, space)
+        strays = self._rng.random(rows) < self.epsilon
+        actions = _mixed(strays, draw_actions(space, self._rng, rows), actions)
+        return (actions if obs.ndim > 1 else actions[0]), state
+
+    def begin_episodes(self, batch: EpisodeBatch) -> Chooser:
+        """Coins and random actions of all episodes at once, each from its own generators."""
+        space, horizon = batch.task.action_space, batch.horizon
+        coins, drawn = [], []
+        for rng in batch.generators():
+            # Two streams, so that an episode's beginning does not depend on the time limit.
+            coin_rng, action_rng = rng.spawn(2)
+            coins.append(coin_rng.random(horizon) < self.epsilon)
+            drawn.append(draw_actions(space, action_rng, horizon))
+        strays, random_actions = np.stack(coins), np.stack(drawn)
+        wrapped = start_episodes(self.policy, batch.inner())
+
+        def choose(step: int, lanes: NDArray[np.int64], obs: NDArray[np.float32]) -> NDArray[Any]:
+            actions = np.asarray(wrapped(step, lanes, obs))
+            check_shape(actions, len(lanes), space)
+            return _mixed(strays[lanes, step], random_actions[lanes, step], actions)
+
+        return choose
+
+
+class FunctionPolicy:
+    """A function of the observations as a policy.
+
+    Args:
+        function: Observations ``[n, d]`` (float32) -> actions ``[n(, a)]``; without memory. What
+            it draws at random is its own affair: a recording is then as reproducible as it is.
+        name: A name for data sets; by default the function's.
+
+    Raises:
+        TypeError: If ``function`` cannot be called.
+    """
+
+    def __init__(self, function: Callable[[Any], Any], name: str | None = None) -> None:
+        if not callable(function) or isinstance(function, type):
+            raise TypeError(f"a function of observations is needed, got {function!r}")
+        self.function = function
+        self.name = name or _slug(getattr(function, "__name__", "")) or "function"
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[Any, Any]:
+        """The function's actions for observations ``[n, d]``, or its action for one ``[d]``."""
+        obs = np.asarray(observation)
+        actions = np.asarray(self.function(obs if obs.ndim > 1 else obs[None]))
+        return (actions if obs.ndim > 1 else actions[0]), state
+
+    def begin_episodes(self, batch: EpisodeBatch) -> Chooser:
+        """The function has no memory: it sees the running lanes only."""
+        return lambda step, lanes, obs: np.asarray(self.function(obs))
+
+
+def as_policy(policy: Any, task: Task | None = None) -> Policy:
+    """A policy from whatever ``policy=`` may be.
+
+    Args:
+        policy: A name (``"random"``, ``"pure"``, ``"pure-eps-20"`` or another percentage,
+            ``"test"``), a function of observations ``[n, d]``, or anything with ``predict``.
+        task: Whose actions random policies draw outside a recording, and whose policies ship.
+
+    Raises:
+        TypeError: If it is none of these.
+        ValueError: If there is no behaviour of that name, none for the task, or the policy's spaces
+            are not the task's.
+    """
+    space = None if task is None else task.action_space
+    if isinstance(policy, str):
+        return _named(policy, task)
+    if isinstance(policy, type):
+        raise TypeError(f"a policy is needed, got the class {policy.__name__}: make one of it")
+    if isinstance(policy, RandomPolicy) and policy.action_space is None:
+        return RandomPolicy(space, seed=policy.seed)
+    if isinstance(policy, EpsilonMixture) and policy.action_space is None and task is not None:
+        wrapped = as_policy(policy.policy, task)
+        return EpsilonMixture(wrapped, policy.epsilon, action_space=space, seed=policy.seed)
+    if callable(getattr(policy, "predict", None)):
+        if task is not None:
+            check_spaces(policy, task)
+        return policy
+    if callable(policy):
+        return FunctionPolicy(policy)
+    raise TypeError(
+        "policy must be a behaviour's name, a function of the observations or an object with "
+        f"predict(), got {policy!r}"
+    )
+
+
+def _named(name: str, task: Task | None) -> Policy:
+    # Here and not above: that module builds on this one.
+    from persim_gym.policies.paper_behaviours import BEHAVIOURS, NearestPolicy, TestPolicy
+
+    space = None if task is None else task.action_space
+    if name == RandomPolicy.name:
+        return RandomPolicy(space)
+    if name == NearestPolicy.name:
+        return NearestPolicy(task)
+    if name == TestPolicy.name:
+        return TestPolicy(task)
+    mixed = re.fullmatch(r"pure-eps-(\d+(?:\.\d+)?)", name)
+    if mixed is None:
+        known = ", ".join(map(repr, (*BEHAVIOURS, TestPolicy.name)))
+        raise ValueError(
+            f"unknown behaviour {name!r}: there are {known} (with any percentage after 'eps-'); "
+            "others are given as a function of the observations or as an object with predict()"
+        )
+    percent = float(mixed[1])
+    if percent > 100:
+        raise ValueError(
+            f"behaviour {name!r}: random actions are 0 to 100 percent, such as 'pure-eps-20'"
+        )
+    return EpsilonMixture(NearestPolicy(task), percent / 100, action_space=space)
+
+
+def behaviour_name(policy: Any) -> str:
+    """A policy's name for data sets: its own, or that of its class, such as ``"dqn"``."""
+    name = getattr(policy, "name", None)
+    return _slug(name if isinstance(name, str) else type(policy).__name__) or "policy"
+
+
+def start_episodes(policy: Policy, batch: EpisodeBatch) -> Chooser:
+    """How a policy acts in a batch of episodes, by its own hook or by ``predict``."""
+    if isinstance(policy, Behaviour):
+        return policy.begin_episodes(batch)
+    return _Predicting(policy, batch)
+
+
+def draw_actions(space: Space[Any], rng: np.random.Generator, n: int) -> NDArray[Any]:
+    """Uniform actions ``[n(, a)]``; a longer draw begins with a shorter one of the same seed.
+
+    Raises:
+        ValueError: If there is no uniform action: the space is unbounded or of another kind.
+    """
+    if isinstance(space, Discrete):
+        return rng.integers(space.start, space.start + space.n, size=n)
+    if isinstance(space, Box) and space.is_bounded():
+        return rng.uniform(space.low, space.high, size=(n, *space.shape)).astype(space.dtype)
+    raise ValueError(f"uniform actions need a Discrete or a bounded Box, got {space}")
+
+
+def check_shape(actions: NDArray[Any], n: int, space: Space[Any]) -> None:
+    """Check that a policy gave one action for each of ``n`` observations.
+
+    Raises:
+        ValueError: If it did not.
+    """
+    expected = (n, *(space.shape or ()))
+    if actions.shape != expected:
+        raise ValueError(
+            f"the policy gave actions of shape {actions.shape} for {n} observations, expected "
+            f"{expected}: one action for each row"
+        )
+
+
+class _Predicting:
+    """A policy known only by ``predict``.
+
+    It always sees every lane, those that are over with their last observation: the rows of a
+    recurrent policy's state cannot be picked without knowing what the state is.
+    """
+
+    def __init__(self, policy: Policy, batch: EpisodeBatch) -> None:
+        self._policy = policy
+        self._deterministic = batch.deterministic
+        self._space = batch.task.action_space
+        self._obs = np.zeros((len(batch), *batch.task.observation_space.shape), dtype=np.float32)
+        self._state: Any = None
+
+    def __call__(
+        self, step: int, lanes: NDArray[np.int64], obs: NDArray[np.float32]
+    ) -> NDArray[Any]:
+        self._obs[lanes] = obs
+        n = len(self._obs)
+        answer = self._policy.predict(
+            self._obs.copy(),
+            state=self._state,
+            episode_start=np.full(n, step == 0),
+            deterministic=self._deterministic,
+        )
+        if not (isinstance(answer, tuple) and len(answer) == 2):
+            raise TypeError(
+                "predict() must return (actions, state), as in Stable-Baselines3, got "
+                f"{type(answer).__name__}"
+            )
+        self._state = answer[1]
+        actions = np.asarray(answer[0])
+        check_shape(actions, n, self._space)
+        return actions[lanes]
+
+
+def _mixed(
+    strays: NDArray[np.bool_], random_actions: NDArray[Any], actions: NDArray[Any]
+) -> NDArray[Any]:
+    # `where` finds a type that holds both: integers put into a Box would cut the random actions.
+    return np.where(strays.reshape(-1, *[1] * (actions.ndim - 1)), random_actions, actions)
+
+
+def _needed(space: Space[Any] | None, policy: object) -> Space[Any]:
+    if space is None:
+        raise ValueError(
+            f"{type(policy).__name__} needs an action space to draw from: give action_space="
+        )
+    return space
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

@@ -1,0 +1,324 @@
+"""`persim-gym benchmark`: runs, goes on, lists, says what failed, and refuses what cannot be."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from rich.progress import Progress, TextColumn
+from typer.testing import CliRunner, Result
+
+from persim_gym.cli import app
+from persim_gym.cli.output import duration
+from persim_gym.cli.watching import BarWatch, watching
+from persim_gym.experiments import engines
+from persim_gym.experiments.cell import Cell
+from persim_gym.experiments.engines import Done
+from persim_gym.experiments.ledger import read_ledger, wanted_cells
+from persim_gym.experiments.presets import preset_cells
+from persim_gym.experiments.row_files import Row, Rows
+from persim_gym.experiments.runner import failure_path
+
+#: Two cells that learn nothing and take a moment.
+MOMENT = (
+    "--preset", "quick", "--task", "cartpole", "--method", "persistence", "--threads", "1",
+)  # fmt: skip
+
+
+def quick(seed: int = 0) -> Cell:
+    return Cell(
+        experiment="prediction", task="cartpole", dataset=None, method="persistence", seed=seed
+    )
+
+
+def invoke(*args: Any) -> Result:
+    return CliRunner().invoke(app, ["benchmark", *map(str, args)], catch_exceptions=False)
+
+
+def refuse(*args: Any, says: str) -> None:
+    """Bad input: exit code 2, nothing on stdout, one line on stderr."""
+    result = invoke(*args)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert says in result.stderr
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with a place for data sets, and no report's figures to wait for."""
+    (tmp_path / "minari").mkdir()
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.chdir(tmp_path)
+
+    def write_report(folder: Path) -> Path:
+        page = folder / "report.html"
+        page.write_text(f"{len(list(Rows(folder)))} rows")
+        return page
+
+    monkeypatch.setattr("persim_gym.experiments.report.page.write_report", write_report)
+    return tmp_path
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    run = engines._run
+
+    def fail(cell: dict[str, Any], *rest: Any) -> dict[str, Any]:
+        if cell["seed"] == seed:
+            return {"error": "RuntimeError: no luck", "trace": "Traceback: no luck\n"}
+        return run(cell, *rest)
+
+    monkeypatch.setattr(engines, "_run", fail)
+
+
+# -- running ---------------------------------------------------------------------------------------
+
+
+def test_a_run_its_report_and_going_on(place: Path) -> None:
+    out = Path("runs/benchmark-quick")
+    result = invoke(*MOMENT, "--seeds", 1)
+    assert result.exit_code == 0, result.output
+    assert "1 of 1 cells are in runs/benchmark-quick: 1 run in" in result.stdout
+    assert f"next: persim-gym report {out}" in result.stdout
+    assert (out / "report.html").read_text() == "1 rows"
+    lines = result.stderr.splitlines()
+    assert lines[0].startswith("1 cells to run: about ")
+    assert lines[1].startswith("[1/1] prediction cartpole persistence seed 0  ")
+    more = invoke(*MOMENT)
+    assert more.exit_code == 0
+    assert "2 of 2 cells are in runs/benchmark-quick: 1 run in" in more.stdout
+    assert ", 1 were there" in more.stdout
+    assert more.stderr.splitlines()[0].startswith("1 cells to run, 1 are there: about")
+    assert more.stderr.splitlines()[1].startswith("[2/2] prediction cartpole persistence seed 1")
+    assert [row.cell.seed for row in Rows(out)] == [0, 1]
+    assert (out / "report.html").read_text() == "2 rows"
+
+
+def test_what_was_asked_for_is_kept(place: Path) -> None:
+    invoke(*MOMENT, "--out", "x", "--jobs", 1, "--seeds", 2)
+    ledger = read_ledger("x")
+    (run,) = ledger["runs"]
+    assert run["command"] == (
+        "persim-gym benchmark --preset quick --out x --task cartpole --method persistence "
+        "--seeds 2 --jobs 1 --threads 1"
+    )
+    assert (run["preset"], run["device"], run["engine"], run["jobs"]) == (
+        "quick",
+        "cpu",
+        "local",
+        1,
+    )
+    assert (run["done"], run["failed"]) == (2, 0)
+    assert run["started"] <= run["ended"]
+    assert [cell.seed for cell in wanted_cells("x")] == [0, 1]
+    # What is refused is not kept.
+    refuse(*MOMENT, "--out", "x", "--device", "abacus", says="device 'abacus'")
+    assert read_ledger("x") == ledger
+
+
+def test_options_reach_the_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def run(cells: list[Cell], folder: Path, **options: Any) -> list[Done]:
+        asked.update(options, cells=cells, folder=folder)
+        options["watch"].begins(cells, 0, 1.0)
+        return []
+
+    monkeypatch.setattr("persim_gym.experiments.runner.run_cells", run)
+    result = invoke(
+        "--preset", "laptop", "--out", "x", "--experiment", "latent,unseen", "--experiment",
+        "prediction", "--dataset", "random", "--task", "mountain-car", "--seeds", 3, "--jobs", 7,
+        "--engine", "ray", "--device", "cuda:1", "--threads", 2, "--force",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert str(asked["folder"]) == "x"
+    given = {name: asked[name] for name in ("jobs", "engine", "device", "threads", "force")}
+    assert given == {"jobs": 7, "engine": "ray", "device": "cuda:1", "threads": 2, "force": True}
+    cells = asked["cells"]
+    assert {cell.experiment for cell in cells} == {"latent", "unseen", "prediction"}
+    assert {cell.task for cell in cells} == {"mountain-car"}
+    assert {cell.seed for cell in cells} == {0, 1, 2}
+    assert {cell.dataset for cell in cells} == {"random", None}
+    (run_,) = read_ledger("x")["runs"]
+    for words in ("--experiment latent,unseen,prediction", "--engine ray", "--device cuda:1"):
+        assert words in run_["command"]
+
+
+def test_force(place: Path) -> None:
+    invoke(*MOMENT)
+    assert "2 of 2 cells are in runs/benchmark-quick: 0 run" in invoke(*MOMENT).stdout
+    assert "2 of 2 cells are in runs/benchmark-quick: 2 run" in invoke(*MOMENT, "--force").stdout
+
+
+def test_a_failure(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        failing(patch, 1)
+        result = invoke(*MOMENT, "--out", "x")
+    assert result.exit_code == 1
+    assert "1 of 2 cells are in x: 1 run in" in result.stdout
+    assert ", 1 failed" in result.stdout
+    (cell,) = [cell for cell in wanted_cells("x") if cell.seed == 1]
+    note = failure_path("x", cell)
+    assert result.stderr.splitlines()[-1] == (
+        f"failed: {cell.describe()}: RuntimeError: no luck (traceback in {note})"
+    )
+    assert note.read_text() == "Traceback: no luck\n"
+    assert read_ledger("x")["runs"][0]["failed"] == 1
+    listed = invoke(*MOMENT, "--out", "x", "--list").stdout
+    assert "2 cells: 1 done, 1 failed, 0 missing" in listed
+    again = invoke(*MOMENT, "--out", "x", "--json")
+    assert again.exit_code == 0
+    assert not note.exists()
+
+
+def test_many_failures_are_counted(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = [Done(quick(seed=seed), None, "no", "no\n") for seed in range(13)]
+    monkeypatch.setattr(
+        "persim_gym.experiments.runner.run_cells",
+        lambda cells, *_, watch, **__: watch.begins(cells, 0, 1.0) or failed,
+    )
+    result = invoke(*MOMENT)
+    assert result.exit_code == 1
+    assert result.stderr.count("failed: prediction") == 10
+    assert "failed: and 3 more: see runs/benchmark-quick/failed" in result.stderr
+
+
+def test_ctrl_c(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engines, "_run", stopped)
+    result = invoke(*MOMENT)
+    assert result.exit_code == 130
+    assert result.stderr.splitlines()[-1] == (
+        "interrupted: what is done stays in runs/benchmark-quick, and the same command goes on"
+    )
+    forced = invoke(*MOMENT, "--force")
+    assert "the same command without --force goes on" in forced.stderr
+    (first, _) = read_ledger("runs/benchmark-quick")["runs"]
+    assert first["ended"] is None
+
+
+def test_a_folder_that_makes_no_report(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(folder: Path) -> Path:
+        raise ValueError("a row is damaged")
+
+    monkeypatch.setattr("persim_gym.experiments.report.page.write_report", none)
+    result = invoke(*MOMENT)
+    assert result.exit_code == 0
+    assert "note: there is no report: a row is damaged" in result.stderr
+    assert "2 of 2 cells" in result.stdout
+
+
+def test_json(place: Path) -> None:
+    invoke(*MOMENT, "--seeds", 1)
+    result = invoke(*MOMENT, "--json")
+    plain = json.loads(result.stdout)
+    assert plain.pop("seconds") > 0
+    assert plain == {
+        "folder": "runs/benchmark-quick", "cells": 2, "there": 1, "done": 1, "failed": [],
+        "report": "runs/benchmark-quick/report.html",
+    }  # fmt: skip
+
+
+# -- listing ---------------------------------------------------------------------------------------
+
+
+def test_the_list_runs_nothing(place: Path) -> None:
+    result = invoke("--preset", "quick", "--list")
+    assert result.exit_code == 0
+    count = len(preset_cells("quick"))
+    assert f"{count} cells: 0 done, 0 failed, {count} missing; about" in result.stdout
+    assert result.stdout.count("missing") == count + 1
+    assert not (place / "runs").exists()
+
+
+def test_the_list_as_json(place: Path) -> None:
+    invoke(*MOMENT, "--seeds", 1)
+    args = ("--task", "cartpole", "--method", "persistence,persim", "--list", "--json")
+    plain = json.loads(invoke(*args).stdout)
+    states = {entry["key"]: entry["state"] for entry in plain["cells"]}
+    assert list(states.values()).count("done") == 1
+    cells = {Cell.from_json(entry["cell"]).key: entry["seconds"] for entry in plain["cells"]}
+    assert cells.keys() == states.keys()
+    assert sum(cells.values()) == pytest.approx(plain["seconds"])
+    assert all((cells[key] == 0) == (state == "done") for key, state in states.items())
+    forced = json.loads(invoke(*args, "--force").stdout)
+    assert forced["seconds"] > plain["seconds"]
+
+
+# -- what is refused -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("--preset", "huge"), "unknown preset 'huge': there are quick, laptop, paper"),
+        (("--experiment", "guess"), "no cell has experiment 'guess': there are latent, pred"),
+        (("--task", "half-cheetah"), "no cell has task 'half-cheetah': there are cartpole, mo"),
+        (("--method", "persim,guess"), "no cell has method 'guess': there are one-for-all"),
+        (("--planner", "guess"), "no cell has planner 'guess': there are"),
+        (("--method", "true", "--experiment", "latent"), "no cell has experiment latent, meth"),
+        ((*MOMENT, "--engine", "abacus"), "unknown engine 'abacus': there are local, ray"),
+        ((*MOMENT, "--jobs", "0"), "--jobs"),
+    ],
+)
+def test_bad_input(place: Path, args: tuple[str, ...], says: str) -> None:
+    refuse(*args, says=says)
+    assert not (place / "runs").exists()
+
+
+# -- progress --------------------------------------------------------------------------------------
+
+
+def test_bars_of_the_whole_and_of_what_runs() -> None:
+    screen = io.StringIO()
+    bars = Progress(TextColumn("{task.description}"), console=Console(file=screen))
+    watch = BarWatch(lambda: None, bars)
+    cells = [quick(seed=seed) for seed in range(2)]
+
+    def shown() -> list[tuple[Any, ...]]:
+        return [(t.description, t.completed, t.total, t.fields["note"]) for t in bars.tasks]
+
+    watch.begins(cells, 1, 100.0)
+    assert shown() == [("benchmark", 1, 3, "1/3 cells, about 2 min left")]
+    watch.recording("persim/x-v0", 0, 1)
+    watch.recording("persim/x-v0", 5, 10)
+    assert shown()[1:] == [("record persim/x-v0", 5, 10, "")]
+    watch.recording("persim/x-v0", 1, 1)
+    watch.started(cells[0])
+    watch.stage(cells[0], "fit", 0, 1)
+    assert shown()[1:] == [(cells[0].describe(), 0, None, "fit")]
+    watch.stage(cells[0], "fit", 3, 4)
+    watch.started(cells[1])
+    assert [line[1:] for line in shown()[1:]] == [(3, 4, "fit"), (0, None, "")]
+    watch.ended(Done(cells[0], Row(cells[0], {}, {}, {}, {}, "")), 1.0, 50.0)
+    watch.ended(Done(cells[1], None, "no luck"), 1.0, 0.0)
+    assert shown() == [("benchmark", 3, 3, "3/3 cells, about 0.0 s left")]
+    assert f"failed: {cells[1].describe()}: no luck" in screen.getvalue().replace("\n", " ")
+
+
+def test_a_terminal_has_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    begun: list[int] = []
+    with watching(lambda: begun.append(1)) as watch:
+        assert not isinstance(watch, BarWatch)
+    monkeypatch.setattr("sys.stderr", Terminal())
+    with watching(lambda: begun.append(2)) as watch:
+        assert isinstance(watch, BarWatch)
+        watch.begins([quick()], 0, 1.0)
+    assert begun == [2]
+
+
+def test_durations() -> None:
+    texts = [duration(seconds) for seconds in (0.04, 4.12, 59.6, 99.4, 100, 1380, 12600)]
+    assert texts == ["0.0 s", "4.1 s", "60 s", "99 s", "2 min", "23 min", "3.5 h"]

@@ -1,0 +1,639 @@
+from __future__ import annotations
+
+import csv
+import dataclasses
+import itertools
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import imageio.v2 as imageio
+import imageio_ffmpeg
+import minari
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+import persim_gym
+from persim_gym import rollout as playing
+from persim_gym.cli import app, models
+from persim_gym.cli.options import parse_agents, parse_ranges
+from persim_gym.cli.output import cell
+from persim_gym.demo import run as demo
+from persim_gym.envs.suites import find_suite
+from persim_gym.evaluation import open_loop as evaluation
+from persim_gym.learned import PerSim
+from persim_gym.offline.reading import read_transitions
+from persim_gym.plots import video
+from persim_gym.training import load_policy
+
+DATASET = "persim/cartpole/small-v0"
+TINY = ["--ensemble-size", "2", "--epochs", "4", "--threads", "1"]
+
+
+def invoke(*args: str, **kwargs: Any) -> Result:
+    return CliRunner().invoke(app, list(args), catch_exceptions=False, **kwargs)
+
+
+def succeed(*args: str, **kwargs: Any) -> Result:
+    result = invoke(*args, **kwargs)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def refuse(*args: str, says: str) -> None:
+    """Bad input: exit code 2, nothing on stdout, one line on stderr."""
+    result = invoke(*args)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert says in result.stderr
+
+
+@pytest.fixture(scope="module", autouse=True)
+def minari_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("minari")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINARI_DATASETS_PATH", str(folder))
+        patch.setenv("COLUMNS", "80")
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def dataset(minari_folder: Path) -> str:
+    """Six agents of a population of eight that is not the default one."""
+    succeed(
+        "record", "cartpole", "--agents", "6", "--seed", "1", "--dataset-id", DATASET,
+        "--population-size", "8", "--population-seed", "3",
+    )  # fmt: skip
+    return DATASET
+
+
+@pytest.fixture(scope="module")
+def simulator(dataset: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = str(tmp_path_factory.mktemp("runs") / "cartpole")
+    succeed("fit", dataset, "--out", folder, *TINY)
+    return folder
+
+
+# -- help, version, usage --------------------------------------------------------------------------
+
+COMMANDS = [
+    ["demo"],
+    ["agents"],
+    ["policies"],
+    ["policies", "list"],
+    ["policies", "evaluate"],
+    ["policies", "train"],
+    ["record"],
+    ["datasets"],
+    ["datasets", "list"],
+    ["datasets", "import"],
+    ["datasets", "show"],
+    ["datasets", "delete"],
+    ["fit"],
+    ["adapt"],
+    ["evaluate"],
+    ["equations"],
+    ["plan"],
+    ["train"],
+    ["render"],
+    ["benchmark"],
+    ["report"],
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_of_each_command_fits_a_terminal_and_has_an_example(command: list[str]) -> None:
+    text = succeed(*command, "--help").stdout
+    assert max(map(len, text.splitlines())) <= 80
+    if command not in (["datasets"], ["policies"]):
+        assert f"  persim-gym {' '.join(command)}" in text
+    assert "\b" not in text
+
+
+def test_every_command_is_in_this_list_and_in_the_help() -> None:
+    listed = succeed("--help").stdout.split("Commands:\n")[1].split("\n\n")[0]
+    names = [line.split()[0] for line in listed.splitlines()]
+    assert names == list(dict.fromkeys(command[0] for command in COMMANDS))
+    assert all(not line.endswith("...") for line in listed.splitlines())
+
+
+def test_no_command_shows_the_help() -> None:
+    assert succeed().stdout == succeed("--help").stdout
+    assert "delete" in succeed("datasets").stdout
+
+
+def test_version() -> None:
+    assert succeed("--version").stdout == f"persim-gym {persim_gym.__version__}\n"
+
+
+def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
+    code = (
+        "import sys; from persim_gym.cli import app\n"
+        "try: app(['fit', '--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'minari', 'mujoco', 'pygame', 'stable_baselines3', 'matplotlib'}\n"
+        "sys.exit(','.join(heavy & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_python_m_runs_the_command_line() -> None:
+    command = [sys.executable, "-m", "persim_gym", "agents", "chess"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: unknown task 'chess'")
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["fly"], "no such command 'fly'"),
+        (["agents"], "missing argument 'TASK' (see persim-gym agents --help)"),
+        (["agents", "cartpole", "--sise", "3"], "no such option: --sise"),
+        (["agents", "cartpole", "--size", "-3"], "--size"),
+        (["agents", "cartpole", "--size", "many"], "--size"),
+        (["agents", "chess"], "unknown task 'chess'"),
+        (["agents", "cartpole", "--ranges", "force=1"], "force=5:15"),
+        (["agents", "cartpole", "--ranges", "mass=1:2"], "unknown covariate 'mass'"),
+        (["agents", "cartpole", "--ranges", "force=2:1"], "lower first"),
+        (["agents", "cartpole", "--ranges", "force=1:2", "--ranges", "force=1:3"], "two ranges"),
+        (["agents", "cartpole", "--csv", "--json"], "give one"),
+        (["datasets", "show", "persim/none-v0"], "no local data set 'persim/none-v0'"),
+        (["datasets", "delete", "persim/none-v0", "--yes"], "no local data set 'persim/none-v0'"),
+        (["record", "chess"], "unknown task 'chess'"),
+        (["record", "cartpole", "--behaviour", "clever"], "unknown behaviour 'clever'"),
+        (["record", "cartpole", "--epsilon", "0.5"], "--epsilon"),
+        (["record", "cartpole", "--epsilon", "2"], "--epsilon"),
+        (["record", "cartpole", "--agents", "4-2"], "write 2-4"),
+        (["record", "cartpole", "--agents", "0"], "agents must be at least 1"),
+        (["record", "cartpole", "--agents", "9", "--population-size", "8"], "has 8"),
+        (["record", "cartpole", "--dataset-id", "nonsense"], "'nonsense' is no id"),
+        (["fit", "persim/none-v0", "--out", "nowhere"], "no local data set 'persim/none-v0'"),
+        (
+            ["render", "nowhere", "--agent", "0", "--out", "a.gif"],
+            "there is no simulator at nowhere",
+        ),
+        (["render", "cartpole", "--agent", "500", "--out", "a.gif"], "agent 500 does not exist"),
+        (["render", "cartpole", "--agent", "0", "--out", "a.avi"], "--out must end in"),
+        (["render", "cartpole", "--agent", "0", "--out", "a.gif", "--policy", "x"], "policy 'x'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_line_and_exit_code_2(args: list[str], says: str) -> None:
+    refuse(*args, says=says)
+
+
+def test_debug_shows_the_traceback() -> None:
+    with pytest.raises(ValueError, match="unknown task 'chess'"):
+        invoke("--debug", "agents", "chess")
+
+
+@pytest.mark.parametrize(
+    ("text", "agents"),
+    [("3", [3]), ("0-4", [0, 1, 2, 3, 4]), ("0,3,7", [0, 3, 7]), ("5-6, 0-1,5", [5, 6, 0, 1])],
+)
+def test_lists_of_agents(text: str, agents: list[int]) -> None:
+    assert parse_agents(text) == agents
+
+
+@pytest.mark.parametrize("text", ["", "a", "-1", "1-", "1,,2", "1.5", "3-1", "0-9999999"])
+def test_no_lists_of_agents(text: str) -> None:
+    with pytest.raises(ValueError, match="agents"):
+        parse_agents(text)
+
+
+def test_ranges() -> None:
+    assert parse_ranges(["force=5:15", "length=.2:.3"]) == {"force": (5, 15), "length": (0.2, 0.3)}
+
+
+# -- agents ----------------------------------------------------------------------------------------
+
+
+def test_agents_table_marks_the_test_agents() -> None:
+    text = succeed("agents", "cartpole", "--show", "7").stdout
+    rows = [line.split() for line in text.splitlines() if re.match(r" *\d", line)]
+    assert rows[3] == ["3", "test", "agent", "10", "0.85"]
+    assert [row[0] for row in rows] == [str(agent) for agent in range(7)]
+    assert ["test" in row for row in rows] == [True] * 5 + [False] * 2
+
+
+def test_agents_as_csv_and_json_are_the_population() -> None:
+    people = find_suite("cartpole").population({"size": 9, "seed": 4})
+    args = ["agents", "cartpole", "--size", "9", "--seed", "4"]
+    rows = list(csv.DictReader(succeed(*args, "--csv").stdout.splitlines()))
+    assert [float(row["force"]) for row in rows] == people.column("force").tolist()
+    content = json.loads(succeed(*args, "--json").stdout)
+    assert [row["length"] for row in content["agents"]] == people.column("length").tolist()
+    assert [row["test_agent"] for row in content["agents"]] == [True] * 5 + [False] * 4
+    assert find_suite("cartpole").population(content["population"]) == people
+
+
+def test_agents_of_own_ranges_lie_in_them_and_are_no_test_agents() -> None:
+    args = ["agents", "cartpole", "--ranges", "force=5:6", "--ranges", "length=.3:.4", "--json"]
+    agents = json.loads(succeed(*args).stdout)["agents"]
+    assert all(5 <= row["force"] <= 6 and 0.3 <= row["length"] <= 0.4 for row in agents)
+    assert not any(row["test_agent"] for row in agents)
+
+
+# -- data ------------------------------------------------------------------------------------------
+
+
+def test_record_writes_what_was_asked_for(dataset: str) -> None:
+    data = minari.load_dataset(dataset)
+    assert len(data) == 6
+    assert data.env_spec.kwargs["population"] == {"size": 8, "seed": 3}
+
+
+def test_record_options_show(dataset: str) -> None:
+    other = "persim/cartpole/other-v0"
+    args = ["record", "cartpole", "--agents", "2,5", "--episodes", "3", "--max-steps", "7"]
+    text = succeed(*args, "--dataset-id", other, "--ranges", "force=5:6").stdout
+    assert re.search(r"episodes +6\n", text)
+    transitions = read_transitions(other)
+    assert np.unique(transitions.agent).tolist() == [2, 5]
+    assert transitions.lengths.max() == 7
+    refuse(*args, "--dataset-id", other, says="--force")
+    before = transitions.obs
+    succeed(*args, "--dataset-id", other, "--ranges", "force=5:6", "--force", "--seed", "9")
+    assert not np.array_equal(read_transitions(other).obs[:3], before[:3])
+    assert invoke("datasets", "delete", other, input="n\n").exit_code == 1
+    assert other in minari.list_local_datasets()
+    succeed("datasets", "delete", other, input="y\n")
+    assert other not in minari.list_local_datasets()
+
+
+def test_datasets_are_listed_and_described(dataset: str) -> None:
+    summary = json.loads(succeed("datasets", "show", dataset, "--json").stdout)
+    assert (summary["agents"], summary["episodes"], summary["behaviour"]) == (6, 6, "random")
+    assert summary["transitions"] == len(read_transitions(dataset))
+    listed = json.loads(succeed("datasets", "list", "--json").stdout)
+    assert dataset in [entry["id"] for entry in listed]
+    assert dataset in succeed("datasets", "list").stdout
+    assert f"transitions  {summary['transitions']}" in succeed("datasets", "show", dataset).stdout
+
+
+def test_no_data_sets_says_what_makes_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    assert "persim-gym record" in succeed("datasets", "list").stdout
+
+
+# -- fit -------------------------------------------------------------------------------------------
+
+
+def test_fit_writes_a_simulator_with_the_given_options(dataset: str, tmp_path: Path) -> None:
+    out = tmp_path / "sim"
+    options = ["--rank", "2", "--batch-size", "16", "--learning-rate", "0.01", "--seed", "5"]
+    text = succeed("fit", dataset, "--out", str(out), *TINY, *options).stdout
+    assert re.search(r"rank +2\n", text)
+    config = PerSim.load(out).card["config"]
+    assert (config["rank"], config["ensemble_size"], config["epochs"]) == (2, 2, 4)
+    assert (config["batch_size"], config["learning_rate"], config["seed"]) == (16, 0.01, 5)
+
+
+def test_fit_with_the_preset_of_the_paper(dataset: str, tmp_path: Path) -> None:
+    out = str(tmp_path / "sim")
+    card = json.loads(
+        succeed("fit", dataset, "--out", out, "--preset", "paper", *TINY, "--json").stdout
+    )
+    assert (card["preset"], card["config"]["activation"]) == ("paper", "relu")
+    refuse("fit", dataset, "--out", out + "2", "--preset", "best", says="unknown preset 'best'")
+
+
+def test_fit_does_not_repeat_or_overwrite(simulator: str, dataset: str) -> None:
+    file = Path(simulator) / "simulator.safetensors"
+    before = file.stat().st_mtime_ns
+    again = succeed("fit", dataset, "--out", simulator, *TINY)
+    assert again.stderr.startswith("done: ")
+    refuse("fit", dataset, "--out", simulator, *TINY, "--rank", "2", says="--force")
+    assert file.stat().st_mtime_ns == before
+
+
+def test_fit_replaces_with_force(dataset: str, tmp_path: Path) -> None:
+    out = str(tmp_path)
+    succeed("fit", dataset, "--out", out, *TINY)
+    succeed("fit", dataset, "--out", out, *TINY, "--rank", "2", "--force")
+    assert PerSim.load(out).card["config"]["rank"] == 2
+
+
+def _half_a_fit(dataset: str, out: Path) -> None:
+    """A fit that a Ctrl-C ended in its third epoch."""
+
+    def stop(progress: Any) -> None:
+        if progress.epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        PerSim.fit(
+            dataset, out=out, ensemble_size=2, epochs=4, seed=0, on_epoch=stop, save_every=0.0
+        )
+
+
+def test_fit_goes_on_and_says_so(simulator: str, dataset: str, tmp_path: Path) -> None:
+    _half_a_fit(dataset, tmp_path)
+    result = succeed("fit", dataset, "--out", str(tmp_path), *TINY)
+    assert result.stderr.startswith("resuming: ")
+    assert "2 of 4 epochs" in result.stderr
+    resumed, whole = PerSim.load(tmp_path), PerSim.load(simulator)
+    assert np.array_equal(resumed.latent_factors, whole.latent_factors)
+
+
+def test_fit_with_force_begins_anew(dataset: str, tmp_path: Path) -> None:
+    _half_a_fit(dataset, tmp_path)
+    refuse("fit", dataset, "--out", str(tmp_path), *TINY, "--rank", "2", says="another fit")
+    result = succeed("fit", dataset, "--out", str(tmp_path), *TINY, "--rank", "2", "--force")
+    assert result.stderr == ""
+
+
+def test_ctrl_c_says_how_to_go_on(
+    dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    _half_a_fit(dataset, tmp_path)
+    monkeypatch.setattr(PerSim, "fit", interrupt)
+    result = invoke("fit", dataset, "--out", str(tmp_path), *TINY)
+    assert result.exit_code == 130
+    last = result.stderr.splitlines()[-1]
+    assert last == f"interrupted: the same command goes on from the checkpoint in {tmp_path}"
+    result = invoke("fit", dataset, "--out", str(tmp_path / "new"), *TINY)
+    assert result.exit_code == 130
+    assert re.match(r"interrupted: .* the same command begins anew\n$", result.stderr)
+    monkeypatch.setattr("persim_gym.offline.datasets.summaries", interrupt)
+    result = invoke("datasets", "list")
+    assert result.exit_code == 130
+    assert re.match(r"interrupted: .*\n$", result.stderr)
+
+
+def test_a_failure_that_is_not_the_inputs_has_exit_code_1(dataset: str, tmp_path: Path) -> None:
+    result = invoke("fit", dataset, "--out", str(tmp_path), *TINY, "--learning-rate", "1e30")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: the fit has diverged")
+    assert result.stderr.count("\n") == 1
+
+
+# -- evaluate, plan, train -------------------------------------------------------------------------
+
+
+def test_evaluate_is_the_librarys_error_of_these_agents(simulator: str) -> None:
+    args = ["--agents", "1,5", "--episodes", "3", "--horizon", "6", "--warmup", "2", "--seed", "4"]
+    content = json.loads(succeed("evaluate", simulator, *args, "--json").stdout)
+    expected = evaluation.evaluate(
+        PerSim.load(simulator), [1, 5], episodes=3, horizon=6, warmup=2, seed=4,
+        population={"size": 8, "seed": 3},
+    )  # fmt: skip
+    assert content["agents"] == expected.to_json()["agents"]
+    lines = succeed("evaluate", simulator, *args).stdout.splitlines()
+    assert lines[0].endswith(": 6 steps after 2 real ones")
+    assert lines[1].split() == ["agent", "episodes", "RMSE", "R2", "step", "1", "step", "5"]
+    assert [line.split()[0] for line in lines[3:5]] == ["1", "5"]
+    assert lines[3].split()[2] == cell(float(expected.rmse[0]))
+
+
+def test_evaluate_refuses_agents_that_do_not_exist(simulator: str) -> None:
+    refuse("evaluate", simulator, "--agents", "0-8", says="agent 8 does not exist")
+
+
+def _plan(*args: str) -> Any:
+    return json.loads(succeed("plan", *args, "--threads", "1", "--json").stdout)
+
+
+def test_plan_in_a_simulator_acts_in_truth(simulator: str) -> None:
+    """What is planned with is seen from the outcome: planning in truth is better than in a model
+    that was hardly fitted, and both last longer than nothing at all."""
+    args = ["--agent", "2,5", "--candidates", "40", "--horizon", "12", "--max-steps", "40"]
+    model = _plan(simulator, *args, "--episodes", "2", "--seed", "3")
+    truth = _plan("cartpole", *args, "--episodes", "2", "--seed", "3")
+    assert [row["agent"] for row in model["agents"]] == [2, 5]
+    assert [len(row["returns"]) for row in model["agents"]] == [2, 2]
+    assert (model["planner"], model["candidates"], model["horizon"]) == ("RandomShooting", 40, 12)
+    assert model["ms_per_decision"] > 0
+    assert truth["agents"][0]["returns"] == [40, 40]
+    assert np.mean(model["agents"][0]["returns"]) < 40
+
+
+def test_plan_with_planners_by_name(simulator: str) -> None:
+    brief = ["--agent", "0", "--episodes", "1", "--max-steps", "2", "--horizon", "3"]
+    args = ["half-cheetah", *brief]
+    kinds = {"cem": "CEM", "icem": "ICEM", "mppi": "MPPI", "shooting": "RandomShooting"}
+    for name, kind in kinds.items():
+        plan = _plan(*args, "--candidates", "8", "--planner", name)
+        assert (plan["planner"], plan["candidates"], plan["horizon"]) == (kind, 8, 3)
+    assert _plan(*args, "--candidates", "8", "--planner", "paper")["planner"] == "CEM"
+    # Fewer candidates than the usual number of elites.
+    plan = _plan(*args, "--planner", "cem", "--candidates", "2", "--rounds", "5")
+    assert (plan["candidates"], plan["elites"], plan["rounds"]) == (2, 1, 5)
+    plan = _plan(simulator, *brief, "--planner", "categorical-cem", "--candidates", "8")
+    assert (plan["planner"], plan["horizon"]) == ("CategoricalCEM", 3)
+    plan = _plan(simulator, *brief, "--candidates", "8")
+    assert (plan["planner"], plan["decide"], plan["penalty"]) == ("RandomShooting", "mean", 0)
+    plan = _plan(simulator, *brief, "--candidates", "8", "--penalty", "0.5")
+    assert (plan["penalty"], plan["propagation"]) == (0.5, "members")
+
+
+def test_plan_refuses_planners_that_do_not_suit(simulator: str) -> None:
+    listed = "default, paper, shooting, categorical-cem"
+    refuse("plan", simulator, "--agent", "0", "--planner", "cem", says=listed)
+    refuse("plan", simulator, "--agent", "0", "--planner", "dqn", says=listed)
+    args = ["plan", "cartpole", "--agent", "0"]
+    refuse(*args, "--rounds", "2", says="RandomShooting has no rounds")
+    refuse(*args, "--penalty", "1", says="needs a dynamics of several members")
+    refuse(*args, "--penalty", "-1", says="penalty must be finite and not negative")
+    args = ["plan", "half-cheetah", "--agent", "0", "--planner"]
+    refuse(*args, "categorical-cem", says="default, paper, shooting, cem, icem, mppi")
+
+
+def test_plan_table(simulator: str) -> None:
+    args = ["--agent", "0", "--candidates", "8", "--horizon", "3", "--max-steps", "4"]
+    text = succeed("plan", simulator, *args).stdout
+    # Nobody falls in four steps: five episodes of four.
+    assert re.search(r"^0 +5 +4 +0 +4 +4 +4$", text, re.MULTILINE)
+    assert re.search(r"ms per decision \(RandomShooting, 8 candidates of 3 steps\)\n$", text)
+
+
+@pytest.fixture(scope="module")
+def policy(simulator: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = str(tmp_path_factory.mktemp("policies") / "dqn")
+    args = ["--agent", "3", "--steps", "80", "--episodes", "2", "--seed", "1", "--out", folder]
+    text = succeed("train", simulator, *args).stdout
+    assert re.search(r"^in truth +2 ", text, re.MULTILINE)
+    return folder
+
+
+def test_train_writes_a_policy_and_says_how_it_came_about(policy: str, simulator: str) -> None:
+    card = load_policy(policy).card
+    assert (card["task"], card["agent"], card["steps"], card["seed"]) == ("cartpole", 3, 80, 1)
+    assert card["simulator"] == simulator
+    assert load_policy(policy).name == "dqn"
+
+
+def test_train_judges_in_the_true_environment_of_the_agent(policy: str, simulator: str) -> None:
+    args = ["train", simulator, "--agent", "3", "--steps", "80", "--episodes", "2", "--seed", "1"]
+    refuse(*args, "--out", policy, says="--force")
+    content = json.loads(succeed(*args, "--out", policy, "--force", "--json").stdout)
+    suite = find_suite("cartpole")
+    true = suite.dynamics(suite.population({"size": 8, "seed": 3}))
+    expected = playing.episode_returns(suite.task(), true, [3], load_policy(policy), 2, 1)
+    assert content["returns"]["in_truth"] == expected[0].tolist()
+    assert len(content["returns"]["in_the_simulator"]) == 2
+
+
+def test_train_with_another_algorithm(simulator: str, tmp_path: Path) -> None:
+    args = ["train", simulator, "--agent", "0", "--episodes", "1", "--out", str(tmp_path)]
+    refuse(*args, "--algorithm", "sac", says="sac cannot act in task 'cartpole'")
+    refuse(*args, "--algorithm", "magic", says="unknown algorithm 'magic'")
+    succeed(*args, "--algorithm", "ppo", "--steps", "512")
+    assert load_policy(tmp_path).name == "ppo"
+
+
+def test_a_trained_policy_is_recorded_and_rendered(
+    policy: str, simulator: str, tmp_path: Path
+) -> None:
+    text = succeed("record", "cartpole", "--behaviour", policy, "--agents", "2").stdout
+    assert text.startswith("persim/cartpole/dqn-v0\n")
+    args = ["record", "cartpole", "--behaviour", policy, "--agents", "2", "--epsilon", "0.2"]
+    assert succeed(*args).stdout.startswith("persim/cartpole/dqn-eps-20-v0\n")
+    refuse("record", "mountain-car", "--behaviour", policy, says="acts in another task")
+    refuse("record", "cartpole", "--behaviour", str(tmp_path), says="there is no policy at")
+    out = str(tmp_path / "video.gif")
+    succeed("render", simulator, "--agent", "1", "--out", out, "--steps", "2", "--policy", policy)
+    assert len(imageio.mimread(out)) == 3
+
+
+# -- demo ------------------------------------------------------------------------------------------
+
+
+def test_demo_runs_keeps_and_ends_with_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = demo.DemoSettings(
+        agents=12, fit={"epochs": 2, "ensemble_size": 2}, episodes=6, return_episodes=1,
+        plan_episodes=1, plan_steps=5, planner={"candidates": 4, "horizon": 3}, train_steps=20,
+        clip_steps=2,
+    )  # fmt: skip
+    monkeypatch.setattr(demo, "demo_settings", lambda *asked: {("cartpole", True): tiny}[asked])
+    args = ["demo", "--task", "cartpole", "--quick", "--out", str(tmp_path / "demo")]
+    result = succeed(*args)
+    stages = [line.split()[:2] for line in result.stderr.splitlines()]
+    assert stages == [[f"[{i}/6]", stage] for i, stage in enumerate(demo.STAGES, start=1)]
+    assert (tmp_path / "demo" / "index.html").is_file()
+    assert result.stdout.endswith(f"{tmp_path / 'demo' / 'index.html'}\n")
+    numbers = json.loads((tmp_path / "demo" / "results.json").read_text())
+    rmse = numbers["open_loop"]["errors"]["PerSim"]["agents"][3]["rmse"]
+    row = re.search(r"^3 +force 10, length 0.85 +(\S+)", result.stdout, re.MULTILINE)
+    assert row is not None
+    assert row[1] == cell(rmse)
+    assert max(map(len, result.stdout.splitlines()[:-1])) <= 80
+    again = succeed(*args)
+    assert [line.split()[2] for line in again.stderr.splitlines()[:5]] == ["kept"] * 5
+    assert again.stdout == result.stdout
+    refuse(*args, "--seed", "1", says="a demo of other settings")
+
+
+def test_demo_tells_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "run_demo", interrupt)
+    result = invoke("demo", "--out", str(tmp_path))
+    assert result.exit_code == 130
+    assert result.stderr.startswith("interrupted: the same command goes on from the last stage")
+
+
+# -- render ----------------------------------------------------------------------------------------
+
+
+def test_population_of_a_simulator_is_its_data_sets(simulator: str) -> None:
+    assert models.population_of(PerSim.load(simulator)) == {"size": 8, "seed": 3}
+
+
+def test_population_of_a_simulator_of_the_first_agents_alone(dataset: str) -> None:
+    data = read_transitions(dataset)
+    first = dataclasses.replace(data.select(data.agent < 5), num_agents=5)
+    sim = PerSim.fit(first, ensemble_size=1, epochs=1)
+    assert models.population_of(sim) == {"size": 8, "seed": 3}
+
+
+def test_population_is_not_guessed_when_the_data_set_has_changed(
+    simulator: str, dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "data"))
+    sim = PerSim.load(simulator)
+    assert models.population_of(sim) == {"size": 8, "seed": 3}  # its own card says so
+    sim.card["dataset"]["population"] = None
+    simulator = str(sim.save(tmp_path / "simulator"))
+    note = succeed("evaluate", simulator, "--agents", "0", "--episodes", "1", "--json").stderr
+    assert note.startswith(f"note: data set '{dataset}' is not on this machine")
+    succeed("record", "cartpole", "--agents", "6", "--dataset-id", dataset)
+    refuse("evaluate", simulator, says="has been recorded anew")
+
+
+@pytest.mark.parametrize("policy", ["random", "mpc"])
+def test_render_truth_beside_its_simulator(policy: str, simulator: str, tmp_path: Path) -> None:
+    out = tmp_path / "video.gif"
+    args = ["render", simulator, "--agent", "1", "--out", str(out), "--steps", "3"]
+    assert succeed(*args, "--policy", policy).stdout == f"{out}\n"
+    frames = imageio.mimread(out)
+    assert (len(frames), frames[0].shape[:2]) == (4, (432, 1208))
+
+
+def test_render_the_true_environment_alone(tmp_path: Path) -> None:
+    out = tmp_path / "video.mp4"
+    succeed("render", "cartpole", "--agent", "1", "--out", str(out), "--steps", "3")
+    # Not through imageio's reader of films, which leaves pipes open.
+    frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(out))
+    assert frames == 4
+    assert seconds == pytest.approx(4 / 50, abs=0.021)
+
+
+class Pushes:
+    """Pushes to the right, and remembers what it saw."""
+
+    def __init__(self) -> None:
+        self.seen: list[np.ndarray[Any, Any]] = []
+
+    def predict(self, obs: Any, state: Any = None, *_: object) -> tuple[int, Any]:
+        self.seen.append(np.asarray(obs))
+        return 1, state
+
+
+def test_both_sides_of_a_comparison_are_given_the_same(
+    simulator: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The truth is the agent's own; the learned side is closed on its own predictions."""
+    sim, people, policy = PerSim.load(simulator), {"size": 8, "seed": 3}, Pushes()
+    pairs = []
+    monkeypatch.setattr(video, "_draw", lambda env: env._obs)
+    monkeypatch.setattr(video, "side_by_side", lambda *sides, **titles: pairs.append(sides))
+    list(video.comparison_frames(sim, 5, policy, population=people, steps=5, seed=2))
+    true = np.array([pair[0] for pair in pairs])
+    learned = np.array([pair[1] for pair in pairs])
+    assert np.allclose(true[0], learned[0])
+    assert np.array_equal(np.float32(true[:5]), policy.seen)
+    dynamics = find_suite("cartpole").dynamics(find_suite("cartpole").population(people))
+    for before, after in itertools.pairwise(true):
+        assert np.allclose(dynamics.step(np.array([5]), before[None], np.array([1]))[0], after)
+    state = np.float32(true[:1])
+    for after in learned[1:]:  # the members' mean goes on from the members' mean
+        state = sim.predict([5], state, np.array([1]))
+        assert np.allclose(state[0], after, atol=1e-6)
+
+
+def test_a_side_that_is_over_stands_still(simulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sim = PerSim.load(simulator)
+    titles: list[dict[str, str]] = []
+    monkeypatch.setattr(video, "_draw", lambda env: env._obs)
+    monkeypatch.setattr(video, "side_by_side", lambda *sides, **names: titles.append(names))
+    list(video.comparison_frames(sim, 0, Pushes(), population={"size": 8, "seed": 3}))
+    over = [re.fullmatch(r"true: over after (\d+) steps", t["left_title"]) for t in titles]
+    first = next(i for i, match in enumerate(over) if match)
+    assert over[first][1] == str(first)  # type: ignore[index]
+    assert all(match and match[1] == str(first) for match in over[first:])

@@ -1,0 +1,311 @@
+"""The commands around data sets: record one or all, show a card."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import minari
+import numpy as np
+import pytest
+from minari.cli import app as minari_app
+from PIL import Image
+from typer.testing import CliRunner
+
+from persim_gym.cli import app
+from persim_gym.core import Task
+from persim_gym.offline import FunctionPolicy, recorder
+from persim_gym.offline.datasets import CARD, load
+from persim_gym.offline.provenance import content_hash
+from persim_gym.policies.behaviours import as_policy
+
+ID = "persim/cartpole/random-v0"
+SMALL = ("--agents", "3", "--max-steps", "9")
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    monkeypatch.setenv("COLUMNS", "80")
+    return tmp_path / "minari"
+
+
+@pytest.fixture
+def _scripted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something for every name that begins with pure, without the policies that ship."""
+
+    def scripted(policy: Any, task: Task | None = None) -> Any:
+        if not isinstance(policy, str) or not policy.startswith("pure"):
+            return as_policy(policy, task)
+        assert task is not None
+        zero = task.action_space.sample() * 0
+        return FunctionPolicy(lambda obs: np.stack([zero] * len(obs)), name=policy)
+
+    monkeypatch.setattr(recorder, "as_policy", scripted)
+    monkeypatch.setattr("persim_gym.policies.behaviours.as_policy", scripted)
+
+
+def invoke(*args: str) -> Any:
+    return CliRunner().invoke(app, args)
+
+
+def succeed(*args: str) -> Any:
+    result = invoke(*args)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def refuse(*args: str, says: str) -> None:
+    result = invoke(*args)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert says in result.stderr
+
+
+def ids() -> list[str]:
+    return sorted(minari.list_local_datasets())
+
+
+# -- record ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("_scripted")
+def test_record_all_is_the_twelve() -> None:
+    result = succeed("record", "all", *SMALL)
+    assert len(ids()) == 12
+    lines = result.stderr.splitlines()
+    assert len(lines) == 12
+    assert all(re.match(r"recorded: persim/\S+-v0 in [\d.]+ s, about \d+ s left", s) for s in lines)
+    assert "about 0 s left" in lines[-1]
+    assert all(f"\n{name}" in result.stdout for name in ids())
+    hashes = {name: content_hash(load(name)) for name in ids()}
+    again = succeed("record", "all", *SMALL)
+    assert again.stderr == ""
+    assert again.stdout.count("was there") == 12
+    assert {name: content_hash(load(name)) for name in ids()} == hashes
+
+
+@pytest.mark.usefixtures("_scripted")
+def test_all_behaviours_of_a_task_and_all_tasks_of_a_behaviour() -> None:
+    succeed("record", "cartpole", "--behaviour", "all", *SMALL)
+    assert [name.split("/")[1] for name in ids()] == ["cartpole"] * 4
+    succeed("record", "all", "--behaviour", "random", *SMALL, "--namespace", "my")
+    assert [name for name in ids() if name.startswith("my/")] == [
+        f"my/{task}/random-v0" for task in ("cartpole", "half-cheetah", "mountain-car")
+    ]
+
+
+@pytest.mark.usefixtures("_scripted")
+def test_a_named_behaviour_and_a_mixture_of_it() -> None:
+    succeed("record", "cartpole", "--behaviour", "pure-eps-20", *SMALL)
+    succeed("record", "cartpole", "--behaviour", "pure", "--epsilon", "0.3", *SMALL)
+    assert ids() == ["persim/cartpole/pure-eps-20-v0", "persim/cartpole/pure-eps-30-v0"]
+    card = load("persim/cartpole/pure-eps-30-v0").storage.metadata[CARD]
+    assert card["command"] == (
+        "persim-gym record cartpole --behaviour pure --epsilon 0.3 --agents 3 --seed 0 "
+        "--max-steps 9"
+    )
+
+
+def test_force_replaces_and_nothing_else_does() -> None:
+    succeed("record", "cartpole", *SMALL)
+    before = content_hash(load(ID))
+    refuse("record", "cartpole", *SMALL, "--seed", "1", says="--force")
+    refuse(
+        "record", "all", "--behaviour", "random", *SMALL, "--seed", "1",
+        says="exists already, with seed 0 instead of 1",
+    )  # fmt: skip
+    assert content_hash(load(ID)) == before
+    assert ids() == [ID]
+    succeed("record", "cartpole", *SMALL, "--seed", "1", "--force")
+    assert content_hash(load(ID)) != before
+    succeed("record", "all", "--behaviour", "random", *SMALL, "--force")
+    assert content_hash(load(ID)) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "key", "value"),
+    [
+        (("--agents", "0,4-5"), "agents", "0,4-5"),
+        (("--agents", "25"), "agents", "0-24"),
+        (("--seed", "7"), "seed", 7),
+        (("--episodes", "2"), "episodes", 2),
+        (("--max-steps", "5"), "max_episode_steps", 5),
+        (("--population-size", "9"), "population", {"size": 9, "seed": 0}),
+        (("--population-seed", "2"), "population", {"size": 500, "seed": 2}),
+        (
+            ("--ranges", "force=5:6"),
+            "population",
+            {"size": 500, "seed": 0, "ranges": {"force": [5.0, 6.0]}},
+        ),
+    ],
+)
+@pytest.mark.parametrize("which", ["random", "all"])
+@pytest.mark.usefixtures("_scripted")
+def test_every_option_reaches_the_data(
+    which: str, options: tuple[str, ...], key: str, value: Any
+) -> None:
+    succeed("record", "cartpole", "--behaviour", which, *SMALL, *options)
+    for name in ids():
+        assert load(name).storage.metadata[CARD][key] == value
+
+
+def test_format_namespace_and_id() -> None:
+    succeed("record", "cartpole", *SMALL, "--format", "arrow")
+    assert load(ID).storage.metadata["data_format"] == "arrow"
+    succeed("record", "cartpole", *SMALL, "--namespace", "small/n3")
+    succeed("record", "cartpole", *SMALL, "--dataset-id", "own-v2")
+    assert ids() == ["own-v2", ID, "small/n3/cartpole/random-v0"]
+    assert len({content_hash(load(name)) for name in ids()}) == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("chess",), "unknown task 'chess'"),
+        (("chess", "--behaviour", "all"), "unknown task 'chess'"),
+        (("cartpole", "--behaviour", "clever"), "unknown behaviour 'clever'"),
+        (("all", "--behaviour", "clever"), "unknown behaviour 'clever'"),
+        (("cartpole", "--behaviour", "pure-eps-120"), "0 to 100 percent"),
+        (("cartpole", "--behaviour", "pure", "--epsilon", "1.5"), "--epsilon"),
+        (("all", "--epsilon", "0.2"), "--epsilon is of one data set"),
+        (("cartpole", "--behaviour", "all", "--dataset-id", "a-v0"), "--dataset-id is of one"),
+        (("cartpole", "--namespace", "a", "--dataset-id", "a-v0"), "give one"),
+        (("all", "--behaviour", "random", "--agents", "0"), "agents must be at least 1"),
+        (("all", "--behaviour", "random", "--agents", "7-500"), "agent 500 does not exist"),
+        (("all", "--behaviour", "random", "--ranges", "force=1:2"), "unknown covariate 'force'"),
+        (("cartpole", "--namespace", "no good"), "is no id of a data set"),
+        (("cartpole", "--format", "csv"), "format must be arrow, hdf5, parquet, got 'csv'"),
+    ],
+)
+def test_bad_input_is_one_line_before_any_work(
+    args: tuple[str, ...], says: str, root: Path
+) -> None:
+    refuse("record", *args, says=says)
+    assert not root.exists() or not any(root.iterdir())
+
+
+def test_no_room_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    def full(*args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    succeed("record", "cartpole", *SMALL)
+    before = content_hash(load(ID))
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    refuse("record", "cartpole", *SMALL, "--seed", "3", "--force", says="No space left on device")
+    assert content_hash(load(ID)) == before
+
+
+def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    from persim_gym.offline.recorder import Recording
+
+    original = Recording.run
+
+    def run(self: Recording, *args: Any, **kwargs: Any) -> Any:
+        if self.suite.name == "cartpole":
+            raise KeyboardInterrupt
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(Recording, "run", run)
+    result = invoke("record", "all", "--behaviour", "random", *SMALL)
+    assert result.exit_code == 130
+    assert "goes on with the data sets that are missing" in result.stderr
+    monkeypatch.undo()
+
+
+def test_minari_lists_and_shows_what_was_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    succeed("record", "all", "--behaviour", "random", *SMALL)
+    monkeypatch.setenv("COLUMNS", "300")
+    listed = CliRunner().invoke(minari_app, ["list", "local"])
+    assert listed.exit_code == 0
+    for name in ids():
+        row = next(line for line in listed.stdout.splitlines() if name in line)
+        assert re.search(r"\b3\b", row)
+        assert "persim_gym" in row
+    shown = CliRunner().invoke(minari_app, ["show", ID])
+    assert shown.exit_code == 0
+    text = " ".join(shown.stdout.split())
+    assert "3 agents that differ in force and length, 1 episode each" in text
+    assert "persim-gym record cartpole --behaviour random --agents 3 --seed 0 --max-steps 9" in text
+    assert re.search(r"Algorithm\W+random", text)
+    assert re.search(r"Total Episodes\W+3\b", text)
+    assert "PerSim-CartPole-v0" in text
+
+
+# -- show ------------------------------------------------------------------------------------------
+
+
+def test_a_card_as_tables() -> None:
+    succeed("record", "cartpole", "--agents", "12")
+    data = load(ID)
+    text = succeed("datasets", "show", ID).stdout
+    lengths = [len(episode) for episode in data]
+    assert re.search(rf"transitions +{sum(lengths)}\n", text)
+    assert re.search(rf"steps +{min(lengths)} to {max(lengths)} an episode\n", text)
+    assert re.search(r"ends +pole fell 12\n", text)
+    assert re.search(r"made by +persim-gym record cartpole --behaviour random --agents 12", text)
+    assert f"{content_hash(data)} as recorded" in text
+    for title in ("Return by force (corr", "Return by length", "Test agents", "States", "Coverage"):
+        assert f"\n{title}" in text
+    fourth = re.search(r"\n4 +10 +0.15 +(\d+) +(\d+) +pole fell", text)
+    assert fourth is not None
+    assert fourth.groups() == (str(lengths[4]),) * 2
+
+
+def test_a_changed_data_set_is_told_so() -> None:
+    import h5py
+
+    succeed("record", "cartpole", *SMALL)
+    with h5py.File(load(ID).storage.data_path / "main_data.hdf5", "r+") as file:
+        file["episode_0"]["rewards"][0] = 3.0
+    assert "NOT AS RECORDED" in succeed("datasets", "show", ID).stdout
+    assert json.loads(succeed("datasets", "show", ID, "--json").stdout)["intact"] is False
+
+
+def test_a_card_as_json_and_as_a_figure(tmp_path: Path) -> None:
+    succeed("record", "mountain-car", "--agents", "12", "--max-steps", "30")
+    name, picture = "persim/mountain-car/random-v0", tmp_path / "new" / "card.png"
+    result = succeed("datasets", "show", name, "--json", "--plot", str(picture))
+    card = json.loads(result.stdout)
+    assert card["path"] == str(load(name).storage.data_path)
+    assert len(card["by_episode"]) == 12
+    assert card["ends"] == {"time limit": 12}
+    with Image.open(picture) as image:
+        assert image.width == 2000
+    text = succeed("datasets", "show", name, "--plot", str(tmp_path / "card.svg")).stdout
+    assert "drawn in" in text
+    refuse("datasets", "show", name, "--plot", "card.jpg", says=".png, .svg, .pdf")
+
+
+def test_other_librarys_data_have_a_card() -> None:
+    import gymnasium as gym
+    from minari.data_collector import EpisodeBuffer
+
+    buffer = EpisodeBuffer(
+        seed=0,
+        options=None,
+        observations=np.arange(12, dtype=np.float32).reshape(3, 4),
+        actions=np.array([0, 1]),
+        rewards=np.array([1.0, 1.0]),
+        terminations=np.array([False, True]),
+        truncations=np.array([False, False]),
+    )
+    with pytest.warns(UserWarning, match="is set to None"):
+        minari.create_dataset_from_buffers("other-v0", [buffer], env=gym.make("CartPole-v1"))
+    text = succeed("datasets", "show", "other-v0").stdout
+    assert re.search(r"ends +terminated 1\n", text)
+    assert "Return by" not in text
+    assert "Test agents" not in text
+
+
+def test_completion_knows_the_names() -> None:
+    from persim_gym.cli.data import complete_behaviour, complete_recordable
+
+    assert {"pure", "pure-eps-20", "pure-eps-40", "random", "all"} == set(complete_behaviour())
+    assert "all" in complete_recordable()

@@ -1,0 +1,127 @@
+"""Tables on the command line: fitted, described, and refused where only truth would do."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from persim_gym.cli import app
+from persim_gym.learned import PerSim
+from persim_gym.learned.outcomes import heads
+
+COLUMNS = ("--agent-column", "who", "--time-column", "t", "--state", "x, y", "--action", "u")
+TINY = ("--epochs", "2", "--ensemble-size", "1", "--rank", "1")
+
+
+def run(*args: Any, code: int = 0) -> Any:
+    result = CliRunner().invoke(app, [str(arg) for arg in args])
+    assert result.exit_code == code, result.output
+    return result
+
+
+@pytest.fixture(autouse=True)
+def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heads, "STEPS", 20)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Three agents of eight rows each; agent ``c`` ends beyond 8.5."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "who": np.repeat(["a", "b", "c"], 8),
+            "t": np.tile(np.arange(8.0), 3),
+            "x": np.tile(np.arange(8.0), 3) + np.repeat([0.0, 1.0, 2.0], 8),
+            "y": rng.normal(size=24),
+            "u": rng.uniform(size=24),
+        }
+    )
+    frame["r"] = frame["x"] ** 2
+    frame["end"] = frame["x"] > 8.5
+    path = tmp_path / "walkers.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+def test_fit_of_a_table(file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "sim"
+    result = run("fit", file, "--out", out, *COLUMNS, "--reward", "r", "--terminated", "end", *TINY)
+    assert "read: 24 rows of 3 agents: 21 transitions in 3 trajectories" in result.stderr
+    assert re.search(r"reward \(\w+\), held-out R2 +\S", result.stdout)
+    assert re.search(r"end \(limits\), held-out accuracy", result.stdout)
+    sim = PerSim.load(out)
+    assert sim.agent_names == ("a", "b", "c")
+    assert sim.task.name == "walkers"
+    again = run("fit", file, "--out", out, *COLUMNS, "--reward", "r", "--terminated", "end", *TINY)
+    assert "holds the simulator of this very fit already" in again.stderr
+    # The same states with another reward are other data.
+    refused = run("fit", file, "--out", out, *COLUMNS, "--reward", "x", *TINY, code=2)
+    assert "another fit (other data)" in refused.stderr
+
+
+def test_options_reach_the_reader(file: Path, tmp_path: Path) -> None:
+    frame = pd.read_csv(file)
+    frame.loc[3, "x"] = np.nan
+    frame["u"] = (frame["u"] * 20).round()
+    frame["part"] = frame["t"] // 4
+    frame = pd.concat([frame, frame[-1:].assign(who="lone", part=0)])
+    frame.to_csv(file, index=False)
+    refused = run("fit", file, "--out", tmp_path / "sim", *COLUMNS, *TINY, code=2)
+    assert refused.stderr == (
+        "error: column 'x' of agent 'a', row 3: the value is missing; fill it in, or leave such "
+        "rows out with missing='drop'\n"
+    )
+    options = ("--drop", "--discrete-actions", "--max-gap", "3", "--task-name", "other", "--json")
+    result = run("fit", file, "--out", tmp_path / "sim", *COLUMNS, *TINY, *options)
+    card = json.loads(result.stdout)
+    assert card["task"] == card["data_task"]["name"] == "other"
+    assert card["data_task"]["actions"] > 5
+    assert card["dataset"]["transitions"] == 19
+    assert card["agent_names"] == ["a", "b", "c"]
+    steps = ("--agent-column", "who", "--step-column", "t", "--state", "y", "--action", "u")
+    result = run(
+        "fit", file, "--out", tmp_path / "parts", *steps, *TINY, "--episode-column", "part",
+        "--drop", "--continuous-actions", "--json",
+    )  # fmt: skip
+    card = json.loads(result.stdout)
+    assert card["dataset"]["transitions"] == 18
+    assert card["data_task"]["actions"] is None
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("table.csv",), "the table table.csv needs --agent-column, --state, --action"),
+        (("table.csv", *COLUMNS[:2], *COLUMNS[4:]), "needs --time-column or --step-column"),
+        (("table.csv", *COLUMNS), "there is no table at table.csv"),
+        (("persim/x-v0", "--reward", "r"), "--reward is for tables, and 'persim/x-v0' is none"),
+        (("persim/x-v0", "--drop"), "--drop is for tables"),
+    ],
+)
+def test_what_is_refused(args: tuple[str, ...], says: str, tmp_path: Path) -> None:
+    result = run("fit", *args, "--out", tmp_path / "sim", code=2)
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert says in result.stderr
+    assert not (tmp_path / "sim").exists()
+
+
+def test_commands_that_need_the_truth_refuse(file: Path, tmp_path: Path) -> None:
+    run("fit", file, "--out", tmp_path / "sim", *COLUMNS, *TINY)
+    for command in (
+        ("evaluate", tmp_path / "sim"),
+        ("plan", tmp_path / "sim", "--agent", "0"),
+        ("train", tmp_path / "sim", "--agent", "0", "--out", tmp_path / "policy"),
+        ("render", tmp_path / "sim", "--agent", "0", "--out", tmp_path / "video.gif"),
+    ):
+        result = run(*command, code=2)
+        assert result.stderr.startswith("error: there is no true environment of this task, 'walke")
+        assert result.stderr.count("\n") == 1

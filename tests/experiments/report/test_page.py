@@ -1,0 +1,282 @@
+"""The report of a benchmark: files that hold what they should, of folders whole and not."""
+
+from __future__ import annotations
+
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from PIL import Image
+
+from persim_gym.experiments import write_report
+from persim_gym.experiments.ledger import note_start
+from persim_gym.experiments.report import page
+from persim_gym.experiments.report.figure_list import drawings
+from persim_gym.experiments.report.figures import (
+    colours,
+    horizon_figure,
+    planners_figure,
+    returns_figure,
+    scarcity_figure,
+    unseen_figure,
+)
+from persim_gym.experiments.report.markup import escaped
+from persim_gym.experiments.report.page import commands, facts, missing_lines, warnings
+from persim_gym.experiments.report.side_tables import planner_slots
+from persim_gym.experiments.results import Entrant, Findings, read_findings
+from persim_gym.plots.style import DARK, LIGHT
+from tests.experiments.paper_rows import (
+    VERSIONS,
+    cell,
+    everything,
+    latent,
+    predicted,
+    rewarded,
+    unseen,
+    write,
+)
+
+
+class Tags(HTMLParser):
+    """Which tags are open, so that a page is known to be well-formed."""
+
+    VOID = ("meta", "img", "source", "br")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.count: dict[str, int] = {}
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.count[tag] = self.count.get(tag, 0) + 1
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rows = everything(seeds=2, tasks=("cartpole",), datasets=("random",), agents=2)
+    return write(tmp_path_factory.mktemp("whole") / "runs", rows)
+
+
+@pytest.fixture(scope="module")
+def report(folder: Path) -> Path:
+    return write_report(folder, folder.parent / "report").parent
+
+
+def test_files(folder: Path, report: Path) -> None:
+    names = sorted(path.name for path in report.iterdir())
+    assert names == ["figures", "report.html", "report.md", "results.csv"]
+    drawn = {"horizon-cartpole", "returns-cartpole", "planners", "scarcity", "unseen"}
+    drawn |= {"latent-cartpole"}
+    there = {path.name for path in (report / "figures").iterdir()}
+    assert there == {f"{name}{end}.png" for name in drawn for end in ("", "-dark")}
+    assert not list(folder.glob("*.html"))
+
+
+def test_page_needs_nothing_beside_it(report: Path) -> None:
+    html = (report / "report.html").read_text()
+    tags = Tags()
+    tags.feed(html)
+    assert tags.open == []
+    assert tags.count["img"] == 6
+    assert set(re.findall(r'(?:src|srcset|href)="([^"]{5})', html)) == {"data:"}
+    for name in ("PerSim", "One simulator for all", "Test policy", "What is not there?"):
+        assert name in html
+    assert "Nothing: all that the folder implies is there." in html
+    assert "<strong>" in html
+
+
+def test_markdown_has_the_same_tables(report: Path) -> None:
+    text = (report / "report.md").read_text()
+    html = (report / "report.html").read_text()
+    titles = re.findall(r"^### (.+)$", text, re.MULTILINE)
+    assert len(titles) == len(set(titles)) == 11
+    assert all(escaped(title) in html for title in titles)
+    for link in re.findall(r"!\[[^]]+\]\(([^)]+)\)", text):
+        assert (report / link).is_file()
+    # Every line of a table has as many cells as its head.
+    for block in re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE):
+        assert len({line.count(" | ") for line in block.splitlines()}) == 1
+
+
+def test_same_rows_same_files(tmp_path: Path) -> None:
+    rows = [predicted("persim", [0.1 * k], seed=k) for k in (1, 2, 3)]
+    folder = write(tmp_path / "runs", rows)
+    first, again = (write_report(folder, tmp_path / name).parent for name in ("a", "b"))
+    for name in ("report.html", "report.md", "results.csv", "figures/horizon-cartpole-dark.png"):
+        assert (again / name).read_bytes() == (first / name).read_bytes()
+
+
+def test_pages_go_into_the_folder_by_default(tmp_path: Path) -> None:
+    write(tmp_path, [predicted("persistence", [0.1], None)])
+    assert write_report(tmp_path) == tmp_path / "report.html"
+    assert (tmp_path / "rows").is_dir()
+
+
+def test_facts_and_commands(tmp_path: Path) -> None:
+    done = predicted("persim", [0.1, 0.1])
+    write(tmp_path, [done])
+    wanted = [done.cell, cell("prediction", "persim", seed=1)]
+    command = "persim-gym benchmark --preset quick --out runs/x"
+    note_start(tmp_path, wanted, command=command, preset="quick")
+    findings = read_findings(tmp_path)
+    said = dict(facts(findings))
+    assert said["cells"] == "1 done, 0 failed, 1 missing"
+    assert said["asked for"] == "1 of 2 cells done, preset quick"
+    assert said["finished"] == "2026-01-02T03:04:05+00:00"
+    assert said["machine"] == "Linux x86_64, 2 cores, threads: 1, cpu"
+    assert "persim-gym 1.2.3" in said["versions"]
+    assert commands(findings, "x") == [command, "persim-gym report x"]
+
+
+def test_different_versions_are_warned_of(tmp_path: Path) -> None:
+    old = VERSIONS | {"persim-gym": "0.9"}
+    rows = [predicted("persim", [0.1]), predicted("persim", [0.1], seed=1, made={"versions": old})]
+    assert warnings(Findings(rows[:1])) == []
+    assert "different versions of persim-gym (0.9, 1.2.3)" in warnings(Findings(rows))[0]
+    html = write_report(write(tmp_path, rows)).read_text()
+    assert "different versions of persim-gym" in html
+    assert "**Warning.**" in (tmp_path / "report.md").read_text()
+
+
+def test_other_sizes_are_warned_of() -> None:
+    rows = [predicted("persim", [0.1]), predicted("persim", [0.9], episodes=10)]
+    (said,) = warnings(Findings(rows))
+    assert "with 10 episodes" in said
+
+
+def test_missing_and_failed_cells_are_named(tmp_path: Path) -> None:
+    write(tmp_path, [predicted("persim", [0.1]), predicted("one-for-all", [0.5], "pure")])
+    (tmp_path / "failed").mkdir()
+    failed = cell("prediction", "one-for-all", "random")
+    (tmp_path / "failed" / f"{failed.key}.txt").write_text("x\nValueError: a <b> & c\n")
+    html = write_report(tmp_path).read_text()
+    assert "prediction, cartpole, random, One simulator for all, 100 agents, seed 0" in html
+    assert "ValueError: a &lt;b&gt; &amp; c" in html
+    findings = read_findings(tmp_path)
+    assert dict(facts(findings))["cells"] == "2 done, 1 failed, 1 missing"
+    lines = missing_lines(findings)
+    assert lines == [("prediction, cartpole, pure, PerSim, 100 agents", "0")]
+    text = (tmp_path / "report.md").read_text()
+    assert "- prediction, cartpole, pure, PerSim, 100 agents: 0" in text
+    assert "## Failed cells" in text
+
+
+def test_nothing_is_written_of_a_damaged_folder(tmp_path: Path) -> None:
+    write(tmp_path, [predicted("persim", [0.1])])
+    (path,) = (tmp_path / "rows").iterdir()
+    path.write_text("{")
+    with pytest.raises(ValueError, match="is damaged"):
+        write_report(tmp_path)
+    assert not list(tmp_path.glob("report*"))
+    assert not (tmp_path / "figures").exists()
+
+
+# -- figures ---------------------------------------------------------------------------------------
+
+
+def test_figures_only_of_what_there_is() -> None:
+    assert [own.name for own in drawings(Findings([predicted("persim", [0.1])]))] == [
+        "horizon-cartpole"
+    ]
+    assert [own.name for own in drawings(Findings([unseen({"1": [0.1]})]))] == ["unseen"]
+    assert [own.name for own in drawings(Findings([latent(0.9)]))] == ["latent-cartpole"]
+
+
+def test_themes_differ(report: Path) -> None:
+    for shade, theme in (("", LIGHT), ("-dark", DARK)):
+        image = Image.open(report / "figures" / f"scarcity{shade}.png").convert("RGB")
+        corner = image.getpixel((0, 0))
+        assert isinstance(corner, tuple)
+        assert to_hex(np.array(corner[:3]) / 255) == theme.paper
+
+
+def test_horizon_lines_are_interquartile_means() -> None:
+    rows = [predicted("persim", [error], seed=k) for k, error in enumerate((0.1, 0.2, 0.3, 0.9))]
+    (axes,) = horizon_figure(Findings(rows), "cartpole").axes
+    (line,) = axes.lines
+    assert np.asarray(line.get_xdata()).tolist() == [1, 5, 10, 25, 50]
+    np.testing.assert_allclose(np.asarray(line.get_ydata())[-1], 0.25)
+    assert len(axes.collections) == 1  # the band
+    (single,) = horizon_figure(Findings(rows[:1]), "cartpole").axes
+    assert len(single.collections) == 0
+
+
+def test_a_panel_for_each_data_set() -> None:
+    rows = [predicted("persim", [0.1], name) for name in ("pure", "random", "pure-eps-20")]
+    titles = [axes.get_title() for axes in horizon_figure(Findings(rows), "cartpole").axes]
+    assert titles == ["pure", "random", "pure-eps-20"]
+
+
+def test_infinite_errors_are_left_out_of_curves() -> None:
+    found = {"mean": [None], "covariates": [0.1], "1": [None], "5": [0.5], "25": [0.2]}
+    (axes,) = unseen_figure(Findings([unseen(found)])).axes
+    curve = axes.lines[0]
+    assert np.asarray(curve.get_xdata()).tolist() == [5, 25]
+    flat = [line for line in axes.lines[1:] if np.ptp(np.asarray(line.get_ydata())) == 0]
+    assert [float(np.asarray(line.get_ydata())[0]) for line in flat] == [0.1]
+
+
+def test_scarcity_has_a_line_for_each_task() -> None:
+    rows = [
+        predicted("persim", [0.1], task=task, train_agents=count)
+        for task in ("cartpole", "mountain-car")
+        for count in (25, 50)
+    ]
+    figure = scarcity_figure(Findings(rows))
+    assert len(figure.axes[0].lines) == 2
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["MountainCar", "CartPole"]
+
+
+def test_returns_have_bars_of_their_intervals() -> None:
+    rows = [rewarded("random", [[1.0 * k], [5.0 * k]], None, seed=k) for k in range(3)]
+    (axes,) = returns_figure(Findings(rows), "cartpole").axes
+    labels = [text.get_text() for text in axes.get_xticklabels()]
+    assert labels == ["agent 0", "agent 1", "mean"]
+    bars = [np.asarray(line.get_ydata()).tolist() for line in axes.lines[::2]]
+    assert bars == [[0.0, 2.0], [0.0, 10.0], [0.0, 6.0]]
+
+
+def test_planners_are_hollow_in_the_truth() -> None:
+    rows = [
+        rewarded("true", [[2.0]], None, planner="default", rate=100.0),
+        rewarded("persim", [[1.0]], planner="default", rate=30.0),
+    ]
+    findings = Findings(rows)
+    (axes,) = planners_figure(findings, {"cartpole": planner_slots(findings, "cartpole")}).axes
+    places = {
+        float(np.asarray(line.get_xdata())[0]): line.get_markerfacecolor() for line in axes.lines
+    }
+    assert places == {30.0: LIGHT.learned, 100.0: LIGHT.paper}
+
+
+def test_colours_are_each_methods_own() -> None:
+    names = ("persim", "true", "one-for-all", "bcq", "cql", "persistence", "random")
+    for theme in (LIGHT, DARK):
+        found = colours([Entrant(name) for name in names], theme)
+        assert found[Entrant("persim")] == theme.learned
+        assert len(set(found.values())) == len(names)
+
+
+def test_page_is_imported_lazily() -> None:
+    from persim_gym import experiments as paper
+
+    assert paper.write_report is page.write_report
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = paper.nothing
+
+
+def test_pngs_are_small(report: Path) -> None:
+    for path in (report / "figures").iterdir():
+        content = path.read_bytes()
+        assert len(content) < 200_000
+        assert Image.open(io.BytesIO(content)).width <= 2200

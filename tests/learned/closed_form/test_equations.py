@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from persim_gym.cli import app
+from persim_gym.envs import SUITES
+from persim_gym.learned import PerSim
+from persim_gym.learned.closed_form.equations import Equations, equations, equations_of, rounded
+from persim_gym.offline import Transitions
+from tests.learned.closed_form.polynomial_worlds import LowRankWorld
+from tests.learned.closed_form.test_ensemble import some
+from tests.learned.worlds import random_simulator
+
+
+def physics(name: str, agents: int, steps: int, seed: int = 5) -> Transitions:
+    """Short stretches of the true physics, from states all over, under random actions."""
+    suite = SUITES[name]
+    population = suite.population(agents)
+    dynamics, task = suite.dynamics(population), suite.task()
+    rng = np.random.default_rng(seed)
+    who = np.arange(agents)
+    rows: list[tuple[Any, ...]] = []
+    for t in range(steps):
+        if t % 10 == 0:
+            width = np.array([1.0, 1.0, 0.2, 1.0] if name == "cartpole" else [0.5, 0.03])
+            state = width * rng.uniform(-1, 1, (agents, len(width)))
+            state[:, 0] -= 0.4 * (name == "mountain-car")
+            state = state.astype(np.float32)
+        action = rng.integers(task.action_space.n, size=agents)
+        following = dynamics.step(who, state.astype(float), action).astype(np.float32)
+        rows.append((who, state, action, following, who * steps + t // 10))
+        state = following
+    agent, obs, acted, next_obs, episode = (np.concatenate(x) for x in zip(*rows, strict=True))
+    order = np.argsort(episode, kind="stable")
+    n = len(order)
+    none = np.zeros(n, dtype=np.bool_)
+    return Transitions(
+        agent=agent[order], obs=obs[order], action=acted[order].astype(np.int64),
+        next_obs=next_obs[order], reward=np.zeros(n), terminated=none, truncated=none,
+        episode=np.unique(episode[order], return_inverse=True)[1], num_agents=agents,
+        task_name=name, dataset_id="test/physics",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cartpole() -> PerSim:
+    return PerSim.fit(physics("cartpole", 50, 50), method="als", ensemble_size=1, progress=False)
+
+
+@pytest.fixture(scope="module")
+def car() -> PerSim:
+    data = physics("mountain-car", 30, 100)
+    return PerSim.fit(data, method="als", ensemble_size=1, progress=False)
+
+
+def read(text: str, names: list[str]) -> list[tuple[float, tuple[int, ...]]]:
+    """A printed polynomial as coefficients and exponents: a parser for the tests alone."""
+    found = []
+    for sign, body in re.findall(
+        r"(^-?|[+-] )((?:\([^)]*\)[\^\d]*|[^\s+]+)(?: (?![+-] )(?:\([^)]*\)[\^\d]*|\S+))*)", text
+    ):
+        coefficient, powers = 1.0, [0] * len(names)
+        for word in re.findall(r"\([^)]*\)(?:\^\d+)?|\S+", body):
+            base, _, power = word.rpartition("^") if "^" in word else (word, "", "1")
+            if base in names:
+                powers[names.index(base)] += int(power)
+            else:
+                coefficient *= float(word)
+        found.append((-coefficient if sign.strip() == "-" else coefficient, tuple(powers)))
+    return found
+
+
+def lines(found: Equations) -> dict[tuple[str, str], str]:
+    """The printed right sides, by coordinate and action; of one for all actions, by ``""``."""
+    sides, name = {}, ""
+    for line in str(found).splitlines():
+        if match := re.fullmatch(r"d (\S+) = (.+)", line):
+            sides[match[1], ""] = match[2]
+        elif match := re.fullmatch(r"d (\S+) =", line):
+            name = match[1]
+        elif match := re.fullmatch(r"    (\S.*?)  +(.+)", line):
+            sides[name, match[1]] = match[2]
+    return sides
+
+
+def test_cartpole_s_equations_are_the_textbook_s(cartpole: PerSim) -> None:
+    for agent in (0, 3, 7):
+        sides = lines(cartpole.equations(agent))
+        assert sides["position", ""] == "0.02 velocity"
+        assert sides["angle", ""] == "0.02 angular_velocity"
+        names = ["position", "velocity", "angle", "angular_velocity"]
+        push = []
+        for action in (0, 1):
+            side = sides["velocity", f"action {action}"]
+            terms = {powers: value for value, powers in read(side, names)}
+            push.append(terms[0, 0, 0, 0])
+        force, length = SUITES["cartpole"].population(50).values[agent]
+        total, pole = 1.1, 0.1
+        common = force / total
+        turn = -common / (length * (4 / 3 - pole / total))
+        exact = 0.02 * (common - pole * length * turn / total)
+        np.testing.assert_allclose(push, [-exact, exact], rtol=5e-3)
+
+
+def test_mountain_car_s_equations_are_the_series_of_its_hill(car: PerSim) -> None:
+    agent = 3
+    gravity = float(SUITES["mountain-car"].population(30).values[agent, 0])
+    found = car.equations(agent, digits=10)
+    x = np.linspace(-0.8, 0.0, 9)
+    for action in range(3):
+        states = np.column_stack([x, np.full(9, 0.01)])
+        change = found.change(states, np.full(9, action))
+        exact = 0.001 * (action - 1) - gravity * np.cos(3 * x)
+        np.testing.assert_allclose(change[:, 1], exact, atol=1e-5)
+        np.testing.assert_allclose(change[:, 0], exact + 0.01, atol=1e-5)
+    middle = float(found.centre[0])
+    own = next(e for e in found.equations if e.coordinate == 1 and e.action == 1)
+    series = {term.powers: term.coefficient for term in own.terms}
+    # -g cos(3 x) around the centre: a constant, a slope, a curvature, a third power.
+    exact = -gravity * np.array([
+        np.cos(3 * middle), -3 * np.sin(3 * middle), -4.5 * np.cos(3 * middle),
+        4.5 * np.sin(3 * middle),
+    ])  # fmt: skip
+    got = [series.get((power, 0), 0.0) for power in range(4)]
+    np.testing.assert_allclose(got, exact, atol=0.02 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("which", ["cartpole", "car"])
+def test_the_printed_polynomials_are_the_prediction(
+    which: str, request: pytest.FixtureRequest
+) -> None:
+    sim: PerSim = request.getfixturevalue(which)
+    agent, d = 5, sim.ensemble.obs_dim
+    found = equations_of(sim, agent, digits=9, tolerance=0.0)
+    sides = lines(found)
+    rng = np.random.default_rng(0)
+    box = sim.task.observation_space  # well inside, where nothing is cut
+    low, high = np.maximum(sim.experience.low, box.low), np.minimum(sim.experience.high, box.high)
+    obs = (0.4 * rng.uniform(low, high, (50, d))).astype(np.float32)
+    for action in range(sim.task.action_space.n):  # type: ignore[union-attr]
+        acted = np.full(50, action)
+        exact = sim.predict(np.full(50, agent), obs, acted) - obs.astype(float)
+        inputs = obs - np.array(found.centre)
+        for i, name in enumerate(found.coordinates):
+            text = sides.get((name, ""), sides.get((name, f"action {action}"), ""))
+            terms = read(text, list(found.inputs))
+            total = sum(c * np.prod(inputs**powers, axis=1) for c, powers in terms)
+            np.testing.assert_allclose(total, exact[:, i], atol=2e-6)
+        np.testing.assert_allclose(rounded(found).change(obs, acted), exact, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [{}, {"discrete": False}, {"lag": 2, "angles": (0, 2)}, {"discrete": False, "angles": (1,)}],
+    ids=str,
+)
+def test_equations_are_the_members_mean(kind: dict[str, Any]) -> None:
+    ensemble = some(**kind)
+    rng = np.random.default_rng(1)
+    states = rng.normal(size=(20, 2 * ensemble.lag))
+    actions = rng.integers(3, size=20) if ensemble.discrete else rng.normal(size=(20, 2))
+    agents = torch.full((20,), 4)
+    step = ensemble.step(agents, torch.as_tensor(states), torch.as_tensor(actions)).mean(0)
+    found = equations(ensemble, 4, tolerance=0.0)
+    np.testing.assert_allclose(
+        found.change(states, actions), step.numpy() - states[:, -2:], atol=1e-12
+    )
+    # The population's, with the first member's factors put in.
+    people = equations(ensemble, tolerance=0.0)
+    first = ensemble.step(agents, torch.as_tensor(states), torch.as_tensor(actions))[0]
+    own = np.tile(ensemble.factors[0, 4].numpy() / [1, 1], (20, 1))
+    if bool((ensemble.factors[0, :, 0] == 1).all()):
+        np.testing.assert_allclose(
+            people.change(states, actions, own), first.numpy() - states[:, -2:], atol=1e-12
+        )
+    with pytest.raises(ValueError, match="factors are needed"):
+        people.change(states, actions)
+
+
+def test_a_population_s_equations_take_any_agent_s_factors() -> None:
+    world = LowRankWorld(3, agents=30)
+    sim = PerSim.fit(
+        world.record(40), task=world.task, method="als", ensemble_size=1, progress=False
+    )
+    found = sim.equations()
+    assert "v2" in str(found)
+    assert "v3" in str(found)
+    assert "v4" not in str(found)
+    states = np.random.default_rng(0).uniform(-0.5, 0.5, (30, 2))
+    action = np.zeros(30, dtype=int)
+    change = equations_of(sim, None, tolerance=0.0).change(
+        states, action, sim.latent_factors[0].astype(float)
+    )
+    exact = world.law(states, np.arange(30), action) - states
+    np.testing.assert_allclose(change, exact, atol=1e-5)
+
+
+def test_terms_are_sorted_and_tiny_ones_left_out() -> None:
+    ensemble = some()
+    found, fewer = equations(ensemble, 1), equations(ensemble, 1, tolerance=0.01)
+    for equation in (*found.equations, *fewer.equations):
+        sizes = [term.size for term in equation.terms]
+        assert sizes == sorted(sizes, reverse=True)
+    assert all(term.size > 0.01 for equation in fewer.equations for term in equation.terms)
+    count = [sum(len(e.terms) for e in each.equations) for each in (found, fewer)]
+    assert 0 < count[1] < count[0]
+    assert "less than 0.01 of its deviation" in str(fewer)
+    numbers = re.findall(
+        r"(?<=[ -])0\.0*(\d+)", "\n".join(lines(equations(ensemble, 1, digits=3)).values())
+    )
+    assert max(map(len, numbers)) == 3
+
+
+def test_what_has_no_equations_says_so(cartpole: PerSim) -> None:
+    with pytest.raises(TypeError, match=r"networks, which have no equations.*method='als'"):
+        random_simulator(SUITES["cartpole"].task()).equations()
+    with pytest.raises(ValueError, match="agent 99 does not exist"):
+        cartpole.equations(99)
+    with pytest.raises(ValueError, match="digits must be"):
+        cartpole.equations(0, digits=0)
+    with pytest.raises(ValueError, match="tolerance must be"):
+        equations_of(cartpole, 0, tolerance=1.0)
+    with pytest.raises(ValueError, match="there are 2 coordinates, got 1 names"):
+        equations(some(), coordinates=["x"])
+    with pytest.raises(ValueError, match="agent must be 0 to 5"):
+        equations(some(), 6)
+
+
+def test_command(cartpole: PerSim, tmp_path: Path) -> None:
+    folder = str(cartpole.save(tmp_path / "cartpole"))
+    run = CliRunner().invoke
+    shown = run(app, ["equations", folder, "--agent", "3"])
+    assert shown.exit_code == 0, shown.output
+    assert "agent 3" in shown.output
+    assert "d position = 0.02 velocity\n" in shown.output
+    everyone = run(app, ["equations", folder, "--tolerance", "0.01", "--digits", "2"])
+    assert "the population" in everyone.output
+    assert "v2" in everyone.output
+    for arguments in (["--agent", "99"], ["--agent", "nobody"], ["--digits", "0"]):
+        assert run(app, ["equations", folder, *arguments]).exit_code == 2
+    networks = random_simulator(SUITES["cartpole"].task()).save(tmp_path / "networks")
+    refused = run(app, ["equations", str(networks)])
+    assert refused.exit_code == 2
+    assert "networks" in refused.output
