@@ -6,6 +6,7 @@ import ctypes.util
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 # MuJoCo chooses its OpenGL backend when it is imported, pygame its display when it is first used:
 # without a screen the one draws through EGL (where its library is there, for MuJoCo cannot be
@@ -17,6 +18,11 @@ if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.envir
 
 import pytest
 import torch
+
+from persim_gym.experiments.recordings import missing_recordings
+from persim_gym.learned.simulator import PerSim
+from tests.evaluation.worlds import random_transitions
+from tests.experiments.paper_cells import tiny
 
 # Processes that run tests beside each other would otherwise fight for the same cores.
 torch.set_num_threads(1)
@@ -39,3 +45,48 @@ def opengl() -> None:
         mujoco.Renderer(mujoco.MjModel.from_xml_string("<mujoco/>"), 8, 8).close()
     except Exception as error:
         pytest.skip(f"this machine has no OpenGL: {error}")
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where Minari keeps its data sets during a test."""
+    folder = tmp_path / "minari"
+    folder.mkdir()
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cartpole() -> PerSim:
+    """A simulator of twelve CartPoles, hardly fitted."""
+    return PerSim.fit(
+        random_transitions("cartpole", 12, 40),
+        epochs=8, ensemble_size=2, spare_members=0, state_hidden=(16,), progress=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def cheetah() -> PerSim:
+    """A simulator of two HalfCheetahs, not worth the name."""
+    return PerSim.fit(
+        random_transitions("half-cheetah", 2, 20),
+        epochs=1, ensemble_size=2, rank=2, state_hidden=(8,), action_hidden=(8,), progress=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where random CartPoles of seed 0 are recorded, for tests that write no other data set."""
+    folder = tmp_path_factory.mktemp("recordings")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINARI_DATASETS_PATH", str(folder))
+        for recording in missing_recordings([tiny()]):
+            recording.run(progress=False)
+    return folder
+
+
+@pytest.fixture
+def recorded(recordings: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let Minari find them."""
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(recordings))
+    return recordings

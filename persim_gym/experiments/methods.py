@@ -82,7 +82,7 @@ class Method:
 def context_of(
     cell: Cell, models: Path, device: str = "cpu", on_progress: OnProgress | None = None
 ) -> Context:
-    """The context of a cell whose data are recorded by :mod:`~persim_gym.experiments.recordings`."""
+    """The context of a cell, with its recording as data."""
     return Context(cell, lambda: transitions_of(cell), models, device, on_progress)
 
 

@@ -111,8 +111,8 @@ class PerSim:
                 held-out stretches better. An option that only one of them has chooses that one.
             preset: Of networks: ``"default"`` or ``"paper"`` (the settings of the paper's code).
             task: The task; by default the one that the data name, or else a
-                :class:`~persim_gym.learned.outcomes.data_task.DataTask`: spaces and start states from the
-                data, reward and termination learned from them.
+                :class:`~persim_gym.learned.DataTask`: spaces and start states from the data, reward
+                and termination learned from them.
             columns: Of a table: the arguments of :func:`~persim_gym.offline.read_table`, such as
                 ``{"agent": "patient", "time": "minute", "state": [...], "action": [...]}``.
             agent_of: Of a Minari data set: whose each episode is, as in
@@ -418,7 +418,7 @@ class PerSim:
         return AgentPosterior(FactorModel(self.ensemble, self.prior), self.task)
 
     def equations(self, agent: int | str | None = None, digits: int = 4) -> Equations:
-        """A fit in closed form as polynomials to be read; see :mod:`persim_gym.learned.closed_form.equations`.
+        """A fit in closed form as polynomials to be read.
 
         Args:
             agent: Whose; ``None`` for the population's, its factors as symbols.

@@ -47,7 +47,7 @@ NOTHING = "–"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table as text; cells that are :class:`~persim_gym.experiments.report.markup.Bold` stand out.
+    """A table as text; :class:`~persim_gym.experiments.report.markup.Bold` cells stand out.
 
     Attributes:
         name: Short and without spaces.

@@ -4,7 +4,8 @@ The change of state is linear in an agent's factor, so that transitions of a new
 regression with the population as its prior: ``factor = mean + root @ w`` with ``w ~ N(0, 1)``.
 What a model leaves unexplained is not white noise, though: errors of neighbouring transitions are
 alike, and a hundred of them may say no more than ten. How much ``k`` transitions count, and how
-wide intervals must be, is measured on the fitted agents: :mod:`persim_gym.learned.posterior.calibration`.
+wide intervals must be, is measured on the fitted agents by
+:mod:`persim_gym.learned.posterior.calibration`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from persim_gym.learned.closed_form.agent_sums import (
     packed_size,
     unpack,
 )
-from persim_gym.learned.closed_form.alternation import agent_sums as statistics
+from persim_gym.learned.closed_form import agent_sums as statistics
 from persim_gym.learned.closed_form.basis import Monomials
 
 

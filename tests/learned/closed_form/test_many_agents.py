@@ -21,7 +21,7 @@ from persim_gym.learned.closed_form.alternation import (
     regress,
     weights_from,
 )
-from persim_gym.learned.closed_form.alternation import fit as als
+from persim_gym.learned.closed_form import fit as als
 from persim_gym.learned.closed_form.population_sums import Sums
 from persim_gym.learned.closed_form.problem import Problem, pose
 from persim_gym.offline.transitions import Transitions

@@ -496,7 +496,7 @@ PerSim.fit(random_walks(DISCRETE), task=DISCRETE, out={out!r}, save_every=0, on_
 
 def test_a_killed_fit_goes_on_where_it_was(walks: Transitions, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    code = CHILD.format(tests=str(Path(__file__).parents[1]), out=str(out))
+    code = CHILD.format(tests=str(Path(__file__).parents[3]), out=str(out))
     with subprocess.Popen(
         [sys.executable, "-c", code],
         stdin=subprocess.PIPE,
