@@ -28,10 +28,8 @@ from persim_gym.envs.coordinates import coordinate_names as coordinate_names
 from persim_gym.evaluation.latent_factors import LatentProbe
 from persim_gym.evaluation.open_loop import OpenLoopError
 from persim_gym.plots.style import DARK as DARK
-from persim_gym.plots.style import DENSITY as DENSITY
 from persim_gym.plots.style import LIGHT as LIGHT
 from persim_gym.plots.style import Theme as Theme
-from persim_gym.plots.style import data_url as data_url
 from persim_gym.plots.style import new_figure, number, style_axes
 from persim_gym.plots.style import save as save
 from persim_gym.plots.style import to_png as to_png

@@ -5,7 +5,6 @@ Figures are plain matplotlib without ``pyplot``: nothing global is touched and n
 
 from __future__ import annotations
 
-import base64
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from PIL import Image
 
+from persim_gym.pages import DENSITY
 from persim_gym.writing import write_bytes
 
-#: Pixels of a CSS pixel: sharp on dense screens.
-DENSITY = 2
 _DPI = 100  # CSS pixels of an inch
 
 
@@ -123,8 +121,3 @@ def save(figure: Figure, path: str | Path) -> Path:
         stream, format=path.suffix[1:], dpi=DENSITY * _DPI, facecolor=figure.get_facecolor()
     )
     return write_bytes(path, stream.getvalue())
-
-
-def data_url(content: bytes, kind: str) -> str:
-    """Content as a URL that needs no network, such as of kind ``"image/png"``."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -32,6 +32,7 @@ ROOMS = (
     "rollout",
     "evaluation",
     "training",
+    "pages",
     "plots",
     "experiments",
     "demo",

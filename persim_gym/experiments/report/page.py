@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.report.figure_list import Drawing, drawings
 from persim_gym.experiments.report.long_table import results_csv
-from persim_gym.experiments.report.markup import document, escaped, picture, table
 from persim_gym.experiments.report.side_tables import all_tables
 from persim_gym.experiments.report.tables import NOTES, TITLES, Table, small_table
 from persim_gym.experiments.results import Findings, Slot, datasets_of, read_findings
 from persim_gym.experiments.row_files import Row
+from persim_gym.pages import render
 from persim_gym.writing import write_bytes
 
 PAGE, MARKDOWN, RESULTS, FIGURES = "report.html", "report.md", "results.csv", "figures"
@@ -73,9 +74,44 @@ def write_findings(findings: Findings, folder: str | Path, out: str | Path | Non
     write_bytes(out / RESULTS, csv.encode())
     # Pages are the same wherever they are written: they name the folder, not its place.
     name = Path(folder).resolve().name
-    write_bytes(out / MARKDOWN, render_markdown(findings, tables, figures, name).encode())
-    page = render_html(findings, tables, figures, pngs, name)
+    context = _context(findings, tables, figures, name)
+    write_bytes(out / MARKDOWN, render("report.md.jinja", **context).encode())
+    page = render("report.html.jinja", **context, pngs=pngs)
     return write_bytes(out / PAGE, page.encode())
+
+
+def _context(
+    findings: Findings,
+    tables: Mapping[str, Sequence[Table]],
+    figures: Sequence[Drawing],
+    name: str,
+) -> dict[str, Any]:
+    """What the templates use."""
+    sections = [
+        {
+            "title": title,
+            "text": text,
+            "tables": tables[section],
+            "shown": [own for own in tables[section] if not own.name.endswith(_FOLDED)],
+            "folded": [own for own in tables[section] if own.name.endswith(_FOLDED)],
+            "figures": [own for own in figures if own.section == section],
+        }
+        for section, (title, text) in _SECTIONS.items()
+        if section in tables
+    ]
+    return {
+        "tasks": [TITLES[task] for task in findings.seeds],
+        "known": facts(findings),
+        "warnings": warnings(findings),
+        "small": small_table(findings, first_dataset(findings)),
+        "notes": NOTES,
+        "sections": sections,
+        "failed": failed_lines(findings),
+        "missing": missing_lines(findings),
+        "commands": commands(findings, name),
+        "results": RESULTS,
+        "figures": FIGURES,
+    }
 
 
 # -- facts -----------------------------------------------------------------------------------------
@@ -180,139 +216,3 @@ def first_dataset(findings: Findings) -> list[str]:
     """The data set of the small table: random data, which everything is run on, if they are."""
     there = datasets_of(findings.slots)
     return ["random"] if "random" in there else there[:1]
-
-
-# -- Markdown --------------------------------------------------------------------------------------
-
-
-def render_markdown(
-    findings: Findings,
-    tables: Mapping[str, Sequence[Table]],
-    figures: Sequence[Drawing],
-    name: str,
-) -> str:
-    """The report as Markdown; figures are files beside it."""
-    lines = ["# Benchmark of personalised simulators", ""]
-    lines += [f"- **{key}**: {value}" for key, value in facts(findings)]
-    lines += [f"\n> **Warning.** {text}" for text in warnings(findings)]
-    small = small_table(findings, first_dataset(findings))
-    lines += ["", "## In short", "", small.grid(), "", small.caption, ""]
-    lines += ["## How to read the tables", "", *(f"{note}\n" for note in NOTES)]
-    for section, (title, text) in _SECTIONS.items():
-        if section not in tables:
-            continue
-        lines += [f"## {title}", "", text, ""]
-        lines += [f"{own.to_markdown()}" for own in tables[section]]
-        lines += [
-            f"![{own.alt}]({FIGURES}/{own.name}.png)\n\n{own.caption}\n"
-            for own in figures
-            if own.section == section
-        ]
-    for title, pairs in (
-        ("Failed cells", failed_lines(findings)),
-        ("Missing cells", missing_lines(findings)),
-    ):
-        if pairs:
-            lines += [f"## {title}", "", *(f"- {what}: {why}" for what, why in pairs), ""]
-    lines += ["## How to reproduce it", "", "```bash", *commands(findings, name), "```", ""]
-    return "\n".join(lines)
-
-
-# -- HTML ------------------------------------------------------------------------------------------
-
-
-def render_html(
-    findings: Findings,
-    tables: Mapping[str, Sequence[Table]],
-    figures: Sequence[Drawing],
-    pngs: Mapping[str, Mapping[str, bytes]],
-    name: str,
-) -> str:
-    """The report as one page that needs nothing beside it."""
-    small = small_table(findings, first_dataset(findings))
-    sections = [_head(findings, small)]
-    for section, (title, text) in _SECTIONS.items():
-        if section in tables:
-            drawn = [own for own in figures if own.section == section]
-            sections.append(_section(title, text, tables[section], drawn, pngs))
-    sections += [_lacking(findings), _how(findings, name)]
-    return document("Benchmark of personalised simulators", sections)
-
-
-def _head(findings: Findings, small: Table) -> str:
-    tasks = [TITLES[task] for task in findings.seeds]
-    listed = "\n".join(
-        f"<dt>{escaped(key)}</dt><dd>{escaped(value)}</dd>" for key, value in facts(findings)
-    )
-    warned = "\n".join(
-        f'<p class="note"><strong>Warning.</strong> {escaped(text)}</p>'
-        for text in warnings(findings)
-    )
-    notes = "\n".join(f'<p class="small">{escaped(note)}</p>' for note in NOTES)
-    return f"""<header>
-<p class="eyebrow">persim_gym benchmark · {escaped(", ".join(tasks))}</p>
-<h1>Benchmark of personalised simulators</h1>
-{warned}
-<dl>{listed}</dl>
-</header>
-<section>
-<h2>In short</h2>
-{_content(small)}
-</section>
-<section>
-<h2>How to read the tables</h2>
-{notes}
-</section>"""
-
-
-def _section(
-    title: str,
-    text: str,
-    tables: Sequence[Table],
-    drawn: Sequence[Drawing],
-    pngs: Mapping[str, Mapping[str, bytes]],
-) -> str:
-    folded = [own for own in tables if own.name.endswith(_FOLDED)]
-    shown = [own for own in tables if own not in folded]
-    pictures = [picture(pngs[own.name], own.alt, own.caption) for own in drawn]
-    parts = [*map(_titled, shown), *pictures, *map(_folded, folded)]
-    return f"<section>\n<h2>{escaped(title)}</h2>\n<p>{escaped(text)}</p>\n" + (
-        "\n".join(parts) + "\n</section>"
-    )
-
-
-def _titled(own: Table) -> str:
-    return f"<h3>{escaped(own.title)}</h3>\n{_content(own)}"
-
-
-def _folded(own: Table) -> str:
-    return f"<details><summary>{escaped(own.title)}</summary>\n{_content(own)}</details>"
-
-
-def _content(own: Table) -> str:
-    grid = table(own.head, own.rows, left=own.texts)
-    return f'{grid}\n<p class="small">{escaped(own.caption)}</p>'
-
-
-def _lacking(findings: Findings) -> str:
-    parts = []
-    failed, lacking = failed_lines(findings), missing_lines(findings)
-    if failed:
-        parts.append(f"<h3>Failed</h3>\n{table(['cell', 'error'], failed, left=2)}")
-    if lacking:
-        parts.append(f"<h3>Missing</h3>\n{table(['cells', 'seeds'], lacking, left=2)}")
-    if not parts:
-        parts.append("<p>Nothing: all that the folder implies is there.</p>")
-    return "<section>\n<h2>What is not there?</h2>\n" + "\n".join(parts) + "\n</section>"
-
-
-def _how(findings: Findings, name: str) -> str:
-    said = escaped("\n".join(commands(findings, name)))
-    return f"""<section>
-<h2>How to do it again</h2>
-<pre class="command">{said}</pre>
-<p class="small">All numbers, with interquartile means and intervals, are in <code>{RESULTS}</code>
-beside this page. The experiments are those of <cite>PerSim: Data-Efficient Offline Reinforcement
-Learning with Heterogeneous Agents via Personalized Simulators</cite> (Agarwal et al., NeurIPS
-2021).</p>
-</section>"""

@@ -10,7 +10,6 @@ from typing import Any
 from persim_gym.envs.suites import SUITES
 from persim_gym.experiments import published as references
 from persim_gym.experiments.quantities import ALL, Quantity
-from persim_gym.experiments.report.markup import Bold
 from persim_gym.experiments.results import (
     Entrant,
     Findings,
@@ -19,6 +18,7 @@ from persim_gym.experiments.results import (
     entrants_of,
 )
 from persim_gym.experiments.statistics import Summary, best_of
+from persim_gym.pages import Bold
 from persim_gym.plots.numbers import number, plus_minus, r2_text, return_text
 
 TITLES = {"mountain-car": "MountainCar", "cartpole": "CartPole", "half-cheetah": "HalfCheetah"}
@@ -47,7 +47,7 @@ NOTHING = "–"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table as text; :class:`~persim_gym.experiments.report.markup.Bold` cells stand out.
+    """A table as text; :class:`~persim_gym.pages.Bold` cells stand out.
 
     Attributes:
         name: Short and without spaces.

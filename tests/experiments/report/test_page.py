@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from markupsafe import escape
 from matplotlib.colors import to_hex
 from PIL import Image
 
@@ -24,7 +25,6 @@ from persim_gym.experiments.report.figures import (
     scarcity_figure,
     unseen_figure,
 )
-from persim_gym.experiments.report.markup import escaped
 from persim_gym.experiments.report.page import commands, facts, missing_lines, warnings
 from persim_gym.experiments.report.side_tables import planner_slots
 from persim_gym.experiments.results import Entrant, Findings, read_findings
@@ -99,7 +99,7 @@ def test_markdown_has_the_same_tables(report: Path) -> None:
     html = (report / "report.html").read_text()
     titles = re.findall(r"^### (.+)$", text, re.MULTILINE)
     assert len(titles) == len(set(titles)) == 11
-    assert all(escaped(title) in html for title in titles)
+    assert all(str(escape(title)) in html for title in titles)
     for link in re.findall(r"!\[[^]]+\]\(([^)]+)\)", text):
         assert (report / link).is_file()
     # Every line of a table has as many cells as its head.

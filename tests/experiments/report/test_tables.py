@@ -15,7 +15,6 @@ from persim_gym.experiments import published as references
 from persim_gym.experiments.ledger import note_start
 from persim_gym.experiments.presets import preset_cells
 from persim_gym.experiments.report.long_table import results_csv
-from persim_gym.experiments.report.markup import Bold
 from persim_gym.experiments.report.side_tables import (
     all_tables,
     fit_seconds,
@@ -42,6 +41,7 @@ from persim_gym.experiments.results import (
     slot_of,
 )
 from persim_gym.experiments.row_files import Row
+from persim_gym.pages import Bold
 from tests.experiments.paper_rows import (
     cell,
     everything,
