@@ -47,7 +47,7 @@ def opengl() -> None:
         pytest.skip(f"this machine has no OpenGL: {error}")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where Minari keeps its data sets during a test."""
     folder = tmp_path / "minari"

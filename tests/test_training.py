@@ -24,6 +24,8 @@ from persim_gym.training import (
     train_in_simulator,
 )
 
+pytestmark = pytest.mark.usefixtures("root")
+
 sb3 = pytest.importorskip("stable_baselines3")
 
 SMALL = TrainConfig(

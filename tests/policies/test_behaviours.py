@@ -18,6 +18,8 @@ from persim_gym.policies.behaviours import (
     start_episodes,
 )
 
+pytestmark = pytest.mark.usefixtures("root")
+
 THREE = Discrete(3)
 
 

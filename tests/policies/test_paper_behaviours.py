@@ -20,6 +20,8 @@ from persim_gym.policies.behaviours import EpisodeBatch, behaviour_name, start_e
 from persim_gym.policies.shipped import behaviour_recipes, load_shipped, nearest
 from persim_gym.rollout import episode_returns
 
+pytestmark = pytest.mark.usefixtures("root")
+
 
 def batch_of(task: str, agents: Any, horizon: int = 400, **changes: Any) -> EpisodeBatch:
     suite = find_suite(task)

@@ -8,6 +8,8 @@ from persim_gym.evaluation.open_loop import follow
 from persim_gym.policies.scripted import GAIT_PHASES, scripted_policy
 from persim_gym.rollout import episode_returns
 
+pytestmark = pytest.mark.usefixtures("root")
+
 
 @pytest.mark.parametrize("name", SUITES)
 def test_a_policy_acts_in_its_space(name):
