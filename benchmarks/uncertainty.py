@@ -22,10 +22,10 @@ from persim_gym.evaluation.uncertainty import (
     StepUncertainty,
     open_loop_uncertainty,
     step_uncertainty,
-    uncertainty_figure,
 )
 from persim_gym.learned import PerSim
 from persim_gym.plots.figures import save
+from persim_gym.plots.uncertainty import uncertainty_figure
 from persim_gym.policies.scripted import scripted_policy
 
 

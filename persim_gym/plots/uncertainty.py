@@ -1,0 +1,50 @@
+"""The figure of uncertainty: disagreement beside true error."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from persim_gym.evaluation.uncertainty import BAD, OpenLoopUncertainty, StepUncertainty
+from persim_gym.plots.style import LIGHT, Theme, new_figure, style_axes
+
+
+def uncertainty_figure(
+    found: dict[str, OpenLoopUncertainty], steps: dict[str, StepUncertainty], theme: Theme = LIGHT
+) -> Figure:
+    """Rank correlation by step, calibration, and single steps anywhere; a colour a simulator."""
+    figure = new_figure(11, 3.6, theme)
+    left, middle, right = figure.subplots(1, 3)
+    colors = (theme.learned, theme.true, theme.pooled, theme.trained)
+    for color, (name, open_loop) in zip(colors, found.items(), strict=False):
+        correlation = open_loop.rank_correlation()
+        left.plot(np.arange(1, len(correlation) + 1), correlation, color=color, label=name)
+        middle.loglog(*open_loop.calibration(), "o-", color=color, ms=4)
+        one = steps[name]
+        order = np.argsort(one.disagreement)
+        parts = [part for part in np.array_split(order, 25) if len(part)]
+        right.loglog(
+            [np.median(one.disagreement[part]) for part in parts],
+            [np.median(one.error[part]) for part in parts],
+            "o-", color=color, ms=4,
+        )  # fmt: skip
+    ends = np.array([*middle.get_xlim(), *middle.get_ylim()])
+    span = [ends.min(), ends.max()]
+    middle.plot(span, span, color=theme.faint, lw=0.8, ls=":")
+    right.axhline(BAD, color=theme.faint, lw=0.8, ls=":")
+    left.set(title="Does spread rank errors?", xlabel="steps ahead", ylabel="rank correlation")
+    left.set_ylim(-0.1, 1.02)
+    middle.set(
+        title="Open loop: is spread as large as error?", xlabel="spread of members",
+        ylabel="error of their mean",
+    )  # fmt: skip
+    right.set(
+        title="Single steps, off the data too", xlabel="disagreement",
+        ylabel="error, deviations of changes",
+    )  # fmt: skip
+    for axes in (left, middle, right):
+        style_axes(axes, theme)
+        axes.title.set_fontsize(10)
+    left.legend(frameon=False, fontsize=8, labelcolor=theme.ink)
+    figure.tight_layout()
+    return figure
