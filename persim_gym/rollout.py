@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from persim_gym.core import Dynamics, Task, as_agents
 from persim_gym.envs.lanes import Lanes, LaneStep, check_actions
 from persim_gym.planning import MPC
-from persim_gym.policies.behaviours import Chooser, EpisodeBatch, as_policy, start_episodes
+from persim_gym.policies.behaviours import as_policy, start_episodes
+from persim_gym.policies.episodes import Chooser, EpisodeBatch
 
 #: Told how much is done, and of how much.
 OnProgress = Callable[[int, int], None]

@@ -6,12 +6,7 @@ from persim_gym.offline.reading import read_transitions
 from persim_gym.offline.recorder import record
 from persim_gym.offline.tables import TableReport, read_table, read_table_report
 from persim_gym.offline.transitions import Transitions
-from persim_gym.policies.behaviours import (
-    EpsilonMixture,
-    FunctionPolicy,
-    RandomPolicy,
-    as_policy,
-)
+from persim_gym.policies.behaviours import EpsilonMixture, FunctionPolicy, RandomPolicy, as_policy
 from persim_gym.policies.paper_behaviours import BEHAVIOURS, NearestPolicy
 
 __all__ = [

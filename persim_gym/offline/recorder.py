@@ -21,14 +21,8 @@ from persim_gym.envs.populations import DEFAULT_SIZE, Population
 from persim_gym.envs.suites import Suite, find_suite
 from persim_gym.offline import datasets, provenance
 from persim_gym.offline.checks import check_wrapped, choose_agents, whole
-from persim_gym.policies.behaviours import (
-    EpisodeBatch,
-    as_policy,
-    behaviour_name,
-    check_shape,
-    episode_seed,
-    start_episodes,
-)
+from persim_gym.policies.behaviours import as_policy, behaviour_name, check_shape, start_episodes
+from persim_gym.policies.episodes import EpisodeBatch, episode_seed
 
 #: Episodes side by side, and transitions in memory at once (which bounds the former for long ones).
 LANES = 1024

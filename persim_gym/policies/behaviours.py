@@ -7,84 +7,19 @@ nothing but (seed, agent, index of the episode), however the episodes are batche
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete, Space
 from numpy.typing import NDArray
 
 from persim_gym.core import Policy, Task
-from persim_gym.envs.populations import Population
+from persim_gym.policies.episodes import Behaviour, Chooser, EpisodeBatch
+from persim_gym.policies.paper_behaviours import BEHAVIOURS, NearestPolicy, TestPolicy
 from persim_gym.policies.shipped import check_spaces
-
-#: Chooses in the running lanes: time step, lanes ``[k]``, their observations ``[k, d]`` (float32)
-#: -> actions ``[k(, a)]``.
-Chooser = Callable[[int, NDArray[np.int64], NDArray[np.float32]], NDArray[Any]]
-
-
-def episode_seed(seed: int, agent: int, episode: int, stream: int) -> np.random.SeedSequence:
-    """The seed of one stream of random numbers of one episode.
-
-    Stream 0 gives the environment's seed, the others belong to behaviours. A spawn key, unlike a
-    list of integers, is never confused with one that has a zero more at its end.
-    """
-    return np.random.SeedSequence(seed, spawn_key=(agent, episode, stream))
-
-
-@dataclass(frozen=True)
-class EpisodeBatch:
-    """Episodes that are recorded side by side, one a lane, all beginning at step 0.
-
-    Attributes:
-        task: The task.
-        agents: Agent of each lane ``[n]``.
-        episodes: Index of the episode among its agent's ``[n]``.
-        horizon: Steps after which an episode is truncated.
-        seed: Seed of the recording.
-        deterministic: What is passed to ``predict``.
-        population: The agents and their covariates, for behaviours that choose by them.
-        depth: How many behaviours are wrapped around the one that is asked.
-    """
-
-    task: Task
-    agents: NDArray[np.int64]
-    episodes: NDArray[np.int64]
-    horizon: int
-    seed: int
-    deterministic: bool = True
-    population: Population | None = None
-    depth: int = 0
-
-    def __len__(self) -> int:
-        """Number of lanes."""
-        return len(self.agents)
-
-    def generators(self) -> Iterator[np.random.Generator]:
-        """A generator for each lane, its own at each depth."""
-        for agent, episode in zip(self.agents.tolist(), self.episodes.tolist(), strict=True):
-            stream = episode_seed(self.seed, agent, episode, 1 + self.depth)
-            yield np.random.default_rng(stream)
-
-    def rows(self, rows: slice) -> EpisodeBatch:
-        """Some of the episodes."""
-        return dataclasses.replace(self, agents=self.agents[rows], episodes=self.episodes[rows])
-
-    def inner(self) -> EpisodeBatch:
-        """The same episodes as a wrapped behaviour sees them."""
-        return dataclasses.replace(self, depth=self.depth + 1)
-
-
-@runtime_checkable
-class Behaviour(Protocol):
-    """A policy that is told of the episodes that begin."""
-
-    def begin_episodes(self, batch: EpisodeBatch) -> Chooser:
-        """Draw what is random in a batch of episodes, and say how to act in it."""
 
 
 class RandomPolicy:
@@ -287,8 +222,6 @@ def as_policy(policy: Any, task: Task | None = None) -> Policy:
 
 def _named(name: str, task: Task | None) -> Policy:
     # Here and not above: that module builds on this one.
-    from persim_gym.policies.paper_behaviours import BEHAVIOURS, NearestPolicy, TestPolicy
-
     space = None if task is None else task.action_space
     if name == RandomPolicy.name:
         return RandomPolicy(space)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from persim_gym.core import Task
 from persim_gym.envs.populations import Population
 from persim_gym.envs.suites import SUITES, find_suite
-from persim_gym.policies.behaviours import Chooser, EpisodeBatch
+from persim_gym.policies.episodes import Chooser, EpisodeBatch
 from persim_gym.policies.recipes import TEST
 from persim_gym.policies.shipped import behaviour_recipes, check_spaces, load_shipped, nearest
 
