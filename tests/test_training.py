@@ -8,8 +8,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from PERSIMNEW import training
 
-from persim_gym import training
 from persim_gym.envs.suites import find_suite
 from persim_gym.learned.simulator import PerSim
 from persim_gym.rollout import episode_returns

@@ -198,7 +198,8 @@ def train(
     A Stable-Baselines3 algorithm learns in the simulator alone; the true environment is used for
     the final judgement only. The policy can then be recorded and rendered.
     """
-    from persim_gym import training
+    from PERSIMNEW import training
+
     from persim_gym.learned.env import GuardedSimulator
     from persim_gym.rollout import episode_returns
 

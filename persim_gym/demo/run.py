@@ -496,7 +496,7 @@ class _Demo:
         }
 
     def _train(self) -> dict[str, Any]:
-        from persim_gym import training
+        from PERSIMNEW import training
 
         chosen, agent = self.settings, self.settings.train_agent
         algorithm = training.default_algorithm(self.task.action_space)

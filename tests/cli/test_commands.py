@@ -16,10 +16,10 @@ import imageio_ffmpeg
 import minari
 import numpy as np
 import pytest
+from PERSIMNEW import rollout as playing
 from typer.testing import CliRunner, Result
 
 import persim_gym
-from persim_gym import rollout as playing
 from persim_gym.cli import app, models
 from persim_gym.cli.options import parse_agents, parse_ranges
 from persim_gym.cli.output import cell

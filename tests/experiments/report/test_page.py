@@ -268,7 +268,7 @@ def test_colours_are_each_methods_own() -> None:
 
 
 def test_page_is_imported_lazily() -> None:
-    from persim_gym import experiments as paper
+    from PERSIMNEW import experiments as paper
 
     assert paper.write_report is page.write_report
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

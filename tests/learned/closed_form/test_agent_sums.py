@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from persim_gym.learned.closed_form import agent_sums as statistics
 from persim_gym.learned.closed_form.agent_sums import (
     Rows,
     Statistics,
@@ -14,7 +15,6 @@ from persim_gym.learned.closed_form.agent_sums import (
     packed_size,
     unpack,
 )
-from persim_gym.learned.closed_form.alternation import agent_sums as statistics
 from persim_gym.learned.closed_form.basis import Monomials
 
 

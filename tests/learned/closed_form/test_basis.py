@@ -51,7 +51,7 @@ def test_a_subset_holds_what_it_is_made_of(
 
 
 def test_few_runs_and_many_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    from persim_gym.learned.closed_form.alternation import basis as module
+    from persim_gym.learned.closed_form import basis as module
 
     z = torch.as_tensor(np.random.default_rng(0).normal(size=(2, 4, 6)))
     basis = Monomials.up_to(4, 4)

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from persim_gym.envs.suites import find_suite
 from persim_gym.learned import PerSim
 from persim_gym.learned import moments as measures
+from persim_gym.learned.closed_form import fit as als
+from persim_gym.learned.closed_form import heldout
 from persim_gym.learned.closed_form.agent_sums import Rows, gather
 from persim_gym.learned.closed_form.alternation import (
     first_factors,
-    heldout,
     posterior,
     regress,
     weights_from,
 )
-from persim_gym.learned.closed_form.alternation import fit as als
 from persim_gym.learned.closed_form.population_sums import Sums
 from persim_gym.learned.closed_form.problem import Problem, pose
 from persim_gym.offline.transitions import Transitions

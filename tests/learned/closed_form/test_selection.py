@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from persim_gym.learned import PerSim
+from persim_gym.learned.closed_form import selection
 from persim_gym.learned.closed_form.agent_sums import Rows
-from persim_gym.learned.closed_form.alternation import selection
 from persim_gym.learned.closed_form.heldout import first_half, split_agents
 from persim_gym.learned.config import AlsConfig, plan_fit
 from tests.learned.closed_form.polynomial_worlds import LowRankWorld, open_loop, record
