@@ -11,8 +11,10 @@ Shape letters used in all docstrings: ``n`` rows, ``m`` members, ``k`` candidate
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Mapping
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -174,6 +176,65 @@ def as_agents(agents: object, n: int, num_agents: int) -> NDArray[np.int64]:
     if outside.any():
         as_agent(int(array[outside][0]), num_agents)
     return array.astype(np.int64)
+
+
+def agents_of(dynamics: Dynamics, agents: object, n: int) -> NDArray[np.int64]:
+    """The agents of ``n`` lanes under a dynamics, which may know them by name.
+
+    A dynamics may have ``agent_indices(agents)``, which turns names into indices, and
+    ``check_seen(agents)``, which refuses agents that nothing was recorded of.
+
+    Args:
+        dynamics: True or learned.
+        agents: One agent for all lanes, or one for each.
+        n: Number of lanes.
+
+    Returns:
+        Agents ``[n]``, a fresh array.
+
+    Raises:
+        TypeError: If an agent is neither an integer nor, where there are names, text.
+        ValueError: If the length is not ``n``, an agent does not exist, could be one of two, or
+            nothing was recorded of it.
+    """
+    find = getattr(dynamics, "agent_indices", None)
+    rows = as_agents(agents if find is None else find(agents), n, dynamics.num_agents)
+    check = getattr(dynamics, "check_seen", None)
+    if check is not None:
+        check(rows)
+    return rows
+
+
+def one_of(agent: Any, agents: Any) -> Any:
+    """What ``agent=`` and ``agents=`` say together: both words name the same thing.
+
+    Raises:
+        ValueError: If both are given, and not the same.
+    """
+    if agent is None or agents is None:
+        return agents if agent is None else agent
+    rows = [np.asarray(given, dtype=object).ravel().tolist() for given in (agent, agents)]
+    if rows[0] != rows[1] and any(len(set(own)) > 1 or own[:1] != rows[0][:1] for own in rows):
+        raise ValueError(f"agent={agent!r} and agents={agents!r} are not the same: give one")
+    return agents
+
+
+def as_price(name: str, value: object) -> float:
+    """Check a factor of which nothing negative makes sense, and return it as a plain ``float``.
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If it is negative or not finite.
+    """
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r} of type {type(value).__name__}")
+    try:
+        price = float(value)
+    except OverflowError:
+        price = math.inf
+    if not (math.isfinite(price) and price >= 0):
+        raise ValueError(f"{name} must be finite and not negative, got {value!r}")
+    return price
 
 
 def describe(covariates: Mapping[str, float]) -> str:

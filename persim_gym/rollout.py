@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.utils import seeding
 from numpy.typing import NDArray
 
-from persim_gym.core import Dynamics, Task, as_agents
+from persim_gym.core import Dynamics, Task, agents_of
 from persim_gym.envs.lanes import Lanes, LaneStep, check_actions
 from persim_gym.planning import MPC
 from persim_gym.policies.behaviours import as_policy, start_episodes
@@ -113,9 +113,9 @@ def episode_batch(
 ) -> EpisodeBatch:
     """Episodes of all agents, an agent's one after the other, checked before any work."""
     check_whole(episodes=(episodes, 1), seed=(seed, 0), max_episode_steps=(steps, 1))
-    if len(agents) == 0 or len(set(map(int, agents))) < len(agents):
+    chosen = agents_of(dynamics, agents, len(agents))
+    if len(chosen) == 0 or len(np.unique(chosen)) < len(chosen):
         raise ValueError(f"agents must be one or more different agents, got {list(agents)}")
-    chosen = as_agents(agents, len(agents), dynamics.num_agents)
     behaviour = np.random.SeedSequence(seed, spawn_key=(_EVALUATION, 1)).generate_state(1)
     return EpisodeBatch(
         task=task,

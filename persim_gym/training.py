@@ -16,7 +16,6 @@ from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.core import as_agent
 from persim_gym.learned.env import GuardedSimulator, LearnedSimEnv
 from persim_gym.learned.simulator import PerSim
 from persim_gym.policies.randomness import global_randomness_kept
@@ -145,7 +144,7 @@ def default_algorithm(action_space: gym.Space[Any]) -> str:
 
 def train_in_simulator(
     sim: PerSim,
-    agent: int,
+    agent: int | str,
     steps: int,
     seed: int = 0,
     algorithm: str | None = None,
@@ -166,7 +165,7 @@ def train_in_simulator(
 
     Args:
         sim: The simulator.
-        agent: Whose.
+        agent: Whose, by index or name.
         steps: Steps in the simulator.
         seed: Seed of everything random.
         algorithm: ``"dqn"``, ``"ppo"``, ``"sac"`` or ``"td3"``; by default DQN for discrete
@@ -182,7 +181,7 @@ def train_in_simulator(
         ValueError: If an argument is invalid, or the algorithm cannot act in the task.
     """
     check_whole(steps=(steps, 1), seed=(seed, 0))
-    agent = as_agent(agent, sim.num_agents)
+    agent = sim.agent_index(agent)
     algorithm = algorithm or default_algorithm(sim.task.action_space)
     settings = default_config(sim.task.name, algorithm)
     if config is not None:

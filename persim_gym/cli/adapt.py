@@ -120,6 +120,8 @@ def _chosen(sim: PerSim, data: Transitions, agents: str | None) -> list[int]:
     Raises:
         ValueError: If one is not in the data, or in the simulator already, or none is new.
     """
+    from persim_gym.learned.naming import AgentNames
+
     known = _known(sim, data)
     there = sorted({int(agent) for agent in data.agent})
     if agents is None:
@@ -129,7 +131,8 @@ def _chosen(sim: PerSim, data: Transitions, agents: str | None) -> list[int]:
                 "already: there is nobody to add"
             )
         return new
-    chosen = options.parse_agents(agents)
+    names = AgentNames(data.agent_names or (), data.num_agents)
+    chosen = models.choose_agents(agents, names)
     for agent in chosen:
         if agent not in there:
             raise ValueError(

@@ -25,7 +25,8 @@ TASK_DEFAULT = "the task's"
 def plan(
     model: options.Model,
     agent: Annotated[
-        str, typer.Option(metavar="LIST", help="Index of the agent, or several: 0-4 or 0,3,7.")
+        str,
+        typer.Option(metavar="LIST", help="Agent by index or name, or several: 0-4 or 0,3,7."),
     ],
     episodes: Annotated[int, typer.Option(metavar="N", min=1, help="Episodes of each agent.")] = 5,
     planner: Annotated[
@@ -78,9 +79,8 @@ def plan(
     from persim_gym.planning import choose_planner
     from persim_gym.rollout import episode_returns
 
-    agents = options.parse_agents(agent)
     suite, sim = models.open_model(model)
-    models.check_agents(agents, sim, suite)
+    agents = models.find_agents(agent, sim, suite)
     sizes = {"candidates": candidates, "horizon": horizon, "rounds": rounds}
     task = suite.task()
     choice = choose_planner(
@@ -205,7 +205,7 @@ def train(
     suite, sim = models.open_model(str(simulator))
     if sim is None:
         raise ValueError(f"{simulator} is a task: training needs the folder of a simulator")
-    models.check_agents([agent], sim, suite)
+    index = models.find_agent(agent, sim, suite)
     if (out / training.POLICY).exists() and not force:
         raise ValueError(f"{out} holds a policy: choose another folder, or replace it with --force")
     true = suite.dynamics(suite.population(models.population_of(sim)))
@@ -214,11 +214,11 @@ def train(
         progress_bar("train") as report,
     ):
         trained = training.train_in_simulator(
-            sim, agent, steps, seed, algorithm, on_progress=report
+            sim, index, steps, seed, algorithm, on_progress=report
         )
     card = {
         "task": suite.name,
-        "agent": agent,
+        "agent": index,
         "simulator": str(simulator),
         "dataset": sim.card.get("dataset"),
         "steps": steps,
@@ -233,7 +233,7 @@ def train(
         "in truth, random actions": (true, "random"),
     }
     returns = {
-        name: episode_returns(sim.task, world, [agent], actor, episodes, seed)[0]
+        name: episode_returns(sim.task, world, [index], actor, episodes, seed)[0]
         for name, (world, actor) in worlds.items()
     }
     if as_json:

@@ -38,6 +38,5 @@ def equations(
     sim = models.open_simulator(simulator)
     from persim_gym.learned.closed_form.equations import equations_of
 
-    known = sim.agent_names or ()
-    whose = int(agent) if agent is not None and agent not in known and agent.isdigit() else agent
+    whose = None if agent is None else sim.names.parse(agent)
     typer.echo(equations_of(sim, whose, digits=digits, tolerance=tolerance))

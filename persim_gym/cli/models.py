@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import ctypes.util
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from persim_gym.cli import options
 from persim_gym.cli.group import say
 from persim_gym.cli.options import TASKS
-from persim_gym.core import as_agent
 from persim_gym.envs.populations import DEFAULT_SIZE
 from persim_gym.envs.suites import SUITES, Suite, find_suite, suite_of
 
 if TYPE_CHECKING:
     from persim_gym.core import Policy
+    from persim_gym.learned.naming import AgentNames
     from persim_gym.learned.simulator import PerSim
 
 POLICIES = ("random", "mpc")
@@ -100,22 +102,61 @@ def population_of(sim: PerSim) -> object:
     return source
 
 
-def check_agents(agents: list[int], sim: PerSim | None, suite: Suite) -> None:
-    """Check that agents exist, before any work.
+def find_agents(text: str, sim: PerSim | None, suite: Suite) -> list[int]:
+    """Agents of a list, by index or name, in the order given, each once; checked before any work.
+
+    Args:
+        text: Such as ``"0-4"``, ``"0,3,7"``, or names of the simulator's agents. Where names are
+            whole numbers, ``name:3`` and ``index:3`` say which is meant.
+        sim: The simulator, or ``None`` for the true agents of the suite, which have no names.
+        suite: The suite.
 
     Raises:
-        ValueError: If one does not, or was added to the simulator after its fit, so that nothing
-            tells which true agent it is.
+        ValueError: If one does not exist, could be one of two, or was added to the simulator after
+            its fit, so that nothing says which true agent it is.
     """
-    there = sim.num_agents if sim is not None else len(suite.population())
+    from persim_gym.learned.naming import AgentNames
+
+    agents = choose_agents(text, sim.names if sim else AgentNames((), len(suite.population())))
     adapted = sim.card.get("adapted", {}) if sim is not None else {}
     for agent in agents:
-        as_agent(agent, there)
         if str(agent) in adapted:
             raise ValueError(
                 f"agent {agent} was added to the simulator by adapt: which true agent it is, and "
                 "so what is true of it, is not known here"
             )
+    return agents
+
+
+def find_agent(text: str, sim: PerSim | None, suite: Suite) -> int:
+    """The one agent of a text; see :func:`find_agents`."""
+    agents = find_agents(text, sim, suite)
+    if len(agents) != 1:
+        raise ValueError(f"--agent is one agent here, got {text!r}")
+    return agents[0]
+
+
+def choose_agents(text: str, names: AgentNames) -> list[int]:
+    """Agents of a list as :func:`find_agents` takes it, among those that there are.
+
+    Raises:
+        ValueError: If one does not exist or could be one of two.
+    """
+    from persim_gym.learned.naming import BY_INDEX
+
+    if not names.names:
+        return [names.find(agent) for agent in options.parse_agents(text.replace(BY_INDEX, ""))]
+    # A name may hold a comma or a hyphen.
+    parts = [text] if text in names.names else [part.strip() for part in text.split(",")]
+    found: dict[int, None] = {}
+    for part in parts:
+        span = re.fullmatch(rf"({BY_INDEX})?\d+\s*-\s*\d+", part)
+        if span is None or part in names.names:
+            found[names.parse(part)] = None
+            continue
+        for number in options.parse_agents(part.removeprefix(BY_INDEX)):
+            found[names.parse(f"{span[1] or ''}{number}")] = None
+    return list(found)
 
 
 def make_policy(name: str, suite: Suite, sim: PerSim | None, agent: int, seed: int) -> Policy:

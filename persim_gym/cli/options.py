@@ -36,9 +36,10 @@ Dataset = Annotated[
     str,
     typer.Argument(metavar="DATASET", help="Id of a data set, such as persim/cartpole/random-v0."),
 ]
-Agent = Annotated[int, typer.Option(metavar="K", min=0, help="Index of the agent.")]
+Agent = Annotated[str, typer.Option(metavar="K", help="Index or name of the agent.")]
 Agents = Annotated[
-    str, typer.Option(metavar="LIST", help="Indices of agents, such as 0-4 or 0,3,7.")
+    str,
+    typer.Option(metavar="LIST", help="Agents by index, such as 0-4 or 0,3,7, or by name."),
 ]
 Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of everything random.")]
 Device = Annotated[str, typer.Option(metavar="NAME", help="Where to compute: cpu, cuda, cuda:1.")]

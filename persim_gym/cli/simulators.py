@@ -272,9 +272,8 @@ def evaluate(
     data's units over all coordinates; R2 is the median over episodes.
     """
     sim = models.open_simulator(simulator)
-    chosen = options.parse_agents(agents)
     suite = suite_of(sim.task)
-    models.check_agents(chosen, sim, suite)
+    chosen = models.find_agents(agents, sim, suite)
     people = suite.population(models.population_of(sim))
     from persim_gym.evaluation import open_loop as evaluation
 
@@ -340,16 +339,16 @@ def render(
 
     models.draw_without_display()
     suite, sim = models.open_model(model)
-    models.check_agents([agent], sim, suite)
+    index = models.find_agent(agent, sim, suite)
     if out.suffix.lower() not in (".mp4", ".gif"):
         raise ValueError(f"--out must end in .mp4 or .gif, got {str(out)!r}")
-    actor = models.make_policy(policy, suite, sim, agent, seed)
+    actor = models.make_policy(policy, suite, sim, index, seed)
     if sim is None:
-        frames = video.episode_frames(suite.name, agent, actor, steps=steps, seed=seed)
+        frames = video.episode_frames(suite.name, index, actor, steps=steps, seed=seed)
     else:
         people = models.population_of(sim)
         frames = video.comparison_frames(
-            sim, agent, actor, population=people, steps=steps, seed=seed
+            sim, index, actor, population=people, steps=steps, seed=seed
         )
     task = suite.task()
     total = (steps or task.max_episode_steps) + 1

@@ -14,7 +14,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
-from persim_gym.core import Dynamics, Task, as_agent, describe
+from persim_gym.core import Dynamics, Task, agents_of, describe
 from persim_gym.envs.lanes import Lanes, StartSampler, check_actions, check_state
 from persim_gym.envs.populations import Population
 from persim_gym.envs.rendering import Frame, Renderer, Window, make_renderer
@@ -38,7 +38,8 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
     Args:
         task: Spaces, reward, termination, start states.
         dynamics: True physics or a learned simulator.
-        agent: The agent to begin with.
+        agent: The agent to begin with, here and in ``reset`` by index or, where the dynamics
+            knows names, by name.
         render_mode: ``None``, ``"rgb_array"`` or ``"human"``.
         max_episode_steps: Steps after which the environment itself truncates.
         sample_start: Start states, if not the task's.
@@ -57,7 +58,7 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
         task: Task,
         dynamics: Dynamics,
         *,
-        agent: int = 0,
+        agent: int | str = 0,
         render_mode: str | None = None,
         max_episode_steps: int | None = None,
         sample_start: StartSampler | None = None,
@@ -71,7 +72,7 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
         self.action_space = task.action_space
         self.render_mode = render_mode
         self.metadata = {"render_modes": list(RENDER_MODES), "render_fps": task.render_fps}
-        first = np.array([as_agent(agent, dynamics.num_agents)])
+        first = agents_of(dynamics, agent, 1)
         self._agent = int(first[0])
         self._lanes = Lanes(task, dynamics, first, max_episode_steps)
         self._sample_start = sample_start or task.sample_start
@@ -94,7 +95,7 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
 
     @spec.setter
     def spec(self, spec: Any) -> None:
-        self._spec = plain_spec(spec)
+        self._spec = plain_spec(spec, self.dynamics, self._lanes.max_episode_steps)
 
     _spec: Any = None
 
@@ -122,7 +123,7 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
             )
         agent = self._agent
         if options.get("agent") is not None:
-            agent = as_agent(options["agent"], self.dynamics.num_agents)
+            agent = int(agents_of(self.dynamics, options["agent"], 1)[0])
         state = options.get("state")
         if state is not None:
             state = check_state(self.task, state)
@@ -280,10 +281,22 @@ def check_render_mode(render_mode: str | None, allowed: tuple[str, ...] = RENDER
         )
 
 
-def plain_spec(spec: Any) -> Any:
-    """A spec whose arguments survive JSON: NumPy's numbers, populations, paths made plain."""
-    if spec is not None and getattr(spec, "kwargs", None):
-        spec.kwargs = {key: _plain(value) for key, value in spec.kwargs.items()}
+def plain_spec(spec: Any, dynamics: Dynamics, limit: int | None) -> Any:
+    """A spec that makes the same environment again, from JSON and from another folder.
+
+    Args:
+        spec: The spec; its arguments are made plain: NumPy's numbers, populations, paths.
+        dynamics: What is stepped. It may have ``plain_arguments(arguments)``, which says the same
+            without what is known here and now only.
+        limit: Time limit that the environment itself keeps, or ``None``.
+    """
+    if spec is None:
+        return None
+    own = getattr(dynamics, "plain_arguments", None)
+    kwargs = spec.kwargs if own is None else own(spec.kwargs)
+    spec.kwargs = {key: _plain(value) for key, value in kwargs.items()}
+    if spec.max_episode_steps is None:
+        spec.max_episode_steps = limit
     return spec
 
 

@@ -178,6 +178,14 @@ class Lanes:
         return LaneStep(following, reward, terminated, truncated, info, sparse)
 
 
+def time_limit(task: Task, max_episode_steps: int | None) -> int | None:
+    """The time limit of what keeps its own: the task's by default, none with -1 as in Gymnasium."""
+    if max_episode_steps is None:
+        return task.max_episode_steps
+    unlimited = type(max_episode_steps) is int and max_episode_steps == -1
+    return None if unlimited else max_episode_steps
+
+
 def _own(values: Array, n: int, dtype: type[np.generic]) -> NDArray[Any]:
     """A task's answer as an array ``[n]`` of its own: the shells write into it and hand it out.
 

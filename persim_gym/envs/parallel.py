@@ -13,9 +13,16 @@ from gymnasium.utils import seeding
 from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
-from persim_gym.core import Dynamics, Task, as_agents
+from persim_gym.core import Dynamics, Task, agents_of
 from persim_gym.envs.env import CovariatesOf, Painter, check_render_mode
-from persim_gym.envs.lanes import Lanes, LaneStarts, StartSampler, check_actions, check_state
+from persim_gym.envs.lanes import (
+    Lanes,
+    LaneStarts,
+    StartSampler,
+    check_actions,
+    check_state,
+    time_limit,
+)
 from persim_gym.envs.rendering import Frame
 
 OPTIONS = frozenset({"state"})
@@ -26,15 +33,16 @@ IGNORED_OPTIONS = frozenset({"options"})
 class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
     """Several agents of a population, each in a world of its own, stepped as one batch.
 
-    Agents are named ``"agent_3"`` after their index. They do not interact: to train one policy for
-    all of them, the vector environment is the shorter way. An agent leaves ``agents`` when its
-    episode is over.
+    Agents are called as in the data of a learned dynamics, where all have different names there,
+    and otherwise ``"agent_3"`` after their index. They do not interact: to train one policy for all
+    of them, the vector environment is the shorter way. An agent leaves ``agents`` when its episode
+    is over.
 
     Args:
         task: Spaces, reward, termination, start states.
         dynamics: True physics or a learned simulator.
-        agents: Indices of different agents.
-        max_episode_steps: Time limit; by default the task's.
+        agents: Different agents, by index or, where the dynamics knows names, by name.
+        max_episode_steps: Time limit; by default the task's, and none with -1.
         render_mode: ``None``, ``"rgb_array"`` or ``"human"``; the worlds are drawn side by side.
         sample_start: Start states, if not the task's.
         covariates_of: Covariates of an agent for the drawing.
@@ -55,7 +63,7 @@ class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
         self,
         task: Task,
         dynamics: Dynamics,
-        agents: Sequence[int] | NDArray[np.integer[Any]],
+        agents: Sequence[int | str] | NDArray[np.integer[Any]],
         *,
         max_episode_steps: int | None = None,
         render_mode: str | None = None,
@@ -66,7 +74,7 @@ class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
         check_render_mode(render_mode)
         if np.ndim(agents) != 1 or len(agents) == 0:
             raise ValueError(f"agents must be a sequence of at least one agent, got {agents!r}")
-        indices = as_agents(agents, len(agents), dynamics.num_agents)
+        indices = agents_of(dynamics, agents, len(agents))
         if len(set(indices.tolist())) < len(indices):
             raise ValueError(f"an agent is named twice in {indices.tolist()}")
         self.task = task
@@ -77,12 +85,14 @@ class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
             "name": f"persim_{task.name.replace('-', '_')}_v0",
             "render_fps": task.render_fps,
         }
-        self.possible_agents = [f"agent_{index}" for index in indices]
+        names = getattr(dynamics, "agent_names", None)
+        if names is None or len(set(names)) < len(names):
+            names = [f"agent_{index}" for index in range(dynamics.num_agents)]
+        self.possible_agents = [names[index] for index in indices.tolist()]
         self.agents: list[str] = []
         n = len(indices)
         self._lane = {name: lane for lane, name in enumerate(self.possible_agents)}
-        limit = task.max_episode_steps if max_episode_steps is None else max_episode_steps
-        self._lanes = Lanes(task, dynamics, indices, limit)
+        self._lanes = Lanes(task, dynamics, indices, time_limit(task, max_episode_steps))
         self._starts = LaneStarts(
             sample_start or task.sample_start, n, task.observation_space.shape[0]
         )

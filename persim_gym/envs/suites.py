@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.core import Dynamics, Task
+from persim_gym.core import Dynamics, Task, one_of
 from persim_gym.envs.env import SimEnv
 from persim_gym.envs.parallel import SimParallelEnv
 from persim_gym.envs.populations import CovariateTable, Population
@@ -95,6 +95,24 @@ def suite_of(task: Task) -> Suite:
     )
 
 
+def single_agent(agent: Any, agents: Any) -> Any:
+    """What ``agent=`` and ``agents=`` say to an environment of one agent.
+
+    Raises:
+        ValueError: If they say different things, or there are several agents.
+    """
+    chosen = one_of(agent, agents)
+    if chosen is None or isinstance(chosen, str) or np.ndim(chosen) == 0:
+        return chosen
+    if len(chosen) != 1:
+        raise ValueError(
+            f"this environment is of one agent, got {len(chosen)}: an agent a lane is what "
+            "gymnasium.make_vec gives without vectorization_mode, for each environment of the "
+            "'sync' and 'async' modes is given all arguments"
+        )
+    return chosen[0]
+
+
 def _agents(
     suite: Suite, covariates: Mapping[str, float] | None, population: object
 ) -> tuple[Population, Dynamics]:
@@ -113,6 +131,8 @@ def make_env(
     covariates: Mapping[str, float] | None = None,
     population: object = None,
     render_mode: str | None = None,
+    *,
+    agents: int | Sequence[int] | None = None,
 ) -> SimEnv:
     """Entry point of the true environments: ``gym.make("PerSim-CartPole-v0", agent=3)``.
 
@@ -123,11 +143,13 @@ def make_env(
         population: A size, a mapping with size, seed and ranges, or a
             :class:`~persim_gym.envs.populations.Population`; the default population if not given.
         render_mode: ``None``, ``"rgb_array"`` or ``"human"``.
+        agents: The same as ``agent``, the word of the vector environment.
 
     Raises:
         TypeError: If an argument has the wrong type.
         ValueError: If an agent or covariate is invalid, or both ways to name an agent are used.
     """
+    agent = single_agent(agent, agents)
     if covariates is not None and agent is not None:
         raise ValueError(
             f"agent={agent} and covariates={dict(covariates)} both say which agent: give one"
@@ -149,6 +171,8 @@ def make_vector_env(
     agents: int | Sequence[int] | NDArray[np.integer[Any]] | None = None,
     covariates: Mapping[str, float] | None = None,
     population: object = None,
+    *,
+    agent: int | Sequence[int] | NDArray[np.integer[Any]] | None = None,
     **shell: Any,
 ) -> SimVectorEnv:
     """Vector entry point: ``gym.make_vec("PerSim-CartPole-v0", num_envs=8, agents=range(8))``.
@@ -159,13 +183,19 @@ def make_vector_env(
         agents: One agent for all lanes or one for each; by default lane ``i`` is agent ``i``.
         covariates: One agent's covariates, for all lanes.
         population: As in :func:`make_env`.
+        agent: The same as ``agents``, the word of the scalar environment.
         **shell: ``max_episode_steps``, ``autoreset_mode`` and ``render_mode`` of
             :class:`~persim_gym.envs.vector.SimVectorEnv`.
     """
     suite = find_suite(task)
     chosen, dynamics = _agents(suite, covariates, population)
     return SimVectorEnv(
-        suite.task(), dynamics, num_envs, agents=agents, covariates_of=chosen.covariates, **shell
+        suite.task(),
+        dynamics,
+        num_envs,
+        agents=one_of(agent, agents),
+        covariates_of=chosen.covariates,
+        **shell,
     )
 
 

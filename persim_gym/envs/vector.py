@@ -11,9 +11,16 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from persim_gym.core import Dynamics, Task, as_agents
+from persim_gym.core import Dynamics, Task, agents_of
 from persim_gym.envs.env import CovariatesOf, Painter, check_render_mode, plain_spec
-from persim_gym.envs.lanes import Lanes, LaneStarts, StartSampler, check_actions, check_state
+from persim_gym.envs.lanes import (
+    Lanes,
+    LaneStarts,
+    StartSampler,
+    check_actions,
+    check_state,
+    time_limit,
+)
 from persim_gym.envs.rendering import Frame
 
 OPTIONS = frozenset({"agent", "state", "reset_mask"})
@@ -31,9 +38,10 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         task: Spaces, reward, termination, start states.
         dynamics: True physics or a learned simulator.
         num_envs: Number of lanes.
-        agents: One agent for all lanes or one for each; by default lane ``i`` is agent
+        agents: One agent for all lanes or one for each, by index or, where the dynamics knows
+            names, by name, here and in ``reset``; by default lane ``i`` is agent
             ``i`` (modulo the population's size).
-        max_episode_steps: Time limit; by default the task's.
+        max_episode_steps: Time limit; by default the task's, and none with -1.
         autoreset_mode: An ``AutoresetMode`` or its name.
         render_mode: ``None`` or ``"rgb_array"``.
         sample_start: Start states, if not the task's.
@@ -56,7 +64,7 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         dynamics: Dynamics,
         num_envs: int = 1,
         *,
-        agents: int | Sequence[int] | NDArray[np.integer[Any]] | None = None,
+        agents: int | str | Sequence[int | str] | NDArray[np.integer[Any]] | None = None,
         max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
@@ -64,7 +72,8 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         covariates_of: CovariatesOf | None = None,
         label: str = "",
     ) -> None:
-        if isinstance(num_envs, bool) or int(num_envs) != num_envs or num_envs < 1:
+        whole = isinstance(num_envs, (int, np.integer)) and not isinstance(num_envs, bool)
+        if not whole or num_envs < 1:
             raise ValueError(f"num_envs must be a positive integer, got {num_envs!r}")
         check_render_mode(render_mode, ("rgb_array",))
         self.task = task
@@ -83,9 +92,8 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         self.action_space = batch_space(task.action_space, self.num_envs)
         if agents is None:
             agents = np.arange(self.num_envs) % dynamics.num_agents
-        agents = as_agents(agents, self.num_envs, dynamics.num_agents)
-        limit = task.max_episode_steps if max_episode_steps is None else max_episode_steps
-        self._lanes = Lanes(task, dynamics, agents, limit)
+        lanes = agents_of(dynamics, agents, self.num_envs)
+        self._lanes = Lanes(task, dynamics, lanes, time_limit(task, max_episode_steps))
         d = task.observation_space.shape[0]
         self._starts = LaneStarts(sample_start or task.sample_start, self.num_envs, d)
         self._all = np.arange(self.num_envs)
@@ -107,7 +115,7 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
 
     @spec.setter
     def spec(self, spec: Any) -> None:
-        self._spec = plain_spec(spec)
+        self._spec = plain_spec(spec, self.dynamics, self._lanes.max_episode_steps)
 
     _spec: Any = None
 
@@ -144,7 +152,7 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
                 raise ValueError("the first reset begins every lane: give no reset_mask to it")
         agents = None
         if options.get("agent") is not None:
-            agents = as_agents(options["agent"], self.num_envs, self.dynamics.num_agents)
+            agents = agents_of(self.dynamics, options["agent"], self.num_envs)
         states = None
         if options.get("state") is not None:
             states = check_state(self.task, options["state"], self.num_envs)

@@ -222,7 +222,7 @@ class OpenLoopError:
 
 def evaluate(
     sim: PerSim,
-    agents: Sequence[int] | NDArray[np.integer[Any]] = range(5),
+    agents: Sequence[int | str] | NDArray[np.integer[Any]] | None = None,
     *,
     episodes: int = 50,
     policy: Any = None,
@@ -235,7 +235,7 @@ def evaluate(
 
     Args:
         sim: The simulator.
-        agents: Test agents ``[A]``.
+        agents: Test agents ``[A]``, by index or name; by default the first five.
         episodes: Episodes of each.
         policy: Who acts; by default :func:`scripted_policy`.
         seed: Seed of start states and policy.
@@ -250,8 +250,9 @@ def evaluate(
     suite = suite_of(sim.task)
     true = suite.dynamics(suite.population(population))
     policy = scripted_policy(suite.name, seed) if policy is None else policy
+    chosen = sim.agent_indices(np.arange(5) if agents is None else agents)
     followed = follow(
-        sim.task, true, agents, policy,
+        sim.task, true, chosen, policy,
         episodes=episodes, seed=seed, warmup=warmup, horizon=horizon,
     )  # fmt: skip
     return open_loop_error(sim, followed)

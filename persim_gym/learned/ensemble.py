@@ -115,9 +115,8 @@ class Ensemble(ABC):
     def offset(self) -> Tensor:
         """The change that no factor has a part in ``[d]``."""
 
-    @abstractmethod
     def step(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
-        """Every member's next observation, before :meth:`settle`.
+        """Every member's next observation, inside the observation space.
 
         Args:
             agents: ``[n]``.
@@ -125,8 +124,13 @@ class Ensemble(ABC):
             actions: ``[n]`` integers or ``[n, a]``.
 
         Returns:
-            ``[m, n, d]``.
+            ``[m, n, d]``; nan where a member's prediction is not finite.
         """
+        return self.settle(self._unsettled(agents, states, actions))
+
+    @abstractmethod
+    def _unsettled(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
+        """What :meth:`step` settles: it may be out of the space, and knows no wall."""
 
     @abstractmethod
     def _change(self, agents: Tensor, actions: Tensor, *, together: bool) -> Change:
@@ -224,6 +228,15 @@ class Ensemble(ABC):
         ):
             return torch.clamp(obs, self.low[:, None], self.high[:, None], out=obs)
         return self.settle(obs.mT).mT
+
+
+def before_bounds(ensemble: Ensemble, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
+    """Last observation plus change ``[m, n, d]``, as if the space had no bounds.
+
+    For what is learned of the dynamics themselves: effects of bounds, residuals. Nothing that is
+    predicted comes from here: that is :meth:`Ensemble.step`, whose arguments these are.
+    """
+    return ensemble._unsettled(agents, states, actions)
 
 
 class _Shared:

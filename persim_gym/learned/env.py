@@ -7,21 +7,26 @@ further, and a price for uncertainty.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
+import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from persim_gym.envs.env import CovariatesOf, SimEnv
-from persim_gym.envs.lanes import Advance, StartSampler
+from persim_gym.core import as_price, one_of
+from persim_gym.envs.env import CovariatesOf, SimEnv, plain_spec
+from persim_gym.envs.lanes import Advance, StartSampler, time_limit
 from persim_gym.envs.parallel import SimParallelEnv
-from persim_gym.envs.suites import SUITES
+from persim_gym.envs.suites import SUITES, single_agent
 from persim_gym.envs.vector import SimVectorEnv
+from persim_gym.learned.ensemble import before_bounds
 from persim_gym.learned.simulator import PerSim
 from persim_gym.threads import few_threads
 
@@ -50,6 +55,7 @@ class GuardedSimulator:
         penalty: Reward to subtract per unit of disagreement.
 
     Raises:
+        TypeError: If an argument has the wrong type.
         ValueError: If an argument is invalid.
     """
 
@@ -64,12 +70,12 @@ class GuardedSimulator:
             raise ValueError(
                 f"propagation must be one of {', '.join(PROPAGATIONS)}, got {propagation!r}"
             )
-        if not (math.isfinite(penalty) and penalty >= 0):
-            raise ValueError(f"penalty must be finite and not negative, got {penalty!r}")
+        if not isinstance(guard, (bool, np.bool_)):
+            raise TypeError(f"guard must be True or False, got {guard!r}")
         self.sim = sim
         self.propagation = propagation
-        self.guard = guard
-        self.penalty = float(penalty)
+        self.guard = bool(guard)
+        self.penalty = as_price("penalty", penalty)
         space, experience = sim.task.observation_space, sim.experience
         margin = SUPPORT_MARGIN * (experience.high - experience.low)
         self._support = experience.low - margin, experience.high + margin
@@ -79,6 +85,29 @@ class GuardedSimulator:
     def num_agents(self) -> int:
         """Number of agents."""
         return self.sim.num_agents
+
+    @property
+    def agent_names(self) -> tuple[str, ...] | None:
+        """What the agents are called in the data ``[N]``, or ``None``."""
+        return self.sim.agent_names
+
+    def agent_indices(self, agents: Any) -> Any:
+        """Agents by name or index as indices; see :meth:`PerSim.agent_indices`."""
+        return self.sim.agent_indices(agents)
+
+    def check_seen(self, agents: NDArray[np.int64]) -> None:
+        """Refuse agents that nothing was recorded of."""
+        self.sim.check_seen(agents)
+
+    def plain_arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments of an environment's spec that say the same in another folder and from JSON."""
+        plain = dict(arguments)
+        if isinstance(simulator := plain.get("simulator"), (str, Path)):
+            plain["simulator"] = str(Path(simulator).expanduser().resolve())
+        for word in ("agent", "agents"):
+            if word in plain:
+                plain[word] = self.sim.names.label(plain[word])
+        return plain
 
     @property
     def lag(self) -> int:
@@ -111,18 +140,23 @@ class GuardedSimulator:
         floating = actions.dtype.kind == "f"
         widths = sim.ensemble.widths
         with few_threads(sim.members * n, widths, device):
-            members = sim.ensemble.step(
+            raw = before_bounds(
+                sim.ensemble,
                 torch.as_tensor(agents, device=device),
                 torch.as_tensor(flat, device=device),
                 torch.as_tensor(actions.astype(np.float32) if floating else actions, device=device),
             )
+            members = sim.ensemble.settle(raw)
+            over = ((raw < sim.ensemble.low) | (raw > sim.ensemble.high)).cpu().numpy()
             spread = sim.spread(members).cpu().numpy().astype(np.float64)
             if self.propagation == "mean":
-                following = members.mean(0).cpu().numpy().astype(np.float64)
+                following, outside = members.mean(0).cpu().numpy(), over.any(0)
             else:
                 if self.propagation == "random_member":
                     kept = rng.integers(0, sim.members, size=n)
-                following = members.cpu().numpy()[kept, np.arange(n)].astype(np.float64)
+                rows = np.arange(n)
+                following, outside = members.cpu().numpy()[kept, rows], over[kept, rows]
+            following = following.astype(np.float64)
 
         low, high = self._space
         # One member that is lost is enough, whichever is followed: disagreement knows them all.
@@ -134,7 +168,7 @@ class GuardedSimulator:
             following[lost] = latest[lost]
             spread[lost] = np.inf
         inside = np.minimum(np.maximum(following, low), high)
-        clipped = (inside != following).sum(axis=1)
+        clipped = np.where(lost, 0, outside.sum(axis=1))
         stop: NDArray[np.bool_] = lost
         sparse: dict[str, tuple[NDArray[Any], NDArray[np.bool_]]] = {}
         if self.guard:
@@ -166,14 +200,14 @@ class LearnedSimEnv(SimEnv):
 
     Args:
         simulator: A :class:`PerSim` or the folder of one.
-        agent: The agent to begin with, by index or by its name in the data;
-            ``reset(options={"agent": k})`` switches.
+        agent: The agent to begin with, by index or by its name in the data, by default the first
+            that something was recorded of; ``reset(options={"agent": k})`` switches.
         propagation: ``"mean"``, ``"random_member"`` or ``"fixed_member"``.
         guard: Truncate off the data's support or at high disagreement.
         penalty: Reward to subtract per unit of disagreement.
         start: Start states of the ``"task"``, or recorded ones (``"data"``).
         render_mode: ``None``, ``"rgb_array"`` or ``"human"``.
-        max_episode_steps: Time limit, by default the task's.
+        max_episode_steps: Time limit, by default the task's, and none with -1.
         covariates: Covariates for the drawing alone, by default the task's defaults: a simulator
             does not know them.
 
@@ -186,7 +220,7 @@ class LearnedSimEnv(SimEnv):
     def __init__(
         self,
         simulator: PerSim | str | Path,
-        agent: int | str = 0,
+        agent: int | str | None = None,
         *,
         propagation: Propagation = "mean",
         guard: bool = True,
@@ -198,33 +232,73 @@ class LearnedSimEnv(SimEnv):
     ) -> None:
         sim = as_simulator(simulator)
         self.simulator = sim
-        agent = sim.agent_index(agent)
-        sim.check_seen(np.array([agent]))
         super().__init__(
             sim.task,
             GuardedSimulator(sim, propagation, guard, penalty),
-            agent=agent,
+            agent=_seen_agents(sim, 1)[0] if agent is None else agent,
             render_mode=render_mode,
-            max_episode_steps=sim.task.max_episode_steps
-            if max_episode_steps is None
-            else max_episode_steps,
+            max_episode_steps=time_limit(sim.task, max_episode_steps),
             sample_start=_start_sampler(sim, start),
             covariates_of=_drawn_covariates(sim, covariates),
             label="learned",
         )
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """As in every environment; ``options["agent"]`` may be a name, too."""
-        if isinstance(name := (options or {}).get("agent"), str):
-            options = {**(options or {}), "agent": self.simulator.agent_index(name)}
-        return super().reset(seed=seed, options=options)
+    #: Whether it was asked for without any time limit.
+    unlimited = False
+
+    @property
+    def spec(self) -> Any:
+        """As in every environment; it remembers that there is no time limit."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: Any) -> None:
+        self._spec = plain_spec(spec, self.dynamics, self._lanes.max_episode_steps)
+        if spec is not None and self.unlimited:
+            spec.kwargs["max_episode_steps"] = -1
 
 
-def make_env(simulator: PerSim | str | Path, agent: int | str = 0, **options: Any) -> LearnedSimEnv:
-    """Entry point of ``gym.make("PerSim-Learned-v0", simulator=..., agent=...)``."""
-    return LearnedSimEnv(simulator, agent, **options)
+def make_env(
+    simulator: PerSim | str | Path,
+    agent: int | str | None = None,
+    *,
+    agents: int | str | Sequence[int | str] | None = None,
+    max_episode_steps: int | None = None,
+    **options: Any,
+) -> LearnedSimEnv:
+    """Entry point of ``gym.make("PerSim-Learned-v0", simulator=..., agent=...)``.
+
+    Args:
+        simulator: As for :class:`LearnedSimEnv`.
+        agent: As for :class:`LearnedSimEnv`.
+        agents: The same as ``agent``, the word of the vector environment.
+        max_episode_steps: As for :class:`LearnedSimEnv`. ``gym.make`` keeps this argument to
+            itself: where it is given there, that limit holds and no other.
+        **options: Of :class:`LearnedSimEnv`.
+    """
+    asked = _asked_of_make()
+    limit = max_episode_steps if asked is None else -1
+    env = LearnedSimEnv(simulator, single_agent(agent, agents), max_episode_steps=limit, **options)
+    env.unlimited = (limit if asked is None else asked) == -1
+    return env
+
+
+def _asked_of_make() -> int | None:
+    """The time limit that ``gym.make`` was asked for, ``None`` for none.
+
+    Gymnasium keeps ``max_episode_steps`` from an environment and wraps it in a limit of its own. An
+    environment whose limit its simulator decides cannot do without knowing: the shorter of the two
+    would hold. The caller is therefore asked. Where it is not Gymnasium, nothing was asked for.
+    """
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code is not gym.make.__code__:
+        frame = frame.f_back
+    asked: int | None = None
+    if frame is not None:
+        asked = frame.f_locals.get("max_episode_steps")
+        if asked is None:
+            asked = getattr(frame.f_locals.get("env_spec"), "max_episode_steps", None)
+    return asked
 
 
 def make_vector_env(
@@ -237,15 +311,21 @@ def make_vector_env(
     penalty: float = 0.0,
     start: str = "task",
     covariates: Mapping[str, float] | None = None,
+    agent: int | str | Sequence[int | str] | None = None,
     **shell: Any,
 ) -> SimVectorEnv:
-    """Vector entry point: options of :class:`LearnedSimEnv`, and of the vector shell."""
+    """Vector entry point: options of :class:`LearnedSimEnv`, and of the vector shell.
+
+    ``agent=`` and ``agents=`` are the same. By default the lanes are the agents that something was
+    recorded of, in turn.
+    """
     sim = as_simulator(simulator)
+    chosen = one_of(agent, agents)
     return SimVectorEnv(
         sim.task,
         GuardedSimulator(sim, propagation, guard, penalty),
         num_envs,
-        agents=sim.agent_indices(agents),
+        agents=_seen_agents(sim, num_envs) if chosen is None else chosen,
         sample_start=_start_sampler(sim, start),
         covariates_of=_drawn_covariates(sim, covariates),
         label="learned",
@@ -269,7 +349,7 @@ def make_parallel_env(
     return SimParallelEnv(
         sim.task,
         GuardedSimulator(sim, propagation, guard, penalty),
-        sim.agent_indices(agents),
+        agents,
         sample_start=_start_sampler(sim, start),
         covariates_of=_drawn_covariates(sim, covariates),
         label="learned",
@@ -278,22 +358,33 @@ def make_parallel_env(
 
 
 def as_simulator(simulator: PerSim | str | Path) -> PerSim:
-    """A simulator, or the one in a folder (each file is read once as long as it is unchanged)."""
+    """A simulator, or a view of the one in a folder.
+
+    Each file is read once as long as it is unchanged. What is done to the view, such as
+    :meth:`PerSim.adapt`, the next one of the same folder knows nothing of.
+    """
     if isinstance(simulator, PerSim):
         return simulator
     if not isinstance(simulator, (str, Path)):
         raise TypeError(f"simulator must be a PerSim or the folder of one, got {simulator!r}")
     from persim_gym import store
 
-    path = Path(simulator)
+    path = Path(simulator).expanduser()
     file = path if path.suffix == ".safetensors" else path / store.SIMULATOR
     stamp = file.stat().st_mtime_ns if file.exists() else 0
-    return _load(str(path.resolve()), stamp)
+    return _load(str(path.resolve()), stamp).view()
 
 
 @lru_cache(maxsize=8)
 def _load(path: str, stamp: int) -> PerSim:
     return PerSim.load(path)
+
+
+def _seen_agents(sim: PerSim, n: int) -> NDArray[np.int64]:
+    """Agents of ``n`` lanes that are not named: those that something was recorded of, in turn."""
+    seen = sim.experience.seen
+    known = np.arange(sim.num_agents) if seen is None else np.flatnonzero(seen)
+    return known[np.arange(n) % len(known)]
 
 
 def _start_sampler(sim: PerSim, start: str) -> StartSampler:
@@ -307,7 +398,12 @@ def _start_sampler(sim: PerSim, start: str) -> StartSampler:
 def _drawn_covariates(sim: PerSim, covariates: Mapping[str, float] | None) -> CovariatesOf:
     suite = SUITES.get(sim.task.name)
     defaults = suite.covariates.defaults if suite else {}
+    if covariates is not None and not isinstance(covariates, Mapping):
+        raise TypeError(f"covariates must be a mapping from names to numbers, got {covariates!r}")
     given = dict(covariates or {})
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+            raise ValueError(f"covariate {name!r} must be a finite number, got {value!r}")
     if suite and (unknown := set(given) - set(defaults)):
         raise ValueError(
             f"unknown covariate {sorted(unknown)[0]!r}: this task has {', '.join(defaults)}"

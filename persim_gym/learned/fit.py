@@ -24,7 +24,7 @@ from persim_gym.learned.bounds import learn_bounds
 from persim_gym.learned.closed_form.fit import UNEXPLAINED, fit_closed_form
 from persim_gym.learned.closed_form.problem import pose
 from persim_gym.learned.config import AlsConfig, FitConfig, FitPlan
-from persim_gym.learned.ensemble import Ensemble
+from persim_gym.learned.ensemble import Ensemble, before_bounds
 from persim_gym.learned.networks.ensemble import NetworkEnsemble
 from persim_gym.learned.networks.network import LowRankNetwork
 from persim_gym.learned.networks.optimise import Checkpoint, fit_network
@@ -207,7 +207,7 @@ def predict_rows(
     rows: NDArray[np.bool_],
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Members' predictions of some transitions, before settling ``[m, k, d]``."""
+    """Members' predictions of some transitions, as if there were no bounds ``[m, k, d]``."""
     t, device = data.transitions, ensemble.device
     index = np.flatnonzero(rows)
     parts = []
@@ -215,7 +215,7 @@ def predict_rows(
         state = torch.as_tensor(states[part], device=device).to(dtype)
         action = torch.as_tensor(t.action[part], device=device)
         agents = torch.as_tensor(t.agent[part], device=device)
-        parts.append(ensemble.step(agents, state, action))
+        parts.append(before_bounds(ensemble, agents, state, action))
     return torch.cat(parts, dim=1)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 from gymnasium.spaces import Discrete
 from torch import Tensor
@@ -10,8 +13,45 @@ from persim_gym.core import Array, Task
 from persim_gym.learned.ensemble import Ensemble
 
 
+def real_numbers(name: str, values: Any) -> Any:
+    """Values that a tensor can be made of without losing what they say.
+
+    Args:
+        name: What they are called in errors.
+        values: An array, a tensor, or nested sequences of numbers.
+
+    Raises:
+        TypeError: If they are no real numbers.
+        ValueError: If they have no shape.
+    """
+    if isinstance(values, Tensor):
+        real, kind = not values.is_complex(), str(values.dtype)
+    else:
+        try:
+            values = np.asarray(values)
+        except ValueError:
+            raise ValueError(f"{name} must have one shape, got rows of different lengths") from None
+        real, kind = values.dtype.kind in "biuf", str(values.dtype)
+    if not real:
+        raise TypeError(f"{name} must be real numbers, got {kind}")
+    return values
+
+
+def check_finite(name: str, values: Tensor) -> None:
+    """Refuse what is not finite, in single precision.
+
+    Raises:
+        ValueError: If there is such a value.
+    """
+    if not bool(torch.isfinite(values).all()):
+        bad = values[~torch.isfinite(values)][0].item()
+        raise ValueError(
+            f"{name} must be finite numbers below {torch.finfo(values.dtype).max:.2g}, got {bad}"
+        )
+
+
 def check_inputs(
-    ensemble: Ensemble, task: Task, obs: Array, actions: Array, *axes: str
+    ensemble: Ensemble, task: Task, obs: Array, actions: Array, *axes: str, finite: bool = True
 ) -> tuple[Tensor, Tensor]:
     """States ``[n, l * d]`` and actions ``[*axes(, a)]`` on the ensemble's device.
 
@@ -22,12 +62,14 @@ def check_inputs(
             is assumed.
         actions: Integers, or with a last axis of size ``a``.
         axes: Names of the actions' leading axes, the first of length ``n``.
+        finite: Whether to check that all is finite.
 
     Raises:
-        TypeError: If discrete actions are no integers.
-        ValueError: If a shape does not fit, or an action does not exist.
+        TypeError: If values are no real numbers, or discrete actions no integers.
+        ValueError: If a shape does not fit, a value is not finite, or an action does not exist.
     """
     d, device = ensemble.obs_dim, ensemble.device
+    obs, actions = real_numbers("obs", obs), real_numbers("actions", actions)
     states = torch.as_tensor(obs, dtype=torch.float32, device=device)
     n = len(states) if states.ndim else 0
     if states.shape == (n, d):
@@ -59,4 +101,8 @@ def check_inputs(
                 f"actions must be 0 to {task.action_space.n - 1}, got {int(low)} to "  # type: ignore[union-attr]
                 f"{int(high)}"
             )
+    if finite:
+        check_finite("obs", states)
+        if not discrete:
+            check_finite("actions", actions_)
     return states, actions_

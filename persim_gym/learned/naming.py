@@ -1,50 +1,132 @@
-"""Agents by the names that they have in the data."""
+"""Agents by the names that they have in the data, and by their index: one meaning everywhere.
+
+Text is a name and an integer is an index. Where that could be taken in two ways, because names are
+whole numbers, both readings are named in an error, and ``"name:3"`` and ``"index:3"`` say which is
+meant. Arrays of integers are what the data hold (``Transitions.agent``): they are always indices.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from persim_gym.core import as_agent
 
+#: What stands before a name or an index in text to say which of the two it is.
+BY_NAME, BY_INDEX = "name:", "index:"
 
-def find_agent(agent: object, index_of: Mapping[str, int], num_agents: int) -> int:
-    """The index of an agent that is given by its name or its index.
+
+class AgentIndex(int):
+    """The index of an agent that has been found: it is taken for nothing else again."""
+
+
+class AgentNames:
+    """Who is called what.
 
     Args:
-        agent: The name or the index.
-        index_of: Indices by name; empty where agents have no names.
+        names: Names of all agents ``[N]``; none where agents are numbers.
         num_agents: How many agents there are.
-
-    Raises:
-        TypeError: If it is neither text nor an integer.
-        ValueError: If there is no such agent.
     """
-    if not isinstance(agent, str):
-        return as_agent(agent, num_agents)
-    if agent in index_of:
-        return index_of[agent]
-    if not index_of:
+
+    def __init__(self, names: Sequence[str], num_agents: int) -> None:
+        self.names = tuple(names)
+        self.num_agents = num_agents
+        self._index_of = {name: index for index, name in enumerate(names)}
+
+    def find(self, agent: object) -> AgentIndex:
+        """The index of an agent that is given by its name or its index.
+
+        Raises:
+            TypeError: If it is neither text nor an integer.
+            ValueError: If there is no such agent, or it could be one of two.
+        """
+        if isinstance(agent, AgentIndex):
+            return AgentIndex(as_agent(agent, self.num_agents))
+        if isinstance(agent, str):
+            return AgentIndex(self._named(agent))
+        self._refuse_two_readings(agent)
+        return AgentIndex(as_agent(agent, self.num_agents))
+
+    def find_all(self, agents: Any) -> Any:
+        """Agents as indices: of one, a sequence, or ``None`` as it came."""
+        if agents is None:
+            return None
+        if hasattr(agents, "dtype"):
+            agents = np.asarray(agents)
+            if agents.ndim and agents.dtype.kind not in "OUT":
+                return agents
+            agents = agents.tolist()
+        if isinstance(agents, str) or np.ndim(agents) == 0:
+            return self.find(agents)
+        return [self.find(agent) for agent in agents]
+
+    def label(self, agent: Any) -> Any:
+        """What names an agent, or several, so that nothing else is meant.
+
+        For an environment's spec: names where there are any, and otherwise what came.
+        """
+        if not self.names or agent is None:
+            return agent
+        found = self.find_all(agent)
+        if np.ndim(found) == 0:
+            return self.names[found]
+        return [self.names[index] for index in found]
+
+    def parse(self, text: str) -> AgentIndex:
+        """The index of an agent on a command line, where numbers are text as well.
+
+        Raises:
+            ValueError: If there is no such agent, or it could be one of two.
+        """
+        if text.strip().isdecimal() and not text.startswith((BY_NAME, BY_INDEX)):
+            number = int(text)
+            if text not in self._index_of:
+                return self.find(number)
+            if number < self.num_agents and self._index_of[text] != number:
+                raise ValueError(self._both(number))
+        return self.find(text)
+
+    def _named(self, text: str) -> int:
+        if text in self._index_of:
+            return self._index_of[text]
+        if text.startswith(BY_INDEX) and text.removeprefix(BY_INDEX).strip().isdecimal():
+            return as_agent(int(text.removeprefix(BY_INDEX)), self.num_agents)
+        name = text.removeprefix(BY_NAME)
+        if name in self._index_of:
+            return self._index_of[name]
+        if not self.names:
+            raise ValueError(
+                f"agent {text!r} is not known by name: this simulator's agents are numbers, 0 to "
+                f"{self.num_agents - 1}"
+            )
+        near = difflib.get_close_matches(name, self.names, n=1) or self.names[:1]
         raise ValueError(
-            f"agent {agent!r} is not known by name: this simulator's agents are numbers, 0 to "
-            f"{num_agents - 1}"
+            f"there is no agent {name!r} among the {self.num_agents} of this simulator; there is "
+            f"{near[0]!r}"
         )
-    near = difflib.get_close_matches(agent, index_of, n=1) or list(index_of)[:1]
-    raise ValueError(
-        f"there is no agent {agent!r} among the {num_agents} of this simulator; there is "
-        f"{near[0]!r}"
-    )
 
+    def _refuse_two_readings(self, agent: object) -> None:
+        try:
+            number = operator.index(agent)  # type: ignore[arg-type]
+        except TypeError:
+            return
+        named = self._index_of.get(str(number))
+        if isinstance(agent, bool) or named is None or named == number:
+            return
+        if 0 <= number < self.num_agents:
+            raise ValueError(self._both(number))
+        raise ValueError(
+            f"there is no agent of index {number}, only 0 to {self.num_agents - 1}; the agent that "
+            f"is called {str(number)!r} is given as text: {str(number)!r}"
+        )
 
-def find_agents(agents: Any, index_of: Mapping[str, int], num_agents: int) -> Any:
-    """Names among agents turned into indices: of one, a sequence, or ``None`` as it came."""
-    if isinstance(agents, str):
-        return find_agent(agents, index_of, num_agents)
-    if agents is None or np.ndim(agents) == 0 or isinstance(agents, range):
-        return agents
-    if any(isinstance(agent, str) for agent in agents):
-        return [find_agent(agent, index_of, num_agents) for agent in agents]
-    return agents
+    def _both(self, number: int) -> str:
+        return (
+            f"agent {number} could be the one that is called {str(number)!r} (index "
+            f"{self._index_of[str(number)]}) or the one of index {number} (called "
+            f"{self.names[number]!r}): give '{BY_NAME}{number}' or '{BY_INDEX}{number}'"
+        )

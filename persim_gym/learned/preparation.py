@@ -142,8 +142,10 @@ class Prepared:
         t, used, s = self.data.transitions, self.used, self.scaling
         scale_inputs = StateInputs(s, self.shape.angles)
         rows, d = int(used.sum()), t.obs.shape[1]
-        inputs = torch.empty(rows, self.states.shape[1] + len(self.shape.angles))
-        targets = torch.empty(rows, d)
+        inputs = torch.empty(
+            rows, self.states.shape[1] + len(self.shape.angles), dtype=torch.float32
+        )
+        targets = torch.empty(rows, d, dtype=torch.float32)
         # Block by block: beside the data and the tensors there is nothing large in memory.
         filled = 0
         for first in range(0, len(used), BLOCK):
@@ -358,7 +360,7 @@ def _scaling(
         values: Callable[[slice], NDArray[np.float32]], width: int, scale: bool, centre: bool
     ) -> tuple[Tensor, Tensor]:
         if not scale:
-            return torch.zeros(width), torch.ones(width)
+            return torch.zeros(width, dtype=torch.float32), torch.ones(width, dtype=torch.float32)
         mean, deviation = _moments(values, used)
         return torch.as_tensor(mean * np.float32(centre)), torch.as_tensor(deviation)
 

@@ -19,7 +19,7 @@ from persim_gym.learned.ensemble import Ensemble, UnrollMode
 from persim_gym.learned.files import read_simulator, write_simulator
 from persim_gym.learned.fit import checkpoint_in, fit_by
 from persim_gym.learned.inputs import check_inputs
-from persim_gym.learned.naming import find_agent, find_agents
+from persim_gym.learned.naming import AgentIndex, AgentNames
 from persim_gym.learned.networks.optimise import FitProgress
 from persim_gym.learned.posterior import adaptation
 from persim_gym.learned.posterior.adaptation import AgentPosterior, Knowledge
@@ -168,23 +168,34 @@ class PerSim:
         names = self.card.get("agent_names")
         return tuple(names) if names else None
 
-    def agent_index(self, agent: object) -> int:
-        """The index of an agent that is named as in the data, or by its index.
+    @property
+    def names(self) -> AgentNames:
+        """Who is called what: finds agents by name and by index, on the command line as well."""
+        return self._names
+
+    def agent_index(self, agent: object) -> AgentIndex:
+        """The index of an agent: text is its name in the data, an integer its index.
+
+        Where names are whole numbers, ``"name:3"`` and ``"index:3"`` say which is meant. What is
+        returned is an integer that every face takes for an index.
 
         Raises:
             TypeError: If it is neither text nor an integer.
-            ValueError: If there is no such agent.
+            ValueError: If there is no such agent, or an integer could be one of two.
         """
-        return find_agent(agent, self._index_of, self.num_agents)
+        return self._names.find(agent)
 
     def agent_indices(self, agents: Any) -> Any:
-        """Agents with names turned into indices: one, a sequence, or ``None`` as it came."""
-        return find_agents(agents, self._index_of, self.num_agents)
+        """Agents as indices: of one, a sequence, or ``None`` as it came.
+
+        Arrays of integers are indices, as they are in transitions.
+        """
+        return self._names.find_all(agents)
 
     def rename(self, names: Sequence[str] | None) -> None:
         """Take names of all agents ``[N]``, or none, and look anew at who has been seen."""
         self.card = {**self.card, "agent_names": list(names)} if names else self.card
-        self._index_of = {name: k for k, name in enumerate(names or ())}
+        self._names = AgentNames(names or (), self.num_agents)
         self._all_seen = self.experience.seen is None or bool(self.experience.seen.all())
 
     def check_seen(self, agents: NDArray[np.int64]) -> None:
@@ -228,6 +239,15 @@ class PerSim:
         """
         return self.ensemble.agent_factors().cpu().numpy()
 
+    def view(self) -> PerSim:
+        """The same simulators, to which agents can be added without this one's knowing.
+
+        Nothing is copied: what is large is shared, and never changed.
+        """
+        twin = PerSim(self.ensemble, self.task, self.experience, self.card, self._knowledge)
+        twin.path = self.path
+        return twin
+
     def to(self, device: str) -> PerSim:
         """The same simulators on a device."""
         to = check_device(device)
@@ -238,7 +258,7 @@ class PerSim:
         """Next observations, the members' mean.
 
         Args:
-            agents: ``[n]`` integers, or one for all rows.
+            agents: ``[n]`` indices, or one agent for all rows, by index or name.
             obs: ``[n, d]``; with ``lag`` above 1 ``[n, l, d]`` or ``[n, l * d]``, oldest first. Of
                 a single observation a constant past is assumed.
             actions: ``[n]`` integers or ``[n, a]``.
@@ -300,7 +320,10 @@ class PerSim:
             ``[m, p, k, d]``, or ``[1, p, k, d]`` where ``"sampled"``, for each of the ``h`` steps;
             what may be sent back, :meth:`Ensemble.unroll` says.
         """
-        agents_, states_, actions_ = self._inputs(agents, states, actions, "p", "k", "h")
+        # A planner's own states are finite, and to ask takes time in every decision.
+        agents_, states_, actions_ = self._inputs(
+            agents, states, actions, "p", "k", "h", finite=False
+        )
         return self.ensemble.unroll(agents_, states_, actions_, mode)
 
     def _step(self, agents: Array, obs: Array, actions: Array) -> Tensor:
@@ -309,14 +332,15 @@ class PerSim:
         size = ROWS_AT_ONCE.get(self.device.type, ROWS_AT_ONCE["cpu"])
         pieces = zip(*(part.split(size) for part in rows), strict=True)
         steps = [self.ensemble.step(*piece) for piece in pieces]
-        return self.ensemble.settle(steps[0] if len(steps) == 1 else torch.cat(steps, dim=1))
+        return steps[0] if len(steps) == 1 else torch.cat(steps, dim=1)
 
     def _inputs(
-        self, agents: Array, obs: Array, actions: Array, *axes: str
+        self, agents: Array, obs: Array, actions: Array, *axes: str, finite: bool = True
     ) -> tuple[Tensor, Tensor, Tensor]:
-        states, actions_ = check_inputs(self.ensemble, self.task, obs, actions, *axes)
-        if isinstance(agents, Tensor):
-            agents = agents.cpu().numpy()
+        states, actions_ = check_inputs(
+            self.ensemble, self.task, obs, actions, *axes, finite=finite
+        )
+        agents = agents.cpu().numpy() if isinstance(agents, Tensor) else self.agent_indices(agents)
         rows = as_agents(agents, len(states), self.num_agents)
         self.check_seen(rows)
         return torch.as_tensor(rows, device=self.device), states, actions_
@@ -339,6 +363,10 @@ class PerSim:
                 "version or by hand: fit it again with PerSim.fit"
             )
         return self._knowledge
+
+    @knowledge.setter
+    def knowledge(self, knowledge: Knowledge) -> None:
+        self._knowledge = knowledge
 
     @property
     def prior(self) -> FactorPrior:
@@ -467,7 +495,7 @@ class PerSim:
 
     # -- environments --------------------------------------------------------------------------
 
-    def env(self, agent: int | str = 0, **options: Any) -> LearnedSimEnv:
+    def env(self, agent: int | str | None = None, **options: Any) -> LearnedSimEnv:
         """One agent's simulator as a Gymnasium environment; see :class:`LearnedSimEnv`."""
         from persim_gym.learned.env import LearnedSimEnv
 

@@ -95,11 +95,13 @@ class CategoricalCEM:
         if previous is None:  # nothing to go on from, in any problem
             previous = torch.zeros((problems, self.horizon), dtype=torch.long, device=device)
             fresh = torch.ones(problems, dtype=torch.bool, device=device)
-        uniform = torch.full((problems, self.horizon, choices), 1 / choices, device=device)
+        uniform = torch.full(
+            (problems, self.horizon, choices), 1 / choices, dtype=torch.float32, device=device
+        )
         probabilities = self._continued(previous, fresh, uniform)
         sticky = shares(self.sticky, self.candidates).to(device)
         elites = previous[:, None][:, :0]
-        returns = torch.empty((problems, 0), device=device)
+        returns = torch.empty((problems, 0), dtype=torch.float32, device=device)
         for turn in range(self.rounds):
             drawn_from = (1 - self.floor) * probabilities + self.floor * uniform
             actions = draw(drawn_from, sticky, generator)
@@ -142,7 +144,7 @@ def draw(probabilities: Tensor, sticky: Tensor, generator: torch.Generator) -> T
     """
     problems, h, _ = probabilities.shape
     shape = (problems, len(sticky), h)
-    levels = torch.rand(shape, generator=generator, device=generator.device)
+    levels = torch.rand(shape, generator=generator, dtype=torch.float32, device=generator.device)
     levels = levels.gather(2, last_draws(problems, h, sticky, generator))
     # An action is taken by the levels between the summed probabilities before and after it.
     bounds = probabilities.cumsum(dim=-1)[:, None, :, :-1]

@@ -76,11 +76,14 @@ class CEM:
         high = torch.as_tensor(space.high, device=device)
         middle, half = (high + low) / 2, (high - low) / 2
         shape = (problems, self.horizon, *space.shape)
-        mean = torch.zeros(shape, device=device)  # in units of half the range, around its middle
+        # In units of half the range, around its middle.
+        mean = torch.zeros(shape, dtype=torch.float32, device=device)
         if previous is not None:
             scaled = (previous - middle) / half
             mean[:, :-1] = torch.where(fresh[:, None, None], 0.0, scaled[:, 1:])
-        first = torch.rand((problems, 1, 1), generator=generator, device=device)
+        first = torch.rand(
+            (problems, 1, 1), generator=generator, dtype=torch.float32, device=device
+        )
         deviation = (self.spread * (1 + first)).expand(shape)
         for _ in range(self.rounds):
             samples = truncated_normal(mean, deviation, self.candidates, generator)
@@ -114,7 +117,7 @@ def truncated_normal(mean: Tensor, deviation: Tensor, n: int, generator: torch.G
     below = torch.special.ndtr((-1 - mean) / deviation)
     above = torch.special.ndtr((1 - mean) / deviation)
     shape = (mean.shape[0], n, *mean.shape[2:])
-    uniform = torch.rand(shape, generator=generator, device=mean.device)
+    uniform = torch.rand(shape, generator=generator, dtype=torch.float32, device=mean.device)
     level = below + (above - below) * uniform
     # The inverse is infinite at 0 and 1, which rounding can reach.
     draws = mean + deviation * torch.special.ndtri(level.clamp(1e-7, 1 - 1e-7))

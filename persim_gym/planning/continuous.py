@@ -72,11 +72,13 @@ def coloured_noise(
     p, k, h, a = shape
     device = generator.device
     if beta == 0 or h == 1:
-        return torch.randn(shape, generator=generator, device=device)
-    frequency = torch.fft.rfftfreq(h, device=device)
+        return torch.randn(shape, generator=generator, dtype=torch.float32, device=device)
+    frequency = torch.fft.rfftfreq(h, dtype=torch.float32, device=device)
     frequency[0] = 1 / h
     amplitude = frequency ** (-beta / 2)
-    waves = torch.randn((p, k, a, len(frequency), 2), generator=generator, device=device)
+    waves = torch.randn(
+        (p, k, a, len(frequency), 2), generator=generator, dtype=torch.float32, device=device
+    )
     # The mean and, with an even number of steps, the fastest wave have no phase.
     single = [0, -1] if h % 2 == 0 else [0]
     waves[..., single, 0] *= math.sqrt(2)

@@ -99,11 +99,11 @@ class ICEM:
         units = Units.of(space, device, "ICEM")
         shape = (problems, self.horizon, *units.middle.shape)
         carried = round(self.carry * self.elites)
-        mean = torch.zeros(shape, device=device)
+        mean = torch.zeros(shape, dtype=torch.float32, device=device)
         elites = mean[:, None]
         if previous is not None:
             mean, elites = shifted(previous[:, 0], fresh), previous[:, 1:, 1:]
-        deviation = torch.full(shape, float(self.spread), device=device)
+        deviation = torch.full(shape, float(self.spread), dtype=torch.float32, device=device)
         for i, size in enumerate(self.sizes):
             noise = coloured_noise((problems, size, *shape[1:]), self.beta, generator)
             samples = (mean[:, None] + deviation[:, None] * noise).clamp_(-1, 1)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.core import Dynamics, Task, as_agents
+from persim_gym.core import Dynamics, Task, agents_of
 from persim_gym.planning.choices import PlannerChoice, choose_planner, settings_for
 from persim_gym.planning.objective import DoubtfulDynamics, Objective, Propagation, Shaping, Upright
 from persim_gym.planning.planner import Planner
@@ -68,13 +68,15 @@ class MPC:
             choice = choose_planner(self.task, planner)
         elif isinstance(planner, PlannerChoice):
             choice = planner
+        elif not callable(getattr(planner, "plan", None)):
+            raise TypeError(f"planner must be a planner, its name or a choice, got {planner!r}")
         else:
             choice = settings_for(planner, self.task)
         self.planner: Planner = choice.planner
         if shaping == "default":
             shaping = choice.shaping
-        if isinstance(shaping, str):
-            raise TypeError(f"shaping must be a Shaping, an Upright or None, got {shaping!r}")
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+            raise TypeError(f"seed must be an integer, got {seed!r}")
         if penalty is None:  # where there are no members to compare, a choice's penalty is void
             doubtful = isinstance(dynamics, DoubtfulDynamics) and dynamics.members > 1
             penalty = choice.penalty if doubtful and propagation != "sampled" else 0.0
@@ -82,14 +84,12 @@ class MPC:
             propagation = choice.propagation
             if penalty and propagation == "sampled":  # which compares nobody
                 propagation = "members"
-        self.objective = Objective(self.task, dynamics, propagation, shaping, penalty)
-        if hasattr(dynamics, "agent_indices"):
-            agent = dynamics.agent_indices(agent)
+        self.objective = Objective(self.task, dynamics, propagation, shaping, penalty)  # type: ignore[arg-type]
         scalar = np.ndim(agent) == 0
-        self.agents = as_agents(agent, 1 if scalar else len(agent), dynamics.num_agents)  # type: ignore[arg-type]
+        self.agents = agents_of(dynamics, agent, 1 if scalar else len(agent))  # type: ignore[arg-type]
         self._device = getattr(dynamics, "device", torch.device("cpu"))
         self._generator = torch.Generator(device=self._device)
-        self._generator.manual_seed(seed)
+        self._generator.manual_seed(int(seed))
         self._memory: tuple[Tensor, NDArray[np.float32]] | None = None
 
     def reset(self) -> None:
@@ -197,7 +197,9 @@ def _model(model: Any, task: Task | None, population: object) -> tuple[Task, Dyn
             "MPC plans in a simulator, a dynamics or a true environment's id, got "
             f"{type(model).__name__}"
         )
-    task = task or getattr(model, "task", None)
+    task = getattr(model, "task", None) if task is None else task
     if task is None:
         raise TypeError("a dynamics without a task of its own needs task=")
+    if not isinstance(task, Task):
+        raise TypeError(f"task must be a task, got {task!r}")
     return task, model

@@ -69,7 +69,7 @@ class MPPI:
         device = generator.device
         units = Units.of(space, device, "MPPI")
         shape = (problems, self.candidates, self.horizon, *units.middle.shape)
-        mean = torch.zeros((problems, *shape[2:]), device=device)
+        mean = torch.zeros((problems, *shape[2:]), dtype=torch.float32, device=device)
         if previous is not None:
             mean = shifted((previous - units.middle) / units.half, fresh)
         spread = self.spread

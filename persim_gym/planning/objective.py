@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -12,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.core import Array, Dynamics, Task
+from persim_gym.core import Array, Dynamics, Task, as_price
 from persim_gym.planning.tally import Tally, columns
 
 Propagation = Literal["members", "mean", "sampled"]
@@ -122,6 +121,7 @@ class Objective:
         penalty: Reward to subtract per unit of disagreement, in every step.
 
     Raises:
+        TypeError: If the penalty is no number, or the shaping none of these.
         ValueError: If an option is unknown or negative, or there is a penalty where no members can
             be compared: one member, true physics, or ``"sampled"``.
     """
@@ -138,8 +138,8 @@ class Objective:
             raise ValueError(
                 f"propagation must be one of {', '.join(PROPAGATIONS)}, got {self.propagation!r}"
             )
-        if not (math.isfinite(self.penalty) and self.penalty >= 0):
-            raise ValueError(f"penalty must be finite and not negative, got {self.penalty!r}")
+        as_price("penalty", self.penalty)
+        _check_shaping(self.shaping, self.task)
         if not self.penalty:
             return
         if self.propagation == "sampled":
@@ -235,6 +235,18 @@ class Objective:
         # Those that are over stand at the others' mean: they add nothing but to the number.
         doubt = self.dynamics.spread(torch.where(seen, obs, middle).transpose(0, 1))[:, None]
         return doubt * (runs.shape[1] / count).sqrt_()
+
+
+def _check_shaping(shaping: object, task: Task) -> None:
+    if shaping is None:
+        return
+    if not isinstance(shaping, (Shaping, Upright)):
+        raise TypeError(f"shaping must be a Shaping, an Upright or None, got {shaping!r}")
+    d = task.observation_space.shape[0]
+    whole = isinstance(shaping.coordinate, (int, np.integer))
+    if not whole or not 0 <= shaping.coordinate < d:
+        raise ValueError(f"shaping's coordinate must be 0 to {d - 1}, got {shaping.coordinate!r}")
+    as_price("shaping's weight", abs(shaping.weight))
 
 
 #: Steps that are looked at together, after which those that have ended may be dropped; and the

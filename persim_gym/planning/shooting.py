@@ -78,7 +78,9 @@ class RandomShooting:
                 actions[:, :, 0] = self._first_actions(int(space.n), device)
         else:
             low, high = (torch.as_tensor(b, device=device) for b in (space.low, space.high))
-            uniform = torch.rand((*shape, *space.shape), generator=generator, device=device)
+            uniform = torch.rand(
+                (*shape, *space.shape), generator=generator, dtype=torch.float32, device=device
+            )
             actions = low + (high - low) * uniform
         sticky = shares(self.sticky, self.candidates)
         if sticky.any():

@@ -22,7 +22,7 @@ def check_sticky(sticky: float | tuple[float, ...]) -> None:
 
 def shares(sticky: float | tuple[float, ...], candidates: int) -> Tensor:
     """The stickiness of each candidate ``[k]``: one after the other, in turn."""
-    several = torch.tensor(sticky if isinstance(sticky, tuple) else (sticky,))
+    several = torch.tensor(sticky if isinstance(sticky, tuple) else (sticky,), dtype=torch.float32)
     return several[torch.arange(candidates) % len(several)]
 
 
@@ -40,6 +40,9 @@ def last_draws(problems: int, horizon: int, sticky: Tensor, generator: torch.Gen
     """
     device = generator.device
     shape = (problems, len(sticky), horizon)
-    stays = torch.rand(shape, generator=generator, device=device) < sticky.to(device)[:, None]
+    stays = (
+        torch.rand(shape, generator=generator, dtype=torch.float32, device=device)
+        < sticky.to(device)[:, None]
+    )
     steps = torch.arange(horizon, device=device)
     return torch.where(stays, 0, steps).cummax(dim=-1).values

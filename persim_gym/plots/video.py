@@ -91,6 +91,7 @@ def comparison_frames(
         ValueError: If agent or ``steps`` is invalid, or the task has no true environment.
     """
     people = suite_of(sim.task).population(population)
+    agent = sim.agent_index(agent)
     true = make_env(sim.task.name, agent, population=people, render_mode="rgb_array")
     limit = _limit(steps, sim.task.max_episode_steps)
     # Drawn with the true covariates, so that what differs between the sides is the motion alone.

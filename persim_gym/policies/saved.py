@@ -180,7 +180,7 @@ def load_policy(folder: str | Path) -> SavedPolicy:
 def _sequential(shape: _Shape) -> nn.Sequential:
     layers: list[nn.Module] = []
     for before, after in zip(shape.widths[:-1], shape.widths[1:], strict=True):
-        layers += [nn.Linear(before, after), _ACTIVATIONS[shape.activation]()]
+        layers += [nn.Linear(before, after, dtype=torch.float32), _ACTIVATIONS[shape.activation]()]
     layers.pop()
     if shape.head == "squashed":
         layers.append(nn.Tanh())

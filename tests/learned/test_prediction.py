@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 import persim_gym.learned.simulator as simulator_module
 from persim_gym.core import Dynamics
 from persim_gym.learned import PerSim
+from persim_gym.planning import MPC
 from tests.learned.worlds import PlainTask, random_simulator, random_walks
 
 DISCRETE = PlainTask.of(2, actions=3)
@@ -254,9 +255,11 @@ def test_agents_that_do_not_exist() -> None:
             ValueError, match="does not exist: this population has 4 agents, 0 to 3"
         ):
             sim.predict(bad, obs, actions)
-    for bad in (1.0, "1", True, None, agents.astype(float), torch.zeros(7), agents > 1):
+    for bad in (1.0, True, None, agents.astype(float), torch.zeros(7), agents > 1):
         with pytest.raises(TypeError, match=r"must be (an integer|integers)"):
             sim.predict(bad, obs, actions)
+    with pytest.raises(ValueError, match="agent '1' is not known by name"):
+        sim.predict("1", obs, actions)
 
 
 def test_actions_that_do_not_exist() -> None:
@@ -325,7 +328,14 @@ def test_agents_without_transitions_are_refused() -> None:
         sim.predict(5, obs, np.array([0]))
     with pytest.raises(ValueError, match="no transitions of agent 4"):
         sim.env(agent=4)
-    envs = sim.vector_env(2, agents=[0, 5])
-    envs.reset(seed=0)
-    with pytest.raises(ValueError, match="no transitions of agent 5"):
-        envs.step(np.array([0, 0]))
+    # Every face refuses them when it is made, and when it is begun anew.
+    for make in (
+        lambda agents: sim.vector_env(2, agents=agents),
+        sim.parallel_env,
+        lambda agents: MPC(sim, agents),
+    ):
+        with pytest.raises(ValueError, match="no transitions of agent 5"):
+            make([0, 5])
+    for env, agent in ((sim.env(), 4), (sim.vector_env(2), [0, 4])):
+        with pytest.raises(ValueError, match="no transitions of agent 4"):
+            env.reset(options={"agent": agent})

@@ -156,8 +156,7 @@ class PolynomialEnsemble(Ensemble):
         return torch.zeros_like(self.scale)
 
     @torch.no_grad()
-    def step(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
-        """Every member's next observation, before settling; see :meth:`Ensemble.step`."""
+    def _unsettled(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
         if states.ndim == 2:
             design = self.design(states, actions)
         else:  # each member from states of its own

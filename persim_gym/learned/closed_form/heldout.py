@@ -106,7 +106,7 @@ class Windows:
         h = self.rows.shape[1]
         agent = self.agent[:, None].expand(-1, h).flatten()
         states = self.problem.states[self.rows].flatten(0, 1).double()
-        predicted = ensemble.settle(ensemble.step(agent, states, self.actions.flatten(0, 1)))[0]
+        predicted = ensemble.step(agent, states, self.actions.flatten(0, 1))[0]
         left = (predicted.view_as(self.truth) - self.truth).square()[self.valid]
         return float(left.mean().sqrt())
 

@@ -163,8 +163,7 @@ class NetworkEnsemble(Ensemble):
         return self.scaling.target_mean
 
     @torch.no_grad()
-    def step(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
-        """Every member's next observation, before settling; see :meth:`Ensemble.step`."""
+    def _unsettled(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
         s = self.scaling
         scaled = self.scaled(states)
         if states.ndim == 2:

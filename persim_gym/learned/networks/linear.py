@@ -28,7 +28,7 @@ def _fused() -> Any:
     """
     if not torch.backends.mkldnn.is_available():
         return None
-    values = torch.linspace(-2.0, 2.0, 24)
+    values = torch.linspace(-2.0, 2.0, 24, dtype=torch.float32)
     x, weight, bias = values[:12].view(3, 4), values[4:].view(5, 4), values[3:8]
     try:
         operation = torch.ops.mkldnn._linear_pointwise

@@ -156,7 +156,8 @@ class LowRankNetwork:
         What treats all parameters alike, such as an optimiser, then takes one operation for all.
         """
         sizes = {name: size for name, (size, _) in shape.tensors().items()}
-        vector = torch.zeros(sum(math.prod(size) for size in sizes.values()), device=device)
+        total = sum(math.prod(size) for size in sizes.values())
+        vector = torch.zeros(total, dtype=torch.float32, device=device)
         pieces = vector.split([math.prod(size) for size in sizes.values()])
         views = {n: p.view(size) for (n, size), p in zip(sizes.items(), pieces, strict=True)}
         for name, tensor in (tensors or {}).items():
@@ -173,7 +174,7 @@ class LowRankNetwork:
         what they share, most of a change, is then learned from the first step on.
         """
         tensors = {
-            name: torch.empty(size)
+            name: torch.empty(size, dtype=torch.float32)
             .uniform_(-1 / math.sqrt(fan), 1 / math.sqrt(fan), generator=generator)
             .to(device)
             for name, (size, fan) in shape.tensors().items()

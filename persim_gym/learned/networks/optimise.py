@@ -269,7 +269,7 @@ def _fit(
     began = last_saved = time.monotonic()
     progress = FitProgress(first_epoch, config.epochs, (), math.nan, spent)
     for epoch in range(first_epoch, config.epochs):
-        squares = torch.zeros(shape.members, device=device)
+        squares = torch.zeros(shape.members, dtype=torch.float32, device=device)
         first = epoch * steps_per_epoch
         for i, batch in enumerate(_batches(data, shape, config, epoch)):
             norms = loss(batch)

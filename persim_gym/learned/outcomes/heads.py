@@ -129,7 +129,7 @@ def fit_regression(
     Returns:
         The function, and how it was chosen: ``kind``, ``degree``, ``heldout_r2``, ``heldout_rmse``.
     """
-    x, y = torch.as_tensor(rows), torch.as_tensor(values)
+    x, y = torch.as_tensor(rows).double(), torch.as_tensor(values).double()
     spread = float(y.std(correction=0))
     if spread <= 1e-9 * max(1.0, float(y.abs().max())):
         return constant(float(y.mean())), {"kind": "constant", "heldout_r2": 1.0}
@@ -366,7 +366,9 @@ def _train(x: Tensor, y: Tensor, logistic: bool, seed: int) -> Head:
     shapes = [(HIDDEN, width), (HIDDEN, HIDDEN), (HIDDEN,), (HIDDEN,), (HIDDEN,), ()]
     fans = [width, HIDDEN, HIDDEN, 0, 0, 0]
     initial = [
-        torch.randn(shape, generator=generator) / fan**0.5 if fan else torch.zeros(shape)
+        torch.randn(shape, generator=generator, dtype=torch.float32) / fan**0.5
+        if fan
+        else torch.zeros(shape, dtype=torch.float32)
         for shape, fan in zip(shapes, fans, strict=True)
     ]
     # One vector of parameters: Adam's bookkeeping would else cost more than the arithmetic.

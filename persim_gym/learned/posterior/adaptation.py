@@ -20,6 +20,8 @@ from torch import Tensor
 
 from persim_gym.core import Array, Task
 from persim_gym.learned.ensemble import Ensemble
+from persim_gym.learned.inputs import real_numbers
+from persim_gym.learned.naming import AgentIndex
 from persim_gym.learned.posterior.covariate_map import CovariateMap, fit_map
 from persim_gym.learned.posterior.prior import Evidence, FactorModel, FactorPrior, moments, solve
 from persim_gym.learned.preparation import check_data
@@ -32,9 +34,11 @@ if TYPE_CHECKING:
 Given = tuple[Tensor, Tensor]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Knowledge:
     """What a simulator knows of its agents' factors, beside the factors themselves.
+
+    It is never changed, for several simulators may share it: more knowledge is another one.
 
     Attributes:
         prior: The population's.
@@ -63,18 +67,28 @@ class Knowledge:
         model = FactorModel(ensemble, self.prior)
         return AgentPosterior(model, task, own, self.given.get(agent))
 
-    def keep(self, agent: int, evidence: Evidence) -> None:
-        """Put an agent's evidence in the place of what was there."""
+    def keep(self, agent: int, evidence: Evidence) -> Knowledge:
+        """The same with an agent's evidence in the place of what was there."""
         place = agent - self.first
-        self.evidence.precision[:, place] = evidence.precision[:, 0]
-        self.evidence.information[:, place] = evidence.information[:, 0]
-        self.evidence.count[place] = evidence.count[0]
+        kept = Evidence(**{name: t.clone() for name, t in self.evidence.tensors().items()})
+        kept.precision[:, place] = evidence.precision[:, 0]
+        kept.information[:, place] = evidence.information[:, 0]
+        kept.count[place] = evidence.count[0]
+        return replace(self, evidence=kept)
+
+    def append(self, posteriors: Sequence[AgentPosterior], first: int) -> Knowledge:
+        """The same with further agents, of whom the first has an index."""
+        evidence, given = self.evidence, dict(self.given)
+        for index, posterior in enumerate(posteriors, start=first):
+            evidence = evidence.append(posterior.evidence)
+            if posterior.given is not None:
+                given[index] = posterior.given
+        return replace(self, evidence=evidence, given=given)
 
     def to(self, device: torch.device | str) -> Knowledge:
-        """A copy on a device."""
+        """The same on a device."""
         given = {k: (p.to(device), i.to(device)) for k, (p, i) in self.given.items()}
-        evidence = Evidence(**{n: t.clone() for n, t in self.evidence.to(device).tensors().items()})
-        return Knowledge(self.prior.to(device), evidence, self.first, given)
+        return Knowledge(self.prior.to(device), self.evidence.to(device), self.first, given)
 
     def tensors(self) -> dict[str, Tensor]:
         """What is kept in a file; :meth:`to_json` has the rest."""
@@ -272,12 +286,12 @@ def check_rows(
     """Transitions ``[n, l * d]``, ``[n(, a)]``, ``[n, d]`` in double precision, checked.
 
     Raises:
-        TypeError: If discrete actions are no integers.
+        TypeError: If values are no real numbers, or discrete actions no integers.
         ValueError: If shapes do not fit, or a value is not finite or out of range.
     """
     ensemble = model.ensemble
     d, lag, device = ensemble.obs_dim, ensemble.lag, ensemble.device
-    states = _tensor(obs, device).double()
+    states = _tensor("obs", obs, device).double()
     n = len(states) if states.ndim else 0
     if tuple(states.shape) not in ((n, lag * d), (n, lag, d)):
         lags = f" or (n, {lag}, {d})" if lag > 1 else ""
@@ -285,10 +299,10 @@ def check_rows(
     states = states.reshape(n, lag * d)
     following = states[:, -d:]
     if next_obs is not None:
-        following = _tensor(next_obs, device).double()
+        following = _tensor("next_obs", next_obs, device).double()
     if following.shape != (n, d):
         raise ValueError(f"next_obs must have shape {(n, d)}, got {tuple(following.shape)}")
-    acts = _tensor(actions, device)
+    acts = _tensor("actions", actions, device)
     space = task.action_space
     tail = () if isinstance(space, Discrete) else tuple(space.shape or ())
     if acts.shape != (n, *tail):
@@ -311,7 +325,8 @@ def check_rows(
     return states, acts, following
 
 
-def _tensor(values: Array, device: torch.device) -> Tensor:
+def _tensor(name: str, values: Array, device: torch.device) -> Tensor:
+    values = real_numbers(name, values)
     if isinstance(values, Tensor):
         return values.to(device)
     return torch.as_tensor(np.array(values), device=device)  # a copy: it may be read-only
@@ -394,14 +409,8 @@ def append(sim: PerSim, posteriors: list[AgentPosterior], names: list[str | None
     first = sim.num_agents
     indices = list(range(first, first + len(posteriors)))
     named = new_names(sim, names)
-    knowledge, ensemble = sim.knowledge, sim.ensemble
-    drawn = []
-    for index, posterior in zip(indices, posteriors, strict=True):
-        drawn.append(posterior.draw(index))
-        knowledge.evidence = knowledge.evidence.append(posterior.evidence)
-        if posterior.given is not None:
-            knowledge.given[index] = posterior.given
-    factors = torch.stack(drawn, dim=1)
+    knowledge, ensemble = sim.knowledge.append(posteriors, first), sim.ensemble
+    factors = torch.stack([p.draw(k) for k, p in zip(indices, posteriors, strict=True)], dim=1)
     old = ensemble.agent_factors()
     sim.ensemble = ensemble.with_factors(torch.cat([old, factors.to(old)], dim=1))
     seen = sim.experience.seen
@@ -410,15 +419,16 @@ def append(sim: PerSim, posteriors: list[AgentPosterior], names: list[str | None
         sim.experience = replace(sim.experience, seen=seen)
     counts = [posterior.count for posterior in posteriors]
     adapted = {str(k): {"transitions": n} for k, n in zip(indices, counts, strict=True)}
+    sim.knowledge = knowledge
     sim.card = {**sim.card, "adapted": {**sim.card.get("adapted", {}), **adapted}}
     sim.rename(named)
-    return indices
+    return list(map(AgentIndex, indices))
 
 
 def update(sim: PerSim, agent: int, obs: Array, actions: Array, next_obs: Array) -> AgentPosterior:
     """Add transitions of an agent that the simulator has; see :meth:`PerSim.update`."""
     posterior = sim.posterior(agent).update(obs, actions, next_obs)
-    sim.knowledge.keep(agent, posterior.evidence)
+    sim.knowledge = sim.knowledge.keep(agent, posterior.evidence)
     factors = sim.ensemble.agent_factors().clone()
     factors[:, agent] = posterior.draw(agent).to(factors)
     sim.ensemble = sim.ensemble.with_factors(factors)
@@ -445,7 +455,9 @@ def new_names(sim: PerSim, names: list[str | None]) -> tuple[str, ...] | None:
         return None
     known = list(sim.agent_names or map(str, range(sim.num_agents)))
     for name in names:
-        called = str(len(known)) if name is None else name
+        called = name
+        if name is None:  # whoever is called like its number already is somebody else
+            called = str(len(known)) if str(len(known)) not in known else f"agent_{len(known)}"
         if not isinstance(called, str):
             raise TypeError(f"an agent's name is text, got {called!r}")
         if called in known:

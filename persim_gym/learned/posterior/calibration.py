@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.learned.ensemble import Ensemble
+from persim_gym.learned.ensemble import Ensemble, before_bounds
 from persim_gym.learned.posterior.adaptation import Knowledge
 from persim_gym.learned.posterior.prior import (
     COUNTS,
@@ -122,7 +122,7 @@ def _residuals(ensemble: Ensemble, data: Data, rows: NDArray[np.int64], seed: in
     for part in np.array_split(rows, max(1, len(rows) // ROWS_AT_ONCE)):
         agents, states, actions, change = rows_of(data, part, ensemble)
         last = states[:, -ensemble.obs_dim :]
-        left = (ensemble.step(agents, states, actions) - last).double() - change
+        left = (before_bounds(ensemble, agents, states, actions) - last).double() - change
         total = total + left.square().sum(1)
     noise: Tensor = total / max(1, len(rows))
     # A coordinate that is predicted to the last digit must not weigh without end.

@@ -13,6 +13,7 @@ from persim_gym.cli import app
 from persim_gym.envs import SUITES
 from persim_gym.learned import PerSim
 from persim_gym.learned.closed_form.equations import Equations, equations, equations_of, rounded
+from persim_gym.learned.ensemble import before_bounds
 from persim_gym.offline import Transitions
 from tests.learned.closed_form.polynomial_worlds import LowRankWorld
 from tests.learned.closed_form.test_ensemble import some
@@ -167,14 +168,15 @@ def test_equations_are_the_members_mean(kind: dict[str, Any]) -> None:
     states = rng.normal(size=(20, 2 * ensemble.lag))
     actions = rng.integers(3, size=20) if ensemble.discrete else rng.normal(size=(20, 2))
     agents = torch.full((20,), 4)
-    step = ensemble.step(agents, torch.as_tensor(states), torch.as_tensor(actions)).mean(0)
+    rows = agents, torch.as_tensor(states), torch.as_tensor(actions)
+    step = before_bounds(ensemble, *rows).mean(0)
     found = equations(ensemble, 4, tolerance=0.0)
     np.testing.assert_allclose(
         found.change(states, actions), step.numpy() - states[:, -2:], atol=1e-12
     )
     # The population's, with the first member's factors put in.
     people = equations(ensemble, tolerance=0.0)
-    first = ensemble.step(agents, torch.as_tensor(states), torch.as_tensor(actions))[0]
+    first = before_bounds(ensemble, *rows)[0]
     own = np.tile(ensemble.factors[0, 4].numpy() / [1, 1], (20, 1))
     if bool((ensemble.factors[0, :, 0] == 1).all()):
         np.testing.assert_allclose(

@@ -167,8 +167,7 @@ def stepped(
 ) -> Tensor:
     """Unrolling by one step after another, a candidate at a time: ``[m, p, k, h, d]``.
 
-    Through :meth:`Ensemble.step` and :meth:`Ensemble.clip`, which take another way through the
-    network than unrolling does.
+    Through :meth:`Ensemble.step`, which takes another way through the network than unrolling does.
     """
     ensemble = sim.ensemble
     p, k, h = actions.shape[:3]
@@ -180,7 +179,7 @@ def stepped(
             for t in range(h):
                 action = torch.as_tensor(actions[i, j, t])[None]
                 agent = torch.as_tensor(agents[i])[None]
-                obs = ensemble.settle(ensemble.step(agent, state, action))
+                obs = ensemble.step(agent, state, action)
                 result[:, i, j, t] = obs[:, 0]
                 if mode == "mean":
                     obs = obs.mean(0, keepdim=True).expand_as(obs)

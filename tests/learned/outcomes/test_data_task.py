@@ -465,7 +465,7 @@ def test_agents_by_name(sim: PerSim) -> None:
     ):
         assert sim.vector_env(2, agents=agents).agents.tolist() == indices
     parallel = sim.parallel_env(["adult#004", "adult#001"])
-    assert parallel.possible_agents == ["agent_3", "agent_0"]
+    assert parallel.possible_agents == ["adult#004", "adult#001"]
     with pytest.raises(ValueError, match="there is no agent 'x'"):
         sim.parallel_env(["adult#001", "x"])
 
