@@ -69,6 +69,7 @@ def population_of(sim: PerSim) -> object:
 
     from persim_gym.offline.datasets import load
     from persim_gym.offline.reading import read_transitions
+    from persim_gym.offline.recorded import population_of
 
     suite, fitted_on = suite_of(sim.task), sim.card.get("dataset", {})
     # Agents that were added later are of nobody knows which population.
@@ -90,7 +91,7 @@ def population_of(sim: PerSim) -> object:
         )
         return None
     data = load(dataset_id)
-    source = data.env_spec.kwargs.get("population")
+    source = population_of(data, suite)
     transitions = read_transitions(data)
     # A simulator may be of the first agents alone.
     seen = transitions.select(transitions.agent < count)

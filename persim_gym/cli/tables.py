@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import contextlib
+import csv
+import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +15,7 @@ from persim_gym.cli.group import say
 if TYPE_CHECKING:
     from persim_gym.offline.transitions import Transitions
 
-_PANEL = "Columns of a table (.parquet or .csv)"
+_PANEL = "Columns of a table (.parquet, .csv, .tsv)"
 
 
 def _column(help_text: str, metavar: str = "NAME") -> Any:
@@ -23,7 +26,10 @@ Agent = Annotated[str | None, _column("Table: column of the agent's id.")]
 Time = Annotated[str | None, _column("Table: column of times, numbers or dates.")]
 Step = Annotated[str | None, _column("Table: column of steps, instead of times.")]
 Episode = Annotated[str | None, _column("Table: column of episodes, where an agent has several.")]
-State = Annotated[str | None, _column("Table: columns of the state.", "NAME,...")]
+State = Annotated[
+    str | None,
+    _column("Table: columns of the state; a name with a comma in double quotes.", "NAME,..."),
+]
 Action = Annotated[str | None, _column("Table: columns of the action.", "NAME,...")]
 Reward = Annotated[str | None, _column("Table: column of the reward, if there is one.")]
 Terminated = Annotated[
@@ -67,8 +73,10 @@ Name = Annotated[
 
 
 def is_table(dataset: str) -> bool:
-    """Whether a data set is named by a table's file."""
-    return Path(dataset).suffix.lower() in (".parquet", ".csv")
+    """Whether a data set is named by a table's file or folder."""
+    from persim_gym.offline.sources import is_table as is_table_
+
+    return is_table_(dataset)
 
 
 def read(
@@ -109,12 +117,16 @@ def read(
     if not is_table(dataset):
         if given := [option for option, value in columns.items() if value is not None]:
             raise ValueError(
-                f"{given[0]} is for tables, and {dataset!r} is none: a table ends in .parquet or "
-                ".csv"
+                f"{given[0]} is for tables, and {dataset!r} is none: a table ends in .parquet, "
+                ".csv or .tsv, or is a folder of Parquet files"
             )
         from persim_gym.offline.reading import read_transitions
 
-        return read_transitions(Path(dataset) if Path(dataset).is_dir() else dataset)
+        with _warnings_said():
+            found = read_transitions(dataset)
+        if " through " in found.task_name:
+            say("note", f"recorded as {found.task_name}: spaces, reward and end are learned")
+        return found
     if lacking := [o for o in ("--agent-column", "--state", "--action") if columns[o] is None]:
         raise ValueError(
             f"the table {dataset} needs {', '.join(lacking)}: which columns hold what can not be "
@@ -125,25 +137,44 @@ def read(
     from persim_gym.offline.tables import read_table_report
 
     handling: Any = "drop" if drop else "error"
-    transitions, report = read_table_report(
-        dataset,
-        agent=agent or "",
-        time=time,
-        step=step,
-        episode=episode,
-        state=_names(state),
-        action=_names(action),
-        reward=reward,
-        terminated=terminated,
-        discrete_actions=discrete,
-        max_gap=max_gap,
-        missing=handling,
-        short=handling,
-        name=name,
-    )
+    with _warnings_said():
+        transitions, report = read_table_report(
+            dataset,
+            agent=agent or "",
+            time=time,
+            step=step,
+            episode=episode,
+            state=_names(state),
+            action=_names(action),
+            reward=reward,
+            terminated=terminated,
+            discrete_actions=discrete,
+            max_gap=max_gap,
+            missing=handling,
+            short=handling,
+            name=name,
+        )
     say("read", str(report))
     return transitions
 
 
+@contextlib.contextmanager
+def _warnings_said() -> Iterator[None]:
+    """Say what the block warns of as the command line says everything, one line each."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for warning in caught:
+        say("warning", str(warning.message))
+
+
 def _names(text: str | None) -> list[str]:
-    return [part.strip() for part in (text or "").split(",") if part.strip()]
+    """Names that commas separate; one that holds a comma stands in double quotes."""
+    rows = csv.reader([text or ""], skipinitialspace=True, strict=True)
+    try:
+        return [part.strip() for row in rows for part in row if part.strip()]
+    except csv.Error as error:
+        raise ValueError(
+            f"columns {text!r} can not be read ({error}): separate names by commas, and put one "
+            "that holds a comma in double quotes"
+        ) from None

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,7 +71,7 @@ class Data:
 
     def change(self, rows: Any) -> NDArray[np.float32]:
         """What is predicted: differences of some transitions ``[k, d]``."""
-        return self.transitions.next_obs[rows] - self.transitions.obs[rows]
+        return self.transitions.change(rows).astype(np.float32)
 
     @cached_property
     def change_scale(self) -> NDArray[np.float32]:
@@ -209,7 +208,7 @@ def as_transitions(
     """Transitions from whatever ``PerSim.fit`` takes.
 
     Args:
-        data: Transitions, a table or its file, a Minari data set, its id or folder.
+        data: Transitions, a table or its file or folder, a Minari data set, its id or folder.
         columns: Of a table: the arguments of :func:`~persim_gym.offline.read_table`.
         agent_of: Of a Minari data set: as in :func:`~persim_gym.offline.read_transitions`.
 
@@ -217,12 +216,13 @@ def as_transitions(
         TypeError: If ``columns`` or ``agent_of`` do not belong to such data.
         ValueError: If the data are invalid, or a table comes without ``columns``.
     """
-    named = isinstance(data, (str, Path)) and Path(data).suffix.lower() in (".parquet", ".csv")
-    table = named or hasattr(data, "columns") or hasattr(data, "to_pandas")
+    from persim_gym.offline.sources import FILES, is_table
+
+    table = not isinstance(data, Transitions) and is_table(data)
     if columns is not None and not table:
         raise TypeError(
-            f"columns= is for tables, and data is {type(data).__name__}: a table is a .parquet or "
-            ".csv file or a DataFrame"
+            f"columns= is for tables, and data is {type(data).__name__}: a table is a {FILES}, "
+            "or a DataFrame"
         )
     if agent_of is not None and (table or isinstance(data, Transitions)):
         raise TypeError(

@@ -113,7 +113,7 @@ def import_authors_file(
         ValueError: If the task is unknown, the file is damaged, unsafe or not of the task, an
             argument is invalid, or the data set exists.
     """
-    suite, path = find_suite(task), Path(file)
+    suite, path = find_suite(task), Path(file).expanduser()
     made = suite.task()
     behaviour = behaviour_of(path)
     usual = f"{datasets.NAMESPACE}/imported/{suite.name}-{behaviour}-v0"
@@ -201,6 +201,7 @@ class _Episode:
 def _buffer(episode: _Episode) -> EpisodeBuffer:
     return EpisodeBuffer(
         options={"agent": episode.agent},
+        infos={"agent": np.full((len(episode.seen), 1), episode.agent)},
         observations=episode.seen,
         actions=episode.action,
         rewards=episode.reward,

@@ -24,6 +24,7 @@ from persim_gym.envs.tasks.cart_pole import MAX_POSITION
 from persim_gym.offline import datasets, provenance
 from persim_gym.offline.datasets import Summary
 from persim_gym.offline.reading import read_transitions
+from persim_gym.offline.recorded import population_of
 from persim_gym.offline.transitions import Transitions
 
 #: Pairs of coordinates over which states are counted, by task.
@@ -350,12 +351,7 @@ def _covariates(
     # Of imported agents no covariates are known: the environment's population is another one.
     if suite is None or "imported" in dataset.storage.metadata.get(datasets.CARD, {}):
         return unknown
-    kwargs = dataset.env_spec.kwargs
-    source = kwargs.get("population")
-    if kwargs.get("covariates") is not None:
-        own = suite.covariates.complete(kwargs["covariates"])
-        source = {"covariates": {name: [value] for name, value in own.items()}}
-    people = suite.population(source)
+    people = suite.population(population_of(dataset, suite))
     if agents.max() >= len(people):
         return unknown  # agents that another environment knows
     fixed = np.array(suite.covariates.test_agents)[: len(people)]

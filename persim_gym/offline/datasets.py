@@ -55,11 +55,16 @@ def open_dataset(data: MinariDataset | str | Path) -> MinariDataset:
     if isinstance(data, MinariDataset):
         return data
     if isinstance(data, str):
-        return load(data)
+        there = find(data)
+        folder = Path(data).expanduser()
+        if there is not None or not folder.is_dir():
+            return there or load(data)
+        data = folder
     if not isinstance(data, Path):
         raise TypeError(
             f"a Minari data set, the id of a local one or its folder is needed, got {data!r}"
         )
+    data = data.expanduser().absolute()
     for folder in (data, data / "data"):
         if (folder / "metadata.json").is_file():
             return MinariDataset(folder)
@@ -123,8 +128,9 @@ class Summary:
 
 def describe(data: MinariDataset | str | Path) -> Summary:
     """Describe a data set; arguments and errors as of :func:`open_dataset`."""
+    from persim_gym.offline.recorded import agents_named, task_name_of
+
     dataset = open_dataset(data)
-    suite, spec = suite_of(dataset), dataset.env_spec
     metadata = dataset.storage.metadata
     card = metadata.get(CARD, {})
     summary = card.get("summary", {})
@@ -132,14 +138,13 @@ def describe(data: MinariDataset | str | Path) -> Summary:
     if whole:
         agents, mean_return = int(summary["agents"]), float(summary["mean_return"])
     else:  # a part, a data set that has grown, or another library's
-        options = [entry.get("options") or {} for entry in episode_metadata(dataset)]
-        agents = len({str(entry["agent"]) for entry in options if "agent" in entry})
+        agents = len(agents_named(dataset))
         returns = [float(np.sum(episode["rewards"])) for episode in episodes(dataset)]
         mean_return = float(np.mean(returns)) if returns else math.nan
     files = Path(dataset.storage.data_path).rglob("*")
     return Summary(
         id=dataset.id,
-        task=suite.name if suite else (spec.id if spec else ""),
+        task=task_name_of(dataset),
         behaviour=card.get("behaviour", metadata.get("algorithm_name", "")),
         agents=agents,
         episodes=len(dataset),

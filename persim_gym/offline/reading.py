@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +17,19 @@ from numpy.typing import NDArray
 
 from persim_gym.envs.suites import Suite
 from persim_gym.offline.datasets import damage_of, episode_metadata, open_dataset, suite_of
+from persim_gym.offline.recorded import population_of, task_name_of
 from persim_gym.offline.storages import Steps, stored_infos, stored_steps
 from persim_gym.offline.transitions import Transitions
 
 #: Whose an episode is: a function of the episode's id or a mapping from it, or the key of the
 #: reset options or infos that says so. Agents are integers from 0 on, or names.
 AgentOf = Callable[[int], int | str] | Mapping[int, int] | Mapping[int, str] | str
+
+#: Integers name agents by their index as long as no more than so many below the largest are
+#: nobody's.
+MOST_ABSENT = 1000
+
+_LOG = logging.getLogger(__name__)
 
 
 def read_transitions(
@@ -31,7 +40,12 @@ def read_transitions(
     Any Minari data set can be read whose observations are a flat ``Box`` or a ``Dict`` (nested or
     not) of boxes and whose actions are ``Discrete`` or a flat ``Box``. The entries of a ``Dict``
     stand beside each other in the space's own order, as ``gymnasium.spaces.flatten`` has them, and
-    ``obs_names`` tells them apart. Observations and actions become float32.
+    ``obs_names`` tells them apart. Observations and actions become float32. Discrete actions that
+    begin elsewhere than at 0 are counted from 0, and ``action_labels`` holds the recorded numbers.
+
+    Data of this package's environments are of their task, unless they were recorded through
+    wrappers that may change what is seen, done or gained: then ``task_name`` says so, and is no
+    task's, so that spaces, reward and end are learned from the data.
 
     Args:
         data: A Minari data set (a part of one too, as Minari's ``filter_episodes`` and
@@ -40,7 +54,8 @@ def read_transitions(
             episode's id or a mapping from it, or the key under which the agent stands in an
             episode's reset options or else in its infos, where it must not change within an
             episode. Strings become the indices of their natural order (``"p2"`` before ``"p10"``),
-            and ``agent_names`` holds them.
+            and ``agent_names`` holds them; so do integers that leave out more than
+            :data:`MOST_ABSENT` below the largest.
 
     Returns:
         Transitions, episode after episode in the data set's order. ``num_agents`` is the number of
@@ -64,7 +79,11 @@ def read_transitions(
         lengths = np.array([int(entry["total_steps"]) for entry in metadata])
         columns = _columns(dataset, indices, lengths, layout)
     suite = suite_of(dataset)
-    spec = dataset.env_spec
+    name = task_name_of(dataset)
+    if suite and name != suite.name:
+        _LOG.info(
+            "%s: spaces, reward and end are learned from the data, for it is %s", dataset.id, name
+        )
     if names is not None:
         num_agents = len(names)
     else:
@@ -74,11 +93,12 @@ def read_transitions(
         episode=np.repeat(np.arange(len(lengths)), lengths),
         **columns,
         num_agents=num_agents,
-        task_name=suite.name if suite else (spec.id if spec else ""),
+        task_name=name,
         dataset_id=dataset.id,
-        population=spec.kwargs.get("population") if suite else None,
+        population=population_of(dataset, suite) if suite else None,
         agent_names=names,
         obs_names=layout.obs_names,
+        action_labels=layout.action_labels,
     )
 
 
@@ -94,12 +114,18 @@ class _Layout:
         obs_names: Their names, where the space has any.
         action_shape: Shape of an action.
         action_dtype: Its type.
+        obs_dtype: Type that holds an observation exactly.
+        first_action: Number of the first discrete action.
+        action_labels: Numbers of discrete actions, where the first is not 0.
     """
 
     width: int
     obs_names: tuple[str, ...] | None
     action_shape: tuple[int, ...]
     action_dtype: type[Any]
+    obs_dtype: type[Any]
+    first_action: int = 0
+    action_labels: tuple[str, ...] | None = None
 
 
 def _columns(
@@ -108,7 +134,7 @@ def _columns(
     """Everything of the episodes, one after the other."""
     ends = np.cumsum(lengths)
     total = int(ends[-1])
-    obs = np.empty((total, layout.width), dtype=np.float32)
+    obs = np.empty((total, layout.width), dtype=layout.obs_dtype)
     next_obs = np.empty_like(obs)
     action = np.empty((total, *layout.action_shape), dtype=layout.action_dtype)
     reward = np.empty(total)
@@ -120,7 +146,8 @@ def _columns(
         for (first, last, index), steps in zip(rows, stored_steps(dataset), strict=True):
             seen = _checked(dataset, index, last - first, steps, layout)
             obs[first:last], next_obs[first:last] = seen[:-1], seen[1:]
-            action[first:last] = steps.actions.reshape(last - first, *layout.action_shape)
+            acted = steps.actions.reshape(last - first, *layout.action_shape)
+            action[first:last] = acted - layout.first_action if layout.first_action else acted
             reward[first:last] = steps.rewards.reshape(-1)
             terminated[first:last] = steps.terminations.reshape(-1)
             truncated[first:last] = steps.truncations.reshape(-1)
@@ -174,8 +201,11 @@ def _layout(dataset: MinariDataset) -> _Layout:
         )
     shape: tuple[int, ...]
     dtype: type[Any]
+    first, labels = 0, None
     if isinstance(acted, Discrete):
-        shape, dtype = (), np.int64
+        shape, dtype, first = (), np.int64, int(acted.start)
+        if first:
+            labels = tuple(str(first + k) for k in range(int(acted.n)))
     elif isinstance(acted, Box) and len(acted.shape) == 1:
         shape, dtype = acted.shape, np.float32
     else:
@@ -184,7 +214,15 @@ def _layout(dataset: MinariDataset) -> _Layout:
             "can be read as transitions"
         )
     names = tuple(_coordinates(seen))
-    return _Layout(len(names), None if flat else names, shape, dtype)
+    # Larger types are narrowed by Transitions, which takes differences before.
+    exact = np.float32 if np.result_type(np.float32, *_dtypes(seen)) == np.float32 else np.float64
+    return _Layout(len(names), None if flat else names, shape, dtype, exact, first, labels)
+
+
+def _dtypes(space: Space[Any]) -> list[Any]:
+    if isinstance(space, Dict):
+        return [kind for part in space.spaces.values() for kind in _dtypes(part)]
+    return [space.dtype]
 
 
 def _is_boxes(space: Space[Any]) -> bool:
@@ -219,10 +257,7 @@ def _boxes(values: Any, space: Space[Any]) -> Iterator[NDArray[Any]]:
 def _population_size(dataset: MinariDataset, suite: Suite | None) -> int | None:
     if suite is None:
         return None
-    kwargs = dataset.env_spec.kwargs
-    if kwargs.get("covariates") is not None:
-        return 1
-    return len(suite.population(kwargs.get("population")))
+    return len(suite.population(population_of(dataset, suite)))
 
 
 def _episode_agents(
@@ -232,6 +267,9 @@ def _episode_agents(
     agent_of: AgentOf,
 ) -> tuple[NDArray[np.int64], tuple[str, ...] | None]:
     """The agent of each episode ``[E]``, and the agents' names where they have any."""
+    suite = suite_of(dataset)
+    if isinstance(agent_of, str) and suite and dataset.env_spec.kwargs.get("covariates"):
+        return np.zeros(len(indices), dtype=np.int64), None  # there is no other agent
     if isinstance(agent_of, str):
         found = _named_by_the_data(dataset, indices, metadata, agent_of)
     elif callable(agent_of):
@@ -247,21 +285,29 @@ def _episode_agents(
             f"reset options or infos, got {agent_of!r}"
         )
     agents = [_as_agent(value, index) for value, index in zip(found, indices, strict=True)]
-    return number_agents(agents)
+    # An environment of this package knows its agents by their numbers.
+    return number_agents(agents, most_absent=sys.maxsize if suite else MOST_ABSENT)
 
 
-def number_agents(agents: Sequence[int | str]) -> tuple[NDArray[np.int64], tuple[str, ...] | None]:
+def number_agents(
+    agents: Sequence[int | str], most_absent: int = MOST_ABSENT
+) -> tuple[NDArray[np.int64], tuple[str, ...] | None]:
     """Indices for agents, and the names of these indices.
 
     Integers are indices already and have no names; strings are numbered in their natural order, in
-    which ``"p2"`` comes before ``"p10"``.
+    which ``"p2"`` comes before ``"p10"``. Where more than ``most_absent`` integers below the
+    largest are nobody's, memory and time would go into agents that there are not: then integers
+    are names, too.
 
     Raises:
         ValueError: If some are integers and some are strings.
     """
     numbers = [agent for agent in agents if isinstance(agent, int)]
     if len(numbers) == len(agents):
-        return np.array(numbers, dtype=np.int64), None
+        own, places = np.unique(np.array(numbers, dtype=object), return_inverse=True)
+        if own[-1] + 1 - len(own) <= most_absent:
+            return np.array(numbers, dtype=np.int64), None
+        return places.astype(np.int64), tuple(map(str, own))
     if numbers:
         name = next(agent for agent in agents if isinstance(agent, str))
         raise ValueError(
@@ -272,11 +318,17 @@ def number_agents(agents: Sequence[int | str]) -> tuple[NDArray[np.int64], tuple
     return np.array([index[str(agent)] for agent in agents], dtype=np.int64), names
 
 
-def natural(name: str) -> tuple[list[str | int], str]:
+def natural(name: str) -> tuple[list[str | tuple[int, str]], str]:
     """Key to sort names in the order a reader expects: numbers inside them count as numbers."""
     parts = re.split(r"([0-9]+)", name)
     # Words and numbers alternate, so that like is compared with like.
-    return [int(part) if place % 2 else part for place, part in enumerate(parts)], name
+    return [_worth(part) if place % 2 else part for place, part in enumerate(parts)], name
+
+
+def _worth(digits: str) -> tuple[int, str]:
+    """Key that orders digits as the number that they are, however many there are."""
+    significant = digits.lstrip("0")
+    return len(significant), significant
 
 
 def _named_by_the_data(
@@ -298,9 +350,12 @@ def _named_by_the_data(
                 f"episode {index} of data set {dataset.id!r} does not say which agent it is of, "
                 f"neither in its reset options nor in its infos under {key!r}: record with "
                 f"reset(options={{{key!r}: k}}), or give agent_of=, the key under which it stands, "
-                "a function or a mapping from the episode's id to its agent"
+                "a function or a mapping from the episode's id to its agent (Minari's "
+                "combine_datasets keeps infos alone: record them, too)"
             )
         over_time = np.asarray(values)
+        if over_time.ndim == 2 and over_time.shape[1] == 1:
+            over_time = over_time[:, 0]
         if over_time.size == 0 or over_time.ndim > 1 or (over_time != over_time.flat[0]).any():
             raise ValueError(
                 f"infos[{key!r}] of episode {index} of data set {dataset.id!r} must be one agent "
@@ -316,7 +371,8 @@ def _as_agent(agent: object, episode: int) -> int | str:
     value = np.asarray(agent)
     if value.ndim == 0 and value.dtype.kind == "U" and str(agent):
         return str(agent)
-    if value.ndim != 0 or value.dtype.kind not in "iu" or int(value) < 0:
+    whole = value.dtype.kind in "iu" or (isinstance(agent, int) and not isinstance(agent, bool))
+    if value.ndim != 0 or not whole or int(value) < 0:
         raise ValueError(
             f"the agent of episode {episode} must be an integer from 0 on, got {agent!r}; or a "
             "name, a string that is not empty"
@@ -324,4 +380,4 @@ def _as_agent(agent: object, episode: int) -> int | str:
     return int(value)
 
 
-__all__ = ["AgentOf", "natural", "number_agents", "read_transitions"]
+__all__ = ["MOST_ABSENT", "AgentOf", "natural", "number_agents", "read_transitions"]

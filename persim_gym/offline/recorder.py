@@ -21,6 +21,7 @@ from persim_gym.envs.populations import DEFAULT_SIZE, Population
 from persim_gym.envs.suites import Suite, find_suite
 from persim_gym.offline import datasets, provenance
 from persim_gym.offline.checks import check_wrapped, choose_agents, whole
+from persim_gym.offline.transitions import LARGEST
 from persim_gym.policies.behaviours import as_policy, behaviour_name, check_shape, start_episodes
 from persim_gym.policies.episodes import EpisodeBatch, episode_seed
 
@@ -291,10 +292,14 @@ def _record_batch(
         report((n - len(running)) * horizon + len(running) * (step + 1))
         if len(running) == 0:
             break
+    # Minari's combine_datasets drops reset options: so the agent stands in the infos, too. In two
+    # dimensions, for Minari cannot read arrays of one back from Arrow's infos.
+    kind = np.min_scalar_type(len(batch.population) - 1) if batch.population else np.dtype("i8")
     return [
         EpisodeBuffer(
             seed=seeds[lane],
             options={"agent": int(batch.agents[lane])},
+            infos={"agent": np.full((length + 1, 1), batch.agents[lane], dtype=kind)},
             observations=obs[lane, : length + 1],
             actions=actions[lane, :length],
             rewards=rewards[lane, :length],
@@ -344,13 +349,15 @@ def _check_moved(
     moved: LaneStep, batch: EpisodeBatch, running: NDArray[np.int64], step: int
 ) -> None:
     """Refuse what no simulator can be fitted on: covariates of one's own may break the physics."""
-    finite = np.isfinite(moved.obs).all(axis=1) & np.isfinite(moved.reward)
-    if not finite.all():
-        row = int(np.argmin(finite))
+    # Too large for single precision counts as infinite: what cannot be read is not recorded.
+    fine = (np.abs(moved.obs) <= LARGEST).all(axis=1) & np.isfinite(moved.reward)
+    if not fine.all():
+        row = int(np.argmin(fine))
         raise ValueError(
             f"the true dynamics of {_whose(batch, running[row], step)} gave an observation or a "
-            f"reward that is not finite: {moved.obs[row].tolist()}, {moved.reward[row]}; nothing "
-            "was recorded: leave the agent out, or choose other ranges of the covariates"
+            "reward that is too large for float32, or not finite: "
+            f"{moved.obs[row].tolist()}, {moved.reward[row]}; nothing was recorded: leave the "
+            "agent out, or choose other ranges of the covariates"
         )
 
 

@@ -65,11 +65,14 @@ def stored_infos(dataset: MinariDataset, key: str, indices: Sequence[int]) -> li
         OSError: If a file is missing or damaged.
     """
     storage = dataset.storage
+    kind = getattr(storage, "FORMAT", "")
     file = Path(storage.data_path) / "main_data.hdf5"
-    if getattr(storage, "FORMAT", "") == "hdf5" and file.is_file():
+    if kind == "hdf5" and file.is_file():
         with h5py.File(file, "r") as opened:
             found = [opened[f"episode_{index}"].get(f"infos/{key}") for index in indices]
             return [value[()] if isinstance(value, h5py.Dataset) else None for value in found]
+    if kind in ("arrow", "parquet"):
+        return [_arrow_info(_arrow_file(dataset, kind, index), key) for index in indices]
     infos = (episode["infos"] for episode in storage.get_episodes(indices))
     return [info.get(key) if isinstance(info, Mapping) else None for info in infos]
 
@@ -88,15 +91,8 @@ def _hdf5_value(stored: h5py.Group | h5py.Dataset) -> Any:
 
 
 def _arrow(dataset: MinariDataset, kind: str, indices: Sequence[int]) -> Iterator[Steps]:
-    from pyarrow import dataset as files
-
-    folder = Path(dataset.storage.data_path)
     for index in indices:
-        parts = files.dataset(
-            str(folder / str(index)),
-            format=kind,
-            ignore_prefixes=["_", ".", "metadata.json"],
-        )
+        parts = _arrow_file(dataset, kind, index)
         missing = set(_NAMES) - set(parts.schema.names)
         if missing:
             raise KeyError(f"episode {index} has no {', '.join(sorted(missing))}")
@@ -107,6 +103,27 @@ def _arrow(dataset: MinariDataset, kind: str, indices: Sequence[int]) -> Iterato
         acted = _arrow_value(columns[1], dataset.action_space)[:-1]
         ends = [np.asarray(column.to_numpy(zero_copy_only=False))[:-1] for column in columns[2:]]
         yield Steps(seen, acted, ends[0], ends[1], ends[2])
+
+
+def _arrow_file(dataset: MinariDataset, kind: str, index: int) -> Any:
+    """The table of one episode, not read yet."""
+    from pyarrow import dataset as files
+
+    return files.dataset(
+        str(Path(dataset.storage.data_path) / str(index)),
+        format=kind,
+        ignore_prefixes=["_", ".", "metadata.json"],
+    )
+
+
+def _arrow_info(parts: Any, key: str) -> Any:
+    """What stands under a key in an episode's infos, past Minari, which cannot read all of them."""
+    if "infos" not in parts.schema.names:
+        return None
+    infos = parts.to_table(columns=["infos"])["infos"].combine_chunks()
+    if not hasattr(infos.type, "get_field_index") or infos.type.get_field_index(key) < 0:
+        return None
+    return np.asarray(infos.field(key).to_pylist())
 
 
 def _arrow_value(stored: Any, space: Space[Any]) -> Any:

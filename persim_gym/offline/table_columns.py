@@ -6,14 +6,29 @@ pandas is imported by whoever reads a table, and only then.
 from __future__ import annotations
 
 import datetime
-import difflib
+import decimal
+import math
 import numbers
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from persim_gym.offline.sources import Table, typed
+from persim_gym.offline.transitions import LARGEST
+from persim_gym.offline.values import (
+    NUMBERS,
+    decoded,
+    digits,
+    is_categorical,
+    is_textual,
+    is_whole,
+    kind_of,
+    label,
+    order_of,
+    short,
+)
 
 #: A whole-numbered action column with at most so many different values is taken for discrete.
 FEW_VALUES = 10
@@ -21,82 +36,37 @@ FEW_VALUES = 10
 #: Most categories of a discrete action.
 MOST_CATEGORIES = 100
 
-NEEDS = "tables need pandas, and Parquet needs pyarrow: pip install 'persim-gym[tables]'"
-
-
-def as_frame(source: Any) -> Any:
-    """A pandas DataFrame from a file's path, a DataFrame, or anything with ``to_pandas()``.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ImportError: If pandas, or pyarrow for Parquet, is missing.
-        TypeError: If ``source`` is none of these.
-        ValueError: If the file is of another format, damaged or empty.
-    """
-    try:
-        import pandas as pd
-    except ImportError as error:
-        raise ImportError(NEEDS) from error
-    if isinstance(source, pd.DataFrame):
-        return source
-    if not isinstance(source, (str, Path)):
-        if callable(convert := getattr(source, "to_pandas", None)):
-            return convert()
-        raise TypeError(
-            "a table is the path of a .parquet or .csv file, a pandas DataFrame or an object with "
-            f"to_pandas(), got {type(source).__name__}"
-        )
-    path = Path(source)
-    if path.suffix.lower() not in (".parquet", ".csv"):
-        raise ValueError(f"a table's file must end in .parquet or .csv, got {str(source)!r}")
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no table at {path}")
-    try:
-        if path.suffix.lower() == ".csv":
-            return pd.read_csv(path, low_memory=False)
-        return pd.read_parquet(path)
-    except ImportError as error:
-        raise ImportError(NEEDS) from error
-    except Exception as error:  # each engine has exceptions of its own
-        raise ValueError(f"{path} can not be read: {str(error).splitlines()[0]}") from error
-
-
-def check_columns(frame: Any, used: Sequence[str]) -> None:
-    """Refuse columns that the table lacks or has twice.
-
-    Raises:
-        ValueError: If there is one.
-    """
-    there = [str(column) for column in frame.columns]
-    for column in used:
-        if column not in there:
-            near = difflib.get_close_matches(column, there, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise ValueError(
-                f"the table has no column {column!r}{hint}: it has {', '.join(map(repr, there))}"
-            )
-        if there.count(column) > 1:
-            raise ValueError(f"the table has {there.count(column)} columns named {column!r}")
-
 
 class Column:
     """One column of a table, and how its rows are named in messages.
 
     Args:
-        frame: The table, a pandas DataFrame.
+        table: The table.
         name: The column.
         rows: Number of each row in the table as it was given ``[n]``.
         agents: Name of each row's agent ``[n]``; ``None`` as long as they are not known.
+        key: Whether the column holds ids.
     """
 
     def __init__(
-        self, frame: Any, name: str, rows: NDArray[np.int64], agents: NDArray[Any] | None = None
+        self,
+        table: Table,
+        name: str,
+        rows: NDArray[np.int64],
+        agents: NDArray[Any] | None = None,
+        key: bool = False,
     ) -> None:
-        self.series = frame[name]
+        self.series = table.frame[name]
         self.name = name
         self.rows = rows
         self.agents = agents
+        self.key = key
+        if name in table.untyped and not key:
+            self.series = typed(self.series)
         self.missing: NDArray[np.bool_] = self.series.isna().to_numpy(dtype=np.bool_)
+        if key and is_textual(self.series.dtype):  # an id without a character is none
+            empty = [value == "" for value in self.series.to_numpy(object)]
+            self.missing = self.missing | np.array(empty, dtype=np.bool_)
 
     def where(self, row: int) -> str:
         """The column and a row, as messages name them."""
@@ -116,28 +86,43 @@ class Column:
             types.is_numeric_dtype(kind) and not types.is_complex_dtype(kind)
         ):
             values = self.series.to_numpy(dtype=np.float64, na_value=np.nan)
-        elif types.is_object_dtype(kind) or types.is_string_dtype(kind):
-            raw = self.series.to_numpy(dtype=object)
-            values = np.full(len(raw), np.nan)
-            for row in np.flatnonzero(~self.missing).tolist():
-                if not isinstance(raw[row], (numbers.Real, np.bool_)):
-                    raise ValueError(
-                        f"{self.where(row)}: {raw[row]!r} is no number; convert the column, or "
-                        "leave what is unknown empty"
-                    )
-                values[row] = float(raw[row])
+        elif is_textual(kind) or is_categorical(kind):
+            values = self._converted(self.series.to_numpy(dtype=object))
         else:
-            raise ValueError(f"column {self.name!r} must hold numbers, it holds {kind}")
+            raise ValueError(
+                f"column {self.name!r} must hold numbers, it holds {kind}: convert the column"
+            )
         infinite = np.isinf(values)
         if infinite.any():
             row = int(np.argmax(infinite))
             raise ValueError(f"{self.where(row)}: {values[row]} is not finite")
-        too_large = np.abs(np.nan_to_num(values)) > np.finfo(np.float32).max
+        too_large = np.abs(np.nan_to_num(values)) > LARGEST
         if too_large.any():
             row = int(np.argmax(too_large))
             raise ValueError(
                 f"{self.where(row)}: {values[row]:g} is too large for float32; choose another unit"
             )
+        return values
+
+    def _converted(self, raw: NDArray[Any]) -> NDArray[np.float64]:
+        """Numbers among Python's own objects, decimal ones too."""
+        there = np.flatnonzero(~self.missing).tolist()
+        values = np.full(len(raw), np.nan)
+        if any(not issubclass(kind, NUMBERS) for kind in {type(raw[row]) for row in there}):
+            row = next(row for row in there if not isinstance(raw[row], NUMBERS))
+            raise ValueError(
+                f"{self.where(row)}: {raw[row]!r} is no number; convert the column, or leave what "
+                "is unknown empty"
+            )
+        for row in there:
+            try:
+                values[row] = float(raw[row])
+                if math.isinf(values[row]) and raw[row] != values[row]:
+                    raise OverflowError
+            except OverflowError:
+                raise ValueError(
+                    f"{self.where(row)}: the number is too large for float32; choose another unit"
+                ) from None
         return values
 
     def flags(self) -> NDArray[np.bool_]:
@@ -153,32 +138,85 @@ class Column:
             raise ValueError(f"{self.where(row)}: {values[row]:g} is neither true nor false")
         return values == 1
 
-    def identifiers(self) -> NDArray[Any]:
-        """Values ``[n]`` as text or whole numbers, which can be sorted; none may be missing.
+    def identifiers(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Different ids as text, in the order of their names, and the number of each row's ``[n]``.
+
+        Text stays as it is, and whole numbers of any size and kind are exact. Bytes are read as
+        text where all of them are text, else as hexadecimal digits. None may be missing.
 
         Raises:
-            ValueError: If text and numbers are mixed, or a number is not whole.
+            ValueError: If kinds of ids are mixed, or a number is not whole or not exact.
         """
+        import pandas as pd
+
+        series = self.series
+        if is_categorical(series.dtype):
+            series = series.astype(object)
+        self._refuse_mixed(series)
+        codes, values = pd.factorize(series)
+        names = self._texts(values, codes)
+        order = np.array(sorted(range(len(names)), key=order_of(names)), dtype=np.int64)
+        return np.array(names, dtype=object)[order], np.argsort(order)[codes]
+
+    def _refuse_mixed(self, series: Any) -> None:
+        """Refuse an object column of ids or labels that are not all of one kind."""
         from pandas.api import types
 
-        raw = self.series.to_numpy(dtype=object)
-        text = np.array([isinstance(value, str) for value in raw], dtype=np.bool_)
-        if text.all():
-            return raw.astype(np.str_)
-        if text.any():
-            one, other = int(np.argmax(text)), int(np.argmin(text))
+        if not types.is_object_dtype(series.dtype):
+            return
+        raw = series.to_numpy(dtype=object)
+        there = np.flatnonzero(~self.missing).tolist()
+        kinds = {kind: kind_of(kind) for kind in {type(raw[row]) for row in there}}
+        for kind in kinds:
+            if kind.__hash__ is None:
+                row = next(row for row in there if type(raw[row]) is kind)
+                raise ValueError(
+                    f"{self.where(row)}: {short(raw[row])} is neither text nor a number"
+                )
+        if len(set(kinds.values())) < 2:
+            return
+        first = "text" if "text" in kinds.values() else kinds[type(raw[there[0]])]
+        one = next(row for row in there if kinds[type(raw[row])] == first)
+        other = next(row for row in there if kinds[type(raw[row])] != first)
+        if not self.key:
             raise ValueError(
-                f"{self.where(other)}: column {self.name!r} mixes text ({raw[one]!r} in row "
-                f"{self.rows[one]}) and other values ({raw[other]!r}): make all of them text"
+                f"column {self.name!r} mixes {first} and other values ({short(raw[one])} in row "
+                f"{self.rows[one]}, {short(raw[other])} in row {self.rows[other]}): make all of "
+                "them text"
             )
-        if types.is_datetime64_any_dtype(self.series.dtype):
-            return self.series.astype(str).to_numpy(dtype=np.str_)
-        values = self.numbers()
-        broken = values != np.floor(values)
-        if broken.any():
-            row = int(np.argmax(broken))
-            raise ValueError(f"{self.where(row)}: {values[row]:g} is neither text nor whole")
-        return values.astype(np.int64)
+        raise ValueError(
+            f"{self.where(other)}: column {self.name!r} mixes {first} ({short(raw[one])} in row "
+            f"{self.rows[one]}) and other values ({short(raw[other])}): make all of them text"
+        )
+
+    def _texts(self, values: Any, codes: NDArray[Any]) -> list[str]:
+        """The text of each different id."""
+        from pandas.api import types
+
+        if types.is_datetime64_any_dtype(values.dtype):
+            return [str(value) for value in values.astype(str)]
+        kind = self.series.dtype
+        plain = isinstance(kind, np.dtype) and kind.kind == "f"
+        exact = 2 / np.finfo(kind if plain else np.float64).eps
+        if len(values) and isinstance(values[0], bytes):
+            return decoded(values)
+        texts = []
+        for number, value in enumerate(values):
+            if isinstance(value, (bool, np.bool_)) or not isinstance(value, NUMBERS):
+                texts.append(str(value))
+                continue
+            row = int(np.argmax(codes == number))
+            if not isinstance(value, numbers.Integral):
+                if not is_whole(value):
+                    raise ValueError(f"{self.where(row)}: {value} is neither text nor whole")
+                if isinstance(value, (float, np.floating)) and abs(value) > exact:
+                    raise ValueError(
+                        f"{self.where(row)}: {value!r} is a floating-point number too large to be "
+                        "exact, so that different ids may have become one: give text, or whole "
+                        "numbers without a missing one among them"
+                    )
+            texts.append(digits(int(value)))  # type: ignore[arg-type]
+        return texts
 
     def times(self) -> tuple[NDArray[np.float64], bool]:
         """Values ``[n]`` as numbers, and whether they were dates: then in seconds from the first.
@@ -190,27 +228,59 @@ class Column:
         from pandas.api import types
 
         series = self.series
-        if types.is_string_dtype(series.dtype) or types.is_object_dtype(series.dtype):
-            text = [isinstance(value, str) for value in series]
-            if any(text) and not all(text):
-                row, other = text.index(True), text.index(False)
+        if is_categorical(series.dtype):
+            series = series.astype(object)
+        if is_textual(series.dtype):
+            kinds = {type(value) for value in series}
+            text = [kind for kind in kinds if issubclass(kind, str)]
+            if text and len(text) < len(kinds):
+                is_text = [isinstance(value, str) for value in series]
+                row, other = is_text.index(True), is_text.index(False)
                 raise ValueError(
                     f"{self.where(row)}: {series.iloc[row]!r} is text, {series.iloc[other]!r} in "
                     f"row {self.rows[other]} is not: times are all numbers or all dates"
                 )
-            if all(text):
-                series = pd.to_datetime(series, format="ISO8601", utc=True, errors="coerce")
+            if text:
+                dates = pd.to_datetime(series, format="ISO8601", utc=True, errors="coerce")
+                if dates.isna().all() and series.str.contains(":").all():  # such as 1 days 02:00:00
+                    dates = pd.to_timedelta(series, errors="coerce")
+                series = dates
                 if (wrong := series.isna()).any():
                     row = int(np.argmax(wrong))
                     raise ValueError(
                         f"{self.where(row)}: {self.series.iloc[row]!r} is no date such as "
                         "2024-03-01 08:30"
                     )
-            elif all(isinstance(value, datetime.datetime) for value in series):
+            elif all(issubclass(kind, datetime.date) for kind in kinds):
                 series = pd.to_datetime(series, utc=True)
+            elif all(issubclass(kind, (datetime.timedelta, np.timedelta64)) for kind in kinds):
+                series = pd.to_timedelta(series)
+            elif all(issubclass(kind, pd.Period) for kind in kinds):
+                series = pd.Series(pd.PeriodIndex(series.to_numpy()))
+        if isinstance(series.dtype, pd.PeriodDtype):
+            series = series.dt.to_timestamp()
         if types.is_timedelta64_dtype(series.dtype) or types.is_datetime64_any_dtype(series.dtype):
             return (series - series.min()).dt.total_seconds().to_numpy(np.float64), True
-        return self.numbers(), False
+        values = self.numbers()
+        # The difference of whole numbers is taken before they are rounded.
+        exact = self._exact()
+        return values if exact is None else exact, False
+
+    def _exact(self) -> NDArray[np.float64] | None:
+        """Differences from the smallest ``[n]`` of whole or decimal numbers, ``None`` of others."""
+        kind: Any = self.series.dtype
+        if isinstance(kind, np.dtype) and kind.kind in "iu":
+            own = self.series.to_numpy()
+            # As integers without a sign the difference has room.
+            return (own - own.min()).astype(f"u{kind.itemsize}").astype(np.float64)
+        if isinstance(kind, np.dtype) and kind.kind == "f":
+            return None
+        raw = self.series.to_numpy(dtype=object)
+        for kind in (numbers.Integral, decimal.Decimal):
+            if all(issubclass(own, kind) for own in {type(value) for value in raw}):
+                finite = kind is numbers.Integral or all(value.is_finite() for value in raw)
+                return (raw - raw.min()).astype(np.float64) if len(raw) and finite else None
+        return None
 
     def categories(
         self, given: bool | Sequence[Any] | None
@@ -227,39 +297,22 @@ class Column:
         Raises:
             ValueError: If there are too many, or a value is none of those given.
         """
-        from pandas.api import types
-
         if given is False:
             return None
-        kind, there = self.series.dtype, ~self.missing
-        categorical = isinstance(getattr(kind, "categories", None), object) and hasattr(
-            kind, "categories"
-        )
+        there = np.flatnonzero(~self.missing)
+        raw = self.series.to_numpy(dtype=object)
+        self._refuse_mixed(self.series)
+        if len(there) and isinstance(raw[there[0]], bytes):
+            raw[there] = decoded(raw[there])
         known: list[Any]
-        if given is None or given is True:
-            loose = types.is_object_dtype(kind)
-            textual = categorical or types.is_string_dtype(kind)
-            if loose:
-                textual = not all(isinstance(value, numbers.Real) for value in self.series[there])
-            if not (given or textual or types.is_bool_dtype(kind)):
-                values = self.numbers()[there]
-                whole = types.is_integer_dtype(kind) or (
-                    # pandas turns whole numbers to floats where one of them is missing
-                    (loose or self.missing.any()) and bool((values == np.floor(values)).all())
-                )
-                if not whole or len(np.unique(values)) > FEW_VALUES:
-                    return None
-            if categorical:
-                known = list(kind.categories)
-            else:
-                try:
-                    known = sorted(set(self.series[there]))
-                except TypeError:
-                    raise ValueError(
-                        f"column {self.name!r} mixes text and other values: make all of them text"
-                    ) from None
-        else:
+        if given is not None and given is not True:
             known = list(given)
+        elif given is None and not self._looks_discrete(raw[there]):
+            return None
+        elif is_categorical(self.series.dtype):
+            known = list(self.series.dtype.categories)
+        else:
+            known = sorted(set(raw[there]))
         if len(known) > MOST_CATEGORIES:
             raise ValueError(
                 f"column {self.name!r} has {len(known)} different values, a discrete action at "
@@ -268,20 +321,33 @@ class Column:
         index = {value: i for i, value in enumerate(known)}
         if len(index) < len(known):
             raise ValueError(f"discrete_actions names a value twice: {known!r}")
-        codes = np.full(len(there), -1, dtype=np.int64)
-        raw = self.series.to_numpy(dtype=object)
-        for row in np.flatnonzero(there).tolist():
-            if raw[row] not in index:
-                raise ValueError(
-                    f"{self.where(row)}: {raw[row]!r} is none of the actions {known!r}"
-                )
-            codes[row] = index[raw[row]]
-        return codes, tuple(_label(value) for value in known)
+        codes = np.full(len(raw), -1, dtype=np.int64)
+        codes[there] = [index.get(value, -1) for value in raw[there]]
+        if (codes[there] < 0).any():
+            row = int(there[np.argmax(codes[there] < 0)])
+            raise ValueError(f"{self.where(row)}: {raw[row]!r} is none of the actions {known!r}")
+        return codes, tuple(label(value) for value in known)
 
+    def _looks_discrete(self, values: NDArray[Any]) -> bool:
+        """Whether these values of the column are labels, or few whole numbers."""
+        from pandas.api import types
 
-def _label(value: Any) -> str:
-    whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
-    return str(int(value)) if whole else str(value)
+        kind = self.series.dtype
+        kinds = {type(value) for value in values}
+        words = is_textual(kind) and any(not issubclass(own, NUMBERS) for own in kinds)
+        if words or is_categorical(kind):
+            return True
+        if types.is_bool_dtype(kind) or (kinds and kinds <= {bool, np.bool_}):
+            return True
+        if any(issubclass(own, decimal.Decimal) for own in kinds):
+            return False
+        numbers_ = self.numbers()[~self.missing]
+        whole = types.is_integer_dtype(kind) or (
+            # pandas turns whole numbers to floats where one of them is missing
+            (types.is_object_dtype(kind) or bool(self.missing.any()))
+            and bool((numbers_ == np.floor(numbers_)).all())
+        )
+        return whole and len(set(values)) <= FEW_VALUES
 
 
 def seconds(span: object, dates: bool) -> float:

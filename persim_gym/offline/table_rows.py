@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.offline.reading import natural
+from persim_gym.offline.sources import Table
 from persim_gym.offline.table_columns import Column, seconds
 
 #: Without ``max_gap`` a trajectory ends where the time step is so many times the median.
@@ -23,7 +24,7 @@ class Rows:
     """The rows of a table in the order of agent, episode and time.
 
     Args:
-        frame: The table, a pandas DataFrame.
+        table: The table.
         agent: Column of the agent.
         order: Column of time or step.
         episode: Column of the episode.
@@ -33,39 +34,40 @@ class Rows:
         ValueError: If a key is missing or invalid, or a time is there twice.
     """
 
-    def __init__(self, frame: Any, agent: str, order: str, episode: str | None, drop: bool) -> None:
+    def __init__(
+        self, table: Table, agent: str, order: str, episode: str | None, drop: bool
+    ) -> None:
         self.drop = drop
         self.order = order
         self.has_episodes = episode is not None
-        keys = [agent, order] if episode is None else [agent, order, episode]
-        numbers = np.arange(len(frame))
-        lost = np.zeros(len(frame), dtype=np.bool_)
-        for key in keys:
-            column = Column(frame, key, numbers)
+        ids = [agent] if episode is None else [agent, episode]
+        numbers = np.arange(len(table.frame))
+        lost = np.zeros(len(numbers), dtype=np.bool_)
+        for key in (*ids[:1], order, *ids[1:]):
+            column = Column(table, key, numbers, key=key in ids)
             if column.missing.any() and not drop:
                 row = int(np.argmax(column.missing))
                 raise ValueError(f"{column.where(row)}: the value is missing{REMEDY}")
             lost |= column.missing
         self.dropped = int(lost.sum())
-        frame, numbers = frame.loc[~lost], numbers[~lost]
-        if not len(frame):
+        table, numbers = replace(table, frame=table.frame.loc[~lost]), numbers[~lost]
+        if not len(numbers):
             raise ValueError("no row of the table names agent and time")
-        self.names, agents = _numbered(Column(frame, agent, numbers).identifiers())
+        self.names, agents = Column(table, agent, numbers, key=True).identifiers()
         own = self.names[agents]
-        times, self.dates = Column(frame, order, numbers, own).times()
-        episodes = np.zeros(len(frame), dtype=np.int64)
+        times, self.dates = Column(table, order, numbers, own).times()
+        episodes = np.zeros(len(numbers), dtype=np.int64)
         if episode is not None:
-            ids = Column(frame, episode, numbers, own).identifiers()
-            episodes = _numbered(ids)[1]
+            episodes = Column(table, episode, numbers, own, key=True).identifiers()[1]
         sort = np.lexsort((times, episodes, agents))
-        self.frame = frame.iloc[sort]
+        self.table = replace(table, frame=table.frame.iloc[sort])
         self.number, self.agent = numbers[sort], agents[sort]
         self.episode, self.time = episodes[sort], times[sort]
         self.same = (np.diff(self.agent) == 0) & (np.diff(self.episode) == 0)
         twice = self.same & (np.diff(self.time) == 0)
         if twice.any():
             row = int(np.argmax(twice))
-            value = self.frame[order].iloc[row]
+            value = self.table.frame[order].iloc[row]
             raise ValueError(
                 f"agent {str(self.names[self.agent[row]])!r} has two rows with {order!r} = {value} "
                 f"(rows {self.number[row]} and {self.number[row + 1]}): keep one of them"
@@ -73,11 +75,11 @@ class Rows:
             )
 
     def __len__(self) -> int:
-        return len(self.frame)
+        return len(self.number)
 
     def column(self, name: str) -> Column:
         """A column in this order."""
-        return Column(self.frame, name, self.number, self.names[self.agent])
+        return Column(self.table, name, self.number, self.names[self.agent])
 
     def refuse_missing(
         self, *columns: Column, among: NDArray[np.bool_] | None = None
@@ -152,12 +154,3 @@ def some(names: Sequence[str]) -> str:
     """The first five names for a message."""
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return ", ".join(repr(each) for each in names[:5]) + more
-
-
-def _numbered(ids: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Different ids in their natural order, and the number of each row's ``[n]``."""
-    names, numbers = np.unique(ids, return_inverse=True)
-    if names.dtype.kind == "U":
-        order = np.array(sorted(range(len(names)), key=lambda k: natural(str(names[k]))))
-        names, numbers = names[order], np.argsort(order)[numbers]
-    return names, numbers

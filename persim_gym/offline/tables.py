@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym.envs.suites import SUITES
-from persim_gym.offline.table_columns import Column, as_frame, check_columns
+from persim_gym.offline.sources import Name, called, read_source, stem
+from persim_gym.offline.table_columns import Column
 from persim_gym.offline.table_rows import Handling, Rows, some
 from persim_gym.offline.transitions import Transitions
 
@@ -85,14 +86,14 @@ class TableReport:
 def read_table(
     path_or_frame: Any,
     *,
-    agent: str,
-    state: str | Sequence[str],
-    action: str | Sequence[str],
-    time: str | None = None,
-    reward: str | None = None,
-    terminated: str | None = None,
-    episode: str | None = None,
-    step: str | None = None,
+    agent: Name,
+    state: Name | Sequence[Name],
+    action: Name | Sequence[Name],
+    time: Name | None = None,
+    reward: Name | None = None,
+    terminated: Name | None = None,
+    episode: Name | None = None,
+    step: Name | None = None,
     discrete_actions: bool | Sequence[Any] | None = None,
     max_gap: Any = None,
     missing: Handling = "error",
@@ -102,10 +103,15 @@ def read_table(
     """Read a table of observations as transitions; the order of its rows does not matter.
 
     Args:
-        path_or_frame: A ``.parquet`` or ``.csv`` file, a pandas DataFrame, or anything with
-            ``to_pandas()`` (tables of polars and pyarrow).
-        agent: Column of the agent's id, text or whole numbers. Agents are numbered in the order of
-            their ids (``"p2"`` before ``"p10"``), which are the result's ``agent_names``, as text.
+        path_or_frame: A ``.parquet``, ``.csv`` or ``.tsv`` file (``.csv.gz`` too), a folder of
+            Parquet files, a pandas DataFrame, or a table of another library (polars, lazy or
+            not, pyarrow, or anything with ``to_pandas()``). Columns are named by text, whole
+            numbers, or tuples where they have several levels; levels of a DataFrame's index that
+            have a name count as columns.
+        agent: Column of the agent's id. Text stays as it is, in files too (``01`` is not ``1``),
+            whole numbers are exact; dates, UUIDs and bytes are read as text. Agents are numbered
+            in the order of their ids (``"p2"`` before ``"p10"``), which are the result's
+            ``agent_names``.
         state: Columns of the state, numbers; the observation's coordinates in this order.
         action: Columns of the action taken in the row's state: numbers, or one column of
             categories.
@@ -117,7 +123,8 @@ def read_table(
         step: Column of whole-numbered steps, instead of ``time``.
         discrete_actions: ``True`` to count off the values of the one action column, ``False`` to
             take numbers as they are, or the categories in order. By default text, booleans,
-            categories and whole numbers of at most 10 different values are discrete.
+            categories and whole numbers of at most 10 different values are discrete, and decimal
+            numbers are not.
         max_gap: Longest time from a row to the next; a longer one ends the trajectory. In the unit
             of ``time`` or ``step``; for dates a ``timedelta`` or seconds. By default one and a half
             times the median.
@@ -129,7 +136,7 @@ def read_table(
 
     Returns:
         Transitions, agent after agent in the order of time. The last one of a trajectory is
-        truncated if it is not terminated.
+        truncated if it is not terminated. A state whose changes are lost in float32 is a warning.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -158,14 +165,14 @@ def read_table(
 def read_table_report(
     path_or_frame: Any,
     *,
-    agent: str,
-    state: str | Sequence[str],
-    action: str | Sequence[str],
-    time: str | None = None,
-    reward: str | None = None,
-    terminated: str | None = None,
-    episode: str | None = None,
-    step: str | None = None,
+    agent: Name,
+    state: Name | Sequence[Name],
+    action: Name | Sequence[Name],
+    time: Name | None = None,
+    reward: Name | None = None,
+    terminated: Name | None = None,
+    episode: Name | None = None,
+    step: Name | None = None,
     discrete_actions: bool | Sequence[Any] | None = None,
     max_gap: Any = None,
     missing: Handling = "error",
@@ -174,7 +181,8 @@ def read_table_report(
 ) -> tuple[Transitions, TableReport]:
     """:func:`read_table`, with a report of what was split and left out."""
     states, actions = _several("state", state), _several("action", action)
-    if twice := sorted({c for c in states + actions if (states + actions).count(c) > 1}):
+    own = [called(column) for column in states + actions]
+    if twice := sorted({column for column in own if own.count(column) > 1}):
         raise ValueError(f"column {twice[0]!r} is named twice among state and action")
     for label, value in (("missing", missing), ("short", short)):
         if value not in ("error", "drop"):
@@ -182,50 +190,46 @@ def read_table_report(
     if (time is None) == (step is None):
         raise ValueError(
             "give the column that orders an agent's rows, either time= or step=, and not both"
-            if time
+            if time is not None
             else "give the column that orders an agent's rows: time= or step="
         )
-    order = time if time is not None else step
-    assert order is not None
     if len(actions) > 1 and discrete_actions not in (None, False):
         raise ValueError(
-            f"discrete actions are one column, got {len(actions)}: {', '.join(actions)}; join "
-            "them into one"
+            f"discrete actions are one column, got {len(actions)}: "
+            f"{', '.join(own[len(states) :])}; join them into one"
         )
-    single = [
-        column for column in (agent, order, episode, reward, terminated) if column is not None
-    ]
-    for column in single:
-        if not isinstance(column, str):
-            raise TypeError(f"a column is named by a string, got {column!r}")
+    single = (agent, time if time is not None else step, episode, reward, terminated)
+    used = [_checked(column) for column in single if column is not None]
+    who, order, part, gain, end = (None if column is None else called(column) for column in single)
+    assert who is not None
+    assert order is not None
     name = _task_name(path_or_frame, name)
-    frame = as_frame(path_or_frame)
-    check_columns(frame, [*single, *states, *actions])
-    if not len(frame):
+    ids = [agent] if episode is None else [agent, episode]
+    table = read_source(path_or_frame, [*used, *states, *actions], ids, actions)
+    if not len(table.frame):
         raise ValueError("the table has no rows")
-    rows = Rows(frame, agent, order, episode, missing == "drop")
-    state_columns = [rows.column(c) for c in states]
-    obs = np.stack([column.numbers() for column in state_columns], axis=1)
+    rows = Rows(table, who, order, part, missing == "drop")
+    state_columns = [rows.column(c) for c in own[: len(states)]]
+    obs: NDArray[Any] = np.stack([column.numbers() for column in state_columns], axis=1)
     bad = rows.refuse_missing(*state_columns)
     ended = np.zeros(len(rows), dtype=np.bool_)
-    if terminated is not None:
-        flag = rows.column(terminated)
+    if end is not None:
+        flag = rows.column(end)
         bad |= rows.refuse_missing(flag)
         ended = flag.flags()
-    rows.check_ends(ended, terminated)
+    rows.check_ends(ended, end)
     link, gaps, typical, longest = rows.links(max_gap, bad, ended)
     # The last row of a trajectory needs neither action nor reward: only rows with a next one do.
-    action_columns = [rows.column(c) for c in actions]
+    action_columns = [rows.column(c) for c in own[len(states) :]]
     values, labels = _actions(action_columns, discrete_actions)
     unknown = rows.refuse_missing(*action_columns, among=link)
     rewards = np.zeros(len(rows))
-    if reward is not None:
-        gained = rows.column(reward)
+    if gain is not None:
+        gained = rows.column(gain)
         rewards = gained.numbers()
         unknown |= rows.refuse_missing(gained, among=link)
     link &= ~unknown
     people, dropped = rows.people(link, short)
-    _check_resolution(obs, link, state_columns)
     if not labels:
         _check_varied(values, link, action_columns)
     first = np.flatnonzero(link)
@@ -235,9 +239,9 @@ def read_table_report(
     renumbered = np.cumsum(np.isin(np.arange(len(rows.names)), people)) - 1
     transitions = Transitions(
         agent=renumbered[rows.agent[first]],
-        obs=obs[first].astype(np.float32),
+        obs=obs[first],
         action=values[first] if labels else values[first].astype(np.float32),
-        next_obs=obs[first + 1].astype(np.float32),
+        next_obs=obs[first + 1],
         reward=rewards[first],
         terminated=terminal,
         truncated=last_of & ~terminal,
@@ -245,18 +249,16 @@ def read_table_report(
         num_agents=len(people),
         task_name=name,
         dataset_id=name,
-        agent_names=tuple(str(rows.names[k]) for k in people),
-        obs_names=tuple(states),
-        action_names=tuple(actions),
+        agent_names=tuple(rows.names[people].tolist()),
+        obs_names=tuple(own[: len(states)]),
+        action_names=tuple(own[len(states) :]),
         action_labels=labels or None,
     )
     in_use = link.copy()
     in_use[first + 1] = True
-    constant = (transitions.obs == transitions.obs[0]).all(0) & (
-        transitions.next_obs == transitions.obs[0]
-    ).all(0)
+    constant = (obs[first] == obs[first[0]]).all(0) & (obs[first + 1] == obs[first[0]]).all(0)
     report = TableReport(
-        rows=len(frame),
+        rows=len(table.frame),
         agents=len(people),
         trajectories=int(breaks.sum()),
         transitions=len(transitions),
@@ -266,26 +268,44 @@ def read_table_report(
         missing=rows.dropped + int(bad.sum()) + int(unknown.sum()),
         lone_rows=int((~in_use & ~bad & ~unknown).sum()),
         dropped_agents=dropped,
-        constant=tuple(c for c, same in zip(states, constant, strict=True) if same),
+        constant=tuple(c for c, same in zip(own, constant, strict=False) if same),
         actions=labels,
-        untried=tuple(own for k, own in enumerate(labels) if not (values[first] == k).any()),
+        untried=tuple(one for k, one in enumerate(labels) if not (values[first] == k).any()),
     )
     _LOG.info("%s: %s", name, report)
     return transitions, report
 
 
-def _several(role: str, columns: str | Sequence[str]) -> list[str]:
-    names = [columns] if isinstance(columns, str) else list(columns)
+def _several(role: str, columns: Name | Sequence[Name]) -> list[Name]:
+    """Columns named by one name or a sequence of them; a tuple is a sequence."""
+    if isinstance(columns, (str, int, np.integer)) or columns is None:
+        columns = [columns]
+    names = [_checked(column) for column in columns]
     if not names:
         raise ValueError(f"name at least one column of the {role}")
-    if not all(isinstance(column, str) for column in names):
-        raise TypeError(f"{role} columns are named by strings, got {columns!r}")
     return names
+
+
+def _checked(column: Any) -> Name:
+    """A column's name.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    if isinstance(column, np.integer):
+        return int(column)
+    parts = column if isinstance(column, tuple) and column else (column,)
+    if any(not isinstance(part, (str, int)) or isinstance(part, bool) for part in parts):
+        raise TypeError(
+            f"a column is named by a string or a whole number, or by a tuple of them where columns "
+            f"have several levels, got {column!r}"
+        )
+    return column
 
 
 def _task_name(source: Any, name: str | None) -> str:
     if name is None:
-        name = Path(source).stem if isinstance(source, (str, Path)) else "table"
+        name = stem(source) if isinstance(source, (str, Path)) else "table"
         # A file that happens to be called so need not be of this package's task.
         return f"{name}-table" if name in SUITES else name
     if not isinstance(name, str) or not name.strip():
@@ -307,26 +327,10 @@ def _actions(
 def _check_varied(
     values: NDArray[np.float64], link: NDArray[np.bool_], columns: Sequence[Column]
 ) -> None:
-    for column, own in zip(columns, values[link].T, strict=True):
+    for column, own in zip(columns, values[link].astype(np.float32).T, strict=True):
         if len(own) and (own == own[0]).all():
             raise ValueError(
                 f"column {column.name!r}: the action is {own[0]:g} in every row, so that nothing "
                 "can be learned of it; leave the column out, or for data without any choice give "
                 "discrete_actions=True"
-            )
-
-
-def _check_resolution(
-    obs: NDArray[np.float64], link: NDArray[np.bool_], columns: Sequence[Column]
-) -> None:
-    """Refuse states whose changes float32 can not tell from rounding."""
-    first = np.flatnonzero(link)
-    for column, own in zip(columns, obs.T, strict=True):
-        changes = np.abs(own[first + 1] - own[first])
-        changes = changes[changes > 0]
-        size = float(np.abs(own[first]).max(initial=0.0))
-        if len(changes) and np.median(changes) < 16 * np.finfo(np.float32).eps * size:
-            raise ValueError(
-                f"column {column.name!r}: values of about {size:g} that change by "
-                f"{np.median(changes):g} are lost in float32; subtract a constant from them"
             )

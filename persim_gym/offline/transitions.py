@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,12 +17,27 @@ from numpy.typing import NDArray
 #: Rows that are looked at together.
 _BLOCK = 2**14
 
+#: Largest size of an observation: the difference of two must not overflow single precision.
+LARGEST = float(np.finfo(np.float32).max) / 2
+
+#: Changes are kept beside observations where rounding these spoils more than one in a hundred of a
+#: coordinate's by this part of themselves.
+_SPOILT, _MOST_SPOILT = 1e-3, 0.01
+
+#: Changes below so many roundings are lost wherever observations are in single precision.
+_LOST = 16
+
 
 @dataclass(frozen=True)
 class Transitions:
     """``T`` transitions of ``N`` agents, episode after episode in the order of time.
 
     A transition into a terminal state is data; nothing crosses from one episode to the next.
+
+    Arrays of other types, and lists, are converted where nothing of them is lost but precision.
+    Of observations in double precision the changes are taken before they are rounded, so that a
+    coordinate may settle far from zero; it is a warning if single precision can not tell its
+    changes from rounding at all.
 
     Attributes:
         agent: ``[T]``, int64.
@@ -30,7 +47,8 @@ class Transitions:
         reward: ``[T]``, float64.
         terminated: ``[T]``, bool.
         truncated: ``[T]``, bool.
-        episode: ``[T]``, int64, ascending: which episode a transition is of.
+        episode: ``[T]``, int64, ascending: which episode a transition is of. Where another agent
+            begins within a number, episodes are numbered anew.
         num_agents: ``N``; agents without a transition are possible.
         task_name: The task, such as ``"cartpole"``.
         dataset_id: Where the data came from, such as ``"persim/cartpole/random-v0"``.
@@ -42,9 +60,11 @@ class Transitions:
         action_names: Names of the action's coordinates ``[a]``; of a discrete action one name.
         action_labels: What the discrete actions are called, index by index, where they have names;
             there may be some that were never taken.
+        changes: ``next_obs - obs`` ``[T, d]``, float32, as they were before observations were
+            rounded; ``None`` where rounding does not matter. Made here; see :meth:`change`.
 
     Raises:
-        TypeError: If names are not strings.
+        TypeError: If an array or a name is of the wrong type.
         ValueError: If arrays or names do not fit together, or a value is not finite.
     """
 
@@ -64,9 +84,11 @@ class Transitions:
     obs_names: tuple[str, ...] | None = None
     action_names: tuple[str, ...] | None = None
     action_labels: tuple[str, ...] | None = None
+    changes: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse arrays that do not fit together, or that no model can be fitted on."""
+        """Convert or refuse arrays that do not fit together, or that no model can be fitted on."""
+        self._convert()
         n = len(self.agent)
         if n == 0:
             raise ValueError("there are no transitions: record at least one episode")
@@ -76,16 +98,13 @@ class Transitions:
                     f"{name} has {len(getattr(self, name))} rows, agent has {n}: one of each is "
                     "needed for every transition"
                 )
-        if self.obs.ndim != 2 or self.obs.shape != self.next_obs.shape:
+        if self.obs.ndim != 2 or self.obs.shape != self.next_obs.shape or not self.obs.shape[1]:
             raise ValueError(
                 f"obs and next_obs must both be [T, d], got {self.obs.shape} and "
                 f"{self.next_obs.shape}"
             )
-        if self.agent.min() < 0 or self.agent.max() >= self.num_agents:
-            raise ValueError(
-                f"agents must be 0 to {self.num_agents - 1}, got {self.agent.min()} to "
-                f"{self.agent.max()}"
-            )
+        self._check_numbers()
+        self._check_order()
         _check_names("agent_names", self.agent_names, self.num_agents, "agents")
         _check_names("obs_names", self.obs_names, self.obs.shape[1], "observation coordinates")
         width = math.prod(self.action.shape[1:])
@@ -99,23 +118,127 @@ class Transitions:
                 )
             count = len(self.action_labels)
             _check_names("action_labels", self.action_labels, count, "actions")
+        self._keep_changes()
+
+    def _convert(self) -> None:
+        """Arrays of this class's types; observations stay in double precision for the moment."""
+        set_ = functools.partial(object.__setattr__, self)
+        for name in ("agent", "episode"):
+            set_(name, _array(name, getattr(self, name), "iu", np.int64))
+        for name in ("terminated", "truncated"):
+            set_(name, _flags(name, getattr(self, name)))
+        for name in ("obs", "next_obs", "reward"):
+            values = _array(name, getattr(self, name), "fiub", None)
+            kind = np.float64 if name == "reward" or values.dtype != np.float32 else np.float32
+            set_(name, values.astype(kind, copy=False))
+        acted = np.asarray(self.action)
+        # Numbers in one dimension are seen to below: what is not finite has its own message.
+        kept: Any = np.int64 if acted.ndim == 1 and acted.dtype.kind in "iub" else np.float32
+        with np.errstate(over="ignore"):
+            set_("action", _array("action", acted, "fiub", kept, dimensions=(1, 2)))
+        for name in ("agent_names", "obs_names", "action_names", "action_labels"):
+            if isinstance(getattr(self, name), list):
+                set_(name, tuple(getattr(self, name)))
+        count = self.num_agents
+        if isinstance(count, bool) or not isinstance(count, (int, np.integer)):
+            raise TypeError(f"num_agents must be an integer, got {count!r}")
+        set_("num_agents", int(count))
+        for name in ("task_name", "dataset_id"):
+            if not isinstance(getattr(self, name), str):
+                raise TypeError(f"{name} must be a string, got {getattr(self, name)!r}")
+
+    def _check_numbers(self) -> None:
+        """Refuse what is not finite, or too large, with its place."""
+        for name in ("obs", "next_obs", "action", "reward"):
+            values = getattr(self, name)
+            limit = LARGEST if name in ("obs", "next_obs") else np.inf
+            # In blocks, for the answer would take a fourth of the data's memory.
+            for first in range(0, len(values), _BLOCK):
+                block = values[first : first + _BLOCK].reshape(
+                    len(values[first : first + _BLOCK]), -1
+                )
+                fine = (np.isfinite(block) & (np.abs(block) <= limit)).all(axis=1)
+                if fine.all():
+                    continue
+                row = first + int(np.argmin(fine))
+                with np.errstate(over="ignore"):
+                    found = np.asarray(values[row]).astype(np.float32)
+                what = "too large for float32" if np.isfinite(found).all() else "not finite"
+                raise ValueError(
+                    f"{name} of transition {row} (agent {self.agent[row]}, episode "
+                    f"{self.episode[row]}) is {what}: {found.tolist()}"
+                )
+
+    def _check_order(self) -> None:
+        """Refuse agents, episodes and actions that do not exist or stand in no order."""
+        if self.agent.min() < 0 or self.agent.max() >= self.num_agents:
+            raise ValueError(
+                f"agents must be 0 to {self.num_agents - 1}, got {self.agent.min()} to "
+                f"{self.agent.max()}"
+            )
         if (self.episode[1:] < self.episode[:-1]).any():
             raise ValueError(
                 "episode must ascend: transitions stand episode after episode, in the order of time"
             )
-        for name in ("obs", "next_obs", "action"):
-            values = getattr(self, name)
-            # In blocks, for the answer would take a fourth of the data's memory.
-            for first in range(0, n, _BLOCK):
-                block = values[first : first + _BLOCK]
-                if np.isfinite(block).all():
-                    continue
-                finite = np.isfinite(block).reshape(len(block), -1).all(axis=1)
-                row = first + int(np.argmin(finite))
+        crossed = (self.episode[1:] == self.episode[:-1]) & (self.agent[1:] != self.agent[:-1])
+        if crossed.any():  # episodes that each agent counts for itself
+            new = crossed | (self.episode[1:] != self.episode[:-1])
+            object.__setattr__(self, "episode", np.append(0, np.cumsum(new)))
+        if self.action.ndim == 1:
+            if self.action.dtype != np.int64:
                 raise ValueError(
-                    f"{name} of transition {row} (agent {self.agent[row]}, episode "
-                    f"{self.episode[row]}) is not finite: {values[row].tolist()}"
+                    "discrete actions must be integers from 0 on, got floating-point numbers: give "
+                    "continuous ones the shape [T, 1]"
                 )
+            if self.action.min() < 0:
+                raise ValueError(
+                    f"discrete actions must be integers from 0 on, got {self.action.min()}: "
+                    "subtract it, and name them by action_labels"
+                )
+        elif not self.action.shape[1]:
+            raise ValueError("action has the shape [T, 0]: an action has at least one coordinate")
+
+    def _keep_changes(self) -> None:
+        """Round observations, and keep their changes where rounding would spoil them."""
+        set_ = functools.partial(object.__setattr__, self)
+        if self.changes is not None:
+            set_("changes", _array("changes", self.changes, "f", np.float32, dimensions=(2,)))
+            if self.changes.shape != self.obs.shape:
+                raise ValueError(
+                    f"changes must be [T, d] as obs, {self.obs.shape}, got {self.changes.shape}"
+                )
+            least = np.maximum(np.abs(self.obs), np.abs(self.next_obs))
+            beside = np.abs(self.next_obs - self.obs - self.changes)
+            if not (beside <= 4 * np.finfo(np.float32).eps * least).all():
+                raise ValueError(
+                    "changes are not next_obs - obs: leave them out where observations are replaced"
+                )
+        elif self.obs.dtype == np.float64 or self.next_obs.dtype == np.float64:
+            changes = (self.next_obs - self.obs).astype(np.float32)
+            usual = np.sqrt(np.mean(np.square(changes, dtype=np.float64), axis=0))
+            size = np.maximum(np.abs(self.obs).max(axis=0), np.abs(self.next_obs).max(axis=0))
+            rounding = float(np.finfo(np.float32).eps) * size
+            rounded = self.next_obs.astype(np.float32) - self.obs.astype(np.float32)
+            spoilt = np.abs(rounded - changes) > _SPOILT * np.abs(changes)
+            if (spoilt.mean(axis=0) > _MOST_SPOILT).any():
+                set_("changes", changes)
+            for place in np.flatnonzero((usual > 0) & (_LOST * rounding > usual)).tolist():
+                name = repr(self.obs_names[place]) if self.obs_names else str(place)
+                warnings.warn(
+                    f"coordinate {name}: values of about {size[place]:g} that change by "
+                    f"{usual[place]:.3g} are lost in float32, in which simulators predict: "
+                    "subtract a constant from them",
+                    UserWarning,
+                    stacklevel=4,
+                )
+        set_("obs", self.obs.astype(np.float32, copy=False))
+        set_("next_obs", self.next_obs.astype(np.float32, copy=False))
+
+    def change(self, rows: Any) -> NDArray[np.float64]:
+        """Differences ``next_obs - obs`` of some transitions ``[k, d]``, in double precision."""
+        if self.changes is not None:
+            return self.changes[rows].astype(np.float64)
+        return np.asarray(self.next_obs[rows].astype(np.float64) - self.obs[rows])
 
     def __len__(self) -> int:
         """Number of transitions."""
@@ -175,15 +298,52 @@ class Transitions:
             obs_names=self.obs_names,
             action_names=self.action_names,
             action_labels=self.action_labels,
+            changes=None if self.changes is None else self.changes[rows],
         )
 
     def sha256(self) -> str:
         """Hash of what a fit sees: agents, observations, actions, next observations, episodes."""
         digest = hashlib.sha256()
-        for array in (self.agent, self.obs, self.action, self.next_obs, self.episode):
+        arrays: list[NDArray[Any]] = [self.agent, self.obs, self.action, self.next_obs]
+        arrays.append(self.episode)
+        for array in arrays if self.changes is None else [*arrays, self.changes]:
             digest.update(f"{array.dtype} {array.shape};".encode())
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
+
+
+def _array(
+    name: str, values: object, kinds: str, dtype: Any, dimensions: tuple[int, ...] = ()
+) -> NDArray[Any]:
+    """An array of certain kinds of numbers.
+
+    Raises:
+        TypeError: If it holds anything else.
+        ValueError: If it has other dimensions, or integers are too large.
+    """
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} must be one array: {error}") from None
+    if array.dtype.kind not in kinds:
+        wanted = "integers" if "f" not in kinds else "numbers"
+        raise TypeError(f"{name} must hold {wanted}, got an array of type {array.dtype}")
+    allowed = dimensions or ((2,) if name in ("obs", "next_obs") else (1,))
+    if array.ndim not in allowed:
+        shape = " or ".join("[T]" if number == 1 else "[T, n]" for number in allowed)
+        raise ValueError(f"{name} must be {shape}, got the shape {array.shape}")
+    unsigned = dtype is np.int64 and array.dtype.kind == "u"
+    if unsigned and int(array.max(initial=0)) > np.iinfo(np.int64).max:
+        raise ValueError(f"{name} must be below 2**63, got {array.max()}")
+    return array if dtype is None else array.astype(dtype, copy=False)
+
+
+def _flags(name: str, values: object) -> NDArray[np.bool_]:
+    """An array of true and false, which may be written as 1 and 0."""
+    array = _array(name, values, "biuf", None)
+    if array.dtype != np.bool_ and not np.isin(array, (0, 1)).all():
+        raise ValueError(f"{name} must be true and false, or 1 and 0, got {np.unique(array)[:5]}")
+    return array.astype(np.bool_, copy=False)
 
 
 def _check_names(name: str, values: object, count: int, of: str) -> None:

@@ -309,3 +309,9 @@ def test_completion_knows_the_names() -> None:
 
     assert {"pure", "pure-eps-20", "pure-eps-40", "random", "all"} == set(complete_behaviour())
     assert "all" in complete_recordable()
+
+
+@pytest.mark.parametrize("ends", ["1e37:1e38", "1e200:1e201", "1e307:1e308"])
+def test_covariates_beyond_single_precision_leave_nothing(ends: str) -> None:
+    refuse("record", "cartpole", "--agents", "2", "--ranges", f"force={ends}", says="float32")
+    assert ids() == []

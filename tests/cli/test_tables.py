@@ -125,3 +125,27 @@ def test_commands_that_need_the_truth_refuse(file: Path, tmp_path: Path) -> None
         result = run(*command, code=2)
         assert result.stderr.startswith("error: there is no true environment of this task, 'walke")
         assert result.stderr.count("\n") == 1
+
+
+def test_columns_with_commas_and_numbers_for_names(file: Path, tmp_path: Path) -> None:
+    frame = pd.read_csv(file).rename(columns={"x": "dose, mg", "y": "2"})
+    frame["who"] = frame["who"].map({"a": "01", "b": "1", "c": "12E3"})
+    frame.to_csv(tmp_path / "w.tsv.gz", index=False, sep="\t")
+    options = (*COLUMNS[:4], "--state", '"dose, mg",2', "--action", "u", *TINY)
+    run("fit", tmp_path / "w.tsv.gz", "--out", tmp_path / "sim", *options)
+    sim = PerSim.load(tmp_path / "sim")
+    assert sim.card["obs_names"] == ["dose, mg", "2"]
+    assert sim.agent_names == ("01", "1", "12E3")
+    broken = (*COLUMNS[:4], "--state", '"dose, mg', "--action", "u")
+    refused = run("fit", tmp_path / "w.tsv.gz", "--out", tmp_path / "s", *broken, code=2)
+    assert "put one that holds a comma in double quotes" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+def test_a_folder_of_parquet_files_and_a_warning(file: Path, tmp_path: Path) -> None:
+    frame = pd.read_csv(file)
+    frame["x"] = 1e6 + 1e-3 * frame["x"]
+    frame.to_parquet(tmp_path / "walkers", partition_cols=["who"])
+    result = run("fit", tmp_path / "walkers", "--out", tmp_path / "sim", *COLUMNS, *TINY)
+    assert "warning: coordinate 'x': values of about 1e+06" in result.stderr
+    assert PerSim.load(tmp_path / "sim").agent_names == ("a", "b", "c")

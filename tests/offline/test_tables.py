@@ -350,10 +350,6 @@ def test_an_action_that_never_varies() -> None:
         (table().rename(columns={"who": "Who"}), r"no column 'who' \(did you mean 'Who'\?\)"),
         (pd.concat([table(), table()[["x"]]], axis=1), "the table has 2 columns named 'x'"),
         (table()[:0], "the table has no rows"),
-        (
-            table(x=1.7e9 + np.arange(6.0)),
-            r"column 'x': values of about 1.7e\+09 that change by 1 are lost in float32",
-        ),
     ],
 )
 def test_bad_tables(frame: pd.DataFrame, message: str) -> None:
@@ -370,8 +366,9 @@ def test_bad_tables(frame: pd.DataFrame, message: str) -> None:
         ({"state": []}, ValueError, "name at least one column of the state"),
         ({"action": []}, ValueError, "name at least one column of the action"),
         ({"state": ["x", "u"]}, ValueError, "column 'u' is named twice among state and action"),
-        ({"state": ["x", 3]}, TypeError, "state columns are named by strings"),
-        ({"agent": 3}, TypeError, "a column is named by a string, got 3"),
+        ({"state": ["x", 3.0]}, TypeError, "named by a string or a whole number.*, got 3.0"),
+        ({"agent": True}, TypeError, "named by a string or a whole number.*, got True"),
+        ({"agent": 3}, ValueError, "the table has no column 3: it has 'who'"),
         ({"missing": "fill"}, ValueError, "missing must be 'error' or 'drop', got 'fill'"),
         ({"short": "keep"}, ValueError, "short must be 'error' or 'drop', got 'keep'"),
         ({"name": " "}, ValueError, "name must be a word"),
@@ -433,13 +430,7 @@ def test_a_missing_library_is_named(
 ) -> None:
     table().to_parquet(tmp_path / "t.parquet")
 
-    def without(*args: Any, **options: Any) -> Any:
-        raise ImportError("no engine")
-
-    if lacking == "pandas":
-        monkeypatch.setitem(sys.modules, "pandas", None)
-    else:
-        monkeypatch.setattr(pd, "read_parquet", without)
+    monkeypatch.setitem(sys.modules, lacking, None)
     with pytest.raises(ImportError, match=r"pip install 'persim-gym\[tables\]'"):
         read(tmp_path / "t.parquet")
 

@@ -160,3 +160,74 @@ def test_names_are_kept_by_a_selection() -> None:
 def test_names_that_fit_nothing_are_refused(changes: Any, error: Any, words: str) -> None:
     with pytest.raises(error, match=words):
         made(**changes)
+
+
+# -- made by hand ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {name: getattr(made(), name).tolist() for name in ("agent", "obs", "action", "reward")},
+        {"agent": made().agent.astype(np.uint8), "episode": made().episode.astype(np.uint64)},
+        {"obs": made().obs.astype(np.float64), "next_obs": made().next_obs.astype(np.int64)},
+        {"action": made().action.astype(np.int8), "reward": made().reward.astype(np.float16)},
+        {"terminated": made().terminated.astype(int), "truncated": made().truncated.tolist()},
+        {"num_agents": np.int64(6), "obs_names": None},
+    ],
+)
+def test_other_types_are_converted(changes: dict[str, Any]) -> None:
+    data = made(**changes)
+    for field in dataclasses.fields(data):
+        ours, expected = getattr(data, field.name), getattr(made(), field.name)
+        if isinstance(expected, np.ndarray):
+            assert ours.dtype == expected.dtype, field.name
+            np.testing.assert_array_equal(ours, expected)
+    assert type(data.num_agents) is int
+    assert data.sha256() == made().sha256()
+
+
+def test_lists_of_names_are_tuples() -> None:
+    assert made(obs_names=["x", "y", "z"]).obs_names == ("x", "y", "z")
+
+
+def test_episodes_that_each_agent_counts_for_itself() -> None:
+    data = made(agent=np.repeat([2, 5], 4), episode=np.zeros(8, int))
+    assert data.episode.tolist() == [0] * 4 + [1] * 4
+    assert data.starts.tolist() == [0, 4]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"agent": np.full(8, 1.0)}, TypeError, "agent must hold integers, got .* float64"),
+        ({"agent": np.full(8, True)}, TypeError, "agent must hold integers, got .* bool"),
+        ({"agent": np.zeros((8, 1), int)}, ValueError, r"agent must be \[T\], got the shape"),
+        ({"agent": np.full(8, 2**63, np.uint64)}, ValueError, r"agent must be below 2\*\*63"),
+        ({"episode": ["a"] * 8}, TypeError, "episode must hold integers, got"),
+        ({"obs": np.zeros(8)}, ValueError, r"obs must be \[T, n\], got the shape \(8,\)"),
+        ({"obs": np.full((8, 3), 1j)}, TypeError, "obs must hold numbers, got .* complex128"),
+        ({"obs": np.full((8, 3), None)}, TypeError, "obs must hold numbers, got .* object"),
+        ({"obs": [[1], [2, 3]]}, ValueError, "obs must be one array"),
+        ({"obs": np.zeros((8, 0)), "next_obs": np.zeros((8, 0))}, ValueError, r"\[T, d\], got"),
+        ({"obs": np.full((8, 3), 1e39)}, ValueError, "obs of transition 0 .* is not finite"),
+        ({"next_obs": np.full((8, 3), 3e38)}, ValueError, "is too large for float32"),
+        ({"action": np.full(8, 0.5)}, ValueError, r"give continuous ones the shape \[T, 1\]"),
+        ({"action": -np.arange(8)}, ValueError, "from 0 on, got -7: .* action_labels"),
+        ({"action": np.zeros((8, 1, 1))}, ValueError, r"action must be \[T\] or \[T, n\], got"),
+        ({"action": np.zeros((8, 0))}, ValueError, "at least one coordinate"),
+        ({"action": np.full((8, 1), np.inf)}, ValueError, "action of transition 0 .* not finite"),
+        ({"reward": np.full(8, np.nan)}, ValueError, "reward of transition 0 .* is not finite"),
+        ({"terminated": np.full(8, 2)}, ValueError, "terminated must be true and false, or 1"),
+        ({"truncated": ["no"] * 8}, TypeError, "truncated must hold numbers"),
+        ({"num_agents": 6.0}, TypeError, "num_agents must be an integer, got 6.0"),
+        ({"num_agents": True}, TypeError, "num_agents must be an integer, got True"),
+        ({"task_name": None}, TypeError, "task_name must be a string, got None"),
+        ({"changes": np.zeros((8, 2))}, ValueError, r"changes must be \[T, d\] as obs"),
+        ({"changes": np.full((8, 3), 0.5)}, ValueError, "changes are not next_obs - obs"),
+        ({"changes": np.full((8, 3), np.nan)}, ValueError, "changes are not next_obs - obs"),
+    ],
+)
+def test_what_can_not_be_converted_is_refused(changes: Any, error: Any, words: str) -> None:
+    with pytest.raises(error, match=words):
+        made(**changes)

@@ -114,12 +114,14 @@ def pose(
     def kept(array: NDArray[Any]) -> NDArray[Any]:
         return array if everything else array[used]
 
-    obs, next_obs, values = kept(transitions.obs), kept(transitions.next_obs), kept(states)
+    next_obs, values = kept(transitions.next_obs), kept(states)
     actions = kept(transitions.action)
-    n, d = obs.shape
+    n, d = next_obs.shape
+
+    places = None if everything else np.flatnonzero(used)
 
     def change(rows: slice) -> NDArray[np.float64]:
-        return np.asarray(next_obs[rows].astype(np.float64) - obs[rows])
+        return transitions.change(rows if places is None else places[rows])
 
     scale = measure(n, change).unit
     # Rounding to single precision is here a tenth of the least noise that a fit assumes.

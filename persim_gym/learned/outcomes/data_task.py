@@ -134,15 +134,8 @@ class DataTask:
             seed: Seed of what is held out, and of networks.
 
         Raises:
-            ValueError: If a reward is not finite, or actions are invalid.
+            ValueError: If a continuous action never varies.
         """
-        finite = np.isfinite(data.reward)
-        if not finite.all():
-            row = int(np.argmin(finite))
-            raise ValueError(
-                f"reward of transition {row} (agent {data.agent[row]}, episode "
-                f"{data.episode[row]}) is not finite: {data.reward[row]}"
-            )
         low = np.minimum(data.obs.min(0), data.next_obs.min(0)).astype(np.float64)
         high = np.maximum(data.obs.max(0), data.next_obs.max(0)).astype(np.float64)
         # A coordinate that never changed has no width: a thousandth of its size, and 1 at least.
@@ -278,11 +271,6 @@ def features(obs: Tensor, action: Tensor, next_obs: Tensor, space: Discrete | Bo
 
 def _action_space(action: NDArray[Any], labels: tuple[str, ...] | None) -> Discrete | Box:
     if action.ndim == 1:
-        if not np.issubdtype(action.dtype, np.integer) or action.min() < 0:
-            raise ValueError(
-                f"discrete actions must be integers from 0 on, got {action.dtype} from "
-                f"{action.min()}: give continuous ones the shape [T, 1]"
-            )
         return Discrete(len(labels) if labels else int(action.max()) + 1)
     low, high = action.min(0), action.max(0)
     if (same := np.flatnonzero(low == high)).size:

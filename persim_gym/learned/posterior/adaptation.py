@@ -357,7 +357,10 @@ def add_transitions(sim: PerSim, data: Transitions, name: str | None = None) -> 
     for agent in present:
         rows = np.flatnonzero(data.agent == agent)
         fresh = AgentPosterior(FactorModel(sim.ensemble, knowledge.prior), sim.task)
-        posteriors.append(fresh.update(states[rows], data.action[rows], data.next_obs[rows]))
+        following: Array = data.next_obs[rows]
+        if data.changes is not None:
+            following = data.obs[rows] + data.change(rows)
+        posteriors.append(fresh.update(states[rows], data.action[rows], following))
     indices = append(sim, posteriors, names)
     for index, agent in zip(indices, present.tolist(), strict=True):
         sim.card["adapted"][str(index)] |= {"dataset": data.dataset_id, "of": agent}

@@ -108,7 +108,7 @@ def rows_of(
     """Agents, states, actions and changes of some transitions, for :class:`FactorModel`."""
     t, device = data.transitions, ensemble.device
     states = data.states(ensemble.lag)[rows]
-    change = t.next_obs[rows].astype(np.float64) - t.obs[rows]
+    change = t.change(rows)
     parts = (t.agent[rows], states, t.action[rows], change)
     agents, states_, actions, change_ = (torch.as_tensor(part, device=device) for part in parts)
     return agents, states_, actions, change_
