@@ -38,7 +38,7 @@ def main(folder: Path, policy: str, planner: RandomShooting, quick: bool) -> Non
             if terminations[name]:
                 ends[name] = "the task ended"
             elif truncations[name]:
-                ends[name] = infos[name].get("guard", "time is up")
+                ends[name] = str(infos[name]["guard"]) or "time is up"
         if plans is not None:  # the plans of those that go on
             going = [name in penv.agents for name in running]
             plans = (plans[0][going], plans[1][going])

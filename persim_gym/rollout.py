@@ -63,17 +63,51 @@ def episode_returns(
         TypeError: If an agent is no integer, or the policy is none.
         ValueError: If an argument is invalid.
     """
+    return episode_outcomes(
+        task, dynamics, agents, policy, episodes, seed, max_episode_steps=max_episode_steps,
+        deterministic=deterministic, on_progress=on_progress,
+    ).returns  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What became of episodes.
+
+    Attributes:
+        returns: Undiscounted returns ``[A, episodes]``.
+        stopped: Whether broken physics, or a simulator's guard, cut the episode off; its return
+            counts up to there ``[A, episodes]``.
+    """
+
+    returns: NDArray[np.float64]
+    stopped: NDArray[np.bool_]
+
+
+def episode_outcomes(
+    task: Task,
+    dynamics: Dynamics,
+    agents: Sequence[int] | NDArray[np.integer[Any]],
+    policy: Any,
+    episodes: int = 20,
+    seed: int = 0,
+    *,
+    max_episode_steps: int | None = None,
+    deterministic: bool = True,
+    on_progress: OnProgress | None = None,
+) -> Outcomes:
+    """Returns, and which episodes were stopped; arguments and errors of :func:`episode_returns`."""
     limit = task.max_episode_steps if max_episode_steps is None else max_episode_steps
     batch = episode_batch(task, dynamics, agents, episodes, seed, limit, deterministic)
-    returns = np.zeros(len(batch))
+    returns, stopped = np.zeros(len(batch)), np.zeros(len(batch), dtype=np.bool_)
     done = 0
     for step, moved in enumerate(play(task, dynamics, batch, policy, seed)):
         returns[moved.rows] += moved.step.reward
+        stopped[moved.rows] = moved.step.stopped
         done += int(moved.over.sum())
         if on_progress is not None:
             running = len(batch) - done
             on_progress(done * limit + running * (step + 1), len(batch) * limit)
-    return returns.reshape(-1, episodes)
+    return Outcomes(returns.reshape(-1, episodes), stopped.reshape(-1, episodes))
 
 
 def start_seeds(seed: int, episodes: int) -> list[int]:

@@ -229,7 +229,7 @@ class _TrainingEnv(gym.Wrapper[Any, Any, Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         obs, reward, terminated, truncated, info = self.env.step(action)
-        if "guard" in info and not terminated and self._config.halt_reward is not None:
+        if info["guard"] and not terminated and self._config.halt_reward is not None:
             return obs, self._config.halt_reward, True, False, info
         return obs, reward, terminated, truncated, info
 

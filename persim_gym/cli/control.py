@@ -77,7 +77,7 @@ def plan(
     import torch
 
     from persim_gym.planning import choose_planner
-    from persim_gym.rollout import episode_returns
+    from persim_gym.rollout import episode_outcomes, episode_returns
 
     suite, sim = models.open_model(model)
     agents = models.find_agents(agent, sim, suite)
@@ -93,7 +93,7 @@ def plan(
     mpc = _timed_mpc(suite.name if sim is None else sim, choice, penalty, seed)
     true = suite.dynamics(suite.population(None if sim is None else models.population_of(sim)))
     with progress_bar("plan") as report:
-        returns = episode_returns(
+        outcomes = episode_outcomes(
             task,
             true,
             agents,
@@ -107,8 +107,15 @@ def plan(
     per_decision = 1000 * mpc.seconds / mpc.decisions
     if as_json:
         rows = [
-            {"agent": agent, "returns": own.tolist(), "random": float(random.mean())}
-            for agent, own, random in zip(agents, returns, chance, strict=True)
+            {
+                "agent": agent,
+                "returns": own.tolist(),
+                "stopped": int(stopped.sum()),
+                "random": float(random.mean()),
+            }
+            for agent, own, stopped, random in zip(
+                agents, outcomes.returns, outcomes.stopped, chance, strict=True
+            )
         ]
         print_json(
             {
@@ -128,9 +135,10 @@ def plan(
         ["agent", "episodes", "mean", "sd", "least", "most", "random policy"],
         [
             [str(agent), *_spread(own), float(random.mean())]
-            for agent, own, random in zip(agents, returns, chance, strict=True)
+            for agent, own, random in zip(agents, outcomes.returns, chance, strict=True)
         ],
     )
+    _say_stopped(dict(zip(map(str, agents), outcomes.stopped, strict=True)), "agent ")
     typer.echo(f"{per_decision:.3g} ms per decision ({_described(mpc.planner)})")
 
 
@@ -157,6 +165,18 @@ def _timed_mpc(model: PerSim | str, choice: PlannerChoice, penalty: float | None
             return result
 
     return TimedMPC(model, planner=choice, penalty=penalty, seed=seed)
+
+
+def _say_stopped(episodes: dict[str, NDArray[Any]], prefix: str = "") -> None:
+    """One line of the episodes that were cut off before their time, if there are any."""
+    said = [
+        f"{own.sum()} of {len(own)} {prefix}{name}" for name, own in episodes.items() if own.any()
+    ]
+    if said:
+        typer.echo(
+            "Episodes cut off by broken physics or a guard, whose returns count up to there: "
+            + ", ".join(said)
+        )
 
 
 def _spread(returns: NDArray[Any]) -> list[object]:
@@ -200,7 +220,7 @@ def train(
     """
     from persim_gym import training
     from persim_gym.learned.env import GuardedSimulator
-    from persim_gym.rollout import episode_returns
+    from persim_gym.rollout import episode_outcomes
 
     suite, sim = models.open_model(str(simulator))
     if sim is None:
@@ -232,19 +252,31 @@ def train(
         "in truth": (true, policy),
         "in truth, random actions": (true, "random"),
     }
-    returns = {
-        name: episode_returns(sim.task, world, [index], actor, episodes, seed)[0]
+    outcomes = {
+        name: episode_outcomes(sim.task, world, [index], actor, episodes, seed)
         for name, (world, actor) in worlds.items()
     }
+    returns = {name: own.returns[0] for name, own in outcomes.items()}
+    stopped = {name: own.stopped[0] for name, own in outcomes.items()}
     if as_json:
         plain = {
             name.replace(",", "").replace(" ", "_"): own.tolist() for name, own in returns.items()
         }
-        print_json({**card, "folder": str(out), "algorithm": policy.name, "returns": plain})
+        counts = {key: int(own.sum()) for key, own in zip(plain, stopped.values(), strict=True)}
+        print_json(
+            {
+                **card,
+                "folder": str(out),
+                "algorithm": policy.name,
+                "returns": plain,
+                "stopped": counts,
+            }
+        )
         return
     print_table(
         f"Returns of agent {agent} of {suite.name}, {policy.name} after {steps:,} steps",
         ["", "episodes", "mean", "sd", "least", "most"],
         [[name, *_spread(own)] for name, own in returns.items()],
     )
+    _say_stopped(stopped)
     print_facts("Policy", [("folder", out)])

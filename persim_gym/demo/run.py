@@ -42,7 +42,7 @@ from persim_gym.learned.simulator import PerSim
 from persim_gym.offline.transitions import Transitions
 from persim_gym.plots import figures as plots
 from persim_gym.policies.scripted import scripted_policy
-from persim_gym.rollout import check_whole, episode_returns
+from persim_gym.rollout import Outcomes, check_whole, episode_outcomes
 from persim_gym.writing import read_arrays, write_arrays, write_bytes, write_json
 
 STAGES = ("record", "fit", "evaluate", "plan", "train", "report")
@@ -473,7 +473,7 @@ class _Demo:
         choice = choose_planner(self.task, **chosen.planner)
         planner: Any = choice.planner
         limit = chosen.plan_steps or self.task.max_episode_steps
-        random = episode_returns(
+        random = episode_outcomes(
             self.task, self.true, TEST_AGENTS, "random", chosen.return_episodes, self.seed,
             max_episode_steps=limit,
         )  # fmt: skip
@@ -483,7 +483,7 @@ class _Demo:
         for i, (name, model) in enumerate(ways.items()):
             began = time.perf_counter()
             mpc = MPC(model, task=self.task, planner=choice, seed=self.seed)
-            found = episode_returns(
+            found = episode_outcomes(
                 self.task, self.true, TEST_AGENTS, mpc, chosen.plan_episodes, self.seed,
                 max_episode_steps=limit, on_progress=self._progress("plan", i, share=2),
             )  # fmt: skip
@@ -513,7 +513,7 @@ class _Demo:
         limit = chosen.plan_steps or self.task.max_episode_steps
 
         def judged(dynamics: Any) -> dict[str, Any]:
-            found = episode_returns(
+            found = episode_outcomes(
                 self.task, dynamics, [agent], policy, chosen.return_episodes, self.seed,
                 max_episode_steps=limit,
             )  # fmt: skip
@@ -649,7 +649,7 @@ def _fit_facts(sim: PerSim) -> dict[str, Any]:
 
 
 def _by_agent(
-    returns: NDArray[np.float64], agents: tuple[int, ...] | list[int] = TEST_AGENTS
+    outcomes: Outcomes, agents: tuple[int, ...] | list[int] = TEST_AGENTS
 ) -> dict[str, dict[str, Any]]:
     return {
         str(agent): {
@@ -657,8 +657,9 @@ def _by_agent(
             "sd": float(own.std(ddof=1)) if len(own) > 1 else None,
             "episodes": len(own),
             "values": own.tolist(),
+            "stopped": int(stopped.sum()),
         }
-        for agent, own in zip(agents, returns, strict=True)
+        for agent, own, stopped in zip(agents, outcomes.returns, outcomes.stopped, strict=True)
     }
 
 

@@ -6,7 +6,7 @@ import operator
 import os
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium as gym
 import numpy as np
@@ -15,6 +15,7 @@ from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
 from persim_gym.core import Dynamics, Task, agents_of, describe
+from persim_gym.envs.checks import check_options, check_seed
 from persim_gym.envs.lanes import Lanes, StartSampler, check_actions, check_state
 from persim_gym.envs.populations import Population
 from persim_gym.envs.rendering import Frame, Renderer, Window, make_renderer
@@ -23,6 +24,7 @@ RENDER_MODES = ("human", "rgb_array")
 OPTIONS = frozenset({"agent", "state"})
 
 CovariatesOf = Callable[[int], Mapping[str, float]]
+EntryPoint = TypeVar("EntryPoint", bound=Callable[..., Any])
 
 
 class SimEnv(gym.Env[NDArray[np.float32], Any]):
@@ -81,12 +83,39 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
         self._step_row = getattr(dynamics, "step_row", None) if max_episode_steps is None else None
         self._discrete = task.action_space.n if isinstance(task.action_space, Discrete) else None
         self._obs: NDArray[np.float64] | None = None
+        self._latest: NDArray[np.float64] | None = None
         self._row: list[float] | tuple[float, ...] = []
 
     @property
     def agent(self) -> int:
         """The current agent."""
         return self._agent
+
+    @property
+    def state(self) -> NDArray[np.float64]:
+        """The latest state ``[d]`` in double precision, a copy.
+
+        Raises:
+            ResetNeeded: Before the first reset.
+        """
+        if self._latest is None:
+            raise ResetNeeded("there is no state yet: call reset() first")
+        return self._latest.copy()
+
+    @property
+    def covariates(self) -> dict[str, float]:
+        """Covariates of the current agent; a learned simulator does not know them."""
+        return of_dynamics(self.dynamics, "population").covariates(self._agent)
+
+    @property
+    def model(self) -> Any:
+        """HalfCheetah's compiled MuJoCo model of the current agent."""
+        return of_dynamics(self.dynamics, "model")(self._agent)
+
+    @property
+    def dt(self) -> float:
+        """HalfCheetah's control step, in seconds."""
+        return of_dynamics(self.dynamics, "dt")
 
     @property
     def spec(self) -> Any:
@@ -109,28 +138,26 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
             options: ``"agent"``: the agent from now on; ``"state"``: the start state ``[d]``.
 
         Returns:
-            The observation ``[d]``, and ``{"agent": k}``.
+            The observation ``[d]``, and ``info`` with the keys of every step: ``{"agent": k}``,
+            and what a guarded dynamics adds.
 
         Raises:
-            TypeError: If the agent is no integer.
-            ValueError: If an option is unknown, the agent does not exist or the state is invalid.
+            TypeError: If agent or seed is no integer, or the options are no dictionary.
+            ValueError: If an option is unknown, the agent does not exist, the state is invalid or
+                the physics cannot go on from it, or the seed is negative.
         """
-        options = options or {}
-        if unknown := set(options) - OPTIONS:
-            raise ValueError(
-                f"unknown reset option {sorted(unknown)[0]!r}: there are "
-                f"{', '.join(sorted(OPTIONS))}"
-            )
+        options, seed = check_options(options, OPTIONS), check_seed(seed)
         agent = self._agent
-        if options.get("agent") is not None:
+        if "agent" in options:
             agent = int(agents_of(self.dynamics, options["agent"], 1)[0])
-        state = options.get("state")
-        if state is not None:
-            state = check_state(self.task, state)
+        state = None
+        if "state" in options:
+            state = check_state(self.task, options["state"])
+            self._lanes.check_start(np.array([agent]), state[None])
         super().reset(seed=seed)
         self._agent = self._lanes.agents[0] = agent
         obs = self._sample_start(self.np_random, 1)[0] if state is None else state
-        self._obs = np.array(obs, dtype=np.float64)
+        self._obs = self._latest = np.array(obs, dtype=np.float64)
         self._row = self._obs.tolist()
         if self._step_row is None:
             self._lanes.begin(np.array([0]), self._obs[None], self.np_random)
@@ -138,7 +165,8 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
             self._painter.begin()
             if self.render_mode == "human":
                 self.render()
-        return self._obs.astype(np.float32), {"agent": agent}
+        info = {key: value[0] for key, value in self._lanes.quiet_info().items()}
+        return self._obs.astype(np.float32), info
 
     def step(self, action: Any) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Advance by one action.
@@ -154,7 +182,7 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
         obs = self._obs
         if obs is None:
             raise ResetNeeded("no episode is running: call reset() first")
-        truncated, info = False, {}
+        truncated, info = False, {"agent": np.int64(self._agent)}
         if self._step_row is not None and self._discrete is not None:
             action = self._check_discrete(action)
             self._row = self._step_row(self._agent, self._row, action)
@@ -170,8 +198,8 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
             following = step.obs[0]
             reward, terminated = float(step.reward[0]), bool(step.terminated[0])
             truncated = bool(step.truncated[0])
-            info = {key: value[0].item() for key, value in step.info.items()}
-            info |= {key: value[0] for key, (value, mask) in step.sparse.items() if mask[0]}
+            info = {key: value[0] for key, value in step.info.items()}
+        self._latest = following
         self._obs = None if terminated else following
         if self._painter is not None:
             self._painter.move(following)
@@ -269,6 +297,26 @@ class Painter:
         self._window = self._renderer = None
 
 
+def of_dynamics(dynamics: Dynamics, name: str) -> Any:
+    """What one kind of dynamics has and another has not, with an error that says so.
+
+    Raises:
+        AttributeError: If this one has not.
+    """
+    if not hasattr(dynamics, name):
+        raise AttributeError(f"the {type(dynamics).__name__} of this environment has no {name}")
+    return getattr(dynamics, name)
+
+
+def drawn(entry_point: EntryPoint) -> EntryPoint:
+    """Give an entry point the ``metadata`` by which `gymnasium.make` knows its render modes.
+
+    With them it serves ``render_mode="rgb_array_list"``, too.
+    """
+    vars(entry_point)["metadata"] = {"render_modes": list(RENDER_MODES)}
+    return entry_point
+
+
 def check_render_mode(render_mode: str | None, allowed: tuple[str, ...] = RENDER_MODES) -> None:
     """Refuse an unknown render mode.
 
@@ -322,4 +370,4 @@ def _plain(value: Any) -> Any:
             return value
 
 
-__all__ = ["SimEnv", "check_render_mode", "describe", "plain_spec"]
+__all__ = ["SimEnv", "check_render_mode", "describe", "drawn", "of_dynamics", "plain_spec"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,32 +12,38 @@ from gymnasium.utils import seeding
 from numpy.typing import NDArray
 
 from persim_gym.core import Array, Dynamics, Task
+from persim_gym.envs.guard import Reason, reasons
 
 StartSampler = Callable[[np.random.Generator, int], NDArray[np.float64]]
 
 
 @dataclass(slots=True)
 class Advance:
-    """What a learned dynamics tells a shell about one step of ``n`` rows.
+    """What a guarded dynamics gives a shell for one step of ``n`` rows.
 
     Attributes:
         next_obs: Next observations ``[n, d]``, finite and inside the observation space.
-        stop: Rows to truncate ``[n]``: the model is not to be trusted any further.
+        stop: Rows to truncate ``[n]``: the dynamics is not to be trusted any further.
         penalty: What to subtract from the reward ``[n]``, or ``None``.
-        info: Further arrays ``[n]`` for ``info``, by name.
-        sparse: Arrays ``[n]`` for ``info`` with the mask of the rows they speak of.
+        info: Arrays ``[n]`` for ``info``, by name: those of ``quiet_info``.
     """
 
     next_obs: NDArray[np.float64]
     stop: NDArray[np.bool_]
     penalty: NDArray[np.float64] | None = None
     info: dict[str, NDArray[Any]] = field(default_factory=dict)
-    sparse: dict[str, tuple[NDArray[Any], NDArray[np.bool_]]] = field(default_factory=dict)
 
 
 @runtime_checkable
 class GuardedDynamics(Dynamics, Protocol):
     """A dynamics that knows when it is not to be trusted, and may be random."""
+
+    @property
+    def quiet_info(self) -> Mapping[str, np.generic]:
+        """What ``info`` holds at a reset, where nothing was predicted: the keys of every step.
+
+        With a penalty ``reward_raw`` and ``penalty`` are among them.
+        """
 
     def begin(self, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """What ``n`` beginning episodes keep to their end, such as an ensemble member: ``[n]``."""
@@ -61,9 +67,8 @@ class LaneStep:
         obs: Observations in full precision ``[n, d]``.
         reward: Rewards ``[n]``.
         terminated: The task has ended ``[n]``.
-        truncated: Time is up, or the model is not to be trusted ``[n]``.
-        info: Arrays ``[n]`` by name.
-        sparse: Arrays ``[n]`` by name with the mask of the lanes they speak of.
+        truncated: Time is up, or the dynamics is not to be trusted ``[n]``.
+        info: Arrays ``[n]`` by name, the same names in every step and at a reset.
     """
 
     obs: NDArray[np.float64]
@@ -71,7 +76,12 @@ class LaneStep:
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
     info: dict[str, NDArray[Any]]
-    sparse: dict[str, tuple[NDArray[Any], NDArray[np.bool_]]]
+
+    @property
+    def stopped(self) -> NDArray[np.bool_]:
+        """Lanes ``[n]`` that a guard or broken physics has cut off."""
+        reason = self.info.get("guard")
+        return np.zeros(len(self.reward), dtype=np.bool_) if reason is None else reason > 0
 
 
 class Lanes:
@@ -107,12 +117,23 @@ class Lanes:
         self.agents = agents
         self.max_episode_steps = max_episode_steps
         self._guarded = dynamics if isinstance(dynamics, GuardedDynamics) else None
+        self._quiet = {} if self._guarded is None else self._guarded.quiet_info
         n, d = len(agents), task.observation_space.shape[0]
         # The coordinates of a state are contiguous over the lanes: physics works by coordinate.
         self.obs = np.zeros((d, n)).T
         self._history = np.zeros((n, dynamics.lag, d)) if dynamics.lag > 1 else None
         self.steps = np.zeros(n, dtype=np.int64)
         self._kept = np.zeros(n, dtype=np.int64)
+
+    def check_start(self, agents: NDArray[np.int64], states: NDArray[np.float64]) -> None:
+        """Refuse given start states ``[n, d]`` from which the dynamics cannot go on.
+
+        Raises:
+            ValueError: If there is one.
+        """
+        check = getattr(self.dynamics, "check_states", None)
+        if check is not None:
+            check(agents, states)
 
     def begin(
         self, lanes: NDArray[Any], start: NDArray[np.float64], rng: np.random.Generator
@@ -124,6 +145,22 @@ class Lanes:
             self._history[lanes] = start[:, None]  # nothing is known of the time before
         if self._guarded is not None:
             self._kept[lanes] = self._guarded.begin(len(start), rng)
+
+    def quiet_info(self) -> dict[str, NDArray[Any]]:
+        """``info`` of beginning episodes: arrays ``[n]`` of all lanes, by name."""
+        n = len(self.agents)
+        return {
+            "agent": self.agents.copy(),
+            **{
+                key: reasons(n) if isinstance(value, Reason) else np.full(n, value)
+                for key, value in self._quiet.items()
+            },
+        }
+
+    def quieten(self, info: dict[str, NDArray[Any]], lanes: NDArray[np.int64]) -> None:
+        """Put what a reset says into a step's ``info``, where a lane has begun anew."""
+        for key, value in self._quiet.items():
+            info[key][lanes] = value
 
     def advance(
         self, actions: NDArray[Any], rng: np.random.Generator, lanes: NDArray[np.int64] | None
@@ -152,9 +189,9 @@ class Lanes:
         n = len(agents)
         reward = _own(self.task.reward(obs, actions, following), n, np.float64)
         terminated = _own(self.task.terminated(following), n, np.bool_)
-        info: dict[str, NDArray[Any]] = {}
+        info: dict[str, NDArray[Any]] = {"agent": agents.copy() if every else agents}
         if advance is not None:
-            info = advance.info
+            info.update(advance.info)
             if advance.penalty is not None:
                 info["reward_raw"], info["penalty"] = reward, advance.penalty
                 reward = reward - advance.penalty
@@ -174,8 +211,7 @@ class Lanes:
         truncated = steps >= limit if limit is not None else np.zeros(n, dtype=np.bool_)
         if advance is not None:
             truncated = truncated | advance.stop
-        sparse = advance.sparse if advance is not None else {}
-        return LaneStep(following, reward, terminated, truncated, info, sparse)
+        return LaneStep(following, reward, terminated, truncated, info)
 
 
 def time_limit(task: Task, max_episode_steps: int | None) -> int | None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
 from persim_gym.core import Dynamics, Task, agents_of
+from persim_gym.envs.checks import check_options, check_seed
 from persim_gym.envs.env import CovariatesOf, Painter, check_render_mode
 from persim_gym.envs.lanes import (
     Lanes,
@@ -26,8 +27,6 @@ from persim_gym.envs.lanes import (
 from persim_gym.envs.rendering import Frame
 
 OPTIONS = frozenset({"state"})
-# PettingZoo's own API test demands that every environment takes ``{"options": 1}``.
-IGNORED_OPTIONS = frozenset({"options"})
 
 
 class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
@@ -104,9 +103,21 @@ class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
             name: copy.deepcopy(task.action_space) for name in self.possible_agents
         }
         self._np_random: np.random.Generator | None = None
+        self._begun = False
         self._painters = (
             [Painter(task, covariates_of, label) for _ in indices] if render_mode else []
         )
+
+    @property
+    def np_random(self) -> np.random.Generator:
+        """Generator of what is random in a dynamics, begun anew by a reset with a seed."""
+        if self._np_random is None:
+            self._np_random, _ = seeding.np_random(None)
+        return self._np_random
+
+    @np_random.setter
+    def np_random(self, generator: np.random.Generator) -> None:
+        self._np_random = generator
 
     def observation_space(self, agent: str) -> Space[Any]:
         """The observation space of an agent, the same object at each call."""
@@ -126,20 +137,23 @@ class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
             options: ``"state"``: start states, ``[d]`` for all or ``{name: [d]}``.
 
         Raises:
-            ValueError: If an option is unknown or a state invalid.
+            TypeError: If the seed is no integer, or the options are no dictionary.
+            ValueError: If an option is unknown, the seed is negative, a state is invalid or the
+                physics cannot go on from it.
         """
-        options = options or {}
-        if unknown := set(options) - OPTIONS - IGNORED_OPTIONS:
-            raise ValueError(f"unknown reset option {sorted(unknown)[0]!r}: there is 'state'")
+        options, seed = check_options(options, OPTIONS), check_seed(seed)
         n = len(self.possible_agents)
         lanes = np.arange(n)
         given: dict[int, NDArray[np.float64]] = {}
         if (state := options.get("state")) is not None:
-            if isinstance(state, dict):
+            if isinstance(state, Mapping):
                 given = {self._lane_of(k): check_state(self.task, s) for k, s in state.items()}
             else:
                 given = dict(enumerate(check_state(self.task, state, n)))
-        if seed is not None or self._np_random is None:
+        if given:
+            agents = self._lanes.agents[list(given)]
+            self._lanes.check_start(agents, np.stack(list(given.values())))
+        if seed is not None:
             self._np_random, _ = seeding.np_random(seed)
         self._starts.seed(range(n), [None if seed is None else seed + lane for lane in range(n)])
         start = np.empty((n, *self.task.observation_space.shape))
@@ -148,18 +162,20 @@ class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
         start[drawn] = self._starts.draw(drawn)
         for lane, state in given.items():
             start[lane] = state
-        self._lanes.begin(lanes, start, self._np_random)
+        self._lanes.begin(lanes, start, self.np_random)
+        self._begun = True
         self.agents = list(self.possible_agents)
         for painter in self._painters:
             painter.begin()
         if self.render_mode == "human":
             self.render()
         obs = self._lanes.obs.astype(np.float32)
-        rows = zip(self.agents, obs, self._lanes.agents.tolist(), strict=True)
-        infos: dict[str, dict[str, Any]] = {}
-        observations: dict[str, NDArray[np.float32]] = {}
-        for name, row, agent in rows:
-            observations[name], infos[name] = row.copy(), {"agent": agent}
+        quiet = self._lanes.quiet_info()
+        observations = {name: obs[i].copy() for i, name in enumerate(self.agents)}
+        infos = {
+            name: {key: values[i] for key, values in quiet.items()}
+            for i, name in enumerate(self.agents)
+        }
         return observations, infos
 
     def step(
@@ -173,34 +189,39 @@ class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
     ]:
         """Advance every running agent by its action.
 
+        When nobody is left, ``step({})`` returns five empty dictionaries.
+
         Raises:
-            ResetNeeded: If no agent is running.
+            ResetNeeded: Before the first reset, or if there are actions and no agent is running.
             TypeError: If ``actions`` is no dictionary, or a discrete action no integer.
             ValueError: If an action is missing or invalid, or is for an agent that is not running.
         """
-        if not self.agents:
+        if not self._begun:
             raise ResetNeeded("no agent is running: call reset() first")
         if not isinstance(actions, Mapping):
             raise TypeError(f"actions must be a dictionary by agent's name, got {actions!r}")
+        if not self.agents:
+            if actions:
+                raise ResetNeeded(f"no agent is running: call reset() first; got {list(actions)}")
+            return {}, {}, {}, {}, {}
         if set(actions) != set(self.agents):
             raise ValueError(
-                f"give one action for each running agent {self.agents}, got {sorted(actions)}"
+                f"give one action for each running agent {self.agents}, got {list(actions)}"
             )
-        assert self._np_random is not None
         running = self.agents
         batch = np.stack([np.asarray(actions[name]) for name in running])
         batch = check_actions(self.task, batch, len(running))
         lanes = np.array([self._lane[name] for name in running])
-        step = self._lanes.advance(batch, self._np_random, lanes)
+        step = self._lanes.advance(batch, self.np_random, lanes)
         obs = step.obs.astype(np.float32)
         observations = {name: obs[i].copy() for i, name in enumerate(running)}
         rewards = dict(zip(running, step.reward.tolist(), strict=True))
         terminations = dict(zip(running, step.terminated.tolist(), strict=True))
         truncations = dict(zip(running, step.truncated.tolist(), strict=True))
-        infos: dict[str, dict[str, Any]] = {}
-        for i, name in enumerate(running):
-            infos[name] = {key: values[i].item() for key, values in step.info.items()}
-            infos[name] |= {key: v[i] for key, (v, mask) in step.sparse.items() if mask[i]}
+        infos = {
+            name: {key: values[i] for key, values in step.info.items()}
+            for i, name in enumerate(running)
+        }
         if self._painters:
             for i, lane in enumerate(lanes.tolist()):
                 self._painters[lane].move(step.obs[i])
@@ -217,7 +238,7 @@ class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
         """
         if not self._painters:
             return None
-        if self._np_random is None:
+        if not self._begun:
             raise ResetNeeded("nothing to draw yet: call reset() first")
         rows = zip(self._painters, self._lanes.agents.tolist(), self._lanes.obs, strict=True)
         frame = np.hstack([painter.draw(agent, obs) for painter, agent, obs in rows])

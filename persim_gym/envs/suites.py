@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym.core import Dynamics, Task, one_of
-from persim_gym.envs.env import SimEnv
+from persim_gym.envs.env import SimEnv, drawn
 from persim_gym.envs.parallel import SimParallelEnv
 from persim_gym.envs.populations import CovariateTable, Population
 from persim_gym.envs.tasks import cart_pole, half_cheetah, mountain_car
@@ -125,6 +125,7 @@ def _agents(
     return chosen, suite.dynamics(chosen)
 
 
+@drawn
 def make_env(
     task: str,
     agent: int | None = None,

@@ -12,10 +12,12 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from persim_gym.core import Dynamics, Task, agents_of
-from persim_gym.envs.env import CovariatesOf, Painter, check_render_mode, plain_spec
+from persim_gym.envs.checks import check_options, check_seed
+from persim_gym.envs.env import CovariatesOf, Painter, check_render_mode, of_dynamics, plain_spec
 from persim_gym.envs.lanes import (
     Lanes,
     LaneStarts,
+    LaneStep,
     StartSampler,
     check_actions,
     check_state,
@@ -97,6 +99,7 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         d = task.observation_space.shape[0]
         self._starts = LaneStarts(sample_start or task.sample_start, self.num_envs, d)
         self._all = np.arange(self.num_envs)
+        self._every = np.ones(self.num_envs, dtype=np.bool_)
         self._over = np.zeros(self.num_envs, dtype=np.bool_)
         self._begun = False
         self._painters = (
@@ -107,6 +110,53 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
     def agents(self) -> NDArray[np.int64]:
         """The lanes' agents ``[n]``, a copy."""
         return self._lanes.agents.copy()
+
+    @property
+    def state(self) -> NDArray[np.float64]:
+        """The lanes' states ``[n, d]`` in double precision, a copy.
+
+        Raises:
+            ResetNeeded: Before the first reset.
+        """
+        if not self._begun:
+            raise ResetNeeded("there is no state yet: call reset() first")
+        return self._lanes.obs.copy(order="C")
+
+    @property
+    def covariates(self) -> dict[str, NDArray[np.float64]]:
+        """The lanes' covariates, ``[n]`` each; a learned simulator does not know them."""
+        population = of_dynamics(self.dynamics, "population")
+        return {name: population.column(name)[self._lanes.agents] for name in population.names}
+
+    @property
+    def model(self) -> tuple[Any, ...]:
+        """HalfCheetah's compiled MuJoCo models, one a lane."""
+        model = of_dynamics(self.dynamics, "model")
+        return tuple(model(agent) for agent in self._lanes.agents.tolist())
+
+    @property
+    def dt(self) -> float:
+        """HalfCheetah's control step, in seconds."""
+        return of_dynamics(self.dynamics, "dt")
+
+    def get_attr(self, name: str) -> tuple[Any, ...]:
+        """An attribute of each lane, as its scalar environment has it."""
+        match name:
+            case "agent":
+                return tuple(self._lanes.agents.tolist())
+            case "state":
+                return tuple(self.state)
+            case "model":
+                return self.model
+            case "covariates":
+                columns = {key: values.tolist() for key, values in self.covariates.items()}
+                return tuple(
+                    dict(zip(columns, row, strict=True))
+                    for row in zip(*columns.values(), strict=True)
+                )
+            case "observation_space" | "action_space":
+                return (getattr(self, f"single_{name}"),) * self.num_envs
+        return (getattr(self, name),) * self.num_envs
 
     @property
     def spec(self) -> Any:
@@ -136,26 +186,25 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
             Observations ``[n, d]`` of all lanes, and infos of the lanes that were reset.
 
         Raises:
-            TypeError: If an agent or the mask has the wrong type.
-            ValueError: If an option is unknown or invalid.
+            TypeError: If an agent, a seed or the mask has the wrong type, or the options are no
+                dictionary.
+            ValueError: If an option is unknown or invalid, a seed is negative, or the physics
+                cannot go on from a state.
         """
-        options = options or {}
-        if unknown := set(options) - OPTIONS:
-            raise ValueError(
-                f"unknown reset option {sorted(unknown)[0]!r}: there are "
-                f"{', '.join(sorted(OPTIONS))}"
-            )
+        options = check_options(options, OPTIONS)
         lanes = self._all
-        if options.get("reset_mask") is not None:
+        if "reset_mask" in options:
             lanes = np.flatnonzero(_check_mask(options["reset_mask"], self.num_envs))
             if not self._begun and len(lanes) < self.num_envs:
                 raise ValueError("the first reset begins every lane: give no reset_mask to it")
         agents = None
-        if options.get("agent") is not None:
+        if "agent" in options:
             agents = agents_of(self.dynamics, options["agent"], self.num_envs)
         states = None
-        if options.get("state") is not None:
+        if "state" in options:
             states = check_state(self.task, options["state"], self.num_envs)
+            acting = self._lanes.agents if agents is None else agents
+            self._lanes.check_start(acting[lanes], states[lanes])
         seeds = self._lane_seeds(seed)
         entropy = None if seed is None else [s for s in seeds if s is not None]
         if entropy:
@@ -168,7 +217,10 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         self._begun = True
         start = self._starts.draw(lanes) if states is None else states[lanes]
         self._begin(lanes, start)
-        return self._lanes.obs.astype(np.float32, order="C"), self._begin_info({}, lanes)
+        begun = np.zeros(self.num_envs, dtype=np.bool_)
+        begun[lanes] = True
+        obs = self._lanes.obs.astype(np.float32, order="C")
+        return obs, _masked(self._lanes.quiet_info(), begun)
 
     def step(
         self, actions: NDArray[Any]
@@ -204,34 +256,24 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
             )
         step = self._lanes.advance(actions, self.np_random, None)
         reward, terminated, truncated = step.reward, step.terminated, step.truncated
-        infos: dict[str, Any] = {}
-        if step.info or step.sparse:
-            speaks = (
-                ~over if self.autoreset_mode is AutoresetMode.NEXT_STEP else ~np.zeros_like(over)
-            )
-            if speaks.any():
-                for key, values in step.info.items():
-                    infos[key], infos[f"_{key}"] = values, speaks.copy()
-            for key, (values, mask) in step.sparse.items():
-                if (mask & speaks).any():
-                    infos[key], infos[f"_{key}"] = values, mask & speaks
         for painter, obs in zip(self._painters, step.obs, strict=False):
             painter.move(obs)
         if any_over:  # next-step mode: these lanes spent the step on their reset
             lanes = np.flatnonzero(over)
             self._begin(lanes, self._starts.draw(lanes))
             reward[lanes], terminated[lanes], truncated[lanes] = 0.0, False, False
-            infos = self._begin_info(infos, lanes)
+            self._lanes.quieten(step.info, lanes)
         done = terminated | truncated
+        final: dict[str, Any] = {}
         if self.autoreset_mode is AutoresetMode.SAME_STEP and np.count_nonzero(done):
             lanes = np.flatnonzero(done)
-            infos = self._final_infos(infos, step.obs, done)
+            final = _final_infos(step, done)
             self._begin(lanes, self._starts.draw(lanes))
-            infos = self._begin_info(infos, lanes)
+            self._lanes.quieten(step.info, lanes)
         else:
             self._over = done
         obs = self._lanes.obs.astype(np.float32, order="C")
-        return obs, reward, terminated, truncated, infos
+        return obs, reward, terminated, truncated, {**_masked(step.info, self._every), **final}
 
     def render(self) -> tuple[Frame, ...] | None:
         """Frames of all lanes."""
@@ -254,47 +296,38 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
             for lane in lanes.tolist():
                 self._painters[lane].begin()
 
-    def _begin_info(self, infos: dict[str, Any], lanes: NDArray[np.int64]) -> dict[str, Any]:
-        mask = np.zeros(self.num_envs, dtype=np.bool_)
-        mask[lanes] = True
-        agent = np.zeros(self.num_envs, dtype=np.int64)
-        agent[lanes] = self._lanes.agents[lanes]
-        return {**infos, "agent": agent, "_agent": mask}
-
-    def _final_infos(
-        self, infos: dict[str, Any], obs: NDArray[np.float64], done: NDArray[np.bool_]
-    ) -> dict[str, Any]:
-        """Same-step mode: what the finished episodes saw last goes under ``final_*``."""
-        final_obs = np.full(self.num_envs, None, dtype=object)
-        for lane in np.flatnonzero(done).tolist():
-            final_obs[lane] = obs[lane].astype(np.float32)
-        final: dict[str, Any] = {}
-        rest: dict[str, Any] = {}
-        for key, values in infos.items():
-            if key.startswith("_"):
-                continue
-            mask = infos[f"_{key}"]
-            if (mask & done).any():
-                final[key], final[f"_{key}"] = values, mask & done
-            if (mask & ~done).any():
-                rest[key], rest[f"_{key}"] = values, mask & ~done
-        return {
-            **rest,
-            "final_obs": final_obs,
-            "_final_obs": done.copy(),
-            "final_info": final,
-            "_final_info": done.copy(),
-        }
-
     def _lane_seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
         if seed is None:
             return [None] * self.num_envs
-        if isinstance(seed, (int, np.integer)):
-            return [int(seed) + lane for lane in range(self.num_envs)]
-        seeds = [None if s is None else int(s) for s in seed]
+        if np.ndim(seed) == 0:
+            first = check_seed(seed)
+            assert first is not None
+            return [first + lane for lane in range(self.num_envs)]
+        seeds = [check_seed(own) for own in seed]  # type: ignore[union-attr]
         if len(seeds) != self.num_envs:
             raise ValueError(f"give one seed, or {self.num_envs}, one a lane; got {len(seeds)}")
         return seeds
+
+
+def _masked(info: dict[str, NDArray[Any]], lanes: NDArray[np.bool_]) -> dict[str, Any]:
+    """Each array with the mask of the lanes that it speaks of, as Gymnasium has it."""
+    masked: dict[str, Any] = {}
+    for key, values in info.items():
+        masked[key], masked[f"_{key}"] = values, lanes.copy()
+    return masked
+
+
+def _final_infos(step: LaneStep, done: NDArray[np.bool_]) -> dict[str, Any]:
+    """Same-step mode: what the finished episodes saw last goes under ``final_*``."""
+    final_obs = np.full(len(done), None, dtype=object)
+    for lane in np.flatnonzero(done).tolist():
+        final_obs[lane] = step.obs[lane].astype(np.float32)
+    return {
+        "final_obs": final_obs,
+        "_final_obs": done.copy(),
+        "final_info": _masked({key: values.copy() for key, values in step.info.items()}, done),
+        "_final_info": done.copy(),
+    }
 
 
 def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:

@@ -304,7 +304,8 @@ def follow(
     for step, moved in enumerate(play(task, dynamics, batch, policy, seed)):
         obs[moved.rows, step + 1 :] = moved.step.obs[:, None]
         actions[moved.rows, step] = moved.actions
-        lengths[moved.rows[moved.over]] = step + 1
+        # The step in which physics broke has no next observation to be predicted.
+        lengths[moved.rows[moved.over]] = step + 1 - moved.step.stopped[moved.over]
     return Episodes(task.name, batch.agents, obs, actions, lengths, warmup, horizon)
 
 

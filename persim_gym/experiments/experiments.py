@@ -29,7 +29,7 @@ from persim_gym.experiments.probe_policies import policy_families
 from persim_gym.experiments.recordings import population_of
 from persim_gym.experiments.row_files import Row, machine, versions
 from persim_gym.planning import MPC
-from persim_gym.rollout import OnProgress, episode_returns
+from persim_gym.rollout import OnProgress, episode_outcomes
 from persim_gym.writing import finite
 
 #: Told of a stage and how much of it is done, and of how much.
@@ -167,7 +167,7 @@ def _reward(
             penalty=cell.penalty,
             seed=cell.seed,
         )
-    returns = episode_returns(
+    outcomes = episode_outcomes(
         task,
         true,
         cell.agents,
@@ -179,8 +179,10 @@ def _reward(
     )
     results: dict[str, Any] = {
         "agents": [
-            {"agent": agent, "returns": own.tolist()}
-            for agent, own in zip(cell.agents, returns, strict=True)
+            {"agent": agent, "returns": own.tolist(), **_stopped(stopped)}
+            for agent, own, stopped in zip(
+                cell.agents, outcomes.returns, outcomes.stopped, strict=True
+            )
         ]
     }
     if mpc is not None:
@@ -191,6 +193,11 @@ def _reward(
             "seconds": mpc.seconds,
         }
     return results
+
+
+def _stopped(episodes: Any) -> dict[str, int]:
+    """How many episodes broken physics has cut off, where it has."""
+    return {"stopped": int(episodes.sum())} if episodes.any() else {}
 
 
 def _described(mpc: MPC) -> dict[str, Any]:

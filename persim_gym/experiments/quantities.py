@@ -15,6 +15,9 @@ from persim_gym.experiments.statistics import geometric_mean
 #: Instead of an agent: all judged agents together.
 ALL = "all"
 
+#: Episodes that broken physics has cut off.
+STOPPED = "episodes stopped"
+
 Values = NDArray[np.float64]
 
 
@@ -119,6 +122,8 @@ def _reward(results: Mapping[str, Any]) -> dict[Quantity, Any]:
         if values.ndim != 1 or len(values) == 0:
             raise ValueError(f"agent {own['agent']} has no returns")
         found[Quantity("return", int(own["agent"]))] = values
+        if "stopped" in own:
+            found[Quantity(STOPPED, int(own["agent"]))] = float(own["stopped"])
         returns.append(values)
     found[Quantity("return")] = np.mean(returns, axis=0)
     planning = results.get("planning")

@@ -21,7 +21,8 @@ import torch
 from numpy.typing import NDArray
 
 from persim_gym.core import as_price, one_of
-from persim_gym.envs.env import CovariatesOf, SimEnv, plain_spec
+from persim_gym.envs.env import CovariatesOf, SimEnv, drawn, plain_spec
+from persim_gym.envs.guard import Reason, reasons
 from persim_gym.envs.lanes import Advance, StartSampler, time_limit
 from persim_gym.envs.parallel import SimParallelEnv
 from persim_gym.envs.suites import SUITES, single_agent
@@ -114,6 +115,13 @@ class GuardedSimulator:
         """Observations that a state holds."""
         return self.sim.lag
 
+    @property
+    def quiet_info(self) -> dict[str, np.generic]:
+        """What ``info`` holds at a reset; see :class:`~persim_gym.envs.lanes.GuardedDynamics`."""
+        info = {"disagreement": np.float64(0), "clipped": np.int64(0), "guard": Reason()}
+        prices = {"reward_raw": np.float64(0), "penalty": np.float64(0)}
+        return {**info, **prices} if self.penalty else info
+
     def step(self, agents: Any, states: Any, actions: Any) -> Any:
         """The members' mean, unguarded."""
         return self.sim.predict(agents, states, actions)
@@ -169,34 +177,27 @@ class GuardedSimulator:
             spread[lost] = np.inf
         inside = np.minimum(np.maximum(following, low), high)
         clipped = np.where(lost, 0, outside.sum(axis=1))
-        stop: NDArray[np.bool_] = lost
-        sparse: dict[str, tuple[NDArray[Any], NDArray[np.bool_]]] = {}
+        why = {"non_finite": lost}
         if self.guard:
             off = (inside < self._support[0]) | (inside > self._support[1])
-            off_support = off.any(axis=1)
             torn = spread > sim.experience.disagreement_limit
-            stop = lost | off_support | torn
-        if stop.any():
-            reason = np.full(n, "disagreement", dtype=object)
-            if self.guard:
-                reason[off_support] = "support"
-            reason[lost] = "non-finite"
-            sparse["guard"] = reason, stop
+            why = {"disagreement": torn, "support": off.any(axis=1), "non_finite": lost}
+        guard = reasons(n, **why)
         return Advance(
             next_obs=inside,
-            stop=stop,
+            stop=guard > 0,
             penalty=self.penalty * np.where(lost, 0.0, spread) if self.penalty else None,
-            info={"disagreement": spread, "clipped": clipped},
-            sparse=sparse,
+            info={"disagreement": spread, "clipped": clipped, "guard": guard},
         )
 
 
 class LearnedSimEnv(SimEnv):
     """One agent's personalised simulator as a Gymnasium environment.
 
-    ``info`` of a step holds ``disagreement`` and ``clipped`` (coordinates put back into the
-    space), ``guard`` with the reason when the guard truncates, and with a penalty ``reward_raw``
-    and ``penalty``. The environment keeps its task's time limit itself.
+    ``info`` holds ``agent``, ``disagreement``, ``clipped`` (coordinates put back into the space),
+    ``guard`` (the :class:`~persim_gym.envs.guard.Reason` of a truncation, false where there is
+    none), and with a penalty ``reward_raw`` and ``penalty``; at a reset the same, of nothing yet.
+    The environment keeps its task's time limit itself.
 
     Args:
         simulator: A :class:`PerSim` or the folder of one.
@@ -258,6 +259,7 @@ class LearnedSimEnv(SimEnv):
             spec.kwargs["max_episode_steps"] = -1
 
 
+@drawn
 def make_env(
     simulator: PerSim | str | Path,
     agent: int | str | None = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ TRANSITIONS = 2**20
 
 OnProgress = Callable[[int, int], None]
 
+_LOG = logging.getLogger(__name__)
+
 
 def record(
     env_id: str,
@@ -56,6 +59,9 @@ def record(
     rewards and flags bit for bit. An episode under this package's behaviours depends on nothing
     but the seed, its agent and its index among the agent's episodes: a recording of 25 agents is
     the beginning of one of 500. The same call gives the same bytes.
+
+    An episode in which HalfCheetah's physics breaks is cut off there, as in the environment; how
+    many these are stands in the data set's card.
 
     The data set appears when it is complete; a recording that fails or is killed leaves nothing,
     and leaves an older data set of the same id as it was. It is stored where Minari stores data
@@ -209,7 +215,7 @@ class Recording:
             storage.update_metadata(
                 provenance.minari_metadata(self.dataset_id, self.suite, self.recipe, self.command)
             )
-            done = 0
+            done = stopped = 0
             returns: list[float] = []
             digest = provenance.ContentHash()
             for batch in _batches(self.everything):
@@ -217,7 +223,8 @@ class Recording:
                 def report_step(steps: int, before: int = done) -> None:
                     report(before + steps, self.steps)
 
-                buffers = _record_batch(batch, dynamics, self.policy, report_step)
+                buffers, broken = _record_batch(batch, dynamics, self.policy, report_step)
+                stopped += broken
                 datasets.append(storage, buffers)
                 for buffer in buffers:
                     arrays = (getattr(buffer, name) for name in provenance.ARRAYS)
@@ -229,6 +236,12 @@ class Recording:
                 "episodes": len(returns),
                 "mean_return": float(np.mean(returns)),
             }
+            if stopped:
+                summary["stopped"] = stopped
+                _LOG.warning(
+                    "%s: physics broke in %d of %d episodes, which end there",
+                    self.dataset_id, stopped, len(returns),
+                )  # fmt: skip
             card = {
                 **self.recipe,
                 "command": self.command,
@@ -251,8 +264,8 @@ def _record_batch(
     dynamics: Dynamics,
     policy: Policy,
     report: Callable[[int], None],
-) -> list[EpisodeBuffer]:
-    """Run the episodes of a batch to their ends."""
+) -> tuple[list[EpisodeBuffer], int]:
+    """Run the episodes of a batch to their ends; and how many of them broken physics cut off."""
     task, n, horizon = batch.task, len(batch), batch.horizon
     space = task.action_space
     rows = zip(batch.agents.tolist(), batch.episodes.tolist(), strict=True)
@@ -266,6 +279,7 @@ def _record_batch(
     terminated = np.zeros((n, horizon), dtype=np.bool_)
     truncated = np.zeros((n, horizon), dtype=np.bool_)
     lengths = np.zeros(n, dtype=np.int64)
+    stopped = 0
 
     lanes = Lanes(task, dynamics, batch.agents.copy(), horizon)
     running = np.arange(n)
@@ -287,6 +301,7 @@ def _record_batch(
         terminated[running, step] = moved.terminated
         truncated[running, step] = moved.truncated
         over = moved.terminated | moved.truncated
+        stopped += int(moved.stopped.sum())
         lengths[running[over]] = step + 1
         running = running[~over]
         report((n - len(running)) * horizon + len(running) * (step + 1))
@@ -295,7 +310,7 @@ def _record_batch(
     # Minari's combine_datasets drops reset options: so the agent stands in the infos, too. In two
     # dimensions, for Minari cannot read arrays of one back from Arrow's infos.
     kind = np.min_scalar_type(len(batch.population) - 1) if batch.population else np.dtype("i8")
-    return [
+    buffers = [
         EpisodeBuffer(
             seed=seeds[lane],
             options={"agent": int(batch.agents[lane])},
@@ -308,6 +323,7 @@ def _record_batch(
         )
         for lane, length in enumerate(lengths.tolist())
     ]
+    return buffers, stopped
 
 
 def _check_chosen(

@@ -25,6 +25,7 @@ from pettingzoo.test import parallel_api_test, parallel_seed_test
 
 import persim_gym
 from persim_gym.envs import SUITES, SimVectorEnv
+from persim_gym.envs.guard import Reason
 from persim_gym.learned.env import LearnedSimEnv, as_simulator
 from persim_gym.learned.networks.ensemble import NetworkEnsemble, Scaling
 from persim_gym.learned.networks.network import LowRankNetwork, NetworkShape
@@ -213,12 +214,13 @@ def test_a_seed_decides_everything(sim: PerSim, propagation: str) -> None:
 def test_an_agent_has_a_simulator_of_its_own(sim: PerSim) -> None:
     env = sim.env(agent=1)
     action = actions_for(env.action_space, np.random.default_rng(0))
-    assert env.reset(seed=0)[1] == {"agent": 1}
+    quiet = {"disagreement": 0.0, "clipped": 0, "guard": ""}
+    assert env.reset(seed=0)[1] == {"agent": 1, **quiet}
     first = env.step(action)[0]
-    assert env.reset(seed=0, options={"agent": 2})[1] == {"agent": 2}
+    assert env.reset(seed=0, options={"agent": 2})[1] == {"agent": 2, **quiet}
     second = env.step(action)[0]
     assert (first != second).any()
-    assert env.reset(seed=0)[1] == {"agent": 2}
+    assert env.reset(seed=0)[1] == {"agent": 2, **quiet}
     np.testing.assert_array_equal(env.step(action)[0], second)
     obs, _ = env.reset(seed=0)
     predicted = sim.predict([2], obs[None], np.array([action]))[0]
@@ -295,9 +297,9 @@ def test_parallel_equals_scalar(sim: PerSim) -> None:
                 assert (results[2][name], results[3][name]) == (terminated, truncated)
                 ours = results[4][name]
                 assert set(ours) == set(info)
-                assert ours.get("guard") == info.get("guard")
+                assert ours["guard"] == info["guard"]
                 close(ours["disagreement"], info["disagreement"])
-                assert type(ours["disagreement"]) is type(info["disagreement"]) is float
+                assert type(ours["disagreement"]) is type(info["disagreement"]) is np.float64
 
 
 @pytest.mark.parametrize("kind", [str, Path, lambda path: path / "simulator.safetensors"])
@@ -452,7 +454,8 @@ def test_the_mean_of_the_members() -> None:
     env.reset()
     _, reward, terminated, truncated, info = env.step(1)
     assert (reward, terminated, truncated) == (3.0, False, False)
-    assert info == {"disagreement": pytest.approx(np.std([1, 2, 6]), rel=1e-6), "clipped": 0}
+    spread = pytest.approx(np.std([1, 2, 6]), rel=1e-6)
+    assert info == {"agent": 2, "disagreement": spread, "clipped": 0, "guard": ""}
 
 
 def test_disagreement_is_in_units_of_the_recorded_changes() -> None:
@@ -561,7 +564,7 @@ def test_the_guard_stops_off_the_support() -> None:
     assert info["guard"] == "support"
     step, terminated, truncated, info, _ = ending(sim.env(guard=False))
     assert (step, terminated, truncated) == (30, False, True)
-    assert "guard" not in info
+    assert info["guard"] == ""
     below = constant_simulator(-2.0, -2.0, low=0.0, high=10.0)
     assert ending(below.env())[0] == 3, "-6 is below -5"
 
@@ -576,7 +579,7 @@ def test_the_guard_stops_at_disagreement() -> None:
     assert info["guard"] == "disagreement"
     assert info["disagreement"] == pytest.approx(1.0)
     step, _, _, info, _ = ending(torn.env(guard=False))
-    assert (step, "guard" in info) == (30, False)
+    assert (step, info["guard"]) == (30, "")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf], ids=str)
@@ -615,29 +618,31 @@ def test_the_guard_speaks_of_its_lane_alone() -> None:
         lanes.reset(seed=0, options={"state": states})
         _, _, terminated, truncated, infos = lanes.step(np.zeros(3, dtype=int))
         assert (terminated.any(), truncated.tolist()) == (False, [False, False, True])
-        assert infos["_guard"].tolist() == [False, False, True]
+        assert infos["_guard"].all()
+        assert infos["guard"].tolist() == [0, 0, Reason("support")]
+        assert (infos["guard"] == "support").tolist() == [False, False, True]
         assert infos["guard"][2] == "support"
     lanes = sim.vector_env(3, autoreset_mode=AutoresetMode.SAME_STEP)
     lanes.reset(seed=0, options={"state": states})
     infos = lanes.step(np.zeros(3, dtype=int))[4]
-    assert "guard" not in infos
+    assert not infos["guard"].any(), "the next episode has begun"
     assert infos["final_info"]["guard"][2] == "support"
     assert infos["final_info"]["_guard"].tolist() == [False, False, True]
-    assert infos["_disagreement"].tolist() == [True, True, False]
+    assert infos["_disagreement"].all()
     assert infos["final_info"]["_disagreement"].tolist() == [False, False, True]
     penv = sim.parallel_env([0, 1])
     penv.reset(options={"state": {"agent_1": [14.0]}})
     *_, terminations, truncations, infos = penv.step({"agent_0": 0, "agent_1": 0})
     assert truncations == {"agent_0": False, "agent_1": True}
     assert not any(terminations.values())
-    assert ("guard" in infos["agent_0"], infos["agent_1"]["guard"]) == (False, "support")
+    assert (infos["agent_0"]["guard"], infos["agent_1"]["guard"]) == ("", "support")
     assert penv.agents == ["agent_0"]
 
 
 def test_the_task_ends_where_it_ends() -> None:
     step, terminated, truncated, info, position = ending(constant_simulator(-8.0, -8.0).env())
     assert (step, terminated, truncated, position) == (7, True, False, -56.0)
-    assert "guard" not in info
+    assert info["guard"] == ""
 
 
 def test_the_support_and_limit_are_those_of_the_data(sim: PerSim) -> None:
@@ -670,7 +675,7 @@ def test_a_penalty_is_subtracted() -> None:
     free.reset(options={"state": [10.0]})
     _, reward, _, _, info = free.step(0)
     assert reward == 12.0
-    assert set(info) == {"disagreement", "clipped"}
+    assert set(info) == {"agent", "disagreement", "clipped", "guard"}
 
 
 def test_a_penalty_in_lanes() -> None:
@@ -683,7 +688,8 @@ def test_a_penalty_in_lanes() -> None:
         np.testing.assert_allclose(infos["penalty"], 0.5)
     _, reward, *_, infos = lanes.step(go)
     assert reward.tolist() == [0.0, 0.0]
-    assert set(infos) == {"agent", "_agent"}, "the step that only resets has no price"
+    for key in ("reward_raw", "penalty", "disagreement"):
+        assert infos[key].tolist() == [0.0, 0.0], "the step that only resets has no price"
 
 
 def test_clipping_is_counted() -> None:

@@ -23,6 +23,7 @@ from tests.contract.worlds import (
     CountingDynamics,
     CountingTask,
     actions_for,
+    quiet_info,
 )
 
 
@@ -66,7 +67,7 @@ def test_equals_scalar_environments_bit_for_bit(env_id: str) -> None:
         for lane, (name, scalar) in enumerate(scalars.items()):
             expected, info = scalar.reset(seed=None if seed is None else seed + lane)
             np.testing.assert_array_equal(obs[name], expected)
-            assert infos[name] == info == {"agent": agents[lane]}
+            assert infos[name] == info == quiet_info(env_id, agents[lane])
         assert env.agents == env.possible_agents
         while env.agents:
             running = list(env.agents)
@@ -108,8 +109,9 @@ def test_an_agent_leaves_when_its_episode_is_over() -> None:
     )
     assert endings[2] == ({"agent_0": False, "agent_1": True}, dict.fromkeys(present[2], False))
     assert endings[3] == ({"agent_0": False}, {"agent_0": True})
+    assert env.step({}) == ({}, {}, {}, {}, {}), "nobody is left, and nobody acts"
     with pytest.raises(ResetNeeded, match="no agent is running"):
-        env.step({})
+        env.step({"agent_0": 0})
     env.reset()
     assert env.agents == env.possible_agents
 

@@ -169,10 +169,9 @@ def test_next_step_autoreset_counts() -> None:
     cut = np.array([truncated for *_, truncated, _ in steps]).T
     assert [np.flatnonzero(lane).tolist() for lane in ended] == [[], [2, 6], [1, 4, 7]]
     assert [np.flatnonzero(lane).tolist() for lane in cut] == [[3], [], []]
-    begun = np.array([infos.get("_agent", np.zeros(3, bool)) for *_, infos in steps]).T
-    assert [np.flatnonzero(lane).tolist() for lane in begun] == [[4], [3, 7], [2, 5]]
-    assert steps[3][4]["agent"].tolist() == [0, 1, 0]
-    assert steps[0][4] == {}
+    for *_, infos in steps:
+        assert infos["agent"].tolist() == [0, 1, 2]
+        assert infos["_agent"].all()
 
 
 def test_same_step_autoreset_counts() -> None:
@@ -189,11 +188,13 @@ def test_same_step_autoreset_counts() -> None:
     assert infos["_final_obs"].tolist() == [True, False, True]
     assert [None if o is None else o.tolist() for o in infos["final_obs"]] == [[4.0], None, [6.0]]
     assert infos["final_obs"][0].dtype == np.float32
-    assert infos["final_info"] == {}
+    assert infos["final_info"]["agent"].tolist() == [0, 1, 2]
+    assert infos["final_info"]["_agent"].tolist() == [True, False, True]
     assert infos["_final_info"].tolist() == [True, False, True]
-    assert infos["agent"].tolist() == [0, 0, 2]
-    assert infos["_agent"].tolist() == [True, False, True]
-    assert steps[0][4] == {}
+    for *_, infos in steps:
+        assert infos["agent"].tolist() == [0, 1, 2]
+        assert infos["_agent"].all()
+    assert set(steps[0][4]) == {"agent", "_agent"}
 
 
 def test_disabled_autoreset_counts() -> None:
@@ -204,7 +205,8 @@ def test_disabled_autoreset_counts() -> None:
     go = np.zeros(3, dtype=int)
     envs.step(go)
     obs, _, terminated, _, infos = envs.step(go)
-    assert (obs[:, 0].tolist(), terminated.tolist(), infos) == ([2, 4, 6], [False, False, True], {})
+    assert (obs[:, 0].tolist(), terminated.tolist()) == ([2, 4, 6], [False, False, True])
+    assert infos["_agent"].all()
     for _ in range(2):
         with pytest.raises(ResetNeeded, match=r"lanes \[2\] are over"):
             envs.step(go)

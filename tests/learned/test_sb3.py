@@ -8,8 +8,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from gymnasium.wrappers import RecordEpisodeStatistics
+from gymnasium.wrappers import vector as V
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor
@@ -205,22 +206,168 @@ def test_options_lane_by_lane(sim: PerSim) -> None:
 # -- the rest of the interface ---------------------------------------------------------------------
 
 
-def test_attributes_and_methods(sim: PerSim) -> None:
-    ours = adapted(sim)
-    assert ours.get_attr("num_envs") == [4] * 4
-    assert ours.get_attr("num_envs", indices=[1, 2]) == [4, 4]
+def test_attributes_of_lanes(sim: PerSim) -> None:
+    ours = adapted(sim, agents=(3, 1, 2, 0))
+    assert ours.get_attr("agent") == [3, 1, 2, 0]
+    assert ours.get_attr("agent", indices=[2, -1]) == [2, 0]
+    assert ours.get_attr("num_envs") == [4] * 4, "what belongs to all is the same for each"
     assert ours.get_attr("task", indices=0) == [sim.task]
+    assert ours.get_attr("observation_space", 1) == [ours.observation_space]
+    ours.reset()
+    states = ours.get_attr("state")
+    assert [state.shape for state in states] == [(1,)] * 4
+    assert len(np.unique(states)) == 4
+    assert ours.has_attr("agent")
+    assert not ours.has_attr("colour")
     ours.set_attr("colour", "red")
     assert ours.envs.colour == "red"  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="colour can be set for all only"):
         ours.set_attr("colour", "blue", indices=[1])
-    (result,) = ours.env_method("reset", seed=3, indices=0)
-    ours.seed(3)
-    np.testing.assert_array_equal(result[0], ours.reset())
-    assert ours.env_is_wrapped(gym.Wrapper) == [False] * 4
+    ours.set_attr("note", 7, indices=[1])
+    assert ours.get_attr("note", indices=1) == [7]
+    with pytest.raises(AttributeError, match="note"):
+        ours.get_attr("note")
+    with pytest.raises(AttributeError, match="agents are set at a reset"):
+        ours.set_attr("agent", 2, indices=[1])
+    with pytest.raises(ValueError, match=r"there are 4 lanes, from 0 on: got indices=\[4\]"):
+        ours.get_attr("agent", indices=[4])
     assert ours.render_mode is None
     assert ours.get_images() == [None] * 4
     ours.close()
+
+
+def test_methods_of_lanes(sim: PerSim) -> None:
+    ours = adapted(sim)
+    ((first, info),) = ours.env_method("reset", seed=3, indices=0)
+    assert info["agent"] == 0
+    ours.seed(3)
+    before = ours.reset()
+    np.testing.assert_array_equal(first, before[0])
+    ((obs, info),) = ours.env_method("reset", options={"agent": 2, "state": [0.25]}, indices=[1])
+    assert (obs.tolist(), info["agent"], ours.reset_infos[1]["agent"]) == ([0.25], 2, 2)
+    assert ours.get_attr("agent") == [0, 2, 2, 3], "the other lanes keep their agents"
+    states = np.stack(ours.get_attr("state")).astype(np.float32)
+    np.testing.assert_array_equal(states[[0, 2, 3]], before[[0, 2, 3]])
+    both = ours.env_method("reset", seed=5, indices=[0, 3])
+    np.testing.assert_array_equal(both[0][0], both[1][0], "each as if it were called alone")
+    assert ours.env_method("get_wrapper_attr", "agent", indices=[1]) == [2]
+    assert ours.env_method("has_wrapper_attr", "colour", indices=[1]) == [False]
+    assert ours.env_method("render") == [None] * 4
+    with pytest.raises(ValueError, match="close can be called for all of them only"):
+        ours.env_method("close", indices=[1])
+    with pytest.raises(AttributeError, match="no method jump"):
+        ours.env_method("jump")
+
+
+def test_lanes_that_are_environments_of_their_own() -> None:
+    def make(length: int) -> gym.Env[Any, Any]:
+        env = gym.make("CartPole-v1", max_episode_steps=length)
+        return RecordEpisodeStatistics(env) if length == 9 else env
+
+    makers = [lambda k=k: make(k) for k in (7, 8, 9)]
+    ours = to_sb3(SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP))
+    reference = DummyVecEnv(makers)
+    for each in (ours, reference):
+        each.seed(0)
+        each.reset()
+        each.set_attr("note", "all")
+        each.set_attr("note", "one", indices=[1])
+        assert each.get_attr("note") == ["all", "one", "all"]
+        assert each.env_is_wrapped(RecordEpisodeStatistics) == [False, False, True]
+        assert each.env_is_wrapped(RecordEpisodeStatistics, indices=2) == [True]
+        (result,) = each.env_method("reset", seed=4, indices=[1])
+        assert result[0].shape == (4,)
+    np.testing.assert_array_equal(
+        ours.env_method("reset", seed=4, indices=[1])[0][0],
+        reference.env_method("reset", seed=4, indices=[1])[0][0],
+    )
+
+
+# -- wrapped vector environments -------------------------------------------------------------------
+
+
+def same_step(sim: PerSim, agents: Any = (0, 1, 2, 3)) -> VectorEnv[Any, Any, Any]:
+    return sim.vector_env(len(agents), agents=agents, autoreset_mode=AutoresetMode.SAME_STEP)
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED])
+def test_a_wrapped_environment_in_another_mode_is_refused(sim: PerSim, mode: Any) -> None:
+    for wrap in (V.RecordEpisodeStatistics, V.DictInfoToList, lambda e: scaled(e, 1000.0)):
+        envs = wrap(sim.vector_env(2, autoreset_mode=mode))
+        with pytest.raises(ValueError, match=r"SAME_STEP first, then wrap it"):
+            to_sb3(envs)
+        assert envs.unwrapped.autoreset_mode is mode, "what is refused is left as it was"
+
+
+def scaled(envs: VectorEnv[Any, Any, Any], factor: float) -> VectorEnv[Any, Any, Any]:
+    space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float32)
+    return V.TransformObservation(envs, lambda obs: obs * factor, single_observation_space=space)
+
+
+class Scaled(VectorWrapper[Any, Any, Any, Any, Any]):
+    """A wrapper of observations that knows of same-step autoreset, as Gymnasium's do not."""
+
+    def reset(self, **kwargs: Any) -> Any:
+        obs, infos = self.env.reset(**kwargs)
+        return obs * 1000, infos
+
+    def step(self, actions: Any) -> Any:
+        obs, *rest, infos = self.env.step(actions)
+        for lane in np.flatnonzero(infos.get("_final_obs", [])):
+            infos["final_obs"][lane] = infos["final_obs"][lane] * 1000
+        return obs * 1000, *rest, infos
+
+
+@pytest.mark.parametrize("as_list", [False, True])
+def test_statistics_of_wrappers_reach_sb3(sim: PerSim, as_list: bool) -> None:
+    envs = V.RecordEpisodeStatistics(same_step(sim))
+    ours = to_sb3(V.DictInfoToList(envs) if as_list else envs)
+    reference = DummyVecEnv(
+        [lambda k=k: RecordEpisodeStatistics(sim.env(agent=k)) for k in range(4)]
+    )
+    rng = np.random.default_rng(0)
+    for each in (ours, reference):
+        each.seed(0)
+        each.reset()
+    seen = 0
+    for _ in range(60):
+        actions = rng.integers(3, size=4)
+        _, _, dones, infos = ours.step(actions)
+        expected = reference.step(actions)[3]
+        np.testing.assert_array_equal([info["agent"] for info in ours.reset_infos], range(4))
+        for lane in np.flatnonzero(dones):
+            assert set(infos[lane]) == set(expected[lane])
+            assert infos[lane]["episode"]["l"] == expected[lane]["episode"]["l"]
+            assert infos[lane]["episode"]["r"] == pytest.approx(expected[lane]["episode"]["r"])
+            np.testing.assert_array_equal(
+                infos[lane]["terminal_observation"], expected[lane]["terminal_observation"]
+            )
+            seen += 1
+    assert seen > 8
+    assert ours.env_is_wrapped(V.RecordEpisodeStatistics) == [True] * 4
+    assert ours.env_is_wrapped(RecordEpisodeStatistics) == [False] * 4
+    assert len(ours.get_attr("return_queue")) == 4
+    assert ours.get_attr("agent") == [0, 1, 2, 3], "lanes are found under wrappers"
+    ((obs, _),) = ours.env_method("reset", options={"agent": 2}, indices=[1])
+    assert obs.shape == (1,)
+    assert ours.get_attr("agent") == [0, 2, 2, 3]
+
+
+def test_what_was_seen_last_is_what_a_wrapper_makes_of_it(sim: PerSim) -> None:
+    plain, ours = to_sb3(same_step(sim)), to_sb3(Scaled(same_step(sim)))
+    seen = 0
+    for each in (plain, ours):
+        each.seed(0)
+        each.reset()
+    for _ in range(40):
+        actions = np.full(4, 2)
+        *_, dones, expected = plain.step(actions)
+        infos = ours.step(actions)[3]
+        for lane in np.flatnonzero(dones):
+            last = infos[lane]["terminal_observation"]
+            np.testing.assert_allclose(last, expected[lane]["terminal_observation"] * 1000)
+            seen += 1
+    assert seen > 5
 
 
 def test_frames(opengl: None) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
-from persim_gym.core import Array
+from persim_gym.core import Array, describe
 from persim_gym.envs.populations import Covariate, CovariateTable, Population
 
 COVARIATES = CovariateTable(
@@ -64,6 +64,12 @@ class CartPoleDynamics:
 
     What follows from the covariates (pole mass times length, inertia) is computed from them in
     every step and stored nowhere: a changed length must reach all of them.
+
+    Args:
+        population: The agents with their covariates.
+
+    Raises:
+        ValueError: If an agent's covariates take the pole beyond single precision.
     """
 
     lag = 1
@@ -73,6 +79,26 @@ class CartPoleDynamics:
         self._force = population.column("force")
         self._length = population.column("length")
         self._rows: list[list[float]] = population.values.tolist()
+        self._check_covariates()
+
+    def _check_covariates(self) -> None:
+        """Two pushes from the start, of which the second is of a pole that has got fast.
+
+        Those that do not overflow in these end the episode before they do.
+        """
+        n = self.num_agents
+        states = np.full((n, 4), 0.05)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            for _ in range(2):
+                states = self.step(np.arange(n), states, np.ones(n, dtype=np.int64))
+            bad = ~np.isfinite(states.astype(np.float32)).all(axis=1)
+        if bad.any():
+            agent = int(np.argmax(bad))
+            raise ValueError(
+                f"the pole of agent {agent} ({describe(self.population.covariates(agent))}) leaves "
+                "single precision in two steps: choose covariates nearer to the defaults, "
+                f"{describe(COVARIATES.defaults)}"
+            )
 
     @property
     def num_agents(self) -> int:

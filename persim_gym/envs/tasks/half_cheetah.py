@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -15,6 +17,8 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from persim_gym.core import Array
+from persim_gym.envs.guard import Reason, reasons
+from persim_gym.envs.lanes import Advance
 from persim_gym.envs.populations import Covariate, CovariateTable, Population
 
 if TYPE_CHECKING:
@@ -35,6 +39,13 @@ START_NOISE = 0.001
 JOINTS = 9  # positions, and velocities
 VELOCITY, POSITIONS, VELOCITIES = 0, slice(1, 9), slice(9, 18)
 PITCH = 2  # of the root, which turns over and over; the joints have limits
+
+PHYSICS_STEP = CONTROL_STEP / FRAME_SKIP
+#: Beyond these the contacts and joints of a physics step cannot be resolved, and the integration
+#: gives momentum away: half of the torso's length, and half a turn, in one step of 0.01 s. Random
+#: actions and good runners stay below 15 m/s and 70 rad/s.
+MAX_SPEED = 0.5 / PHYSICS_STEP  # m/s, of the root
+MAX_TURN = np.pi / PHYSICS_STEP  # rad/s, of the root and the joints
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +92,12 @@ class HalfCheetahDynamics:
     function of state and action (it agrees with Gymnasium's warm-started environment to 1e-12 a
     step).
 
+    Where the physics breaks there is no next observation: :meth:`step` and :meth:`rollout` give
+    not-a-number from then on, so that planners rank such a sequence last, and environments end the
+    episode (:meth:`advance`). It is broken where MuJoCo warns of an instability, after which it
+    goes on from its default pose, and where a speed is beyond :data:`MAX_SPEED` or
+    :data:`MAX_TURN`.
+
     Original: mass scales ``body_mass`` alone and not the inertias, after compilation, as in the
     authors' code.
     """
@@ -117,12 +134,74 @@ class HalfCheetahDynamics:
             self._models[agent] = model
         return model
 
+    @property
+    def dt(self) -> float:
+        """Seconds of a control step, as Gymnasium's MuJoCo environments have it."""
+        return CONTROL_STEP
+
+    @property
+    def quiet_info(self) -> dict[str, np.generic]:
+        """What ``info`` holds at a reset; see :class:`~persim_gym.envs.lanes.GuardedDynamics`."""
+        return {"guard": Reason()}
+
+    def begin(self, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Nothing is kept of an episode's beginning: zeros ``[n]``."""
+        return np.zeros(n, dtype=np.int64)
+
+    def advance(
+        self,
+        agents: NDArray[np.int64],
+        states: NDArray[np.float64],
+        actions: NDArray[Any],
+        kept: NDArray[np.int64],
+        rng: np.random.Generator,
+    ) -> Advance:
+        """One step of ``n`` rows; where the physics breaks, the last state stays and it stops."""
+        following = self.step(agents, states, actions)
+        broken = np.isnan(following[:, VELOCITY])
+        following[broken] = states[broken]
+        return Advance(following, broken, info={"guard": reasons(len(broken), physics=broken)})
+
+    def check_states(self, agents: NDArray[np.int64], states: NDArray[np.float64]) -> None:
+        """Refuse start states ``[n, 18]`` from which physics cannot take a single step.
+
+        MuJoCo would go on from its default pose instead, without an error.
+
+        Raises:
+            ValueError: If there is one.
+        """
+        _, unstable = self._run(agents, states, np.zeros((len(states), 1, 6)))
+        # What an episode has shown in single precision is a start, too; its mean velocity is past.
+        speeds = states * (1 - 1e-6)
+        speeds[:, VELOCITY] = 0.0
+        broken = _too_fast(speeds) | unstable[:, 0]
+        if broken.any():
+            row = int(np.argmax(broken))
+            raise ValueError(
+                f"the physics of agent {agents[row]} cannot go on from the state "
+                f"{states[row].tolist()}: give one with speeds of at most {MAX_SPEED:g} m/s and "
+                f"{MAX_TURN:.0f} rad/s, and joints near their ranges"
+            )
+
     def step(self, agents: Array, states: Array, actions: Array) -> NDArray[np.float64]:
-        """Next observations ``[n, 18]``."""
+        """Next observations ``[n, 18]``, not-a-number where the physics breaks."""
         return self.rollout(agents, states, np.asarray(actions)[:, None])[:, 0]
 
     def rollout(self, agents: Array, states: Array, actions: Array) -> NDArray[np.float64]:
-        """Open-loop predictions: states ``[n, 18]``, actions ``[n, h, 6]`` -> ``[n, h, 18]``."""
+        """Open-loop predictions: states ``[n, 18]``, actions ``[n, h, 6]`` -> ``[n, h, 18]``.
+
+        From the step on in which the physics breaks they are not-a-number.
+        """
+        following, unstable = self._run(agents, states, actions)
+        broken = unstable | _too_fast(following)
+        if broken.any():
+            following[np.maximum.accumulate(broken, axis=1)] = np.nan
+        return following
+
+    def _run(
+        self, agents: Array, states: Array, actions: Array
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """What MuJoCo makes of it ``[n, h, 18]``, and where it has warned by then ``[n, h]``."""
         from mujoco import rollout
 
         n, h = len(actions), actions.shape[1]
@@ -138,24 +217,52 @@ class HalfCheetahDynamics:
         initial[:, 2:] = states[:, 1:]
         control = np.repeat(np.asarray(actions, dtype=np.float64), FRAME_SKIP, axis=1)
         trace = np.empty((n, h * FRAME_SKIP, 1 + 2 * JOINTS))
-        self._pool.rollout(
-            models,
-            self._data,
-            initial,
-            control,
-            skip_checks=True,
-            nstep=h * FRAME_SKIP,
-            state=trace,
-            sensordata=np.empty((n, h * FRAME_SKIP, 0)),
-            chunk_size=max(1, -(-n // (4 * threads))),
-        )
+        with _quiet_mujoco():
+            self._pool.rollout(
+                models,
+                self._data,
+                initial,
+                control,
+                skip_checks=True,
+                nstep=h * FRAME_SKIP,
+                state=trace,
+                sensordata=np.empty((n, h * FRAME_SKIP, 0)),
+                chunk_size=max(1, -(-n // (4 * threads))),
+            )
         ends = trace[:, FRAME_SKIP - 1 :: FRAME_SKIP]
         following = np.empty((n, h, 2 * JOINTS))
         following[:, :, 1:] = ends[:, :, 2:]
         x = ends[:, :, 1]
         following[:, 0, VELOCITY] = x[:, 0] / CONTROL_STEP
         following[:, 1:, VELOCITY] = (x[:, 1:] - x[:, :-1]) / CONTROL_STEP
-        return following
+        # After a warning MuJoCo's time goes back to its beginning or stands still.
+        unstable = abs(ends[:, :, 0] - CONTROL_STEP * np.arange(1, h + 1)) > PHYSICS_STEP / 2
+        return following, unstable
+
+
+def _too_fast(obs: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Observations ``[..., 18]`` with speeds that no body has, or with no numbers: ``[...]``."""
+    root = abs(obs[..., [VELOCITY, VELOCITIES.start, VELOCITIES.start + 1]]).max(-1)
+    turns = abs(obs[..., VELOCITIES.start + 2 :]).max(-1)
+    return ~((root <= MAX_SPEED) & (turns <= MAX_TURN))
+
+
+@contextlib.contextmanager
+def _quiet_mujoco() -> Iterator[None]:
+    """Keep MuJoCo from writing its warnings into a file of the current folder: they are seen."""
+    import mujoco
+
+    before = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(_ignore)
+    try:
+        yield
+    finally:
+        # Another thread's rollout may have begun in between: nothing of it is to stay.
+        mujoco.set_mju_user_warning(None if before is _ignore else before)
+
+
+def _ignore(message: str) -> None:
+    """A warning of MuJoCo that has been seen in its result."""
 
 
 def _usable_cores() -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from persim_gym.envs.suites import SUITES
 from persim_gym.experiments import published as references
-from persim_gym.experiments.quantities import ALL, Quantity
+from persim_gym.experiments.quantities import ALL, STOPPED, Quantity
 from persim_gym.experiments.results import (
     Entrant,
     Findings,
@@ -315,8 +315,9 @@ def _reward(findings: Findings, task: str) -> Table:
     titles = [e.title for e in entrants] + [references.TITLE] * beside
     caption = (
         f"Return in the true environment. {SPREAD}, each seed's value the mean over its "
-        f"episodes.{_cut(findings, slots)} Those that learn from no data are the same for every "
-        "data set; the one that plans in the true dynamics is the mark to reach. More is better. "
+        f"episodes.{_cut(findings, slots)}{_broken(findings, slots)} Those that learn from no "
+        "data are the same for every data set; the one that plans in the true dynamics is the mark "
+        "to reach. More is better. "
         f"{people(task, agents)}"
     )
     return Table(
@@ -338,6 +339,19 @@ def _cut(findings: Findings, slots: Sequence[Slot]) -> str:
             limits.setdefault(steps, {})[f"{slot.entrant.title} on {TITLES[slot.task]}"] = None
     said = (f"{steps} steps ({', '.join(names)})" for steps, names in sorted(limits.items()))
     return f" Episodes are cut off after {'; '.join(said)}." if limits else ""
+
+
+def _broken(findings: Findings, slots: Sequence[Slot]) -> str:
+    """In which episodes the true physics broke, so that their returns are those up to there."""
+    said = []
+    for slot in slots:
+        group = findings.by_slot.get(slot)
+        counts = {} if group is None or slot.experiment != "reward" else group.values
+        for quantity, values in counts.items():
+            if quantity.measure == STOPPED:
+                name = ", ".join(filter(None, [slot.entrant.title, slot.dataset]))
+                said.append(f"{sum(values[values > 0]):.0f} of agent {quantity.agent} ({name})")
+    return f" Broken physics cut off episodes: {', '.join(said)}." if said else ""
 
 
 def _authors_return(task: str, agent: int | str) -> str:
