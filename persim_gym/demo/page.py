@@ -90,10 +90,11 @@ def _head(results: Mapping[str, Any]) -> str:
     return f"""<header>
 <p class="eyebrow">persim_gym demo · {escaped(_TITLES[task])}</p>
 <h1>A simulator for every agent, from one recording each</h1>
-<p class="lead">{data["agents"]} {_KINDS[task]} differ in {escaped(hidden)}, and nobody told the
-learner by how much. Of each there is one recording of random actions, {data["mean_length"]:.0f}
-steps long on average. From these {data["transitions"]:,} transitions PerSim learned the simulators
-of all {data["agents"]} at once, in {duration(results["fit"]["seconds"])}. This page asks how far
+<p class="lead">{escaped(data["agents"])} {_KINDS[task]} differ in {escaped(hidden)}, and nobody
+told the learner by how much. Of each there is one recording of random actions,
+{data["mean_length"]:.0f} steps long on average. From these {data["transitions"]:,} transitions
+PerSim learned the simulators of all {escaped(data["agents"])} at once, in
+{duration(results["fit"]["seconds"])}. This page asks how far
 they can be trusted, and what they are good for.</p>
 {quick}</header>"""
 
@@ -193,10 +194,12 @@ def _predictions(results: Mapping[str, Any], figures: Mapping[str, Mapping[str, 
     ]
     return f"""<section>
 <h2>How well do they predict?</h2>
-<p>Each of the five test agents acts in its true environment, for {found["episodes"]} episodes under
+<p>Each of the five test agents acts in its true environment, for {
+        escaped(found["episodes"])
+    } episodes under
 a policy that made no data: {_SCRIPTS[results["task"]]}, with a tenth of its actions random. After
-{found["warmup"]} real steps the simulator is left to itself and predicts the next
-{found["horizon"]} from the actions alone.</p>
+{escaped(found["warmup"])} real steps the simulator is left to itself and predicts the next
+{escaped(found["horizon"])} from the actions alone.</p>
 {
         picture(
             figures["predictions"],
@@ -234,7 +237,9 @@ def _latent(results: Mapping[str, Any], figures: Mapping[str, Mapping[str, bytes
 <h2>Do the latent factors know what was hidden?</h2>
 <p>PerSim gives each agent a handful of numbers, learned from its trajectory and everybody else's.
 Nobody told it the covariates. A small nonlinear probe (kernel ridge regression) reads them off
-these numbers, for agents that it was not fitted on: R² {escaped(said)}, over {latent["agents"]}
+these numbers, for agents that it was not fitted on: R² {escaped(said)}, over {
+        escaped(latent["agents"])
+    }
 agents.</p>
 {
         picture(
@@ -263,14 +268,16 @@ def _returns(results: Mapping[str, Any], figures: Mapping[str, Mapping[str, byte
     inside = training["in_simulator"][agent]
     limit = ""
     if plan["steps"] != _LIMITS[results["task"]]:
-        limit = f" Episodes are cut off after {plan['steps']} steps."
+        limit = f" Episodes are cut off after {escaped(plan['steps'])} steps."
     head = ["agent", *results["covariates"], *results["returns"]]
     return f"""<section>
 <h2>What are they good for?</h2>
 <p>Every return here is from the <em>true</em> environment. <strong>Planned in</strong>:
 model-predictive control ({escaped(_SEARCH[planner["kind"]])}, {planner["candidates"]:,} candidates
-over {planner["horizon"]} steps) replans at every step, in the simulator or, as the mark to reach,
-in the true dynamics. <strong>Trained in</strong>: {training["algorithm"].upper()} of
+over {
+        escaped(planner["horizon"])
+    } steps) replans at every step, in the simulator or, as the mark to reach,
+in the true dynamics. <strong>Trained in</strong>: {escaped(training["algorithm"].upper())} of
 Stable-Baselines3 learned for {training["steps"]:,} steps in the simulator of agent {agent} alone,
 where it judged itself too; inside it reaches {return_text(inside["mean"])}.{limit}</p>
 {

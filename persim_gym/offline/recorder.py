@@ -19,7 +19,7 @@ from persim_gym.core import Dynamics, Policy
 from persim_gym.envs.lanes import Lanes, LaneStep
 from persim_gym.envs.populations import DEFAULT_SIZE, Population
 from persim_gym.envs.suites import Suite, find_suite
-from persim_gym.offline import datasets, provenance
+from persim_gym.offline import datasets, integrity, provenance
 from persim_gym.offline.checks import check_wrapped, choose_agents, whole
 from persim_gym.policies.behaviours import (
     EpisodeBatch,
@@ -241,7 +241,7 @@ class Recording:
                 "sha256": digest.hexdigest(),
                 "summary": summary,
             }
-            storage.update_metadata({datasets.CARD: card})
+            integrity.seal(storage, card)
         return datasets.load(self.dataset_id)
 
 

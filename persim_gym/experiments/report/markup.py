@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Mapping, Sequence
 
 from persim_gym.plots.style import DENSITY, data_url
@@ -86,6 +87,20 @@ def escaped(value: object) -> str:
     return html.escape(
         str(value).replace("-", "\N{MINUS SIGN}") if _is_number(value) else str(value)
     )
+
+
+def plain(text: str) -> str:
+    """Text for Markdown that no part of it takes for markup: tags, links, code, a new line."""
+    one_line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\\`*\[\]|])", r"\\\1", one_line)
+
+
+def code(lines: Sequence[str], language: str = "") -> list[str]:
+    """Lines as a block of code in Markdown, which none of them can end."""
+    lines = [" ".join(line.split()) for line in lines]
+    longest = max((len(run) for line in lines for run in re.findall("`+", line)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return [f"{fence}{language}", *lines, fence]
 
 
 def _is_number(value: object) -> bool:

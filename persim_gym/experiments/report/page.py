@@ -8,7 +8,7 @@ from pathlib import Path
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.report.figure_list import Drawing, drawings
 from persim_gym.experiments.report.long_table import results_csv
-from persim_gym.experiments.report.markup import document, escaped, picture, table
+from persim_gym.experiments.report.markup import code, document, escaped, picture, plain, table
 from persim_gym.experiments.report.side_tables import all_tables
 from persim_gym.experiments.report.tables import NOTES, TITLES, Table, small_table
 from persim_gym.experiments.results import Findings, Slot, datasets_of, read_findings
@@ -126,6 +126,11 @@ def warnings(findings: Findings) -> list[str]:
             f"Rows were made by different versions of persim-gym ({', '.join(versions)}): "
             "differences may be theirs. Run the benchmark again into an empty folder."
         )
+    if unsealed := sum(not row.sealed for row in findings.rows):
+        found.append(
+            f"{unsealed} of {len(findings.rows)} rows were written by an older version, without a "
+            "hash: whether they were altered since cannot be seen."
+        )
     if findings.beside:
         names = "; ".join(_variant(group.cell) for group in findings.beside)
         found.append(
@@ -193,8 +198,8 @@ def render_markdown(
 ) -> str:
     """The report as Markdown; figures are files beside it."""
     lines = ["# Benchmark of personalised simulators", ""]
-    lines += [f"- **{key}**: {value}" for key, value in facts(findings)]
-    lines += [f"\n> **Warning.** {text}" for text in warnings(findings)]
+    lines += [f"- **{key}**: {plain(value)}" for key, value in facts(findings)]
+    lines += [f"\n> **Warning.** {plain(text)}" for text in warnings(findings)]
     small = small_table(findings, first_dataset(findings))
     lines += ["", "## In short", "", small.grid(), "", small.caption, ""]
     lines += ["## How to read the tables", "", *(f"{note}\n" for note in NOTES)]
@@ -213,8 +218,13 @@ def render_markdown(
         ("Missing cells", missing_lines(findings)),
     ):
         if pairs:
-            lines += [f"## {title}", "", *(f"- {what}: {why}" for what, why in pairs), ""]
-    lines += ["## How to reproduce it", "", "```bash", *commands(findings, name), "```", ""]
+            lines += [
+                f"## {title}",
+                "",
+                *(f"- {plain(what)}: {plain(why)}" for what, why in pairs),
+                "",
+            ]
+    lines += ["## How to reproduce it", "", *code(commands(findings, name), "bash"), ""]
     return "\n".join(lines)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from persim_gym.envs.suites import SUITES
 from persim_gym.experiments import published as references
 from persim_gym.experiments.quantities import ALL, Quantity
-from persim_gym.experiments.report.markup import Bold
+from persim_gym.experiments.report.markup import Bold, plain
 from persim_gym.experiments.results import (
     Entrant,
     Findings,
@@ -83,7 +83,7 @@ _TEXT = ("task", "data set", "agent", "method", "planner", "steps", "coordinate"
 
 
 def _markdown(cell: str) -> str:
-    text = cell.replace("|", "\\|")
+    text = plain(cell)
     return f"**{text}**" if isinstance(cell, Bold) else text
 
 
