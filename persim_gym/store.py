@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
+
+from persim_gym import files
 
 FORMAT = "persim_gym"
 VERSION = 1
 SIMULATOR = "simulator.safetensors"
 CHECKPOINT = "checkpoint.safetensors"
+POLICY = "policy.safetensors"
 
 
-def write(path: Path, kind: str, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
+def write(
+    path: Path,
+    kind: str,
+    tensors: Mapping[str, Tensor],
+    card: Mapping[str, Any],
+    *,
+    beside: bool = False,
+) -> None:
     """Write a file atomically: a reader sees the old one or the new one, whole.
 
     Args:
@@ -29,37 +38,40 @@ def write(path: Path, kind: str, tensors: Mapping[str, Tensor], card: Mapping[st
         kind: What it is, such as ``"simulator"`` or ``"policy"``.
         tensors: Its tensors.
         card: Everything else, of plain types.
+        beside: Repeat the card in a ``.json`` beside it, to be read without this package.
+
+    Raises:
+        OSError: If it cannot be written, the disk being full among other reasons.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    card = {**card, "format": FORMAT, "version": VERSION, "kind": kind}
-    card["sha256"] = _digest(plain, card)
-    metadata = {FORMAT: json.dumps(card, sort_keys=True)}
-    _replace(path, lambda name: save_file(plain, name, metadata=metadata))
+    sealed = {**card, "format": FORMAT, "version": VERSION, "kind": kind}
+    sealed["sha256"] = _digest(plain, sealed)
+    # Not by its save_file, which puts a file of its own into the place of one that is locked.
+    content = save(plain, metadata={FORMAT: json.dumps(sealed, sort_keys=True)})
+    files.write_bytes(path, content)
+    if beside:
+        _repeat_beside(path, sealed)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(path, lambda name: Path(name).write_text(text, encoding="utf-8"))
+def _repeat_beside(path: Path, card: Mapping[str, Any]) -> None:
+    text = json.dumps(card, indent=2, sort_keys=True) + "\n"
+    files.write_text(path.with_suffix(".json"), text)
 
 
-def _replace(path: Path, write_to: Callable[[str], object]) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        write_to(name)
-        with open(name, "rb") as file:
-            os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+def _mend_beside(path: Path, card: Mapping[str, Any]) -> None:
+    """Repeat a card again if that of this very file is not there: a kill came before it."""
+    beside = path.with_suffix(".json")
+    # The folder may be for reading only.
+    with contextlib.suppress(OSError):
+        if not beside.is_file() or card["sha256"].encode() not in beside.read_bytes():
+            _repeat_beside(path, card)
 
 
 def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a file and check that it is whole, unaltered and what it should be.
+
+    The ``.json`` beside a simulator or a policy is written again if a kill has left it
+    missing or that of an older file.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -97,6 +109,8 @@ def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{path} was altered after it was written (its checksum does not fit): fit or copy it "
             "again"
         )
+    if path.name in (SIMULATOR, POLICY):
+        _mend_beside(path, {**card, "sha256": expected})
     return tensors, card
 
 
@@ -107,9 +121,3 @@ def _digest(tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
         digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

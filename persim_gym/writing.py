@@ -1,40 +1,65 @@
-"""Files that appear whole or not at all, so that a killed run leaves no half of one."""
+"""JSON and arrays in files that appear whole or not at all."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
-import os
-import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from persim_gym.files import write_bytes
 
-def write_bytes(path: Path, content: bytes) -> Path:
-    """Write a file under another name in its folder and put it in its place when complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Not tempfile, whose files are readable by their owner only, and would stay so.
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+#: Key of the hash in a file of JSON.
+SEAL = "sha256"
 
 
 def write_json(path: Path, value: Any) -> Path:
     """Write plain types as JSON; what is not a finite number becomes ``null``."""
     text = json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False)
     return write_bytes(path, (text + "\n").encode())
+
+
+def write_sealed(path: Path, value: Mapping[str, Any]) -> Path:
+    """Write plain types as JSON with a hash of them, which :func:`read_sealed` looks at."""
+    plain = finite(value)
+    return write_json(path, {**plain, SEAL: _digest(plain)})
+
+
+def read_sealed(path: Path, names: Collection[str]) -> tuple[dict[str, Any], bool]:
+    """Read what :func:`write_sealed` has written.
+
+    Args:
+        path: The file.
+        names: The keys that it holds beside the hash.
+
+    Returns:
+        What was written, and whether there is a hash; older versions wrote none.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is damaged, altered or something else.
+    """
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    written = plain.pop(SEAL, None) if isinstance(plain, dict) else None
+    # Exactly these: a hash under a name that was altered must not pass for none.
+    if not isinstance(plain, dict) or set(plain) != set(names):
+        raise ValueError(f"it must be an object of {', '.join(sorted(names))}")
+    if written is not None and written != _digest(plain):
+        raise ValueError("it was altered after it was written: its content does not fit its hash")
+    return plain, written is not None
+
+
+def _digest(plain: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> Path:
@@ -63,3 +88,14 @@ def finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [finite(item) for item in value]
     return value
+
+
+__all__ = [
+    "finite",
+    "read_arrays",
+    "read_sealed",
+    "write_arrays",
+    "write_bytes",
+    "write_json",
+    "write_sealed",
+]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import dataclasses
 import io
@@ -15,7 +14,7 @@ import typer
 
 from persim_gym.cli import imports, models, options
 from persim_gym.cli.cards import print_card
-from persim_gym.cli.group import on_interrupt, say
+from persim_gym.cli.group import on_interrupt, say, visible
 from persim_gym.cli.output import print_facts, print_json, print_table, size_of
 
 if TYPE_CHECKING:
@@ -308,9 +307,14 @@ def list_datasets(as_json: options.Json = False) -> None:
         ["id", "agents", "episodes", "transitions", "return", "size"],
         [
             [s.id, s.agents, s.episodes, s.transitions, s.mean_return, size_of(s.size)]
+            if not s.damage
+            else [s.id, None, None, None, "damaged", size_of(s.size)]
             for s in found
         ],
     )
+    for s in found:
+        if s.damage:
+            say("damaged", s.damage)
 
 
 @datasets.command(
@@ -356,18 +360,18 @@ def delete_dataset(
     dataset: options.Dataset,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Delete a data set for good."""
-    import minari
+    """Delete a data set for good, damaged or not."""
+    from persim_gym.offline.datasets import delete, describe, load, place_of
 
-    from persim_gym.offline.datasets import describe, load
-
-    summary = describe(load(dataset))
+    try:
+        about = f"{describe(load(dataset)).transitions:,} transitions"
+    except (ValueError, OSError):
+        if not (place_of(dataset) / "data").is_dir():
+            raise
+        about = "damaged"
     if not yes:
-        typer.confirm(
-            f"Delete {summary.id} ({summary.transitions:,} transitions)?", abort=True, err=True
-        )
-    with contextlib.redirect_stdout(io.StringIO()):  # Minari prints what it has done
-        minari.delete_dataset(dataset)
+        typer.confirm(visible(f"Delete {dataset} ({about})?"), abort=True, err=True)
+    delete(dataset)
     say("deleted", dataset)
 
 

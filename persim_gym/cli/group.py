@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -83,7 +84,9 @@ class OneLineGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command of a context."""
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = _say_warning
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             interrupted("nothing was kept, the same command begins anew")
         except (ValueError, TypeError, OSError, ImportError) as error:
@@ -99,11 +102,26 @@ class OneLineGroup(TyperGroup):
             raise typer.Exit(FAILED) from error
 
 
+def _say_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    say("warning", str(message))
+
+
+def visible(text: str) -> str:
+    """Text as a terminal may have it: what would steer it, or hide, is written as an escape.
+
+    Names in files are anybody's: a control character in one could colour the screen, write over
+    what stands there, or turn the direction of writing.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def say(kind: str, text: str) -> None:
     """One line on stderr: ``error: ...``."""
     colour = typer.colors.RED if kind == "error" else typer.colors.YELLOW
     head = typer.style(f"{kind}:", fg=colour, bold=True)
-    typer.echo(f"{head} {' '.join(text.split())}", err=True)
+    typer.echo(f"{head} {visible(' '.join(text.split()))}", err=True)
 
 
 def interrupted(how_to_go_on: str) -> NoReturn:

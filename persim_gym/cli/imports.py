@@ -36,6 +36,18 @@ def import_dataset(
         str, typer.Option("--format", metavar="NAME", help="hdf5, arrow or parquet.")
     ] = "hdf5",
     force: Annotated[bool, typer.Option("--force", help="Replace a data set of this id.")] = False,
+    max_bytes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Most bytes that the file may become, in memory and on disk each.",
+            show_default="100 times its size, 32 MB to 4 GB",
+        ),
+    ] = None,
+    max_seconds: Annotated[
+        float, typer.Option(metavar="X", help="Most seconds that it may take.")
+    ] = 600.0,
 ) -> None:
     """Import a data file of the paper's authors; nothing in it is run."""
     from persim_gym.offline.authors import import_authors_file
@@ -43,8 +55,9 @@ def import_dataset(
 
     with on_interrupt("nothing was imported"):
         data = import_authors_file(
-            file, task, dataset_id=dataset_id, overwrite=force, data_format=data_format
-        )
+            file, task, dataset_id=dataset_id, overwrite=force, data_format=data_format,
+            max_bytes=max_bytes, max_seconds=max_seconds,
+        )  # fmt: skip
     s = describe(data)
     print_facts(
         s.id,

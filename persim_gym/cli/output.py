@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import typer
+
+from persim_gym.cli.group import visible
 
 
 def print_table(
@@ -22,21 +25,21 @@ def print_table(
     # With the divider two spaces between columns: nine columns of numbers fit 80 characters.
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for i, name in enumerate(columns):
-        table.add_column(name, justify="left" if i < left else "right", overflow="fold")
+        table.add_column(visible(name), justify="left" if i < left else "right", overflow="fold")
     for row in rows:
         table.add_row(*map(cell, row))
     # Titles and cells are plain text: a name in brackets is no markup.
     console = Console(markup=False, highlight=False)
-    console.print(title, style="bold", soft_wrap=True)
+    console.print(visible(title), style="bold", soft_wrap=True)
     console.print(table, "")
 
 
 def print_facts(title: str, facts: Sequence[tuple[str, object]]) -> None:
     """Print names and what they are, one a line."""
-    typer.secho(title, bold=True)
-    width = max(len(name) for name, _ in facts)
+    typer.secho(visible(title), bold=True)
+    width = max(len(visible(name)) for name, _ in facts)
     for name, value in facts:
-        typer.echo(f"{typer.style(f'  {name:<{width}}', dim=True)}  {cell(value)}")
+        typer.echo(f"{typer.style(f'  {visible(name):<{width}}', dim=True)}  {cell(value)}")
 
 
 def cell(value: object) -> str:
@@ -49,12 +52,18 @@ def cell(value: object) -> str:
         return f"{value:.4g}" if abs(value) >= 1 else f"{value:.3g}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    return str(value)
+    return visible(str(value))
 
 
 def print_json(value: Any) -> None:
     """Print plain types as JSON; what is not a number becomes null."""
-    typer.echo(json.dumps(_finite(value), indent=2, ensure_ascii=False))
+    text = json.dumps(_finite(value), indent=2, ensure_ascii=False)
+    # JSON has escapes of its own for what would steer a terminal; lines are the printer's.
+    typer.echo(re.sub(r"[^\n -~]", lambda c: c[0] if c[0].isprintable() else _escape(c[0]), text))
+
+
+def _escape(letter: str) -> str:
+    return json.dumps(letter)[1:-1]
 
 
 def _finite(value: Any) -> Any:

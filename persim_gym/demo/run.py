@@ -43,7 +43,14 @@ from persim_gym.offline.transitions import Transitions
 from persim_gym.plots import figures as plots
 from persim_gym.policies.scripted import scripted_policy
 from persim_gym.rollout import Outcomes, check_whole, episode_outcomes
-from persim_gym.writing import read_arrays, write_arrays, write_bytes, write_json
+from persim_gym.writing import (
+    read_arrays,
+    read_sealed,
+    write_arrays,
+    write_bytes,
+    write_json,
+    write_sealed,
+)
 
 STAGES = ("record", "fit", "evaluate", "plan", "train", "report")
 PAGE, RESULTS = "index.html", "results.json"
@@ -208,12 +215,23 @@ def rebuild_page(out: str | Path) -> Path:
     recipe = folder / "demo.json"
     if not recipe.is_file():
         raise FileNotFoundError(f"there is no demo in {folder}: persim_gym.demo.run_demo")
-    plain = json.loads(recipe.read_text())
+    plain = _read_recipe(recipe)
     settings = DemoSettings(**plain["settings"])
     suite = find_suite(plain["task"])
     demo = _Demo(suite, folder, plain["quick"], plain["seed"], settings, None, None)
     demo.check_complete()
     return demo.run()
+
+
+def _read_recipe(file: Path) -> dict[str, Any]:
+    try:
+        plain = json.loads(file.read_text(encoding="utf-8"))
+    except (RecursionError, ValueError) as error:
+        raise ValueError(f"{file} is damaged ({error}): delete it or its folder") from error
+    names = {"task", "quick", "seed", "settings"}
+    if not isinstance(plain, dict) or set(plain) != names:
+        raise ValueError(f"{file} holds no settings of a demo: delete it or its folder")
+    return plain
 
 
 class _Demo:
@@ -252,7 +270,7 @@ class _Demo:
         # As it is read back: tuples are lists there.
         recipe = json.loads(json.dumps(recipe))
         file = self.out / "demo.json"
-        if file.is_file() and json.loads(file.read_text()) != recipe:
+        if file.is_file() and _read_recipe(file) != recipe:
             raise ValueError(
                 f"{self.out} holds a demo of other settings: choose another folder, or delete it"
             )
@@ -276,9 +294,16 @@ class _Demo:
     def _file(self, stage: str) -> Path:
         return self.out / "stages" / f"{stage}.json"
 
+    def _kept(self, stage: str) -> dict[str, Any] | None:
+        """What is kept of a stage of this very demo; nothing if the file is damaged or altered."""
+        try:
+            kept, _ = read_sealed(self._file(stage), ("key", "seconds", "result"))
+        except (OSError, ValueError):
+            return None
+        return kept if kept["key"] == self.key else None
+
     def _is_kept(self, stage: str) -> bool:
-        file = self._file(stage)
-        return file.is_file() and json.loads(file.read_text()).get("key") == self.key
+        return self._kept(stage) is not None
 
     def _forget(self, first: str) -> None:
         """Drop what a stage and all after it have found."""
@@ -287,8 +312,7 @@ class _Demo:
 
     def _run_stage(self, stage: str, work: Callable[[], dict[str, Any]], keep: bool = True) -> None:
         index = STAGES.index(stage) + 1
-        if keep and self._is_kept(stage):
-            kept = json.loads(self._file(stage).read_text())
+        if keep and (kept := self._kept(stage)) is not None:
             self.results[stage], self.seconds[stage] = kept["result"], kept["seconds"]
             event = StageEvent(stage, index, "kept", kept["seconds"], self._note(stage))
             self._on_stage(event)
@@ -302,7 +326,7 @@ class _Demo:
         self.seconds[stage] = seconds
         if keep:
             plain = {"key": self.key, "seconds": seconds, "result": result}
-            write_json(self._file(stage), plain)
+            write_sealed(self._file(stage), plain)
             result = json.loads(self._file(stage).read_text())["result"]
         self.results[stage] = result
         self._on_stage(StageEvent(stage, index, "finished", seconds, self._note(stage)))
@@ -382,7 +406,7 @@ class _Demo:
         from persim_gym.offline import datasets, read_transitions
 
         dataset = datasets.load(dataset_id)
-        card = dataset.storage.metadata.get(datasets.CARD, {})
+        card = datasets.card_of(dataset)
         expected = {
             "task": self.suite.name,
             "behaviour": "random",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -63,6 +62,9 @@ class Cell:
             if value not in known and not (name == "dataset" and value is None):
                 label = "data set" if name == "dataset" else name
                 raise ValueError(f"unknown {label} {value!r}: there are {', '.join(known)}")
+        for name, value in (("method", self.method), ("planner", self.planner)):
+            if not isinstance(value, str) and not (name == "planner" and value is None):
+                raise TypeError(f"{name} must be a name, got {value!r}")
         for name, least in (("seed", 0), ("train_agents", 1), ("episodes", 1)):
             _check_whole(name, getattr(self, name), least)
         if self.max_episode_steps is not None:
@@ -82,9 +84,7 @@ class Cell:
                 f"{self.population_size} agents"
             )
         penalty = self.penalty
-        if penalty is not None and not (
-            isinstance(penalty, (int, float)) and math.isfinite(penalty) and penalty >= 0
-        ):
+        if penalty is not None and not (isinstance(penalty, (int, float)) and 0 <= penalty < 1e300):
             raise ValueError(f"penalty must be a number of at least 0, got {penalty!r}")
         # Equal cells have equal keys: a penalty of 1 is one of 1.0, options of a fit are sorted.
         fit = sorted((str(name), _frozen(value)) for name, value in self.fit)
@@ -162,4 +162,9 @@ def _check_whole(name: str, value: object, least: int) -> None:
 
 
 def _frozen(value: Any) -> Any:
-    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
+    """A value of an option, such that equal ones have one hash."""
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_frozen, value))
+    if isinstance(value, Mapping):
+        raise TypeError(f"an option of a fit must be no mapping, got {value!r}")
+    return value

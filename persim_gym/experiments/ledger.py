@@ -32,10 +32,11 @@ def read_ledger(folder: str | Path) -> dict[str, Any]:
         return {"format": FORMAT, "runs": [], "cells": {}}
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error}): delete it, its rows stay") from error
     sound = isinstance(plain, Mapping) and plain.get("format") == FORMAT
     sound = sound and isinstance(plain.get("runs"), list)
+    sound = sound and all(isinstance(run, dict) for run in plain["runs"])
     if not (sound and isinstance(plain.get("cells"), Mapping)):
         raise ValueError(f"{path} is no list of runs of format {FORMAT}: choose another folder")
     return dict(plain)
@@ -53,7 +54,7 @@ def wanted_cells(folder: str | Path) -> list[Cell]:
     for key, plain in read_ledger(folder)["cells"].items():
         try:
             cell = Cell.from_json(plain)
-        except (TypeError, ValueError):
+        except (AttributeError, OverflowError, TypeError, ValueError):
             continue
         if cell.key == key:
             cells.append(cell)

@@ -67,7 +67,7 @@ def _is_there(recording: Recording) -> bool:
     there = datasets.find(recording.dataset_id)
     if there is None:
         return False
-    card = there.storage.metadata.get(datasets.CARD, {})
+    card = datasets.card_of(there)
     if different := provenance.differences(recording.recipe, card):
         raise ValueError(
             f"the benchmark records data set {recording.dataset_id!r}, but one of that id is there "

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
+import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from persim_gym.experiments.cell import Cell
 from persim_gym.offline.provenance import version
-from persim_gym.writing import write_json
+from persim_gym.writing import read_sealed, write_sealed
 
 FORMAT = 1
 LIBRARIES = ("persim-gym", "gymnasium", "minari", "mujoco", "numpy", "torch")
+_NAMES = ("format", "cell", "results", "seconds", "versions", "machine", "finished")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Row:
         versions: Of Python and the libraries.
         machine: ``cores``, ``threads``, ``device`` and ``system``.
         finished: When, as ISO 8601 in UTC.
+        sealed: Whether its file holds a hash of it; older versions wrote none.
     """
 
     cell: Cell
@@ -37,6 +39,7 @@ class Row:
     versions: Mapping[str, str]
     machine: Mapping[str, Any]
     finished: str
+    sealed: bool = field(default=True, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """Plain types; :meth:`from_json` takes them."""
@@ -63,11 +66,14 @@ class Row:
             cell = Cell.from_json(plain["cell"])
             parts = {name: plain[name] for name in ("results", "seconds", "versions", "machine")}
             finished = str(plain["finished"])
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError) as error:
             raise ValueError(f"no row of results: {error}") from error
         for name, part in parts.items():
             if not isinstance(part, Mapping):
                 raise ValueError(f"no row of results: its {name} are {part!r}")
+        for name, value in parts["seconds"].items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ValueError(f"no row of results: seconds of {name} are {value!r}")
         return cls(cell, **parts, finished=finished)
 
 
@@ -86,18 +92,20 @@ class Rows:
         return self.folder / f"{cell.key}.json"
 
     def has(self, cell: Cell) -> bool:
-        """Whether the row of this very cell is there and whole."""
+        """Whether the row of this very cell is there and whole; of a damaged one it is warned."""
         path = self.path(cell)
         if not path.is_file():
             return False
         try:
             return _read(path).cell == cell
-        except ValueError:
+        except (OSError, ValueError) as error:
+            said = f"{path} is damaged ({error}): it counts as missing, and is made again"
+            warnings.warn(said, UserWarning, stacklevel=2)
             return False
 
     def write(self, row: Row) -> Path:
         """Write a row; a reader sees all of it or nothing."""
-        return write_json(self.path(row.cell), row.to_json())
+        return write_sealed(self.path(row.cell), row.to_json())
 
     def delete(self, cell: Cell) -> None:
         """Delete a cell's row, if there is one."""
@@ -120,7 +128,8 @@ class Rows:
 
 
 def _read(path: Path) -> Row:
-    row = Row.from_json(json.loads(path.read_text(encoding="utf-8")))
+    plain, sealed = read_sealed(path, _NAMES)
+    row = replace(Row.from_json(plain), sealed=sealed)
     if row.cell.key != path.stem:
         raise ValueError("its name is not that of the cell in it, which another version has made")
     return row

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from persim_gym import store
 from persim_gym.core import Task
+from persim_gym.learned import soundness
 from persim_gym.learned.bounds import BoundEffects
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.ensemble import Ensemble
@@ -65,17 +66,23 @@ def write_simulator(
         tensors |= {f"task.{name}": t for name, t in task.tensors().items()}
     limit = experience.disagreement_limit
     card = {
-        **card,
+        **_without_times(card),
         "shape": ensemble.to_json(),
         "disagreement_limit": limit if math.isfinite(limit) else None,
     }
     if knowledge is not None:
         tensors |= knowledge.tensors()
         card["prior"] = knowledge.to_json()
-    store.write(folder / store.SIMULATOR, "simulator", tensors, card)
-    text = json.dumps(card, indent=2, sort_keys=True) + "\n"
-    (folder / "simulator.json").write_text(text)
+    store.write(folder / store.SIMULATOR, "simulator", tensors, card, beside=True)
     return folder
+
+
+def _without_times(card: Mapping[str, Any]) -> dict[str, Any]:
+    """A card without how long the fit took: two equal fits give equal files."""
+    metrics = card.get("metrics")
+    if not isinstance(metrics, Mapping):
+        return dict(card)
+    return {**card, "metrics": {k: v for k, v in metrics.items() if k != "seconds"}}
 
 
 def read_simulator(path: Path, task: Task | None = None) -> Parts:
@@ -92,25 +99,51 @@ def read_simulator(path: Path, task: Task | None = None) -> Parts:
     file = path / store.SIMULATOR if path.suffix != ".safetensors" else path
     tensors, card = store.read(file, "simulator")
     try:
-        shape = card.pop("shape")
-        parts: dict[str, dict[str, Tensor]] = {p: {} for p in (*PARTS, *OTHERS)}
-        for name, tensor in tensors.items():
-            part, _, rest = name.partition(".")
-            parts[part][rest] = tensor
-        limit = card.pop("disagreement_limit")
-        experience = Experience(
-            **{name: tensor.numpy() for name, tensor in parts["experience"].items()},
-            disagreement_limit=math.inf if limit is None else float(limit),
-        )
-        ensemble = ensemble_from_file(shape, parts)
-        knowledge = None
-        if parts["prior"]:
-            knowledge = Knowledge.from_file(parts, card.pop("prior"))
-        if task is None and parts["task"]:
-            task = DataTask.from_parts(parts["task"], card["data_task"])
-        task = task or task_of(card["task"])
-    except (KeyError, TypeError) as error:
+        return _parts(tensors, card, task)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
         raise ValueError(f"{file} lacks what a simulator needs: {error}") from None
+    except _Unfit as error:
+        raise ValueError(f"{file} is no sound simulator: {error}; fit it again") from None
+
+
+class _Unfit(ValueError):
+    """Parts that do not fit together."""
+
+
+@contextlib.contextmanager
+def _fitting() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise _Unfit(str(error)) from None
+
+
+def _parts(tensors: dict[str, Tensor], card: dict[str, Any], task: Task | None) -> Parts:
+    shape = card.pop("shape")
+    with _fitting():
+        soundness.check_tensors(tensors, shape)
+    parts: dict[str, dict[str, Tensor]] = {p: {} for p in (*PARTS, *OTHERS)}
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition(".")
+        parts[part][rest] = tensor
+    limit = card["disagreement_limit"]
+    with _fitting():
+        ensemble = ensemble_from_file(shape, parts)
+        soundness.check_card(card, ensemble.num_agents)
+    del card["disagreement_limit"]
+    experience = Experience(
+        **{name: tensor.numpy() for name, tensor in parts["experience"].items()},
+        disagreement_limit=math.inf if limit is None else float(limit),
+    )
+    knowledge = None
+    if parts["prior"]:
+        knowledge = Knowledge.from_file(parts, card.pop("prior"))
+    own = task is None and bool(parts["task"])
+    if own:
+        task = DataTask.from_parts(parts["task"], card["data_task"])
+    task = task or task_of(card["task"])
+    with _fitting():
+        soundness.check_works(ensemble, task, parts["experience"]["starts"], own)
     return Parts(ensemble, task, experience, card, knowledge)
 
 

@@ -8,9 +8,10 @@ agent. A ``done`` is set at time limits too.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,15 @@ import numpy as np
 from gymnasium.spaces import Discrete
 from minari import MinariDataset
 from minari.data_collector import EpisodeBuffer
+from minari.dataset.minari_storage import MinariStorage
 from numpy.typing import NDArray
 
 from persim_gym.core import Task
 from persim_gym.envs.suites import Suite, find_suite
-from persim_gym.offline import datasets, provenance
-from persim_gym.offline.plain_pickle import read_plain_pickle
+from persim_gym.files import read_regular
+from persim_gym.offline import datasets, integrity, provenance
+from persim_gym.offline.limits import SECONDS, Budget
+from persim_gym.offline.plain_pickle import MAX_BYTES, loads_plain, refusing
 from persim_gym.offline.transitions import Transitions
 
 #: Ids of agents from here on are taken for damage, not for a population of that size.
@@ -33,12 +37,21 @@ MOST_AGENTS = 100_000
 #: holds without end.
 BYTES_A_TRANSITION = 4
 
+#: Bytes that an episode takes in memory beside its numbers, and episodes written together.
+_EPISODE, _TOGETHER = 1024, 256
+
 _ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones")
 #: ``{env}_{pure|random|mix}_{0.0|0.2|0.4}_0``, the names that the authors give their files.
 _FILE = re.compile(r"[A-Za-z]+_(pure|random|mix)_([01]\.\d+)_\d+")
 
 
-def from_authors_file(file: str | Path, task: str) -> Transitions:
+def from_authors_file(
+    file: str | Path,
+    task: str,
+    *,
+    max_bytes: int | None = None,
+    max_seconds: float = SECONDS,
+) -> Transitions:
     """Read one of the authors' files as flat transitions.
 
     Nothing that the file asks for is run or imported; a file that holds anything else than plain
@@ -47,6 +60,9 @@ def from_authors_file(file: str | Path, task: str) -> Transitions:
     Args:
         file: The file, such as ``"cartPole_random_0.0_0.pkl"``.
         task: The task whose data it holds, such as ``"cartpole"``.
+        max_bytes: Most bytes that the file may become, in memory and on disk each; by default a
+            hundred times its size, but 32 MB at least and 4 GB at most.
+        max_seconds: Most seconds that it may take.
 
     Returns:
         Transitions, trajectory after trajectory; a trajectory that goes on after a ``done`` is
@@ -56,10 +72,14 @@ def from_authors_file(file: str | Path, task: str) -> Transitions:
 
     Raises:
         OSError: If the file cannot be read.
-        ValueError: If the task is unknown, or the file is damaged, unsafe, or not of the task.
+        TypeError: If a limit is no number.
+        ValueError: If the task is unknown, or the file is damaged, unsafe, too large, or not of
+            the task.
     """
     suite = find_suite(task)
-    found = list(_episodes(Path(file), suite.task()))
+    data = read_regular(Path(file), MAX_BYTES)
+    budget = Budget(max_bytes, max_seconds, len(data))
+    found = list(_episodes(Path(file), data, suite.task(), budget))
     lengths = [len(episode.reward) for episode in found]
 
     def joined(name: str) -> NDArray[Any]:
@@ -88,6 +108,8 @@ def import_authors_file(
     dataset_id: str | None = None,
     overwrite: bool = False,
     data_format: str = "hdf5",
+    max_bytes: int | None = None,
+    max_seconds: float = SECONDS,
 ) -> MinariDataset:
     """Write one of the authors' files as a Minari data set.
 
@@ -103,15 +125,19 @@ def import_authors_file(
             what the file's name says.
         overwrite: Replace a data set of this id.
         data_format: Minari's ``"hdf5"``, ``"arrow"`` or ``"parquet"``.
+        max_bytes: Most bytes that the file may become, in memory and on disk each; by default a
+            hundred times its size, but 32 MB at least and 4 GB at most.
+        max_seconds: Most seconds that it may take.
 
     Returns:
         The data set, in the order of the file.
 
     Raises:
         ImportError: If a library for the format is not installed.
-        OSError: If the file cannot be read.
-        ValueError: If the task is unknown, the file is damaged, unsafe or not of the task, an
-            argument is invalid, or the data set exists.
+        OSError: If the file cannot be read, or there is no room.
+        TypeError: If an argument has the wrong type.
+        ValueError: If the task is unknown, the file is damaged, unsafe, too large or not of the
+            task, an argument is invalid, or the data set exists.
     """
     suite, path = find_suite(task), Path(file).expanduser()
     made = suite.task()
@@ -119,18 +145,15 @@ def import_authors_file(
     usual = f"{datasets.NAMESPACE}/imported/{suite.name}-{behaviour}-v0"
     chosen = usual if dataset_id is None else datasets.check_id(dataset_id)
     datasets.check_format(data_format)
+    data = read_regular(path, MAX_BYTES)
+    budget = Budget(max_bytes, max_seconds, len(data))
     with datasets.publishing(chosen, overwrite) as folder:
-        found = list(_episodes(path, made))
+        found = list(_episodes(path, data, made, budget))
         horizon = max(made.max_episode_steps, *(len(episode.reward) for episode in found))
         population = suite.population(max(episode.agent for episode in found) + 1)
         spec = provenance.env_spec(suite, population, horizon)
         storage = datasets.new_storage(folder, made, spec, data_format)
-        buffers = [_buffer(episode) for episode in found]
-        storage.update_episodes(buffers)
-        digest = provenance.ContentHash()
-        for buffer in buffers:
-            arrays = (getattr(buffer, name) for name in provenance.ARRAYS)
-            digest.update(buffer.seed, buffer.options, arrays)
+        digest = _write(storage, found, path, budget.again())
         agents = len({episode.agent for episode in found})
         returns = [float(episode.reward.sum()) for episode in found]
         storage.update_metadata(
@@ -140,25 +163,40 @@ def import_authors_file(
                 "author": {"the authors of PerSim"},
                 "algorithm_name": behaviour,
                 "description": _description(suite, path, agents, behaviour),
-                datasets.CARD: {
-                    "task": suite.name,
-                    "behaviour": behaviour,
-                    "command": _command(suite, path, None if chosen == usual else chosen),
-                    "version": provenance.version("persim-gym"),
-                    "sha256": digest.hexdigest(),
-                    "imported": {
-                        "file": path.name,
-                        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-                    },
-                    "summary": {
-                        "agents": agents,
-                        "episodes": len(found),
-                        "mean_return": float(np.mean(returns)),
-                    },
-                },
             }
         )
+        card = {
+            "task": suite.name,
+            "behaviour": behaviour,
+            "command": _command(suite, path, None if chosen == usual else chosen),
+            "version": provenance.version("persim-gym"),
+            "sha256": digest.hexdigest(),
+            "imported": {"file": path.name, "sha256": hashlib.sha256(data).hexdigest()},
+            "summary": {
+                "agents": agents,
+                "episodes": len(found),
+                "mean_return": float(np.mean(returns)),
+            },
+        }
+        integrity.seal(storage, card)
     return datasets.load(chosen)
+
+
+def _write(
+    storage: MinariStorage, found: Sequence[_Episode], path: Path, budget: Budget
+) -> provenance.ContentHash:
+    """Write all episodes, a part at a time; the hash of their content."""
+    digest = provenance.ContentHash()
+    for first in range(0, len(found), _TOGETHER):
+        buffers = [_buffer(episode) for episode in found[first : first + _TOGETHER]]
+        with refusing(path):
+            budget.spend(sum(map(datasets.size_on_disk, buffers)))
+            budget.check_time()
+        datasets.append(storage, buffers)
+        for buffer in buffers:
+            arrays = (getattr(buffer, name) for name in provenance.ARRAYS)
+            digest.update(buffer.seed, buffer.options, arrays)
+    return digest
 
 
 def behaviour_of(file: Path) -> str:
@@ -210,14 +248,17 @@ def _buffer(episode: _Episode) -> EpisodeBuffer:
     )
 
 
-def _episodes(path: Path, task: Task) -> Iterator[_Episode]:
+def _episodes(path: Path, data: bytes, task: Task, budget: Budget) -> Iterator[_Episode]:
     """The episodes of a file, in its order, checked."""
-    items = read_plain_pickle(path)
+    with refusing(path):
+        items = loads_plain(data, budget)
+    budget = budget.again()
+    width = task.observation_space.shape[0] + math.prod(task.action_space.shape or ())
     if not isinstance(items, list) or not items:
         raise ValueError(
             f"{path} holds {_kind(items)}, where the authors' files hold a list of trajectories"
         )
-    left = path.stat().st_size // BYTES_A_TRANSITION
+    left = len(data) // BYTES_A_TRANSITION
     for number, item in enumerate(items):
         where = f"trajectory {number} of {path}"
         if not isinstance(item, dict):
@@ -240,7 +281,13 @@ def _episodes(path: Path, task: Task) -> Iterator[_Episode]:
         left -= lengths["rewards"]
         if left < 0:  # a list can be named again and again, each time in two bytes
             raise ValueError(f"{where} is damaged: the file has more transitions than bytes")
-        yield from _split(agent, columns, task, where)
+        with refusing(path):  # before it is made: observations twice, numbers of eight bytes
+            budget.spend(8 * (2 * width + 4) * lengths["rewards"])
+            budget.check_time()
+        for episode in _split(agent, columns, task, where):
+            with refusing(path):
+                budget.spend(_EPISODE)
+            yield episode
 
 
 def _split(agent: int, columns: Mapping[str, Any], task: Task, where: str) -> Iterator[_Episode]:

@@ -148,7 +148,7 @@ def is_there(recording: Recording) -> bool:
     there = datasets.find(recording.dataset_id)
     if there is None:
         return False
-    card = there.storage.metadata.get(datasets.CARD, {})
+    card = datasets.card_of(there)
     different = provenance.differences(recording.recipe, card)
     if different:
         raise ValueError(

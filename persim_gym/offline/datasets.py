@@ -3,42 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import errno
+import dataclasses
 import math
 import os
-import secrets
-import shutil
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import minari
 import numpy as np
 from minari import MinariDataset
-from minari.data_collector import EpisodeBuffer
 from minari.dataset._storages import get_minari_storage, get_storage_keys
-from minari.dataset.minari_dataset import parse_dataset_id
 from minari.dataset.minari_storage import MinariStorage
-from minari.namespace import create_namespace, list_local_namespaces
 from minari.storage import get_dataset_path
 
 from persim_gym.core import Task
 from persim_gym.envs.suites import Suite, find_suite
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from persim_gym.offline.publishing import (
+    append,
+    delete,
+    place_of,
+    publishing,
+    settle,
+    size_on_disk,
+)
 
 #: Key of this package's own entry in a data set's metadata.
 CARD = "persim_gym"
 NAMESPACE = "persim"
-
-#: Seconds after which the remains of a killed recording are taken away by the next one: where one
-#: can see that nobody holds them, and where one cannot.
-SETTLED, STALE = 60.0, 24 * 3600.0
 
 
 # -- opening ---------------------------------------------------------------------------------------
@@ -50,7 +42,7 @@ def open_dataset(data: MinariDataset | str | Path) -> MinariDataset:
     Raises:
         FileNotFoundError: If there is none in the folder.
         TypeError: If ``data`` is none of these.
-        ValueError: If there is no local data set of the id.
+        ValueError: If there is no local data set of the id, or its metadata are damaged.
     """
     if isinstance(data, MinariDataset):
         return data
@@ -67,7 +59,7 @@ def open_dataset(data: MinariDataset | str | Path) -> MinariDataset:
     data = data.expanduser().absolute()
     for folder in (data, data / "data"):
         if (folder / "metadata.json").is_file():
-            return MinariDataset(folder)
+            return _opened(folder)
     raise FileNotFoundError(f"there is no Minari data set in {data}")
 
 
@@ -75,12 +67,12 @@ def load(dataset_id: str) -> MinariDataset:
     """The local data set of an id.
 
     Raises:
-        ValueError: If there is none, with the ids there are.
+        ValueError: If there is none, with the ids there are, or its metadata are damaged.
     """
     there = find(dataset_id)
     if there is not None:
         return there
-    known = ", ".join(sorted(minari.list_local_datasets(prefix=NAMESPACE)))
+    known = ", ".join(name for name in local_ids() if name.startswith(f"{NAMESPACE}/"))
     raise ValueError(
         f"there is no local data set {dataset_id!r}"
         + (f"; there are {known}" if known else f", nor any other in the namespace {NAMESPACE!r}")
@@ -89,13 +81,63 @@ def load(dataset_id: str) -> MinariDataset:
 
 
 def find(dataset_id: str) -> MinariDataset | None:
-    """The local data set of an id, or ``None``."""
+    """The local data set of an id, or ``None``.
+
+    Raises:
+        ValueError: If its metadata are damaged.
+    """
     try:
-        place = _place(dataset_id)
+        place = place_of(dataset_id)
     except ValueError:
         return None  # no data set can have such an id
-    _restore(place)
-    return MinariDataset(place / "data") if _is_dataset(place) else None
+    settle(place)
+    return _opened(place / "data") if (place / "data").is_dir() else None
+
+
+def _opened(folder: Path) -> MinariDataset:
+    """The data set in a folder; Minari opens damaged ones with whatever error comes first."""
+    try:
+        if not (folder / "metadata.json").is_file():
+            raise ValueError("there is no such file")
+        dataset = MinariDataset(folder)
+        card_of(dataset)
+        if not 0 <= len(dataset) == dataset.storage.total_episodes:
+            raise ValueError("it has no number of episodes")
+    except (ImportError, PermissionError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(
+            f"the metadata of the data set in {folder} cannot be read ({reason!r}): bring back "
+            "metadata.json, or delete the data set with persim-gym datasets delete and record it "
+            "again"
+        ) from error
+    return dataset
+
+
+#: What this package's card holds, as far as it is read without being asked whether it is there.
+_CARD = {"sha256": str, "about_sha256": str, "behaviour": str, "command": str, "summary": dict}
+_SUMMARY = {"agents": int, "episodes": int, "mean_return": (int, float)}
+
+
+def card_of(dataset: MinariDataset) -> dict[str, Any]:
+    """This package's own entry in a data set's metadata; empty in another library's.
+
+    Raises:
+        ValueError: If it is of another shape than what is written: the data set is damaged.
+    """
+    card = dataset.storage.metadata.get(CARD, {})
+    if not isinstance(card, dict):
+        raise ValueError(f"{CARD} is a {type(card).__name__}")
+    summary = card.get("summary", {})
+    for part, kinds in ((card, _CARD), (summary, _SUMMARY)):
+        for name, kind in kinds.items():
+            value = part.get(name) if isinstance(part, dict) else None
+            if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+                raise ValueError(f"{name} is a {type(value).__name__}")
+    if summary and set(_SUMMARY) - set(summary):
+        raise ValueError(f"summary has no {', '.join(sorted(set(_SUMMARY) - set(summary)))}")
+    return card
 
 
 # -- what there is ---------------------------------------------------------------------------------
@@ -114,6 +156,7 @@ class Summary:
         transitions: Number of transitions.
         mean_return: Mean over episodes of the undiscounted sum of rewards.
         size: Bytes on disk.
+        damage: Why it cannot be read; an empty string where it can.
     """
 
     id: str
@@ -124,6 +167,7 @@ class Summary:
     transitions: int
     mean_return: float
     size: int
+    damage: str = ""
 
 
 def describe(data: MinariDataset | str | Path) -> Summary:
@@ -131,8 +175,7 @@ def describe(data: MinariDataset | str | Path) -> Summary:
     from persim_gym.offline.recorded import agents_named, task_name_of
 
     dataset = open_dataset(data)
-    metadata = dataset.storage.metadata
-    card = metadata.get(CARD, {})
+    card = card_of(dataset)
     summary = card.get("summary", {})
     whole = len(dataset) == dataset.storage.total_episodes == summary.get("episodes")
     if whole:
@@ -141,108 +184,55 @@ def describe(data: MinariDataset | str | Path) -> Summary:
         agents = len(agents_named(dataset))
         returns = [float(np.sum(episode["rewards"])) for episode in episodes(dataset)]
         mean_return = float(np.mean(returns)) if returns else math.nan
-    files = Path(dataset.storage.data_path).rglob("*")
     return Summary(
         id=dataset.id,
         task=task_name_of(dataset),
-        behaviour=card.get("behaviour", metadata.get("algorithm_name", "")),
+        behaviour=card.get("behaviour", dataset.storage.metadata.get("algorithm_name", "")),
         agents=agents,
         episodes=len(dataset),
         transitions=dataset.total_steps,
         mean_return=mean_return,
-        size=sum(file.stat().st_size for file in files if file.is_file()),
+        size=_size(Path(dataset.storage.data_path)),
     )
 
 
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
 def summaries() -> list[Summary]:
-    """All local data sets of this package's environments, by id."""
+    """All local data sets of this package's environments, by id; damaged ones say so."""
     found = []
-    for dataset_id in minari.list_local_datasets():
-        dataset = load(dataset_id)
-        if suite_of(dataset) is not None:
-            found.append(describe(dataset))
+    for dataset_id in local_ids():
+        try:
+            dataset = load(dataset_id)
+            if suite_of(dataset) is not None:
+                # By its place, whatever its metadata say.
+                found.append(dataclasses.replace(describe(dataset), id=dataset_id))
+        except (ValueError, OSError) as error:
+            size = _size(place_of(dataset_id))
+            found.append(Summary(dataset_id, "", "", 0, 0, 0, math.nan, size, str(error)))
     return found
 
 
+def local_ids() -> list[str]:
+    """The ids of all local data sets, damaged ones among them."""
+    root, found = get_dataset_path(), []
+    for place, folders, _ in os.walk(root):
+        for name in folders:
+            if name.startswith(".") and name.endswith(".old"):  # a replacement that was killed
+                settle(Path(place, name[1:].removesuffix(".old")))
+        names = sorted(entry for entry in os.listdir(place) if not entry.startswith("."))
+        folders[:] = [name for name in names if Path(place, name).is_dir()]
+        if "data" in folders:
+            folders.clear()
+            dataset_id = Path(place).relative_to(root).as_posix()
+            with contextlib.suppress(ValueError):  # a folder that no id leads to
+                found.append(check_id(dataset_id))
+    return sorted(found)
+
+
 # -- writing ---------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def publishing(dataset_id: str, overwrite: bool = False) -> Iterator[Path]:
-    """A folder that becomes the data set of an id when the block ends well, and vanishes if not.
-
-    The folder lies beside the data set's place under a hidden name, where Minari does not look. A
-    data set that is replaced is moved aside first, and back if a kill came in between: it is never
-    changed.
-
-    Args:
-        dataset_id: The data set's id, with a version.
-        overwrite: Replace a data set of this id.
-
-    Raises:
-        ValueError: If the id is malformed, or there is such a data set and ``overwrite`` is not
-            set.
-    """
-    place = _place(dataset_id)
-    _restore(place)
-    _check_free(place, dataset_id, overwrite)
-    root = get_dataset_path()
-    place.parent.mkdir(parents=True, exist_ok=True)
-    for remains in place.parent.glob(f".{place.name}.*.partial"):
-        if _is_abandoned(remains):
-            shutil.rmtree(remains, ignore_errors=True)
-    partial = place.with_name(f".{place.name}.{secrets.token_hex(4)}.partial")
-    partial.mkdir()
-    held = _hold(partial)
-    try:
-        yield partial
-        for file in partial.rglob("*"):
-            if file.is_file():
-                with file.open("rb+") as written:
-                    os.fsync(written.fileno())
-        _check_free(place, dataset_id, overwrite)
-        _make_namespace(parse_dataset_id(dataset_id)[0])
-        _move_in(partial, place)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        with contextlib.suppress(OSError):  # folders that were made for it; others are not empty
-            for parent in place.parents:
-                if parent == root:
-                    break
-                parent.rmdir()
-        raise
-    finally:
-        if held is not None:
-            os.close(held)
-
-
-def _hold(folder: Path) -> int | None:
-    """A lock on a folder that ends with this process at the latest, however that ends.
-
-    Returns:
-        A descriptor to close, or ``None`` where somebody holds it or there are no such locks.
-    """
-    if fcntl is None:
-        return None
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-def _is_abandoned(partial: Path) -> bool:
-    """Whether nobody works at the remains of a recording any more."""
-    age = time.time() - partial.stat().st_mtime
-    if fcntl is None:
-        return age > STALE
-    held = _hold(partial)
-    if held is None:
-        return False
-    os.close(held)
-    return age > SETTLED  # a younger one may be about to be held
 
 
 def check_id(dataset_id: object) -> str:
@@ -252,7 +242,7 @@ def check_id(dataset_id: object) -> str:
         TypeError: If it is no string.
         ValueError: If it is malformed.
     """
-    _place(dataset_id)
+    place_of(dataset_id)
     return str(dataset_id)
 
 
@@ -290,119 +280,6 @@ def new_storage(folder: Path, task: Task, env_spec: Any, data_format: str) -> Mi
     )
 
 
-def append(storage: MinariStorage, buffers: Sequence[EpisodeBuffer]) -> None:
-    """Write episodes, having made sure that there is room.
-
-    A disk that is full while HDF5 writes can end the whole process, and else floods the terminal.
-
-    Raises:
-        OSError: If there is not enough room.
-    """
-    folder = Path(storage.data_path)
-    steps = sum(len(buffer.rewards) for buffer in buffers)
-    arrays = sum(b.observations.nbytes + b.actions.nbytes + b.rewards.nbytes for b in buffers)
-    # Chunks, indices and attributes of HDF5 measure 15 kB an episode; Arrow is smaller.
-    needed = int(1.1 * (arrays + 2 * steps)) + 32_000 * len(buffers)
-    _make_sure_of_room(folder, sum(f.stat().st_size for f in folder.glob("*.hdf5")), needed)
-    storage.update_episodes(buffers)
-
-
-def _make_sure_of_room(folder: Path, written: int, needed: int) -> None:
-    """Raise if a file of ``written`` bytes cannot grow by ``needed``."""
-    scratch = folder.parent / "room"
-    try:
-        with scratch.open("wb") as file:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), written, needed)
-            elif shutil.disk_usage(folder).free < needed:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    except OSError as error:
-        if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):
-            return  # a file system that cannot tell
-        raise OSError(
-            f"there is no room for another {needed / 1e6:.3g} MB in {get_dataset_path()} "
-            f"({error.strerror}): nothing was recorded; make room, or set MINARI_DATASETS_PATH to "
-            "a folder on another disk"
-        ) from error
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
-def _place(dataset_id: object) -> Path:
-    if not isinstance(dataset_id, str):
-        raise TypeError(f"a data set's id must be a string, got {dataset_id!r}")
-    try:
-        parse_dataset_id(dataset_id)
-    except (TypeError, ValueError):  # Minari fails with TypeError where the version is missing
-        raise ValueError(
-            f"{dataset_id!r} is no id of a data set: it must be like 'persim/cartpole/random-v0', "
-            "a namespace, a name and a version"
-        ) from None
-    parts = dataset_id.split("/")
-    if not all(parts) or "data" in parts:
-        # Minari takes every folder that holds one named `data` for a data set.
-        raise ValueError(f"{dataset_id!r} is no id of a data set: no part may be empty or 'data'")
-    return get_dataset_path(dataset_id)
-
-
-def _is_dataset(place: Path) -> bool:
-    return (place / "data" / "metadata.json").is_file()
-
-
-def _check_free(place: Path, dataset_id: str, overwrite: bool) -> None:
-    for parent in place.parents:
-        if _is_dataset(parent):
-            raise ValueError(f"{dataset_id!r} lies inside a data set: choose another id")
-    if not os.path.lexists(place):
-        return
-    if not _is_dataset(place):
-        raise ValueError(
-            f"{place} exists and is no Minari data set, so it is left alone: choose another "
-            f"id than {dataset_id!r}"
-        )
-    if not overwrite:
-        raise ValueError(
-            f"data set {dataset_id!r} exists already: read it, choose another id, or replace it "
-            "with overwrite=True"
-        )
-
-
-def _aside(place: Path) -> Path:
-    return place.with_name(f".{place.name}.old")
-
-
-def _move_in(partial: Path, place: Path) -> None:
-    aside = _aside(place)
-    if place.exists():
-        place.rename(aside)
-    try:
-        partial.rename(place)
-    except BaseException:
-        _restore(place)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _restore(place: Path) -> None:
-    """Finish a replacement that was killed: back if the new data set is not there, else away."""
-    aside = _aside(place)
-    if aside.exists():
-        if place.exists():
-            shutil.rmtree(aside, ignore_errors=True)
-        else:
-            aside.rename(place)
-
-
-def _make_namespace(namespace: str | None) -> None:
-    if namespace is None or namespace in list_local_namespaces():
-        return
-    try:
-        create_namespace(namespace)
-    except ValueError:
-        if namespace not in list_local_namespaces():  # else another process was faster
-            raise
-
-
 # -- parts of a data set ---------------------------------------------------------------------------
 
 
@@ -430,11 +307,22 @@ def episodes(dataset: MinariDataset) -> Iterator[dict[str, Any]]:
 def damage_of(dataset: MinariDataset) -> Iterator[None]:
     try:
         yield
-    except (KeyError, OSError) as error:
+    except (KeyError, OSError, MemoryError, OverflowError, RuntimeError, TypeError) as error:
         raise ValueError(
             f"data set {dataset.id!r} in {dataset.storage.data_path} cannot be read ({error}): it "
             "is damaged; record it again"
         ) from error
 
 
-__all__ = ["Summary", "describe", "open_dataset", "publishing", "summaries"]
+__all__ = [
+    "Summary",
+    "append",
+    "card_of",
+    "delete",
+    "describe",
+    "open_dataset",
+    "place_of",
+    "publishing",
+    "size_on_disk",
+    "summaries",
+]

@@ -5,18 +5,26 @@ instructions that lists, dictionaries, tuples, numbers, strings and NumPy's arra
 in all protocols from 0 to 5. A name in a file is compared with the names below and nothing is ever
 imported by it; what such a name stands for is done here, with arguments that were checked. Every
 other instruction or name is refused.
+
+Why not ``pickle.Unpickler`` with a ``find_class`` that knows these names alone: it would run
+nothing either, but what a file makes it produce cannot be limited. Its memo grows to any index that
+six bytes name (tens of gigabytes), it hashes any key (nested ones to their bottom, colliding ones
+in quadratic time), makes sets and numbers of any length, and asks nobody between two instructions.
+Here everything that is produced is counted, and the clock is looked at.
 """
 
 from __future__ import annotations
 
+import contextlib
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from persim_gym.offline.limits import SECONDS, Budget
 from persim_gym.offline.pickled_arrays import (
     CALLS,
     NAMES,
@@ -28,8 +36,17 @@ from persim_gym.offline.pickled_arrays import (
 )
 
 #: The largest file that is read, which is held in memory as a whole, and the most instructions: the
-#: authors' largest data need a third of both, and a byte can ask for an object of sixty.
+#: authors' largest data need a third of both.
 MAX_BYTES, MAX_INSTRUCTIONS = 2**30, 10**8
+#: Bytes of an object that an instruction makes, without what it holds.
+OBJECT = 64
+#: Instructions between two looks at what is left.
+_BLOCK = 4096
+#: Most keys of a dictionary, and the first integer that is none. Python takes integers modulo
+#: 2**61 - 1 as their hashes, and keys of one hash take quadratic time; smaller ones have others.
+MAX_KEYS, _NO_KEY = 4096, 2**61 - 1
+#: The first index that cannot be remembered under.
+_NO_INDEX = 2**32
 #: The longest number written as text, and the longest integer in bytes.
 _DIGITS, _WIDTH = 48, 16
 
@@ -37,26 +54,22 @@ _DIGITS, _WIDTH = 48, 16
 _MARK: Final = object()
 
 
-def read_plain_pickle(file: str | Path) -> Any:
-    """Read a file; arguments and errors as of :func:`loads_plain`.
-
-    Raises:
-        OSError: If the file cannot be read.
-    """
-    path = Path(file)
-    if (size := path.stat().st_size) > MAX_BYTES:
-        raise Refused(f"{path} has {size:,} bytes, at most {MAX_BYTES:,} are read")
+@contextlib.contextmanager
+def refusing(path: Path) -> Iterator[None]:
+    """Say of which file a refusal is."""
     try:
-        return loads_plain(path.read_bytes())
+        yield
     except Refused as error:
         raise Refused(f"{path} cannot be read: {error}") from None
 
 
-def loads_plain(data: bytes) -> Any:
+def loads_plain(data: bytes, budget: Budget | None = None) -> Any:
     """What a pickle holds, if that is plain.
 
     Args:
         data: The whole pickle.
+        budget: What it may take of memory and time; by default as much as the size of the data
+            allows.
 
     Returns:
         ``None``, booleans, numbers, strings, bytes, lists, tuples and dictionaries (with strings or
@@ -65,10 +78,10 @@ def loads_plain(data: bytes) -> Any:
         does not use comes back as a mark that does nothing.
 
     Raises:
-        Refused: If the pickle asks for anything else, is damaged or goes on after its end; a
-            ``ValueError``.
+        Refused: If the pickle asks for anything else or for too much, is damaged or goes on after
+            its end; a ``ValueError``.
     """
-    reader = _Reader(data)
+    reader = _Reader(data, budget or Budget(None, SECONDS, len(data)))
     try:
         return reader.run()
     except Refused as error:
@@ -80,10 +93,10 @@ def loads_plain(data: bytes) -> Any:
 class _Reader:
     """The state of the interpreter: a stack, a memo, and arrays that are still empty."""
 
-    __slots__ = ("at", "data", "empty", "memo", "stack", "start")
+    __slots__ = ("at", "budget", "data", "empty", "memo", "stack", "start")
 
-    def __init__(self, data: bytes) -> None:
-        self.data = data
+    def __init__(self, data: bytes, budget: Budget) -> None:
+        self.data, self.budget = data, budget
         self.at = self.start = 0
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
@@ -91,29 +104,38 @@ class _Reader:
         self.empty: dict[int, NDArray[Any]] = {}
 
     def run(self) -> Any:
-        data, operations = self.data, _OPERATIONS
-        for _ in range(MAX_INSTRUCTIONS):
-            self.start = at = self.at
-            if at >= len(data):
-                raise Refused("the pickle ends in the middle: it was cut off")
-            code = data[at]
-            self.at = at + 1
-            if code == _STOP:
-                break
-            operation = operations[code]
-            if operation is None:
-                raise Refused(_why_refused(code))
-            operation(self)
-        else:
-            raise Refused(f"the pickle has more than {MAX_INSTRUCTIONS:,} instructions")
+        done = 0
+        while not self.run_some(count := min(_BLOCK, MAX_INSTRUCTIONS - done)):
+            done += count
+            if done == MAX_INSTRUCTIONS:
+                raise Refused(f"the pickle has more than {MAX_INSTRUCTIONS:,} instructions")
+            self.budget.spend(count * OBJECT)
+            self.budget.check_time()
         value = self.pop()
-        if self.stack or self.at != len(data):
+        if self.stack or self.at != len(self.data):
             raise Refused("the pickle goes on after its end")
         if self.empty:
             raise Refused("the pickle has an array without content")
         if isinstance(value, (Name, Dtype)):
             raise Refused("the pickle holds no data")
         return value
+
+    def run_some(self, count: int) -> bool:
+        """Follow so many instructions; whether one of them was the end."""
+        data, operations = self.data, _OPERATIONS
+        for _ in range(count):
+            self.start = at = self.at
+            if at >= len(data):
+                raise Refused("the pickle ends in the middle: it was cut off")
+            code = data[at]
+            self.at = at + 1
+            if code == _STOP:
+                return True
+            operation = operations[code]
+            if operation is None:
+                raise Refused(_why_refused(code))
+            operation(self)
+        return False
 
     # -- bytes ------------------------------------------------------------------------------------
 
@@ -128,7 +150,14 @@ class _Reader:
 
     def sized(self, width: int) -> bytes:
         """Bytes behind their own number."""
-        return self.take(int.from_bytes(self.take(width), "little"))
+        taken = self.take(int.from_bytes(self.take(width), "little"))
+        self.budget.spend(len(taken))
+        return taken
+
+    def text(self, taken: bytes, encoding: str = "utf-8") -> None:
+        """Put down a text; one letter that needs four bytes makes all of them take four."""
+        self.budget.spend(4 * len(taken))
+        self.push(taken.decode(encoding))
 
     def number(self, layout: str, width: int) -> Any:
         return struct.unpack(layout, self.take(width))[0]
@@ -176,6 +205,8 @@ class _Reader:
 
     def keep(self, index: int) -> None:
         value = self.stack[-1] if self.stack else _MARK
+        if index >= _NO_INDEX:
+            raise Refused("the pickle remembers under too large a number")
         if index < 0 or value is _MARK:
             raise Refused("the pickle remembers what it has not put down")
         self.memo[index] = value
@@ -187,13 +218,19 @@ class _Reader:
 
     def set_items(self, values: list[Any]) -> None:
         target = self.top(dict)
+        if len(values) > 2 * MAX_KEYS:
+            raise Refused(f"a dictionary has more than {MAX_KEYS:,} keys")
         if len(values) % 2:
             raise Refused("the pickle has a key without a value")
         for key, value in zip(values[::2], values[1::2], strict=True):
             # Others could be nested without end, and each be hashed to its bottom.
             if type(key) not in (str, int):
                 raise Refused(f"a dictionary has {_kind(key)} as a key")
+            if type(key) is int and abs(key) >= _NO_KEY:
+                raise Refused("a dictionary has too large an integer as a key")
             target[key] = value
+        if len(target) > MAX_KEYS:
+            raise Refused(f"a dictionary has more than {MAX_KEYS:,} keys")
 
     # -- names ------------------------------------------------------------------------------------
 
@@ -211,6 +248,8 @@ class _Reader:
         if what is Name.RECONSTRUCT:
             self.push(self.reconstruct(*arguments))
         elif what in CALLS:
+            if what is Name.ENCODE and arguments and isinstance(arguments[0], str):
+                self.budget.spend(len(arguments[0]))
             self.push(CALLS[what](*arguments))
         else:
             raise Refused(f"the pickle calls {what.value}")
@@ -224,7 +263,9 @@ class _Reader:
         if type(target) is Dtype:
             target.value = with_order(target.value, state)
         elif id(target) in self.empty:
-            self.stack[-1].__setstate__(array_state(state))
+            state = array_state(state)
+            self.budget.spend(len(state[4]))
+            self.stack[-1].__setstate__(state)
             del self.empty[id(target)]
         else:
             raise Refused(f"the pickle gives a state to {_kind(target)}")
@@ -345,10 +386,10 @@ _BY_CODE: Final[dict[bytes, Callable[[_Reader], None]]] = {
     b"G": lambda r: r.push(r.number(">d", 8)),
     b"\x8a": lambda r: _long(r, 1),
     b"\x8b": lambda r: _long(r, 4),
-    b"V": lambda r: r.push(r.line().decode("raw-unicode-escape")),
-    b"\x8c": lambda r: r.push(r.sized(1).decode()),
-    b"X": lambda r: r.push(r.sized(4).decode()),
-    b"\x8d": lambda r: r.push(r.sized(8).decode()),
+    b"V": lambda r: r.text(r.line(), "raw-unicode-escape"),
+    b"\x8c": lambda r: r.text(r.sized(1)),
+    b"X": lambda r: r.text(r.sized(4)),
+    b"\x8d": lambda r: r.text(r.sized(8)),
     b"C": lambda r: r.push(r.sized(1)),
     b"B": lambda r: r.push(r.sized(4)),
     b"\x8e": lambda r: r.push(r.sized(8)),
@@ -383,4 +424,4 @@ _BY_CODE: Final[dict[bytes, Callable[[_Reader], None]]] = {
 }
 _OPERATIONS: Final = tuple(_BY_CODE.get(bytes([code])) for code in range(256))
 
-__all__ = ["MAX_BYTES", "Refused", "loads_plain", "read_plain_pickle"]
+__all__ = ["MAX_BYTES", "Refused", "loads_plain", "refusing"]

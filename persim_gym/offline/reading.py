@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from persim_gym.envs.suites import Suite
 from persim_gym.offline.datasets import damage_of, episode_metadata, open_dataset, suite_of
+from persim_gym.offline.integrity import checked_steps
 from persim_gym.offline.recorded import population_of, task_name_of
-from persim_gym.offline.storages import Steps, stored_infos, stored_steps
+from persim_gym.offline.storages import Steps, stored_infos
 from persim_gym.offline.transitions import Transitions
 
 #: Whose an episode is: a function of the episode's id or a mapping from it, or the key of the
@@ -33,7 +34,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def read_transitions(
-    data: MinariDataset | str | Path, *, agent_of: AgentOf = "agent"
+    data: MinariDataset | str | Path, *, agent_of: AgentOf = "agent", verify: bool = True
 ) -> Transitions:
     """Read a data set as flat transitions.
 
@@ -56,6 +57,8 @@ def read_transitions(
             episode. Strings become the indices of their natural order (``"p2"`` before ``"p10"``),
             and ``agent_names`` holds them; so do integers that leave out more than
             :data:`MOST_ABSENT` below the largest.
+        verify: Compare the data with the hash that was kept when they were recorded, once for the
+            same files in a process; data without one pass.
 
     Returns:
         Transitions, episode after episode in the data set's order. ``num_agents`` is the number of
@@ -66,7 +69,7 @@ def read_transitions(
         FileNotFoundError: If there is no data set in the folder.
         TypeError: If ``data`` is none of these.
         ValueError: If there is no local data set of the id, an episode's agent is not known, or
-            the data are damaged or not of the kind that simulators are fitted on.
+            the data are damaged, altered or not of the kind that simulators are fitted on.
     """
     dataset = open_dataset(data)
     layout = _layout(dataset)
@@ -77,7 +80,8 @@ def read_transitions(
     agents, names = _episode_agents(dataset, indices, metadata, agent_of)
     with damage_of(dataset):
         lengths = np.array([int(entry["total_steps"]) for entry in metadata])
-        columns = _columns(dataset, indices, lengths, layout)
+        steps = checked_steps(dataset, metadata, verify)
+        columns = _columns(dataset, indices, lengths, layout, steps)
     suite = suite_of(dataset)
     name = task_name_of(dataset)
     if suite and name != suite.name:
@@ -129,7 +133,11 @@ class _Layout:
 
 
 def _columns(
-    dataset: MinariDataset, indices: list[int], lengths: NDArray[np.int64], layout: _Layout
+    dataset: MinariDataset,
+    indices: list[int],
+    lengths: NDArray[np.int64],
+    layout: _Layout,
+    stored: Iterator[Steps],
 ) -> dict[str, Any]:
     """Everything of the episodes, one after the other."""
     ends = np.cumsum(lengths)
@@ -143,7 +151,7 @@ def _columns(
     rows = zip((ends - lengths).tolist(), ends.tolist(), indices, strict=True)
     # A number too large for float32 becomes infinite, and is then refused with its place.
     with np.errstate(over="ignore"):
-        for (first, last, index), steps in zip(rows, stored_steps(dataset), strict=True):
+        for (first, last, index), steps in zip(rows, stored, strict=True):
             seen = _checked(dataset, index, last - first, steps, layout)
             obs[first:last], next_obs[first:last] = seen[:-1], seen[1:]
             acted = steps.actions.reshape(last - first, *layout.action_shape)

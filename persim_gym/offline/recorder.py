@@ -20,7 +20,7 @@ from persim_gym.core import Dynamics, Policy
 from persim_gym.envs.lanes import Lanes, LaneStep
 from persim_gym.envs.populations import DEFAULT_SIZE, Population
 from persim_gym.envs.suites import Suite, find_suite
-from persim_gym.offline import datasets, provenance
+from persim_gym.offline import datasets, integrity, provenance
 from persim_gym.offline.checks import check_wrapped, choose_agents, whole
 from persim_gym.offline.transitions import LARGEST
 from persim_gym.policies.behaviours import as_policy, behaviour_name, check_shape, start_episodes
@@ -249,7 +249,7 @@ class Recording:
                 "sha256": digest.hexdigest(),
                 "summary": summary,
             }
-            storage.update_metadata({datasets.CARD: card})
+            integrity.seal(storage, card)
         return datasets.load(self.dataset_id)
 
 

@@ -33,6 +33,9 @@ class Steps(NamedTuple):
 
 _NAMES = Steps._fields
 
+#: Compression makes data a thousandth at the least: an array that is larger is damaged.
+DEFLATED = 1032
+
 
 def stored_steps(dataset: MinariDataset) -> Iterator[Steps]:
     """The episodes of a data set in its order, without what they hold besides.
@@ -78,15 +81,18 @@ def stored_infos(dataset: MinariDataset, key: str, indices: Sequence[int]) -> li
 
 
 def _hdf5(file: Path, indices: Sequence[int]) -> Iterator[Steps]:
+    most = DEFLATED * file.stat().st_size
     with h5py.File(file, "r") as opened:
         for index in indices:
             group = opened[f"episode_{index}"]
-            yield Steps(*(_hdf5_value(group[name]) for name in _NAMES))
+            yield Steps(*(_hdf5_value(group[name], most) for name in _NAMES))
 
 
-def _hdf5_value(stored: h5py.Group | h5py.Dataset) -> Any:
+def _hdf5_value(stored: h5py.Group | h5py.Dataset, most: int) -> Any:
     if isinstance(stored, h5py.Group):
-        return {name: _hdf5_value(part) for name, part in stored.items()}
+        return {name: _hdf5_value(part, most) for name, part in stored.items()}
+    if stored.nbytes > most:  # before memory is asked for it
+        raise OSError(f"an array of {stored.nbytes:,} bytes")
     return stored[()]
 
 

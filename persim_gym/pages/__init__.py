@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import functools
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import jinja2
@@ -44,6 +46,20 @@ def typeset(value: object) -> str:
     return text.replace("-", "\N{MINUS SIGN}") if negative else text
 
 
+def plain(text: str) -> str:
+    """Text for Markdown that no part of it takes for markup: tags, links, code, a new line."""
+    one_line = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\\`*\[\]|])", r"\\\1", one_line)
+
+
+def code(lines: Sequence[str], language: str = "") -> str:
+    """Lines as a block of code in Markdown, which none of them can end."""
+    lines = [" ".join(line.split()) for line in lines]
+    longest = max((len(run) for line in lines for run in re.findall("`+", line)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return "\n".join([f"{fence}{language}", *lines, fence])
+
+
 @functools.cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
@@ -57,6 +73,8 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {
         "data_url": data_url,
         "typeset": typeset,
+        "plain": plain,
+        "code": code,
         "css_width": _css_width,
         "bold": lambda cell: isinstance(cell, Bold),
     }

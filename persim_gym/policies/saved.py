@@ -6,7 +6,7 @@ Not Stable-Baselines3's archive, whose loading can run code.
 from __future__ import annotations
 
 import dataclasses
-import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from torch import nn
 from persim_gym import store
 from persim_gym.threads import few_threads
 
-POLICY = "policy.safetensors"
+POLICY = store.POLICY
 
 Head = Literal["greedy", "squashed", "clipped"]
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -146,8 +146,7 @@ def write_policy(model: Any, file: str | Path, card: Mapping[str, Any] | None = 
         "network": {**dataclasses.asdict(policy._shape), "widths": list(policy._shape.widths)},
         "spaces": spaces,
     }
-    store.write(file, "policy", policy._network.state_dict(), plain)
-    store.write_text(file.with_suffix(".json"), json.dumps(plain, indent=2, sort_keys=True) + "\n")
+    store.write(file, "policy", policy._network.state_dict(), plain, beside=True)
     return file
 
 
@@ -165,22 +164,47 @@ def load_policy(folder: str | Path) -> SavedPolicy:
         plain = card.pop("network")
         shape = _Shape(**{**plain, "widths": tuple(plain["widths"])})
         network = _sequential(shape)
-        network.load_state_dict(tensors)
+        network.load_state_dict(tensors, assign=True)
         spaces = card.pop("spaces")
         observation = _space(spaces["observation"])
         action = _space(spaces["action"])
-    except (KeyError, TypeError, RuntimeError) as error:
+        _check_fits(shape, tensors, observation, action)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
         raise ValueError(f"{file} lacks what a policy needs: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{file} is no sound policy: {error}; train it again") from None
     assert isinstance(observation, Box)
     for key in ("format", "version", "kind"):
         card.pop(key, None)
     return SavedPolicy(network, shape, observation, action, card)
 
 
+def _check_fits(
+    shape: _Shape, tensors: Mapping[str, torch.Tensor], observation: object, action: object
+) -> None:
+    """Check that a file's network acts in its spaces.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    if not all(t.dtype == torch.float32 and bool(t.isfinite().all()) for t in tensors.values()):
+        raise ValueError("its weights must be finite and of single precision")
+    if shape.head not in ("greedy", "squashed", "clipped"):
+        raise ValueError(f"it has a head {shape.head!r}")
+    ends = shape.widths[0], shape.widths[-1]
+    acts = action.n if isinstance(action, Discrete) else math.prod(getattr(action, "shape", ()))
+    if not isinstance(observation, Box) or ends != (math.prod(observation.shape), acts):
+        raise ValueError(f"its network is of {ends}, its spaces are {observation} and {action}")
+    if isinstance(action, Discrete) != (shape.head == "greedy"):
+        raise ValueError(f"its head is {shape.head!r}, its actions are {action}")
+
+
 def _sequential(shape: _Shape) -> nn.Sequential:
+    """The network without weights: torch would draw them from its global generator."""
     layers: list[nn.Module] = []
     for before, after in zip(shape.widths[:-1], shape.widths[1:], strict=True):
-        layers += [nn.Linear(before, after, dtype=torch.float32), _ACTIVATIONS[shape.activation]()]
+        linear = nn.Linear(before, after, device="meta", dtype=torch.float32)
+        layers += [linear, _ACTIVATIONS[shape.activation]()]
     layers.pop()
     if shape.head == "squashed":
         layers.append(nn.Tanh())
@@ -231,7 +255,8 @@ def extract_policy(model: Any) -> SavedPolicy:
     network = _sequential(shape)
     own = [layer for layer in network if isinstance(layer, nn.Linear)]
     for layer, trained in zip(own, linear, strict=True):
-        layer.load_state_dict(trained.state_dict())
+        weights = {name: t.detach().clone() for name, t in trained.state_dict().items()}
+        layer.load_state_dict(weights, assign=True)
     return SavedPolicy(network, shape, model.observation_space, model.action_space, {})
 
 

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym import store
+from persim_gym import files, store
 from persim_gym.core import Dynamics
 from persim_gym.envs.populations import Population
 from persim_gym.envs.suites import Suite, find_suite
@@ -124,6 +124,7 @@ def train_policy(
         policy = run.finish(limit)
     write_policy(policy, file)
     checkpoint.unlink(missing_ok=True)
+    files.sweep(checkpoint)
     return policy
 
 

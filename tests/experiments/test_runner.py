@@ -61,7 +61,8 @@ def test_a_damaged_row_is_made_again(runs: Runs, tmp_path: Path) -> None:
     run_cells(CELLS, tmp_path)
     path = Rows(tmp_path).path(CELLS[1])
     path.write_text(path.read_text()[:50])
-    run_cells(CELLS, tmp_path)
+    with pytest.warns(UserWarning, match=f"{path.name} is damaged"):
+        run_cells(CELLS, tmp_path)
     assert runs == [*CELLS, CELLS[1]]
     assert len(list(Rows(tmp_path))) == 3
 

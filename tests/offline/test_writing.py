@@ -16,8 +16,11 @@ import minari
 import numpy as np
 import pytest
 
-from persim_gym.offline import FunctionPolicy, datasets, recorder
-from persim_gym.offline.datasets import CARD, SETTLED, STALE, load
+from persim_gym import files
+from persim_gym.envs import find_suite
+from persim_gym.files import STALE
+from persim_gym.offline import FunctionPolicy, datasets, publishing, recorder
+from persim_gym.offline.datasets import CARD, load
 from persim_gym.offline.provenance import ARRAYS, content_hash
 
 ID = "persim/cartpole/random-v0"
@@ -189,7 +192,9 @@ record("cartpole", agents=9, seed=5, overwrite=True)
 REPLACING = """
 import os, signal
 from pathlib import Path
-from persim_gym.offline import record
+from persim_gym.offline import publishing, record
+
+publishing.exchange = lambda one, other: False  # a system that can replace in two steps only
 
 original = Path.rename
 
@@ -239,25 +244,77 @@ def test_remains_of_a_kill_go_away_but_not_those_of_a_running_process(root: Path
     assert run(WRITING, status=None).returncode == -signal.SIGKILL
     (killed,) = partials(root)
     with datasets.publishing(ID, overwrite=True) as running:
-        assert sorted(partials(root)) == sorted([killed, running])
-        for folder in (killed, running):
-            age(folder, SETTLED + 5)
-        record(agents=1)
         assert partials(root) == [running]
+        assert not any(running.iterdir()), f"what lay in {killed} is still there"
+        # Two at once: the second is refused before any work.
+        with pytest.raises(ValueError, match="is being written by another process"):
+            record(agents=1, overwrite=True)
+        record(agents=1, dataset_id="another-v0")
+        assert partials(root) == [running]
+        datasets.new_storage(running, find_suite("cartpole").task(), None, "hdf5")
     assert partials(root) == []
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_data_set_that_is_replaced_is_always_there(
+    at_once: bool, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looked at in the very moment between the steps of a replacement."""
+    old = content_hash(record(agents=2))
+    seen: list[str] = []
+    rename = Path.rename
+
+    def look(self: Path, target: Path) -> Path:
+        there = [name for name in (ID,) if (root / name / "data").is_dir()]
+        seen.append(f"{len(there)}")
+        return rename(self, target)
+
+    if not at_once:
+        monkeypatch.setattr(publishing, "exchange", lambda one, other: False)
+        monkeypatch.setattr(publishing, "PATIENCE", 0.0)
+    elif not _can_exchange(root):
+        pytest.skip("this system cannot exchange folders")
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", look)
+        new = content_hash(record(agents=3, overwrite=True))
+    assert old != new
+    # In two steps there is a moment without; readers wait through it (and find it all the same).
+    assert ("0" in seen) == (not at_once)
+    assert datasets.local_ids() == [ID]
+    assert not list(root.rglob("*.old"))
+
+
+def _can_exchange(root: Path) -> bool:
+    one, other = root / "one", root / "other"
+    one.mkdir()
+    other.mkdir()
+    try:
+        return publishing.exchange(one, other)
+    finally:
+        one.rmdir()
+        other.rmdir()
+
+
+def test_readers_put_back_what_a_killed_replacement_has_moved_aside(root: Path) -> None:
+    record(agents=2)
+    record(agents=1, dataset_id="other-v0")
+    assert run(REPLACING, status=None).returncode == -signal.SIGKILL
+    assert not (root / ID).exists()
+    assert datasets.local_ids() == ["other-v0", ID]
+    assert len(load(ID)) == 2
 
 
 def test_remains_without_locks_go_away_after_a_day(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(datasets, "fcntl", None)
-    remains = root / "persim" / "cartpole" / ".random-v0.0123.partial"
+    monkeypatch.setattr(files, "fcntl", None)
+    remains = root / "persim" / "cartpole" / ".random-v0.partial"
     remains.mkdir(parents=True)
     age(remains, STALE - 60)
-    record(agents=1)
-    assert remains.exists()
+    with pytest.raises(ValueError, match=r"another process.*delete the folder"):
+        record(agents=1)
     age(remains, STALE + 60)
-    record(agents=1, overwrite=True)
+    record(agents=1)
     assert not remains.exists()
 
 
@@ -284,7 +341,7 @@ def test_no_room_is_one_clear_line(data_format: str, kilobytes: int, root: Path)
     old = content_hash(record("half-cheetah", agents=2, max_episode_steps=20))
     done = run(LIMITED.format(kilobytes=kilobytes, data_format=data_format))
     assert done.stderr == ""
-    assert done.stdout.startswith("there is no room for another 0.")
+    assert done.stdout.startswith(f"there is no room for data set {name!r}")
     assert "MINARI_DATASETS_PATH" in done.stdout
     assert content_hash(load(name)) == old
     assert partials(root) == []
@@ -313,8 +370,8 @@ def test_a_platform_without_reservation_looks_at_the_free_space(
     monkeypatch.delattr(os, "posix_fallocate", raising=False)
     record(agents=2)
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr(datasets.shutil, "disk_usage", lambda folder: usage)
-    with pytest.raises(OSError, match="no room for another"):
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda folder: usage)
+    with pytest.raises(OSError, match="no room for data set"):
         record(agents=2, overwrite=True, seed=9)
     assert len(load(ID)) == 2
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
-import uuid
+import shutil
 from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
@@ -11,7 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from persim_gym import files
 from persim_gym.envs.rendering.picture import Frame, check_frame
+
+#: Bytes that are free on a disk that is not full.
+_LEAST_ROOM = 64_000
 
 
 def write_video(path: str | os.PathLike[str], frames: Iterable[Frame], fps: int) -> None:
@@ -27,6 +33,7 @@ def write_video(path: str | os.PathLike[str], frames: Iterable[Frame], fps: int)
         fps: Frames per second, at most 50 for a GIF.
 
     Raises:
+        OSError: If the file cannot be written, the disk being full among other reasons.
         ValueError: If the suffix, the frame rate or a frame is unfit, or there is no frame.
     """
     target = Path(path)
@@ -42,27 +49,45 @@ def write_video(path: str | os.PathLike[str], frames: Iterable[Frame], fps: int)
     first = next(remaining, None)
     if first is None:
         raise ValueError("a video needs at least one frame")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # Not tempfile, whose files are readable by their owner only, and would stay so.
-    part = target.with_name(f".{target.stem}.{uuid.uuid4().hex}{suffix}")
+    every = chain([first], remaining)
+    if suffix == ".gif":
+        stream = io.BytesIO()  # the encoder holds the pictures until its end in any case
+        _encode(stream, every, mode="I", duration=1000 / fps, loop=0)
+        files.write_bytes(target, stream.getvalue())
+        return
+    with files.replacing(target) as part:
+        # macro_block_size 1: by default imageio stretches pictures to multiples of 16.
+        options = {"codec": "libx264", "quality": 8, "macro_block_size": 1}
+        count = _encode(part, every, fps=fps, ffmpeg_log_level="fatal", **options)
+        _check_whole(part, count)
+
+
+def _check_whole(path: Path, count: int) -> None:
+    """Raise unless a video holds its frames: the encoder, a program of its own, fails silently.
+
+    Raises:
+        OSError: If it does not.
+    """
+    import imageio_ffmpeg
+
     try:
-        _encode(part, chain([first], remaining), fps)
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
+        found, _ = imageio_ffmpeg.count_frames_and_secs(str(path))
+    except RuntimeError:
+        found = 0
+    if found != count:
+        full = shutil.disk_usage(path.parent).free < _LEAST_ROOM
+        reason = os.strerror(errno.ENOSPC) if full else "is the disk full?"
+        raise OSError(f"the encoder wrote {found} of {count} frames ({reason})")
 
 
-def _encode(path: Path, frames: Iterable[Frame], fps: int) -> None:
+def _encode(target: Path | io.BytesIO, frames: Iterable[Frame], **options: Any) -> int:
+    """Write frames to a file or a GIF's stream; how many."""
     import imageio.v2 as imageio
 
-    options: dict[str, Any]
-    if path.suffix == ".gif":
-        options = {"mode": "I", "duration": 1000 / fps, "loop": 0}
-    else:
-        # macro_block_size 1: by default imageio stretches pictures to multiples of 16.
-        options = {"fps": fps, "codec": "libx264", "quality": 8, "macro_block_size": 1}
     shape: tuple[int, ...] | None = None
-    writer: Any = imageio.get_writer(path, **options)
+    count = 0
+    is_gif = isinstance(target, io.BytesIO)
+    writer: Any = imageio.get_writer(target, ".gif" if is_gif else ".mp4", **options)
     # Not `with`, which leaves the encoder running (and writing) when an exception passes.
     try:
         for frame in frames:
@@ -70,10 +95,12 @@ def _encode(path: Path, frames: Iterable[Frame], fps: int) -> None:
             shape = shape or frame.shape
             if frame.shape != shape:
                 raise ValueError(f"frames must have one shape, got {shape} and {frame.shape}")
-            if path.suffix == ".mp4":
+            if not is_gif:
                 # Players expect colour at half resolution, which needs even sides.
                 odd = ((0, shape[0] % 2), (0, shape[1] % 2), (0, 0))
                 frame = np.pad(frame, odd, mode="edge")
             writer.append_data(frame)
+            count += 1
     finally:
         writer.close()
+    return count

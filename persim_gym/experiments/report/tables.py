@@ -18,7 +18,7 @@ from persim_gym.experiments.results import (
     entrants_of,
 )
 from persim_gym.experiments.statistics import Summary, best_of
-from persim_gym.pages import Bold
+from persim_gym.pages import Bold, plain
 from persim_gym.plots.numbers import number, plus_minus, r2_text, return_text
 
 TITLES = {"mountain-car": "MountainCar", "cartpole": "CartPole", "half-cheetah": "HalfCheetah"}
@@ -83,7 +83,7 @@ _TEXT = ("task", "data set", "agent", "method", "planner", "steps", "coordinate"
 
 
 def _markdown(cell: str) -> str:
-    text = cell.replace("|", "\\|")
+    text = plain(cell)
     return f"**{text}**" if isinstance(cell, Bold) else text
 
 

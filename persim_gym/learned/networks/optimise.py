@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym import store
+from persim_gym import files, store
 from persim_gym.learned.config import FitConfig
 from persim_gym.learned.networks.gradients import Batch, SquaredError, mixed_precision_pays
 from persim_gym.learned.networks.network import LowRankNetwork, NetworkShape
@@ -107,6 +107,7 @@ class Checkpoint:
         Raises:
             ValueError: If it is damaged, or of other data or options.
         """
+        files.sweep(self.path)
         if not self.path.exists():
             return None
         tensors, card = store.read(self.path, "checkpoint")
@@ -118,8 +119,9 @@ class Checkpoint:
         return Snapshot(**tensors, epoch=card["epoch"], seconds=card["seconds"])
 
     def discard(self) -> None:
-        """Remove the file: the fit is done."""
+        """Remove the file, and what killed fits have left of it: the fit is done."""
         self.path.unlink(missing_ok=True)
+        files.sweep(self.path)
 
 
 class Adam:
