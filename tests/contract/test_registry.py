@@ -20,6 +20,7 @@ PACKAGE = Path(persim_gym.__file__).parent
 ROOMS = (
     "core",
     "checks",
+    "files",
     "writing",
     "store",
     "threads",
