@@ -12,11 +12,13 @@ Shape letters used in all docstrings: ``n`` rows, ``m`` members, ``k`` candidate
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from persim_gym import checks
 
 if TYPE_CHECKING:
     import torch
@@ -117,6 +119,26 @@ class Policy(Protocol):
         """Actions for observations ``[n, d]`` (or one ``[d]``), and the next recurrent state."""
 
 
+def check_task(task: object) -> None:
+    """Check that something can be a task.
+
+    Raises:
+        TypeError: If it lacks what every task has.
+    """
+    needed = ("name", "observation_space", "action_space", "max_episode_steps", "reward")
+    checks.with_attributes("task", task, needed, "a task")
+
+
+def check_dynamics(dynamics: object) -> None:
+    """Check that something can be a dynamics.
+
+    Raises:
+        TypeError: If it lacks what every dynamics has.
+    """
+    needed = ("num_agents", "lag", "step")
+    checks.with_attributes("dynamics", dynamics, needed, "a dynamics")
+
+
 def as_agent(agent: object, num_agents: int) -> int:
     """Check one agent's index and return it as a plain ``int``.
 
@@ -174,6 +196,30 @@ def as_agents(agents: object, n: int, num_agents: int) -> NDArray[np.int64]:
     if outside.any():
         as_agent(int(array[outside][0]), num_agents)
     return array.astype(np.int64)
+
+
+def several_agents(agents: object, num_agents: int) -> NDArray[np.int64]:
+    """Check one or more different agents, as a sequence or an array.
+
+    Args:
+        agents: Indices.
+        num_agents: How many agents there are.
+
+    Returns:
+        Agents ``[n]``, a fresh array.
+
+    Raises:
+        TypeError: If they are no sequence, or an entry is no integer.
+        ValueError: If there is none, one is named twice, or one does not exist.
+    """
+    if isinstance(agents, str) or not isinstance(agents, (Sequence, np.ndarray)):
+        raise TypeError(f"agents must be a sequence of indices, got {checks.shown(agents)}")
+    if np.ndim(agents) != 1 or len(agents) == 0:
+        raise ValueError(f"agents must be one or more different agents, got {checks.shown(agents)}")
+    chosen = as_agents(agents, len(agents), num_agents)
+    if len(np.unique(chosen)) < len(chosen):
+        raise ValueError(f"agents must be one or more different agents, got {checks.shown(agents)}")
+    return chosen
 
 
 def describe(covariates: Mapping[str, float]) -> str:

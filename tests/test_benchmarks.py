@@ -19,6 +19,8 @@ import torch
 from persim_gym.learned import PerSim
 from persim_gym.planning import Objective
 
+pytestmark = pytest.mark.slow
+
 SCRIPTS = Path(__file__).parent.parent / "benchmarks"
 MODULES = sorted(path.stem for path in SCRIPTS.glob("*.py"))
 

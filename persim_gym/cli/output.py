@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -54,7 +55,9 @@ def cell(value: object) -> str:
 
 def print_json(value: Any) -> None:
     """Print plain types as JSON; what is not a number becomes null."""
-    typer.echo(json.dumps(_finite(value), indent=2, ensure_ascii=False))
+    # A console that has not all characters gets escapes, which are JSON all the same.
+    plain = not (sys.stdout.encoding or "").lower().startswith("utf")
+    typer.echo(json.dumps(_finite(value), indent=2, ensure_ascii=plain))
 
 
 def _finite(value: Any) -> Any:
@@ -65,16 +68,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
     return value
-
-
-def size_of(count: int) -> str:
-    """Bytes for people."""
-    size = float(count)
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} GB"
 
 
 def duration(seconds: float) -> str:
@@ -88,8 +81,6 @@ def duration(seconds: float) -> str:
 @contextlib.contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr, where that is a terminal: call it with what is done, and of how much."""
-    import sys
-
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining

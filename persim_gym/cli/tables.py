@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from persim_gym import checks
 from persim_gym.cli.group import say
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ Name = Annotated[
 
 def is_table(dataset: str) -> bool:
     """Whether a data set is named by a table's file."""
-    return Path(dataset).suffix.lower() in (".parquet", ".csv")
+    return checks.as_path("DATASET", dataset).suffix.lower() in (".parquet", ".csv")
 
 
 def read(
@@ -114,7 +114,8 @@ def read(
             )
         from persim_gym.offline.reading import read_transitions
 
-        return read_transitions(Path(dataset) if Path(dataset).is_dir() else dataset)
+        folder = checks.as_path("DATASET", dataset)
+        return read_transitions(folder if folder.is_dir() else dataset)
     if lacking := [o for o in ("--agent-column", "--state", "--action") if columns[o] is None]:
         raise ValueError(
             f"the table {dataset} needs {', '.join(lacking)}: which columns hold what can not be "
@@ -126,7 +127,7 @@ def read(
 
     handling: Any = "drop" if drop else "error"
     transitions, report = read_table_report(
-        dataset,
+        checks.as_path("DATASET", dataset),
         agent=agent or "",
         time=time,
         step=step,

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 import persim_gym
+from persim_gym import checks
 from persim_gym.core import describe
 from persim_gym.demo.page import render_page
 from persim_gym.envs.populations import DEFAULT_SIZE
@@ -42,7 +43,7 @@ from persim_gym.learned.simulator import PerSim
 from persim_gym.offline.transitions import Transitions
 from persim_gym.plots import figures as plots
 from persim_gym.policies.scripted import scripted_policy
-from persim_gym.rollout import check_whole, episode_returns
+from persim_gym.rollout import episode_returns
 from persim_gym.writing import read_arrays, write_arrays, write_bytes, write_json
 
 STAGES = ("record", "fit", "evaluate", "plan", "train", "report")
@@ -85,16 +86,14 @@ class DemoSettings:
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot be."""
-        check_whole(
-            agents=(self.agents, 10),  # the probe of the latent factors needs ten
-            episodes=(self.episodes, 1),
-            return_episodes=(self.return_episodes, 1),
-            plan_episodes=(self.plan_episodes, 1),
-            plan_steps=(1 if self.plan_steps is None else self.plan_steps, 1),
-            train_agent=(self.train_agent, 0),
-            train_steps=(self.train_steps, 1),
-            clip_steps=(self.clip_steps, 1),
-        )
+        checks.make_plain(self)
+        checks.integer("agents", self.agents, 10)  # the probe of the latent factors needs ten
+        for name in ("episodes", "return_episodes", "plan_episodes", "train_steps", "clip_steps"):
+            checks.integer(name, getattr(self, name), 1)
+        checks.integer("plan_steps", 1 if self.plan_steps is None else self.plan_steps, 1)
+        checks.a_mapping("fit", self.fit)
+        checks.a_mapping("planner", self.planner)
+        checks.integer("train_agent", self.train_agent)
         if self.train_agent not in TEST_AGENTS:
             raise ValueError(f"train_agent must be a test agent, 0 to 4, got {self.train_agent}")
 
@@ -130,7 +129,7 @@ def demo_settings(task: str, quick: bool = False) -> DemoSettings:
     Raises:
         ValueError: If there is no such task.
     """
-    return (_QUICK if quick else _FULL)[find_suite(task).name]
+    return (_QUICK if checks.switch("quick", quick) else _FULL)[find_suite(task).name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +189,12 @@ def run_demo(
         ValueError: If there is no such task, or ``out`` holds a demo of other settings.
     """
     suite = find_suite(task)
-    check_whole(seed=(seed, 0))
+    seed = checks.integer("seed", seed, most=checks.LARGEST_SEED)
     settings = settings or demo_settings(suite.name, quick)
     if out is None:
         out = Path("runs") / f"demo-{suite.name}{'-quick' if quick else ''}"
-    demo = _Demo(suite, Path(out), quick, seed, settings, on_stage, on_progress)
+    folder = checks.output_folder("out", out)
+    demo = _Demo(suite, folder, quick, seed, settings, on_stage, on_progress)
     return demo.run()
 
 
@@ -204,11 +204,11 @@ def rebuild_page(out: str | Path) -> Path:
     Raises:
         FileNotFoundError: If there is no demo in the folder, or it has not come to its end.
     """
-    folder = Path(out)
+    folder = checks.as_path("out", out)
     recipe = folder / "demo.json"
     if not recipe.is_file():
         raise FileNotFoundError(f"there is no demo in {folder}: persim_gym.demo.run_demo")
-    plain = json.loads(recipe.read_text())
+    plain = json.loads(recipe.read_text(encoding="utf-8"))
     settings = DemoSettings(**plain["settings"])
     suite = find_suite(plain["task"])
     demo = _Demo(suite, folder, plain["quick"], plain["seed"], settings, None, None)
@@ -252,7 +252,7 @@ class _Demo:
         # As it is read back: tuples are lists there.
         recipe = json.loads(json.dumps(recipe))
         file = self.out / "demo.json"
-        if file.is_file() and json.loads(file.read_text()) != recipe:
+        if file.is_file() and json.loads(file.read_text(encoding="utf-8")) != recipe:
             raise ValueError(
                 f"{self.out} holds a demo of other settings: choose another folder, or delete it"
             )
@@ -278,7 +278,9 @@ class _Demo:
 
     def _is_kept(self, stage: str) -> bool:
         file = self._file(stage)
-        return file.is_file() and json.loads(file.read_text()).get("key") == self.key
+        if not file.is_file():
+            return False
+        return json.loads(file.read_text(encoding="utf-8")).get("key") == self.key
 
     def _forget(self, first: str) -> None:
         """Drop what a stage and all after it have found."""
@@ -288,7 +290,7 @@ class _Demo:
     def _run_stage(self, stage: str, work: Callable[[], dict[str, Any]], keep: bool = True) -> None:
         index = STAGES.index(stage) + 1
         if keep and self._is_kept(stage):
-            kept = json.loads(self._file(stage).read_text())
+            kept = json.loads(self._file(stage).read_text(encoding="utf-8"))
             self.results[stage], self.seconds[stage] = kept["result"], kept["seconds"]
             event = StageEvent(stage, index, "kept", kept["seconds"], self._note(stage))
             self._on_stage(event)
@@ -303,7 +305,7 @@ class _Demo:
         if keep:
             plain = {"key": self.key, "seconds": seconds, "result": result}
             write_json(self._file(stage), plain)
-            result = json.loads(self._file(stage).read_text())["result"]
+            result = json.loads(self._file(stage).read_text(encoding="utf-8"))["result"]
         self.results[stage] = result
         self._on_stage(StageEvent(stage, index, "finished", seconds, self._note(stage)))
 

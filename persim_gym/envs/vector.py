@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from persim_gym import checks
 from persim_gym.core import Dynamics, Task, as_agents
 from persim_gym.envs.env import CovariatesOf, Painter, check_render_mode, plain_spec
 from persim_gym.envs.lanes import Lanes, LaneStarts, StartSampler, check_actions, check_state
@@ -64,12 +65,13 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         covariates_of: CovariatesOf | None = None,
         label: str = "",
     ) -> None:
-        if isinstance(num_envs, bool) or int(num_envs) != num_envs or num_envs < 1:
-            raise ValueError(f"num_envs must be a positive integer, got {num_envs!r}")
+        num_envs = checks.positive_integer("num_envs", num_envs)
+        # Of every lane a block of starts, at the least.
+        checks.enough_memory(f"num_envs={num_envs}", 8192 * num_envs, "make fewer lanes")
         check_render_mode(render_mode, ("rgb_array",))
         self.task = task
         self.dynamics = dynamics
-        self.num_envs = int(num_envs)
+        self.num_envs = num_envs
         self.render_mode = render_mode
         self.autoreset_mode = _autoreset_mode(autoreset_mode)
         self.metadata = {

@@ -21,6 +21,7 @@ from minari import MinariDataset
 from minari.data_collector import EpisodeBuffer
 from numpy.typing import NDArray
 
+from persim_gym import checks
 from persim_gym.core import Task
 from persim_gym.envs.suites import Suite, find_suite
 from persim_gym.offline import datasets, provenance
@@ -59,7 +60,7 @@ def from_authors_file(file: str | Path, task: str) -> Transitions:
         ValueError: If the task is unknown, or the file is damaged, unsafe, or not of the task.
     """
     suite = find_suite(task)
-    found = list(_episodes(Path(file), suite.task()))
+    found = list(_episodes(checks.as_path("file", file), suite.task()))
     lengths = [len(episode.reward) for episode in found]
 
     def joined(name: str) -> NDArray[Any]:
@@ -113,7 +114,7 @@ def import_authors_file(
         ValueError: If the task is unknown, the file is damaged, unsafe or not of the task, an
             argument is invalid, or the data set exists.
     """
-    suite, path = find_suite(task), Path(file)
+    suite, path = find_suite(task), checks.as_path("file", file)
     made = suite.task()
     behaviour = behaviour_of(path)
     usual = f"{datasets.NAMESPACE}/imported/{suite.name}-{behaviour}-v0"

@@ -15,12 +15,13 @@ from minari import MinariDataset
 from minari.data_collector import EpisodeBuffer
 from numpy.typing import NDArray
 
+from persim_gym import checks
 from persim_gym.core import Dynamics, Policy
 from persim_gym.envs.lanes import Lanes, LaneStep
 from persim_gym.envs.populations import DEFAULT_SIZE, Population
 from persim_gym.envs.suites import Suite, find_suite
 from persim_gym.offline import datasets, provenance
-from persim_gym.offline.checks import check_wrapped, choose_agents, whole
+from persim_gym.offline.checks import check_wrapped, choose_agents
 from persim_gym.policies.behaviours import (
     EpisodeBatch,
     as_policy,
@@ -129,12 +130,16 @@ def prepare(
     named = policy if isinstance(policy, str) else None
     policy = as_policy(policy, task)
     check_wrapped(policy, task)
-    episodes = whole("episodes", episodes, least=1)
-    seed = whole("seed", seed, least=0)
+    episodes = checks.integer("episodes", episodes, 1)
+    seed = checks.integer("seed", seed)
+    deterministic = checks.switch("deterministic", deterministic)
     horizon = task.max_episode_steps
     if max_episode_steps is not None:
-        horizon = whole("max_episode_steps", max_episode_steps, least=1)
+        horizon = checks.integer("max_episode_steps", max_episode_steps, 1)
     chosen, people = choose_agents(suite, agents, population)
+    # Of every episode its agent, number, state and length.
+    what = f"episodes={episodes} of {len(chosen)} agents"
+    checks.enough_memory(what, 64 * episodes * len(chosen), "record fewer episodes at once")
     datasets.check_format(data_format)
     behaviour = named or behaviour_name(policy)
     recipe = provenance.make_recipe(
@@ -285,7 +290,8 @@ def _record_batch(
         chosen = _check_chosen(chosen, batch, running, step)
         actions[running, step] = chosen
         stepped = chosen if isinstance(space, Discrete) else chosen.astype(np.float64)
-        moved = lanes.advance(stepped, rng, None if len(running) == n else running)
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is checked
+            moved = lanes.advance(stepped, rng, None if len(running) == n else running)
         _check_moved(moved, batch, running, step)
         obs[running, step + 1] = moved.obs
         rewards[running, step] = moved.reward
@@ -350,12 +356,15 @@ def _check_moved(
     moved: LaneStep, batch: EpisodeBatch, running: NDArray[np.int64], step: int
 ) -> None:
     """Refuse what no simulator can be fitted on: covariates of one's own may break the physics."""
-    finite = np.isfinite(moved.obs).all(axis=1) & np.isfinite(moved.reward)
+    # Observations are kept in single precision, where more than this is infinite.
+    finite = (np.abs(moved.obs) <= np.finfo(np.float32).max).all(axis=1)
+    finite &= np.isfinite(moved.reward)
     if not finite.all():
         row = int(np.argmin(finite))
         raise ValueError(
             f"the true dynamics of {_whose(batch, running[row], step)} gave an observation or a "
-            f"reward that is not finite: {moved.obs[row].tolist()}, {moved.reward[row]}; nothing "
+            f"reward that is not finite in single precision: {moved.obs[row].tolist()}, "
+            f"{moved.reward[row]}; nothing "
             "was recorded: leave the agent out, or choose other ranges of the covariates"
         )
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from persim_gym import checks
 from persim_gym.core import Dynamics, Task, as_agents
 from persim_gym.planning.choices import PlannerChoice, choose_planner, settings_for
 from persim_gym.planning.objective import DoubtfulDynamics, Objective, Propagation, Shaping, Upright
@@ -69,12 +70,15 @@ class MPC:
         elif isinstance(planner, PlannerChoice):
             choice = planner
         else:
+            needed = ("horizon", "plan")
+            checks.with_attributes("planner", planner, needed, "the name of one or a planner")
             choice = settings_for(planner, self.task)
         self.planner: Planner = choice.planner
         if shaping == "default":
             shaping = choice.shaping
         if isinstance(shaping, str):
             raise TypeError(f"shaping must be a Shaping, an Upright or None, got {shaping!r}")
+        checks.integer("seed", seed)
         if penalty is None:  # where there are no members to compare, a choice's penalty is void
             doubtful = isinstance(dynamics, DoubtfulDynamics) and dynamics.members > 1
             penalty = choice.penalty if doubtful and propagation != "sampled" else 0.0

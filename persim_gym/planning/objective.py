@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -12,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.core import Array, Dynamics, Task
+from persim_gym import checks
+from persim_gym.core import Array, Dynamics, Task, check_dynamics, check_task
 from persim_gym.planning.tally import Tally, columns
 
 Propagation = Literal["members", "mean", "sampled"]
@@ -134,12 +134,17 @@ class Objective:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
-        if self.propagation not in PROPAGATIONS:
-            raise ValueError(
-                f"propagation must be one of {', '.join(PROPAGATIONS)}, got {self.propagation!r}"
-            )
-        if not (math.isfinite(self.penalty) and self.penalty >= 0):
-            raise ValueError(f"penalty must be finite and not negative, got {self.penalty!r}")
+        check_task(self.task)
+        check_dynamics(self.dynamics)
+        checks.one_of("propagation", self.propagation, PROPAGATIONS)
+        checks.number("penalty", self.penalty, 0, says="finite and not negative")
+        if self.shaping is not None:
+            if not isinstance(self.shaping, (Shaping, Upright)):
+                got = checks.shown(self.shaping)
+                raise TypeError(f"shaping must be a Shaping, an Upright or None, got {got}")
+            d = self.task.observation_space.shape[0]
+            checks.integer("the shaping's coordinate", self.shaping.coordinate, -d, d - 1)
+            checks.number("the shaping's weight", self.shaping.weight)
         if not self.penalty:
             return
         if self.propagation == "sampled":
