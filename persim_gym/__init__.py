@@ -6,10 +6,14 @@ and pygame are loaded by the parts that need them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from persim_gym import interrupts
 
-from gymnasium.envs.registration import register
+interrupts.leave_at_once("nothing was begun")  # before what takes long to import
+
+from collections.abc import Sequence  # noqa: E402
+from typing import TYPE_CHECKING, Any  # noqa: E402
+
+from gymnasium.envs.registration import register  # noqa: E402
 
 if TYPE_CHECKING:
     from persim_gym.envs.parallel import SimParallelEnv

@@ -11,14 +11,14 @@ Shape letters used in all docstrings: ``n`` rows, ``m`` members, ``k`` candidate
 
 from __future__ import annotations
 
-import math
 import operator
-from collections.abc import Mapping
-from numbers import Real
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from persim_gym import checks
 
 if TYPE_CHECKING:
     import torch
@@ -119,6 +119,26 @@ class Policy(Protocol):
         """Actions for observations ``[n, d]`` (or one ``[d]``), and the next recurrent state."""
 
 
+def check_task(task: object) -> None:
+    """Check that something can be a task.
+
+    Raises:
+        TypeError: If it lacks what every task has.
+    """
+    needed = ("name", "observation_space", "action_space", "max_episode_steps", "reward")
+    checks.with_attributes("task", task, needed, "a task")
+
+
+def check_dynamics(dynamics: object) -> None:
+    """Check that something can be a dynamics.
+
+    Raises:
+        TypeError: If it lacks what every dynamics has.
+    """
+    needed = ("num_agents", "lag", "step")
+    checks.with_attributes("dynamics", dynamics, needed, "a dynamics")
+
+
 def as_agent(agent: object, num_agents: int) -> int:
     """Check one agent's index and return it as a plain ``int``.
 
@@ -205,6 +225,30 @@ def agents_of(dynamics: Dynamics, agents: object, n: int) -> NDArray[np.int64]:
     return rows
 
 
+def several_agents(dynamics: Dynamics, agents: object) -> NDArray[np.int64]:
+    """Check one or more different agents of a dynamics, as a sequence or an array.
+
+    Args:
+        dynamics: True or learned.
+        agents: Indices, or names where the dynamics knows them.
+
+    Returns:
+        Agents ``[n]``, a fresh array.
+
+    Raises:
+        TypeError: If they are no sequence, or an entry is of the wrong type.
+        ValueError: If there is none, one is named twice, or as of :func:`agents_of`.
+    """
+    if isinstance(agents, str) or not isinstance(agents, (Sequence, np.ndarray)):
+        raise TypeError(f"agents must be a sequence of agents, got {checks.shown(agents)}")
+    if np.ndim(agents) != 1 or len(agents) == 0:
+        raise ValueError(f"agents must be one or more different agents, got {checks.shown(agents)}")
+    chosen = agents_of(dynamics, agents, len(agents))
+    if len(np.unique(chosen)) < len(chosen):
+        raise ValueError(f"agents must be one or more different agents, got {checks.shown(agents)}")
+    return chosen
+
+
 def one_of(agent: Any, agents: Any) -> Any:
     """What ``agent=`` and ``agents=`` say together: both words name the same thing.
 
@@ -217,24 +261,6 @@ def one_of(agent: Any, agents: Any) -> Any:
     if rows[0] != rows[1] and any(len(set(own)) > 1 or own[:1] != rows[0][:1] for own in rows):
         raise ValueError(f"agent={agent!r} and agents={agents!r} are not the same: give one")
     return agents
-
-
-def as_price(name: str, value: object) -> float:
-    """Check a factor of which nothing negative makes sense, and return it as a plain ``float``.
-
-    Raises:
-        TypeError: If it is no number.
-        ValueError: If it is negative or not finite.
-    """
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {value!r} of type {type(value).__name__}")
-    try:
-        price = float(value)
-    except OverflowError:
-        price = math.inf
-    if not (math.isfinite(price) and price >= 0):
-        raise ValueError(f"{name} must be finite and not negative, got {value!r}")
-    return price
 
 
 def describe(covariates: Mapping[str, float]) -> str:

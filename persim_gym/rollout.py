@@ -10,7 +10,8 @@ import numpy as np
 from gymnasium.utils import seeding
 from numpy.typing import NDArray
 
-from persim_gym.core import Dynamics, Task, agents_of
+from persim_gym import checks
+from persim_gym.core import Dynamics, Task, check_dynamics, check_task, several_agents
 from persim_gym.envs.lanes import Lanes, LaneStep, check_actions
 from persim_gym.planning import MPC
 from persim_gym.policies.behaviours import as_policy, start_episodes
@@ -146,10 +147,15 @@ def episode_batch(
     deterministic: bool = True,
 ) -> EpisodeBatch:
     """Episodes of all agents, an agent's one after the other, checked before any work."""
-    check_whole(episodes=(episodes, 1), seed=(seed, 0), max_episode_steps=(steps, 1))
-    chosen = agents_of(dynamics, agents, len(agents))
-    if len(chosen) == 0 or len(np.unique(chosen)) < len(chosen):
-        raise ValueError(f"agents must be one or more different agents, got {list(agents)}")
+    episodes, seed = checks.integer("episodes", episodes, 1), checks.integer("seed", seed)
+    steps = checks.integer("max_episode_steps", steps, 1)
+    check_task(task)
+    check_dynamics(dynamics)
+    chosen = several_agents(dynamics, agents)
+    # Start state, agent, episode, return: at least 64 bytes of every episode.
+    needed = 64 * len(chosen) * episodes
+    what = f"episodes={episodes} of {len(chosen)} agents"
+    checks.enough_memory(what, needed, "give fewer episodes or agents")
     behaviour = np.random.SeedSequence(seed, spawn_key=(_EVALUATION, 1)).generate_state(1)
     return EpisodeBatch(
         task=task,
@@ -214,19 +220,3 @@ class _Planning:
         self._rows = lanes
         actions, self._state = self._mpc.plan(self._agents[lanes], obs, self._state)
         return actions
-
-
-def check_whole(**numbers: tuple[object, int]) -> None:
-    """Check numbers that count something, given as ``name=(value, least)``.
-
-    Raises:
-        TypeError: If one is no integer.
-        ValueError: If one is too small.
-    """
-    for name, (value, least) in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-            raise TypeError(
-                f"{name} must be an integer, got {value!r} of type {type(value).__name__}"
-            )
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")

@@ -16,11 +16,13 @@ from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 from torch import Tensor
 
+from persim_gym import checks
+from persim_gym.core import Task
 from persim_gym.learned.env import GuardedSimulator, LearnedSimEnv
 from persim_gym.learned.simulator import PerSim
 from persim_gym.policies.randomness import global_randomness_kept
 from persim_gym.policies.saved import POLICY, SavedPolicy, load_policy, save_policy
-from persim_gym.rollout import check_whole, episode_returns
+from persim_gym.rollout import episode_returns
 from persim_gym.threads import few_threads
 
 if TYPE_CHECKING:
@@ -71,11 +73,18 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
-        if not 0 <= self.exploring_starts <= 1:
-            raise ValueError(f"exploring_starts is a share, 0 to 1, got {self.exploring_starts!r}")
-        if self.halt_reward is not None and not np.isfinite(self.halt_reward):
-            raise ValueError(f"halt_reward must be finite or None, got {self.halt_reward!r}")
-        check_whole(looks=(self.looks, 0), look_episodes=(self.look_episodes, 1))
+        checks.make_plain(self)
+        share = self.exploring_starts
+        if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
+            raise ValueError(f"exploring_starts is a share, 0 to 1, got {checks.shown(share)}")
+        if self.halt_reward is not None:
+            checks.number("halt_reward", self.halt_reward, says="finite or None")
+        if self.episode_steps is not None:
+            checks.positive_integer("episode_steps", self.episode_steps)
+        checks.switch("guard", self.guard)
+        checks.integer("looks", self.looks)
+        checks.integer("look_episodes", self.look_episodes, 1)
+        checks.a_mapping("settings", self.settings)
 
 
 _DQN: dict[str, Any] = {
@@ -180,20 +189,17 @@ def train_in_simulator(
         TypeError: If an argument has the wrong type.
         ValueError: If an argument is invalid, or the algorithm cannot act in the task.
     """
-    check_whole(steps=(steps, 1), seed=(seed, 0))
+    steps = checks.integer("steps", steps, 1)
+    seed = checks.integer("seed", seed, most=checks.LARGEST_SEED)
+    checks.with_attributes("sim", sim, ("task", "env"), "a simulator")
+    if config is not None and not isinstance(config, TrainConfig):
+        raise TypeError(f"config must be a TrainConfig, got {checks.shown(config)}")
     agent = sim.agent_index(agent)
-    algorithm = algorithm or default_algorithm(sim.task.action_space)
+    algorithm = check_algorithm(sim.task, algorithm)
     settings = default_config(sim.task.name, algorithm)
     if config is not None:
         merged = {**settings.settings, **config.settings}
         settings = dataclasses.replace(config, settings=merged)
-    discrete = isinstance(sim.task.action_space, Discrete)
-    if discrete != (algorithm == "dqn") and algorithm != "ppo":
-        kind = "discrete" if discrete else "continuous"
-        raise ValueError(
-            f"{algorithm} cannot act in task {sim.task.name!r}, whose actions are {kind}: use "
-            f"{default_algorithm(sim.task.action_space)} or ppo"
-        )
     import stable_baselines3
 
     env = _TrainingEnv(sim, agent, settings)
@@ -206,6 +212,27 @@ def train_in_simulator(
         model.learn(steps, callback=_callback(best, steps, on_progress))
         best.finish(model)
     return model
+
+
+def check_algorithm(task: Task, algorithm: str | None) -> str:
+    """The algorithm of a name, or the default one, if it can act in a task.
+
+    Raises:
+        ValueError: If there is none of that name, or it cannot.
+    """
+    usual = default_algorithm(task.action_space)
+    if algorithm is None:
+        return usual
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"unknown algorithm {algorithm!r}: there are {', '.join(ALGORITHMS)}")
+    discrete = isinstance(task.action_space, Discrete)
+    if discrete != (algorithm == "dqn") and algorithm != "ppo":
+        kind = "discrete" if discrete else "continuous"
+        raise ValueError(
+            f"{algorithm} cannot act in task {task.name!r}, whose actions are {kind}: use {usual} "
+            "or ppo"
+        )
+    return algorithm
 
 
 class _TrainingEnv(gym.Wrapper[Any, Any, Any, Any]):

@@ -20,6 +20,8 @@ from persim_gym.learned import PerSim
 from persim_gym.learned.ensemble import before_bounds
 from persim_gym.planning import Objective
 
+pytestmark = pytest.mark.slow
+
 SCRIPTS = Path(__file__).parent.parent / "benchmarks"
 MODULES = sorted(path.stem for path in SCRIPTS.glob("*.py"))
 

@@ -141,6 +141,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 # -- code ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_code_runs(name: str, ready: Path, place: Path, small: list[str]) -> None:
     page = ROOT / name
@@ -181,6 +182,7 @@ def test_blocks_share_a_namespace_and_failures_name_the_line(tmp_path: Path) -> 
         run_page(page)
 
 
+@pytest.mark.slow
 def test_sizes_are_capped(place: Path, small: list[str]) -> None:
     from persim_gym.offline import record
     from persim_gym.planning import MPC

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 Run = Callable[..., str]
@@ -31,7 +33,6 @@ def run(tmp_path: Path) -> Run:
             env={**os.environ, "MINARI_DATASETS_PATH": str(data), "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
-            timeout=120,
         )
         assert done.returncode == 0, done.stderr
         assert not done.stderr, f"{name} complains: {done.stderr}"

@@ -22,9 +22,7 @@ HELD, LEVEL = 50, 0.8
 def adapt(
     simulator: options.Simulator,
     dataset: options.Dataset,
-    out: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Where the simulator with the new agents goes.")
-    ],
+    out: Annotated[Path, options.folder_to_write("Where the simulator with the new agents goes.")],
     agents: Annotated[
         str | None,
         typer.Option(
@@ -39,6 +37,9 @@ def adapt(
             metavar="K", min=0, help="First transitions of each agent.", show_default="all but some"
         ),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace another simulator in FOLDER.")
+    ] = False,
     as_json: options.Json = False,
     agent_column: tables.Agent = None,
     time_column: tables.Time = None,
@@ -59,6 +60,7 @@ def adapt(
     others are used, or as many as --transitions says.
     """
     sim = models.open_simulator(simulator)
+    _check_not_another(simulator, out, force)
     data = tables.read(
         dataset,
         agent=agent_column,
@@ -96,6 +98,22 @@ def adapt(
         "posterior sd is in units of the population's: 1 says that nothing personal is known; "
         f"{LEVEL:.0%} of next observations should be in their interval",
     )
+
+
+def _check_not_another(simulator: Path, out: Path, force: bool) -> None:
+    """Check that no other simulator is lost: agents may be added to one where it is.
+
+    Raises:
+        ValueError: If the folder holds another one, and it is not to be replaced.
+    """
+    from persim_gym import store
+
+    there = out / store.SIMULATOR
+    own = simulator / store.SIMULATOR if simulator.is_dir() else simulator
+    if there.exists() and not force and not there.samefile(own):
+        raise ValueError(
+            f"{out} holds another simulator: choose another folder, or replace it with --force"
+        )
 
 
 def _known(sim: PerSim, data: Transitions) -> dict[int, int]:

@@ -38,7 +38,7 @@ def benchmark(
     ] = "quick",
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Where rows go.", show_default="runs/benchmark-PRESET"),
+        options.folder_to_write("Where rows go.", show_default="runs/benchmark-PRESET"),
     ] = None,
     experiment: Annotated[
         list[str] | None, _some("Only this experiment: prediction, reward, unseen, latent")
@@ -75,7 +75,11 @@ def benchmark(
     threads: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, help="CPU threads of each cell.", show_default="cores / jobs"
+            metavar="N",
+            min=1,
+            max=options.MOST_THREADS,
+            help="CPU threads of each cell.",
+            show_default="cores / jobs",
         ),
     ] = None,
     show: Annotated[
@@ -145,8 +149,10 @@ def benchmark(
 
 
 def _names(texts: Sequence[str] | None) -> list[str]:
-    names = (name.strip() for text in texts or () for name in text.split(","))
-    return list(dict.fromkeys(name for name in names if name))
+    names = [name.strip() for text in texts or () for name in text.split(",")]
+    if "" in names:
+        raise ValueError(f"names must be words with commas between them, got {texts}")
+    return list(dict.fromkeys(names))
 
 
 def _write_report(folder: Path) -> Path | None:

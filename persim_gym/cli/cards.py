@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from persim_gym.cli.output import print_facts, print_table, size_of
+from persim_gym.checks import size_of
+from persim_gym.cli.output import print_facts, print_table
 
 if TYPE_CHECKING:
     from persim_gym.offline.cards import DataCard

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from persim_gym import checks
 from persim_gym.cli import models, options
 from persim_gym.cli.group import on_interrupt
 from persim_gym.cli.output import print_facts, print_json, print_table, progress_bar
@@ -194,7 +195,7 @@ def _spread(returns: NDArray[Any]) -> list[object]:
 def train(
     simulator: options.Simulator,
     agent: options.Agent,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the policy goes.")],
+    out: Annotated[Path, options.folder_to_write("Where the policy goes.")],
     algorithm: Annotated[
         str | None,
         typer.Option(
@@ -226,6 +227,8 @@ def train(
     if sim is None:
         raise ValueError(f"{simulator} is a task: training needs the folder of a simulator")
     index = models.find_agent(agent, sim, suite)
+    training.check_algorithm(sim.task, algorithm)
+    checks.integer("seed", seed, most=checks.LARGEST_SEED)
     if (out / training.POLICY).exists() and not force:
         raise ValueError(f"{out} holds a policy: choose another folder, or replace it with --force")
     true = suite.dynamics(suite.population(models.population_of(sim)))

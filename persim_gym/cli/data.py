@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from persim_gym import checks
+from persim_gym.checks import size_of
 from persim_gym.cli import imports, models, options
 from persim_gym.cli.cards import print_card
 from persim_gym.cli.group import on_interrupt, say, visible
-from persim_gym.cli.output import print_facts, print_json, print_table, size_of
+from persim_gym.cli.output import print_facts, print_json, print_table
 
 if TYPE_CHECKING:
     from persim_gym.envs.suites import Suite
@@ -267,8 +269,8 @@ def _behaviour(behaviour: str, epsilon: float | None, suite: Suite) -> Any:
     if behaviour == "random" and epsilon is not None:
         raise ValueError("--epsilon mixes random actions into a policy's: random has no others")
     policy: Any = behaviour
-    if Path(behaviour).is_dir():
-        policy = models.saved_policy(behaviour, suite)
+    if (folder := checks.as_path("--behaviour", behaviour)).is_dir():
+        policy = models.saved_policy(folder, suite)
     else:
         named = as_policy(behaviour, suite.task())  # an unknown name is refused here
         if epsilon is not None:
@@ -329,15 +331,13 @@ def show_dataset(
     as_json: options.Json = False,
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Also draw it as a .png, .svg or .pdf.", dir_okay=False),
+        options.file_to_write("--plot", "Also draw it as a .png, .svg or .pdf.", PICTURES),
     ] = None,
 ) -> None:
     """Show the card of a data set: what it holds, and how it is made again."""
     from persim_gym.offline.cards import data_card
     from persim_gym.offline.datasets import load
 
-    if plot is not None and plot.suffix not in PICTURES:
-        raise ValueError(f"--plot must end in {', '.join(PICTURES)}, got {str(plot)!r}")
     data = load(dataset)
     card = data_card(data)
     if plot is not None:

@@ -31,7 +31,7 @@ def demo(
     ] = "cartpole",
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Where all of it goes.", show_default="runs/demo-TASK"),
+        options.folder_to_write("Where all of it goes.", show_default="runs/demo-TASK"),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Less of everything: to see it run, not to judge by.")
@@ -61,7 +61,7 @@ def demo(
     on_stage, on_progress = _reporters(bar)
     with on_interrupt("the same command goes on from the last stage that was finished"), bar:
         page = run_demo(task, out, quick, seed, on_stage, on_progress)
-    _print_results(json.loads((page.parent / RESULTS).read_text()))
+    _print_results(json.loads((page.parent / RESULTS).read_text(encoding="utf-8")))
     print_facts("Page", [("file", page.resolve())])
 
 

@@ -12,8 +12,10 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-#: Exit codes: bad input (as Click's own usage errors), any other failure, and Ctrl-C.
-BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+from persim_gym.interrupts import INTERRUPTED, leave_at_once, raise_again
+
+#: Exit codes: bad input (as Click's own usage errors) and any other failure.
+BAD_INPUT, FAILED = 2, 1
 
 ORDER = (
     "demo",
@@ -31,6 +33,8 @@ ORDER = (
     "benchmark",
     "report",
 )
+
+BEGINS_ANEW = "nothing was kept, the same command begins anew"
 
 # Newer releases of Typer bring a Click of their own: this is the base class in either case.
 _ClickError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
@@ -68,6 +72,8 @@ class OneLineGroup(TyperGroup):
         )
         if not standalone_mode:
             return run()
+        print_anything()
+        raise_again()
         try:
             code = run()
         except _ClickError as error:
@@ -79,6 +85,11 @@ class OneLineGroup(TyperGroup):
         except typer.Abort:
             say("stopped", "nothing was changed")
             sys.exit(FAILED)
+        except KeyboardInterrupt:
+            say("interrupted", "nothing was begun")
+            sys.exit(INTERRUPTED)
+        finally:
+            leave_at_once()  # what is left is the end of the interpreter
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: Any) -> Any:
@@ -88,18 +99,48 @@ class OneLineGroup(TyperGroup):
                 warnings.showwarning = _say_warning
                 return super().invoke(ctx)
         except KeyboardInterrupt:
-            interrupted("nothing was kept, the same command begins anew")
-        except (ValueError, TypeError, OSError, ImportError) as error:
-            if ctx.params.get("debug") or isinstance(error, BrokenPipeError):
+            interrupted(BEGINS_ANEW)
+        except Exception as error:
+            if isinstance(error, (typer.Exit, typer.Abort, _ClickError, BrokenPipeError)):
                 raise
-            say("error", str(error) or type(error).__name__)
+            if _by_ctrl_c(error):
+                interrupted(BEGINS_ANEW)
+            if ctx.params.get("debug"):
+                raise
+            if isinstance(error, (ValueError, TypeError, OSError, ImportError)):
+                say("error", str(error) or type(error).__name__)
+                raise typer.Exit(BAD_INPUT) from error
+            where = f"(persim-gym --debug {ctx.invoked_subcommand} shows where)"
+            if _is_failure(error):
+                say("error", f"{error} {where}")
+                raise typer.Exit(FAILED) from error
+            say("error", f"{type(error).__name__}: {error} {where}")
             raise typer.Exit(BAD_INPUT) from error
-        except (FloatingPointError, RuntimeError) as error:
-            # The input was good: a loss diverged, there is no graphics driver, memory is full.
-            if ctx.params.get("debug") or isinstance(error, (typer.Exit, typer.Abort)):
-                raise  # the latter are RuntimeErrors, too
-            say("error", f"{error} (persim-gym --debug {ctx.invoked_subcommand} shows where)")
-            raise typer.Exit(FAILED) from error
+
+
+def _is_failure(error: Exception) -> bool:
+    """Whether the input was good: a loss diverged, there is no graphics driver, memory is full."""
+    return isinstance(error, (FloatingPointError, RuntimeError)) and not isinstance(
+        error, RecursionError
+    )
+
+
+def _by_ctrl_c(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error: libraries turn it into others while they are imported."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def print_anything() -> None:
+    """Let a console that has not all characters show them as escapes, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure") and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _say_warning(message: Warning | str, *_: Any, **__: Any) -> None:
@@ -125,7 +166,8 @@ def say(kind: str, text: str) -> None:
 
 
 def interrupted(how_to_go_on: str) -> NoReturn:
-    """End after Ctrl-C."""
+    """End after Ctrl-C; a second one ends at once."""
+    leave_at_once()
     say("interrupted", how_to_go_on)
     raise typer.Exit(INTERRUPTED)
 

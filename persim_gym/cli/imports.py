@@ -7,14 +7,15 @@ from typing import Annotated
 
 import typer
 
+from persim_gym.checks import size_of
 from persim_gym.cli import options
 from persim_gym.cli.group import on_interrupt
-from persim_gym.cli.output import print_facts, size_of
+from persim_gym.cli.output import print_facts
 
 
 def import_dataset(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A data file of the paper's authors, a .pkl.")
+        Path, options.path_to_read("FILE", "A data file of the paper's authors, a .pkl.")
     ],
     task: Annotated[
         str,

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from persim_gym import checks
 from persim_gym.cli import options
 from persim_gym.cli.group import say
 from persim_gym.cli.options import TASKS
@@ -32,12 +33,13 @@ def open_model(name: str) -> tuple[Suite, PerSim | None]:
     """
     if name in {*SUITES, *(suite.env_id for suite in SUITES.values())}:
         return find_suite(name), None
-    if not Path(name).exists():
+    folder = checks.as_path("SIM_OR_TASK", name)
+    if not folder.exists():
         raise FileNotFoundError(
             f"there is no simulator at {name} (persim-gym fit makes one), and no task of that name "
             f"either: there are {', '.join(TASKS)}"
         )
-    sim = open_simulator(Path(name))
+    sim = open_simulator(folder)
     return suite_of(sim.task), sim
 
 
@@ -174,15 +176,16 @@ def make_policy(name: str, suite: Suite, sim: PerSim | None, agent: int, seed: i
         from persim_gym.planning import MPC
 
         return MPC(suite.name if sim is None else sim, agent, seed=seed)
-    if not Path(name).is_dir():
+    folder = checks.as_path("--policy", name)
+    if not folder.is_dir():
         raise ValueError(
             f"unknown policy {name!r}: it must be {', '.join(POLICIES)} or the folder of a policy "
             "that persim-gym train has made"
         )
-    return saved_policy(name, suite)
+    return saved_policy(folder, suite)
 
 
-def saved_policy(folder: str, suite: Suite) -> Policy:
+def saved_policy(folder: Path, suite: Suite) -> Policy:
     """The policy in a folder that ``train`` has made.
 
     Raises:

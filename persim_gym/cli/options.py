@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from persim_gym import checks
+
+#: More threads than any machine has cores for: the system's own limit is no clean error.
+MOST_THREADS = 1024
 
 TASKS = ("cartpole", "mountain-car", "half-cheetah")
 
@@ -23,8 +28,43 @@ Task = Annotated[
         metavar="TASK", help=f"One of {', '.join(TASKS)}.", autocompletion=complete_task
     ),
 ]
+
+
+def _parsed(check: Callable[[str, Any], Path], name: str) -> Callable[[Any], Path]:
+    """A parser for an option: what the check says, Click reports."""
+
+    def parse(value: Any) -> Path:
+        try:
+            return check(name, value)
+        except (TypeError, ValueError) as error:
+            raise typer.BadParameter(str(error)) from None
+
+    return parse
+
+
+def folder_to_write(help_text: str, **more: Any) -> Any:
+    """The option ``--out`` of a command that writes a folder: checked before any work."""
+    parse = _parsed(checks.output_folder, "--out")
+    return typer.Option(metavar="FOLDER", help=help_text, parser=parse, **more)
+
+
+def file_to_write(name: str, help_text: str, suffixes: Sequence[str]) -> Any:
+    """An option of a command that writes one file: checked before any work."""
+
+    def check(name: str, value: Any) -> Path:
+        return checks.output_file(name, value, suffixes)
+
+    return typer.Option(metavar="FILE", help=help_text, parser=_parsed(check, name))
+
+
+def path_to_read(metavar: str, help_text: str) -> Any:
+    """An argument that names a file or folder."""
+    parse = _parsed(checks.as_path, metavar)
+    return typer.Argument(metavar=metavar, help=help_text, parser=parse)
+
+
 Simulator = Annotated[
-    Path, typer.Argument(metavar="SIM", help="Folder of a fitted simulator, such as runs/cartpole.")
+    Path, path_to_read("SIM", "Folder of a fitted simulator, such as runs/cartpole.")
 ]
 Model = Annotated[
     str,
@@ -45,7 +85,13 @@ Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of everything 
 Device = Annotated[str, typer.Option(metavar="NAME", help="Where to compute: cpu, cuda, cuda:1.")]
 Threads = Annotated[
     int | None,
-    typer.Option(metavar="N", min=1, help="CPU threads.", show_default="PyTorch's choice"),
+    typer.Option(
+        metavar="N",
+        min=1,
+        max=MOST_THREADS,
+        help="CPU threads.",
+        show_default="PyTorch's choice",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Ranges = Annotated[

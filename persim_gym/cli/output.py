@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -57,7 +58,9 @@ def cell(value: object) -> str:
 
 def print_json(value: Any) -> None:
     """Print plain types as JSON; what is not a number becomes null."""
-    text = json.dumps(_finite(value), indent=2, ensure_ascii=False)
+    # A console that has not all characters gets escapes, which are JSON all the same.
+    plain = not (sys.stdout.encoding or "").lower().startswith("utf")
+    text = json.dumps(_finite(value), indent=2, ensure_ascii=plain)
     # JSON has escapes of its own for what would steer a terminal; lines are the printer's.
     typer.echo(re.sub(r"[^\n -~]", lambda c: c[0] if c[0].isprintable() else _escape(c[0]), text))
 
@@ -76,16 +79,6 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def size_of(count: int) -> str:
-    """Bytes for people."""
-    size = float(count)
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} GB"
-
-
 def duration(seconds: float) -> str:
     """Seconds for people: ``"4.1 s"``, ``"23 min"``, ``"3.5 h"``."""
     if seconds < 99.5:
@@ -97,8 +90,6 @@ def duration(seconds: float) -> str:
 @contextlib.contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr, where that is a terminal: call it with what is done, and of how much."""
-    import sys
-
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining

@@ -168,9 +168,7 @@ def train(
         str, typer.Argument(metavar="TASK", help=f"One of {', '.join(options.TASKS)}, or {ALL}.")
     ],
     policy: Name = None,
-    out: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Where the policies go, a folder a task.")
-    ] = OUT,
+    out: Annotated[Path, options.folder_to_write("Where the policies go, a folder a task.")] = OUT,
     seed: Annotated[
         int | None,
         typer.Option(

@@ -16,13 +16,11 @@ if TYPE_CHECKING:
 
 def report(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Folder of a benchmark, such as runs/paper.")
+        Path, options.path_to_read("FOLDER", "Folder of a benchmark, such as runs/paper.")
     ],
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FOLDER", help="Where to write.", show_default="the benchmark's folder"
-        ),
+        options.folder_to_write("Where to write.", show_default="the benchmark's folder"),
     ] = None,
     small: Annotated[
         bool,

@@ -27,7 +27,7 @@ CHOSEN = "chosen from the data, or the preset's"
 
 def fit(
     dataset: options.Dataset,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the simulator goes.")],
+    out: Annotated[Path, options.folder_to_write("Where the simulator goes.")],
     method: Annotated[
         str,
         typer.Option(metavar="NAME", help="als (closed form), sgd (networks), auto (the better)."),
@@ -314,7 +314,9 @@ def evaluate(
 def render(
     model: options.Model,
     agent: options.Agent,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The video: .mp4 or .gif.")],
+    out: Annotated[
+        Path, options.file_to_write("--out", "The video: .mp4 or .gif.", (".mp4", ".gif"))
+    ],
     policy: Annotated[
         str,
         typer.Option(
@@ -340,8 +342,6 @@ def render(
     models.draw_without_display()
     suite, sim = models.open_model(model)
     index = models.find_agent(agent, sim, suite)
-    if out.suffix.lower() not in (".mp4", ".gif"):
-        raise ValueError(f"--out must end in .mp4 or .gif, got {str(out)!r}")
     actor = models.make_policy(policy, suite, sim, index, seed)
     if sim is None:
         frames = video.episode_frames(suite.name, index, actor, steps=steps, seed=seed)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from persim_gym import checks
 from persim_gym.cli.group import say
 
 if TYPE_CHECKING:
@@ -122,8 +123,9 @@ def read(
             )
         from persim_gym.offline.reading import read_transitions
 
+        folder = checks.as_path("DATASET", dataset)
         with _warnings_said():
-            found = read_transitions(dataset)
+            found = read_transitions(folder if folder.is_dir() else dataset)
         if " through " in found.task_name:
             say("note", f"recorded as {found.task_name}: spaces, reward and end are learned")
         return found

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 import persim_gym
+from persim_gym import checks
 from persim_gym.core import describe
 from persim_gym.demo.page import render_page
 from persim_gym.envs.populations import DEFAULT_SIZE
@@ -42,7 +43,7 @@ from persim_gym.learned.simulator import PerSim
 from persim_gym.offline.transitions import Transitions
 from persim_gym.plots import figures as plots
 from persim_gym.policies.scripted import scripted_policy
-from persim_gym.rollout import Outcomes, check_whole, episode_outcomes
+from persim_gym.rollout import Outcomes, episode_outcomes
 from persim_gym.writing import (
     read_arrays,
     read_sealed,
@@ -92,16 +93,14 @@ class DemoSettings:
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot be."""
-        check_whole(
-            agents=(self.agents, 10),  # the probe of the latent factors needs ten
-            episodes=(self.episodes, 1),
-            return_episodes=(self.return_episodes, 1),
-            plan_episodes=(self.plan_episodes, 1),
-            plan_steps=(1 if self.plan_steps is None else self.plan_steps, 1),
-            train_agent=(self.train_agent, 0),
-            train_steps=(self.train_steps, 1),
-            clip_steps=(self.clip_steps, 1),
-        )
+        checks.make_plain(self)
+        checks.integer("agents", self.agents, 10)  # the probe of the latent factors needs ten
+        for name in ("episodes", "return_episodes", "plan_episodes", "train_steps", "clip_steps"):
+            checks.integer(name, getattr(self, name), 1)
+        checks.integer("plan_steps", 1 if self.plan_steps is None else self.plan_steps, 1)
+        checks.a_mapping("fit", self.fit)
+        checks.a_mapping("planner", self.planner)
+        checks.integer("train_agent", self.train_agent)
         if self.train_agent not in TEST_AGENTS:
             raise ValueError(f"train_agent must be a test agent, 0 to 4, got {self.train_agent}")
 
@@ -137,7 +136,7 @@ def demo_settings(task: str, quick: bool = False) -> DemoSettings:
     Raises:
         ValueError: If there is no such task.
     """
-    return (_QUICK if quick else _FULL)[find_suite(task).name]
+    return (_QUICK if checks.switch("quick", quick) else _FULL)[find_suite(task).name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,11 +196,12 @@ def run_demo(
         ValueError: If there is no such task, or ``out`` holds a demo of other settings.
     """
     suite = find_suite(task)
-    check_whole(seed=(seed, 0))
+    seed = checks.integer("seed", seed, most=checks.LARGEST_SEED)
     settings = settings or demo_settings(suite.name, quick)
     if out is None:
         out = Path("runs") / f"demo-{suite.name}{'-quick' if quick else ''}"
-    demo = _Demo(suite, Path(out), quick, seed, settings, on_stage, on_progress)
+    folder = checks.output_folder("out", out)
+    demo = _Demo(suite, folder, quick, seed, settings, on_stage, on_progress)
     return demo.run()
 
 
@@ -211,7 +211,7 @@ def rebuild_page(out: str | Path) -> Path:
     Raises:
         FileNotFoundError: If there is no demo in the folder, or it has not come to its end.
     """
-    folder = Path(out)
+    folder = checks.as_path("out", out)
     recipe = folder / "demo.json"
     if not recipe.is_file():
         raise FileNotFoundError(f"there is no demo in {folder}: persim_gym.demo.run_demo")

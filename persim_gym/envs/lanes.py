@@ -11,6 +11,7 @@ from gymnasium.spaces import Discrete
 from gymnasium.utils import seeding
 from numpy.typing import NDArray
 
+from persim_gym import checks
 from persim_gym.core import Array, Dynamics, Task
 from persim_gym.envs.guard import Reason, reasons
 
@@ -104,14 +105,8 @@ class Lanes:
         agents: NDArray[np.int64],
         max_episode_steps: int | None,
     ) -> None:
-        if max_episode_steps is not None and (
-            isinstance(max_episode_steps, bool)
-            or not isinstance(max_episode_steps, (int, np.integer))
-            or max_episode_steps < 1
-        ):
-            raise ValueError(
-                f"max_episode_steps must be a positive integer, got {max_episode_steps!r}"
-            )
+        if max_episode_steps is not None:
+            max_episode_steps = checks.positive_integer("max_episode_steps", max_episode_steps)
         self.task = task
         self.dynamics = dynamics
         self.agents = agents

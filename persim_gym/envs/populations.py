@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from persim_gym import checks
 from persim_gym.core import as_agent
 
 DEFAULT_SIZE = 500
@@ -64,19 +65,16 @@ class CovariateTable:
             ValueError: If a covariate is unknown or a range is not finite, positive and ordered.
         """
         ranges = {column.name: [column.low, column.high] for column in self.columns}
-        for name, pair in _mapping("ranges", own or {}).items():
+        for name, pair in _mapping("ranges", {} if own is None else own).items():
             if name not in ranges:
                 raise ValueError(self._unknown(name))
-            try:
-                low, high = (float(end) for end in pair)
-            except (TypeError, ValueError):
-                low = high = math.nan
-            if not (0 < low <= high < math.inf):
-                raise ValueError(
-                    f"the range of {name!r} must be two finite positive numbers, lower first, "
-                    f"got {pair!r}"
-                )
-            ranges[name] = [low, high]
+            says = "two finite positive numbers, lower first"
+            ends = list(pair) if isinstance(pair, (list, tuple, np.ndarray)) else []
+            what = f"the range of {name!r}"
+            if len(ends) != 2:
+                raise ValueError(f"{what} must be {says}, got {checks.shown(pair)}")
+            low = checks.number(what, ends[0], 0, above=True, says=says)
+            ranges[name] = [low, checks.number(what, ends[1], low, says=says)]
         return ranges
 
     def complete(self, covariates: Mapping[str, float]) -> dict[str, float]:
@@ -90,10 +88,14 @@ class CovariateTable:
         for name, value in _mapping("covariates", covariates).items():
             if name not in values:
                 raise ValueError(self._unknown(name))
+            if isinstance(value, (bool, str, bytes)) or np.ndim(value):
+                raise TypeError(f"covariate {name!r} must be a number, got {checks.shown(value)}")
             try:
                 values[name] = float(value)
-            except (TypeError, ValueError):
-                raise TypeError(f"covariate {name!r} must be a number, got {value!r}") from None
+            except (TypeError, ValueError, OverflowError):
+                raise TypeError(
+                    f"covariate {name!r} must be a number, got {checks.shown(value)}"
+                ) from None
         for column in self.columns:
             # An end of the range in single precision lies a rounding beyond it.
             end = min(max(values[column.name], column.low), column.high)
@@ -163,7 +165,10 @@ class Population:
             TypeError: If ``size`` or ``seed`` is no integer.
             ValueError: If ``size`` is below one, ``seed`` negative or a range invalid.
         """
-        size, seed = _integer("size", size, 1), _integer("seed", seed, 0)
+        size = checks.integer("size of a population", size, 1)
+        seed = checks.integer("seed of a population", seed)
+        needed = 4 * 8 * size * len(table.columns)
+        checks.enough_memory(f"size={size} of a population", needed, "make a smaller one")
         bounds = np.array(list(table.ranges(ranges).values()))
         fixed = np.empty((0, len(bounds))) if ranges else np.array(table.test_agents)[:size]
         rng = np.random.default_rng(seed)
@@ -262,25 +267,20 @@ def _mapping(name: str, value: object) -> Mapping[str, Any]:
     return value
 
 
-def _integer(name: str, value: object, lowest: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} of a population must be an integer, got {value!r}")
-    if value < lowest:
-        raise ValueError(f"{name} of a population must be at least {lowest}, got {value}")
-    return int(value)
-
-
 def _stacked(columns: Mapping[str, Any]) -> NDArray[np.float64]:
     """Columns of equal length, or of one value for all agents, as ``[N, c]``."""
     try:
+        for values in columns.values():
+            if np.asarray(values).dtype.kind not in "iuf":
+                raise TypeError
         arrays = [np.atleast_1d(np.asarray(v, dtype=np.float64)) for v in columns.values()]
         if max(array.ndim for array in arrays) > 1:
             raise ValueError
         return np.stack(np.broadcast_arrays(*arrays), axis=-1)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(
             "covariates of a population must be numbers, one for all agents or as many of each: "
-            f"got {dict(columns)!r}"
+            f"got {checks.shown(dict(columns))}"
         ) from None
 
 

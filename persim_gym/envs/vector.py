@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from persim_gym import checks
 from persim_gym.core import Dynamics, Task, agents_of
 from persim_gym.envs.checks import check_options, check_seed
 from persim_gym.envs.env import CovariatesOf, Painter, check_render_mode, of_dynamics, plain_spec
@@ -74,13 +75,13 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         covariates_of: CovariatesOf | None = None,
         label: str = "",
     ) -> None:
-        whole = isinstance(num_envs, (int, np.integer)) and not isinstance(num_envs, bool)
-        if not whole or num_envs < 1:
-            raise ValueError(f"num_envs must be a positive integer, got {num_envs!r}")
+        num_envs = checks.positive_integer("num_envs", num_envs)
+        # Of every lane a block of starts, at the least.
+        checks.enough_memory(f"num_envs={num_envs}", 8192 * num_envs, "make fewer lanes")
         check_render_mode(render_mode, ("rgb_array",))
         self.task = task
         self.dynamics = dynamics
-        self.num_envs = int(num_envs)
+        self.num_envs = num_envs
         self.render_mode = render_mode
         self.autoreset_mode = _autoreset_mode(autoreset_mode)
         self.metadata = {

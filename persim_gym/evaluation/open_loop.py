@@ -18,12 +18,13 @@ import torch
 from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
+from persim_gym import checks
 from persim_gym.core import Array, Dynamics, Task
 from persim_gym.envs.suites import suite_of
 from persim_gym.learned.simulator import PerSim
 from persim_gym.offline.transitions import Transitions
 from persim_gym.policies.scripted import scripted_policy
-from persim_gym.rollout import check_whole, episode_batch, play, start_states
+from persim_gym.rollout import episode_batch, play, start_states
 from persim_gym.threads import few_threads
 
 WARMUP = 10  # real steps before a simulator is left to itself
@@ -247,6 +248,7 @@ def evaluate(
         TypeError: If an agent is no integer.
         ValueError: If an argument is invalid or the task has no true environment.
     """
+    checks.with_attributes("sim", sim, ("task", "rollout"), "a simulator")
     suite = suite_of(sim.task)
     true = suite.dynamics(suite.population(population))
     policy = scripted_policy(suite.name, seed) if policy is None else policy
@@ -290,11 +292,13 @@ def follow(
         TypeError: If an agent is no integer, or the policy is none.
         ValueError: If an argument is invalid.
     """
-    check_whole(warmup=(warmup, 0), horizon=(horizon, 1))
+    warmup, horizon = checks.integer("warmup", warmup), checks.integer("horizon", horizon, 1)
     steps = warmup + horizon
     batch = episode_batch(task, dynamics, agents, episodes, seed, steps)
     n, space = len(batch), task.action_space
     d = task.observation_space.shape[0]
+    what = f"{n} episodes of warmup={warmup} and horizon={horizon} steps"
+    checks.enough_memory(what, 16 * n * (steps + 1) * d, "give fewer episodes or steps")
     obs = np.empty((n, steps + 1, d))
     # An action that is never taken must still be one.
     kind = np.int64 if isinstance(space, Discrete) else np.float64

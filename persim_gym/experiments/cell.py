@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from persim_gym import checks
 from persim_gym.envs.populations import DEFAULT_SIZE
 from persim_gym.envs.suites import SUITES
 from persim_gym.policies.paper_behaviours import BEHAVIOURS
@@ -57,20 +58,25 @@ class Cell:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be, before any work."""
+        checks.make_plain(self)
         for name, known in _NAMES.items():
             value = getattr(self, name)
             if value not in known and not (name == "dataset" and value is None):
                 label = "data set" if name == "dataset" else name
                 raise ValueError(f"unknown {label} {value!r}: there are {', '.join(known)}")
-        for name, value in (("method", self.method), ("planner", self.planner)):
-            if not isinstance(value, str) and not (name == "planner" and value is None):
-                raise TypeError(f"{name} must be a name, got {value!r}")
+        checks.text("method", self.method)
+        if self.planner is not None:
+            checks.text("planner", self.planner)
+        for name in ("agents", "fit"):
+            if not isinstance(getattr(self, name), (tuple, list)):
+                shown = checks.shown(getattr(self, name))
+                raise TypeError(f"{name} of a cell must be a tuple, got {shown}")
         for name, least in (("seed", 0), ("train_agents", 1), ("episodes", 1)):
-            _check_whole(name, getattr(self, name), least)
+            checks.integer(name, getattr(self, name), least)
         if self.max_episode_steps is not None:
-            _check_whole("max_episode_steps", self.max_episode_steps, 1)
-        for agent in self.agents:
-            _check_whole("an agent", agent, 0)
+            checks.integer("max_episode_steps", self.max_episode_steps, 1)
+        agents = tuple(checks.integer("an agent", agent) for agent in self.agents)
+        object.__setattr__(self, "agents", agents)
         if not self.agents or len(set(self.agents)) < len(self.agents):
             raise ValueError(f"agents must be one or more different ones, got {self.agents}")
         if self.experiment != "unseen" and max(self.agents) >= self.train_agents:
@@ -84,14 +90,12 @@ class Cell:
                 f"{self.population_size} agents"
             )
         penalty = self.penalty
-        if penalty is not None and not (isinstance(penalty, (int, float)) and 0 <= penalty < 1e300):
-            raise ValueError(f"penalty must be a number of at least 0, got {penalty!r}")
+        if penalty is not None:
+            penalty = checks.number("penalty", penalty, 0, says="a number of at least 0")
         # Equal cells have equal keys: a penalty of 1 is one of 1.0, options of a fit are sorted.
         fit = sorted((str(name), _frozen(value)) for name, value in self.fit)
         object.__setattr__(self, "fit", tuple(fit))
-        if penalty is not None:
-            object.__setattr__(self, "penalty", float(penalty))
-        object.__setattr__(self, "agents", tuple(self.agents))
+        object.__setattr__(self, "penalty", penalty)
 
     def to_json(self) -> dict[str, Any]:
         """Plain types; :meth:`from_json` takes them."""
@@ -152,13 +156,6 @@ class Cell:
         if self.train_agents != DEFAULT_SIZE:
             parts.append(f"{self.train_agents} agents")
         return " ".join([*(part for part in parts if part), f"seed {self.seed}"])
-
-
-def _check_whole(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
 
 
 def _frozen(value: Any) -> Any:

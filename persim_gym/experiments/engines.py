@@ -18,6 +18,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Protocol
@@ -270,6 +271,8 @@ def _handed_down(threads: int) -> Iterator[None]:
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = str(threads)
     mask = getattr(signal, "pthread_sigmask", None)  # not on Windows
+    if mask:  # begun by the first process that is started, it lets Ctrl-C through again
+        resource_tracker.ensure_running()
     held = mask(signal.SIG_BLOCK, {signal.SIGINT}) if mask else set()
     try:
         yield

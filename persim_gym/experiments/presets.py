@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from persim_gym import checks
 from persim_gym.envs.populations import DEFAULT_SIZE
 from persim_gym.experiments.cell import EXPERIMENTS, Cell
 from persim_gym.experiments.methods import Method, find_method
@@ -173,11 +174,12 @@ def preset_cells(name: str, device: str = "cpu", seeds: int | None = None) -> li
     if name not in PRESETS:
         raise ValueError(f"unknown preset {name!r}: there are {', '.join(PRESETS)}")
     presets = PRESETS[name]
+    checks.text("device", device)
     if device == "cpu":
         presets = tuple(_REDUCED if preset is _FULL else preset for preset in presets)
     if seeds is not None:
-        if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
-            raise ValueError(f"seeds must be an integer of at least 1, got {seeds!r}")
+        # Every repeat is some hundred cells, which are made at once.
+        seeds = checks.positive_integer("seeds", seeds, 10_000, "an integer of at least 1")
         presets = tuple(replace(preset, seeds=seeds) for preset in presets)
     return list(dict.fromkeys(cell for preset in presets for cell in preset.cells()))
 
@@ -204,6 +206,7 @@ def select_cells(
         "planner": planners,
     }  # fmt: skip
     for field, names in wanted.items():
+        names = checks.a_sequence(f"{field}s", names)
         there = {getattr(cell, field) for cell in cells} - {None}
         for name in names:
             if name not in there:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from persim_gym import checks
 from persim_gym.envs.populations import DEFAULT_SIZE
 from persim_gym.envs.suites import SUITES
 from persim_gym.experiments.cell import Cell
@@ -328,7 +329,7 @@ def read_findings(folder: str | Path) -> Findings:
     Raises:
         ValueError: If it has no rows, or one is damaged; with what to do.
     """
-    folder = Path(folder)
+    folder = checks.as_path("folder", folder)
     rows = list(Rows(folder))
     if not rows:
         what = "has no rows of results" if folder.is_dir() else "does not exist"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from persim_gym import checks
 from persim_gym.experiments.cell import Cell
 from persim_gym.offline.provenance import version
 from persim_gym.writing import read_sealed, write_sealed
@@ -85,7 +86,7 @@ class Rows:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder) / "rows"
+        self.folder = checks.as_path("folder", folder) / "rows"
 
     def path(self, cell: Cell) -> Path:
         """Where a cell's row is, or will be."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from persim_gym import checks
 from persim_gym.envs.suites import SUITES
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.costs import Estimate
@@ -96,9 +97,14 @@ def run_cells(
         ValueError: If a cell, a planner, a device or an engine cannot be, or a data set of one of
             the ids was recorded with other options.
     """
+    folder = checks.as_path("folder", folder)
+    checks.text("device", device)
+    for cell in checks.a_sequence("cells", cells):
+        if not isinstance(cell, Cell):
+            raise TypeError(f"cells must be cells, got {checks.shown(cell)} among them")
     cells = list(dict.fromkeys(cells))
     settings = _checked(cells, folder, device, jobs, engine, threads)
-    rows, folder = Rows(folder), Path(folder)
+    rows = Rows(folder)
     missing = cells if force else [cell for cell in cells if not rows.has(cell)]
     recordings = missing_recordings(missing)
     watch = Watch() if watch is None else watch
@@ -261,10 +267,8 @@ def _checked(
     threads: int | None,
 ) -> Settings:
     for name, value in (("jobs", jobs), ("threads", threads)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-            raise TypeError(f"{name} must be an integer, got {value!r}")
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+        if value is not None:
+            checks.integer(name, value, 1, 1024)  # more is a mistake, and no machine begins it
     check_engine(engine)
     for cell in cells:
         check_cell(cell)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import numpy as np
+
+from persim_gym import checks
 
 Activation = Literal["relu", "silu"]
 Method = Literal["auto", "als", "sgd"]
@@ -110,39 +111,30 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be fitted, before any work is done."""
+        checks.make_plain(self)
         for name in ("rank", "ensemble_size", "lag", "batch_size", "epochs", "halve_every"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a positive integer, got {value!r}")
-        if (
-            isinstance(self.spare_members, bool)
-            or not isinstance(self.spare_members, int)
-            or self.spare_members < 0
-        ):
-            raise ValueError(f"spare_members must be 0 or more, got {self.spare_members!r}")
+            checks.positive_integer(name, getattr(self, name))
+        for name in ("spare_members", "seed"):
+            checks.integer(name, getattr(self, name), wrong_type=ValueError)
+        says = "a list of positive integers"
         for name in ("state_hidden", "action_hidden"):
             given = getattr(self, name)
-            widths = tuple(given) if isinstance(given, (tuple, list)) else (None,)
-            if not all(isinstance(w, int) and w > 0 for w in widths):
-                raise ValueError(f"{name} must be a list of positive integers, got {given!r}")
-            object.__setattr__(self, name, widths)
+            try:
+                if not isinstance(given, (tuple, list)):
+                    raise TypeError
+                widths = [checks.integer(name, width, 1) for width in given]
+            except (TypeError, ValueError):
+                raise ValueError(f"{name} must be {says}, got {checks.shown(given)}") from None
+            object.__setattr__(self, name, tuple(widths))
         if not self.state_hidden:
             raise ValueError("state_hidden must name at least one hidden layer, got ()")
         for name in _SWITCHES:
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
+            checks.switch(name, getattr(self, name))
         for name, known in _NAMED.items():
-            if getattr(self, name) not in known.__args__:  # type: ignore[attr-defined]
-                names = ", ".join(known.__args__)  # type: ignore[attr-defined]
-                raise ValueError(f"{name} must be one of {names}, got {getattr(self, name)!r}")
-        if not (_is_number(self.learning_rate) and self.learning_rate > 0):
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate!r}")
-        if not (_is_number(self.validation_fraction) and 0 <= self.validation_fraction <= 0.5):
-            raise ValueError(
-                f"validation_fraction must be in [0, 0.5], got {self.validation_fraction!r}"
-            )
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise ValueError(f"seed must be an integer of at least 0, got {self.seed!r}")
+            checks.one_of(name, getattr(self, name), known.__args__)  # type: ignore[attr-defined]
+        checks.number("learning_rate", self.learning_rate, 0, above=True, says="positive")
+        fraction = self.validation_fraction
+        checks.number("validation_fraction", fraction, 0, 0.5, says="in [0, 0.5]")
 
     def to_json(self) -> dict[str, Any]:
         """The configuration as plain types."""
@@ -164,6 +156,7 @@ class FitConfig:
         Raises:
             ValueError: If a field is unknown or a value invalid.
         """
+        changes = checks.a_mapping("options", changes)
         names = [field.name for field in dataclasses.fields(self)]
         if unknown := sorted(set(changes) - set(names)):
             raise ValueError(
@@ -206,21 +199,16 @@ class AlsConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be fitted, before any work is done."""
+        checks.make_plain(self)
         for name in ("degree", "rank", "rounds", "ensemble_size", "lag"):
             value = getattr(self, name)
-            chosen = value is None and name in ("degree", "rank")
-            if not chosen and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise ValueError(f"{name} must be a positive integer, got {value!r}")
-        if self.threshold is not None and not (
-            _is_number(self.threshold) and 0 <= self.threshold < 1
-        ):
-            raise ValueError(f"threshold must be in [0, 1), got {self.threshold!r}")
-        if not (_is_number(self.ridge) and 0 <= self.ridge <= 1):
-            raise ValueError(f"ridge must be in [0, 1], got {self.ridge!r}")
-        if not isinstance(self.skip_clipped, bool):
-            raise ValueError(f"skip_clipped must be True or False, got {self.skip_clipped!r}")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise ValueError(f"seed must be an integer of at least 0, got {self.seed!r}")
+            if value is not None or name not in ("degree", "rank"):
+                checks.positive_integer(name, value)
+        if self.threshold is not None:
+            checks.number("threshold", self.threshold, 0, 1, below=True, says="in [0, 1)")
+        checks.number("ridge", self.ridge, 0, 1, says="in [0, 1]")
+        checks.switch("skip_clipped", self.skip_clipped)
+        checks.integer("seed", self.seed, wrong_type=ValueError)
 
     def to_json(self) -> dict[str, Any]:
         """The configuration as plain types."""
@@ -232,6 +220,7 @@ class AlsConfig:
         Raises:
             ValueError: If a field is unknown or a value invalid.
         """
+        changes = checks.a_mapping("options", changes)
         names = [field.name for field in dataclasses.fields(self)]
         if unknown := sorted(set(changes) - set(names)):
             raise ValueError(
@@ -285,6 +274,10 @@ def plan_fit(
     Raises:
         ValueError: If the method, the preset or an option is unknown, or an option invalid.
     """
+    options = checks.a_mapping("options", options)
+    checks.text("task_name", task_name)
+    if not isinstance(preset, str):
+        raise TypeError(f"preset must be a name, got {checks.shown(preset)}")
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}: there are {', '.join(METHODS)}")
     named = set(options)
@@ -310,10 +303,6 @@ def plan_fit(
     als = None if method == "sgd" else AlsConfig().replaced(options)
     sgd = None if method == "als" else preset_config(preset, task_name).replaced(options)
     return FitPlan(cast(Method, method), preset, als, sgd)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 # Paper: the settings of the authors' code (its last commit), to the letter.

@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from persim_gym.core import as_price, one_of
+from persim_gym import checks
+from persim_gym.core import one_of
 from persim_gym.envs.env import CovariatesOf, SimEnv, drawn, plain_spec
 from persim_gym.envs.guard import Reason, reasons
 from persim_gym.envs.lanes import Advance, StartSampler, time_limit
@@ -76,7 +77,7 @@ class GuardedSimulator:
         self.sim = sim
         self.propagation = propagation
         self.guard = bool(guard)
-        self.penalty = as_price("penalty", penalty)
+        self.penalty = checks.number("penalty", penalty, 0, says="finite and not negative")
         space, experience = sim.task.observation_space, sim.experience
         margin = SUPPORT_MARGIN * (experience.high - experience.low)
         self._support = experience.low - margin, experience.high + margin

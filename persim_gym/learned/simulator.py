@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from persim_gym import checks
 from persim_gym.core import Array, Task, as_agents
 from persim_gym.learned.card import card_of, recipe_of
 from persim_gym.learned.config import plan_fit
@@ -34,6 +35,7 @@ from persim_gym.learned.preparation import (
     task_for,
 )
 from persim_gym.learned.progress import reporter
+from persim_gym.learned.sizes import check_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
     from persim_gym.learned.closed_form.equations import Equations
     from persim_gym.learned.env import LearnedSimEnv
 
+
+#: Rows of numbers that are no tensors: what is computed of them is an array.
+Rows: TypeAlias = "NDArray[Any] | Sequence[Any]"
 
 #: Rows that go through the network together, by kind of device.
 ROWS_AT_ONCE = {"cpu": 1024, "cuda": 65_536}
@@ -132,6 +137,13 @@ class PerSim:
                 another fit.
             FloatingPointError: If the loss diverges.
         """
+        if out is not None:
+            out = checks.output_folder("out", out)
+        save_every = checks.number("save_every", save_every, 0)
+        if progress is not None:
+            progress = checks.switch("progress", progress)
+        if on_epoch is not None and not callable(on_epoch):
+            raise TypeError(f"on_epoch must be a function, got {checks.shown(on_epoch)}")
         transitions = as_transitions(data, columns, agent_of)
         name = transitions.task_name if task is None else task.name
         plan = plan_fit(name, method=method, preset=preset, options=options)
@@ -139,6 +151,7 @@ class PerSim:
         if task is None:
             task = task_for(transitions, plan.seed)
         checked = Data(transitions, task)
+        check_sizes(plan, transitions, task)
         recipe = recipe_of(plan, preset, task, transitions)
         checkpoint = checkpoint_in(out, recipe)
         with reporter(progress, on_epoch) as report:
@@ -254,6 +267,12 @@ class PerSim:
         known = None if self._knowledge is None else self._knowledge.to(to)
         return PerSim(self.ensemble.to(to), self.task, self.experience, self.card, known)
 
+    @overload
+    def predict(self, agents: Array, obs: Tensor, actions: Array) -> Tensor: ...
+
+    @overload
+    def predict(self, agents: Array, obs: Rows, actions: Array) -> NDArray[np.float32]: ...
+
     def predict(self, agents: Array, obs: Array, actions: Array) -> Array:
         """Next observations, the members' mean.
 
@@ -270,9 +289,21 @@ class PerSim:
 
     step = predict
 
+    @overload
+    def predict_members(self, agents: Array, obs: Tensor, actions: Array) -> Tensor: ...
+
+    @overload
+    def predict_members(self, agents: Array, obs: Rows, actions: Array) -> NDArray[np.float32]: ...
+
     def predict_members(self, agents: Array, obs: Array, actions: Array) -> Array:
         """Next observations of every member, ``[m, n, d]``; arguments of :meth:`predict`."""
         return self._like(obs, self._step(agents, obs, actions))
+
+    @overload
+    def disagreement(self, agents: Array, obs: Tensor, actions: Array) -> Tensor: ...
+
+    @overload
+    def disagreement(self, agents: Array, obs: Rows, actions: Array) -> NDArray[np.float32]: ...
 
     def disagreement(self, agents: Array, obs: Array, actions: Array) -> Array:
         """How far the members are apart, ``[n]``; arguments of :meth:`predict`.
@@ -289,6 +320,12 @@ class PerSim:
         # Torch's var over the first axis takes ten times as long on many rows.
         centred = (predictions - predictions.mean(0)).div_(self._change_scale)
         return centred.square_().mean(dim=(0, -1)).sqrt_()
+
+    @overload
+    def rollout(self, agents: Array, obs: Tensor, actions: Array) -> Tensor: ...
+
+    @overload
+    def rollout(self, agents: Array, obs: Rows, actions: Array) -> NDArray[np.float32]: ...
 
     def rollout(self, agents: Array, obs: Array, actions: Array) -> Array:
         """Open-loop predictions, each member from its own states.
@@ -373,6 +410,29 @@ class PerSim:
         """The population as the prior of a new agent's factor."""
         return self.knowledge.prior
 
+    @overload
+    def adapt(self, data: None = None, *, name: str | None = None) -> int: ...
+
+    @overload
+    def adapt(
+        self,
+        data: Rows | Tensor,
+        actions: Rows | Tensor,
+        next_obs: Rows | Tensor,
+        *,
+        name: str | None = None,
+    ) -> int: ...
+
+    @overload
+    def adapt(
+        self,
+        data: Any,
+        *,
+        name: str | None = None,
+        columns: Mapping[str, Any] | None = None,
+        agent_of: Any = None,
+    ) -> int | list[int]: ...
+
     def adapt(
         self,
         data: Any = None,
@@ -382,7 +442,7 @@ class PerSim:
         name: str | None = None,
         columns: Mapping[str, Any] | None = None,
         agent_of: Any = None,
-    ) -> Any:
+    ) -> int | list[int]:
         """Add agents that were not in training, from a handful of transitions of each.
 
         Each one's factor is a Bayesian linear regression with the population as prior: closed
@@ -407,6 +467,8 @@ class PerSim:
             TypeError: If an argument has the wrong type.
             ValueError: If the data are of another task, or a name is taken.
         """
+        if name is not None:
+            checks.text("name", name)
         if (actions is None) != (next_obs is None):
             raise TypeError("arrays come as three: adapt(obs, actions, next_obs)")
         if actions is not None and next_obs is not None:
@@ -435,6 +497,8 @@ class PerSim:
         Raises:
             ValueError: If there is no such agent, or the transitions do not fit the task.
         """
+        if next_obs is None:
+            raise TypeError("next_obs must be observations, got None")
         return adaptation.update(self, self.agent_index(agent), obs, actions, next_obs)
 
     def posterior(self, agent: int | str) -> AgentPosterior:
@@ -529,7 +593,8 @@ class PerSim:
             The folder.
         """
         parts = self.ensemble, self.task, self.experience, self._knowledge
-        self.path = write_simulator(Path(path), self.card, *parts)
+        folder = checks.output_folder("path", path)
+        self.path = write_simulator(folder, self.card, *parts)
         return self.path
 
     @classmethod
@@ -545,12 +610,14 @@ class PerSim:
             FileNotFoundError: If there is none.
             ValueError: If the file is truncated, altered, foreign or of a newer format.
         """
-        parts = read_simulator(Path(path), task)
-        ensemble, known = parts.ensemble.to(check_device(device)), parts.knowledge
+        path = checks.as_path("path", path)
+        to = check_device(device)
+        parts = read_simulator(path, task)
+        ensemble, known = parts.ensemble.to(to), parts.knowledge
         if known is not None:
             known = known.to(ensemble.device)
         sim = cls(ensemble, parts.task, parts.experience, parts.card, known)
-        sim.path = Path(path)
+        sim.path = path
         return sim
 
     def __repr__(self) -> str:

@@ -23,6 +23,7 @@ from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 from numpy.typing import NDArray
 
+from persim_gym import checks
 from persim_gym.core import Task
 from persim_gym.envs.suites import Suite, find_suite
 from persim_gym.files import read_regular
@@ -77,9 +78,10 @@ def from_authors_file(
             the task.
     """
     suite = find_suite(task)
-    data = read_regular(Path(file), MAX_BYTES)
+    path = checks.as_path("file", file)
+    data = read_regular(path, MAX_BYTES)
     budget = Budget(max_bytes, max_seconds, len(data))
-    found = list(_episodes(Path(file), data, suite.task(), budget))
+    found = list(_episodes(path, data, suite.task(), budget))
     lengths = [len(episode.reward) for episode in found]
 
     def joined(name: str) -> NDArray[Any]:
@@ -139,7 +141,7 @@ def import_authors_file(
         ValueError: If the task is unknown, the file is damaged, unsafe, too large or not of the
             task, an argument is invalid, or the data set exists.
     """
-    suite, path = find_suite(task), Path(file).expanduser()
+    suite, path = find_suite(task), checks.as_path("file", file)
     made = suite.task()
     behaviour = behaviour_of(path)
     usual = f"{datasets.NAMESPACE}/imported/{suite.name}-{behaviour}-v0"

@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from persim_gym import checks
 from persim_gym.core import Policy, Task, as_agents
 from persim_gym.envs.populations import DEFAULT_SIZE, Population
 from persim_gym.envs.suites import Suite
 from persim_gym.policies.behaviours import EpsilonMixture
 from persim_gym.policies.shipped import check_spaces
-
-
-def whole(name: str, value: object, least: int) -> int:
-    """A whole number that is not too small, as a plain ``int``.
-
-    Raises:
-        TypeError: If it is no integer.
-        ValueError: If it is below ``least``.
-    """
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer, got {value!r} of type {type(value).__name__}")
-    if number < least:
-        raise ValueError(f"{name} must be at least {least}, got {number}")
-    return number
 
 
 def check_wrapped(policy: Policy, task: Task) -> None:
@@ -59,7 +41,7 @@ def choose_agents(
         ValueError: If an agent does not exist or is named twice, or there are none.
     """
     if isinstance(agents, (int, np.integer)):
-        count = whole("agents", agents, least=1)
+        count = checks.integer("agents", agents, 1)
         if population is None and count > DEFAULT_SIZE:
             population = count
         elif isinstance(population, Mapping) and not {"size", "covariates"} & set(population):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from persim_gym import checks
 from persim_gym.envs.populations import DEFAULT_SIZE
 from persim_gym.envs.suites import SUITES, find_suite
 from persim_gym.offline import datasets, provenance
@@ -120,8 +121,10 @@ def prepare_all(
     **options: Any,
 ) -> list[Recording]:
     """Check all that several recordings need; arguments and errors as of :func:`record_all`."""
-    names = [find_suite(task).name for task in (SUITES if tasks is None else tasks)]
-    kinds = list(BEHAVIOURS if behaviours is None else behaviours)
+    checks.text("namespace", namespace)
+    asked = [*SUITES] if tasks is None else checks.a_sequence("tasks", tasks)
+    names = [find_suite(task).name for task in asked]
+    kinds = [*BEHAVIOURS] if behaviours is None else checks.a_sequence("behaviours", behaviours)
     if not names or not kinds:
         raise ValueError("there is nothing to record: name at least one task and one behaviour")
     return [

@@ -16,12 +16,13 @@ from minari import MinariDataset
 from minari.data_collector import EpisodeBuffer
 from numpy.typing import NDArray
 
+from persim_gym import checks
 from persim_gym.core import Dynamics, Policy
 from persim_gym.envs.lanes import Lanes, LaneStep
 from persim_gym.envs.populations import DEFAULT_SIZE, Population
 from persim_gym.envs.suites import Suite, find_suite
 from persim_gym.offline import datasets, integrity, provenance
-from persim_gym.offline.checks import check_wrapped, choose_agents, whole
+from persim_gym.offline.checks import check_wrapped, choose_agents
 from persim_gym.offline.transitions import LARGEST
 from persim_gym.policies.behaviours import as_policy, behaviour_name, check_shape, start_episodes
 from persim_gym.policies.episodes import EpisodeBatch, episode_seed
@@ -130,12 +131,16 @@ def prepare(
     named = policy if isinstance(policy, str) else None
     policy = as_policy(policy, task)
     check_wrapped(policy, task)
-    episodes = whole("episodes", episodes, least=1)
-    seed = whole("seed", seed, least=0)
+    episodes = checks.integer("episodes", episodes, 1)
+    seed = checks.integer("seed", seed)
+    deterministic = checks.switch("deterministic", deterministic)
     horizon = task.max_episode_steps
     if max_episode_steps is not None:
-        horizon = whole("max_episode_steps", max_episode_steps, least=1)
+        horizon = checks.integer("max_episode_steps", max_episode_steps, 1)
     chosen, people = choose_agents(suite, agents, population)
+    # Of every episode its agent, number, state and length.
+    what = f"episodes={episodes} of {len(chosen)} agents"
+    checks.enough_memory(what, 64 * episodes * len(chosen), "record fewer episodes at once")
     datasets.check_format(data_format)
     behaviour = named or behaviour_name(policy)
     recipe = provenance.make_recipe(
@@ -294,7 +299,8 @@ def _record_batch(
         chosen = _check_chosen(chosen, batch, running, step)
         actions[running, step] = chosen
         stepped = chosen if isinstance(space, Discrete) else chosen.astype(np.float64)
-        moved = lanes.advance(stepped, rng, None if len(running) == n else running)
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is checked
+            moved = lanes.advance(stepped, rng, None if len(running) == n else running)
         _check_moved(moved, batch, running, step)
         obs[running, step + 1] = moved.obs
         rewards[running, step] = moved.reward

@@ -9,7 +9,8 @@ from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from persim_gym.planning.planner import Plan, Score, check_positive
+from persim_gym import checks
+from persim_gym.planning.planner import Plan, Score, check_sizes
 from persim_gym.planning.stickiness import check_sticky, last_draws, shares
 
 
@@ -54,22 +55,14 @@ class CategoricalCEM:
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot be."""
-        check_positive(
-            candidates=self.candidates,
-            horizon=self.horizon,
-            elites=self.elites,
-            rounds=self.rounds,
-            kept=self.kept,
-        )
+        check_sizes(self, "candidates", "horizon", "elites", "rounds", "kept")
         if self.elites > self.candidates:
             raise ValueError(
                 f"{self.elites} elites cannot be chosen of {self.candidates} candidates"
             )
         for name in ("keep", "trust"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)!r}")
-        if not 0 < self.floor <= 1:
-            raise ValueError(f"floor must be in (0, 1], got {self.floor!r}")
+            checks.number(name, getattr(self, name), 0, 1, below=True, says="in [0, 1)")
+        checks.number("floor", self.floor, 0, 1, above=True, says="in (0, 1]")
         check_sticky(self.sticky)
 
     def plan(

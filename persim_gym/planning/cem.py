@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
-from persim_gym.planning.planner import Plan, Score, check_positive
+from persim_gym import checks
+from persim_gym.planning.planner import Plan, Score, check_sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +40,13 @@ class CEM:
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot be."""
-        check_positive(
-            candidates=self.candidates,
-            horizon=self.horizon,
-            elites=self.elites,
-            rounds=self.rounds,
-        )
+        check_sizes(self, "candidates", "horizon", "elites", "rounds")
         if self.elites > self.candidates:
             raise ValueError(
                 f"{self.elites} elites cannot be chosen of {self.candidates} candidates"
             )
-        if not 0 <= self.keep < 1:
-            raise ValueError(f"keep must be in [0, 1), got {self.keep!r}")
-        if not (math.isfinite(self.spread) and self.spread > 0):
-            raise ValueError(f"spread must be positive, got {self.spread!r}")
+        checks.number("keep", self.keep, 0, 1, below=True, says="in [0, 1)")
+        checks.number("spread", self.spread, 0, above=True, says="positive")
 
     def plan(
         self,

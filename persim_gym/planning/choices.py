@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from gymnasium.spaces import Discrete
 
-from persim_gym.core import Task
+from persim_gym.core import Task, check_task
 from persim_gym.planning.categorical import CategoricalCEM
 from persim_gym.planning.cem import CEM
 from persim_gym.planning.icem import ICEM
@@ -39,6 +39,8 @@ class PlannerChoice:
 
 #: Original: the shaping of the authors' planner, by task.
 SHAPING = {"mountain-car": Shaping(coordinate=0, weight=0.5)}
+
+SomePlanner = TypeVar("SomePlanner")
 
 _KINDS: dict[str, Callable[[], Planner]] = {
     "shooting": RandomShooting,
@@ -119,6 +121,7 @@ def choose_planner(task: Task, name: str = "default", **sizes: Any) -> PlannerCh
         ValueError: If there is no such planner, if it does not plan this task's kind of actions,
             or if it has no such setting or not that value of it.
     """
+    check_task(task)
     discrete = isinstance(task.action_space, Discrete)
     fitting = planner_names(task)
     if not isinstance(name, str):
@@ -153,22 +156,24 @@ def settings_for(planner: Planner, task: Task) -> PlannerChoice:
     return PlannerChoice(planner, propagation, SHAPING.get(task.name))
 
 
-def resized(planner: Any, **sizes: Any) -> Any:
+def resized(planner: SomePlanner, **sizes: Any) -> SomePlanner:
     """A planner with other settings; elites that are not named keep their share of candidates.
 
     Raises:
         ValueError: If it has no such setting, or refuses the value.
     """
-    there = [field.name for field in dataclasses.fields(planner)]
+    given: Any = planner
+    there = [field.name for field in dataclasses.fields(given)]
     if unknown := sorted(set(sizes) - set(there)):
         raise ValueError(
             f"{type(planner).__name__} has no {unknown[0]}: its settings are {', '.join(there)}"
         )
     candidates = sizes.get("candidates")
     if "elites" in there and "elites" not in sizes and isinstance(candidates, int):
-        share = planner.elites / planner.candidates
+        share = given.elites / given.candidates
         sizes["elites"] = min(max(1, round(share * candidates)), max(1, candidates))
-    return dataclasses.replace(planner, **sizes)
+    made: SomePlanner = dataclasses.replace(given, **sizes)
+    return made
 
 
 def _choice(task: Task, name: str, discrete: bool) -> PlannerChoice:

@@ -97,19 +97,3 @@ def shifted(plans: Tensor, fresh: Tensor) -> Tensor:
     """
     moved = torch.cat([plans[:, 1:], plans[:, -1:]], dim=1)
     return torch.where(fresh[:, None, None], 0.0, moved)
-
-
-def check_number(name: str, value: object, low: float, high: float, *, open_: bool) -> None:
-    """Refuse what is no finite number from ``low`` (itself left out if ``open_``) to ``high``.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        inside = low < value if open_ else low <= value
-        if math.isfinite(value) and inside and value <= high:
-            return
-    bounds = f"{'more than' if open_ else 'at least'} {low:g}"
-    if math.isfinite(high):
-        bounds += f" and at most {high:g}"
-    raise ValueError(f"{name} must be a number, {bounds}, got {value!r}")

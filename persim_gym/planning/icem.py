@@ -9,8 +9,9 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
-from persim_gym.planning.continuous import Units, check_number, coloured_noise, shifted
-from persim_gym.planning.planner import Plan, Score, check_positive
+from persim_gym import checks
+from persim_gym.planning.continuous import Units, coloured_noise, shifted
+from persim_gym.planning.planner import Plan, Score, check_sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +52,18 @@ class ICEM:
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot be."""
-        check_positive(
-            candidates=self.candidates,
-            horizon=self.horizon,
-            elites=self.elites,
-            rounds=self.rounds,
-        )
+        check_sizes(self, "candidates", "horizon", "elites", "rounds")
         if 2 * self.elites > self.candidates:
             raise ValueError(
                 f"candidates must be at least twice the elites, got {self.candidates} candidates "
                 f"and {self.elites} elites"
             )
-        check_number("beta", self.beta, 0, 10, open_=False)
-        check_number("spread", self.spread, 0, float("inf"), open_=True)
-        check_number("decay", self.decay, 1, float("inf"), open_=False)
-        check_number("carry", self.carry, 0, 1, open_=False)
-        if not 0 <= self.keep < 1:
-            raise ValueError(f"keep must be in [0, 1), got {self.keep!r}")
-        if self.action not in ("best", "mean"):
-            raise ValueError(f"action must be one of best, mean, got {self.action!r}")
+        checks.number("beta", self.beta, 0, 10)
+        checks.number("spread", self.spread, 0, above=True)
+        checks.number("decay", self.decay, 1)
+        checks.number("carry", self.carry, 0, 1)
+        checks.number("keep", self.keep, 0, 1, below=True, says="in [0, 1)")
+        checks.one_of("action", self.action, ("best", "mean"))
 
     @property
     def sizes(self) -> tuple[int, ...]:

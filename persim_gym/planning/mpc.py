@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from persim_gym import checks
 from persim_gym.core import Dynamics, Task, agents_of
 from persim_gym.planning.choices import PlannerChoice, choose_planner, settings_for
 from persim_gym.planning.objective import DoubtfulDynamics, Objective, Propagation, Shaping, Upright
@@ -71,12 +72,15 @@ class MPC:
         elif not callable(getattr(planner, "plan", None)):
             raise TypeError(f"planner must be a planner, its name or a choice, got {planner!r}")
         else:
+            needed = ("horizon", "plan")
+            checks.with_attributes("planner", planner, needed, "the name of one or a planner")
             choice = settings_for(planner, self.task)
         self.planner: Planner = choice.planner
         if shaping == "default":
             shaping = choice.shaping
-        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
-            raise TypeError(f"seed must be an integer, got {seed!r}")
+        if isinstance(shaping, str):
+            raise TypeError(f"shaping must be a Shaping, an Upright or None, got {shaping!r}")
+        checks.integer("seed", seed)
         if penalty is None:  # where there are no members to compare, a choice's penalty is void
             doubtful = isinstance(dynamics, DoubtfulDynamics) and dynamics.members > 1
             penalty = choice.penalty if doubtful and propagation != "sampled" else 0.0

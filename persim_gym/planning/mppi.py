@@ -8,8 +8,9 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
-from persim_gym.planning.continuous import Units, check_number, coloured_noise, shifted
-from persim_gym.planning.planner import Plan, Score, check_positive
+from persim_gym import checks
+from persim_gym.planning.continuous import Units, coloured_noise, shifted
+from persim_gym.planning.planner import Plan, Score, check_sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,13 @@ class MPPI:
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot be."""
-        check_positive(candidates=self.candidates, horizon=self.horizon, rounds=self.rounds)
+        check_sizes(self, "candidates", "horizon", "rounds")
         if self.candidates < 2:
             raise ValueError(f"candidates must be at least 2, got {self.candidates}")
-        check_number("temperature", self.temperature, 0, float("inf"), open_=True)
-        check_number("beta", self.beta, 0, 10, open_=False)
-        check_number("spread", self.spread, 0, float("inf"), open_=True)
-        check_number("shrink", self.shrink, 0, 1, open_=True)
+        checks.number("temperature", self.temperature, 0, above=True)
+        checks.number("beta", self.beta, 0, 10)
+        checks.number("spread", self.spread, 0, above=True)
+        checks.number("shrink", self.shrink, 0, 1, above=True)
 
     def plan(
         self,

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.core import Array, Dynamics, Task, as_price
+from persim_gym import checks
+from persim_gym.core import Array, Dynamics, Task, check_dynamics, check_task
 from persim_gym.planning.tally import Tally, columns
 
 Propagation = Literal["members", "mean", "sampled"]
@@ -134,11 +135,10 @@ class Objective:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
-        if self.propagation not in PROPAGATIONS:
-            raise ValueError(
-                f"propagation must be one of {', '.join(PROPAGATIONS)}, got {self.propagation!r}"
-            )
-        as_price("penalty", self.penalty)
+        check_task(self.task)
+        check_dynamics(self.dynamics)
+        checks.one_of("propagation", self.propagation, PROPAGATIONS)
+        checks.number("penalty", self.penalty, 0, says="finite and not negative")
         _check_shaping(self.shaping, self.task)
         if not self.penalty:
             return
@@ -243,10 +243,8 @@ def _check_shaping(shaping: object, task: Task) -> None:
     if not isinstance(shaping, (Shaping, Upright)):
         raise TypeError(f"shaping must be a Shaping, an Upright or None, got {shaping!r}")
     d = task.observation_space.shape[0]
-    whole = isinstance(shaping.coordinate, (int, np.integer))
-    if not whole or not 0 <= shaping.coordinate < d:
-        raise ValueError(f"shaping's coordinate must be 0 to {d - 1}, got {shaping.coordinate!r}")
-    as_price("shaping's weight", abs(shaping.weight))
+    checks.integer("the shaping's coordinate", shaping.coordinate, 0, d - 1)
+    checks.number("the shaping's weight", shaping.weight)
 
 
 #: Steps that are looked at together, after which those that have ended may be dropped; and the

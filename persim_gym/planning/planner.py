@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from gymnasium.spaces import Box, Discrete
 from torch import Tensor
+
+from persim_gym import checks
 
 #: Returns ``[p, k]`` of action sequences ``[p, k, h(, a)]``.
 Score = Callable[[Tensor], Tensor]
@@ -66,12 +68,14 @@ class Planner(Protocol):
         """
 
 
-def check_positive(**sizes: int) -> None:
-    """Refuse sizes that are no positive integers.
+def check_sizes(planner: Any, *names: str) -> None:
+    """Refuse settings that are no positive integers, or of which no memory could hold a search.
 
     Raises:
-        ValueError: If one is not.
+        ValueError: If one is.
     """
-    for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ValueError(f"{name} must be a positive integer, got {size!r}")
+    checks.make_plain(planner)
+    sizes = [checks.positive_integer(name, getattr(planner, name)) for name in names]
+    # Candidates and horizon come first: of every step of every candidate a number, at least.
+    what = f"{names[0]}={sizes[0]} and {names[1]}={sizes[1]}"
+    checks.enough_memory(what, 8 * sizes[0] * sizes[1], "plan with fewer or shorter ones")

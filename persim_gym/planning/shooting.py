@@ -10,7 +10,8 @@ from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from persim_gym.planning.planner import Plan, Score, check_positive
+from persim_gym import checks
+from persim_gym.planning.planner import Plan, Score, check_sizes
 from persim_gym.planning.stickiness import check_sticky, last_draws, shares
 
 
@@ -47,10 +48,9 @@ class RandomShooting:
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot be."""
-        check_positive(candidates=self.candidates, horizon=self.horizon)
+        check_sizes(self, "candidates", "horizon")
         check_sticky(self.sticky)
-        if self.decide not in ("best", "mean"):
-            raise ValueError(f"decide must be one of best, mean, got {self.decide!r}")
+        checks.one_of("decide", self.decide, ("best", "mean"))
 
     def plan(
         self,

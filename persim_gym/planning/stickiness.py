@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from persim_gym import checks
+
 
 def check_sticky(sticky: float | tuple[float, ...]) -> None:
     """Refuse what is no probability below 1, and no tuple of them.
@@ -13,11 +15,9 @@ def check_sticky(sticky: float | tuple[float, ...]) -> None:
         ValueError: If it is not.
     """
     several = sticky if isinstance(sticky, tuple) else (sticky,)
-    if not several or not all(
-        isinstance(one, (int, float)) and not isinstance(one, bool) and 0 <= one < 1
-        for one in several
-    ):
-        raise ValueError(f"sticky must be in [0, 1), or a tuple of such numbers, got {sticky!r}")
+    says = "in [0, 1), or a tuple of such numbers"
+    for one in several or (sticky,):
+        checks.number("sticky", one, 0, 1, below=True, says=says)
 
 
 def shares(sticky: float | tuple[float, ...], candidates: int) -> Tensor:

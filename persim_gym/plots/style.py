@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from PIL import Image
 
+from persim_gym import checks
 from persim_gym.pages import DENSITY
 from persim_gym.writing import write_bytes
 
@@ -113,7 +114,7 @@ def save(figure: Figure, path: str | Path) -> Path:
     Raises:
         ValueError: If the suffix is another.
     """
-    path = Path(path)
+    path = checks.output_file("path", path)
     if path.suffix not in (".png", ".svg", ".pdf"):
         raise ValueError(f"a figure is written as .png, .svg or .pdf, got {str(path)!r}")
     stream = io.BytesIO()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from persim_gym import checks
 from persim_gym.core import Policy
 from persim_gym.envs.env import SimEnv
 from persim_gym.envs.rendering import Frame, side_by_side
@@ -40,6 +41,8 @@ def episode_frames(
         TypeError: If the agent is no integer.
         ValueError: If task, agent or ``steps`` is invalid.
     """
+    seed = checks.integer("seed", seed)
+    checks.with_attributes("policy", policy, ("predict",), "an object with predict()")
     env = make_env(task, agent, population=population, render_mode="rgb_array")
     limit = _limit(steps, env.task.max_episode_steps)
     return _episode(env, policy, limit, seed)
@@ -90,6 +93,9 @@ def comparison_frames(
         TypeError: If the agent is no integer.
         ValueError: If agent or ``steps`` is invalid, or the task has no true environment.
     """
+    seed = checks.integer("seed", seed)
+    checks.with_attributes("policy", policy, ("predict",), "an object with predict()")
+    checks.with_attributes("sim", sim, ("task", "env"), "a simulator")
     people = suite_of(sim.task).population(population)
     agent = sim.agent_index(agent)
     true = make_env(sim.task.name, agent, population=people, render_mode="rgb_array")
@@ -147,6 +153,4 @@ def _draw(env: SimEnv) -> Frame:
 def _limit(steps: int | None, most: int) -> int:
     if steps is None:
         return most
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"steps must be a positive integer, got {steps!r}")
-    return steps
+    return checks.positive_integer("steps", steps)

@@ -8,6 +8,7 @@ nothing but (seed, agent, index of the episode), however the episodes are batche
 from __future__ import annotations
 
 import math
+import numbers
 import re
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +17,8 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete, Space
 from numpy.typing import NDArray
 
-from persim_gym.core import Policy, Task
+from persim_gym import checks
+from persim_gym.core import Policy, Task, check_task
 from persim_gym.policies.episodes import Behaviour, Chooser, EpisodeBatch
 from persim_gym.policies.paper_behaviours import BEHAVIOURS, NearestPolicy, TestPolicy
 from persim_gym.policies.shipped import check_spaces
@@ -34,8 +36,9 @@ class RandomPolicy:
     name = "random"
 
     def __init__(self, action_space: Space[Any] | None = None, *, seed: int = 0) -> None:
+        check_space(action_space)
         self.action_space = action_space
-        self.seed = seed
+        self.seed = seed = checks.integer("seed", seed)
         self._rng = np.random.default_rng(seed)
 
     def predict(
@@ -89,8 +92,9 @@ class EpsilonMixture:
         action_space: Space[Any] | None = None,
         seed: int = 0,
     ) -> None:
-        if isinstance(epsilon, bool) or not isinstance(epsilon, (int, float, np.number)):
-            raise TypeError(f"epsilon must be a number from 0 to 1, got {epsilon!r}")
+        given: object = epsilon
+        if isinstance(given, bool) or not isinstance(given, numbers.Real):
+            raise TypeError(f"epsilon must be a number from 0 to 1, got {checks.shown(given)}")
         if not 0.0 <= epsilon <= 1.0:
             raise ValueError(f"epsilon is a probability, 0 to 1, got {epsilon!r}")
         self.policy = as_policy(policy)
@@ -98,8 +102,9 @@ class EpsilonMixture:
         if action_space is None:
             action_space = getattr(policy, "action_space", None)
         self.action_space = action_space
-        self.seed = seed
-        self._rng = np.random.default_rng(seed)
+        check_space(action_space)
+        self.seed = checks.integer("seed", seed)
+        self._rng = np.random.default_rng(self.seed)
 
     @property
     def name(self) -> str:
@@ -198,6 +203,8 @@ def as_policy(policy: Any, task: Task | None = None) -> Policy:
         ValueError: If there is no behaviour of that name, none for the task, or the policy's spaces
             are not the task's.
     """
+    if task is not None:
+        check_task(task)
     space = None if task is None else task.action_space
     if isinstance(policy, str):
         return _named(policy, task)
@@ -268,6 +275,16 @@ def draw_actions(space: Space[Any], rng: np.random.Generator, n: int) -> NDArray
     if isinstance(space, Box) and space.is_bounded():
         return rng.uniform(space.low, space.high, size=(n, *space.shape)).astype(space.dtype)
     raise ValueError(f"uniform actions need a Discrete or a bounded Box, got {space}")
+
+
+def check_space(space: object) -> None:
+    """Check that something can be a space of actions, or is not given.
+
+    Raises:
+        TypeError: If it is no space.
+    """
+    if space is not None and not isinstance(space, Space):
+        raise TypeError(f"action_space must be a Discrete or a Box, got {checks.shown(space)}")
 
 
 def check_shape(actions: NDArray[Any], n: int, space: Space[Any]) -> None:

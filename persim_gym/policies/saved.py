@@ -17,7 +17,7 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from torch import nn
 
-from persim_gym import store
+from persim_gym import checks, store
 from persim_gym.threads import few_threads
 
 POLICY = store.POLICY
@@ -115,7 +115,7 @@ def save_policy(model: Any, folder: str | Path, card: Mapping[str, Any] | None =
     Raises:
         TypeError: If the model is of another kind, or its policy no plain network.
     """
-    folder = Path(folder)
+    folder = checks.output_folder("folder", folder)
     write_policy(model, folder / POLICY, card)
     return folder
 
@@ -134,7 +134,7 @@ def write_policy(model: Any, file: str | Path, card: Mapping[str, Any] | None = 
     Raises:
         TypeError: If the model is of another kind, or its policy no plain network.
     """
-    file = Path(file)
+    file = checks.output_file("file", file)
     policy = model if isinstance(model, SavedPolicy) else extract_policy(model)
     spaces = {
         "observation": _plain_space(policy.observation_space),
@@ -157,7 +157,7 @@ def load_policy(folder: str | Path) -> SavedPolicy:
         FileNotFoundError: If there is none.
         ValueError: If the file is truncated, altered or something else.
     """
-    path = Path(folder)
+    path = checks.as_path("folder", folder)
     file = path if path.suffix == ".safetensors" else path / POLICY
     tensors, card = store.read(file, "policy")
     try:

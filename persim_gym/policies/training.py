@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym import files, store
+from persim_gym import checks, files, store
 from persim_gym.core import Dynamics
 from persim_gym.envs.populations import Population
 from persim_gym.envs.suites import Suite, find_suite
@@ -143,12 +143,9 @@ def check_out(
     """
     seed = recipe.seed if seed is None else seed
     limit = recipe.max_steps if max_steps is None else max_steps
-    for name, value, least in (("seed", seed, 0), ("max_steps", limit, 1)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-            raise TypeError(f"{name} must be an integer, got {value!r}")
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
-    file = Path(folder) / recipe.task / f"{recipe.name}.safetensors"
+    checks.integer("seed", seed, most=checks.LARGEST_SEED)
+    checks.integer("max_steps", limit, 1)
+    file = checks.output_folder("folder", folder) / recipe.task / f"{recipe.name}.safetensors"
     if file.is_file():
         card = load_policy(file).card
         same = card.get("recipe") == _identity(recipe, seed)

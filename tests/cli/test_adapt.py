@@ -82,6 +82,7 @@ def test_agents_of_a_data_set_are_added(ready: Path, tmp_path: Path) -> None:
     assert PerSim.load(ready / "sim").num_agents == 40
 
 
+@pytest.mark.slow
 def test_some_agents_and_few_transitions(ready: Path, tmp_path: Path) -> None:
     args = ("adapt", ready / "sim", NEW, "--out", tmp_path / "one")
     result = invoke(*args, "--agents", "45,41", "--transitions", "2")
@@ -93,7 +94,10 @@ def test_some_agents_and_few_transitions(ready: Path, tmp_path: Path) -> None:
     own = data.select(np.flatnonzero(data.agent == 45)[:2])
     known = sim.new_posterior().update(own.obs, own.action, own.next_obs)
     np.testing.assert_array_equal(sim.posterior(40).mean, known.mean)
-    nothing = invoke(*args, "--agents", "40", "--transitions", "0", "--json")
+    more = (*args, "--agents", "40", "--transitions", "0", "--json")
+    refuse(*more, says="holds another simulator: choose another folder, or replace it with --force")
+    assert PerSim.load(tmp_path / "one").num_agents == 42
+    nothing = invoke(*more, "--force")
     row = json.loads(nothing.stdout)["agents"][0]
     assert (row["used"], row["posterior_sd"]) == (0, pytest.approx(1.0))
 

@@ -150,12 +150,14 @@ def test_options_reach_the_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert words in run_["command"]
 
 
+@pytest.mark.slow
 def test_force(place: Path) -> None:
     invoke(*MOMENT)
     assert "2 of 2 cells are in runs/benchmark-quick: 0 run" in invoke(*MOMENT).stdout
     assert "2 of 2 cells are in runs/benchmark-quick: 2 run" in invoke(*MOMENT, "--force").stdout
 
 
+@pytest.mark.slow
 def test_a_failure(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         failing(patch, 1)
@@ -205,6 +207,7 @@ def test_ctrl_c(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert first["ended"] is None
 
 
+@pytest.mark.slow
 def test_a_folder_that_makes_no_report(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def none(folder: Path) -> Path:
         raise ValueError("a row is damaged")
@@ -216,6 +219,7 @@ def test_a_folder_that_makes_no_report(place: Path, monkeypatch: pytest.MonkeyPa
     assert "2 of 2 cells" in result.stdout
 
 
+@pytest.mark.slow
 def test_json(place: Path) -> None:
     invoke(*MOMENT, "--seeds", 1)
     result = invoke(*MOMENT, "--json")
@@ -239,6 +243,7 @@ def test_the_list_runs_nothing(place: Path) -> None:
     assert not (place / "runs").exists()
 
 
+@pytest.mark.slow
 def test_the_list_as_json(place: Path) -> None:
     invoke(*MOMENT, "--seeds", 1)
     args = ("--task", "cartpole", "--method", "persistence,persim", "--list", "--json")

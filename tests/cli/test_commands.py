@@ -486,6 +486,7 @@ def test_train_judges_in_the_true_environment_of_the_agent(policy: str, simulato
     assert len(content["returns"]["in_the_simulator"]) == 2
 
 
+@pytest.mark.slow
 def test_train_with_another_algorithm(simulator: str, tmp_path: Path) -> None:
     args = ["train", simulator, "--agent", "0", "--episodes", "1", "--out", str(tmp_path)]
     refuse(*args, "--algorithm", "sac", says="sac cannot act in task 'cartpole'")
@@ -511,6 +512,7 @@ def test_a_trained_policy_is_recorded_and_rendered(
 # -- demo ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_demo_runs_keeps_and_ends_with_a_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

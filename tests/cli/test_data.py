@@ -73,6 +73,7 @@ def ids() -> list[str]:
 # -- record ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_scripted")
 def test_record_all_is_the_twelve() -> None:
     result = succeed("record", "all", *SMALL)
@@ -89,6 +90,7 @@ def test_record_all_is_the_twelve() -> None:
     assert {name: content_hash(load(name)) for name in ids()} == hashes
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_scripted")
 def test_all_behaviours_of_a_task_and_all_tasks_of_a_behaviour() -> None:
     succeed("record", "cartpole", "--behaviour", "all", *SMALL)
@@ -111,6 +113,7 @@ def test_a_named_behaviour_and_a_mixture_of_it() -> None:
     )
 
 
+@pytest.mark.slow
 def test_force_replaces_and_nothing_else_does() -> None:
     succeed("record", "cartpole", *SMALL)
     before = content_hash(load(ID))
@@ -127,6 +130,7 @@ def test_force_replaces_and_nothing_else_does() -> None:
     assert content_hash(load(ID)) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "key", "value"),
     [
@@ -154,6 +158,7 @@ def test_every_option_reaches_the_data(
         assert load(name).storage.metadata[CARD][key] == value
 
 
+@pytest.mark.slow
 def test_format_namespace_and_id() -> None:
     succeed("record", "cartpole", *SMALL, "--format", "arrow")
     assert load(ID).storage.metadata["data_format"] == "arrow"
@@ -189,6 +194,7 @@ def test_bad_input_is_one_line_before_any_work(
     assert not root.exists() or not any(root.iterdir())
 
 
+@pytest.mark.slow
 def test_no_room_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     import os
 
@@ -241,6 +247,7 @@ def test_minari_lists_and_shows_what_was_recorded(monkeypatch: pytest.MonkeyPatc
 # -- show ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_card_as_tables() -> None:
     succeed("record", "cartpole", "--agents", "12")
     data = load(ID)
@@ -258,6 +265,7 @@ def test_a_card_as_tables() -> None:
     assert fourth.groups() == (str(lengths[4]),) * 2
 
 
+@pytest.mark.slow
 def test_a_changed_data_set_is_told_so() -> None:
     import h5py
 
@@ -268,6 +276,7 @@ def test_a_changed_data_set_is_told_so() -> None:
     assert json.loads(succeed("datasets", "show", ID, "--json").stdout)["intact"] is False
 
 
+@pytest.mark.slow
 def test_a_card_as_json_and_as_a_figure(tmp_path: Path) -> None:
     succeed("record", "mountain-car", "--agents", "12", "--max-steps", "30")
     name, picture = "persim/mountain-car/random-v0", tmp_path / "new" / "card.png"

@@ -31,6 +31,7 @@ def folder(tmp_path: Path) -> Path:
     return write(tmp_path / "runs", rows)
 
 
+@pytest.mark.slow
 def test_report(folder: Path) -> None:
     result = run("report", folder)
     lines = [line.split() for line in result.stdout.splitlines()]
@@ -44,18 +45,21 @@ def test_report(folder: Path) -> None:
     assert "5 done, 0 failed, 1 missing" in result.stdout
 
 
+@pytest.mark.slow
 def test_table_fits_eighty_columns(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     table = run("report", folder).stdout.split("Report")[0]
     assert max(map(len, table.splitlines())) <= 80
 
 
+@pytest.mark.slow
 def test_out(folder: Path, tmp_path: Path) -> None:
     run("report", folder, "--out", tmp_path / "there")
     assert (tmp_path / "there" / "report.md").is_file()
     assert not (folder / "report.md").exists()
 
 
+@pytest.mark.slow
 def test_json(folder: Path) -> None:
     found = json.loads(run("report", folder, "--json").stdout)
     first = next(own for own in found["main"] if own["dataset"] == "random")

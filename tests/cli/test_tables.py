@@ -114,6 +114,7 @@ def test_what_is_refused(args: tuple[str, ...], says: str, tmp_path: Path) -> No
     assert not (tmp_path / "sim").exists()
 
 
+@pytest.mark.slow
 def test_commands_that_need_the_truth_refuse(file: Path, tmp_path: Path) -> None:
     run("fit", file, "--out", tmp_path / "sim", *COLUMNS, *TINY)
     for command in (

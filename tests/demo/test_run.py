@@ -24,6 +24,8 @@ from persim_gym.offline import record
 from persim_gym.plots.numbers import number, share
 from persim_gym.writing import finite, read_arrays, write_arrays, write_bytes, write_json
 
+pytestmark = pytest.mark.slow
+
 TINY = DemoSettings(
     agents=10,
     fit={"epochs": 2, "ensemble_size": 2, "spare_members": 0, "state_hidden": [8]},

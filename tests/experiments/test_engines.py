@@ -39,7 +39,7 @@ def results(folder: Path) -> dict[str, Any]:
 
 def until_done(engine: ProcessEngine) -> list[Done]:
     while True:
-        if done := engine.wait(60.0):
+        if done := engine.wait(600.0):
             return done
 
 
@@ -167,8 +167,12 @@ if __name__ == "__main__":
     from persim_gym.experiments.runner import Watch
 
     class Told(Watch):
+        def started(self, cell):
+            if {early}:
+                os.{how}
+
         def stage(self, cell, stage, done, of):
-            if stage == "run" and done > 0:
+            if stage == "run":
                 os.{how}
 
     cell = Cell.from_json({cell})
@@ -176,28 +180,33 @@ if __name__ == "__main__":
 """
 
 
-def ended(tmp_path: Path, how: str) -> tuple[int, str]:
-    """Exit code and stderr of a run that signals while it runs, when all its processes are gone."""
+def ended(tmp_path: Path, how: str, early: bool) -> tuple[int, str]:
+    """Exit code and stderr of a run that signals itself, when all its processes are gone.
+
+    It does so when its process for cells has said that it runs, or before that one has begun.
+    """
     script = tmp_path / "script.py"
-    script.write_text(SCRIPT.format(how=how, cell=LONG.to_json()))
+    script.write_text(SCRIPT.format(how=how, early=early, cell=LONG.to_json()))
     # Processes hold the pipe as long as they live.
     run = subprocess.run(
         [sys.executable, str(script), str(tmp_path / "out")],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=100,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
         start_new_session=True,
     )  # fmt: skip
     return run.returncode, run.stderr
 
 
 @pytest.mark.slow
-def test_processes_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
-    code, _ = ended(tmp_path, "kill(os.getpid(), signal.SIGKILL)")
+@pytest.mark.parametrize("early", [False, True])
+def test_processes_end_with_a_parent_that_is_killed(early: bool, tmp_path: Path) -> None:
+    code, _ = ended(tmp_path, "kill(os.getpid(), signal.SIGKILL)", early)
     assert code == -signal.SIGKILL
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_all_processes_and_one_alone_answers(tmp_path: Path) -> None:
-    code, said = ended(tmp_path, "killpg(0, signal.SIGINT)")
+@pytest.mark.parametrize("early", [False, True])
+def test_ctrl_c_ends_all_processes_and_one_alone_answers(early: bool, tmp_path: Path) -> None:
+    code, said = ended(tmp_path, "killpg(0, signal.SIGINT)", early)
     assert code == -signal.SIGINT
     assert said.count("Traceback") == said.count("KeyboardInterrupt") == 1
 

@@ -90,6 +90,7 @@ def test_the_error_of_persistence_is_how_far_it_goes(folder: Path) -> None:
         np.testing.assert_allclose(errors(row, family), known, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_simulator_predicts_better_than_nothing(folder: Path) -> None:
     told: list[tuple[str, int, int]] = []
     cell = tiny(fit=())
@@ -110,6 +111,7 @@ def test_a_simulator_predicts_better_than_nothing(folder: Path) -> None:
         assert (errors(row, family) < errors(nothing, family)).all()
 
 
+@pytest.mark.slow
 def test_the_same_cell_gives_the_same_results(folder: Path, tmp_path: Path) -> None:
     first = run_cell(tiny(), folder, threads=1)  # from the model of another cell, or not
     fresh = run_cell(tiny(), tmp_path, threads=1)

@@ -153,6 +153,7 @@ def test_no_pickle_is_written_or_read(tmp_path: Path, monkeypatch: pytest.Monkey
     assert torch.equal(weights(sim), weights(loaded))
 
 
+@pytest.mark.slow
 def test_a_fresh_process_makes_an_environment(tmp_path: Path) -> None:
     sim = cartpole()
     sim.save(tmp_path)
@@ -209,6 +210,7 @@ def test_a_flipped_bit_in_the_data_is_noticed(file: Path) -> None:
         content[place] ^= 1
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_in_the_header_is_noticed(file: Path) -> None:
     content = bytearray(file.read_bytes())
     end = 8 + int.from_bytes(content[:8], "little")

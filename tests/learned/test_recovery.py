@@ -87,6 +87,7 @@ def test_a_world_of_rank_two_is_recovered(
     assert errors.unseen < 2 * errors.seen
 
 
+@pytest.mark.slow
 def test_too_low_a_rank_and_a_pooled_model_cannot(
     world: RankTwoWorld, pairs: NDArray[np.bool_], data: Transitions, sim: PerSim
 ) -> None:
@@ -109,6 +110,7 @@ def test_latent_factors_are_the_agents_factors_up_to_a_linear_map(
         assert residual.sum() < 1e-3 * (world.u**2).sum()
 
 
+@pytest.mark.slow
 def test_noise_is_averaged_out(world: RankTwoWorld, pairs: NDArray[np.bool_]) -> None:
     noisy = world.record(100, pairs=pairs, noise=SIGMA)
     errors = Errors(world, pairs, PerSim.fit(noisy, task=TASK, **OPTIONS))
@@ -116,6 +118,7 @@ def test_noise_is_averaged_out(world: RankTwoWorld, pairs: NDArray[np.bool_]) ->
     assert errors.unseen < 0.4 * SIGMA
 
 
+@pytest.mark.slow
 def test_held_out_error_is_the_noise(world: RankTwoWorld, pairs: NDArray[np.bool_]) -> None:
     noisy = world.record(100, pairs=pairs, noise=SIGMA)
     sim = PerSim.fit(noisy, task=TASK, validation_fraction=0.2, **OPTIONS)

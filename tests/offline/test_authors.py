@@ -232,6 +232,7 @@ def test_a_trajectory_named_again_and_again_is_refused(write: Any) -> None:
         from_authors_file(path, "cartpole")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", [0, 2, 3, 5])
 def test_a_file_cut_off_is_refused(write: Any, protocol: int) -> None:
     path = write([trajectory(), by_steps(trajectory())], protocol)

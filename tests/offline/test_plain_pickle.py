@@ -103,6 +103,7 @@ def test_names_of_numpy_before_and_since_its_second_version(protocol: int) -> No
     same(loads_plain(data), [GRID, np.float64(2.0)])
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     st.recursive(
@@ -378,6 +379,7 @@ def test_what_the_reader_uses_cannot_be_changed_by_a_file() -> None:
     same(loads_plain(pickle.dumps(ARRAYS)), ARRAYS)
 
 
+@pytest.mark.slow
 def test_nesting_without_end_is_no_trouble() -> None:
     deep = 100_000
     for data in (b"]" * deep + b"a" * (deep - 1), b")" + b"\x85" * deep):
@@ -450,6 +452,7 @@ def read_quietly(data: bytes) -> None:
         return
 
 
+@pytest.mark.slow
 def test_bytes_by_chance_are_read_or_refused_and_do_nothing_else(no_calls: list[str]) -> None:
     @settings(max_examples=400, deadline=None)
     @given(st.binary(max_size=200))

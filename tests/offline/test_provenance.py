@@ -34,6 +34,7 @@ def command(dataset: minari.MinariDataset) -> str:
     return text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "options", "written"),
     [

@@ -115,6 +115,7 @@ def test_a_population_object_replays_exactly() -> None:
     check_replay(record("half-cheetah", agents=2, population=own, max_episode_steps=10))
 
 
+@pytest.mark.slow
 def test_a_population_grows_with_the_number_of_agents() -> None:
     dataset = record("mountain-car", agents=502, max_episode_steps=3)
     assert dataset.env_spec.kwargs["population"] == {"size": 502, "seed": 0}
@@ -404,7 +405,7 @@ record("cartpole", FunctionPolicy(act, name="random"), agents=9, overwrite=True)
 
 def test_a_recording_that_is_killed_shows_nothing_and_damages_nothing(root: Path) -> None:
     def kill() -> None:
-        done = subprocess.run([sys.executable, "-c", KILLED], check=False, timeout=60)
+        done = subprocess.run([sys.executable, "-c", KILLED], check=False)
         assert done.returncode == 9
 
     kill()
@@ -661,7 +662,5 @@ def test_importing_the_room_is_light() -> None:
         "import sys, persim_gym.offline; "
         "print([m for m in ('torch', 'mujoco', 'pygame') if m in sys.modules])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"

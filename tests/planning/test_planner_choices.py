@@ -191,6 +191,7 @@ def steps_to_goal(agent: int, planner: Any, limit: int) -> int:
     return limit + 1
 
 
+@pytest.mark.slow
 def test_the_default_drives_up_where_the_papers_planner_rocks() -> None:
     # Agent 9 (gravity 0.0029): the optimum from here is 104 steps, found by exhaustive search.
     assert 104 <= steps_to_goal(9, "default", 125) <= 125
@@ -198,6 +199,7 @@ def test_the_default_drives_up_where_the_papers_planner_rocks() -> None:
     assert steps_to_goal(9, few, 125) == 126
 
 
+@pytest.mark.slow
 def test_the_default_balances_the_hardest_pole() -> None:
     # Agent 103 is pushed with 2.1 N; the same number of candidates falls where the best decides.
     agents = np.full(4, 103)

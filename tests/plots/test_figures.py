@@ -139,6 +139,7 @@ def test_coordinates_have_names():
     assert plots.coordinate_names("mine", 2) == ("coordinate 0", "coordinate 1")
 
 
+@pytest.mark.slow
 def test_no_global_state_of_matplotlib_is_used():
     code = (
         "import sys, persim_gym.plots.figures\n"

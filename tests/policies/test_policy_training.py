@@ -50,6 +50,7 @@ def same(one: SavedPolicy, other: SavedPolicy) -> bool:
     return equal(one._network.state_dict(), other._network.state_dict())
 
 
+@pytest.mark.slow
 def test_training_stops_at_the_target(tmp_path: Path) -> None:
     # A car that hardly feels gravity: in a few looks it climbs within 400 steps on average.
     recipe = dataclasses.replace(
@@ -69,6 +70,7 @@ def test_training_stops_at_the_target(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_without_the_target_the_nearest_look_is_kept_and_the_card_says_so(tmp_path: Path) -> None:
     seen: list[TrainingProgress] = []
     recipe = dataclasses.replace(CAR, target=-100.0, tolerance=1e-6)
@@ -83,6 +85,7 @@ class Killed(Exception):
     """Stands for the end of a process."""
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path: Path) -> None:
     recipe = ENDLESS["cartpole"]
     whole: list[TrainingProgress] = []
@@ -126,6 +129,7 @@ def test_training_may_begin_on_another_agent() -> None:
     assert not np.array_equal(*seen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ENDLESS)
 def test_a_checkpoint_holds_all_that_the_rest_depends_on(task: str, tmp_path: Path) -> None:
     recipe, file = ENDLESS[task], tmp_path / "checkpoint.safetensors"

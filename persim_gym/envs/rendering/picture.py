@@ -121,8 +121,11 @@ def check_frame(frame: Frame, name: str) -> None:
         name: What the caller calls it, for the error.
 
     Raises:
+        TypeError: If it is no array.
         ValueError: If it is not of bytes ``[height, width, 3]``, or is empty.
     """
+    if not isinstance(frame, np.ndarray):
+        raise TypeError(f"{name} must be an array, got a value of type {type(frame).__name__}")
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or frame.size == 0:
         raise ValueError(
             f"{name} must be uint8 of shape (height, width, 3), got {frame.dtype} {frame.shape}"

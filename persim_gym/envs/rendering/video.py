@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from persim_gym import files
+from persim_gym import checks, files
 from persim_gym.envs.rendering.picture import Frame, check_frame
 
 #: Bytes that are free on a disk that is not full.
@@ -36,12 +36,11 @@ def write_video(path: str | os.PathLike[str], frames: Iterable[Frame], fps: int)
         OSError: If the file cannot be written, the disk being full among other reasons.
         ValueError: If the suffix, the frame rate or a frame is unfit, or there is no frame.
     """
-    target = Path(path)
+    target = checks.output_file("path", path)
     suffix = target.suffix.lower()
     if suffix not in (".mp4", ".gif"):
         raise ValueError(f"a video is written as .mp4 or .gif, got {str(target)!r}")
-    if fps <= 0:
-        raise ValueError(f"fps must be positive, got {fps}")
+    checks.number("fps", fps, 0, above=True, says="positive")
     if suffix == ".gif" and fps > 50:
         # GIF counts in hundredths of a second, and viewers slow down what is shorter than two.
         raise ValueError(f"a GIF plays at most 50 frames per second, got {fps}: write a .mp4")

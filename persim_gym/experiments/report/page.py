@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from persim_gym import checks
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.report.figure_list import Drawing, drawings
 from persim_gym.experiments.report.long_table import results_csv
@@ -63,7 +64,7 @@ def write_report(folder: str | Path, out: str | Path | None = None) -> Path:
 
 def write_findings(findings: Findings, folder: str | Path, out: str | Path | None = None) -> Path:
     """As :func:`write_report`, of a folder that was read already."""
-    out = Path(folder if out is None else out)
+    out = checks.output_folder("out", folder if out is None else out)
     tables = all_tables(findings)
     figures = drawings(findings)
     pngs = {drawing.name: drawing.pngs() for drawing in figures}

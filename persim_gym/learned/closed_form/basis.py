@@ -7,6 +7,7 @@ closed form, and a fitted model can be read.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -264,6 +265,15 @@ class Monomials:
                 if all(exponents[c] < 2 for c in cosines):
                     found.append(exponents)
         return cls(np.array(found, dtype=np.int64).reshape(-1, inputs))
+
+    @staticmethod
+    def count(degree: int, inputs: int, cosines: int = 0) -> int:
+        """How many :meth:`up_to` would give, ``cosines`` of the inputs to the first power only."""
+        powers = inputs - cosines
+        return sum(
+            math.comb(cosines, taken) * math.comb(powers + degree - taken, powers)
+            for taken in range(min(cosines, degree) + 1)
+        )
 
     @property
     def size(self) -> int:

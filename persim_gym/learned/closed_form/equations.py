@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from persim_gym import checks
 from persim_gym.envs.coordinates import COORDINATES
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.ensemble import Ensemble
@@ -232,10 +233,8 @@ def equations(
             "this simulator is one of networks, which have no equations to show: fit with "
             "method='als'"
         )
-    if isinstance(digits, bool) or not isinstance(digits, int) or not 1 <= digits <= 17:
-        raise ValueError(f"digits must be an integer from 1 to 17, got {digits!r}")
-    if not 0 <= tolerance < 1:
-        raise ValueError(f"tolerance must be in [0, 1), got {tolerance!r}")
+    digits = checks.positive_integer("digits", digits, 17, "an integer from 1 to 17")
+    checks.number("tolerance", tolerance, 0, 1, below=True, says="in [0, 1)")
     if agent is not None and not 0 <= agent < ensemble.num_agents:
         raise ValueError(f"agent must be 0 to {ensemble.num_agents - 1}, got {agent}")
     d, lag, units = ensemble.obs_dim, ensemble.lag, ensemble.inputs

@@ -61,6 +61,10 @@ class Problem:
         plain = len(self.inputs.centre)
         return Monomials.up_to(degree, self.inputs.size, range(plain, self.inputs.size))
 
+    def basis_size(self, degree: int) -> int:
+        """How many monomials :meth:`basis` would give, without making them."""
+        return Monomials.count(degree, self.inputs.size, len(self.inputs.angles))
+
     def features(self, monomials: Monomials) -> Callable[[Tensor], Tensor]:
         """Inputs ``[n, in]`` -> monomials ``[P, n]``."""
         return lambda values: monomials(self.inputs(values))

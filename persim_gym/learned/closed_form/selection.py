@@ -180,7 +180,7 @@ class Selection:
         # What is given is reached step by step, too: a fit of high degree or rank that begins with
         # random factors may get stuck, one that goes on from a simpler one does not.
         for tried in _up_to(degree):
-            expensive = self.problem.basis(tried).size > CHEAP
+            expensive = self.problem.basis_size(tried) > CHEAP
             if degree is None and best is not None and expensive and best.error < EXACT:
                 break
             asked = tried == degree or (rank is not None and tried == 1)
@@ -306,7 +306,7 @@ class Selection:
 
     def _most_rank(self, degree: int, asked: bool) -> tuple[int, str]:
         """The highest rank that the data carry at a degree, and what keeps it from being more."""
-        p, rows, have = self.problem.basis(degree).size, self.problem.rows, len(self.train)
+        p, rows, have = self.problem.basis_size(degree), self.problem.rows, len(self.train)
         agents = self.train.num_agents + self.known.num_agents
         if p > MAX_MONOMIALS or memory(agents, rows.choices, p) > MEMORY:
             return 0, f"{p} monomials are too many"

@@ -287,7 +287,7 @@ def _fit(
         progress = FitProgress(epoch + 1, config.epochs, tuple(losses), error, seconds)
         if on_epoch is not None:
             on_epoch(progress)
-        if save is not None and now - last_saved > save_every and epoch + 1 < config.epochs:
+        if save is not None and now - last_saved >= save_every and epoch + 1 < config.epochs:
             save(Snapshot(parameters, optimiser.mean, optimiser.square, epoch + 1, seconds))
             last_saved = time.monotonic()
     if not torch.isfinite(parameters).all():  # the very last step is in no epoch's loss

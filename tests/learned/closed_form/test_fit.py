@@ -86,6 +86,7 @@ def squashed(s: NDArray[Any], a: NDArray[Any], u: NDArray[Any]) -> NDArray[Any]:
     return 0.9 * s + 0.2 * inner + 0.05 * (u - 1)[:, None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("law", "degree", "error"), [(pendulum, 4, 5e-3), (kinked, 2, 5e-2), (squashed, 3, 5e-2)]
 )

@@ -118,6 +118,7 @@ def test_columns_are_measured_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None
     assert constant.unit == 1
 
 
+@pytest.mark.slow
 def test_agents_beyond_memory_still_teach_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     world = LowRankWorld(agents=240, seed=4)
     data = world.record(12, noise=0.02)
@@ -160,6 +161,7 @@ def _mountain_cars(agents: int, steps: int) -> Transitions:
     )
 
 
+@pytest.mark.slow
 def test_many_transitions_make_the_fit_finer(monkeypatch: pytest.MonkeyPatch) -> None:
     data = _mountain_cars(900, 50)
     monkeypatch.setattr(heldout, "TRANSITIONS", 3000)

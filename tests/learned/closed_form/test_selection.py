@@ -72,6 +72,7 @@ def test_a_rank_that_is_given_is_fitted(rank: int) -> None:
     assert (median_error(sim) < 1e-5) == (rank >= 3)
 
 
+@pytest.mark.slow
 def test_a_threshold_drops_terms() -> None:
     terms = [chosen(fit(degree=4, rank=3, threshold=t))["terms"] for t in (0.0, 1e-3, 0.2)]
     assert terms[0] == 3 * 3 * 15 * 2
@@ -87,6 +88,7 @@ def test_ridge_shrinks() -> None:
     assert sizes[1] < 0.8 * sizes[0]
 
 
+@pytest.mark.slow
 def test_rounds_end_a_fit() -> None:
     few, many = (fit(degree=2, rank=3, rounds=r, ensemble_size=1) for r in (1, 200))
     assert few.card["config"]["rounds"] == 1
@@ -101,6 +103,7 @@ def test_members_are_as_many_as_asked_for(members: int) -> None:
     assert (spread > 0).all() == (members > 1)
 
 
+@pytest.mark.slow
 def test_lag_shows_the_past() -> None:
     """A law of the state and the one before: of the state alone nothing good can be learned."""
     rng = np.random.default_rng(0)
@@ -131,6 +134,7 @@ def test_lag_shows_the_past() -> None:
         np.testing.assert_allclose(steps[:, t], now, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_transitions_on_bounds_are_left_out() -> None:
     task = PlainTask.of(2, actions=3, low=-0.6)
     data = record(WORLD.law, task, 40, 40)
@@ -146,6 +150,7 @@ def test_transitions_on_bounds_are_left_out() -> None:
     assert errors[1][inside].max() > 1e-4
 
 
+@pytest.mark.slow
 def test_a_seed_makes_a_fit_again() -> None:
     noisy = WORLD.record(40, noise=1e-3)
     first, again, other = (fit(noisy, degree=2, ensemble_size=2, seed=s) for s in (1, 1, 2))
@@ -182,6 +187,7 @@ def test_degrees_that_the_data_do_not_carry_are_not_tried() -> None:
     assert max(trial["degree"] for trial in sim.card["metrics"]["trials"]) <= 3
 
 
+@pytest.mark.slow
 def test_a_candidate_that_fails_is_noted_and_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     original = selection.alternate
 
@@ -206,6 +212,7 @@ def test_a_candidate_that_fails_is_noted_and_others_go_on(monkeypatch: pytest.Mo
     assert "no closed-form fit" in closed["metrics"]["closed_form"]
 
 
+@pytest.mark.slow
 def test_an_unstable_candidate_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     original = selection.Windows.escapes
 
@@ -257,6 +264,7 @@ def test_auto_takes_the_closed_form_where_it_finds_the_law() -> None:
     assert sim.card["metrics"]["unexplained"] < 1e-10
 
 
+@pytest.mark.slow
 def test_auto_compares_where_the_law_is_none() -> None:
     task = PlainTask.of(2, actions=3)
     data = record(touching, task, 20, 300, restart=300)
