@@ -42,6 +42,9 @@ class Transitions:
         action_names: Names of the action's coordinates ``[a]``; of a discrete action one name.
         action_labels: What the discrete actions are called, index by index, where they have names;
             there may be some that were never taken.
+        angles: Coordinates that are declared as angles, each with a full turn in its units
+            (``2 * pi`` for radians).
+        circles: Pairs of coordinates that are declared as cosine and sine of an angle.
 
     Raises:
         TypeError: If names are not strings.
@@ -64,6 +67,8 @@ class Transitions:
     obs_names: tuple[str, ...] | None = None
     action_names: tuple[str, ...] | None = None
     action_labels: tuple[str, ...] | None = None
+    angles: tuple[tuple[int, float], ...] = ()
+    circles: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit together, or that no model can be fitted on."""
@@ -175,6 +180,8 @@ class Transitions:
             obs_names=self.obs_names,
             action_names=self.action_names,
             action_labels=self.action_labels,
+            angles=self.angles,
+            circles=self.circles,
         )
 
     def sha256(self) -> str:
@@ -183,6 +190,8 @@ class Transitions:
         for array in (self.agent, self.obs, self.action, self.next_obs, self.episode):
             digest.update(f"{array.dtype} {array.shape};".encode())
             digest.update(np.ascontiguousarray(array).data)
+        if self.angles or self.circles:
+            digest.update(f"{self.angles} {self.circles};".encode())
         return digest.hexdigest()
 
 
