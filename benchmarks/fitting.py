@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from measure import Effort, Row, Side, amount, interleave, main, row
 from reference_fit import ReferenceFit, ReferenceNet, samples
-from worlds import AGENTS, transitions
+from samples import AGENTS, transitions
 
 from persim_gym.learned import PerSim
 from persim_gym.learned.config import FitConfig, preset_config

@@ -29,7 +29,7 @@ import torch
 from fitting_memory import peak
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from worlds import transitions
+from samples import transitions
 
 from persim_gym.evaluation.open_loop import evaluate
 from persim_gym.learned import PerSim

@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 from environments import LANES, scalar_steps, vector_steps
 from measure import Effort, Row, amount, interleave, main, multiply_add, row
-from worlds import AGENTS, multiply_adds, simulator
+from samples import AGENTS, multiply_adds, simulator
 
 from persim_gym.learned import PerSim
 

@@ -28,7 +28,7 @@ from measure import (
     row,
 )
 from reference_plan import ReferencePlanner
-from worlds import AGENTS, multiply_adds, simulator, transitions
+from samples import AGENTS, multiply_adds, simulator, transitions
 
 from persim_gym.learned import PerSim
 from persim_gym.planning import CEM, MPC, RandomShooting

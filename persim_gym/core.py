@@ -88,6 +88,11 @@ class Dynamics(Protocol):
 
     A *state* is what the next observation depends on: the observation itself (``lag`` 1, shape
     ``[n, d]``) or the last ``lag`` observations, oldest first (``[n, l, d]``).
+
+    A dynamics whose states hold more than that makes them itself: ``recall(obs [n, d])`` gives the
+    states in which episodes begin, and ``follow(states, actions, obs)`` those after a step. To
+    all others they are opaque, but for their last ``d`` numbers, the present observation.
+    :func:`begin_states` and :func:`next_states` serve every dynamics.
     """
 
     @property
@@ -137,6 +142,26 @@ def check_dynamics(dynamics: object) -> None:
     """
     needed = ("num_agents", "lag", "step")
     checks.with_attributes("dynamics", dynamics, needed, "a dynamics")
+
+
+def begin_states(dynamics: Dynamics, obs: NDArray[Any]) -> NDArray[Any]:
+    """States in which episodes begin, of which but the observations ``[n, d]`` are known."""
+    if dynamics.lag == 1:
+        return obs
+    recall = getattr(dynamics, "recall", None)
+    return np.repeat(obs[:, None], dynamics.lag, axis=1) if recall is None else recall(obs)
+
+
+def next_states(
+    dynamics: Dynamics, states: NDArray[Any], actions: NDArray[Any], obs: NDArray[Any]
+) -> NDArray[Any]:
+    """States after actions ``[n(, a)]`` that have led to observations ``[n, d]``."""
+    if dynamics.lag == 1:
+        return obs
+    follow = getattr(dynamics, "follow", None)
+    if follow is None:
+        return np.concatenate([states[:, 1:], obs[:, None]], axis=1)
+    return np.asarray(follow(states, actions, obs))
 
 
 def as_agent(agent: object, num_agents: int) -> int:

@@ -171,7 +171,7 @@ def test_synthetic_transitions_are_true_ones(bench: Any) -> None:
 
     import persim_gym  # noqa: F401
 
-    data = bench.worlds.transitions("cartpole", agents=6, steps=60)
+    data = bench.samples.transitions("cartpole", agents=6, steps=60)
     assert len(data) == 360
     assert np.array_equal(np.bincount(data.agent), np.full(6, 60))
     env = gym.make("PerSim-CartPole-v0", population=6).unwrapped
@@ -190,7 +190,7 @@ def test_synthetic_transitions_are_true_ones(bench: Any) -> None:
 
 @pytest.mark.parametrize("task_name", ["cartpole", "half-cheetah"])
 def test_the_reference_computes_what_the_simulator_computes(bench: Any, task_name: str) -> None:
-    sim = bench.worlds.simulator(task_name, agents=7)
+    sim = bench.samples.simulator(task_name, agents=7)
     with torch.no_grad():
         sim.ensemble.network.tensors["head.weight"].mul_(1e3)  # no longer tiny changes
     mean = task_name == "half-cheetah"
@@ -209,7 +209,7 @@ def test_the_reference_computes_what_the_simulator_computes(bench: Any, task_nam
 
 
 def test_the_reference_networks_predict_like_the_members(bench: Any) -> None:
-    sim = bench.worlds.simulator("mountain-car", agents=7)
+    sim = bench.samples.simulator("mountain-car", agents=7)
     nets = bench.reference_plan.reference_members(sim)
     agents, actions = torch.arange(7), torch.arange(7) % 3
     obs = torch.rand(7, 2, generator=torch.Generator().manual_seed(0))
@@ -223,7 +223,7 @@ def test_the_reference_networks_predict_like_the_members(bench: Any) -> None:
 
 
 def test_the_reference_fit_learns(bench: Any) -> None:
-    data = bench.worlds.transitions("cartpole", agents=10, steps=23)
+    data = bench.samples.transitions("cartpole", agents=10, steps=23)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = bench.reference_fit.ReferenceNet(10, 4, 2, 5, (32,), ())
@@ -242,17 +242,17 @@ def test_the_reference_fit_learns(bench: Any) -> None:
 
 
 def test_multiply_adds_are_those_of_the_layers(bench: Any) -> None:
-    cartpole = bench.worlds.simulator("cartpole", agents=5)
-    assert bench.worlds.multiply_adds(cartpole) == 4 * 256 + 256 * 4 * 5 + 5 + 4 * 5
-    cheetah = bench.worlds.simulator("half-cheetah", agents=5)
+    cartpole = bench.samples.simulator("cartpole", agents=5)
+    assert bench.samples.multiply_adds(cartpole) == 4 * 256 + 256 * 4 * 5 + 5 + 4 * 5
+    cheetah = bench.samples.simulator("half-cheetah", agents=5)
     state = 18 * 512 + 3 * 512 * 512 + 512 * 18 * 15
     action = 6 * 512 + 512 * 512 + 512 * 15
-    assert bench.worlds.multiply_adds(cheetah) == state + action + 15 + 18 * 15
+    assert bench.samples.multiply_adds(cheetah) == state + action + 15 + 18 * 15
 
 
 def test_planned_steps_are_all_paid_for(bench: Any) -> None:
     # With 50 steps to go and no end in sight, each candidate earns the whole horizon.
-    sim = bench.worlds.simulator("cartpole", agents=5)
+    sim = bench.samples.simulator("cartpole", agents=5)
     objective = Objective(sim.task, sim)
     actions = torch.randint(2, (1, 8, 50), generator=torch.Generator().manual_seed(0))
     returns = objective(torch.tensor([1]), torch.zeros(1, 4), actions)
@@ -320,7 +320,7 @@ def test_growth_says_what_follows_for_a_million_agents(bench: Any) -> None:
 
 def test_growth_measures_one_fit(bench: Any, tmp_path: Path) -> None:
     threads = torch.get_num_threads()
-    data, file = bench.worlds.transitions("mountain-car", 40, 50), tmp_path / "data.npz"
+    data, file = bench.samples.transitions("mountain-car", 40, 50), tmp_path / "data.npz"
     bench.growth.store(data, file)
     try:
         found = bench.growth.measure(file)
@@ -335,7 +335,7 @@ def test_growth_measures_one_fit(bench: Any, tmp_path: Path) -> None:
 
 
 def test_a_smaller_population_has_the_same_transitions(bench: Any) -> None:
-    few, many = (bench.worlds.transitions("mountain-car", agents, 30) for agents in (4, 9))
+    few, many = (bench.samples.transitions("mountain-car", agents, 30) for agents in (4, 9))
     for name in ("agent", "obs", "action", "next_obs"):
         assert np.array_equal(getattr(few, name), getattr(many, name)[:120])
 
@@ -343,7 +343,7 @@ def test_a_smaller_population_has_the_same_transitions(bench: Any) -> None:
 def test_latent_prints_numbers_and_draws_of_a_saved_simulator(
     bench: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = bench.worlds.transitions("mountain-car", 40, 30)
+    data = bench.samples.transitions("mountain-car", 40, 30)
     PerSim.fit(data, method="als", degree=3, rank=2, progress=False).save(tmp_path / "sim")
     json_file = tmp_path / "found.json"
     common = ["--simulator", str(tmp_path / "sim"), "--plots", str(tmp_path)]

@@ -169,6 +169,7 @@ def _added(sim: PerSim, data: Transitions, agent: int, count: int | None) -> dic
     """Add one agent, and say how well it is known."""
     import numpy as np
 
+    from persim_gym.learned.history import slots
     from persim_gym.learned.preparation import on_bounds
 
     own = data.select(data.agent == agent)
@@ -194,7 +195,7 @@ def _added(sim: PerSim, data: Transitions, agent: int, count: int | None) -> dic
     }
     rest = own.select(order[len(own) - held :]) if held else None
     if rest is not None:
-        states = own.states(sim.lag).reshape(len(own), -1)[len(own) - held :]
+        states = slots(own, sim.lag, sim.ensemble.past)[len(own) - held :]
         predicted = sim.predict(index, states, rest.action)
         low, high = known.interval(states, rest.action, LEVEL)
         inside = (low <= rest.next_obs) & (rest.next_obs <= high)

@@ -12,7 +12,7 @@ from gymnasium.utils import seeding
 from numpy.typing import NDArray
 
 from persim_gym import checks
-from persim_gym.core import Array, Dynamics, Task
+from persim_gym.core import Array, Dynamics, Task, begin_states, next_states
 from persim_gym.envs.guard import Reason, reasons
 
 StartSampler = Callable[[np.random.Generator, int], NDArray[np.float64]]
@@ -116,7 +116,8 @@ class Lanes:
         n, d = len(agents), task.observation_space.shape[0]
         # The coordinates of a state are contiguous over the lanes: physics works by coordinate.
         self.obs = np.zeros((d, n)).T
-        self._history = np.zeros((n, dynamics.lag, d)) if dynamics.lag > 1 else None
+        # States of a dynamics with a lag, as large as it makes them.
+        self._states: NDArray[np.float64] | None = None
         self.steps = np.zeros(n, dtype=np.int64)
         self._kept = np.zeros(n, dtype=np.int64)
 
@@ -136,8 +137,11 @@ class Lanes:
         """Begin an episode in each of the given lanes, at start states ``[len(lanes), d]``."""
         self.obs[lanes] = start
         self.steps[lanes] = 0
-        if self._history is not None:
-            self._history[lanes] = start[:, None]  # nothing is known of the time before
+        if self.dynamics.lag > 1:
+            states = begin_states(self.dynamics, start)
+            if self._states is None:
+                self._states = np.zeros((len(self.obs), *states.shape[1:]))
+            self._states[lanes] = states
         if self._guarded is not None:
             self._kept[lanes] = self._guarded.begin(len(start), rng)
 
@@ -172,8 +176,8 @@ class Lanes:
         following: NDArray[np.float64]
         obs = self.obs if every else self.obs[lanes]
         states = obs
-        if self._history is not None:
-            states = self._history if every else self._history[lanes]
+        if self._states is not None:
+            states = self._states if every else self._states[lanes]
         advance: Advance | None = None
         if self._guarded is not None:
             kept = self._kept if every else self._kept[lanes]
@@ -199,9 +203,9 @@ class Lanes:
             self.obs[lanes] = following
             self.steps[lanes] += 1
             steps = self.steps[lanes]
-        if self._history is not None:
-            moved = np.concatenate([states[:, 1:], following[:, None]], axis=1)
-            self._history[slice(None) if every else lanes] = moved
+        if self._states is not None:
+            moved = next_states(self.dynamics, states, actions, following)
+            self._states[slice(None) if every else lanes] = moved
         limit = self.max_episode_steps
         truncated = steps >= limit if limit is not None else np.zeros(n, dtype=np.bool_)
         if advance is not None:

@@ -11,7 +11,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -43,6 +43,14 @@ class Predictor(Protocol):
         """Predictions ``[m, n, h, d]``; see :meth:`persim_gym.learned.PerSim.rollout`."""
 
 
+@runtime_checkable
+class Remembering(Protocol):
+    """A model whose states hold the actions between observations."""
+
+    def states(self, obs: Array, actions: Array) -> Array:
+        """States of observations and actions; see :meth:`persim_gym.learned.PerSim.states`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Persistence:
     """The prediction that nothing changes: what any simulator must beat."""
@@ -70,6 +78,10 @@ class OneForAll:
     def lag(self) -> int:
         """Observations that a state holds."""
         return self.sim.lag
+
+    def states(self, obs: Array, actions: Array) -> Array:
+        """See :meth:`persim_gym.learned.PerSim.states`."""
+        return self.sim.states(obs, actions) if isinstance(self.sim, Remembering) else obs
 
     def rollout(self, agents: Array, obs: Array, actions: Array) -> Array:
         """Predictions ``[m, n, h, d]``, the same for all agents."""
@@ -132,7 +144,10 @@ class Episodes:
 
     def predicted_by(self, model: Predictor) -> NDArray[np.float64]:
         """A model's open-loop predictions ``[m, n, h, d]``, all episodes in one call."""
-        states = self.states(model.lag).astype(np.float32)
+        states: Array = self.states(model.lag).astype(np.float32)
+        if model.lag > 1 and isinstance(model, Remembering):
+            past = np.maximum(np.arange(self.warmup - model.lag + 1, self.warmup), 0)
+            states = model.states(states, self.actions[:, past])
         # A few hundred rows are small work at each step, whatever the network's width.
         with few_threads(0, (), torch.device("cpu")):
             rollout = model.rollout(self.agents, states, self.actions[:, self.warmup :])

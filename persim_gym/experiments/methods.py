@@ -184,6 +184,14 @@ class Shared:
         """Where it computes."""
         return self.sim.device
 
+    def recall(self, obs: Any) -> Any:
+        """See :meth:`persim_gym.learned.PerSim.recall`."""
+        return self.sim.recall(obs)
+
+    def follow(self, states: Any, actions: Any, obs: Any) -> Any:
+        """See :meth:`persim_gym.learned.PerSim.follow`."""
+        return self.sim.follow(states, actions, obs)
+
     def step(self, agents: Array, states: Array, actions: Array) -> Array:
         """Next observations, the same for all agents."""
         return self.sim.step(agents * 0, states, actions)

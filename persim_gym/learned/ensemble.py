@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from persim_gym.learned.bounds import BoundEffects
+from persim_gym.learned.history import coded
 from persim_gym.threads import few_threads
 
 UnrollMode = Literal["members", "mean", "sampled"]
@@ -79,6 +80,21 @@ class Ensemble(ABC):
         return len(self.low)
 
     @property
+    def past(self) -> int:
+        """Numbers of the past action that a state holds with each observation; 0 for none."""
+        return 0
+
+    @property
+    def state_dim(self) -> int:
+        """Numbers of a state: ``lag`` slots of a past action and an observation."""
+        return self.lag * (self.past + self.obs_dim)
+
+    @property
+    def precise(self) -> bool:
+        """Whether it can compute in double precision."""
+        return False
+
+    @property
     def device(self) -> torch.device:
         """Where it computes."""
         return self.low.device
@@ -114,6 +130,14 @@ class Ensemble(ABC):
     @abstractmethod
     def offset(self) -> Tensor:
         """The change that no factor has a part in ``[d]``."""
+
+    def difference(self, states: Tensor, next_obs: Tensor) -> Tensor:
+        """What :meth:`design` is of: changes ``[..., d]`` from states to observations."""
+        return next_obs - states[..., -self.obs_dim :]
+
+    def following(self, states: Tensor, change: Tensor) -> Tensor:
+        """Observations ``[..., d]`` after changes; what :meth:`difference` undoes."""
+        return states[..., -self.obs_dim :] + change
 
     def step(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
         """Every member's next observation, inside the observation space.
@@ -189,7 +213,10 @@ class Ensemble(ABC):
         if mode not in UNROLL_MODES:
             raise ValueError(f"mode must be one of {', '.join(UNROLL_MODES)}, got {mode!r}")
         p, k, h = actions.shape[:3]
-        m, d, inputs = self.members, self.obs_dim, states.shape[-1]
+        states = self._entered(states)
+        m, inputs = self.members, states.shape[-1]
+        slot = inputs // self.lag
+        d = slot - self.past  # coordinates in which it computes
         shared = _Shared(m, actions) if mode == "sampled" else None
         acted = actions[None] if shared is None else shared.actions
         together = mode == "mean"
@@ -197,18 +224,39 @@ class Ensemble(ABC):
         # Coordinates stand before candidates: each is one piece of memory for all of them.
         shape = (1 if together else m, p, inputs, acted.shape[2])
         state = states[None, :, :, None].expand(shape).contiguous()  # [m or 1, p, in, k]
+        before = None  # what states remember of actions, [h, m or 1, p, b, k]
+        if self.past:
+            choices = 0 if acted.is_floating_point() else self.past + 1
+            before = coded(acted, choices).to(state.dtype).permute(3, 0, 1, 4, 2)
         for t in range(h):
             with few_threads(m * p * shape[-1], self.widths, self.device):
                 obs = self._settled(state[:, :, inputs - d :] + change_of(state, t))
-            kept = yield obs.mT if shared is None else shared.gather(obs.mT)
+            seen = self._left(obs.mT)
+            kept = yield seen if shared is None else shared.gather(seen)
             if kept is not None:
                 columns = kept[None] if shared is None else shared.keep(kept)
                 obs = torch.take_along_dim(obs, columns[:, :, None], 3)
                 state = torch.take_along_dim(state, columns[:, :, None], 3)
                 change_of.keep(columns)
+                if before is not None:
+                    before = torch.take_along_dim(before, columns[None, :, :, None], 4)
             if together:
                 obs = obs.mean(0, keepdim=True)
-            state = obs if inputs == d else torch.cat([state[:, :, d:], obs], dim=2)
+            if inputs == d:
+                state = obs
+                continue
+            parts = [state[:, :, slot:], obs]
+            if before is not None:
+                parts.insert(1, before[t].expand(len(obs), -1, -1, -1))
+            state = torch.cat(parts, dim=2)
+
+    def _entered(self, states: Tensor) -> Tensor:
+        """States ``[p, in]`` in the coordinates in which it computes."""
+        return states
+
+    def _left(self, obs: Tensor) -> Tensor:
+        """Observations ``[..., d]`` from the coordinates in which it computes."""
+        return obs
 
     def _settled(self, obs: Tensor) -> Tensor:
         """What :meth:`settle` does to ``[m, p, d, k]``, which may be overwritten."""

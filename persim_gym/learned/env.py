@@ -123,6 +123,14 @@ class GuardedSimulator:
         prices = {"reward_raw": np.float64(0), "penalty": np.float64(0)}
         return {**info, **prices} if self.penalty else info
 
+    def recall(self, obs: Any) -> Any:
+        """States in which episodes begin; see :meth:`PerSim.recall`."""
+        return self.sim.recall(obs)
+
+    def follow(self, states: Any, actions: Any, obs: Any) -> Any:
+        """States after a step; see :meth:`PerSim.follow`."""
+        return self.sim.follow(states, actions, obs)
+
     def step(self, agents: Any, states: Any, actions: Any) -> Any:
         """The members' mean, unguarded."""
         return self.sim.predict(agents, states, actions)
@@ -173,8 +181,7 @@ class GuardedSimulator:
         lost: NDArray[np.bool_] = np.asarray(~finite)
         any_lost = bool(lost.any())
         if any_lost:  # the last state that was one stays; nothing else can be said
-            latest = states[:, -1] if states.ndim == 3 else states
-            following[lost] = latest[lost]
+            following[lost] = states.reshape(n, -1)[lost, -following.shape[1] :]
             spread[lost] = np.inf
         inside = np.minimum(np.maximum(following, low), high)
         clipped = np.where(lost, 0, outside.sum(axis=1))

@@ -16,8 +16,11 @@ from persim_gym import store
 from persim_gym.core import Task
 from persim_gym.learned import soundness
 from persim_gym.learned.bounds import BoundEffects
+from persim_gym.learned.charted import ChartedEnsemble
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.ensemble import Ensemble
+from persim_gym.learned.frame_ensemble import FrameEnsemble
+from persim_gym.learned.geometry import Geometry
 from persim_gym.learned.networks.ensemble import NetworkEnsemble, Scaling
 from persim_gym.learned.networks.network import LowRankNetwork, NetworkShape
 from persim_gym.learned.outcomes.data_task import DataTask
@@ -25,7 +28,9 @@ from persim_gym.learned.posterior.adaptation import Knowledge
 from persim_gym.learned.preparation import Experience, task_of
 
 #: Parts of a file that an ensemble's tensors are in, by the beginning of their names.
-PARTS = ("network", "scaling", "polynomial", "inputs", "effects")
+PARTS = (
+    "network", "scaling", "polynomial", "inputs", "effects", "frame", "model", "space",
+)  # fmt: skip
 #: Parts of what else is kept.
 OTHERS = ("experience", "task", "prior", "evidence", "given")
 
@@ -59,7 +64,7 @@ def write_simulator(
 ) -> Path:
     """Write a simulator into a folder, whole or not at all; see :class:`Parts`."""
     tensors = ensemble_tensors(ensemble)
-    for name in ("low", "high", "change_scale", "starts", "seen"):
+    for name in ("low", "high", "change_scale", "starts", "seen", "pasts"):
         if getattr(experience, name) is not None:
             tensors[f"experience.{name}"] = torch.as_tensor(getattr(experience, name))
     if isinstance(task, DataTask):
@@ -178,6 +183,12 @@ def ensemble_from_file(
         ensemble = NetworkEnsemble(LowRankNetwork(network, tensors), Scaling(**parts["scaling"]))
     elif kind == "polynomial":
         ensemble = PolynomialEnsemble.from_file(sizes, parts["polynomial"], parts["inputs"])
+    elif kind == "frame":
+        ensemble = FrameEnsemble.from_file(sizes, parts)
+    elif kind == "charted":
+        inner = ensemble_from_file(sizes["inner"], parts)  # with the effects of bounds
+        geometry = Geometry.from_json(sizes["geometry"])
+        return ChartedEnsemble(inner, geometry, parts["space"]["low"], parts["space"]["high"])
     else:
         raise ValueError(f"this version knows no model of kind {kind!r}")
     return ensemble.with_effects(BoundEffects(**parts["effects"]) if parts["effects"] else None)

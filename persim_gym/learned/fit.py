@@ -10,7 +10,7 @@ stretches of every trajectory, and the one that predicts these better is taken.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,12 @@ from torch import Tensor
 
 from persim_gym import store
 from persim_gym.learned.bounds import learn_bounds
+from persim_gym.learned.charted import ChartedEnsemble, charted
 from persim_gym.learned.closed_form.fit import UNEXPLAINED, fit_closed_form
 from persim_gym.learned.closed_form.problem import pose
 from persim_gym.learned.config import AlsConfig, FitConfig, FitPlan
 from persim_gym.learned.ensemble import Ensemble, before_bounds
+from persim_gym.learned.geometry import TURN
 from persim_gym.learned.networks.ensemble import NetworkEnsemble
 from persim_gym.learned.networks.network import LowRankNetwork
 from persim_gym.learned.networks.optimise import Checkpoint, fit_network
@@ -62,10 +64,33 @@ def fit_by(
 ) -> Fitted:
     """Fit by the method that a plan names, or by the better one.
 
+    Where coordinates are angles in disguise, it is fitted in inner coordinates.
+
     Raises:
         ValueError: If the data do not carry what is asked for.
         FloatingPointError: If a fit diverges.
     """
+    geometry = data.geometry
+    if geometry.trivial:
+        return _fit_by(data, plan, device, report, checkpoint, save_every)
+    if plan.sgd is not None:  # an angle goes round, and networks need to know it
+        plan = replace(plan, sgd=replace(plan.sgd, angles=True))
+    inner = charted(data, geometry)
+    found = _fit_by(inner, plan, device, report, checkpoint, save_every)
+    space = data.task.observation_space
+    bounds = (torch.as_tensor(end.copy()) for end in (space.low, space.high))
+    found.metrics["geometry"] = geometry.to_json()
+    return replace(found, ensemble=ChartedEnsemble(found.ensemble, geometry, *bounds))
+
+
+def _fit_by(
+    data: Data,
+    plan: FitPlan,
+    device: torch.device,
+    report: FitReport,
+    checkpoint: Checkpoint | None,
+    save_every: float,
+) -> Fitted:
     if plan.als is None:
         assert plan.sgd is not None
         return fit_networks(data, plan.sgd, device, report, checkpoint, save_every)
@@ -245,7 +270,10 @@ def heldout_error(ensemble: Ensemble, data: Data, held: NDArray[np.bool_]) -> fl
     actions = torch.as_tensor(t.action[rows], device=device)[:, None]
     unrolled = ensemble.unroll(agents, start, actions)
     predicted = torch.stack([obs[:, :, 0].mean(0) for obs in unrolled], dim=1).cpu().numpy()
-    left = (((predicted - t.next_obs[rows]) / data.spread) ** 2).mean(-1)
+    left = predicted - t.next_obs[rows]
+    for column in getattr(data.task, "angles", ()):
+        left[..., column] -= TURN * np.round(left[..., column] / TURN)
+    left = ((left / data.spread) ** 2).mean(-1)
     left = np.clip(np.nan_to_num(left, nan=1e6, posinf=1e6), 1e-14, 1e6)
     valid = np.arange(HORIZON) < length[:, None]
     errors = np.sqrt((left * valid).sum(1) / valid.sum(1))

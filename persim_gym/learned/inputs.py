@@ -11,6 +11,7 @@ from torch import Tensor
 
 from persim_gym.core import Array, Task
 from persim_gym.learned.ensemble import Ensemble
+from persim_gym.learned.history import beginning
 
 
 def real_numbers(name: str, values: Any) -> Any:
@@ -53,13 +54,13 @@ def check_finite(name: str, values: Tensor) -> None:
 def check_inputs(
     ensemble: Ensemble, task: Task, obs: Array, actions: Array, *axes: str, finite: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """States ``[n, l * d]`` and actions ``[*axes(, a)]`` on the ensemble's device.
+    """States ``[n, l * w]`` and actions ``[*axes(, a)]`` on the ensemble's device.
 
     Args:
         ensemble: What predicts.
         task: Its task.
-        obs: ``[n, d]``, ``[n, l, d]`` or ``[n, l * d]``; of a single observation a constant past
-            is assumed.
+        obs: States ``[n, l, w]`` or ``[n, l * w]``; of a single observation ``[n, d]`` a constant
+            past is assumed.
         actions: Integers, or with a last axis of size ``a``.
         axes: Names of the actions' leading axes, the first of length ``n``.
         finite: Whether to check that all is finite.
@@ -73,12 +74,8 @@ def check_inputs(
     states = torch.as_tensor(obs, dtype=torch.float32, device=device)
     n = len(states) if states.ndim else 0
     if states.shape == (n, d):
-        states = states.repeat(1, ensemble.lag) if ensemble.lag > 1 else states
-    elif states.shape == (n, ensemble.lag, d):
-        states = states.reshape(n, -1)
-    elif states.shape != (n, ensemble.lag * d):
-        lags = f" or (n, {ensemble.lag}, {d})" if ensemble.lag > 1 else ""
-        raise ValueError(f"obs must have shape (n, {d}){lags}, got {tuple(states.shape)}")
+        states = beginning(states, ensemble.lag, ensemble.past)
+    states = flat_states(ensemble, states)
     discrete = isinstance(task.action_space, Discrete)
     kind = torch.long if discrete else torch.float32
     actions_ = torch.as_tensor(actions, device=device)
@@ -106,3 +103,22 @@ def check_inputs(
         if not discrete:
             check_finite("actions", actions_)
     return states, actions_
+
+
+def flat_states(ensemble: Ensemble, states: Tensor) -> Tensor:
+    """States ``[n, l, w]`` or ``[n, l * w]`` as ``[n, l * w]``.
+
+    Raises:
+        ValueError: If they have another shape.
+    """
+    d, lag, width = ensemble.obs_dim, ensemble.lag, ensemble.past + ensemble.obs_dim
+    n = len(states) if states.ndim else 0
+    if tuple(states.shape) in ((n, lag * width), (n, lag, width)):
+        return states.reshape(n, lag * width)
+    if ensemble.past and tuple(states.shape[1:]) in ((lag * d,), (lag, d)):
+        raise ValueError(
+            f"a state of this simulator holds the {lag - 1} actions between its {lag} "
+            "observations as well: states(obs, actions) makes one of both"
+        )
+    lags = f" or (n, {lag}, {width})" if lag > 1 else ""
+    raise ValueError(f"obs must have shape (n, {d}){lags}, got {tuple(states.shape)}")

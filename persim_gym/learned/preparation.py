@@ -18,6 +18,9 @@ from torch import Tensor
 from persim_gym.core import Task
 from persim_gym.learned.closed_form.basis import angles_of
 from persim_gym.learned.config import FitConfig
+from persim_gym.learned.geometry import Geometry
+from persim_gym.learned.geometry_search import find_geometry
+from persim_gym.learned.history import slots, width_of
 from persim_gym.learned.networks.ensemble import Scaling, StateInputs
 from persim_gym.learned.networks.network import NetworkShape
 from persim_gym.learned.networks.optimise import Scaled, validation_window
@@ -25,6 +28,8 @@ from persim_gym.offline.transitions import Transitions
 
 #: Rows whose moments are taken together.
 BLOCK = 16_384
+#: Recorded pasts that are remembered, of beginning episodes and of others.
+PASTS = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,8 @@ class Experience:
         starts: The recorded trajectories' first observations ``[E, d]``.
         disagreement_limit: Disagreement that held-out transitions almost never reach.
         seen: Agents of whom there are transitions ``[N]``; ``None`` for all.
+        pasts: Of a model with a lag: recorded states ``[k, l * w]``, those first that begin an
+            episode whose past is known.
     """
 
     low: NDArray[np.float32]
@@ -46,6 +53,7 @@ class Experience:
     starts: NDArray[np.float32]
     disagreement_limit: float
     seen: NDArray[np.bool_] | None = None
+    pasts: NDArray[np.float32] | None = None
 
 
 class Data:
@@ -63,6 +71,11 @@ class Data:
         check_data(transitions, task)
         self.transitions = transitions
         self.task = task
+
+    @cached_property
+    def geometry(self) -> Geometry:
+        """Which coordinates are angles: declared, or found."""
+        return find_geometry(self.transitions, tuple(getattr(self.task, "angles", ())))
 
     @cached_property
     def clipped(self) -> NDArray[np.bool_]:
@@ -85,8 +98,8 @@ class Data:
         return _moments(lambda rows: t.next_obs[rows], np.ones(len(t), dtype=np.bool_))[1]
 
     def states(self, lag: int) -> NDArray[np.float32]:
-        """States ``[T, l * d]``."""
-        return self.transitions.states(lag).reshape(len(self.transitions), -1)
+        """States ``[T, l * w]`` with the actions between their observations."""
+        return slots(self.transitions, lag, width_of(lag, self.task.action_space))
 
     def check_left(self, used: NDArray[np.bool_]) -> None:
         """Check that something is left to learn from.
@@ -97,16 +110,31 @@ class Data:
         if not used.any():
             raise ValueError("no transition is left to fit: every one ends on a bound of its space")
 
-    def experience(self) -> Experience:
-        """What a simulator remembers of the data."""
+    def experience(self, lag: int = 1, past: int = 0) -> Experience:
+        """What a simulator remembers of the data.
+
+        Args:
+            lag: Observations of its states.
+            past: Numbers of a past action in them.
+        """
         t = self.transitions
+        starts, pasts = t.starts, None
+        if lag > 1:
+            whole = np.flatnonzero(t.step >= lag - 1)
+            whole = whole if len(whole) else np.arange(len(t))
+            early = whole[t.step[whole] == lag - 1]
+            others = np.random.default_rng(0).permutation(whole)
+            kept = np.concatenate([early[:PASTS], others[:PASTS]])
+            pasts = slots(t, lag, past)[kept]
+            starts = early if len(early) else starts
         return Experience(
             low=np.minimum(t.obs.min(0), t.next_obs.min(0)),
             high=np.maximum(t.obs.max(0), t.next_obs.max(0)),
             change_scale=self.change_scale,
-            starts=t.obs[t.starts],
+            starts=t.obs[starts],
             disagreement_limit=math.inf,
             seen=np.isin(np.arange(t.num_agents), t.agent),
+            pasts=pasts,
         )
 
 
@@ -141,9 +169,7 @@ class Prepared:
         t, used, s = self.data.transitions, self.used, self.scaling
         scale_inputs = StateInputs(s, self.shape.angles)
         rows, d = int(used.sum()), t.obs.shape[1]
-        inputs = torch.empty(
-            rows, self.states.shape[1] + len(self.shape.angles), dtype=torch.float32
-        )
+        inputs = torch.empty(rows, self.shape.state_dim, dtype=torch.float32)
         targets = torch.empty(rows, d, dtype=torch.float32)
         # Block by block: beside the data and the tensors there is nothing large in memory.
         filled = 0
@@ -151,7 +177,8 @@ class Prepared:
             block = slice(first, first + BLOCK)
             own = used[block]
             end = filled + int(own.sum())
-            inputs[filled:end] = scale_inputs(torch.as_tensor(self.states[block][own]))
+            seen = self.states[block][own][:, self.shape.past :]
+            inputs[filled:end] = scale_inputs(torch.as_tensor(seen))
             change = torch.as_tensor(self.data.change(block)[own])
             targets[filled:end] = change.sub_(s.target_mean).div_(s.target_scale)
             filled = end
@@ -179,6 +206,8 @@ def prepare(data: Data, config: FitConfig) -> Prepared:
     data.check_left(used)
     states = data.states(config.lag)
     space = task.action_space
+    past = width_of(config.lag, space)
+    seen = states[:, past:]  # but the action before the oldest observation
     discrete = isinstance(space, Discrete)
     joint = config.encoder == "joint" and not discrete
     shape = NetworkShape(
@@ -194,11 +223,14 @@ def prepare(data: Data, config: FitConfig) -> Prepared:
         activation=config.activation,
         joint=joint,
         skip=config.skip,
-        angles=angles_of(task, config.lag, transitions.obs.shape[1]) if config.angles else (),
+        angles=angles_of(task, config.lag, past + transitions.obs.shape[1])
+        if config.angles
+        else (),
+        past=past,
     )
-    scaling = _scaling(data, states, used, config)
+    scaling = _scaling(data, seen, used, config)
     if config.hold:
-        scaling = _holding(scaling, states, used, shape.angles)
+        scaling = _holding(scaling, seen, used, shape.angles)
     return Prepared(data, states, held, used, scaling, shape)
 
 

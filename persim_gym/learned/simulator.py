@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import numpy as np
 import torch
+from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from persim_gym.learned.config import plan_fit
 from persim_gym.learned.ensemble import Ensemble, UnrollMode
 from persim_gym.learned.files import read_simulator, write_simulator
 from persim_gym.learned.fit import checkpoint_in, fit_by
+from persim_gym.learned.history import beginning, coded, moved, remembered
 from persim_gym.learned.inputs import check_inputs
 from persim_gym.learned.naming import AgentIndex, AgentNames
 from persim_gym.learned.networks.optimise import FitProgress
@@ -51,6 +53,11 @@ Rows: TypeAlias = "NDArray[Any] | Sequence[Any]"
 
 #: Rows that go through the network together, by kind of device.
 ROWS_AT_ONCE = {"cpu": 1024, "cuda": 65_536}
+
+
+def _distances(rows: Tensor, others: Tensor) -> Tensor:
+    """Distances ``[n, k]``; not by a matrix product, so that they do not depend on ``n``."""
+    return torch.cdist(rows, others, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 class PerSim:
@@ -159,9 +166,10 @@ class PerSim:
         card = recipe | card_of(fitted, task, transitions)
         ensemble = fitted.ensemble.to(torch_device)
         known = learn_knowledge(ensemble, checked, fitted.noise, plan.seed)
-        sim = cls(ensemble, task, checked.experience(), card, known)
+        experience = checked.experience(ensemble.lag, ensemble.past)
+        sim = cls(ensemble, task, experience, card, known)
         if sim.members > 1:
-            limit = disagreement_limit(sim.disagreement, transitions, sim.lag)
+            limit = disagreement_limit(sim.disagreement, transitions, sim.lag, ensemble.past)
             sim.experience = dataclasses.replace(sim.experience, disagreement_limit=limit)
         if out is not None and checkpoint is not None:
             sim.save(out)
@@ -278,8 +286,8 @@ class PerSim:
 
         Args:
             agents: ``[n]`` indices, or one agent for all rows, by index or name.
-            obs: ``[n, d]``; with ``lag`` above 1 ``[n, l, d]`` or ``[n, l * d]``, oldest first. Of
-                a single observation a constant past is assumed.
+            obs: ``[n, d]``; with ``lag`` above 1 states, which :meth:`states` makes, or single
+                observations, for which :meth:`recall` finds a past.
             actions: ``[n]`` integers or ``[n, a]``.
 
         Returns:
@@ -332,7 +340,7 @@ class PerSim:
 
         Args:
             agents: ``[n]``.
-            obs: ``[n, d]``, or with ``lag`` above 1 also ``[n, l, d]``.
+            obs: As in :meth:`predict`.
             actions: ``[n, h]`` integers or ``[n, h, a]``.
 
         Returns:
@@ -349,7 +357,7 @@ class PerSim:
 
         Args:
             agents: ``[p]``.
-            states: ``[p, d]`` (or ``[p, l, d]``).
+            states: ``[p, d]``, or with ``lag`` above 1 as in :meth:`predict`.
             actions: ``[p, k, h]`` integers or ``[p, k, h, a]``.
             mode: As in :meth:`Ensemble.unroll`.
 
@@ -374,6 +382,8 @@ class PerSim:
     def _inputs(
         self, agents: Array, obs: Array, actions: Array, *axes: str, finite: bool = True
     ) -> tuple[Tensor, Tensor, Tensor]:
+        if self.lag > 1 and np.shape(obs)[1:] == (self.ensemble.obs_dim,):
+            obs = self.recall(obs)
         states, actions_ = check_inputs(
             self.ensemble, self.task, obs, actions, *axes, finite=finite
         )
@@ -384,6 +394,69 @@ class PerSim:
 
     def _like(self, given: Array, result: Tensor) -> Array:
         return result if isinstance(given, Tensor) else result.cpu().numpy()
+
+    # -- states of a model with a lag ----------------------------------------------------------
+
+    def states(self, obs: Array, actions: Array) -> Array:
+        """States of the last observations and the actions between them.
+
+        Args:
+            obs: ``[n, l, d]``, oldest first; with a lag of 1 the actions make no difference.
+            actions: ``[n, l - 1]`` integers or ``[n, l - 1, a]``.
+
+        Returns:
+            ``[n, l, w]``, or with a lag of 1 ``[n, d]``.
+
+        Raises:
+            ValueError: If shapes do not fit.
+        """
+        if np.ndim(obs) != 3 or np.shape(obs)[1] != self.lag:
+            raise ValueError(
+                f"obs must be the last {self.lag} observations (n, {self.lag}, "
+                f"{self.ensemble.obs_dim}), got {tuple(np.shape(obs))}"
+            )
+        if not self.ensemble.past:
+            return obs[:, 0] if self.lag == 1 else obs
+        return self._like(obs, remembered(obs, actions, self._choices))
+
+    def recall(self, obs: Array) -> Array:
+        """States in which episodes begin of which but the observations ``[n, d]`` are known.
+
+        The past is that of the nearest recorded state, as far off as the observation is. A
+        simulator that remembers none assumes that nothing changed.
+
+        Returns:
+            ``[n, l, w]``, or with a lag of 1 ``[n, d]``.
+        """
+        e, known = self.ensemble, self.experience
+        now = torch.as_tensor(obs, dtype=torch.float32, device=self.device)
+        if e.lag == 1:
+            return obs
+        states = beginning(now, e.lag, e.past).unflatten(1, (e.lag, -1))
+        if known.pasts is not None and len(now):
+            pasts = torch.as_tensor(known.pasts, device=self.device).unflatten(1, (e.lag, -1))
+            width = torch.as_tensor(known.high - known.low, device=self.device).clamp_min(1e-12)
+            latest = pasts[:, -1, e.past :]
+            apart = [_distances(part / width, latest / width) for part in now.split(1024)]
+            nearest = torch.cat([part.argmin(1) for part in apart])
+            away = e.difference(latest[nearest], now)[:, None]
+            states = pasts[nearest].clone()
+            states[:, :-1, e.past :] = e.following(states[:, :-1, e.past :], away)
+            states[:, -1, e.past :] = now
+        return self._like(obs, states)
+
+    def follow(self, states: Array, actions: Array, obs: Array) -> Array:
+        """States after actions ``[n(, a)]`` that have led to observations ``[n, d]``."""
+        if self.lag == 1:
+            return obs
+        parts = [torch.as_tensor(part) for part in (states, actions, obs)]
+        before = coded(parts[1], self._choices) if self.ensemble.past else parts[2][:, :0]
+        return self._like(states, moved(parts[0], before, parts[2].to(parts[0])))
+
+    @property
+    def _choices(self) -> int:
+        space = self.task.action_space
+        return int(space.n) if isinstance(space, Discrete) else 0
 
     # -- agents that were not in training -----------------------------------------------------
 

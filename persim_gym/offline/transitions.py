@@ -62,6 +62,9 @@ class Transitions:
             there may be some that were never taken.
         changes: ``next_obs - obs`` ``[T, d]``, float32, as they were before observations were
             rounded; ``None`` where rounding does not matter. Made here; see :meth:`change`.
+        angles: Coordinates that are declared as angles, each with a full turn in its units
+            (``2 * pi`` for radians).
+        circles: Pairs of coordinates that are declared as cosine and sine of an angle.
 
     Raises:
         TypeError: If an array or a name is of the wrong type.
@@ -85,6 +88,8 @@ class Transitions:
     action_names: tuple[str, ...] | None = None
     action_labels: tuple[str, ...] | None = None
     changes: NDArray[np.float32] | None = None
+    angles: tuple[tuple[int, float], ...] = ()
+    circles: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         """Convert or refuse arrays that do not fit together, or that no model can be fitted on."""
@@ -299,6 +304,8 @@ class Transitions:
             action_names=self.action_names,
             action_labels=self.action_labels,
             changes=None if self.changes is None else self.changes[rows],
+            angles=self.angles,
+            circles=self.circles,
         )
 
     def sha256(self) -> str:
@@ -309,6 +316,8 @@ class Transitions:
         for array in arrays if self.changes is None else [*arrays, self.changes]:
             digest.update(f"{array.dtype} {array.shape};".encode())
             digest.update(np.ascontiguousarray(array).data)
+        if self.angles or self.circles:
+            digest.update(f"{self.angles} {self.circles};".encode())
         return digest.hexdigest()
 
 

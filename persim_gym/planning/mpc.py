@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym import checks
-from persim_gym.core import Dynamics, Task, agents_of
+from persim_gym.core import Dynamics, Task, agents_of, begin_states, next_states
 from persim_gym.planning.choices import PlannerChoice, choose_planner, settings_for
 from persim_gym.planning.objective import DoubtfulDynamics, Objective, Propagation, Shaping, Upright
 from persim_gym.planning.planner import Planner
+
+#: What is kept from step to step: the planner's own, the last states and the last actions.
+Memory = tuple[Tensor, NDArray[Any], NDArray[Any]]
 
 
 class MPC:
@@ -94,7 +97,7 @@ class MPC:
         self._device = getattr(dynamics, "device", torch.device("cpu"))
         self._generator = torch.Generator(device=self._device)
         self._generator.manual_seed(int(seed))
-        self._memory: tuple[Tensor, NDArray[np.float32]] | None = None
+        self._memory: Memory | None = None
 
     def reset(self) -> None:
         """Forget all plans: the next observation begins an episode."""
@@ -145,35 +148,36 @@ class MPC:
         self,
         agents: NDArray[np.int64],
         obs: NDArray[np.float32],
-        state: tuple[Tensor, NDArray[np.float32]] | None = None,
+        state: Memory | None = None,
         episode_start: NDArray[np.bool_] | bool | None = None,
-    ) -> tuple[NDArray[Any], tuple[Tensor, NDArray[np.float32]]]:
+    ) -> tuple[NDArray[Any], Memory]:
         """Actions of any agents in any states, without a memory of its own.
 
         Args:
             agents: ``[n]``.
             obs: ``[n, d]``.
-            state: What the planner carries over ``[n, ...]`` and past observations ``[n, l, d]`` of
-                the rows, or ``None``.
+            state: What the planner carries over ``[n, ...]``, the last states and the last actions
+                of the rows, or ``None``.
             episode_start: Rows whose episode begins ``[n]``.
 
         Returns:
             Actions ``[n(, a)]`` and the new state.
         """
-        n, lag = len(obs), self.dynamics.lag
+        n = len(obs)
         start = np.zeros(n, dtype=np.bool_)
         if episode_start is not None:
             start[:] = episode_start
         if state is not None and len(state[0]) != n:
             state = None  # another number of rows: nothing carries over
         if state is None:
-            plans, history = None, np.repeat(obs[:, None], lag, axis=1)
+            plans, known = None, np.asarray(begin_states(self.dynamics, obs))
             start = np.ones(n, dtype=np.bool_)
         else:
-            plans, past = state
-            history = np.concatenate([past[:, 1:], obs[:, None]], axis=1)
-            history[start] = obs[start, None]
-        states = torch.as_tensor(history if lag > 1 else obs, device=self._device)
+            plans, before, taken = state
+            known = np.array(next_states(self.dynamics, before, taken, obs))
+            if start.any():
+                known[start] = begin_states(self.dynamics, obs[start])
+        states = torch.as_tensor(known, device=self._device)
         rows = torch.as_tensor(agents, device=self._device)
         plan = self.planner.plan(
             lambda actions: self.objective(rows, states, actions),
@@ -183,7 +187,8 @@ class MPC:
             torch.as_tensor(start, device=self._device),
             self._generator,
         )
-        return plan.action.cpu().numpy(), (plan.carried, history)
+        action = plan.action.cpu().numpy()
+        return action, (plan.carried, known, action)
 
 
 def _model(model: Any, task: Task | None, population: object) -> tuple[Task, Dynamics]:

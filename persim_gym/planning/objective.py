@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym import checks
-from persim_gym.core import Array, Dynamics, Task, check_dynamics, check_task
+from persim_gym.core import Array, Dynamics, Task, check_dynamics, check_task, next_states
 from persim_gym.planning.tally import Tally, columns
 
 Propagation = Literal["members", "mean", "sampled"]
@@ -159,7 +159,7 @@ class Objective:
 
         Args:
             agents: ``[p]``.
-            states: ``[p, d]`` (or ``[p, l, d]``).
+            states: ``[p, d]``, or those of a dynamics with a lag.
             actions: ``[p, k, h]`` integers or ``[p, k, h, a]``.
 
         Returns:
@@ -179,7 +179,7 @@ class Objective:
     @torch.no_grad()
     def _returns(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
         k, h = actions.shape[1:3]
-        latest = states if self.dynamics.lag == 1 else states[:, -1]
+        latest = states.flatten(1)[:, -self.task.observation_space.shape[0] :]
         steps = unroll(self.dynamics, agents, states, actions, self.propagation)
         bonus = self.shaping if isinstance(self.shaping, Shaping) else None
         kept: Tensor | None = None
@@ -284,4 +284,4 @@ def unroll(
             rows, state, acted = rows[chosen], state[chosen], acted[:, chosen]
             obs = np.ascontiguousarray(obs.T[:, chosen]).T
             trace = None if trace is None else trace[chosen]
-        state = obs if dynamics.lag == 1 else np.concatenate([state[:, 1:], obs[:, None]], axis=1)
+        state = next_states(dynamics, state, acted[t], obs)

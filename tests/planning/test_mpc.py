@@ -118,10 +118,10 @@ def test_rows_whose_episode_begins() -> None:
 
 def test_rows_may_be_dropped_from_the_state() -> None:
     mpc, witness = watched()
-    _, (plans, history) = mpc.predict(np.zeros((3, 1)))
+    _, (plans, *rest) = mpc.predict(np.zeros((3, 1)))
     assert plans.tolist() == [[10, 11, 12, 13], [11, 12, 13, 14], [12, 13, 14, 15]]
     keep = [0, 2]
-    mpc.predict(np.zeros((2, 1)), (plans[keep], history[keep]))
+    mpc.predict(np.zeros((2, 1)), tuple(part[keep] for part in (plans, *rest)))
     assert witness.seen[-1][0].tolist() == [[10, 11, 12, 13], [12, 13, 14, 15]]  # type: ignore[union-attr]
     assert fresh(witness) == [False, False]
     # Without a state the last call's is used, which had two rows: nothing of it fits three.
@@ -224,10 +224,11 @@ def test_a_lag_of_a_simulator() -> None:
     sim = random_simulator(PlainTask.of(2, actions=3), lag=2)
     mpc = MPC(sim, agent=0, planner=SMALL)
     for _ in range(3):
-        actions, (plans, history) = mpc.predict(np.random.default_rng(0).normal(size=(5, 2)))
+        actions, (plans, states, taken) = mpc.predict(np.random.default_rng(0).normal(size=(5, 2)))
     assert actions.shape == (5,)
     assert plans.shape == (5, 4)
-    assert history.shape == (5, 2, 2)
+    assert states.shape == (5, *np.shape(sim.recall(np.zeros((1, 2))))[1:])
+    assert taken.tolist() == actions.tolist()
 
 
 def test_a_planner_of_ones_own_has_the_papers_objective() -> None:

@@ -337,7 +337,13 @@ class Monomials:
             raise ValueError("these are no exponents of a polynomial basis") from None
 
 
-def angles_of(task: object, lag: int, d: int) -> tuple[int, ...]:
-    """Columns of a state ``[l * d]`` that the task declares as angles (``Task.angles``)."""
+def angles_of(task: object, lag: int, width: int) -> tuple[int, ...]:
+    """Columns of a state that the task declares as angles (``Task.angles``).
+
+    Args:
+        task: The task.
+        lag: Observations of a state.
+        width: How far apart they stand: coordinates, and numbers of the action between.
+    """
     declared: Sequence[int] = getattr(task, "angles", ())
-    return tuple(back * d + column for back in range(lag) for column in declared)
+    return tuple(back * width + column for back in range(lag) for column in declared)

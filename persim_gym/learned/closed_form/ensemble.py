@@ -27,6 +27,7 @@ class PolynomialEnsemble(Ensemble):
         high: Upper bounds ``[d]``.
         discrete: Whether actions are discrete; continuous ones are the last inputs.
         lag: Observations that a state holds.
+        past: Numbers of the past action that it holds with each.
         effects: What going over a bound does, where that was learned.
     """
 
@@ -42,6 +43,7 @@ class PolynomialEnsemble(Ensemble):
         *,
         discrete: bool,
         lag: int = 1,
+        past: int = 0,
         effects: BoundEffects | None = None,
     ) -> None:
         super().__init__(low, high, effects)
@@ -51,7 +53,7 @@ class PolynomialEnsemble(Ensemble):
         self.factors = factors
         self.scale = scale
         self.discrete = discrete
-        self._lag = lag
+        self._lag, self._past = lag, past
 
     @property
     def members(self) -> int:
@@ -72,6 +74,16 @@ class PolynomialEnsemble(Ensemble):
     def lag(self) -> int:
         """Observations that a state holds."""
         return self._lag
+
+    @property
+    def past(self) -> int:
+        """Numbers of the past action that a state holds with each observation."""
+        return self._past
+
+    @property
+    def precise(self) -> bool:
+        """Whether it can compute in double precision."""
+        return True
 
     @property
     def widths(self) -> Sequence[int]:
@@ -128,12 +140,13 @@ class PolynomialEnsemble(Ensemble):
             high,
             discrete=self.discrete,
             lag=self.lag,
+            past=self.past,
             effects=effects,
         )
 
     def features(self, states: Tensor, actions: Tensor) -> Tensor:
         """Monomials ``[..., P, n]`` of states ``[..., n, in]`` and actions ``[n(, a)]``."""
-        values = states.to(self.weights.dtype)
+        values = states[..., self.past :].to(self.weights.dtype)  # but what was done first
         if not self.discrete:
             acted = actions.to(values.dtype).expand(*values.shape[:-1], actions.shape[-1])
             values = torch.cat([values, acted], dim=-1)
@@ -188,6 +201,7 @@ class PolynomialEnsemble(Ensemble):
             "angles": list(self.inputs.angles),
             "discrete": self.discrete,
             "lag": self.lag,
+            "past": self.past,
         }
 
     @classmethod
@@ -212,6 +226,7 @@ class PolynomialEnsemble(Ensemble):
             *(tensors[name] for name in ("weights", "factors", "scale", "low", "high")),
             discrete=bool(shape["discrete"]),
             lag=int(shape["lag"]),
+            past=int(shape.get("past", 0)),
         )
 
 
@@ -268,10 +283,10 @@ class _PersonalChange:
         self._allocate()
 
     def __call__(self, states: Tensor, t: int) -> Tensor:
-        values = states
+        values = states[:, :, self.ensemble.past :]
         if not self.ensemble.discrete:
             taken = self.taken[t].expand(len(states), -1, -1, -1)
-            values = torch.cat([states, taken.to(states.dtype)], dim=2)
+            values = torch.cat([values, taken.to(states.dtype)], dim=2)
         torch.bmm(self.weight, self.evaluation(values.flatten(0, 1)), out=self.every)
         if self.others:
             for other, taken in zip(self.others, self.taken[t].unbind(0), strict=True):

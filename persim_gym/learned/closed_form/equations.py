@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from persim_gym import checks
 from persim_gym.envs.coordinates import COORDINATES
+from persim_gym.learned.charted import ChartedEnsemble
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.ensemble import Ensemble
 
@@ -228,6 +229,10 @@ def equations(
         TypeError: If the fit is one of networks, which have no equations to show.
         ValueError: If the agent, the names or the numbers are invalid.
     """
+    if isinstance(ensemble, ChartedEnsemble):  # those of its inner coordinates
+        if coordinates is not None:
+            coordinates = ensemble.geometry.names(coordinates)
+        ensemble = ensemble.inner
     if not isinstance(ensemble, PolynomialEnsemble):
         raise TypeError(
             "this simulator is one of networks, which have no equations to show: fit with "
@@ -237,19 +242,21 @@ def equations(
     checks.number("tolerance", tolerance, 0, 1, below=True, says="in [0, 1)")
     if agent is not None and not 0 <= agent < ensemble.num_agents:
         raise ValueError(f"agent must be 0 to {ensemble.num_agents - 1}, got {agent}")
-    d, lag, units = ensemble.obs_dim, ensemble.lag, ensemble.inputs
+    d, lag, past, units = ensemble.obs_dim, ensemble.lag, ensemble.past, ensemble.inputs
     names = tuple(coordinates or (f"x{i}" for i in range(d)))
     if len(names) != d:
         raise ValueError(f"there are {d} coordinates, got {len(names)} names: {', '.join(names)}")
-    columns = [
-        name if back == 0 else f"{name}[-{back}]" for back in reversed(range(lag)) for name in names
-    ]
     choices = ensemble.weights.shape[1]
-    width = len(units.centre) - len(columns)
+    width = len(units.centre) - d * lag - past * (lag - 1)
     named = list(actions or ())
     if len(named) != (choices if ensemble.discrete else width):
         named = [f"action {i}" if ensemble.discrete else f"a{i}" for i in range(choices + width)]
         named = named[:choices] if ensemble.discrete else named[:width]
+    taken = named[1:] if ensemble.discrete else named
+    columns = []
+    for back in reversed(range(lag)):
+        columns += [name if back == 0 else f"{name}[-{back}]" for name in names]
+        columns += [f"{name}[-{back}]" for name in taken if back and past]
     if not ensemble.discrete:
         columns += named
 

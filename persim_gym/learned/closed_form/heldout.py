@@ -94,7 +94,8 @@ class Windows:
         """Open-loop error of each held-out agent, in units of the observations' deviation."""
         unrolled = ensemble.unroll(self.agent, self.states, self.actions[:, None])
         predicted = torch.stack([obs[0, :, 0] for obs in unrolled], dim=1)
-        left = ((predicted - self.truth) / self.problem.spread).square().mean(-1)
+        left = self.problem.left(predicted, self.truth)
+        left = (left / self.problem.spread).square().mean(-1)
         left = torch.nan_to_num(left, nan=1e6, posinf=1e6).clamp(1e-14, 1e6)
         own = np.asarray(((left * self.valid).sum(1) / self.valid.sum(1)).sqrt())
         sums = np.bincount(self.owner, weights=own)
@@ -107,7 +108,8 @@ class Windows:
         agent = self.agent[:, None].expand(-1, h).flatten()
         states = self.problem.states[self.rows].flatten(0, 1).double()
         predicted = ensemble.step(agent, states, self.actions.flatten(0, 1))[0]
-        left = (predicted.view_as(self.truth) - self.truth).square()[self.valid]
+        predicted = predicted.view_as(self.truth)
+        left = self.problem.left(predicted, self.truth).square()[self.valid]
         return float(left.mean().sqrt())
 
     def escapes(self, ensemble: PolynomialEnsemble) -> float:

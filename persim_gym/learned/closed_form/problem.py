@@ -16,6 +16,8 @@ from persim_gym.learned.closed_form.agent_sums import Rows
 from persim_gym.learned.closed_form.alternation import ROWS_PER_WEIGHT, LowRankFit
 from persim_gym.learned.closed_form.basis import Inputs, Monomials, angles_of
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
+from persim_gym.learned.geometry import TURN
+from persim_gym.learned.history import width_of
 from persim_gym.learned.moments import blocks, measure
 from persim_gym.offline.transitions import Transitions
 
@@ -35,9 +37,11 @@ class Problem:
         spread: Deviation of the observations ``[d]``: the unit of errors.
         low: Lower bounds of the observation space ``[d]``.
         high: Upper bounds ``[d]``.
-        support: Recorded range of observations, widened ``[2, d]``.
+        support: Recorded range of observations, widened ``[2, d]``; angles have none.
+        turning: Coordinates that are angles.
         discrete: Whether actions are discrete.
         lag: Observations that a state holds.
+        past: Numbers of the past action that it holds with each.
         terminated: The task's test of next observations.
     """
 
@@ -52,8 +56,10 @@ class Problem:
     low: Tensor
     high: Tensor
     support: Tensor
+    turning: tuple[int, ...]
     discrete: bool
     lag: int
+    past: int
     terminated: Callable[[Any], Any]
 
     def basis(self, degree: int) -> Monomials:
@@ -81,7 +87,16 @@ class Problem:
             self.high,
             discrete=self.discrete,
             lag=self.lag,
+            past=self.past,
         )
+
+    def left(self, predicted: Tensor, truth: Tensor) -> Tensor:
+        """What predictions ``[..., d]`` miss, of angles the shorter way round."""
+        left = predicted - truth
+        if self.turning:
+            turned = left[..., list(self.turning)]
+            left[..., list(self.turning)] = turned - TURN * torch.round(turned / TURN)
+        return left
 
 
 def pose(
@@ -100,7 +115,7 @@ def pose(
     Args:
         transitions: The data.
         task: Their task.
-        states: ``[T, l * d]``.
+        states: ``[T, l * w]``.
         used: Transitions to learn from ``[T]``.
         lag: Observations that a state holds.
         device: Where to compute.
@@ -134,14 +149,18 @@ def pose(
         target[block] = change(block) / scale
     low = np.minimum(transitions.obs.min(0), transitions.next_obs.min(0)).astype(np.float64)
     high = np.maximum(transitions.obs.max(0), transitions.next_obs.max(0)).astype(np.float64)
+    past, turning = width_of(lag, space), tuple(getattr(task, "angles", ()))
+    inputs = values[:, past:] if past else values
+    if not discrete:
+        inputs = np.concatenate([inputs, actions.astype(np.float32)], axis=1)
     margin = high - low
-    inputs = values if discrete else np.concatenate([values, actions.astype(np.float32)], axis=1)
+    margin[list(turning)] = np.inf
     choice = actions if discrete else np.zeros(n, dtype=np.int64)
 
     def double(array: NDArray[Any]) -> Tensor:
         return torch.as_tensor(np.asarray(array, dtype=np.float64), device=device)
 
-    units = Inputs.of(inputs, angles_of(task, lag, d)).to(device, torch.float64)
+    units = Inputs.of(inputs, angles_of(task, lag, past + d)).to(device, torch.float64)
     rows = Rows(
         torch.as_tensor(kept(transitions.agent), device=device),
         torch.as_tensor(inputs, device=device),
@@ -165,8 +184,10 @@ def pose(
         double(bounds.low),
         double(bounds.high),
         torch.stack([double(low - margin), double(high + margin)]),
+        turning,
         discrete,
         lag,
+        past,
         task.terminated,
     )
 

@@ -58,16 +58,21 @@ class StateInputs:
     Args:
         scaling: The units.
         angles: Columns that are angles, in radians.
+        skipped: Columns of a state that come before these: the action before its oldest
+            observation.
     """
 
-    def __init__(self, scaling: Scaling, angles: tuple[int, ...] = ()) -> None:
+    def __init__(self, scaling: Scaling, angles: tuple[int, ...] = (), skipped: int = 0) -> None:
         self.mean, self.scale = scaling.input_mean, scaling.input_scale
         self.plain = not bool((self.mean != 0).any() or (self.scale != 1).any())
         self.angles = list(angles)
+        self.skipped = skipped
         self.hold_low, self.hold_high = scaling.hold_low, scaling.hold_high
 
     def __call__(self, states: Tensor) -> Tensor:
         """States ``[..., l * d]`` -> ``[..., l * d + angles]``: a cosine for each at the end."""
+        if self.skipped:
+            states = states[..., self.skipped :]
         if self.hold_low is not None:
             states = torch.clamp(states, self.hold_low, self.hold_high)
         scaled = states if self.plain else (states - self.mean) / self.scale
@@ -94,7 +99,7 @@ class NetworkEnsemble(Ensemble):
         super().__init__(scaling.low, scaling.high, effects)
         self.network = network
         self.scaling = scaling
-        self.scaled = StateInputs(scaling, network.shape.angles)
+        self.scaled = StateInputs(scaling, network.shape.angles, network.shape.past)
 
     @property
     def members(self) -> int:
@@ -115,6 +120,11 @@ class NetworkEnsemble(Ensemble):
     def lag(self) -> int:
         """Observations that a state holds."""
         return self.network.shape.lag
+
+    @property
+    def past(self) -> int:
+        """Numbers of the past action that a state holds with each observation."""
+        return self.network.shape.past
 
     @property
     def widths(self) -> Sequence[int]:

@@ -45,6 +45,7 @@ class NetworkShape:
         angles: Columns of a state that are angles: their sine stands in their place, their cosine
             behind all columns.
         skip: The last layer sees the inputs as well, beside the last hidden layer.
+        past: Numbers of each of the actions between the observations of a state.
     """
 
     members: int
@@ -60,6 +61,7 @@ class NetworkShape:
     joint: bool = False
     angles: tuple[int, ...] = ()
     skip: bool = False
+    past: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The sizes as plain types."""
@@ -86,7 +88,7 @@ class NetworkShape:
     @property
     def state_dim(self) -> int:
         """Inputs that a state makes up."""
-        return self.obs_dim * self.lag + len(self.angles)
+        return self.obs_dim * self.lag + self.past * (self.lag - 1) + len(self.angles)
 
     @property
     def widths(self) -> tuple[int, ...]:

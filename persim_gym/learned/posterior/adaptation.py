@@ -20,7 +20,8 @@ from torch import Tensor
 
 from persim_gym.core import Array, Task
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.inputs import real_numbers
+from persim_gym.learned.history import slots
+from persim_gym.learned.inputs import flat_states, real_numbers
 from persim_gym.learned.naming import AgentIndex
 from persim_gym.learned.posterior.covariate_map import CovariateMap, fit_map
 from persim_gym.learned.posterior.prior import Evidence, FactorModel, FactorPrior, moments, solve
@@ -172,7 +173,7 @@ class AgentPosterior:
         environment has cut off what the dynamics did.
 
         Args:
-            obs: ``[n, d]``; with a lag above 1 ``[n, l, d]`` or ``[n, l * d]``, oldest first.
+            obs: ``[n, d]``; with a lag above 1 states, which :meth:`PerSim.states` makes.
             actions: ``[n]`` integers or ``[n, a]``.
             next_obs: ``[n, d]``.
 
@@ -187,7 +188,7 @@ class AgentPosterior:
         space = self._task.observation_space
         low, high = (torch.as_tensor(bound).to(following) for bound in (space.low, space.high))
         kept = ((following > low) & (following < high)).all(1)
-        change = following - states[:, -following.shape[1] :]
+        change = self._model.ensemble.difference(states, following)
         nobody = torch.zeros(int(kept.sum()), dtype=torch.long, device=states.device)
         self._evidence.add(self._model.evidence(nobody, states[kept], acts[kept], change[kept], 1))
         self._solved = None
@@ -273,30 +274,28 @@ class AgentPosterior:
         states, acts, _ = check_rows(self._model, self._task, obs, actions, None)
         prior = self._model.prior
         change, variance = moments(*self._model.design(states, acts), *self._moments(), prior)
-        middle = states[:, -change.shape[1] :] + change
         half = prior.quantile(level, self.count) * variance.sqrt()
+        following = self._model.ensemble.following
+        ends = torch.stack([following(states, change + side * half) for side in (-1, 0, 1)])
         space = self._task.observation_space
         low, high = space.low.astype(np.float64), space.high.astype(np.float64)
-        return np.clip(_array(middle - half), low, high), np.clip(_array(middle + half), low, high)
+        found = _array(ends.amin(0)), _array(ends.amax(0))
+        return np.clip(found[0], low, high), np.clip(found[1], low, high)
 
 
 def check_rows(
     model: FactorModel, task: Task, obs: Array, actions: Array, next_obs: Array | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Transitions ``[n, l * d]``, ``[n(, a)]``, ``[n, d]`` in double precision, checked.
+    """Transitions ``[n, l * w]``, ``[n(, a)]``, ``[n, d]`` in double precision, checked.
 
     Raises:
         TypeError: If values are no real numbers, or discrete actions no integers.
         ValueError: If shapes do not fit, or a value is not finite or out of range.
     """
     ensemble = model.ensemble
-    d, lag, device = ensemble.obs_dim, ensemble.lag, ensemble.device
-    states = _tensor("obs", obs, device).double()
-    n = len(states) if states.ndim else 0
-    if tuple(states.shape) not in ((n, lag * d), (n, lag, d)):
-        lags = f" or (n, {lag}, {d})" if lag > 1 else ""
-        raise ValueError(f"obs must have shape (n, {lag * d}){lags}, got {tuple(states.shape)}")
-    states = states.reshape(n, lag * d)
+    d, device = ensemble.obs_dim, ensemble.device
+    states = flat_states(ensemble, _tensor("obs", obs, device).double())
+    n = len(states)
     following = states[:, -d:]
     if next_obs is not None:
         following = _tensor("next_obs", next_obs, device).double()
@@ -351,7 +350,7 @@ def add_transitions(sim: PerSim, data: Transitions, name: str | None = None) -> 
     names = [name] * len(present)
     if name is None and data.agent_names is not None:
         names = [data.agent_names[k] for k in present]
-    states = data.states(sim.lag).reshape(len(data), -1)
+    states = slots(data, sim.lag, sim.ensemble.past)
     knowledge = sim.knowledge
     posteriors = []
     for agent in present:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.learned.ensemble import Ensemble, before_bounds
+from persim_gym.learned.history import slots
 from persim_gym.learned.posterior.adaptation import Knowledge
 from persim_gym.learned.posterior.prior import (
     COUNTS,
@@ -107,11 +108,12 @@ def rows_of(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Agents, states, actions and changes of some transitions, for :class:`FactorModel`."""
     t, device = data.transitions, ensemble.device
-    states = data.states(ensemble.lag)[rows]
-    change = t.change(rows)
-    parts = (t.agent[rows], states, t.action[rows], change)
-    agents, states_, actions, change_ = (torch.as_tensor(part, device=device) for part in parts)
-    return agents, states_, actions, change_
+    states = slots(t, ensemble.lag, ensemble.past)[rows]
+    # Not the next observations as they are: the change was taken before rounding to float32.
+    next_obs = t.obs[rows].astype(np.float64) + t.change(rows)
+    parts = (t.agent[rows], states, t.action[rows], next_obs)
+    agents, states_, actions, following = (torch.as_tensor(part, device=device) for part in parts)
+    return agents, states_, actions, ensemble.difference(states_.double(), following)
 
 
 def _residuals(ensemble: Ensemble, data: Data, rows: NDArray[np.int64], seed: int) -> Tensor:
@@ -119,15 +121,18 @@ def _residuals(ensemble: Ensemble, data: Data, rows: NDArray[np.int64], seed: in
     if len(rows) > NOISE_ROWS:
         rows = np.sort(np.random.default_rng(seed).choice(rows, NOISE_ROWS, replace=False))
     total: Any = 0.0
+    moments_: list[Any] = [0.0, 0.0]
     for part in np.array_split(rows, max(1, len(rows) // ROWS_AT_ONCE)):
         agents, states, actions, change = rows_of(data, part, ensemble)
-        last = states[:, -ensemble.obs_dim :]
-        left = (before_bounds(ensemble, agents, states, actions) - last).double() - change
+        predicted = before_bounds(ensemble, agents, states, actions)
+        left = ensemble.difference(states, predicted).double() - change
         total = total + left.square().sum(1)
-    noise: Tensor = total / max(1, len(rows))
+        moments_ = [moments_[0] + change.sum(0), moments_[1] + change.square().sum(0)]
+    count = max(1, len(rows))
+    noise: Tensor = total / count
     # A coordinate that is predicted to the last digit must not weigh without end.
-    floor = 1e-12 * torch.as_tensor(data.change_scale, device=noise.device).double().square()
-    return torch.maximum(noise, floor)
+    variance = moments_[1] / count - (moments_[0] / count).square()
+    return torch.maximum(noise, 1e-12 * torch.where(variance > 1e-24, variance, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +284,7 @@ def _quantiles(prior: FactorPrior, records: list[_Record]) -> Tensor:
 
 
 def disagreement_limit(
-    disagreement: Callable[..., Any], transitions: Transitions, lag: int
+    disagreement: Callable[..., Any], transitions: Transitions, lag: int, past: int = 0
 ) -> float:
     """The disagreement that recorded transitions almost never reach.
 
@@ -291,8 +296,9 @@ def disagreement_limit(
         disagreement: Of agents, states and actions, as :meth:`PerSim.disagreement`.
         transitions: The data of the fit.
         lag: Observations that a state holds.
+        past: Numbers of the past action that it holds with each.
     """
-    states = transitions.states(lag).reshape(len(transitions), -1)
+    states = slots(transitions, lag, past)
     chosen = np.arange(len(transitions))
     if len(chosen) > 20_000:
         chosen = np.random.default_rng(0).choice(chosen, 20_000, replace=False)

@@ -19,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.ensemble import Ensemble
 
 #: Transitions of an agent after which a posterior is compared with what came of it.
@@ -183,7 +182,7 @@ class FactorModel:
 
     def __init__(self, ensemble: Ensemble, prior: FactorPrior) -> None:
         nobody = ensemble.with_factors(prior.mean[:, None])
-        self.double = isinstance(nobody, PolynomialEnsemble)
+        self.double = nobody.precise
         self.ensemble = nobody.to(nobody.device, torch.float64) if self.double else nobody
         self.prior = prior
 

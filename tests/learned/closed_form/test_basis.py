@@ -120,8 +120,8 @@ def test_angles_are_the_tasks_in_every_past_observation() -> None:
     class Turning(PlainTask):
         angles = (1,)
 
-    assert angles_of(Turning(), lag=3, d=2) == (1, 3, 5)
-    assert angles_of(PlainTask(), lag=3, d=2) == ()
+    assert angles_of(Turning(), lag=3, width=2) == (1, 3, 5)
+    assert angles_of(PlainTask(), lag=3, width=2) == ()
 
 
 def test_monomials_of_one_degree_come_after_those_of_less() -> None:

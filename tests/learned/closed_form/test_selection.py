@@ -123,7 +123,7 @@ def test_lag_shows_the_past() -> None:
     one, two = (fit(data, PlainTask.of(1, actions=3), lag=lag) for lag in (1, 2))
     assert two.lag == 2
     assert two.card["metrics"]["heldout_rmse"] < 0.01 * one.card["metrics"]["heldout_rmse"]
-    past = np.stack([walk[:, 3], walk[:, 4]], axis=1)
+    past = two.states(np.stack([walk[:, 3], walk[:, 4]], axis=1), actions[3][:, None])
     exact = 0.5 * walk[:, 4] - 0.4 * pull[:, None] * walk[:, 3]
     agents = np.arange(30)
     np.testing.assert_allclose(two.predict(agents, past, np.ones(30, int)), exact, atol=1e-5)

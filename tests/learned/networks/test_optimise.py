@@ -20,6 +20,7 @@ from persim_gym import store
 from persim_gym.envs import find_suite
 from persim_gym.learned import FitConfig, FitProgress, PerSim
 from persim_gym.learned.ensemble import before_bounds
+from persim_gym.learned.history import slots
 from persim_gym.learned.networks.gradients import mixed_precision_pays
 from persim_gym.learned.networks.network import LowRankNetwork
 from persim_gym.learned.networks.optimise import fit_network, validation_window
@@ -253,9 +254,8 @@ def test_units_are_those_of_the_data(walks: Transitions) -> None:
     np.testing.assert_allclose(centre, change.mean(0), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(s.target_scale, change.std(0), rtol=1e-4)
     lagged = fit(walks, lag=2, validation_fraction=0.0, normalise_inputs=True)
-    np.testing.assert_allclose(
-        lagged.ensemble.scaling.input_mean, walks.states(2).reshape(-1, 4).mean(0), atol=1e-6
-    )
+    seen = slots(walks, 2, 2)[:, 2:]  # two observations and the coded action between
+    np.testing.assert_allclose(lagged.ensemble.scaling.input_mean, seen.mean(0), atol=1e-6)
 
 
 def test_a_constant_coordinate_does_not_divide_by_nothing() -> None:

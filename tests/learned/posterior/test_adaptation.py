@@ -249,16 +249,19 @@ def test_with_a_lag(tmp_path: Path) -> None:
     keep = np.arange(len(data)) % 2 == 1
     sim = world.fit(data, lag=2)
     assert sim.lag == 2
-    states, acts, ends = world.new_agent(40)
+    shown, acts, ends = world.new_agent(40)
+    states = sim.states(shown, acts[:, None])
     agent = sim.adapt(states, acts, ends)
-    flat = sim.adapt(states.reshape(40, 4), acts, ends)
+    flat = sim.adapt(states.reshape(40, -1), acts, ends)
     np.testing.assert_array_equal(sim.posterior(agent).mean, sim.posterior(flat).mean)
     one = data.select(data.agent == 3)
     again = sim.adapt(replace(one, agent=np.zeros_like(one.agent), num_agents=1))
     np.testing.assert_allclose(sim.posterior(again).mean, sim.posterior(3).mean, atol=1e-9)
     assert keep.sum() == 2400
-    with pytest.raises(ValueError, match=r"shape \(n, 4\) or \(n, 2, 2\)"):
-        sim.adapt(states[:, 0], acts, ends)
+    with pytest.raises(ValueError, match=r"shape \(n, 2\) or \(n, 2, \d\)"):
+        sim.adapt(shown[:, 0], acts, ends)
+    with pytest.raises(ValueError, match=r"states\(obs, actions\)"):
+        sim.adapt(shown, acts, ends)
 
 
 # -- is what it says of itself true? ---------------------------------------------------------------
