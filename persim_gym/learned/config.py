@@ -13,6 +13,7 @@ import numpy as np
 Activation = Literal["relu", "silu"]
 Method = Literal["auto", "als", "sgd"]
 METHODS = ("auto", "als", "sgd")
+EFFORTS = ("quick", "default", "thorough")
 Schedule = Literal["halving", "one-cycle", "constant"]
 Encoder = Literal["product", "joint"]
 Precision = Literal["single", "mixed"]
@@ -191,12 +192,15 @@ class AlsConfig:
         lag: Number of past observations that the basis sees.
         skip_clipped: Leave transitions out that end on a bound of the observation space, and learn
             from them what happens there.
+        effort: How far the choice looks: ``"quick"``, ``"default"`` or ``"thorough"``, of seconds, a
+            quarter of a minute and minutes of one core at the most.
         seed: Seed of the choice and of the members.
     """
 
     degree: int | None = None
     rank: int | None = None
     threshold: float | None = None
+    effort: str = "default"
     ridge: float = 1e-10
     rounds: int = 200
     ensemble_size: int = 5
@@ -211,6 +215,8 @@ class AlsConfig:
             chosen = value is None and name in ("degree", "rank")
             if not chosen and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise ValueError(f"{name} must be a positive integer, got {value!r}")
+        if self.effort not in EFFORTS:
+            raise ValueError(f"effort must be one of {', '.join(EFFORTS)}, got {self.effort!r}")
         if self.threshold is not None and not (
             _is_number(self.threshold) and 0 <= self.threshold < 1
         ):
@@ -287,7 +293,7 @@ def plan_fit(
     """
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}: there are {', '.join(METHODS)}")
-    named = set(options)
+    named = set(options) - {"effort"}  # of a choice, whatever is chosen
     closed = {field.name for field in dataclasses.fields(AlsConfig)}
     network = {field.name for field in dataclasses.fields(FitConfig)}
     if unknown := sorted(named - closed - network):
@@ -308,7 +314,8 @@ def plan_fit(
     if method == "als" and preset != "default":
         raise ValueError(f"preset {preset!r} is one of networks, method 'als' has none")
     als = None if method == "sgd" else AlsConfig().replaced(options)
-    sgd = None if method == "als" else preset_config(preset, task_name).replaced(options)
+    of_networks = {name: value for name, value in options.items() if name != "effort"}
+    sgd = None if method == "als" else preset_config(preset, task_name).replaced(of_networks)
     return FitPlan(cast(Method, method), preset, als, sgd)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,13 @@ from persim_gym.learned.closed_form.alternation import ROWS_PER_WEIGHT, LowRankF
 from persim_gym.learned.closed_form.basis import Inputs, Monomials, angles_of
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.moments import blocks, measure
+from persim_gym.learned.orthonormal import independent, some
 from persim_gym.offline.transitions import Transitions
+
+#: Terms of a basis beyond which nothing is fitted.
+MAX_MONOMIALS = 400
+#: What a term must add to the ones before it, as a share of its size: less is rounding.
+ADDED = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +62,28 @@ class Problem:
     discrete: bool
     lag: int
     terminated: Callable[[Any], Any]
+    _bases: dict[int, Monomials] = field(default_factory=dict, repr=False, compare=False)
+
+    def size(self, degree: int) -> int:
+        """Monomials up to a degree, the collinear ones included; from arithmetic."""
+        return math.comb(self.inputs.size + degree, degree)
 
     def basis(self, degree: int) -> Monomials:
-        """Monomials up to a degree; cosines of angles to the first power."""
-        plain = len(self.inputs.centre)
-        return Monomials.up_to(degree, self.inputs.size, range(plain, self.inputs.size))
+        """Monomials up to a degree; cosines of angles to the first power.
+
+        What the record makes a combination of others is left out: the square of a sine beside
+        that of its cosine, a copied column, a high power of an input of few values.
+        """
+        if degree not in self._bases:
+            plain = len(self.inputs.centre)
+            whole = Monomials.up_to(degree, self.inputs.size, range(plain, self.inputs.size))
+            if whole.size <= MAX_MONOMIALS:
+                values = some(self.rows.inputs).to(self.inputs.centre.dtype)
+                phi = whole(self.inputs(values))
+                kept = independent(phi @ phi.mT / phi.shape[1], ADDED)
+                whole = whole.without_others(kept.cpu().numpy())
+            self._bases[degree] = whole
+        return self._bases[degree]
 
     def features(self, monomials: Monomials) -> Callable[[Tensor], Tensor]:
         """Inputs ``[n, in]`` -> monomials ``[P, n]``."""
