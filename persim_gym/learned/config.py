@@ -14,6 +14,7 @@ from persim_gym import checks
 Activation = Literal["relu", "silu"]
 Method = Literal["auto", "als", "sgd"]
 METHODS = ("auto", "als", "sgd")
+EFFORTS = ("quick", "default", "thorough")
 Schedule = Literal["halving", "one-cycle", "constant"]
 Encoder = Literal["product", "joint"]
 Precision = Literal["single", "mixed"]
@@ -184,12 +185,15 @@ class AlsConfig:
         lag: Number of past observations that the basis sees.
         skip_clipped: Leave transitions out that end on a bound of the observation space, and learn
             from them what happens there.
+        effort: How far the choice looks: ``"quick"``, ``"default"`` or ``"thorough"``, of seconds, a
+            quarter of a minute and minutes of one core at the most.
         seed: Seed of the choice and of the members.
     """
 
     degree: int | None = None
     rank: int | None = None
     threshold: float | None = None
+    effort: str = "default"
     ridge: float = 1e-10
     rounds: int = 200
     ensemble_size: int = 5
@@ -204,6 +208,7 @@ class AlsConfig:
             value = getattr(self, name)
             if value is not None or name not in ("degree", "rank"):
                 checks.positive_integer(name, value)
+        checks.one_of("effort", self.effort, EFFORTS)
         if self.threshold is not None:
             checks.number("threshold", self.threshold, 0, 1, below=True, says="in [0, 1)")
         checks.number("ridge", self.ridge, 0, 1, says="in [0, 1]")
@@ -280,7 +285,7 @@ def plan_fit(
         raise TypeError(f"preset must be a name, got {checks.shown(preset)}")
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}: there are {', '.join(METHODS)}")
-    named = set(options)
+    named = set(options) - {"effort"}  # of a choice, whatever is chosen
     closed = {field.name for field in dataclasses.fields(AlsConfig)}
     network = {field.name for field in dataclasses.fields(FitConfig)}
     if unknown := sorted(named - closed - network):
@@ -301,7 +306,8 @@ def plan_fit(
     if method == "als" and preset != "default":
         raise ValueError(f"preset {preset!r} is one of networks, method 'als' has none")
     als = None if method == "sgd" else AlsConfig().replaced(options)
-    sgd = None if method == "als" else preset_config(preset, task_name).replaced(options)
+    of_networks = {name: value for name, value in options.items() if name != "effort"}
+    sgd = None if method == "als" else preset_config(preset, task_name).replaced(of_networks)
     return FitPlan(cast(Method, method), preset, als, sgd)
 
 

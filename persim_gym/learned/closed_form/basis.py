@@ -308,6 +308,15 @@ class Monomials:
         rows = np.flatnonzero(kept)
         return Monomials(self.exponents[rows]), rows
 
+    def without_others(self, wanted: NDArray[np.int64]) -> Monomials:
+        """Those of some monomials ``[k]`` that are computed from some of them alone."""
+        kept = np.zeros(self.size, dtype=np.bool_)
+        kept[wanted] = True
+        kept[0] = True
+        for block in self._blocks:
+            kept[block.first : block.end] &= kept[block.parents]
+        return self if kept.all() else Monomials(self.exponents[kept])
+
     def names(self, inputs: Sequence[str]) -> tuple[str, ...]:
         """Each monomial as text, such as ``"theta^2 omega"``."""
         texts = []

@@ -26,15 +26,9 @@ from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.closed_form.population_sums import Sums
 from persim_gym.learned.closed_form.problem import Problem
 from persim_gym.learned.closed_form.pruning import prune
-from persim_gym.learned.closed_form.selection import (
-    CHEAP,
-    DEGREES,
-    LOSS,
-    Choice,
-    Selection,
-    Trial,
-)
+from persim_gym.learned.closed_form.selection import CHEAP, Choice, Selection
 from persim_gym.learned.config import AlsConfig
+from persim_gym.learned.search import DEGREES, LOSS, Trial
 
 #: Bytes of statistics that are in memory together. Agents beyond that go by in parts, but weights
 #: are not begun on fewer than some agents.
@@ -78,7 +72,7 @@ def fit_closed_form(
     """
     rng = np.random.default_rng([config.seed, 3])
     selection = Selection(problem, rng, ridge=config.ridge, on_trial=on_trial)
-    choice = selection.choose(config.degree, config.rank, config.threshold)
+    choice = selection.choose(config.degree, config.rank, config.threshold, config.effort)
     for text in choice.lowered:
         warnings.warn(text, UserWarning, stacklevel=2)
     begun = None

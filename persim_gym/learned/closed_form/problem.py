@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,13 @@ from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.geometry import TURN
 from persim_gym.learned.history import width_of
 from persim_gym.learned.moments import blocks, measure
+from persim_gym.learned.orthonormal import independent, some
 from persim_gym.offline.transitions import Transitions
+
+#: Terms of a basis beyond which nothing is fitted.
+MAX_MONOMIALS = 400
+#: What a term must add to the ones before it, as a share of its size: less is rounding.
+ADDED = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +67,24 @@ class Problem:
     lag: int
     past: int
     terminated: Callable[[Any], Any]
+    _bases: dict[int, Monomials] = field(default_factory=dict, repr=False, compare=False)
 
     def basis(self, degree: int) -> Monomials:
-        """Monomials up to a degree; cosines of angles to the first power."""
-        plain = len(self.inputs.centre)
-        return Monomials.up_to(degree, self.inputs.size, range(plain, self.inputs.size))
+        """Monomials up to a degree; cosines of angles to the first power.
+
+        What the record makes a combination of others is left out: the square of a sine beside
+        that of its cosine, a copied column, a high power of an input of few values.
+        """
+        if degree not in self._bases:
+            plain = len(self.inputs.centre)
+            whole = Monomials.up_to(degree, self.inputs.size, range(plain, self.inputs.size))
+            if whole.size <= MAX_MONOMIALS:
+                values = some(self.rows.inputs).to(self.inputs.centre.dtype)
+                phi = whole(self.inputs(values))
+                kept = independent(phi @ phi.mT / phi.shape[1], ADDED)
+                whole = whole.without_others(kept.cpu().numpy())
+            self._bases[degree] = whole
+        return self._bases[degree]
 
     def basis_size(self, degree: int) -> int:
         """How many monomials :meth:`basis` would give, without making them."""

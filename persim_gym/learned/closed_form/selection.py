@@ -3,15 +3,16 @@
 Some agents are held out. The weights are fitted without them; their factors are fitted to the
 first half of what was recorded of them; and the rest is predicted, open loop. What a candidate is
 worth is the geometric mean over these agents of that error, and its upper tail counts as much as
-its middle. A candidate whose long rollouts leave the data's support is refused.
+its middle. Of the candidates that are left in the end one is refused whose long rollouts leave the
+data's support, unless every other is much worse.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,75 +31,20 @@ from persim_gym.learned.closed_form.alternation import (
 )
 from persim_gym.learned.closed_form.basis import Monomials
 from persim_gym.learned.closed_form.heldout import Windows, first_half, rows_of, split_agents
-from persim_gym.learned.closed_form.problem import Problem
+from persim_gym.learned.closed_form.problem import MAX_MONOMIALS, Problem
 from persim_gym.learned.closed_form.pruning import prune
+from persim_gym.learned.search import DEGREES, FINE, LOSS, Trial, Walk, settled
 
 #: Bytes of statistics that a candidate may take.
 MEMORY = 1_000_000_000
-#: Degrees in the order in which they are tried.
-DEGREES = (1, 2, 3, 4, 5, 6, 8, 10, 12)
-MAX_RANK = 12
-MAX_MONOMIALS = 400
-#: Ranks without a gain after which a degree's search ends: at first, when going on from a lower
-#: degree, and where so much of the observations' deviation is still unexplained that something must
-#: be missing. A law of rank four may show nothing of itself at ranks two and three.
-PATIENCE, FURTHER_PATIENCE, LAST_PATIENCE = 2, 1, 5
-POOR = 0.2
-#: Errors below this, in units of the observations' deviation, count alike: nobody can use less.
-FINE = 1e-5
-#: A more complex candidate must be better by this, in the logarithm of the error: by a seventh.
-#: Less is not worth what complexity costs far from the data.
-GAIN = 0.15
-#: A pruned model may be worse by this.
-LOSS = 0.05
-#: Monomials above which a degree is expensive. Below, one more degree is looked at after one that
-#: was no better, because a law may be odd or even; above, not, and not where errors are as small
-#: as :data:`EXACT` already.
+#: Monomials above which a degree is expensive: a finer fit does not go beyond them.
 CHEAP = 60
-EXACT = 1e-4
-#: Share of long rollouts that may leave the support.
-ESCAPES = 0.05
+#: Candidates of other degrees that are pruned, too, where the best one is not stable.
+OTHERS = 3
+#: Rounds that a fit takes about, and multiplications that judging it costs about.
+ROUNDS, JUDGING = 60, 1e8
 #: Thresholds of pruning that are tried, in units of a change's deviation.
 THRESHOLDS = (1e-6, 1e-5, 1e-4, 1e-3)
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """A candidate and what it was worth.
-
-    Attributes:
-        degree: Degree of the basis.
-        rank: Rank.
-        threshold: Threshold of pruning; 0 for none.
-        score: Half the mean over held-out agents of the log of the open-loop error, in units of
-            the observations' deviation, and half the log of its ninth decile.
-        error: Geometric mean of the error.
-        one_step: Root mean square error of single steps in the held-out stretches, in the data's
-            units.
-        escapes: Share of long rollouts that leave the support.
-        terms: Weights of one member that are not zero.
-    """
-
-    degree: int
-    rank: int
-    threshold: float
-    score: float
-    error: float
-    one_step: float
-    escapes: float
-    terms: int
-
-    @property
-    def stable(self) -> bool:
-        """Whether its long rollouts stay where the data are."""
-        return self.escapes <= ESCAPES
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain types."""
-        return {
-            name: getattr(self, name)
-            for name in ("degree", "rank", "threshold", "error", "one_step", "escapes", "terms")
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +90,7 @@ class Selection:
         self.notes: list[str] = []
         self.lowered: list[str] = []
         self._on_trial = on_trial
+        self._asked: tuple[int | None, int | None] = None, None
         self._torch = torch.Generator().manual_seed(int(generator.integers(2**62)))
         learners, held = split_agents(problem.rows, generator)
         rows = problem.rows
@@ -160,7 +107,13 @@ class Selection:
         self._fits: dict[tuple[int, int, float], LowRankFit] = {}
         self._statistics: dict[int, tuple[Monomials, Statistics, Statistics]] = {}
 
-    def choose(self, degree: int | None, rank: int | None, threshold: float | None) -> Choice:
+    def choose(
+        self,
+        degree: int | None,
+        rank: int | None,
+        threshold: float | None,
+        effort: str = "default",
+    ) -> Choice:
         """The best candidate, with what is given held fixed.
 
         What is given beyond what the data carry is lowered, and ``lowered`` of the choice says so.
@@ -169,42 +122,14 @@ class Selection:
             ValueError: If the data do not carry even the least fit.
             FloatingPointError: If no candidate could be computed.
         """
-        best: Trial | None = None
-        failures = 0
-        if degree is not None and self._most_rank(degree, True)[0] < 1:
-            reason = self._most_rank(degree, True)[1]
-            self.lowered.append(
-                f"degree {degree} was asked for and is left to the choice: {reason}"
-            )
-            degree = None
+        began = time.perf_counter()
+        degree, rank = self._possible(degree, rank)
+        self._asked = degree, rank
+        walk = Walk(self, effort)
         # What is given is reached step by step, too: a fit of high degree or rank that begins with
         # random factors may get stuck, one that goes on from a simpler one does not.
-        for tried in _up_to(degree):
-            expensive = self.problem.basis_size(tried) > CHEAP
-            if degree is None and best is not None and expensive and best.error < EXACT:
-                break
-            asked = tried == degree or (rank is not None and tried == 1)
-            most, reason = self._most_rank(tried, asked)
-            if most < 1:
-                self.notes.append(f"degree {tried} not tried: {reason}")
-                if degree is None:
-                    break
-                continue
-            if rank is not None and most < rank:
-                if not asked:
-                    self.notes.append(f"degree {tried}, rank {rank} not tried: {reason}")
-                    if degree is None:
-                        break
-                    continue
-                self.lowered.append(f"rank {rank} was asked for, rank {most} is fitted: {reason}")
-                rank = most
-            found = self._best_rank(tried, best, rank, forced=degree is not None)
-            if best is None or degree is not None or _better(found, best):
-                best, failures = found, 0
-            else:
-                failures += 1
-                if failures == 2 or expensive:
-                    break
+        best = walk.run(_up_to(degree), rank, forced=degree is not None)
+        self.notes += walk.notes
         if best is None:
             raise ValueError(
                 "there are too few transitions for a closed-form fit, even of degree 1: "
@@ -213,52 +138,45 @@ class Selection:
             )
         if rank is None:
             best = self._fewer_ranks(best)
-        best = self._pruned(best, threshold)
+        finals = [self._pruned(best, threshold)]
+        if degree is None and not finals[0].stable:
+            finals += [self._pruned(t, threshold) for t in self._others(best, walk)]
+        best = settled(finals)
         if not math.isfinite(best.score):
             raise FloatingPointError(
-                "no closed-form fit could be computed: the features are collinear or beyond "
-                "double precision; leave out or rescale coordinates, or fit with method='sgd'"
-            )
-        if not best.stable:
-            self.notes.append(
-                f"{best.escapes:.0%} of long rollouts leave the recorded range, of every candidate "
-                "that was tried: rollouts are to be trusted for few steps"
+                "no closed-form fit could be computed: the data are beyond double precision; "
+                "leave out or rescale coordinates, or fit with method='sgd'"
             )
         self._note_rare_actions(best)
+        self._note_search(best, walk.ended, time.perf_counter() - began)
         fit = self._fits[best.degree, best.rank, best.threshold]
         notes = (*dict.fromkeys((*self.lowered, *self.notes)),)
         return Choice(best, fit, tuple(self.trials), notes, tuple(self.lowered))
 
-    def _best_rank(
-        self, degree: int, before: Trial | None, rank: int | None, forced: bool
-    ) -> Trial:
-        """The best rank at a degree, from the best of the degree before on."""
-        if rank is not None:
-            for tried in range(1, rank) if before is None else ():
-                self._try(degree, tried, 0.0)
-            return self._try(degree, rank, 0.0)
-        begin = 1 if before is None else min(before.rank, self._most_rank(degree, True)[0])
-        best = self._try(degree, begin, 0.0)
-        if before is not None and not forced and not _better(best, before):
-            return best
-        misses = 0
-        # The first degree looks two ranks beyond a failure: one more can be no use without two.
-        patience = PATIENCE if before is None else FURTHER_PATIENCE
-        for tried in range(best.rank + 1, MAX_RANK + 1):
-            if not (self.personal or self.problem.rows.num_agents > 1):
-                break
-            most, reason = self._most_rank(degree, asked=False)
-            if tried > most:
-                self.notes.append(f"degree {degree}, rank {tried} not tried: {reason}")
-                break
-            found = self._try(degree, tried, 0.0)
-            if _better(found, best):
-                best, misses = found, 0
-            else:
-                misses += 1
-                if misses >= (patience if best.error < POOR else LAST_PATIENCE):
-                    break
-        return best
+    def _possible(self, degree: int | None, rank: int | None) -> tuple[int | None, int | None]:
+        """What was asked for, as far as the data carry it."""
+        self._asked = degree, rank
+        if degree is not None and self.most_rank(degree)[0] < 1:
+            reason = self.most_rank(degree)[1]
+            self.lowered.append(
+                f"degree {degree} was asked for and is left to the choice: {reason}"
+            )
+            degree = None
+        self._asked = degree, rank
+        most, reason = self.most_rank(degree or 1)
+        if rank is not None and 1 <= most < rank:
+            self.lowered.append(f"rank {rank} was asked for, rank {most} is fitted: {reason}")
+            rank = most
+        return degree, rank
+
+    @staticmethod
+    def _others(best: Trial, walk: Walk) -> list[Trial]:
+        """The best candidates of other degrees."""
+        by_degree: dict[int, Trial] = {}
+        for trial in sorted(walk.trials.values(), key=lambda t: t.score):
+            by_degree.setdefault(trial.degree, trial)
+        by_degree.pop(best.degree, None)
+        return [*by_degree.values()][:OTHERS]
 
     def _fewer_ranks(self, best: Trial) -> Trial:
         """The least rank that is as good: a lower degree may have needed more."""
@@ -266,8 +184,8 @@ class Selection:
         for rank in range(best.rank - 1, 0, -1):
             if (best.degree, rank, 0.0) in self._fits:
                 break
-            found = self._try(best.degree, rank, 0.0)
-            if found.stable < best.stable or found.score > goal:
+            found = self.attempt(best.degree, rank)
+            if found.score > goal:
                 break
             best = found
         return best
@@ -291,6 +209,16 @@ class Selection:
                     best = pruned
         return best
 
+    def _note_search(self, best: Trial, ended: str, seconds: float) -> None:
+        """What was looked at, and why no further."""
+        if not best.stable:
+            self.notes.append(
+                f"{best.escapes:.0%} of long rollouts leave the recorded range, of every candidate "
+                "that was tried: rollouts are to be trusted for few steps"
+            )
+        if ended:
+            self.notes.append(f"{len(self.trials)} candidates in {seconds:.1f} s; {ended}")
+
     def _note_rare_actions(self, best: Trial) -> None:
         rows = torch.bincount(self.train.choice, minlength=self.train.choices)
         size = self.problem.basis(best.degree).size
@@ -304,12 +232,16 @@ class Selection:
                     f"{differs}"
                 )
 
-    def _most_rank(self, degree: int, asked: bool) -> tuple[int, str]:
+    def most_rank(self, degree: int) -> tuple[int, str]:
         """The highest rank that the data carry at a degree, and what keeps it from being more."""
-        p, rows, have = self.problem.basis_size(degree), self.problem.rows, len(self.train)
+        rows, have = self.problem.rows, len(self.train)
         agents = self.train.num_agents + self.known.num_agents
-        if p > MAX_MONOMIALS or memory(agents, rows.choices, p) > MEMORY:
+        p = self.problem.basis_size(degree)
+        if p <= MAX_MONOMIALS and memory(agents, rows.choices, p) <= MEMORY:
+            p = self.problem.basis(degree).size
+        else:
             return 0, f"{p} monomials are too many"
+        asked = degree == (self._asked[0] or (1 if self._asked[1] else None))
         taken = max(1, len(torch.unique(self.train.choice)))
         each = p * taken
         enough = int(have / ((1.0 if asked else ROWS_PER_WEIGHT) * each))
@@ -319,6 +251,16 @@ class Selection:
         if people <= enough:
             return people, f"of {people} agents there are no more than {people} different factors"
         return enough, f"{have} transitions are too few for more, at {each} weights for each rank"
+
+    def work(self, degree: int, rank: int) -> float:
+        """Multiplications that a fit takes about."""
+        p, choices = self.problem.basis(degree).size, self.problem.rows.choices
+        sums = self.train.num_agents * rank * (rank + 1) * p * (p + 1) / 2
+        return ROUNDS * choices * (sums + (rank * p) ** 3) + JUDGING
+
+    def attempt(self, degree: int, rank: int) -> Trial:
+        """Fit and judge without pruning, from the nearest fit that there is."""
+        return self._try(degree, rank, 0.0)
 
     def _try(self, degree: int, rank: int, threshold: float) -> Trial:
         monomials, train, known = self._gathered(degree)
@@ -393,9 +335,3 @@ def _up_to(degree: int | None) -> tuple[int, ...]:
     if degree is None:
         return DEGREES
     return (*(d for d in DEGREES if d < degree), degree)
-
-
-def _better(one: Trial, other: Trial) -> bool:
-    if one.stable != other.stable:
-        return one.stable
-    return one.score < other.score - GAIN

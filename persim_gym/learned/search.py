@@ -1,0 +1,216 @@
+"""Walking over degrees and ranks of a closed form, within a budget.
+
+Degrees and ranks need each other: a law of degree four and rank six may show nothing of itself at
+rank two, or at degree two. So every degree goes on from the best rank so far, looks upward and
+downward from there, and one that is no better does not end the search. On the way only the error
+counts: whether rollouts stay where the data are is asked of those that are left in the end, for
+an unstable candidate may be the way to a stable one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+#: Degrees in the order in which they are tried.
+DEGREES = (1, 2, 3, 4, 5, 6, 8, 10, 12)
+MAX_RANK = 12
+#: Multiplications that a search may take, on two thirds of a core's second for each 1e9.
+BUDGETS = {"quick": 3e9, "default": 2.5e10, "thorough": 3e11}
+
+#: Ranks without a gain after which a degree's upward search ends, and the same where so much of
+#: the observations' deviation is still unexplained that something must be missing.
+PATIENCE, LAST_PATIENCE, POOR = 2, 4, 0.2
+#: Degrees without a gain after which the search ends; a law may be odd or even. One where errors
+#: are as small as :data:`EXACT`.
+FAILURES, EXACT = 2, 1e-4
+#: Errors below this, in units of the observations' deviation, count alike: nobody can use less.
+FINE = 1e-5
+#: A more complex candidate must be better by this, in the logarithm of the error: by a seventh.
+#: Less is not worth what complexity costs far from the data.
+GAIN = 0.15
+#: A simpler model may be worse by this.
+LOSS = 0.05
+#: A stable candidate is taken instead of an unstable one unless its error is this many times it.
+STABLE = 10.0
+#: Share of long rollouts that may leave the support.
+ESCAPES = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A candidate and what it was worth.
+
+    Attributes:
+        degree: Degree of the basis.
+        rank: Rank.
+        threshold: Threshold of pruning; 0 for none.
+        score: Half the mean over held-out agents of the log of the open-loop error, in units of
+            the observations' deviation, and half the log of its ninth decile.
+        error: Geometric mean of the error.
+        one_step: Root mean square error of single steps in the held-out stretches, in the data's
+            units.
+        escapes: Share of long rollouts that leave the support.
+        terms: Weights of one member that are not zero.
+    """
+
+    degree: int
+    rank: int
+    threshold: float
+    score: float
+    error: float
+    one_step: float
+    escapes: float
+    terms: int
+
+    @property
+    def stable(self) -> bool:
+        """Whether its long rollouts stay where the data are."""
+        return self.escapes <= ESCAPES
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain types."""
+        return {
+            name: getattr(self, name)
+            for name in ("degree", "rank", "threshold", "error", "one_step", "escapes", "terms")
+        }
+
+
+class Field(Protocol):
+    """What is walked over."""
+
+    def most_rank(self, degree: int) -> tuple[int, str]:
+        """The highest rank that the data carry at a degree, and what keeps it from being more."""
+
+    def work(self, degree: int, rank: int) -> float:
+        """Multiplications that a fit takes."""
+
+    def attempt(self, degree: int, rank: int) -> Trial:
+        """Fit and judge; begins from the nearest fit that there is."""
+
+
+class Walk:
+    """A search without anything given.
+
+    Args:
+        field: What is walked over.
+        effort: ``"quick"``, ``"default"`` or ``"thorough"``.
+    """
+
+    def __init__(self, field: Field, effort: str = "default") -> None:
+        self.field = field
+        self.left = BUDGETS[effort]
+        self.effort = effort
+        self.notes: list[str] = []
+        self.ended = ""
+        self.forced = False
+        self.trials: dict[tuple[int, int], Trial] = {}
+
+    def run(self, degrees: Sequence[int], rank: int | None, *, forced: bool) -> Trial | None:
+        """The best candidate: the shortest of those that are hardly worse than the least error.
+
+        Args:
+            degrees: Degrees to try.
+            rank: The rank, where it is given.
+            forced: Whether it must be the last of the degrees; the others are the way to it.
+
+        Returns:
+            ``None`` where the data do not carry even the first degree.
+        """
+        self.forced = forced
+        best: Trial | None = None
+        failures = 0
+        for degree in degrees:
+            most, reason = self.field.most_rank(degree)
+            if most < 1 or (rank is not None and most < rank):
+                what = f"degree {degree}" + (f", rank {rank}" if rank else "")
+                self.notes.append(f"{what} not tried: {reason}")
+                if forced:
+                    continue
+                self.ended = f"degree {degree} is more than the data carry"
+                break
+            found = self._climb(degree, best, rank, most, reason)
+            if found is None:
+                break
+            if best is None or forced or better(found, best):
+                best, failures = found, 0
+                continue
+            failures += 1
+            if failures >= (1 if best.error < EXACT else FAILURES):
+                self.ended = f"degree {degree} was no better than degree {best.degree}"
+                break
+        else:
+            self.ended = f"degree {degrees[-1]} is the highest that is tried"
+        return self._shortest(degrees[-1] if forced else None)
+
+    def _climb(
+        self, degree: int, before: Trial | None, rank: int | None, most: int, reason: str
+    ) -> Trial | None:
+        """The best rank of a degree, from the best of the degrees before on."""
+        if rank is not None:
+            for lower in range(1, rank) if before is None else ():
+                self._try(degree, lower)
+            return self._try(degree, rank)
+        begin = 1 if before is None else min(before.rank, most)
+        best = self._try(degree, begin)
+        if best is None:
+            return None
+        misses = 0
+        for tried in range(begin + 1, MAX_RANK + 1):
+            if tried > most:
+                self.notes.append(f"degree {degree}, rank {tried} not tried: {reason}")
+                break
+            found = self._try(degree, tried)
+            if found is None:
+                return best
+            best, misses = (found, 0) if better(found, best) else (best, misses + 1)
+            if misses >= (PATIENCE if best.error < POOR else LAST_PATIENCE):
+                break
+        for tried in range(begin - 1, 0, -1):
+            if best.rank != tried + 1:
+                break
+            found = self._try(degree, tried)
+            if found is None or found.score > best.score + LOSS:
+                break
+            best = found
+        return best
+
+    def _try(self, degree: int, rank: int) -> Trial | None:
+        if (degree, rank) in self.trials:
+            return self.trials[degree, rank]
+        work = self.field.work(degree, rank)
+        if self.trials and work > self.left and not self.forced:
+            self.ended = (
+                f"effort {self.effort!r} was spent before degree {degree}, rank {rank}: a higher "
+                "effort looks further"
+            )
+            return None
+        self.left -= work
+        found = self.trials[degree, rank] = self.field.attempt(degree, rank)
+        return found
+
+    def _shortest(self, degree: int | None) -> Trial | None:
+        """Of all that was tried, not of the path alone, which depends on the last bits."""
+        tried = [t for t in self.trials.values() if degree is None or t.degree == degree]
+        if not tried:
+            return None
+        least = min(trial.score for trial in tried)
+        near = [t for t in tried if t.score <= least + GAIN or t.score == least]
+        return min(near, key=lambda t: (t.terms, t.score))
+
+
+def better(one: Trial, other: Trial) -> bool:
+    """Whether a candidate is worth more than a simpler one."""
+    return one.score < other.score - GAIN
+
+
+def settled(finals: Sequence[Trial]) -> Trial:
+    """The best of the candidates that are left: a stable one, unless it is much worse."""
+    best = min(finals, key=lambda t: t.score)
+    stable = [t for t in finals if t.stable]
+    if not stable:
+        return best
+    safe = min(stable, key=lambda t: t.score)
+    return safe if safe.score <= best.score + math.log(STABLE) else best
