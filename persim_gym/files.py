@@ -23,6 +23,8 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+#: Whether this system has locks.
+LOCKS = fcntl is not None
 #: Seconds after which remains are taken away on systems without locks.
 STALE = 24 * 3600.0
 

@@ -16,6 +16,7 @@ from persim_gym.envs.parallel import SimParallelEnv
 from persim_gym.envs.suites import make_env, make_vector_env
 from persim_gym.envs.vector import SimVectorEnv
 from persim_gym.learned import LearnedSimEnv, PerSim
+from persim_gym.learned.naming import AgentIndex
 from persim_gym.planning import ICEM, MPC
 from persim_gym.planning.choices import resized
 
@@ -41,7 +42,7 @@ def indices(sim: PerSim, data: object) -> None:
     assert_type(sim.adapt(), int)
     assert_type(sim.adapt(OBS, ACTIONS, OBS, name="new"), int)
     assert_type(sim.adapt(data), int | list[int])
-    assert_type(sim.agent_index("a"), int)
+    assert_type(sim.agent_index("a"), AgentIndex)
 
 
 def test_environments_have_their_own_types() -> None:

@@ -196,7 +196,7 @@ class SB3VecEnv(VecEnv):
             frames = self.get_images()
             return [frames[lane] for lane in lanes]
         if method_name in ("get_wrapper_attr", "has_wrapper_attr"):
-            ask = self.get_attr if method_name == "get_wrapper_attr" else self._has_attr
+            ask: Any = self.get_attr if method_name == "get_wrapper_attr" else self._has_attr
             return ask(*args, indices=lanes, **kwargs)
         if len(lanes) < self.num_envs:
             raise ValueError(

@@ -119,7 +119,11 @@ class GuardedSimulator:
     @property
     def quiet_info(self) -> dict[str, np.generic]:
         """What ``info`` holds at a reset; see :class:`~persim_gym.envs.lanes.GuardedDynamics`."""
-        info = {"disagreement": np.float64(0), "clipped": np.int64(0), "guard": Reason()}
+        info: dict[str, np.generic] = {
+            "disagreement": np.float64(0),
+            "clipped": np.int64(0),
+            "guard": Reason(),
+        }
         prices = {"reward_raw": np.float64(0), "penalty": np.float64(0)}
         return {**info, **prices} if self.penalty else info
 

@@ -91,9 +91,9 @@ class MPC:
             propagation = choice.propagation
             if penalty and propagation == "sampled":  # which compares nobody
                 propagation = "members"
-        self.objective = Objective(self.task, dynamics, propagation, shaping, penalty)  # type: ignore[arg-type]
+        self.objective = Objective(self.task, dynamics, propagation, shaping, penalty)
         scalar = np.ndim(agent) == 0
-        self.agents = agents_of(dynamics, agent, 1 if scalar else len(agent))  # type: ignore[arg-type]
+        self.agents = agents_of(dynamics, agent, 1 if scalar else np.size(agent))
         self._device = getattr(dynamics, "device", torch.device("cpu"))
         self._generator = torch.Generator(device=self._device)
         self._generator.manual_seed(int(seed))
