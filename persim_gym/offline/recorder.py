@@ -363,8 +363,8 @@ def _check_moved(
         row = int(np.argmin(finite))
         raise ValueError(
             f"the true dynamics of {_whose(batch, running[row], step)} gave an observation or a "
-            f"reward that is not finite in single precision: {moved.obs[row].tolist()}, "
-            f"{moved.reward[row]}; nothing "
+            f"reward that is not finite: {moved.obs[row].tolist()}, "
+            f"{moved.reward[row]} in single precision; nothing "
             "was recorded: leave the agent out, or choose other ranges of the covariates"
         )
 
