@@ -178,6 +178,8 @@ STRIKE = """
 import atexit, os, signal, sys
 
 when = os.environ["STRIKE_AT"]
+# A shell that runs the tests in the background has them ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def strike():
     os.kill(os.getpid(), signal.SIGINT)
@@ -223,7 +225,9 @@ def test_ctrl_c_behind_another_error_is_ctrl_c(monkeypatch: pytest.MonkeyPatch) 
 
 def test_other_programs_keep_their_ctrl_c() -> None:
     code = (
-        "import signal, persim_gym\n"
+        "import signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "import persim_gym\n"
         "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

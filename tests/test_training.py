@@ -89,6 +89,7 @@ def test_the_episodes_length_is_an_option(cartpole):
 # -- training --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_training_tells_its_progress_and_leaves_global_randomness_alone(cartpole):
     random.seed(5), torch.manual_seed(5), np.random.seed(5)  # noqa: NPY002
     expected = random.random(), torch.rand(()).item(), np.random.rand()  # noqa: NPY002

@@ -420,6 +420,7 @@ def test_plan_in_a_simulator_acts_in_truth(simulator: str) -> None:
     assert np.mean(model["agents"][0]["returns"]) < 40
 
 
+@pytest.mark.slow
 def test_plan_with_planners_by_name(simulator: str) -> None:
     brief = ["--agent", "0", "--episodes", "1", "--max-steps", "2", "--horizon", "3"]
     args = ["half-cheetah", *brief]
@@ -475,6 +476,7 @@ def test_train_writes_a_policy_and_says_how_it_came_about(policy: str, simulator
     assert load_policy(policy).name == "dqn"
 
 
+@pytest.mark.slow
 def test_train_judges_in_the_true_environment_of_the_agent(policy: str, simulator: str) -> None:
     args = ["train", simulator, "--agent", "3", "--steps", "80", "--episodes", "2", "--seed", "1"]
     refuse(*args, "--out", policy, says="--force")
@@ -495,6 +497,7 @@ def test_train_with_another_algorithm(simulator: str, tmp_path: Path) -> None:
     assert load_policy(tmp_path).name == "ppo"
 
 
+@pytest.mark.slow
 def test_a_trained_policy_is_recorded_and_rendered(
     policy: str, simulator: str, tmp_path: Path
 ) -> None:

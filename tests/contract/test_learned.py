@@ -176,6 +176,7 @@ def positions(env: gym.Env[Any, Any], steps: int, **reset: Any) -> list[float]:
 # -- the common contract ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_gymnasium_check(folder: Path, sim: PerSim, request: pytest.FixtureRequest) -> None:
     if sim.task.name == "half-cheetah":
         request.getfixturevalue("opengl")

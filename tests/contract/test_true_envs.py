@@ -57,6 +57,7 @@ def same(left: Any, right: Any) -> bool:
 # -- checkers --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_gymnasium_check(env_id: str, request: pytest.FixtureRequest) -> None:
     if env_id == HALF_CHEETAH:
         request.getfixturevalue("opengl")
@@ -499,6 +500,7 @@ def test_an_own_time_limit_is_that_of_the_wrapper(suite: Suite) -> None:
 # -- drawing ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_render_modes(env_id: str, request: pytest.FixtureRequest) -> None:
     if env_id == HALF_CHEETAH:
         request.getfixturevalue("opengl")

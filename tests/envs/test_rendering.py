@@ -245,6 +245,7 @@ def test_cheetahs_of_two_renderers_do_not_disturb_each_other(cheetah: Renderer) 
     np.testing.assert_array_equal(cheetah.draw(np.zeros(18), {}), before)
 
 
+@pytest.mark.slow
 def test_drawing_the_cheetah_is_quiet(cheetah: Renderer, tmp_path: Path) -> None:
     code = f"""
 import os, numpy as np

@@ -162,6 +162,8 @@ SCRIPT = """
 import os, signal, sys
 
 if __name__ == "__main__":
+    # A shell that runs the tests in the background has them ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from persim_gym.experiments import Cell
     from persim_gym.experiments import run_cells
     from persim_gym.experiments.runner import Watch

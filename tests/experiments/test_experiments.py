@@ -120,6 +120,7 @@ def test_the_same_cell_gives_the_same_results(folder: Path, tmp_path: Path) -> N
     assert other.results["families"] != first.results["families"]
 
 
+@pytest.mark.slow
 def test_a_simulator_of_other_data_does_not_pass_for_a_cells_own(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -131,6 +132,7 @@ def test_a_simulator_of_other_data_does_not_pass_for_a_cells_own(
         run_cell(other, tmp_path, threads=1)
 
 
+@pytest.mark.slow
 def test_one_simulator_for_all_answers_all_agents_alike(folder: Path) -> None:
     cell = tiny(method="one-for-all", fit=(*TINY_FIT[:1], ("rank", 1), *TINY_FIT[2:]))
     context = methods.context_of(cell, folder / "models")
@@ -150,6 +152,7 @@ def test_one_simulator_for_all_answers_all_agents_alike(folder: Path) -> None:
 # -- data ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_few_agents_are_the_first_ones_and_the_judged_among_them() -> None:
     many, few = transitions_of(tiny(train_agents=500)), transitions_of(tiny())
     assert (many.num_agents, few.num_agents) == (500, 25)
@@ -209,6 +212,7 @@ def test_returns_of_a_policy_are_those_of_the_evaluation(
     assert {value for own in short.results["agents"] for value in own["returns"]} == {7.0}
 
 
+@pytest.mark.slow
 def test_planning_is_that_of_the_named_planner(folder: Path) -> None:
     cell = tiny("reward", planner="paper", penalty=0.25, episodes=2)
     row = run_cell(cell, folder, threads=1)
@@ -245,6 +249,7 @@ def test_latent_factors_are_probed_for_the_agents_of_the_fit(folder: Path) -> No
     assert np.shape(row.results["predicted"]) == (25, 2)
 
 
+@pytest.mark.slow
 def test_unseen_agents_are_not_in_the_fit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cell = tiny("unseen")
     fitted: list[Transitions] = []
@@ -272,6 +277,7 @@ def test_agents_of_the_fit_are_not_unseen(folder: Path) -> None:
         run_cell(tiny("unseen", agents=(3, 30)), folder)
 
 
+@pytest.mark.slow
 def test_knowing_an_agent_helps(folder: Path) -> None:
     """Of 25 CartPoles in closed form, 50 transitions tell more than nothing does."""
     agents = (30, 31, 32, 33, 34, 35)
@@ -296,6 +302,7 @@ def test_a_method_takes_part_in_what_it_can(folder: Path) -> None:
         run_cell(quick(method="guess"), folder)
 
 
+@pytest.mark.slow
 def test_networks_are_networks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = (("epochs", 1), ("ensemble_size", 2), ("spare_members", 0))
     told: list[tuple[str, int, int]] = []

@@ -390,6 +390,7 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     assert results[0] == results[1]
 
 
+@pytest.mark.slow
 def test_a_fit_is_shared_by_cells_and_survives(tmp_path: Path, recorded: Path) -> None:
     cells = [tiny(), tiny("latent", episodes=1)]
     done = run_cells(cells, tmp_path, threads=1)

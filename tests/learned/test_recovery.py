@@ -146,6 +146,7 @@ def test_open_loop_rollouts_stay_on_the_truth(world: RankTwoWorld, sim: PerSim) 
     assert np.abs(state - obs).max() > 0.1
 
 
+@pytest.mark.slow
 def test_continuous_actions() -> None:
     rng = np.random.default_rng(0)
     agents = np.repeat(np.arange(20), 100)

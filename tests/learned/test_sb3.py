@@ -401,6 +401,7 @@ class AtRandom:
         return self.rng.integers(3, size=len(observation)), None
 
 
+@pytest.mark.slow
 def test_dqn_learns_in_a_simulator(sim: PerSim) -> None:
     agent = 1
     model = DQN(

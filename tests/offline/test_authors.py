@@ -112,6 +112,7 @@ def test_actions_of_half_cheetah_are_numbers(write: Any) -> None:
 # -- as a data set ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data_format", ["hdf5", "parquet"])
 def test_a_recording_comes_back_through_the_authors_format(write: Any, data_format: str) -> None:
     recorded = record("cartpole", agents=7, episodes=2, progress=False)
@@ -269,6 +270,7 @@ def test_a_hostile_file_does_nothing(write: Any, tmp_path: Path, protocol: int, 
 # -- the command -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_command(write: Any) -> None:
     path = write([trajectory(3, 1), trajectory(2, 0)])
 

@@ -76,6 +76,7 @@ def check_replay(dataset: minari.MinariDataset) -> None:
 # -- which there are -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_twelve() -> None:
     results = record_all()
     assert sorted(result.dataset_id for result in results) == TWELVE
@@ -171,6 +172,7 @@ record_all(behaviours=["random"], agents=3, max_episode_steps=50, on_progress=ki
 """
 
 
+@pytest.mark.slow
 def test_after_a_kill_the_rest_is_recorded(root: Path) -> None:
     done = subprocess.run([sys.executable, "-c", KILLED], check=False)
     assert done.returncode == -signal.SIGKILL

@@ -403,6 +403,7 @@ record("cartpole", FunctionPolicy(act, name="random"), agents=9, overwrite=True)
 """
 
 
+@pytest.mark.slow
 def test_a_recording_that_is_killed_shows_nothing_and_damages_nothing(root: Path) -> None:
     def kill() -> None:
         done = subprocess.run([sys.executable, "-c", KILLED], check=False)

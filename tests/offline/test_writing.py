@@ -81,6 +81,7 @@ def test_the_same_call_gives_the_same_bytes(task: str, root: Path) -> None:
     assert set(before) == {"main_data.hdf5", "metadata.json"}
 
 
+@pytest.mark.slow
 def test_another_process_gives_the_same_bytes(root: Path) -> None:
     record(agents=5, episodes=2, seed=3)
     before = bytes_of(root)
@@ -217,6 +218,7 @@ record("cartpole", agents=9, seed=5, overwrite=True)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "replaced"), [(WRITING, False), (REPLACING, False), (CLEANING, True)]
 )

@@ -37,6 +37,7 @@ def labels(figure: Any) -> list[tuple[str, str]]:
     return [(axes.get_xlabel(), axes.get_ylabel()) for axes in figure.axes]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "returns", "planes"),
     [
@@ -84,6 +85,7 @@ def test_ends_are_told_by_colour_and_number() -> None:
     assert list(to_rgba(LIGHT.learned)[:3]) in colors
 
 
+@pytest.mark.slow
 def test_the_heading_says_what_it_is() -> None:
     card = card_of("half-cheetah", agents=3, max_episode_steps=4)
     shown = texts(card_figure(card))
@@ -97,6 +99,7 @@ def test_the_heading_says_what_it_is() -> None:
     assert ("steps of an episode", "episodes") in labels(card_figure(uneven))
 
 
+@pytest.mark.slow
 def test_it_is_written_in_every_format(tmp_path: Path) -> None:
     figure = card_figure(card_of("mountain-car", agents=20, max_episode_steps=9))
     with Image.open(save(figure, tmp_path / "card.png")) as picture:
@@ -115,6 +118,7 @@ def test_themes_differ() -> None:
     assert dark.get_facecolor() == to_rgba(DARK.paper)
 
 
+@pytest.mark.slow
 def test_data_of_other_origin_and_of_one_episode() -> None:
     made = gym.make("CartPole-v1")
     buffer = EpisodeBuffer(

@@ -202,6 +202,7 @@ def recorded(data: MinariDataset) -> list[tuple[np.ndarray, float]]:
     return [(episode.observations[0], episode.rewards.sum()) for episode in data]
 
 
+@pytest.mark.slow
 def test_recordings_differ_in_who_acts_and_in_nothing_else() -> None:
     ids = ("PerSim-CartPole-v0", 25)
     data = {name: recorded(record(*ids[:1], name, ids[1])) for name in (*BEHAVIOURS, "test")}

@@ -111,6 +111,7 @@ def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path: Path) -> Non
     assert found.card["mean_return"] == expected.card["mean_return"]
 
 
+@pytest.mark.slow
 def test_training_may_begin_on_another_agent() -> None:
     recipe = ENDLESS["cartpole begun on another"]
     plain = dataclasses.replace(recipe, first_on=None)
@@ -171,6 +172,7 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
 
 
+@pytest.mark.slow
 def test_seeds_differ_and_repeat_and_leave_global_randomness_alone(tmp_path: Path) -> None:
     random.seed(3)
     torch.manual_seed(3)
@@ -187,6 +189,7 @@ def test_seeds_differ_and_repeat_and_leave_global_randomness_alone(tmp_path: Pat
     assert np.array_equal(np.random.get_state()[1], numpy)  # noqa: NPY002
 
 
+@pytest.mark.slow
 def test_a_policy_that_is_there_is_read_and_not_trained(tmp_path: Path) -> None:
     made = train_policy(CAR, tmp_path, max_steps=160)
 
@@ -203,6 +206,7 @@ def test_a_policy_that_is_there_is_read_and_not_trained(tmp_path: Path) -> None:
         train_policy(CAR, tmp_path, max_steps=320)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_training_or_of_none_is_refused(tmp_path: Path) -> None:
     recipe = ENDLESS["mountain-car"]
 

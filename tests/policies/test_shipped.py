@@ -101,6 +101,7 @@ def test_the_return_of_the_card_is_what_the_policy_earns(recipe: Recipe) -> None
     assert returns.std(ddof=1) == pytest.approx(card["sd_return"], rel=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", recipes("half-cheetah"), ids=lambda r: r.name)
 def test_a_cheetah_earns_about_what_its_card_says(recipe: Recipe) -> None:
     card = load_shipped(recipe.task, recipe.name).card

@@ -186,6 +186,7 @@ def test_equations_are_the_members_mean(kind: dict[str, Any]) -> None:
         people.change(states, actions)
 
 
+@pytest.mark.slow
 def test_a_population_s_equations_take_any_agent_s_factors() -> None:
     world = LowRankWorld(3, agents=30)
     sim = PerSim.fit(

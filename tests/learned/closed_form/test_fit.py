@@ -26,6 +26,7 @@ def fit(data: Any, task: PlainTask, **options: Any) -> PerSim:
 # -- worlds that are low-rank polynomials ----------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("continuous", "rank", "noise"),
     [(False, 1, 0.0), (True, 2, 1e-4), (False, 3, 1e-2), (True, 3, 0.0), (False, 4, 1e-4)],
@@ -46,6 +47,7 @@ def test_low_rank_worlds_are_recovered(continuous: bool, rank: int, noise: float
     assert (left < max(1e-6, 1.15 * noise)).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=2, deadline=None)
 @example(301, 1)
 @given(st.integers(0, 10_000), st.integers(1, 3))
@@ -55,6 +57,7 @@ def test_any_low_rank_world_is_recovered(seed: int, rank: int) -> None:
     assert np.median(open_loop(sim, world.law, world.task, np.arange(30))) < 1e-6
 
 
+@pytest.mark.slow
 def test_members_differ_as_much_as_the_data_leave_open() -> None:
     world = LowRankWorld(3, agents=40)
     lengths = [4] * 20 + [60] * 20
@@ -119,6 +122,7 @@ def test_other_worlds_are_approximated_and_stay_stable(law: Any, degree: int, er
     assert outside[:, stays].mean() < 0.01
 
 
+@pytest.mark.slow
 def test_a_world_that_grows_is_fitted_and_said_to_leave() -> None:
     def growth(s: NDArray[Any], a: NDArray[Any], u: NDArray[Any]) -> NDArray[Any]:
         return s * (1 + 0.05 * PULL[a][:, None]) + 0.01 * (u - 1)[:, None]
@@ -147,6 +151,7 @@ def test_two_agents_are_fitted() -> None:
     assert open_loop(sim, world.law, world.task, [0, 1]).max() < 1e-3
 
 
+@pytest.mark.slow
 def test_agents_with_one_transition_lean_on_the_others() -> None:
     world = LowRankWorld(2, agents=40)
     sim = fit(world.record([1] * 10 + [40] * 30), world.task)
@@ -154,6 +159,7 @@ def test_agents_with_one_transition_lean_on_the_others() -> None:
     assert error.max() < 1e-4  # one noise-free transition of two coordinates tells the one factor
 
 
+@pytest.mark.slow
 def test_an_agent_without_transitions_is_the_population_s_mean_and_refused() -> None:
     world = LowRankWorld(3, agents=40)
     sim = fit(world.record(40, num_agents=42), world.task, ensemble_size=1)
@@ -175,6 +181,7 @@ def test_too_few_transitions_are_refused_before_work() -> None:
         fit(world.record(6), world.task)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.0, 0.004])
 def test_an_action_taken_never_or_hardly_ever_is_noted_and_harmless(share: float) -> None:
     world = LowRankWorld(3, agents=40)
@@ -202,6 +209,7 @@ def changed(data: Any, make: Any) -> Any:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "factor"),
     [
@@ -222,6 +230,7 @@ def test_coordinates_that_tell_nothing_new(make: Any, factor: float | None) -> N
     np.testing.assert_allclose(sim.predict(np.arange(40), state, action), exact, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_a_constant_continuous_action() -> None:
     world = LowRankWorld(3, agents=40, continuous=True)
 
@@ -238,6 +247,7 @@ def test_a_constant_continuous_action() -> None:
     assert np.abs(other - exact).max() < 1e-5
 
 
+@pytest.mark.slow
 def test_units_do_not_matter() -> None:
     world = LowRankWorld(3, agents=40)
     data = world.record(40)
@@ -251,6 +261,7 @@ def test_units_do_not_matter() -> None:
     np.testing.assert_allclose(found, exact, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_heavy_tails_are_survived() -> None:
     world = LowRankWorld(2, agents=40)
     data = world.record(40)
@@ -271,6 +282,7 @@ def rail(s: NDArray[Any], a: NDArray[Any], u: NDArray[Any]) -> NDArray[Any]:
     return np.stack([x, np.where((x <= -1.2) & (v < 0), 0.0, v)], 1)
 
 
+@pytest.mark.slow
 def test_wall_and_speed_limit_are_learned_exactly() -> None:
     task = box_task([-1.2, -0.5], [1.0, 0.5])
     data = record(rail, task, 30, 100, restart=50)

@@ -57,6 +57,7 @@ def test_every_option_has_a_test() -> None:
     assert all(name in globals() for name in TESTED.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("degree", [1, 4])
 def test_a_degree_that_is_given_is_fitted(degree: int) -> None:
     sim = fit(degree=degree, threshold=0.0)
@@ -65,6 +66,7 @@ def test_a_degree_that_is_given_is_fitted(degree: int) -> None:
     assert (median_error(sim) < 1e-5) == (degree >= 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [1, 3, 5])
 def test_a_rank_that_is_given_is_fitted(rank: int) -> None:
     sim = fit(rank=rank)
@@ -95,6 +97,7 @@ def test_rounds_end_a_fit() -> None:
     assert not np.array_equal(few.latent_factors, many.latent_factors)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("members", [1, 4])
 def test_members_are_as_many_as_asked_for(members: int) -> None:
     sim = fit(LowRankWorld(2, 40).record(10, noise=1e-2), ensemble_size=members)
@@ -163,6 +166,7 @@ def test_a_seed_makes_a_fit_again() -> None:
 # -- what is asked for beyond the data -------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_degree_beyond_the_data_is_chosen_down() -> None:
     with pytest.warns(UserWarning, match="degree 40 was asked for.*861 monomials are too many"):
         sim = fit(degree=40)
@@ -179,6 +183,7 @@ def test_a_rank_beyond_the_agents_is_chosen_down() -> None:
     assert np.isfinite(median_error(sim, world))
 
 
+@pytest.mark.slow
 def test_degrees_that_the_data_do_not_carry_are_not_tried() -> None:
     world = LowRankWorld(2, agents=10)
     sim = fit(world.record(12))
@@ -257,6 +262,7 @@ def touching(s: NDArray[Any], a: NDArray[Any], u: NDArray[Any]) -> NDArray[Any]:
     return np.stack([0.5 * s[:, 0] + 0.25 * (u - 1), 0.2 * s[:, 1] + touch], 1)
 
 
+@pytest.mark.slow
 def test_auto_takes_the_closed_form_where_it_finds_the_law() -> None:
     sim = fit(method="auto")
     assert sim.card["fitted_by"] == "als"

@@ -98,6 +98,7 @@ def error(world: HammerWorld, sim: PerSim, turns: tuple[float, float] = SEEN) ->
     return float(np.sqrt(np.mean((predicted - test.next_obs)[:, 1] ** 2)))
 
 
+@pytest.mark.slow
 def test_state_and_action_that_do_not_factor_need_the_joint_form(
     world: HammerWorld, data: Transitions, sim: PerSim
 ) -> None:
@@ -113,6 +114,7 @@ def test_the_joint_form_knows_its_agents(world: HammerWorld, sim: PerSim) -> Non
     np.testing.assert_allclose(pushed, world.stiffness, atol=0.06)
 
 
+@pytest.mark.slow
 def test_angles_hold_beyond_the_turns_that_were_recorded(
     world: HammerWorld, data: Transitions, sim: PerSim
 ) -> None:
@@ -147,6 +149,7 @@ def test_skip_learns_a_linear_law_without_a_hidden_unit() -> None:
     assert rmse[False] > 10 * rmse[True]
 
 
+@pytest.mark.slow
 def test_held_states_do_not_run_away(world: HammerWorld, data: Transitions, sim: PerSim) -> None:
     held = PerSim.fit(data, task=HammerTask(), **OPTIONS | FORM | {"hold": True})
     assert torch.equal(weights(held), weights(sim))
@@ -167,6 +170,7 @@ def test_held_states_do_not_run_away(world: HammerWorld, data: Transitions, sim:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_mixed_precision_is_as_good_and_used_where_it_pays(
     world: HammerWorld, data: Transitions, sim: PerSim
 ) -> None:

@@ -144,6 +144,7 @@ def test_rows_on_a_bound_never_reach_the_loss_when_skipped() -> None:
     )
 
 
+@pytest.mark.slow
 def test_skipping_what_was_clipped_finds_the_motion_behind_the_wall() -> None:
     # A walker that moves by 0.3 and is stopped by a wall at 1.
     task = PlainTask.of(1, actions=2, low=-1.0)
@@ -497,6 +498,7 @@ PerSim.fit(random_walks(DISCRETE), task=DISCRETE, out={out!r}, save_every=0, on_
 """
 
 
+@pytest.mark.slow
 def test_a_killed_fit_goes_on_where_it_was(walks: Transitions, tmp_path: Path) -> None:
     out = tmp_path / "run"
     code = CHILD.format(tests=str(Path(__file__).parents[3]), out=str(out))

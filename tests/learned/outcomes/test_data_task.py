@@ -124,6 +124,7 @@ def test_a_quadratic_reward_is_recovered(actions: int) -> None:
     np.testing.assert_allclose(predicted(task, fresh)[inside], fresh.reward[inside], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reward", "least"),
     [

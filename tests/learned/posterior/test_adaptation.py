@@ -217,6 +217,7 @@ def test_copies_are_independent(exact: GaussianWorld, sim: PerSim) -> None:
     assert (sim.num_agents, sim.posterior(3).count) == (80, 40)
 
 
+@pytest.mark.slow
 def test_what_ends_on_a_bound_is_left_out(exact: GaussianWorld) -> None:
     task = PlainTask.of(2, actions=3, low=-1.2)
     data = exact.record(40)
@@ -235,6 +236,7 @@ def test_what_ends_on_a_bound_is_left_out(exact: GaussianWorld) -> None:
     assert high.max() <= 1.2 + 1e-6
 
 
+@pytest.mark.slow
 def test_with_a_lag(tmp_path: Path) -> None:
     world = GaussianWorld(lag=2)
     # Episodes of two steps: the first shows the past of the second, which is of the world.
@@ -293,6 +295,7 @@ def test_intervals_hold_what_they_say(
     assert coverage(*noisy, count, level) == pytest.approx(level, abs=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3, 10, 30])
 def test_factors_lie_in_their_posteriors(noisy: tuple[GaussianWorld, PerSim], count: int) -> None:
     """Noise is known to be white: neither temperature nor correlation are made up."""
@@ -313,6 +316,7 @@ def test_noise_has_the_size_that_it_has(noisy: tuple[GaussianWorld, PerSim]) -> 
     np.testing.assert_allclose(noisy[1].prior.noise, 0.01, rtol=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slow", [False, True])
 def test_errors_that_are_alike_count_for_less(slow: bool) -> None:
     """What a model lacks is like white noise in states all over, and unlike it in a stretch."""
@@ -337,6 +341,7 @@ def test_errors_that_are_alike_count_for_less(slow: bool) -> None:
     assert misses[0] < misses[1] - 0.1
 
 
+@pytest.mark.slow
 def test_rare_large_errors_do_not_widen_the_middle() -> None:
     world = GaussianWorld(noise=0.1, rare=True)
     sim = world.fit(world.record(200))
@@ -519,6 +524,7 @@ def test_every_face_serves_a_new_agent(exact: GaussianWorld, sim: PerSim, tmp_pa
     assert chosen in range(3)
 
 
+@pytest.mark.slow
 def test_gym_make_serves_a_new_agent(tmp_path: Path) -> None:
     from persim_gym.envs.suites import find_suite
 
@@ -577,6 +583,7 @@ def test_save_and_load(
     assert back.card["adapted"] == sim.card["adapted"]
 
 
+@pytest.mark.slow
 def test_too_many_agents_to_keep_what_was_said(
     exact: GaussianWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
