@@ -208,15 +208,10 @@ def _from_text(
     columns = {name: header[place] for name, place in _places(header, used).items()}
     text = {own for name, own in columns.items() if name in {called(one) for one in ids}}
     missing = {own: sorted(MISSING) for own in columns.values() if own not in text}
+    # All columns are read: only so does pandas see that rows may begin with a number of their own.
+    plain["low_memory"] = False
     with _reading(path):
-        frame = pd.read_csv(
-            path,
-            usecols=list(columns.values()),
-            dtype=dict.fromkeys(text, str),
-            na_values=missing,
-            low_memory=False,
-            **plain,
-        )
+        frame = pd.read_csv(path, dtype=dict.fromkeys(text, str), na_values=missing, **plain)
         found = {columns[called(one)] for one in labels} - text
         words = [
             own
@@ -224,10 +219,11 @@ def _from_text(
             if frame[own].dtype.kind not in "iuf" or frame[own].isna().all()
         ]
         if words:  # what pandas takes for missing may be a label
-            own = pd.read_csv(path, usecols=words, dtype=str, low_memory=False, **plain)
+            own = pd.read_csv(path, dtype=dict.fromkeys(words, str), **plain)
             frame = frame.assign(**{word: own[word] for word in words})
     untyped = frozenset(name for name, own in columns.items() if own in text | set(words))
-    return Table(frame[list(columns.values())].set_axis(list(columns), axis=1), untyped)
+    frame = frame[list(columns.values())].set_axis(list(columns), axis=1)
+    return Table(frame.reset_index(drop=True), untyped)
 
 
 def _from_parquet(path: Path, used: Sequence[Name]) -> Table:
@@ -236,12 +232,18 @@ def _from_parquet(path: Path, used: Sequence[Name]) -> Table:
         import pyarrow as pa
         import pyarrow.dataset as ds
 
-        below = [file.relative_to(path).parts[:-1] for file in path.rglob("*.parquet")]
-        keys = list(
-            dict.fromkeys(part.split("=")[0] for own in below for part in own if "=" in part)
+        files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+        within = [file.relative_to(path).parts[:-1] for file in files]
+        keys = dict.fromkeys(
+            part.partition("=")[0] for own in within for part in own if "=" in part
         )
         hive = ds.partitioning(pa.schema([(key, pa.string()) for key in keys]), flavor="hive")
-        data = ds.dataset(path, format="parquet", partitioning=hive if keys else None)
+        data = ds.dataset(
+            [str(file) for file in files],
+            format="parquet",
+            partitioning=hive if keys else None,
+            partition_base_dir=str(path) if keys else None,
+        )
         names = data.schema.names
     places = _places(names, used)
     with _reading(path):

@@ -14,11 +14,18 @@ from gymnasium.spaces import Box, Discrete
 from minari.data_collector import EpisodeBuffer
 
 from persim_gym.learned import DataTask, PerSim
+from persim_gym.learned.outcomes import heads
 from persim_gym.learned.preparation import task_for
 from persim_gym.offline import data_card, read_transitions, record
 from persim_gym.offline.datasets import describe
 
 FORMATS = ("hdf5", "arrow", "parquet")
+
+
+@pytest.fixture(autouse=True)
+def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rewards and ends are not to be learned well."""
+    monkeypatch.setattr(heads, "STEPS", 20)
 
 
 class Own(gym.ActionWrapper[Any, Any, Any], gym.utils.RecordConstructorArgs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import tempfile
 import uuid
 import warnings
 from collections.abc import Callable
@@ -14,6 +15,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from persim_gym.learned.preparation import as_transitions
 from persim_gym.offline import Transitions, read_table
@@ -119,6 +122,30 @@ def test_ids_keep_their_text_in_every_source(kind: str, source: str, tmp_path: P
     # The same of episodes, which have no names.
     episodes = read(SOURCES[source](table(e=ids, id="p"), tmp_path), episode="e")
     assert episodes.episode.tolist() == [0, 0, 1, 1]
+
+
+#: Any text but line ends, which CSV files end their rows with; much of it looks like numbers.
+NAMES = st.text(
+    st.characters(exclude_categories=("Cs",), exclude_characters="\0\r\n"), min_size=1, max_size=5
+) | st.sampled_from(["1e5", "0x1", "+1", "1.", "-0", "inf", "nan", "NULL", "1_0", " 1", "1 ", "00"])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(NAMES, min_size=1, max_size=4, unique=True))
+def test_any_text_is_an_id_and_a_label(names: list[str]) -> None:
+    ids = np.repeat(names, 4)
+    counted = np.arange(len(ids))
+    labels = [f"act {names[k % len(names)]}" for k in counted]
+    frame = pd.DataFrame({"id": list(ids), "t": counted, "x": counted**1.5, "u": labels})
+    expected = read(frame)
+    assert expected.agent_names is not None
+    assert sorted(expected.agent_names) == sorted(names)
+    with tempfile.TemporaryDirectory() as folder:
+        for source in ("csv", "parquet"):
+            data = read(SOURCES[source](frame, Path(folder)))
+            assert data.agent_names == expected.agent_names
+            assert data.action_labels == expected.action_labels
+            assert data.sha256() == expected.sha256()
 
 
 @pytest.mark.parametrize("source", TYPED)
@@ -236,6 +263,16 @@ def test_how_a_column_is_stored_says_nothing(tmp_path: Path) -> None:
     assert read(pa.table(stored | {"u": doses})).action.shape == (4, 1)
 
 
+def test_rows_may_begin_with_a_number_of_their_own(tmp_path: Path) -> None:
+    """As R writes them: without a name for it in the header."""
+    header, *rows = table(u=["up", "None"] * 3).to_csv(index=False).splitlines()
+    numbered = [f"{number},{row}" for number, row in enumerate(rows, start=7)]
+    (tmp_path / "t.csv").write_text("\n".join([header, *numbered]))
+    data = read(tmp_path / "t.csv")
+    assert data.sha256() == read(table(u=["up", "None"] * 3)).sha256()
+    assert data.action_labels == ("None", "up")
+
+
 # -- times -----------------------------------------------------------------------------------------
 
 HOURS = pd.to_timedelta(np.arange(6), unit="h")
@@ -327,6 +364,7 @@ def test_columns_that_can_not_be_told_apart(tmp_path: Path) -> None:
 def test_a_folder_of_parquet_files(tmp_path: Path) -> None:
     frame = table(id=["01"] * 3 + ["1"] * 3)
     frame.to_parquet(tmp_path / "walks", partition_cols=["id"])
+    (tmp_path / "walks" / "notes.txt").write_text("what else lies there is left alone")
     data = read(tmp_path / "walks")
     assert (data.agent_names, data.task_name) == (("01", "1"), "walks")
     assert data.sha256() == read(frame).sha256()
