@@ -83,7 +83,7 @@ class Reasons(np.ndarray[tuple[int], np.dtype[np.float64]]):
         """Lane by lane not equal to a name, or to numbers."""
         return ~(self == other)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
         """Results of NumPy's functions are no reasons."""

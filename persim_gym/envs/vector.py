@@ -297,11 +297,11 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
     def _lane_seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
         if seed is None:
             return [None] * self.num_envs
-        if np.ndim(seed) == 0:
+        if not isinstance(seed, (Sequence, np.ndarray)) or isinstance(seed, str):
             first = check_seed(seed)
             assert first is not None
             return [first + lane for lane in range(self.num_envs)]
-        seeds = [check_seed(own) for own in seed]  # type: ignore[union-attr]
+        seeds = [check_seed(own) for own in seed]
         if len(seeds) != self.num_envs:
             raise ValueError(f"give one seed, or {self.num_envs}, one a lane; got {len(seeds)}")
         return seeds

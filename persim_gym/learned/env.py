@@ -89,9 +89,14 @@ class GuardedSimulator:
     @property
     def quiet_info(self) -> dict[str, np.generic]:
         """What ``info`` holds at a reset; see :class:`~persim_gym.envs.lanes.GuardedDynamics`."""
-        info = {"disagreement": np.float64(0), "clipped": np.int64(0), "guard": Reason()}
-        prices = {"reward_raw": np.float64(0), "penalty": np.float64(0)}
-        return {**info, **prices} if self.penalty else info
+        info: dict[str, np.generic] = {
+            "disagreement": np.float64(0),
+            "clipped": np.int64(0),
+            "guard": Reason(),
+        }
+        if self.penalty:
+            info |= {"reward_raw": np.float64(0), "penalty": np.float64(0)}
+        return info
 
     def step(self, agents: Any, states: Any, actions: Any) -> Any:
         """The members' mean, unguarded."""
@@ -147,7 +152,8 @@ class GuardedSimulator:
         if self.guard:
             off = (inside < self._support[0]) | (inside > self._support[1])
             torn = spread > sim.experience.disagreement_limit
-            why = {"disagreement": torn, "support": off.any(axis=1), "non_finite": lost}
+            away: NDArray[np.bool_] = np.asarray(off.any(axis=1))
+            why = {"disagreement": torn, "support": away, "non_finite": lost}
         guard = reasons(n, **why)
         return Advance(
             next_obs=inside,
