@@ -40,7 +40,8 @@ def look(sim: PerSim) -> None:
     while not over:
         _, _, terminated, truncated, info = env.step(env.action_space.sample())
         over, steps = terminated or truncated, steps + 1
-    print(f"random episode in the simulator: {steps} steps, terminated {terminated}, info {info}")
+    said = {key: info[key].item() for key in ("disagreement", "clipped")}
+    print(f"random episode in the simulator: {steps} steps, terminated {terminated}, info {said}")
 
 
 def score(model: DQN, env: Monitor | VecMonitor, episodes: int) -> str:

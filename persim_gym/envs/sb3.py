@@ -195,9 +195,10 @@ class SB3VecEnv(VecEnv):
         if method_name == "render":
             frames = self.get_images()
             return [frames[lane] for lane in lanes]
-        if method_name in ("get_wrapper_attr", "has_wrapper_attr"):
-            ask: Any = self.get_attr if method_name == "get_wrapper_attr" else self._has_attr
-            return ask(*args, indices=lanes, **kwargs)
+        if method_name == "get_wrapper_attr":
+            return self.get_attr(args[0], lanes)
+        if method_name == "has_wrapper_attr":
+            return [self.has_attr(args[0])] * len(lanes)
         if len(lanes) < self.num_envs:
             raise ValueError(
                 f"lanes are one environment: {method_name} can be called for all of them only, "
@@ -236,12 +237,6 @@ class SB3VecEnv(VecEnv):
                 found: Sequence[Any] = self._base.get_attr(name)
                 return found
         return [getattr(self._base, name)] * self.num_envs
-
-    def _has_attr(self, name: str, indices: Any) -> list[bool]:
-        try:
-            return [True for _ in self.get_attr(name, indices)]
-        except AttributeError:
-            return [False for _ in indices]
 
     def _reset_lanes(
         self, lanes: list[int], *, seed: int | None = None, options: dict[str, Any] | None = None

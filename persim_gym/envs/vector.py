@@ -300,7 +300,7 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
     def _lane_seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
         if seed is None:
             return [None] * self.num_envs
-        if not isinstance(seed, (Sequence, np.ndarray)):
+        if not isinstance(seed, (Sequence, np.ndarray)) or isinstance(seed, str):
             first = check_seed(seed)
             assert first is not None
             return [first + lane for lane in range(self.num_envs)]

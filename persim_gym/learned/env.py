@@ -124,8 +124,9 @@ class GuardedSimulator:
             "clipped": np.int64(0),
             "guard": Reason(),
         }
-        prices = {"reward_raw": np.float64(0), "penalty": np.float64(0)}
-        return {**info, **prices} if self.penalty else info
+        if self.penalty:
+            info |= {"reward_raw": np.float64(0), "penalty": np.float64(0)}
+        return info
 
     def recall(self, obs: Any) -> Any:
         """States in which episodes begin; see :meth:`PerSim.recall`."""
@@ -193,7 +194,8 @@ class GuardedSimulator:
         if self.guard:
             off = (inside < self._support[0]) | (inside > self._support[1])
             torn = spread > sim.experience.disagreement_limit
-            why = {"disagreement": torn, "support": off.any(axis=1), "non_finite": lost}
+            away: NDArray[np.bool_] = np.asarray(off.any(axis=1))
+            why = {"disagreement": torn, "support": away, "non_finite": lost}
         guard = reasons(n, **why)
         return Advance(
             next_obs=inside,

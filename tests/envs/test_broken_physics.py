@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
@@ -17,6 +18,8 @@ import persim_gym
 from persim_gym.envs import SUITES
 from persim_gym.envs.guard import REASONS, Reason
 from persim_gym.envs.tasks import half_cheetah
+from persim_gym.experiments.quantities import STOPPED, Quantity
+from persim_gym.experiments.report import tables
 from persim_gym.offline import record
 from persim_gym.planning import ICEM, MPC, MPPI, RandomShooting
 from persim_gym.planning.objective import Objective
@@ -241,6 +244,23 @@ def test_tables_count_what_was_cut_off() -> None:
     assert np.isfinite(outcomes.returns).all()
     returns = episode_returns(SUITE.task(), dynamics(), [0, 1, 2], "random", 2, max_episode_steps=6)
     np.testing.assert_array_equal(returns, outcomes.returns)
+
+
+def test_the_benchmarks_report_says_what_was_cut_off() -> None:
+    slot = SimpleNamespace(
+        experiment="reward", entrant=SimpleNamespace(title="True env + MPC"), dataset=None
+    )
+    group = SimpleNamespace(
+        values={
+            Quantity("return", 2): np.array([[1.0], [2.0]]),
+            Quantity(STOPPED, 2): np.array([1.0, np.nan]),
+        }
+    )
+    findings: Any = SimpleNamespace(by_slot=SimpleNamespace(get=lambda one: group))
+    said = tables._broken(findings, [slot])  # type: ignore[list-item]
+    assert said == " Broken physics cut off episodes: 1 of agent 2 (True env + MPC)."
+    group.values = {Quantity("return", 2): np.array([[1.0]])}
+    assert tables._broken(findings, [slot]) == ""  # type: ignore[list-item]
 
 
 # -- the other tasks, and the reasons --------------------------------------------------------------
