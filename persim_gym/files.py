@@ -114,6 +114,11 @@ def take_abandoned(remains: Path) -> bool:
     return not remains.exists()
 
 
+def has_locks() -> bool:
+    """Whether this system can lock files."""
+    return fcntl is not None
+
+
 def hold(path: Path) -> int | None:
     """A lock on a file or folder that ends with this process at the latest, however that ends.
 

@@ -234,7 +234,7 @@ def settle(place: Path) -> None:
             return
         partial = _partial(place)
         lock = files.hold(partial)
-        if lock is not None or files.fcntl is None or not partial.exists():
+        if lock is not None or not files.has_locks() or not partial.exists():
             with contextlib.suppress(OSError):  # another reader may have been faster
                 if not place.exists():
                     aside.rename(place)

@@ -18,6 +18,7 @@ from tests.contract.worlds import LEARNED_ID, TRUE_IDS
 PACKAGE = Path(persim_gym.__file__).parent
 ROOMS = (
     "core",
+    "files",
     "store",
     "threads",
     "envs",
