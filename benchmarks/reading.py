@@ -1,4 +1,4 @@
-"""Speed and memory of the way from disk to what a fit trains on.
+"""Speed and memory of the way from disk to what a fit trains on, its checks among it.
 
 HalfCheetah, 500 recorded trajectories of 1,000 steps. Beside it, in turn, the least that any reader
 must do: read the bytes of the data set's files, and copy arrays of the data's size once. The files
@@ -8,6 +8,7 @@ lie in the system's cache, for all sides alike.
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,8 @@ from minari import MinariDataset
 from persim_gym.learned.config import preset_config
 from persim_gym.learned.networks.optimise import Scaled
 from persim_gym.learned.preparation import Data, prepare, task_of
-from persim_gym.offline import Transitions, read_transitions, record
+from persim_gym.offline import Transitions, integrity, read_transitions, record
+from persim_gym.offline.authors import from_authors_file
 
 TASK = "half-cheetah"
 AGENTS = 500
@@ -32,6 +34,8 @@ def rows(effort: Effort) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         data = recorded(Path(folder), effort.scaled(AGENTS, 2))
         yield from speed(data, effort)
+        yield from checking(data, effort)
+        yield from importing(Path(folder), data, effort)
         yield from memory(data, effort)
 
 
@@ -92,6 +96,65 @@ def speed(folder: Path, effort: Effort) -> Iterator[Row]:
         better="less",
         target=3,
     )
+
+
+def checking(folder: Path, effort: Effort) -> Iterator[Row]:
+    """What the hash costs when a data set is read first, and when it is read again."""
+
+    def first() -> object:
+        integrity._intact.clear()
+        return read_transitions(folder)
+
+    times = interleave(
+        effort,
+        without=repeated(lambda: read_transitions(folder, verify=False), effort.seconds),
+        first=repeated(first, effort.seconds),
+        again=repeated(lambda: read_transitions(folder), effort.seconds),
+    )
+    median = {name: amount(float(np.median(seconds)), "s") for name, seconds in times.items()}
+    name = f"{len(read_transitions(folder)):,} transitions, {TASK}"
+    peer = f"without a check: {median['without']}"
+    for side, words, target in (("first", "first time", 2.0), ("again", "again", 1.1)):
+        ratio = times[side] / times["without"]
+        title = f"checked reading, {words}, {name}"
+        yield row(title, median[side], peer, ratio, better="less", target=target)
+
+
+def importing(root: Path, folder: Path, effort: Effort) -> Iterator[Row]:
+    """A pickle like the authors', beside Python's own reader of pickles, which limits nothing."""
+    data = read_transitions(folder).select(np.arange(len(read_transitions(folder)) // 10 or 1))
+    file = root / "halfCheetah_random_0.0_0.pkl"
+    with file.open("wb") as opened:
+        pickle.dump(trajectories(data), opened, protocol=3)
+    times = interleave(
+        effort,
+        ours=repeated(lambda: from_authors_file(file, TASK), effort.seconds),
+        pickle=repeated(lambda: pickle.loads(file.read_bytes()), effort.seconds),
+    )
+    median = {name: amount(float(np.median(seconds)), "s") for name, seconds in times.items()}
+    size = amount(file.stat().st_size, "B")
+    name = f"import of a pickle, {size}, {len(data):,} transitions in steps, {TASK}"
+    peer = f"pickle.loads: {median['pickle']}"
+    yield row(name, median["ours"], peer, times["ours"] / times["pickle"], better="less")
+
+
+def trajectories(data: Transitions) -> list[dict[str, object]]:
+    """Transitions as the authors keep them: lists with an array for every step."""
+    ends = (data.starts + data.lengths).tolist()
+    found = []
+    for first, last in zip(data.starts.tolist(), ends, strict=True):
+        rows = slice(first, last)
+        found.append(
+            {
+                "observations": [*data.obs[rows].astype(np.float64)],
+                "next_observations": [*data.next_obs[rows].astype(np.float64)],
+                "actions": [*data.action[rows]],
+                "rewards": [*data.reward[rows]],
+                "dones": [*(data.terminated | data.truncated)[rows]],
+                "unit_info": {"id": int(data.agent[first])},
+            }
+        )
+    return found
 
 
 def memory(folder: Path, effort: Effort) -> Iterator[Row]:

@@ -23,8 +23,6 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-#: Whether this system has locks.
-LOCKS = fcntl is not None
 #: Seconds after which remains are taken away on systems without locks.
 STALE = 24 * 3600.0
 
@@ -114,6 +112,11 @@ def take_abandoned(remains: Path) -> bool:
         if lock is not None:
             os.close(lock)
     return not remains.exists()
+
+
+def has_locks() -> bool:
+    """Whether this system can lock files."""
+    return fcntl is not None
 
 
 def hold(path: Path) -> int | None:

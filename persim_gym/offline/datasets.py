@@ -116,8 +116,14 @@ def _opened(folder: Path) -> MinariDataset:
 
 
 #: What this package's card holds, as far as it is read without being asked whether it is there.
-_CARD = {"sha256": str, "about_sha256": str, "behaviour": str, "command": str, "summary": dict}
-_SUMMARY = {"agents": int, "episodes": int, "mean_return": (int, float)}
+_CARD: dict[str, Any] = {
+    "sha256": str,
+    "about_sha256": str,
+    "behaviour": str,
+    "command": str,
+    "summary": dict,
+}
+_SUMMARY: dict[str, Any] = {"agents": int, "episodes": int, "mean_return": (int, float)}
 
 
 def card_of(dataset: MinariDataset) -> dict[str, Any]:

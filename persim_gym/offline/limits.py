@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import numbers
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 from persim_gym.files import size_of
 from persim_gym.offline.pickled_arrays import Refused
@@ -72,4 +75,13 @@ class Budget:
         return other
 
 
-__all__ = ["SECONDS", "Budget"]
+@contextlib.contextmanager
+def refusing(path: Path) -> Iterator[None]:
+    """Say of which file a refusal is."""
+    try:
+        yield
+    except Refused as error:
+        raise Refused(f"{path} cannot be read: {error}") from None
+
+
+__all__ = ["SECONDS", "Budget", "refusing"]

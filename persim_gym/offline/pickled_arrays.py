@@ -137,4 +137,21 @@ CALLS: Final[dict[Name, Callable[..., Any]]] = {
     Name.BYTES: no_bytes,
 }
 
-__all__ = ["CALLS", "NAMES", "Dtype", "Name", "Refused", "array_state", "with_order"]
+
+def why_refused(code: int) -> str:
+    """Why there is no operation for a code."""
+    if code in b"STU":
+        return "the pickle was written by Python 2: read it there and write it with Python 3"
+    known = {
+        b"i": "makes an object", b"o": "makes an object", b"\x81": "makes an object",
+        b"\x92": "makes an object", b"P": "names an object outside of it",
+        b"Q": "names an object outside of it", b"\x82": "asks for a registered extension",
+        b"\x83": "asks for a registered extension", b"\x84": "asks for a registered extension",
+        b"\x97": "has its data elsewhere", b"\x98": "has its data elsewhere",
+        b"\x8f": "has a set", b"\x90": "has a set", b"\x91": "has a set",
+    }  # fmt: skip
+    asked = known.get(bytes([code]))
+    return f"the pickle {asked}" if asked else f"no pickle has an instruction {code}"
+
+
+__all__ = ["CALLS", "NAMES", "Dtype", "Name", "Refused", "array_state", "why_refused", "with_order"]

@@ -15,10 +15,8 @@ Here everything that is produced is counted, and the clock is looked at.
 
 from __future__ import annotations
 
-import contextlib
 import struct
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -32,6 +30,7 @@ from persim_gym.offline.pickled_arrays import (
     Name,
     Refused,
     array_state,
+    why_refused,
     with_order,
 )
 
@@ -50,17 +49,7 @@ _NO_INDEX = 2**32
 #: The longest number written as text, and the longest integer in bytes.
 _DIGITS, _WIDTH = 48, 16
 
-
 _MARK: Final = object()
-
-
-@contextlib.contextmanager
-def refusing(path: Path) -> Iterator[None]:
-    """Say of which file a refusal is."""
-    try:
-        yield
-    except Refused as error:
-        raise Refused(f"{path} cannot be read: {error}") from None
 
 
 def loads_plain(data: bytes, budget: Budget | None = None) -> Any:
@@ -133,7 +122,7 @@ class _Reader:
                 return True
             operation = operations[code]
             if operation is None:
-                raise Refused(_why_refused(code))
+                raise Refused(why_refused(code))
             operation(self)
         return False
 
@@ -292,22 +281,6 @@ def _shown(text: object) -> str:
     return ascii(text[:60])[1:-1] if isinstance(text, str) else _kind(text)
 
 
-def _why_refused(code: int) -> str:
-    """Why there is no operation for a code."""
-    if code in b"STU":
-        return "the pickle was written by Python 2: read it there and write it with Python 3"
-    known = {
-        b"i": "makes an object", b"o": "makes an object", b"\x81": "makes an object",
-        b"\x92": "makes an object", b"P": "names an object outside of it",
-        b"Q": "names an object outside of it", b"\x82": "asks for a registered extension",
-        b"\x83": "asks for a registered extension", b"\x84": "asks for a registered extension",
-        b"\x97": "has its data elsewhere", b"\x98": "has its data elsewhere",
-        b"\x8f": "has a set", b"\x90": "has a set", b"\x91": "has a set",
-    }  # fmt: skip
-    asked = known.get(bytes([code]))
-    return f"the pickle {asked}" if asked else f"no pickle has an instruction {code}"
-
-
 # -- instructions ----------------------------------------------------------------------------------
 
 
@@ -424,4 +397,4 @@ _BY_CODE: Final[dict[bytes, Callable[[_Reader], None]]] = {
 }
 _OPERATIONS: Final = tuple(_BY_CODE.get(bytes([code])) for code in range(256))
 
-__all__ = ["MAX_BYTES", "Refused", "loads_plain", "refusing"]
+__all__ = ["MAX_BYTES", "Refused", "loads_plain"]

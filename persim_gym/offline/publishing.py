@@ -234,7 +234,7 @@ def settle(place: Path) -> None:
             return
         partial = _partial(place)
         lock = files.hold(partial)
-        if lock is not None or not files.LOCKS or not partial.exists():
+        if lock is not None or not files.has_locks() or not partial.exists():
             with contextlib.suppress(OSError):  # another reader may have been faster
                 if not place.exists():
                     aside.rename(place)
@@ -264,8 +264,8 @@ def append(storage: MinariStorage, buffers: Sequence[EpisodeBuffer]) -> None:
 
 
 #: Bytes of a data set's metadata, roughly, and of one episode beside its arrays: chunks, indices
-#: and attributes of HDF5 measure 15 kB, Arrow's are smaller.
-METADATA, EPISODE = 64_000, 20_000
+#: and attributes of HDF5 and infos measure 19 kB, Arrow's are smaller.
+METADATA, EPISODE = 64_000, 32_000
 
 
 def size_on_disk(buffer: EpisodeBuffer) -> int:

@@ -37,6 +37,12 @@ class _Shape:
     head: Head
     algorithm: str
 
+    def __post_init__(self) -> None:
+        """Refuse widths of no network."""
+        whole = all(type(width) is int and width > 0 for width in self.widths)
+        if len(self.widths) < 2 or not whole:
+            raise ValueError(f"widths of layers must be positive, two at least, got {self.widths}")
+
 
 class SavedPolicy:
     """A trained policy without the library that trained it: a small network with ``predict``.

@@ -21,7 +21,6 @@ ROOMS = (
     "interrupts",
     "checks",
     "core",
-    "checks",
     "files",
     "writing",
     "store",

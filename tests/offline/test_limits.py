@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import struct
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -165,3 +167,25 @@ def test_the_options_of_the_command(tmp_path: Path) -> None:
     assert refused.exit_code == 2
     assert "becomes more than 5 kB" in refused.output
     assert CliRunner().invoke(app, [*command, "--max-bytes", "9000000"]).exit_code == 0
+
+
+FULL = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+sys.argv = ["persim-gym", "datasets", "import", sys.argv[2], "--task", "cartpole"]
+from persim_gym.cli import app
+app()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without such limits")
+@pytest.mark.parametrize("room", [1000, 100_000, 3_000_000])
+def test_a_full_disk_ends_an_import_in_one_line(room: int, tmp_path: Path, root: Path) -> None:
+    """With room for nothing, for the metadata, and for the first part of the episodes."""
+    file = tmp_path / "few.pkl"
+    file.write_bytes(pickle.dumps(shared(1, 300)))
+    command = [sys.executable, "-c", FULL, str(room), str(file)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+    assert "there is no room for data set" in done.stderr
+    assert list(root.iterdir()) == []

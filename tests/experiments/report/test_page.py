@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -168,6 +169,34 @@ def test_missing_and_failed_cells_are_named(tmp_path: Path) -> None:
     text = (tmp_path / "report.md").read_text()
     assert "- prediction, cartpole, pure, PerSim, 100 agents: 0" in text
     assert "## Failed cells" in text
+
+
+EVIL = "<script>alert(1)</script> [a](javascript:b) ![c](d) `e` *f* | g\n# h ``` i"
+
+
+def test_no_text_of_a_folder_becomes_markup(tmp_path: Path) -> None:
+    """Of rows, failures and commands alike, in the page and in Markdown."""
+    machine = {"cores": EVIL, "threads": EVIL, "device": EVIL, "system": EVIL}
+    versions = {**VERSIONS, "persim-gym": EVIL, EVIL: EVIL}
+    own = replace(predicted("persim", [0.1]), machine=machine, versions=versions, finished=EVIL)
+    write(tmp_path, [own, predicted("one-for-all", [0.2])])
+    note_start(tmp_path, [own.cell], command=EVIL, preset=EVIL)
+    (tmp_path / "failed").mkdir()
+    failed = cell("prediction", "one-for-all", "pure")
+    (tmp_path / "failed" / f"{failed.key}.txt").write_text(EVIL.replace("\n", " "))
+    (tmp_path / "failed" / "<img src=x>.txt").write_text("ValueError: " + EVIL)
+    html = write_report(tmp_path).read_text()
+    assert html.count("alert(1)") >= 4
+    assert "<script" not in html
+    assert "<img src=x" not in html
+    text = (tmp_path / "report.md").read_text()
+    outside, inside, _ = re.split(r"^`{4,}.*$", text, flags=re.MULTILINE)
+    assert inside.count("alert(1)") == 1
+    assert outside.count("alert(1)") >= 4
+    assert "<" not in outside.replace("<br>", "")
+    assert not re.search(r"(?<!\\)\]\(java", outside)
+    assert not re.search(r"(?<!\\)`e", outside)
+    assert "\n# h" not in text
 
 
 def test_nothing_is_written_of_a_damaged_folder(tmp_path: Path) -> None:
