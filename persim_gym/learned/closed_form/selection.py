@@ -217,7 +217,7 @@ class Selection:
                 "that was tried: rollouts are to be trusted for few steps"
             )
         if ended:
-            self.notes.append(f"{len(self.trials)} candidates in {seconds:.1f} s; {ended}")
+            self.notes.append(f"{len(self.trials)} candidates; {ended}")
 
     def _note_rare_actions(self, best: Trial) -> None:
         rows = torch.bincount(self.train.choice, minlength=self.train.choices)
