@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,29 +59,26 @@ class Questions:
         return np.asarray(model.rollout(self.agents, self.states, self.actions)).mean(0)[..., 0]
 
 
-def questions(data: Transitions, rows: NDArray[np.int64], lag: int) -> Questions:
+def questions(data: Transitions, rows: NDArray[np.int64], model: Any) -> Questions:
     ahead = rows[:, None] + np.arange(AFTER[-1] // SAMPLE)
-    states = data.states(lag)[rows]
     return Questions(
         agents=data.agent[rows],
-        states=states[:, 0] if lag == 1 else states,
+        states=(data.obs if model.lag == 1 else model.states_of(data))[rows],
         actions=data.action[ahead],
         true=data.next_obs[ahead, 0],
     )
 
 
-def errors(
-    model: Predictor, data: Transitions, rows: NDArray[np.int64], lag: int = 1
-) -> NDArray[np.float64]:
+def errors(model: Predictor, data: Transitions, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     """RMSE in mg/dL of each patient after 30, 60 and 120 minutes ``[N, 3]``."""
-    asked = questions(data, rows, lag)
+    asked = questions(data, rows, model)
     squares = np.square(asked.answered(model) - asked.true)
     own = [squares[asked.agents == agent].mean(0) for agent in range(data.num_agents)]
     return np.sqrt(own)[:, [after // SAMPLE - 1 for after in AFTER]]
 
 
 def effects(
-    model: Predictor, data: Transitions, others: pd.DataFrame, lag: int
+    model: Predictor, data: Transitions, others: pd.DataFrame
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """What other doses change after two hours, mg/dL: as predicted, and as it truly is ``[n]``."""
     row_of = {
@@ -88,7 +86,7 @@ def effects(
         for row, (agent, step) in enumerate(zip(data.agent, data.step, strict=True))
     }
     rows = [row_of[key] for key in zip(others.patient, others.minute, strict=True)]
-    asked = questions(data, np.array(rows), lag)
+    asked = questions(data, np.array(rows), model)
     actions = asked.actions.copy()
     actions[:, :, 0] *= others.factor.to_numpy()[:, None]
     given = Questions(asked.agents, asked.states, actions, asked.true)
@@ -127,11 +125,10 @@ def main(patients: int | None, seeds: int, epochs: int, plot: Path | None) -> No
         own.append(PerSim.fit(train, task=task, seed=seed, **options))
         task = own[0].task
         one.append(OneForAll(PerSim.fit(pooled(train), task=task, seed=seed, **options)))
-    lag = own[0].lag
 
     tables = {
-        "its own simulator": np.mean([errors(sim, data, rows, lag) for sim in own], axis=0),
-        "one model for all": np.mean([errors(sim, data, rows, lag) for sim in one], axis=0),
+        "its own simulator": np.mean([errors(sim, data, rows) for sim in own], axis=0),
+        "one model for all": np.mean([errors(sim, data, rows) for sim in one], axis=0),
         "persistence": errors(Persistence(), data, rows),
     }
     print(f"RMSE in mg/dL after {AFTER} minutes, {len(rows) // data.num_agents} starts a patient:")
@@ -144,10 +141,10 @@ def main(patients: int | None, seeds: int, epochs: int, plot: Path | None) -> No
 
     others = pd.read_parquet(FOLDER / "what_if.parquet")
     others = others[others.patient.isin(data.agent_names)]
-    truth = effects(own[0], data, others, lag)[1]
+    truth = effects(own[0], data, others)[1]
     print(f"{len(others)} times other insulin for two hours, root mean square {rms(truth):.1f}:")
     for name, sims in (("its own simulator", own), ("one model for all", one)):
-        wrong = np.mean([rms(np.subtract(*effects(sim, data, others, lag))) for sim in sims])
+        wrong = np.mean([rms(np.subtract(*effects(sim, data, others))) for sim in sims])
         print(f"  effect on glucose after two hours, {name:18} wrong by {wrong:.1f} mg/dL")
 
     env = own[0].env(agent=data.agent_names[-1])
@@ -170,7 +167,7 @@ def last_day(data: Transitions, name: str, models: dict[str, PerSim]) -> figure.
         model_name: [
             ((start - day[0] + ahead) * SAMPLE / 60, np.append(data.obs[start, 0], answer))
             for start, answer in zip(
-                starts, questions(data, starts, model.lag).answered(model), strict=True
+                starts, questions(data, starts, model).answered(model), strict=True
             )
         ]
         for model_name, model in models.items()

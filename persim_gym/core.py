@@ -37,7 +37,8 @@ class Task(Protocol):
     planners and synthetic data all take reward and termination from here.
 
     A task may also have ``angles``, a tuple of the coordinates that are angles in radians and may
-    go round: learners let them enter as sine and cosine. They are predicted as they are.
+    go round: learners let them enter as sine and cosine. They are predicted as they are, or where
+    the data wrap them, wrapped.
     """
 
     @property

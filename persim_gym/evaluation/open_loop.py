@@ -50,6 +50,9 @@ class Remembering(Protocol):
     def states(self, obs: Array, actions: Array) -> Array:
         """States of observations and actions; see :meth:`persim_gym.learned.PerSim.states`."""
 
+    def states_of(self, data: Transitions) -> NDArray[np.float32]:
+        """States of transitions; see :meth:`persim_gym.learned.PerSim.states_of`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Persistence:
@@ -78,6 +81,10 @@ class OneForAll:
     def lag(self) -> int:
         """Observations that a state holds."""
         return self.sim.lag
+
+    def states_of(self, data: Transitions) -> NDArray[np.float32]:
+        """See :meth:`persim_gym.learned.PerSim.states_of`."""
+        return self.sim.states_of(data) if isinstance(self.sim, Remembering) else data.obs
 
     def states(self, obs: Array, actions: Array) -> Array:
         """See :meth:`persim_gym.learned.PerSim.states`."""

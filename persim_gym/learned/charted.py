@@ -125,6 +125,16 @@ class ChartedEnsemble(Ensemble):
         return self.inner.past
 
     @property
+    def turning(self) -> bool:
+        """Whether it computes in inner coordinates."""
+        return True
+
+    @property
+    def linear(self) -> bool:
+        """Whether changes are linear in an agent's factor."""
+        return self.inner.linear
+
+    @property
     def precise(self) -> bool:
         """Whether it can compute in double precision."""
         return self.inner.precise
@@ -175,7 +185,7 @@ class ChartedEnsemble(Ensemble):
     def settle(self, obs: Tensor) -> Tensor:
         """Predicted observations ``[..., d]`` put back into their space."""
         g = self.geometry
-        return super().settle(g.outward(self.inner.settle(g.inward(obs))))
+        return g.outward(self.inner.settle(g.inward(obs)))
 
     def _change(self, agents: Tensor, actions: Tensor, *, together: bool) -> Change:
         return self.inner._change(agents, actions, together=together)

@@ -85,9 +85,14 @@ class Ensemble(ABC):
         return 0
 
     @property
-    def state_dim(self) -> int:
-        """Numbers of a state: ``lag`` slots of a past action and an observation."""
-        return self.lag * (self.past + self.obs_dim)
+    def turning(self) -> bool:
+        """Whether it computes in inner coordinates, in which angles are angles."""
+        return False
+
+    @property
+    def linear(self) -> bool:
+        """Whether changes are linear in an agent's factor, so that agents can be added."""
+        return True
 
     @property
     def precise(self) -> bool:
@@ -180,6 +185,10 @@ class Ensemble(ABC):
         What is not finite becomes nan: an infinite prediction must not be mistaken for one that
         lies on a bound, which a planner would take for the goal.
         """
+        return self._held(obs)
+
+    def _held(self, obs: Tensor) -> Tensor:
+        """The same of the coordinates in which it computes."""
         if not self._bounded:
             return obs + (obs - obs)
         finite = obs - obs
@@ -263,7 +272,7 @@ class Ensemble(ABC):
         if not self._bounded or not obs.numel():
             return obs  # what is not finite stays so, and is on no bound
         if self.device.type != "cpu":  # to look at the values would be a wait
-            return self.settle(obs.mT).mT
+            return self._held(obs.mT).mT
         flat = obs.flatten(0, 1)  # in two steps: over both at once takes several times as long
         least, most = flat.amin(0).amin(1).tolist(), flat.amax(0).amax(1).tolist()
         low, high = self._inside
@@ -275,7 +284,7 @@ class Ensemble(ABC):
             for column, side, bound in self._edges
         ):
             return torch.clamp(obs, self.low[:, None], self.high[:, None], out=obs)
-        return self.settle(obs.mT).mT
+        return self._held(obs.mT).mT
 
 
 def before_bounds(ensemble: Ensemble, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:

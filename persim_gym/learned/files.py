@@ -21,6 +21,7 @@ from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.frame_ensemble import FrameEnsemble
 from persim_gym.learned.geometry import Geometry
+from persim_gym.learned.mixture import MixtureEnsemble, parts_of
 from persim_gym.learned.networks.ensemble import NetworkEnsemble, Scaling
 from persim_gym.learned.networks.network import LowRankNetwork, NetworkShape
 from persim_gym.learned.outcomes.data_task import DataTask
@@ -29,7 +30,7 @@ from persim_gym.learned.preparation import Experience, task_of
 
 #: Parts of a file that an ensemble's tensors are in, by the beginning of their names.
 PARTS = (
-    "network", "scaling", "polynomial", "inputs", "effects", "frame", "model", "space",
+    "network", "scaling", "polynomial", "inputs", "effects", "frame", "model", "space", "mixture",
 )  # fmt: skip
 #: Parts of what else is kept.
 OTHERS = ("experience", "task", "prior", "evidence", "given")
@@ -189,6 +190,10 @@ def ensemble_from_file(
         inner = ensemble_from_file(sizes["inner"], parts)  # with the effects of bounds
         geometry = Geometry.from_json(sizes["geometry"])
         return ChartedEnsemble(inner, geometry, parts["space"]["low"], parts["space"]["high"])
+    elif kind == "mixture":
+        own = [{part: {} for part in PARTS} | found for found in parts_of(parts["mixture"])]
+        pieces = zip(sizes["parts"], own, strict=True)
+        return MixtureEnsemble([ensemble_from_file(*piece) for piece in pieces], sizes["times"])
     else:
         raise ValueError(f"this version knows no model of kind {kind!r}")
     return ensemble.with_effects(BoundEffects(**parts["effects"]) if parts["effects"] else None)

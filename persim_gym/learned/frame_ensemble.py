@@ -108,7 +108,7 @@ class FrameEnsemble(Ensemble):
 
     It computes in inner coordinates, of which :class:`~persim_gym.learned.geometry.Geometry`
     knows: an angle's members can be averaged there, and a circle has one coordinate. Effects of
-    bounds are of inner coordinates, too.
+    bounds are of inner coordinates, too, of those that are no angles.
 
     Args:
         frame: The frame.
@@ -164,6 +164,11 @@ class FrameEnsemble(Ensemble):
     def past(self) -> int:
         """Numbers of the past action that a state holds with each observation."""
         return self.frame.past
+
+    @property
+    def turning(self) -> bool:
+        """Whether it computes in inner coordinates."""
+        return not self.frame.geometry.trivial
 
     @property
     def precise(self) -> bool:
@@ -243,7 +248,7 @@ class FrameEnsemble(Ensemble):
     def settle(self, obs: Tensor) -> Tensor:
         """Predicted observations ``[..., d]`` put back into their space."""
         g = self.frame.geometry
-        return g.outward(super().settle(g.inward(obs)))
+        return g.outward(self._held(g.inward(obs)))
 
     def _change(self, agents: Tensor, actions: Tensor, *, together: bool) -> Change:
         return _FramedChange(self.frame, self.model, agents, actions)

@@ -9,26 +9,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym.learned.geometry import TURN, Angle, Circle, Geometry
-from persim_gym.learned.moments import blocks, measure
+from persim_gym.learned.moments import blocks
 from persim_gym.offline.transitions import Transitions
 
 #: Standard deviation of a pair's squared radius, over its mean, up to which it lies on a circle:
 #: of any radius, and of radius 1, where noise may have moved it off. By how much a radius that is
 #: taken for 1 may differ from it.
 TIGHT, NOISY, UNIT = 5e-3, 0.15, 0.02
-#: Standard deviation of each of the two, in radii, below which nothing is turning; with noise, in
-#: standard deviations of that.
-MOVES, MOVES_BEYOND_NOISE = 1e-2, 3.0
+#: Standard deviation of the squared radius over that of each of the two squares, below which the
+#: one makes up for the other.
+MADE_UP = 0.5
 #: Correlation of what is left of the squared radius with where on the circle a point is, above
-#: which it is no noise.
-UNRELATED = 0.1
+#: which it is no noise; and what chance is allowed, in standard deviations of it.
+UNRELATED, CHANCE = 0.1, 3.0
 #: Ranges that angles are wrapped into, as turn and least value.
 RANGES = ((TURN, -math.pi), (TURN, 0.0), (360.0, -180.0), (360.0, 0.0))
 #: Share of a turn by which values may be out of their range, and that a jump and an ordinary
 #: change are at least and at most.
 OUTSIDE, JUMP, ORDINARY = 0.02, 0.75, 0.3
-#: Jumps that are needed.
-JUMPS = 3
+#: Jumps that are needed, and eighths of a turn in which values are.
+JUMPS, EIGHTHS = 3, 6
 
 
 def find_geometry(transitions: Transitions, angles: tuple[int, ...] = ()) -> Geometry:
@@ -97,7 +97,6 @@ def _circles(t: Transitions, known: set[int]) -> Iterator[Circle]:
     both = mean[:, None] + mean[None, :]
     spread = variance[:, None] + variance[None, :] + 2 * covariance
     off = np.sqrt(np.maximum(spread, 0.0)) / np.maximum(both, 1e-300)
-    deviation = measure(n, lambda rows: t.next_obs[rows]).deviation
     taken = set(known)
     first, second = np.triu_indices(d, 1)
     for place in np.argsort(off[first, second], kind="stable").tolist():
@@ -106,8 +105,8 @@ def _circles(t: Transitions, known: set[int]) -> Iterator[Circle]:
         if distance > NOISY:
             return
         radius = math.sqrt(both[i, j])
-        least = float(min(deviation[i], deviation[j])) / radius
-        if {i, j} & taken or least < max(MOVES, MOVES_BEYOND_NOISE * distance / 2):
+        least = MADE_UP**2 * float(min(variance[i], variance[j]))
+        if {i, j} & taken or spread[i, j] >= least:
             continue
         if distance > TIGHT and not (abs(radius - 1) < UNIT and _only_noise(t, i, j)):
             continue
@@ -123,7 +122,7 @@ def _only_noise(t: Transitions, i: int, j: int) -> bool:
     for place in (x, y, x * y, x**2 - y**2):
         centred = place - place.mean()
         size = float(np.linalg.norm(off) * np.linalg.norm(centred))
-        if abs(float(off @ centred)) > UNRELATED * size:
+        if abs(float(off @ centred)) > (UNRELATED + CHANCE / math.sqrt(len(off))) * size:
             return False
     return True
 
@@ -132,14 +131,17 @@ def _wrapped(t: Transitions, column: int, ranges: tuple[tuple[float, float], ...
     """The range that a column is wrapped into, if it jumps by nearly a turn and not otherwise."""
     before, after = (values[:, column] for values in (t.obs, t.next_obs))
     low, high = (float(f((f(before), f(after)))) for f in (np.min, np.max))
-    change: NDArray[np.float64] = np.abs(after.astype(np.float64) - before)
     for period, least in ranges:
         margin = OUTSIDE * period
         if low < least - margin or high > least + period + margin or high - low < JUMP * period:
             continue
+        change: NDArray[np.float64] = np.abs(after.astype(np.float64) - before)
         jumps = change > JUMP * period
         ordinary = change[~jumps]
         if int(jumps.sum()) < JUMPS or not len(ordinary):
+            continue
+        seen, _ = np.histogram(after, 8, (least, least + period))
+        if int((seen > 0).sum()) < EIGHTHS:
             continue
         largest = float(ordinary.max())
         around = float((period - change[jumps]).max())

@@ -20,7 +20,7 @@ from persim_gym.learned.config import plan_fit
 from persim_gym.learned.ensemble import Ensemble, UnrollMode
 from persim_gym.learned.files import read_simulator, write_simulator
 from persim_gym.learned.fit import checkpoint_in, fit_by
-from persim_gym.learned.history import beginning, coded, moved, remembered
+from persim_gym.learned.history import beginning, coded, moved, remembered, slots
 from persim_gym.learned.inputs import check_inputs
 from persim_gym.learned.naming import AgentIndex, AgentNames
 from persim_gym.learned.networks.optimise import FitProgress
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from persim_gym.envs.vector import SimVectorEnv
     from persim_gym.learned.closed_form.equations import Equations
     from persim_gym.learned.env import LearnedSimEnv
+    from persim_gym.offline.transitions import Transitions
 
 
 #: Rows of numbers that are no tensors: what is computed of them is an array.
@@ -165,7 +166,9 @@ class PerSim:
             fitted = fit_by(checked, plan, torch_device, report, checkpoint, save_every)
         card = recipe | card_of(fitted, task, transitions)
         ensemble = fitted.ensemble.to(torch_device)
-        known = learn_knowledge(ensemble, checked, fitted.noise, plan.seed)
+        known = None
+        if ensemble.linear:
+            known = learn_knowledge(ensemble, checked, fitted.noise, plan.seed)
         experience = checked.experience(ensemble.lag, ensemble.past)
         sim = cls(ensemble, task, experience, card, known)
         if sim.members > 1:
@@ -419,6 +422,14 @@ class PerSim:
             return obs[:, 0] if self.lag == 1 else obs
         return self._like(obs, remembered(obs, actions, self._choices))
 
+    def states_of(self, data: Transitions) -> NDArray[np.float32]:
+        """States of recorded transitions ``[T, l, w]``, or with a lag of 1 ``[T, d]``.
+
+        Before an episode's beginning stands its first observation.
+        """
+        states = slots(data, self.lag, self.ensemble.past)
+        return states if self.lag == 1 else states.reshape(len(states), self.lag, -1)
+
     def recall(self, obs: Array) -> Array:
         """States in which episodes begin of which but the observations ``[n, d]`` are known.
 
@@ -465,8 +476,14 @@ class PerSim:
         """The population as a prior, and what is known of each agent beside its factor.
 
         Raises:
-            ValueError: If the simulator was fitted before these were kept.
+            ValueError: If the simulator was fitted before these were kept, or its model is not
+                linear in an agent's factor.
         """
+        if not self.ensemble.linear:
+            raise ValueError(
+                "this simulator's model is not linear in what is personal, so that agents cannot "
+                "be added to it in closed form: fit again with their data, or with method='als'"
+            )
         if self._knowledge is None:
             raise ValueError(
                 "this simulator keeps no prior of its population, for it was made by an older "

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym.envs.suites import SUITES
+from persim_gym.offline.angles import declared_angles
 from persim_gym.offline.sources import Name, called, read_source, stem
 from persim_gym.offline.table_columns import Column
 from persim_gym.offline.table_rows import Handling, Rows, some
@@ -98,6 +99,7 @@ def read_table(
     max_gap: Any = None,
     missing: Handling = "error",
     short: Handling = "error",
+    angles: Sequence[Any] = (),
     name: str | None = None,
 ) -> Transitions:
     """Read a table of observations as transitions; the order of its rows does not matter.
@@ -131,6 +133,9 @@ def read_table(
         missing: ``"error"`` refuses missing values; ``"drop"`` leaves their rows out and ends the
             trajectory there.
         short: ``"error"`` refuses agents without two rows in sequence; ``"drop"`` leaves them out.
+        angles: State columns that are angles: names of columns in radians, ``("heading", 360)``
+            where a full turn is another number, pairs ``("cosine", "sine")``. Those that wrap, and
+            pairs on a circle, are found without.
         name: The task's name; by default the file's. The name of one of this package's tasks says
             that the data are of that task.
 
@@ -158,6 +163,7 @@ def read_table(
         max_gap=max_gap,
         missing=missing,
         short=short,
+        angles=angles,
         name=name,
     )[0]
 
@@ -177,6 +183,7 @@ def read_table_report(
     max_gap: Any = None,
     missing: Handling = "error",
     short: Handling = "error",
+    angles: Sequence[Any] = (),
     name: str | None = None,
 ) -> tuple[Transitions, TableReport]:
     """:func:`read_table`, with a report of what was split and left out."""
@@ -184,6 +191,7 @@ def read_table_report(
     own = [called(column) for column in states + actions]
     if twice := sorted({column for column in own if own.count(column) > 1}):
         raise ValueError(f"column {twice[0]!r} is named twice among state and action")
+    turning, circles = declared_angles(angles, states)
     for label, value in (("missing", missing), ("short", short)):
         if value not in ("error", "drop"):
             raise ValueError(f"{label} must be 'error' or 'drop', got {value!r}")
@@ -253,6 +261,8 @@ def read_table_report(
         obs_names=tuple(own[: len(states)]),
         action_names=tuple(own[len(states) :]),
         action_labels=labels or None,
+        angles=turning,
+        circles=circles,
     )
     in_use = link.copy()
     in_use[first + 1] = True

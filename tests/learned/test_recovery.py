@@ -196,7 +196,7 @@ def test_a_hidden_velocity_needs_a_lag_of_two() -> None:
     for lag in (1, 2):
         options = {**OPTIONS, "lag": lag, "rank": 3, "ensemble_size": 2}
         sim = PerSim.fit(data, task=task, normalise_inputs=True, **options)
-        predicted = sim.predict(data.agent, data.states(lag), data.action)
+        predicted = sim.predict(data.agent, sim.states_of(data), data.action)
         inner = data.step > 0  # of the first step not even two observations tell the velocity
         errors[lag] = np.sqrt(((predicted - data.next_obs)[inner] ** 2).mean())
     change = (data.next_obs - data.obs).std()

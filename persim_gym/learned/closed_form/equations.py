@@ -230,8 +230,8 @@ def equations(
         ValueError: If the agent, the names or the numbers are invalid.
     """
     if isinstance(ensemble, ChartedEnsemble):  # those of its inner coordinates
-        if coordinates is not None:
-            coordinates = ensemble.geometry.names(coordinates)
+        given = tuple(coordinates or (f"x{i}" for i in range(ensemble.obs_dim)))
+        coordinates = ensemble.geometry.names(given)
         ensemble = ensemble.inner
     if not isinstance(ensemble, PolynomialEnsemble):
         raise TypeError(

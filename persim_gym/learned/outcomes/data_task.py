@@ -15,6 +15,7 @@ from torch import Tensor
 from persim_gym.core import Array
 from persim_gym.learned.outcomes import heads
 from persim_gym.learned.outcomes.heads import Head
+from persim_gym.learned.walls import find_walls
 from persim_gym.offline.transitions import Transitions
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ FRAMES = 10
 class DataTask:
     """The task that recorded transitions imply: a :class:`~persim_gym.core.Task`.
 
-    * The observation space is the recorded range of each coordinate, a width wider on each side.
+    * The observation space is the recorded range of each coordinate, a width wider on each side,
+      or up to a wall that the data show.
     * The action space is the recorded range, or the recorded number of discrete actions.
     * The time limit is the longest trajectory's number of steps.
     * Episodes start in recorded first observations.
@@ -120,8 +122,11 @@ class DataTask:
 
         low, high = self.observation_space.low, self.observation_space.high
         names = self.obs_names or [f"coordinate {i}" for i in range(len(low))]
-        margin = (high - low) * (SPACE_MARGIN / (1 + 2 * SPACE_MARGIN))
-        return GaugesRenderer(names, low, high, np.stack([low + margin, high - margin]))
+        walls = np.array(self.card.get("walls", np.zeros((2, len(low)))), dtype=np.bool_)
+        margins = SPACE_MARGIN * ~walls
+        recorded = (high - low) / (1 + margins.sum(axis=0))
+        shaded = np.stack([low + margins[0] * recorded, high - margins[1] * recorded])
+        return GaugesRenderer(names, low, high, shaded)
 
     # -- making and keeping --------------------------------------------------------------------
 
@@ -142,6 +147,9 @@ class DataTask:
         size = np.maximum(1.0, 1e-3 * np.abs(high))
         margin = SPACE_MARGIN * np.where(high > low, high - low, size)
         largest = float(np.finfo(np.float32).max)
+        walls = find_walls(data)
+        low = np.where(np.isinf(walls[0]), np.maximum(low - margin, -largest), walls[0])
+        high = np.where(np.isinf(walls[1]), np.minimum(high + margin, largest), walls[1])
         space = _action_space(data.action, data.action_labels)
         starts = data.obs[data.starts]
         ends = np.logical_or.reduceat(data.terminated, data.starts)
@@ -155,15 +163,19 @@ class DataTask:
             termination, about_end = _fit_termination(data, parts, seed)
         return cls(
             name=data.task_name or data.dataset_id or "data",
-            low=np.maximum(low - margin, -largest).astype(np.float32),
-            high=np.minimum(high + margin, largest).astype(np.float32),
+            low=low.astype(np.float32),
+            high=high.astype(np.float32),
             action_space=space,
             max_episode_steps=int(data.lengths.max()),
             starts=starts,
             reward=reward,
             reward_range=(float(data.reward.min()) - width, float(data.reward.max()) + width),
             termination=termination,
-            card={"reward": about_reward, "termination": about_end},
+            card={
+                "reward": about_reward,
+                "termination": about_end,
+                "walls": np.isfinite(walls).tolist(),
+            },
             obs_names=data.obs_names,
             action_names=data.action_names,
             action_labels=data.action_labels,
@@ -237,7 +249,7 @@ class DataTask:
             reward=reward,
             reward_range=(float(least), float(most)),
             termination=head("termination", plain["termination_head"]),
-            card={key: plain[key] for key in ("reward", "termination")},
+            card={key: plain[key] for key in ("reward", "termination", "walls") if key in plain},
             **names,
         )
 
