@@ -192,7 +192,7 @@ class AlsConfig:
         lag: Number of past observations that the basis sees.
         skip_clipped: Leave transitions out that end on a bound of the observation space, and learn
             from them what happens there.
-        effort: How far the choice looks: ``"quick"``, ``"default"`` or ``"thorough"``, of seconds, a
+        effort: How far the choice looks: ``"quick"``, ``"default"`` or ``"thorough"``: seconds, a
             quarter of a minute and minutes of one core at the most.
         seed: Seed of the choice and of the members.
     """

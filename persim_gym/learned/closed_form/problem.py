@@ -42,7 +42,7 @@ class Problem:
         spread: Deviation of the observations ``[d]``: the unit of errors.
         low: Lower bounds of the observation space ``[d]``.
         high: Upper bounds ``[d]``.
-        support: Recorded range of observations, widened ``[2, d]``.
+        recorded: Recorded range of observations ``[2, d]``.
         discrete: Whether actions are discrete.
         lag: Observations that a state holds.
         terminated: The task's test of next observations.
@@ -58,7 +58,7 @@ class Problem:
     spread: Tensor
     low: Tensor
     high: Tensor
-    support: Tensor
+    recorded: Tensor
     discrete: bool
     lag: int
     terminated: Callable[[Any], Any]
@@ -84,6 +84,11 @@ class Problem:
                 whole = whole.without_others(kept.cpu().numpy())
             self._bases[degree] = whole
         return self._bases[degree]
+
+    def widened(self, margin: float) -> tuple[Tensor, Tensor]:
+        """The recorded range of observations, and ``margin`` widths of it ``[d]``, ``[d]``."""
+        low, high = self.recorded
+        return low - margin * (high - low), high + margin * (high - low)
 
     def features(self, monomials: Monomials) -> Callable[[Tensor], Tensor]:
         """Inputs ``[n, in]`` -> monomials ``[P, n]``."""
@@ -152,7 +157,6 @@ def pose(
         target[block] = change(block) / scale
     low = np.minimum(transitions.obs.min(0), transitions.next_obs.min(0)).astype(np.float64)
     high = np.maximum(transitions.obs.max(0), transitions.next_obs.max(0)).astype(np.float64)
-    margin = high - low
     inputs = values if discrete else np.concatenate([values, actions.astype(np.float32)], axis=1)
     choice = actions if discrete else np.zeros(n, dtype=np.int64)
 
@@ -182,7 +186,7 @@ def pose(
         double(measure(n, lambda rows: next_obs[rows]).unit),
         double(bounds.low),
         double(bounds.high),
-        torch.stack([double(low - margin), double(high + margin)]),
+        torch.stack([double(low), double(high)]),
         discrete,
         lag,
         task.terminated,
