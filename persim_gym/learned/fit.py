@@ -3,13 +3,15 @@
 *Closed form* (``"als"``): the low-rank model in a polynomial basis, see
 :mod:`persim_gym.learned.closed_form.fit`. *Networks* (``"sgd"``): the paper's, by gradient descent.
 ``"auto"`` fits in closed form first, which takes seconds. If that leaves next to nothing
-unexplained, the law has been found. If not, networks are fitted too, both without the same
-stretches of every trajectory, and the one that predicts these better is taken.
+unexplained, the law has been found. If not, both are fitted without the same stretches of every
+trajectory, and the one that predicts these better is taken, fitted to everything.
 """
 
 from __future__ import annotations
 
+import math
 import time
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,19 +24,17 @@ from torch import Tensor
 from persim_gym import store
 from persim_gym.learned.bounds import learn_bounds
 from persim_gym.learned.charted import ChartedEnsemble, charted
+from persim_gym.learned.choice import Candidate, compare
 from persim_gym.learned.closed_form.fit import UNEXPLAINED, fit_closed_form
 from persim_gym.learned.closed_form.problem import pose
 from persim_gym.learned.config import AlsConfig, FitConfig, FitPlan
 from persim_gym.learned.ensemble import Ensemble, before_bounds
-from persim_gym.learned.geometry import TURN
 from persim_gym.learned.networks.ensemble import NetworkEnsemble
 from persim_gym.learned.networks.network import LowRankNetwork
 from persim_gym.learned.networks.optimise import Checkpoint, fit_network
 from persim_gym.learned.preparation import Data, prepare
 from persim_gym.learned.progress import FitReport
-
-#: Steps of the open-loop predictions by which the two methods are compared.
-HORIZON = 25
+from persim_gym.learned.stretches import Predictor, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +104,90 @@ def _fit_by(
         return found
     if closed.metrics["unexplained"] <= UNEXPLAINED:
         return closed
-    networks = fit_networks(data, plan.sgd, device, report, checkpoint, save_every)
-    if plan.sgd.validation_fraction == 0:
-        return networks
-    held = prepare(data, plan.sgd).held
-    partial = fit_als(data, plan.als, device, report, without=held)
-    errors = {
-        "als": heldout_error(partial.ensemble, data, held),
-        "sgd": heldout_error(networks.ensemble, data, held),
-    }
-    better = closed if errors["als"] <= errors["sgd"] else networks
-    better.metrics["compared"] = errors
+    return _better(data, plan, closed, device, report, checkpoint, save_every)
+
+
+def _better(
+    data: Data,
+    plan: FitPlan,
+    closed: Fitted,
+    device: torch.device,
+    report: FitReport,
+    checkpoint: Checkpoint | None,
+    save_every: float,
+) -> Fitted:
+    """The closed form or networks, whichever predicts stretches better that neither has seen.
+
+    What is judged is what is returned: the closed form with the settings that were chosen.
+    """
+    assert plan.als is not None
+    assert plan.sgd is not None
+    lag = max(plan.als.lag, plan.sgd.lag)
+    chosen = closed.metrics["chosen"]
+    fixed = replace(plan.als, **{name: chosen[name] for name in ("degree", "rank", "threshold")})
+    networks = plan.sgd
+
+    def without(rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        left = np.ones(len(data.transitions), dtype=np.bool_)
+        left[rows] = False
+        return left
+
+    def partly_closed(rows: NDArray[np.int64]) -> Predictor:
+        return OpenLoop(fit_als(data, fixed, device, report, without(rows)).ensemble)
+
+    def partly_networks(rows: NDArray[np.int64]) -> Predictor:
+        return OpenLoop(
+            fit_networks(data, networks, device, report, None, save_every, without(rows)).ensemble
+        )
+
+    candidates = {"als": Candidate(partly_closed), "sgd": Candidate(partly_networks)}
+    found = compare(record_of(data, lag), candidates, mix=False, seed=plan.seed)
+    better = closed
+    if found.winner == "sgd":
+        better = fit_networks(data, networks, device, report, checkpoint, save_every)
+    scores = found.scores.items()
+    better.metrics["compared"] = {n: math.exp(s.score) for n, s in scores if not s.failed}
+    better.metrics["comparison"] = {name: score.to_json() for name, score in scores}
     return better
+
+
+class OpenLoop:
+    """An ensemble as :mod:`persim_gym.learned.choice` uses it.
+
+    Args:
+        ensemble: The members; what is predicted is their mean.
+    """
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        self.ensemble = ensemble
+
+    def rollout(
+        self, agents: NDArray[np.int64], states: NDArray[Any], actions: NDArray[Any]
+    ) -> NDArray[Any]:
+        """Agents ``[n]``, states ``[n, l * d]``, actions ``[n, h(, a)]`` -> ``[n, h, d]``."""
+        device, width = self.ensemble.device, self.ensemble.lag * self.ensemble.obs_dim
+        unrolled = self.ensemble.unroll(
+            torch.as_tensor(agents, device=device),
+            torch.as_tensor(states[:, -width:], device=device),
+            torch.as_tensor(actions, device=device)[:, None],
+        )
+        steps = torch.stack([obs[:, :, 0].mean(0) for obs in unrolled], dim=1)
+        return np.asarray(steps.double().cpu().numpy())
+
+
+def record_of(data: Data, lag: int) -> Record:
+    """Transitions as candidates are compared on them, with states of ``lag`` observations."""
+    t = data.transitions
+    return Record(
+        t.agent,
+        t.episode,
+        data.states(lag),
+        t.action,
+        t.next_obs,
+        data.spread.astype(np.float64),
+        scored=t.step >= lag - 1 if lag > 1 and (t.step >= lag - 1).any() else None,
+        over=data.task.terminated,
+    )
 
 
 def fit_als(
@@ -141,6 +213,8 @@ def fit_als(
     states = data.states(config.lag)
     problem = pose(data.transitions, data.task, states, used, config.lag, device)
     found = fit_closed_form(problem, config, report.on_trial)
+    for text in found.choice.lowered if without is None else ():
+        warnings.warn(text, UserWarning, stacklevel=2)
     ensemble: Ensemble = found.ensemble
     if config.skip_clipped:
         seen = clipped if without is None else clipped & ~without
@@ -167,9 +241,10 @@ def fit_networks(
     report: FitReport,
     checkpoint: Checkpoint | None,
     save_every: float,
+    without: NDArray[np.bool_] | None = None,
 ) -> Fitted:
-    """Fit the paper's networks by gradient descent."""
-    ready = prepare(data, config)
+    """Fit the paper's networks by gradient descent, some transitions ``[T]`` left out."""
+    ready = prepare(data, config, without)
     resume = checkpoint.load() if checkpoint is not None else None
     network = LowRankNetwork.initial(ready.shape, ready.generator(config.seed), device)
     scaling = ready.scaling.to(device)
@@ -191,6 +266,7 @@ def fit_networks(
     ensemble: Ensemble = NetworkEnsemble(fitted.members(kept), scaling)
     if config.skip_clipped:
         seen = data.clipped & ~ready.held
+        seen = seen if without is None else seen & ~without
         ensemble = with_bounds(ensemble, data, ready.states, seen, torch.float32)
     metrics = {
         "loss": [last.loss[member] for member in kept],
@@ -250,34 +326,6 @@ def one_step_rmse(
     """Root mean square error of one step of the members' mean, over rows and coordinates."""
     predicted = ensemble.settle(predict_rows(ensemble, data, states, rows)).mean(0).cpu().numpy()
     return float(np.sqrt(np.mean((predicted - data.transitions.next_obs[rows]) ** 2)))
-
-
-def heldout_error(ensemble: Ensemble, data: Data, held: NDArray[np.bool_]) -> float:
-    """Open-loop error in held-out stretches, in units of the observations' deviation.
-
-    The root mean square over coordinates and steps of the members' mean, and of stretches the
-    geometric mean; each begins where its trajectory's held-out window does.
-    """
-    t = data.transitions
-    first = np.flatnonzero(held & ~np.append(False, held[:-1] & (t.episode[1:] == t.episode[:-1])))
-    ends = np.flatnonzero(held & ~np.append(held[1:] & (t.episode[1:] == t.episode[:-1]), False))
-    length = np.minimum(ends + 1 - first, HORIZON)
-    steps = np.minimum(np.arange(HORIZON), length[:, None] - 1)
-    rows = first[:, None] + steps
-    device = ensemble.device
-    agents = torch.as_tensor(t.agent[first], device=device)
-    start = torch.as_tensor(data.states(ensemble.lag)[first], device=device)
-    actions = torch.as_tensor(t.action[rows], device=device)[:, None]
-    unrolled = ensemble.unroll(agents, start, actions)
-    predicted = torch.stack([obs[:, :, 0].mean(0) for obs in unrolled], dim=1).cpu().numpy()
-    left = predicted - t.next_obs[rows]
-    for column in getattr(data.task, "angles", ()):
-        left[..., column] -= TURN * np.round(left[..., column] / TURN)
-    left = ((left / data.spread) ** 2).mean(-1)
-    left = np.clip(np.nan_to_num(left, nan=1e6, posinf=1e6), 1e-14, 1e6)
-    valid = np.arange(HORIZON) < length[:, None]
-    errors = np.sqrt((left * valid).sum(1) / valid.sum(1))
-    return float(np.exp(np.log(errors).mean()))
 
 
 def checkpoint_in(out: str | Path | None, recipe: dict[str, Any]) -> Checkpoint | None:

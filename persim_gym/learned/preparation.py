@@ -190,8 +190,8 @@ class Prepared:
         )
 
 
-def prepare(data: Data, config: FitConfig) -> Prepared:
-    """Split and measure the data of a fit of networks.
+def prepare(data: Data, config: FitConfig, without: NDArray[np.bool_] | None = None) -> Prepared:
+    """Split and measure the data of a fit of networks, some transitions ``[T]`` left out.
 
     Raises:
         ValueError: If nothing is left to fit.
@@ -200,7 +200,9 @@ def prepare(data: Data, config: FitConfig) -> Prepared:
     rng = np.random.default_rng([config.seed, 1])
     fraction = config.validation_fraction
     held = validation_window(transitions.starts, transitions.lengths, fraction, rng)
-    used = ~held
+    if without is not None:
+        held &= ~without
+    used = ~held if without is None else ~held & ~without
     if config.skip_clipped:
         used &= ~data.clipped
     data.check_left(used)

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 DEGREES = (1, 2, 3, 4, 5, 6, 8, 10, 12)
 MAX_RANK = 12
 #: Multiplications that a search may take, on two thirds of a core's second for each 1e9.
-BUDGETS = {"quick": 3e9, "default": 2.5e10, "thorough": 3e11}
+BUDGETS = {"quick": 3e9, "default": 1.2e10, "thorough": 3e11}
 
 #: Ranks without a gain after which a degree's upward search ends, and the same where so much of
 #: the observations' deviation is still unexplained that something must be missing.
@@ -26,6 +26,11 @@ PATIENCE, LAST_PATIENCE, POOR = 2, 4, 0.2
 #: Degrees without a gain after which the search ends; a law may be odd or even. One where errors
 #: are as small as :data:`EXACT`.
 FAILURES, EXACT = 2, 1e-4
+#: Share of the budget that is spent in all where errors are as small as :data:`EXACT`.
+REFINING = 0.25
+#: Degrees and ranks that are looked at beside the way, where the way has ended and something is
+#: still missing.
+PROBES = ((2, 3), (3, 5), (4, 6), (5, 8))
 #: Errors below this, in units of the observations' deviation, count alike: nobody can use less.
 FINE = 1e-5
 #: A more complex candidate must be better by this, in the logarithm of the error: by a seventh.
@@ -81,8 +86,11 @@ class Trial:
 class Field(Protocol):
     """What is walked over."""
 
-    def most_rank(self, degree: int) -> tuple[int, str]:
-        """The highest rank that the data carry at a degree, and what keeps it from being more."""
+    def most_rank(self, degree: int, asked: bool = False) -> tuple[int, str]:
+        """The highest rank that the data carry at a degree, and what keeps it from being more.
+
+        They carry more where it is asked for, or where a lower degree has needed it.
+        """
 
     def work(self, degree: int, rank: int) -> float:
         """Multiplications that a fit takes."""
@@ -136,6 +144,9 @@ class Walk:
                 break
             if best is None or forced or better(found, best):
                 best, failures = found, 0
+                if finest(best) and not forced:
+                    self.ended = f"degree {degree} leaves nothing to gain"
+                    break
                 continue
             failures += 1
             if failures >= (1 if best.error < EXACT else FAILURES):
@@ -143,7 +154,9 @@ class Walk:
                 break
         else:
             self.ended = f"degree {degrees[-1]} is the highest that is tried"
-        return self._shortest(degrees[-1] if forced else None)
+        if best is not None and rank is None and not forced and best.error > EXACT:
+            self._probe(best)
+        return self._shortest(degrees[-1] if forced else None, rank)
 
     def _climb(
         self, degree: int, before: Trial | None, rank: int | None, most: int, reason: str
@@ -153,12 +166,16 @@ class Walk:
             for lower in range(1, rank) if before is None else ():
                 self._try(degree, lower)
             return self._try(degree, rank)
-        begin = 1 if before is None else min(before.rank, most)
+        begin = 1
+        if before is not None:
+            begin = min(before.rank, self.field.most_rank(degree, asked=True)[0])
         best = self._try(degree, begin)
         if best is None:
             return None
         misses = 0
         for tried in range(begin + 1, MAX_RANK + 1):
+            if finest(best):
+                break
             if tried > most:
                 self.notes.append(f"degree {degree}, rank {tried} not tried: {reason}")
                 break
@@ -177,11 +194,30 @@ class Walk:
             best = found
         return best
 
+    def _probe(self, best: Trial) -> None:
+        """Look where neither a degree nor a rank alone leads, and go on from what is found."""
+        for degree, rank in PROBES:
+            most, reason = self.field.most_rank(degree)
+            if (degree, rank) in self.trials or rank > most:
+                continue
+            found = self._try(degree, rank)
+            if found is None:
+                return
+            while found is not None and better(found, best):
+                best = found
+                self.ended = f"degree {degree} is the last that was better"
+                found = self._climb(degree, best, None, most, reason)
+                degree = next((d for d in DEGREES if d > degree), degree)
+                most, reason = self.field.most_rank(degree)
+                if found is not None and better(best, found):
+                    found = best
+                found = self._climb(degree, found, None, most, reason) if most else None
+
     def _try(self, degree: int, rank: int) -> Trial | None:
         if (degree, rank) in self.trials:
             return self.trials[degree, rank]
         work = self.field.work(degree, rank)
-        if self.trials and work > self.left and not self.forced:
+        if self.trials and work > self.left - self._saved() and not self.forced:
             self.ended = (
                 f"effort {self.effort!r} was spent before degree {degree}, rank {rank}: a higher "
                 "effort looks further"
@@ -191,9 +227,18 @@ class Walk:
         found = self.trials[degree, rank] = self.field.attempt(degree, rank)
         return found
 
-    def _shortest(self, degree: int | None) -> Trial | None:
+    def _saved(self) -> float:
+        """What is not spent of the budget where the law has been found already."""
+        found = any(trial.error < EXACT for trial in self.trials.values())
+        return (1 - REFINING) * BUDGETS[self.effort] if found else 0.0
+
+    def _shortest(self, degree: int | None, rank: int | None) -> Trial | None:
         """Of all that was tried, not of the path alone, which depends on the last bits."""
-        tried = [t for t in self.trials.values() if degree is None or t.degree == degree]
+        tried = [
+            trial
+            for trial in self.trials.values()
+            if degree in (None, trial.degree) and rank in (None, trial.rank)
+        ]
         if not tried:
             return None
         least = min(trial.score for trial in tried)
@@ -204,6 +249,11 @@ class Walk:
 def better(one: Trial, other: Trial) -> bool:
     """Whether a candidate is worth more than a simpler one."""
     return one.score < other.score - GAIN
+
+
+def finest(trial: Trial) -> bool:
+    """Whether nothing could be better."""
+    return trial.stable and trial.score <= math.log(FINE) + GAIN
 
 
 def settled(finals: Sequence[Trial]) -> Trial:

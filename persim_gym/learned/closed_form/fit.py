@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -73,8 +72,6 @@ def fit_closed_form(
     rng = np.random.default_rng([config.seed, 3])
     selection = Selection(problem, rng, ridge=config.ridge, on_trial=on_trial)
     choice = selection.choose(config.degree, config.rank, config.threshold, config.effort)
-    for text in choice.lowered:
-        warnings.warn(text, UserWarning, stacklevel=2)
     begun = None
     if config.degree is None and config.threshold is None:
         begun, choice = _refined(problem, selection, choice, config, rng)

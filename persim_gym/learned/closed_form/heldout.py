@@ -16,6 +16,9 @@ TRANSITIONS, AGENTS = 40_000, 400
 #: Steps of an open-loop prediction, and of a rollout that tests stability.
 HORIZON, LONG = 25, 200
 WINDOWS_PER_AGENT = 4
+#: Long rollouts from where other agents were, for each from where the agent was, and widths of the
+#: recorded range by which they may leave it.
+ELSEWHERE, BEYOND = 1, 0.3
 
 
 def split_agents(rows: Rows, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -89,6 +92,9 @@ class Windows:
         self.states = problem.states[torch.as_tensor(self.start)].double()
         drawn = rng.integers(0, len(agent), size=(len(self.start), LONG))
         self.long_actions = problem.actions[torch.as_tensor(drawn)]
+        # Each agent is put where another was: what a fit makes of it there is not in its record.
+        elsewhere = rng.integers(0, len(agent), size=len(self.start) * ELSEWHERE)
+        self.elsewhere = problem.states[torch.as_tensor(elsewhere)].double()
 
     def errors(self, ensemble: PolynomialEnsemble) -> NDArray[np.float64]:
         """Open-loop error of each held-out agent, in units of the observations' deviation."""
@@ -113,12 +119,18 @@ class Windows:
         return float(left.mean().sqrt())
 
     def escapes(self, ensemble: PolynomialEnsemble) -> float:
-        """Share of long rollouts that leave the support before their episode ends."""
+        """Share of long rollouts that leave the support before their episode ends.
+
+        They begin where held-out agents were, and where others were.
+        """
         problem = self.problem
-        over = torch.zeros(len(self.start), dtype=torch.bool)
+        agents = self.agent.repeat(1 + ELSEWHERE)
+        states = torch.cat([self.states, self.elsewhere])
+        actions = self.long_actions.repeat(1 + ELSEWHERE, *[1] * (self.long_actions.ndim - 1))
+        over = torch.zeros(len(agents), dtype=torch.bool)
         escaped = over.clone()
-        low, high = problem.support
-        for obs in ensemble.unroll(self.agent, self.states, self.long_actions[:, None]):
+        low, high = problem.widened(BEYOND)
+        for obs in ensemble.unroll(agents, states, actions[:, None]):
             now = obs[0, :, 0]
             outside = ((now < low) | (now > high)).any(-1) | ~torch.isfinite(now).all(-1)
             escaped |= outside & ~over

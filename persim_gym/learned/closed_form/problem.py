@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,8 +44,8 @@ class Problem:
         spread: Deviation of the observations ``[d]``: the unit of errors.
         low: Lower bounds of the observation space ``[d]``.
         high: Upper bounds ``[d]``.
-        support: Recorded range of observations, widened ``[2, d]``; angles have none.
-        turning: Coordinates that are angles.
+        recorded: Recorded range of observations ``[2, d]``.
+        turning: Coordinates that are angles: they have no range.
         discrete: Whether actions are discrete.
         lag: Observations that a state holds.
         past: Numbers of the past action that it holds with each.
@@ -61,7 +62,7 @@ class Problem:
     spread: Tensor
     low: Tensor
     high: Tensor
-    support: Tensor
+    recorded: Tensor
     turning: tuple[int, ...]
     discrete: bool
     lag: int
@@ -89,6 +90,13 @@ class Problem:
     def basis_size(self, degree: int) -> int:
         """How many monomials :meth:`basis` would give, without making them."""
         return Monomials.count(degree, self.inputs.size, len(self.inputs.angles))
+
+    def widened(self, margin: float) -> tuple[Tensor, Tensor]:
+        """The recorded range of observations, and ``margin`` widths of it ``[d]``, ``[d]``."""
+        low, high = self.recorded
+        width = margin * (high - low)
+        width[list(self.turning)] = math.inf
+        return low - width, high + width
 
     def features(self, monomials: Monomials) -> Callable[[Tensor], Tensor]:
         """Inputs ``[n, in]`` -> monomials ``[P, n]``."""
@@ -172,8 +180,6 @@ def pose(
     inputs = values[:, past:] if past else values
     if not discrete:
         inputs = np.concatenate([inputs, actions.astype(np.float32)], axis=1)
-    margin = high - low
-    margin[list(turning)] = np.inf
     choice = actions if discrete else np.zeros(n, dtype=np.int64)
 
     def double(array: NDArray[Any]) -> Tensor:
@@ -202,7 +208,7 @@ def pose(
         double(measure(n, lambda rows: next_obs[rows]).unit),
         double(bounds.low),
         double(bounds.high),
-        torch.stack([double(low - margin), double(high + margin)]),
+        torch.stack([double(low), double(high)]),
         turning,
         discrete,
         lag,

@@ -39,8 +39,8 @@ from persim_gym.learned.search import DEGREES, FINE, LOSS, Trial, Walk, settled
 MEMORY = 1_000_000_000
 #: Monomials above which a degree is expensive: a finer fit does not go beyond them.
 CHEAP = 60
-#: Candidates of other degrees that are pruned, too, where the best one is not stable.
-OTHERS = 3
+#: Stable candidates that are pruned, too, where the best one is not stable.
+OTHERS = 2
 #: Rounds that a fit takes about, and multiplications that judging it costs about.
 ROUNDS, JUDGING = 60, 1e8
 #: Thresholds of pruning that are tried, in units of a change's deviation.
@@ -171,12 +171,9 @@ class Selection:
 
     @staticmethod
     def _others(best: Trial, walk: Walk) -> list[Trial]:
-        """The best candidates of other degrees."""
-        by_degree: dict[int, Trial] = {}
-        for trial in sorted(walk.trials.values(), key=lambda t: t.score):
-            by_degree.setdefault(trial.degree, trial)
-        by_degree.pop(best.degree, None)
-        return [*by_degree.values()][:OTHERS]
+        """The best stable candidates, where the very best one is not."""
+        stable = [trial for trial in walk.trials.values() if trial.stable and trial is not best]
+        return sorted(stable, key=lambda trial: trial.score)[:OTHERS]
 
     def _fewer_ranks(self, best: Trial) -> Trial:
         """The least rank that is as good: a lower degree may have needed more."""
@@ -232,7 +229,7 @@ class Selection:
                     f"{differs}"
                 )
 
-    def most_rank(self, degree: int) -> tuple[int, str]:
+    def most_rank(self, degree: int, asked: bool = False) -> tuple[int, str]:
         """The highest rank that the data carry at a degree, and what keeps it from being more."""
         rows, have = self.problem.rows, len(self.train)
         agents = self.train.num_agents + self.known.num_agents
@@ -241,7 +238,7 @@ class Selection:
             p = self.problem.basis(degree).size
         else:
             return 0, f"{p} monomials are too many"
-        asked = degree == (self._asked[0] or (1 if self._asked[1] else None))
+        asked |= degree == (self._asked[0] or (1 if self._asked[1] else None))
         taken = max(1, len(torch.unique(self.train.choice)))
         each = p * taken
         enough = int(have / ((1.0 if asked else ROWS_PER_WEIGHT) * each))

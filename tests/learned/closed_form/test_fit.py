@@ -119,7 +119,7 @@ def test_other_worlds_are_approximated_and_stay_stable(law: Any, degree: int, er
         stays &= (np.abs(now) <= most).all(-1)
     assert stays.mean() > 0.9
     outside = (np.abs(end) > 3 * most).any(-1)
-    assert outside[:, stays].mean() < 0.01
+    assert outside[:, stays].mean() < 0.03
 
 
 @pytest.mark.slow

@@ -1,0 +1,275 @@
+"""An honest choice among fitted candidates, or a mixture of them.
+
+Candidates of any kind are compared as they will be used: each is fitted without the last stretch of
+every agent's record and predicts that stretch open loop, from several starts and over several
+horizons. Where records are short, so that a last stretch would say little, every part of them is
+held out in turn. What counts is the middle agent and the ninth decile alike, in units of the
+observations' deviation. Close candidates are mixed: their predictions are averaged with weights
+that these stretches choose, if the mixture is better for agents whose stretches had no say in them.
+What was chosen is then fitted again to all of the record.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from persim_gym.learned.stretches import Errors, Part, Predictor, Record, escapes, held_out
+
+#: Steps ahead at which predictions are compared, as far as the stretches are long enough.
+HORIZONS = (1, 10, 50)
+#: Share of the stretches that must be long enough for a horizon.
+ENOUGH = 0.2
+#: Errors below this, in units of the observations' deviation, count alike.
+FINE = 1e-5
+#: Candidates whose error is within this factor of the best's may take part in a mixture, and the
+#: logarithm of the error that one must gain.
+CLOSE, GAIN = 2.0, 0.03
+#: Share of long rollouts that may leave the recorded range, and by what factor a candidate that
+#: stays there may be worse.
+ESCAPES, STABLE = 0.05, 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A way of fitting.
+
+    Attributes:
+        fit: Rows of the record, ascending, to a predictor.
+        refit: The predictor that was chosen and all rows to the one that is used: with the settings
+            of the first held fixed. By default ``fit`` of all rows.
+    """
+
+    fit: Callable[[NDArray[np.int64]], Predictor]
+    refit: Callable[[Predictor, NDArray[np.int64]], Predictor] | None = None
+
+    def again(self, chosen: Predictor, rows: NDArray[np.int64]) -> Predictor:
+        """The chosen predictor fitted to all rows."""
+        return self.fit(rows) if self.refit is None else self.refit(chosen, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What a candidate was worth.
+
+    Attributes:
+        score: Half the log of the median agent's error and half that of the ninth decile, mean
+            over horizons.
+        median: Of the agents' errors at each horizon, in units.
+        ninth_decile: The same of the ninth decile.
+        escapes: Share of long rollouts, from where any agent was, that leave the recorded range.
+        seconds: Of the fits.
+        failed: Why there is no prediction; empty where there is.
+    """
+
+    score: float
+    median: dict[int, float] = field(default_factory=dict)
+    ninth_decile: dict[int, float] = field(default_factory=dict)
+    escapes: float = 0.0
+    seconds: float = 0.0
+    failed: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain types, without values that are not finite."""
+        plain: dict[str, Any] = {"seconds": self.seconds, "escapes": self.escapes}
+        if self.failed:
+            return plain | {"failed": self.failed}
+        steps = {str(h): [self.median[h], self.ninth_decile[h]] for h in self.median}
+        return plain | {"score": self.score, "error": steps}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What came of a comparison.
+
+    Attributes:
+        scores: Of every candidate, and of ``"mixture"`` where one was tried.
+        winner: The best single candidate.
+        weights: Of the candidates in what is to be used, those of the others left out; one weight
+            where it is the winner alone.
+        horizons: Steps ahead that were compared.
+        fitted: The predictors of the last part that was held out, by candidate.
+        notes: What could not be compared, and why.
+    """
+
+    scores: dict[str, Score]
+    winner: str
+    weights: dict[str, float]
+    horizons: tuple[int, ...]
+    fitted: dict[str, Predictor]
+    notes: tuple[str, ...] = ()
+
+    def refit(self, candidates: Mapping[str, Candidate], rows: int) -> dict[str, Predictor]:
+        """What is to be used, fitted to all ``rows`` of the record, by candidate."""
+        everything = np.arange(rows)
+        return {n: candidates[n].again(self.fitted[n], everything) for n in self.weights}
+
+
+def compare(
+    record: Record,
+    candidates: Mapping[str, Candidate],
+    *,
+    horizons: Sequence[int] = HORIZONS,
+    mix: bool = True,
+    seed: int = 0,
+) -> Comparison:
+    """Compare candidates, as they will be used.
+
+    Args:
+        record: The data.
+        candidates: By name, the simplest first: of equals the first is taken.
+        horizons: Steps ahead.
+        mix: Whether close candidates may be mixed.
+        seed: Chooses agents, where there are very many, and the rollouts that test stability.
+
+    Raises:
+        ValueError: If there is no candidate, none could be fitted, or nothing can be held out.
+    """
+    if not candidates:
+        raise ValueError("there is no candidate to compare")
+    rng = np.random.default_rng([seed, 7])
+    parts = held_out(record, rng)
+    steps = _steps(parts, horizons)
+    if not steps:
+        raise ValueError(
+            "no agent has two transitions: there is nothing to compare candidates by; record more "
+            "of each agent, or choose a method"
+        )
+    errors: dict[str, list[Errors]] = {}
+    scores: dict[str, Score] = {}
+    fitted: dict[str, Predictor] = {}
+    for name, candidate in candidates.items():
+        began = time.perf_counter()
+        try:
+            found = []
+            for part in parts:
+                fitted[name] = candidate.fit(part.rows)
+                found.append(Errors.of(fitted[name], part, record, steps))
+            away = escapes(fitted[name], record, np.random.default_rng([seed, 8]))
+        except (ValueError, FloatingPointError) as error:
+            seconds = time.perf_counter() - began
+            scores[name] = Score(math.inf, seconds=seconds, failed=str(error))
+            continue
+        errors[name] = found
+        scores[name] = _score(Errors.joined(found), steps, away, time.perf_counter() - began)
+    if not errors:
+        raise ValueError("no candidate could be fitted: " + next(iter(scores.values())).failed)
+    winner = _winner({name: scores[name] for name in errors})
+    weights = {winner: 1.0}
+    if mix:
+        joined = {name: Errors.joined(found) for name, found in errors.items()}
+        weights = _mixed(joined, scores, winner, steps)
+    notes = tuple(f"{n} could not be fitted: {s.failed}" for n, s in scores.items() if s.failed)
+    return Comparison(scores, winner, weights, tuple(steps), fitted, notes)
+
+
+def _steps(parts: Sequence[Part], horizons: Sequence[int]) -> list[int]:
+    """The horizons that stretches are long enough for, and the longest that most of them are."""
+    if not parts:
+        return []
+    longest = np.concatenate([part.longest for part in parts])
+    most = int(np.median(longest))
+    steps = [h for h in horizons if h <= longest.max() and (longest >= h).mean() >= ENOUGH]
+    reaches = max(steps, default=0)
+    return [*steps, most] if reaches * 1.5 < most < max(horizons) else steps
+
+
+def _score(errors: Errors, steps: Sequence[int], away: float, seconds: float) -> Score:
+    median, tail, logs = {}, {}, []
+    for column, horizon in enumerate(steps):
+        own = errors.of_agents(column)
+        own = own[np.isfinite(own)]
+        median[horizon], tail[horizon] = float(np.median(own)), float(np.quantile(own, 0.9))
+        logs.append(math.log(max(median[horizon], FINE)) + math.log(max(tail[horizon], FINE)))
+    return Score(0.5 * float(np.mean(logs)), median, tail, away, seconds)
+
+
+def _winner(scores: Mapping[str, Score]) -> str:
+    """The best one; a stable one, unless it is much worse."""
+    best = min(scores, key=lambda name: scores[name].score)
+    stable = [name for name in scores if scores[name].escapes <= ESCAPES]
+    if best in stable or not stable:
+        return best
+    safe = min(stable, key=lambda name: scores[name].score)
+    return safe if scores[safe].score <= scores[best].score + math.log(STABLE) else best
+
+
+def _mixed(
+    errors: Mapping[str, Errors], scores: dict[str, Score], winner: str, steps: Sequence[int]
+) -> dict[str, float]:
+    """Weights of a convex mixture, or of the winner alone where that is as good."""
+    most = scores[winner].score + math.log(CLOSE)
+    safe = scores[winner].escapes <= ESCAPES
+    close = [
+        name
+        for name in errors
+        if scores[name].score <= most and (not safe or scores[name].escapes <= ESCAPES)
+    ]
+    if len(close) < 2:
+        return {winner: 1.0}
+    group = errors[winner].agent % 2
+    if len(np.unique(group)) < 2:
+        return {winner: 1.0}
+    # Weights from the one half of the agents are judged by the other half.
+    crossed = np.zeros_like(errors[winner].left)
+    for half in (0, 1):
+        weights = _stacked([errors[name] for name in close], group == half, steps)
+        mixture = sum(w * errors[n].left for w, n in zip(weights, close, strict=True))
+        crossed[group != half] = np.asarray(mixture)[group != half]
+    judged = Errors(crossed, errors[winner].valid, errors[winner].agent)
+    seconds = sum(scores[name].seconds for name in close)
+    away = max(scores[name].escapes for name in close)
+    scores["mixture"] = _score(judged, steps, away, seconds)
+    if scores["mixture"].score > scores[winner].score - GAIN:
+        return {winner: 1.0}
+    weights = _stacked([errors[name] for name in close], group >= 0, steps)
+    kept = {name: float(w) for name, w in zip(close, weights, strict=True) if w > 0.02}
+    total = sum(kept.values())
+    return {name: weight / total for name, weight in kept.items()}
+
+
+def _stacked(
+    errors: Sequence[Errors], rows: NDArray[np.bool_], steps: Sequence[int]
+) -> NDArray[np.float64]:
+    """Weights, none negative and one together, that make the squared error least.
+
+    Every agent and horizon counts in units of what its best candidate leaves: the least squares of
+    plain errors would be those of the few worst agents.
+    """
+    gram = np.zeros((len(errors), len(errors)))
+    for column in range(len(steps)):
+        least = np.nanmin([own.of_agents(column) for own in errors], axis=0)
+        valid = rows & errors[0].valid[:, column]
+        unit = np.maximum(least[errors[0].agent[valid]], FINE)[:, None]
+        left = np.stack([own.left[valid, column] / unit for own in errors])
+        left = np.clip(left, -10.0, 10.0).reshape(len(errors), -1)
+        if left.shape[1]:
+            gram += left @ left.T / left.shape[1]
+    return simplex_least_squares(gram)
+
+
+def simplex_least_squares(gram: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The weights ``w >= 0``, ``sum w = 1`` that make ``w . gram . w`` least.
+
+    Multiplicative steps keep them in their set; the function is convex, so that they end well.
+    """
+    k = len(gram)
+    weights = np.full(k, 1.0 / k)
+    size = float(np.abs(gram).max())
+    if size <= 0:
+        return weights
+    gram = gram / size
+    for _ in range(2000):
+        slope = gram @ weights
+        moved = weights * np.exp(-2.0 * (slope - slope.min()))
+        moved /= moved.sum()
+        if np.abs(moved - weights).max() < 1e-7:
+            return np.asarray(moved)
+        weights = moved
+    return weights

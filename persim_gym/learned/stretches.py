@@ -1,0 +1,203 @@
+"""Stretches of a record that are held out, and what open-loop predictions of them leave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Share of each record that is held out, and most steps.
+HELD, LONGEST = 1 / 3, 60
+#: Transitions of the median agent below which every part is held out in turn, and the parts.
+SHORT, PARTS = 30, 3
+#: Starts in a stretch, and agents that are looked at.
+STARTS, AGENTS = 6, 400
+#: What a prediction's error is limited to, in units of the observations' deviation.
+MOST = 1e3
+#: Rollouts that must stay where the data are, their steps, and widths of the recorded range by
+#: which they may leave it, for a share of the steps.
+ROLLOUTS, LONG, BEYOND, OUTSIDE = 200, 200, 0.3, 0.1
+
+
+class Predictor(Protocol):
+    """A fitted candidate."""
+
+    def rollout(
+        self, agents: NDArray[np.int64], states: NDArray[Any], actions: NDArray[Any]
+    ) -> NDArray[Any]:
+        """Open-loop predictions.
+
+        Args:
+            agents: ``[n]``.
+            states: States that the record holds ``[n, ...]``.
+            actions: ``[n, h]`` integers or ``[n, h, a]``.
+
+        Returns:
+            Observations ``[n, h, d]``, the members' mean.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What candidates are compared on.
+
+    Attributes:
+        agent: ``[T]``, an agent's rows in order of time.
+        episode: ``[T]``; rows of one episode follow each other without a gap.
+        states: What a prediction begins from ``[T, ...]``.
+        actions: ``[T]`` or ``[T, a]``.
+        next_obs: ``[T, d]``.
+        unit: Deviation of the observations, without their noise where that is known ``[d]``.
+        scored: Rows that may be predicted ``[T]``; all by default. Rows with a made-up past, for
+            example, are none.
+        over: Whether observations ``[n, d]`` end an episode; none do by default.
+    """
+
+    agent: NDArray[np.int64]
+    episode: NDArray[np.int64]
+    states: NDArray[Any]
+    actions: NDArray[Any]
+    next_obs: NDArray[Any]
+    unit: NDArray[np.float64]
+    scored: NDArray[np.bool_] | None = None
+    over: Callable[[NDArray[Any]], NDArray[np.bool_]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the record that is held out.
+
+    Attributes:
+        rows: The rest, to fit ``[k]``.
+        start: Rows that predictions begin at ``[n]``.
+        length: Steps that each may be predicted for ``[n]``.
+        longest: The most of each stretch ``[s]``.
+    """
+
+    rows: NDArray[np.int64]
+    start: NDArray[np.int64]
+    length: NDArray[np.int64]
+    longest: NDArray[np.int64]
+
+
+def held_out(record: Record, rng: np.random.Generator) -> list[Part]:
+    """The parts that are held out in turn: the last, or each where records are short."""
+    total = len(record.agent)
+    order = np.argsort(record.agent, kind="stable")
+    own = record.agent[order]
+    begins = np.flatnonzero(np.append(True, own[1:] != own[:-1]))
+    count = np.diff(np.append(begins, total))
+    place = np.empty(total, dtype=np.int64)
+    place[order] = np.arange(total) - np.repeat(begins, count)
+    whole = np.empty(total, dtype=np.int64)
+    whole[order] = np.repeat(count, count)
+    if np.median(count) < SHORT:
+        number = np.minimum(place * PARTS // np.maximum(whole, 1), PARTS - 1)
+        parts = [(number == k) & (whole >= 2) for k in reversed(range(PARTS))]
+    else:
+        width = np.minimum(np.maximum((whole * HELD).astype(np.int64), 1), LONGEST)
+        parts = [(place >= whole - width) & (whole >= 2)]
+    looked = np.unique(record.agent)
+    if len(looked) > AGENTS:
+        looked = np.sort(rng.permutation(looked)[:AGENTS])
+    wanted = np.isin(record.agent, looked)
+    found = []
+    for held in parts:
+        starts, length, longest = _starts(record, held & wanted)
+        if len(starts):
+            found.append(Part(np.flatnonzero(~held), starts, length, longest))
+    return found
+
+
+def _starts(
+    record: Record, held: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Rows at which predictions begin, evenly over each stretch, the steps left, and its length."""
+    new = np.append(True, (record.episode[1:] != record.episode[:-1]) | ~held[:-1])
+    stretch = np.cumsum(new)
+    rows = np.flatnonzero(held)
+    if not len(rows):
+        return rows, rows, rows
+    begins = np.flatnonzero(np.append(True, stretch[rows][1:] != stretch[rows][:-1]))
+    length = np.diff(np.append(begins, len(rows)))
+    step = np.maximum(1, -(-length // STARTS))
+    inside = np.arange(len(rows)) - np.repeat(begins, length)
+    chosen = inside % np.repeat(step, length) == 0
+    if record.scored is not None:
+        chosen &= record.scored[rows]
+    left = np.repeat(length, length) - inside
+    return rows[chosen], left[chosen], length
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """What predictions leave, of starts at horizons, in units.
+
+    Attributes:
+        left: Prediction less truth ``[n, H, d]``.
+        valid: ``[n, H]``.
+        agent: ``[n]``.
+    """
+
+    left: NDArray[np.float64]
+    valid: NDArray[np.bool_]
+    agent: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, predictor: Predictor, part: Part, record: Record, steps: Sequence[int]) -> Errors:
+        """Predict a part."""
+        most = max(steps)
+        ahead = np.minimum(np.arange(most), part.length[:, None] - 1)
+        rows = part.start[:, None] + ahead
+        agent = record.agent[part.start]
+        predicted = predictor.rollout(agent, record.states[part.start], record.actions[rows])
+        at = np.array(steps) - 1
+        left = (np.asarray(predicted, dtype=np.float64)[:, at] - record.next_obs[rows[:, at]]) / (
+            record.unit
+        )
+        left = np.clip(np.nan_to_num(left, nan=MOST, posinf=MOST, neginf=-MOST), -MOST, MOST)
+        return cls(left, part.length[:, None] > at, agent)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Errors]) -> Errors:
+        """Those of several parts together."""
+        return cls(
+            np.concatenate([p.left for p in parts]),
+            np.concatenate([p.valid for p in parts]),
+            np.concatenate([p.agent for p in parts]),
+        )
+
+    def of_agents(self, column: int) -> NDArray[np.float64]:
+        """Root mean square error of each agent at a horizon, ``nan`` where there is none."""
+        valid = self.valid[:, column]
+        size = int(self.agent.max()) + 1
+        square = np.square(self.left[:, column]).mean(-1)
+        total = np.bincount(self.agent[valid], square[valid], size)
+        count = np.bincount(self.agent[valid], minlength=size)
+        return np.asarray(np.sqrt(np.where(count > 0, total / np.maximum(count, 1), np.nan)))
+
+
+def escapes(predictor: Predictor, record: Record, rng: np.random.Generator) -> float:
+    """Share of long rollouts, from where any agent was, that leave the recorded range and stay out.
+
+    One that goes over it for a step and comes back has not run away.
+    """
+    number = len(record.agent)
+    rows = rng.integers(0, number, ROLLOUTS)
+    agent = record.agent[rng.integers(0, number, ROLLOUTS)]
+    actions = record.actions[rng.integers(0, number, (ROLLOUTS, LONG))]
+    predicted = np.asarray(predictor.rollout(agent, record.states[rows], actions))
+    low, high = record.next_obs.min(0), record.next_obs.max(0)
+    width = BEYOND * (high - low)
+    with np.errstate(invalid="ignore"):
+        out = ~((predicted >= low - width) & (predicted <= high + width)).all(-1)
+    if record.over is not None:
+        flat = np.asarray(record.over(predicted.reshape(-1, predicted.shape[-1])))
+        # What comes after an end is none.
+        ended = flat.reshape(predicted.shape[:2]).astype(bool)
+        before = np.cumsum(ended, axis=1) - ended
+        out &= before == 0
+    return float((out.mean(axis=1) > OUTSIDE).mean())
