@@ -347,8 +347,9 @@ _DEFAULT = {
 
 # For a task of the user's own, of whose scales nothing is known.
 _GENERIC = FitConfig(
-    activation="silu", normalise_inputs=True, normalise_targets=True, spare_members=1
-)
+    state_hidden=(64, 64), activation="silu", normalise_inputs=True, normalise_targets=True,
+    learning_rate=1e-2, spare_members=1,
+)  # fmt: skip
 
 #: Tasks that ``"auto"`` does not try in closed form. HalfCheetah's contacts are no polynomial: of
 #: its 25 inputs one of degree 2 can be afforded, which leaves a tenth of a step's variance.

@@ -1,4 +1,4 @@
-"""Fitting networks of latents: one step ahead, then over several steps where observations are noisy."""
+"""Fitting networks of latents: one step ahead, and over several steps where data are noisy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -63,9 +62,9 @@ class LatentConfig:
     window: int = 10
     windows: int = 64
     learning_rate: float = 1e-2
-    window_learning_rate: float = 2e-3
+    window_learning_rate: float = 4e-3
     noise_share: float = 0.2
-    decay: float = 0.0
+    decay: float = 0.1
     hold: float = 0.1
     max_agents: int = 1000
     seed: int = 0
@@ -108,7 +107,8 @@ class LatentSnapshot:
     seconds: float
 
 
-class _Stage(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Stage:
     """A stretch of the fit with one objective and one cycle of the step size."""
 
     index: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -30,46 +30,75 @@ class Circle:
     scale: tuple[float, float] = (1.0, 1.0)
 
 
-@dataclass(frozen=True, slots=True)
 class FeatureMap:
     """Which features are the state that changes.
 
-    Attributes:
+    Args:
+        features: Number of features ``q``.
         columns: Columns of the present state's plain coordinates ``[p]``.
         outputs: Which coordinate of the change moves each ``[p]``.
         gains: Units of the feature in one unit of the change ``[p]``.
         circles: Angles.
         older: With a lag, columns of the past, which after a step hold what
         newer: these columns held before it.
+
+    Raises:
+        ValueError: If lists do not fit together.
     """
 
-    columns: Sequence[int]
-    outputs: Sequence[int]
-    gains: Sequence[float]
-    circles: Sequence[Circle] = ()
-    older: Sequence[int] = ()
-    newer: Sequence[int] = ()
-
-    def __post_init__(self) -> None:
-        """Refuse lists that do not fit together."""
-        lengths = {f.name: len(getattr(self, f.name)) for f in fields(self)}
-        if not lengths["columns"] == lengths["outputs"] == lengths["gains"]:
-            raise ValueError(f"columns, outputs and gains must be of one length, got {lengths}")
-        if lengths["older"] != lengths["newer"]:
-            raise ValueError(f"older and newer must be of one length, got {lengths}")
-
-    @property
-    def state(self) -> list[int]:
-        """All columns of the present state."""
-        turned = [column for c in self.circles for column in (c.cosine, c.sine)]
-        return [*self.columns, *turned]
+    def __init__(
+        self,
+        features: int,
+        columns: Sequence[int],
+        outputs: Sequence[int],
+        gains: Sequence[float],
+        circles: Sequence[Circle] = (),
+        older: Sequence[int] = (),
+        newer: Sequence[int] = (),
+    ) -> None:
+        if not len(columns) == len(outputs) == len(gains):
+            raise ValueError(
+                "columns, outputs and gains must be of one length, got "
+                f"{len(columns)}, {len(outputs)} and {len(gains)}"
+            )
+        if len(older) != len(newer):
+            raise ValueError(
+                f"older and newer must be of one length, got {len(older)} and {len(newer)}"
+            )
+        self.circles = tuple(circles)
+        turned = [column for c in circles for column in (c.cosine, c.sine)]
+        self.state = [*columns, *turned]
+        used = [*outputs, *(c.output for c in circles)]
+        # A step is two products of matrices: what is carried over, and what the change drives.
+        self._drive = torch.zeros(max(used, default=0) + 1, features)
+        self._drive[list(outputs), list(columns)] = torch.tensor(gains, dtype=torch.float32)
+        self._carry = torch.zeros(features, features)
+        self._carry[self.state, self.state] = 1.0
+        self._carry[list(newer), list(older)] = 1.0
+        self._given = torch.ones(features)
+        self._given[[*self.state, *older]] = 0.0
 
     def moved(self, features: Tensor, change: Tensor) -> Tensor:
         """Features ``[..., q]`` with the state moved by a change ``[..., c]``, all else alike."""
-        out = features.clone()
-        gains = torch.as_tensor(self.gains, dtype=change.dtype, device=change.device)
-        columns = list(self.columns)
-        out[..., columns] = features[..., columns] + change[..., list(self.outputs)] * gains
+        return self._turned(features + change @ self._drive.to(change), features, change)
+
+    def given(self, features: Tensor) -> Tensor:
+        """Recorded features ``[..., q]`` without what the state decides: actions, for example."""
+        return features * self._given.to(features)
+
+    def advanced(self, features: Tensor, change: Tensor, given: Tensor) -> Tensor:
+        """Features after a step.
+
+        Args:
+            features: Before it ``[..., q]``.
+            change: The change ``[..., c]``.
+            given: What is :meth:`given` at the time after it ``[..., q]``.
+        """
+        after = given + features @ self._carry.to(features) + change @ self._drive.to(change)
+        return self._turned(after, features, change)
+
+    def _turned(self, out: Tensor, features: Tensor, change: Tensor) -> Tensor:
+        """``out`` with its angles turned, in place."""
         for c in self.circles:
             cosine = features[..., c.cosine] * c.scale[0] + c.mean[0]
             sine = features[..., c.sine] * c.scale[1] + c.mean[1]
@@ -77,20 +106,4 @@ class FeatureMap:
             turn, lift = angle.cos(), angle.sin()
             out[..., c.cosine] = (cosine * turn - sine * lift - c.mean[0]) / c.scale[0]
             out[..., c.sine] = (sine * turn + cosine * lift - c.mean[1]) / c.scale[1]
-        return out
-
-    def advanced(self, features: Tensor, change: Tensor, then: Tensor) -> Tensor:
-        """Features after a step.
-
-        Args:
-            features: Before it ``[..., q]``.
-            change: The change ``[..., c]``.
-            then: Recorded features at the time after it ``[..., q]``: actions, and whatever else
-                the state does not decide, are taken from here.
-        """
-        after = self.moved(features, change)
-        out = then.clone()
-        out[..., self.state] = after[..., self.state]
-        if self.older:
-            out[..., list(self.older)] = features[..., list(self.newer)]
         return out

@@ -219,6 +219,7 @@ class SeveralSteps(_Loss):
         super().__init__(network, parameters, data, decay)
         self.frame, self.steps, self.noise = frame, steps, noise
         self.starts = torch.as_tensor(starts, device=network.device)
+        self.given = frame.given(self.features)
         self.after = frame.moved(self.features, self.changes)[:, frame.state]
 
     @property
@@ -236,11 +237,11 @@ class SeveralSteps(_Loss):
         squares = []
         for k in range(self.steps):
             change = self.network.response(latents, self.network.hold(features), p)
-            then = self.features if k + 1 < self.steps else None
-            if then is None:
-                features = self.frame.moved(features, change)
+            if k + 1 < self.steps:
+                given = self.rows(self.given, first + k + 1)
+                features = self.frame.advanced(features, change, given)
             else:
-                features = self.frame.advanced(features, change, self.rows(then, first + k + 1))
+                features = self.frame.moved(features, change)
             error = features[..., self.frame.state] - self.rows(self.after, first + k)
             squares.append(error.square().mean(1))
         data = self.weighed(torch.stack(squares, 1)) / self.steps

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,7 +40,7 @@ def first_latents(
     order = np.argsort(agents, kind="stable")
     ends = np.searchsorted(agents[order], np.arange(num_agents + 1))
     own = np.zeros((num_agents, count, changes.shape[1]))
-    for agent, (begin, end) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+    for agent, (begin, end) in enumerate(itertools.pairwise(ends)):
         rows = order[begin:end]
         if len(rows):
             x = basis[rows]
