@@ -21,7 +21,7 @@ from reference_fit import ReferenceFit, ReferenceNet, samples
 from samples import AGENTS, transitions
 
 from persim_gym.learned import PerSim
-from persim_gym.learned.config import FitConfig, preset_config
+from persim_gym.learned.config import Networks, preset_config
 from persim_gym.learned.preparation import task_of
 from persim_gym.offline.transitions import Transitions
 
@@ -74,7 +74,7 @@ def stacked_epoch(data: Transitions) -> float:
     return float(np.diff(seconds).min())
 
 
-def reference_epoch(task_name: str, data: Transitions, config: FitConfig, batches: int) -> Side:
+def reference_epoch(task_name: str, data: Transitions, config: Networks, batches: int) -> Side:
     num_actions = int(task_of(task_name).action_space.n)  # type: ignore[union-attr]
     obs_dim = data.obs.shape[1]
     with torch.random.fork_rng():

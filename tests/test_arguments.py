@@ -33,8 +33,8 @@ from persim_gym.evaluation import evaluate
 from persim_gym.experiments import Cell, preset_cells, run_cells, select_cells
 from persim_gym.experiments.report.page import write_report
 from persim_gym.experiments.results import read_findings
-from persim_gym.learned import FitConfig, PerSim
-from persim_gym.learned.config import AlsConfig, plan_fit
+from persim_gym.learned import Networks, PerSim
+from persim_gym.learned.config import ClosedForm, plan_fit
 from persim_gym.offline import EpsilonMixture, FunctionPolicy, RandomPolicy, as_policy
 from persim_gym.offline.collection import prepare_all
 from persim_gym.offline.recorder import prepare
@@ -150,9 +150,9 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     ),
     "as_policy": (as_policy, {"policy": "random", "task": TASK}),
     "scripted_policy": (scripted_policy, {"task_name": "cartpole", "seed": 0}),
-    "FitConfig": with_fields(FitConfig),
-    "AlsConfig": with_fields(AlsConfig),
-    "FitConfig.from_json": (FitConfig.from_json, {"plain": {}}),
+    "Networks": with_fields(Networks),
+    "ClosedForm": with_fields(ClosedForm),
+    "Networks.from_json": (Networks.from_json, {"plain": {}}),
     "plan_fit": (
         plan_fit,
         {"task_name": "cartpole", "method": "auto", "preset": "default", "options": {}},
@@ -299,7 +299,7 @@ def test_bad_values_are_refused(
 
 
 @pytest.mark.parametrize(
-    "kind", [FitConfig, AlsConfig, RandomShooting, CEM, ICEM, MPPI, CategoricalCEM, TrainConfig]
+    "kind", [Networks, ClosedForm, RandomShooting, CEM, ICEM, MPPI, CategoricalCEM, TrainConfig]
 )
 def test_numbers_of_numpy_become_plain(kind: type[Any]) -> None:
     made = kind()

@@ -23,8 +23,8 @@ from typing import Any
 import pytest
 
 from persim_gym.envs import SUITES
-from persim_gym.learned import PRESETS, FitConfig, LearnedSimEnv, PerSim
-from persim_gym.learned.config import AlsConfig
+from persim_gym.learned import PRESETS, LearnedSimEnv, Networks, PerSim
+from persim_gym.learned.config import ClosedForm
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -342,7 +342,7 @@ def test_presets_are_the_codes() -> None:
     heading, *rows = table("docs/simulators.md", "option")
     tasks = heading[2:]
     assert tasks == list(SUITES)
-    assert [row[0].strip("`") for row in rows] == [f.name for f in dataclasses.fields(FitConfig)]
+    assert [row[0].strip("`") for row in rows] == [f.name for f in dataclasses.fields(Networks)]
 
     def shown(value: Any) -> str:
         if isinstance(value, bool):
@@ -365,7 +365,7 @@ def test_presets_are_the_codes() -> None:
 
 def test_options_of_the_closed_form_are_the_codes() -> None:
     rows = table("docs/simulators.md", "option of the closed form")[1:]
-    defaults = {field.name: field.default for field in dataclasses.fields(AlsConfig)}
+    defaults = {field.name: field.default for field in dataclasses.fields(ClosedForm)}
     shown = {None: "chosen", True: "yes", False: "no"}
     written = {name.strip("`"): default for name, _, default in rows}
     coded = {

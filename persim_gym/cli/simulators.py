@@ -94,6 +94,7 @@ def fit(
     import torch
 
     from persim_gym import store
+    from persim_gym.envs.suites import SUITES
     from persim_gym.learned.config import plan_fit
     from persim_gym.learned.simulator import PerSim
 
@@ -122,7 +123,13 @@ def fit(
         drop=drop,
         name=task_name,
     )
-    plan = plan_fit(transitions.task_name, method=method, preset=preset, options=changes)
+    plan = plan_fit(
+        transitions.task_name,
+        method=method,
+        preset=preset,
+        options=changes,
+        known=transitions.task_name in SUITES,
+    )
     if threads is not None:
         torch.set_num_threads(threads)
     if not force and (done := _finished(out, transitions, plan)) is not None:
@@ -174,7 +181,8 @@ def _announce_checkpoint(out: Path, transitions: Transitions, plan: FitPlan, for
         return
     _, card = store.read(file, "checkpoint")
     _check_same(f"{out} holds a checkpoint", card["recipe"], transitions, plan)
-    epochs = plan.sgd.epochs if plan.sgd is not None else card["epoch"]
+    networks = plan.configs.get("sgd")
+    epochs = card["epoch"] if networks is None else networks.epochs
     say("resuming", f"{file} holds {card['epoch']} of {epochs} epochs")
 
 
@@ -201,7 +209,13 @@ def _check_same(
     )
 
 
-_METHODS = {"als": "closed form (als)", "sgd": "networks (sgd)"}
+_METHODS = {
+    "als": "closed form (als)",
+    "sgd": "networks (sgd)",
+    "hierarchical": "hierarchical regression",
+    "latent": "latent networks",
+    "mixture": "mixture of families",
+}
 
 
 def _chosen(trial: Mapping[str, Any] | None) -> list[tuple[str, object]]:

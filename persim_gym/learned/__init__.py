@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from persim_gym.learned.config import PRESETS, FitConfig
+from persim_gym.learned.config import PRESETS, ClosedForm, Hierarchical, Latent, Networks
 from persim_gym.learned.env import LearnedSimEnv
 from persim_gym.learned.networks.optimise import FitProgress
 from persim_gym.learned.outcomes.data_task import DataTask
@@ -21,4 +21,15 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["PRESETS", "DataTask", "FitConfig", "FitProgress", "LearnedSimEnv", "PerSim", "to_sb3"]
+__all__ = [
+    "PRESETS",
+    "ClosedForm",
+    "DataTask",
+    "FitProgress",
+    "Hierarchical",
+    "Latent",
+    "LearnedSimEnv",
+    "Networks",
+    "PerSim",
+    "to_sb3",
+]

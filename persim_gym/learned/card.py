@@ -6,7 +6,7 @@ from typing import Any
 
 from persim_gym.core import Task
 from persim_gym.learned.config import FitPlan
-from persim_gym.learned.fit import Fitted
+from persim_gym.learned.families import Fitted
 from persim_gym.learned.outcomes.data_task import DataTask, outcomes_sha256
 from persim_gym.offline.transitions import Transitions
 

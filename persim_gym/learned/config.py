@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
 from persim_gym import checks
 
 Activation = Literal["relu", "silu"]
-Method = Literal["auto", "als", "sgd"]
-METHODS = ("auto", "als", "sgd")
+METHODS = ("auto", "als", "sgd", "hierarchical", "latent")
 EFFORTS = ("quick", "default", "thorough")
 Schedule = Literal["halving", "one-cycle", "constant"]
 Encoder = Literal["product", "joint"]
@@ -38,8 +37,46 @@ _NAMED = {
 }
 
 
+class Values:
+    """What all configurations can: plain types out and in, copies with changes."""
+
+    __slots__ = ()
+    #: What a fit with it is called in messages.
+    called: ClassVar[str] = "a fit"
+
+    def to_json(self) -> dict[str, Any]:
+        """The configuration as plain types."""
+        plain = dataclasses.asdict(self)  # type: ignore[call-overload]
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in plain.items()}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Self:
+        """A configuration from plain types.
+
+        Raises:
+            ValueError: If a field is unknown or a value invalid.
+        """
+        return cls().replaced(plain)
+
+    def replaced(self, changes: Mapping[str, Any]) -> Self:
+        """A copy with some fields changed.
+
+        Raises:
+            ValueError: If a field is unknown or a value invalid.
+        """
+        changes = checks.a_mapping("options", changes)
+        names = [field.name for field in dataclasses.fields(self)]  # type: ignore[arg-type]
+        if unknown := sorted(set(changes) - set(names)):
+            raise ValueError(
+                f"unknown option {unknown[0]!r} of {self.called}: there are {', '.join(names)}"
+            )
+        plain = {key: v.item() if isinstance(v, np.generic) else v for key, v in changes.items()}
+        changed = {key: tuple(v) if isinstance(v, list) else v for key, v in plain.items()}
+        return dataclasses.replace(self, **changed)  # type: ignore[type-var]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FitConfig:
+class Networks(Values):
     """Everything that decides a fit, beside the data.
 
     Attributes:
@@ -137,39 +174,9 @@ class FitConfig:
         fraction = self.validation_fraction
         checks.number("validation_fraction", fraction, 0, 0.5, says="in [0, 0.5]")
 
-    def to_json(self) -> dict[str, Any]:
-        """The configuration as plain types."""
-        plain = dataclasses.asdict(self)
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in plain.items()}
-
-    @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> FitConfig:
-        """A configuration from plain types.
-
-        Raises:
-            ValueError: If a field is unknown or a value invalid.
-        """
-        return cls().replaced(plain)
-
-    def replaced(self, changes: Mapping[str, Any]) -> FitConfig:
-        """A copy with some fields changed.
-
-        Raises:
-            ValueError: If a field is unknown or a value invalid.
-        """
-        changes = checks.a_mapping("options", changes)
-        names = [field.name for field in dataclasses.fields(self)]
-        if unknown := sorted(set(changes) - set(names)):
-            raise ValueError(
-                f"unknown option {unknown[0]!r} of a fit: there are {', '.join(names)}"
-            )
-        plain = {key: v.item() if isinstance(v, np.generic) else v for key, v in changes.items()}
-        changes = {key: tuple(v) if isinstance(v, list) else v for key, v in plain.items()}
-        return dataclasses.replace(self, **changes)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AlsConfig:
+class ClosedForm(Values):
     """Everything that decides a closed-form fit, beside the data.
 
     ``None`` means chosen from the data, by agents held out.
@@ -189,6 +196,8 @@ class AlsConfig:
             quarter of a minute and minutes of one core at the most.
         seed: Seed of the choice and of the members.
     """
+
+    called: ClassVar[str] = "a closed-form fit"
 
     degree: int | None = None
     rank: int | None = None
@@ -215,113 +224,260 @@ class AlsConfig:
         checks.switch("skip_clipped", self.skip_clipped)
         checks.integer("seed", self.seed, wrong_type=ValueError)
 
-    def to_json(self) -> dict[str, Any]:
-        """The configuration as plain types."""
-        return dataclasses.asdict(self)
 
-    def replaced(self, changes: Mapping[str, Any]) -> AlsConfig:
-        """A copy with some fields changed.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hierarchical(Values):
+    """Everything that decides a hierarchical regression, beside the data.
 
-        Raises:
-            ValueError: If a field is unknown or a value invalid.
-        """
-        changes = checks.a_mapping("options", changes)
-        names = [field.name for field in dataclasses.fields(self)]
-        if unknown := sorted(set(changes) - set(names)):
+    Attributes:
+        degree: Degree of each agent's polynomial; ``None`` means chosen from the data.
+        ensemble_size: Draws ``m`` from the agents' posteriors.
+        lag: Number of past observations, and of the actions between them, that it sees.
+        skip_clipped: Leave transitions out that end on a bound of the observation space, and learn
+            from them what happens there.
+        effort: How large a basis may be: ``"quick"``, ``"default"`` or ``"thorough"``.
+        seed: Seed of the draws.
+    """
+
+    called: ClassVar[str] = "a hierarchical regression"
+
+    degree: int | None = None
+    ensemble_size: int = 5
+    lag: int = 1
+    skip_clipped: bool = True
+    effort: str = "default"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be fitted, before any work is done."""
+        checks.make_plain(self)
+        for name in ("degree", "ensemble_size", "lag"):
+            if getattr(self, name) is not None or name != "degree":
+                checks.positive_integer(name, getattr(self, name))
+        checks.one_of("effort", self.effort, EFFORTS)
+        checks.switch("skip_clipped", self.skip_clipped)
+        checks.integer("seed", self.seed, wrong_type=ValueError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latent(Values):
+    """Everything that decides a fit of networks with latents, beside the data.
+
+    Attributes:
+        ensemble_size: Members ``m``.
+        latent: Coordinates ``r`` of a latent.
+        hidden: Widths of the hidden layers.
+        batch_size: Transitions in a batch.
+        first_steps: Steps of the optimiser before noise is looked for.
+        steps: Steps after that, where none is found.
+        window_steps: Steps after that over windows, where noise is found.
+        window: Transitions in a window.
+        windows: Windows in a batch.
+        learning_rate: Highest step size, one step ahead.
+        window_learning_rate: The same over windows.
+        noise_share: Share of what one step leaves unexplained that must be noise of observations,
+            in some coordinate, for windows to be used.
+        decay: Weight of the weights' prior.
+        hold: How far outside the data's range features are held, in widths of the range.
+        max_agents: Agents that the network is fitted on. Any more are adapted to afterwards, so
+            that the cost of each is small.
+        lag: Number of past observations, and of the actions between them, that it sees.
+        skip_clipped: Leave transitions out that end on a bound of the observation space, and learn
+            from them what happens there.
+        seed: Seed of everything.
+    """
+
+    called: ClassVar[str] = "a fit of latent networks"
+
+    ensemble_size: int = 4
+    latent: int = 6
+    hidden: tuple[int, ...] = (64, 64)
+    batch_size: int = 512
+    first_steps: int = 1000
+    steps: int = 4000
+    window_steps: int = 1500
+    window: int = 10
+    windows: int = 64
+    learning_rate: float = 1e-2
+    window_learning_rate: float = 4e-3
+    noise_share: float = 0.2
+    decay: float = 0.1
+    hold: float = 0.1
+    max_agents: int = 1000
+    lag: int = 1
+    skip_clipped: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be fitted, before any work is done."""
+        checks.make_plain(self)
+        whole = ("ensemble_size", "latent", "batch_size", "first_steps", "window", "windows")
+        for name in (*whole, "max_agents", "lag"):
+            checks.positive_integer(name, getattr(self, name))
+        for name in ("steps", "window_steps", "seed"):
+            checks.integer(name, getattr(self, name), wrong_type=ValueError)
+        hidden = self.hidden
+        if not isinstance(hidden, (list, tuple)) or not hidden:
             raise ValueError(
-                f"unknown option {unknown[0]!r} of a closed-form fit: there are {', '.join(names)}"
+                f"hidden must name at least one width, all positive, got {checks.shown(hidden)}"
             )
-        plain = {key: v.item() if isinstance(v, np.generic) else v for key, v in changes.items()}
-        return dataclasses.replace(self, **plain)
+        widths = tuple(checks.positive_integer("a width of hidden", width) for width in hidden)
+        object.__setattr__(self, "hidden", widths)
+        for name in ("learning_rate", "window_learning_rate", "noise_share", "decay", "hold"):
+            checks.number(name, getattr(self, name), 0)
+        checks.switch("skip_clipped", self.skip_clipped)
+
+
+#: A configuration of one family.
+Config = ClosedForm | Networks | Hierarchical | Latent
+
+#: Families by the names of methods.
+FAMILIES: dict[str, type[Any]] = {
+    "als": ClosedForm,
+    "sgd": Networks,
+    "hierarchical": Hierarchical,
+    "latent": Latent,
+}
+#: What the choice may take, where nothing says which; and the options that all of these have.
+CHOICE = ("als", "hierarchical", "latent")
+SHARED = ("effort", "ensemble_size", "lag", "seed", "skip_clipped")
 
 
 @dataclass(frozen=True, slots=True)
 class FitPlan:
-    """What a fit is to do: the method, and the configuration of each method it may use.
+    """What a fit is to do: the method, and the configuration of each family it may use.
 
     Attributes:
-        method: ``"als"``, ``"sgd"`` or ``"auto"``.
+        method: A family's name, or ``"auto"``.
         preset: Preset of the networks.
-        als: Of the closed form; ``None`` where it is not used.
-        sgd: Of the networks; ``None`` where they are not used.
+        configs: By family.
+        lag: Past observations that are seen; ``None`` where the data decide.
     """
 
-    method: Method
+    method: str
     preset: str
-    als: AlsConfig | None
-    sgd: FitConfig | None
+    configs: Mapping[str, Any]
+    lag: int | None
 
     @property
     def seed(self) -> int:
         """Seed of the fit."""
-        config = self.als or self.sgd
-        assert config is not None
-        return config.seed
+        return int(next(iter(self.configs.values())).seed)
+
+    def with_lag(self, lag: int) -> FitPlan:
+        """The same with a lag."""
+        configs = {name: dataclasses.replace(own, lag=lag) for name, own in self.configs.items()}
+        return dataclasses.replace(self, configs=configs, lag=lag)
 
     def to_json(self) -> dict[str, Any]:
-        """The configuration as plain types; of both methods by name, where both may be used."""
-        if self.als is None or self.sgd is None:
-            config = self.als or self.sgd
-            assert config is not None
-            return config.to_json()
-        return {"als": self.als.to_json(), "sgd": self.sgd.to_json()}
+        """The configuration as plain types; of several families by name."""
+        found = {name: own.to_json() for name, own in self.configs.items()}
+        return found.get(self.method, found)
 
 
 def plan_fit(
-    task_name: str, *, method: str = "auto", preset: str = "default", options: Mapping[str, Any]
+    task_name: str,
+    *,
+    config: Config | None = None,
+    method: str = "auto",
+    preset: str = "default",
+    options: Mapping[str, Any],
+    known: bool = True,
 ) -> FitPlan:
-    """Decide by which method data of a task are fitted, and with what configuration.
+    """Decide by which family data of a task are fitted, and with what configuration.
 
-    With ``"auto"``, a preset other than the default or an option that only networks have chooses
-    networks, and an option that only the closed form has chooses that; else both may be used, but
-    for tasks of which it is known that no polynomial is their law.
+    With ``"auto"``, a preset other than the default or an option that one family alone has chooses
+    that family; else the families are compared, but for tasks of which it is known that no
+    polynomial is their law.
+
+    Args:
+        task_name: The task's name.
+        config: A family's configuration, which then decides everything.
+        method: A family's name, or ``"auto"``.
+        preset: Of networks.
+        options: Fields that differ from the defaults.
+        known: Whether the task observes its whole state: nothing has to be found in the past.
 
     Raises:
+        TypeError: If an argument has the wrong type.
         ValueError: If the method, the preset or an option is unknown, or an option invalid.
     """
     options = checks.a_mapping("options", options)
     checks.text("task_name", task_name)
     if not isinstance(preset, str):
         raise TypeError(f"preset must be a name, got {checks.shown(preset)}")
+    if config is not None:
+        return _configured(config, method, preset, options)
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}: there are {', '.join(METHODS)}")
-    named = set(options) - {"effort"}  # of a choice, whatever is chosen
-    closed = {field.name for field in dataclasses.fields(AlsConfig)}
-    network = {field.name for field in dataclasses.fields(FitConfig)}
-    if unknown := sorted(named - closed - network):
-        names = ", ".join(sorted(closed | network))
-        raise ValueError(f"unknown option {unknown[0]!r} of a fit: there are {names}")
+    fields = {
+        name: {field.name for field in dataclasses.fields(own)} for name, own in FAMILIES.items()
+    }
+    every = set().union(*fields.values())
+    if unknown := sorted(set(options) - every):
+        raise ValueError(
+            f"unknown option {unknown[0]!r} of a fit: there are {', '.join(sorted(every))}"
+        )
+    names: tuple[str, ...] = (method,)
     if method == "auto":
-        if (one := sorted(named - closed)) and (other := sorted(named - network)):
+        method, names = _named_by(set(options), fields, preset, task_name)
+    if preset != "default" and method != "sgd":
+        raise ValueError(f"preset {preset!r} is one of networks, method {method!r} has none")
+    configs = {}
+    for name in names:
+        kept = {k: v for k, v in options.items() if k in fields[name] or k not in SHARED}
+        start = preset_config(preset, task_name) if name == "sgd" else FAMILIES[name]()
+        configs[name] = start.replaced(kept)
+    lag = options.get("lag", 1 if known or method == "sgd" else None)
+    return FitPlan(method, preset, configs, lag)
+
+
+def _configured(config: Config, method: str, preset: str, options: Mapping[str, Any]) -> FitPlan:
+    """The plan of a configuration that was given."""
+    names = [name for name, own in FAMILIES.items() if isinstance(config, own)]
+    if not names:
+        kinds = ", ".join(own.__name__ for own in FAMILIES.values())
+        raise TypeError(f"config must be one of {kinds}, got {checks.shown(config)}")
+    if options or method not in ("auto", names[0]) or preset != "default":
+        raise ValueError(
+            "config= decides everything: give no method, preset or option beside it; "
+            "dataclasses.replace makes another configuration"
+        )
+    return FitPlan(names[0], preset, {names[0]: config}, config.lag)
+
+
+def _named_by(
+    options: set[str], fields: Mapping[str, set[str]], preset: str, task_name: str
+) -> tuple[str, tuple[str, ...]]:
+    """The method that options ask for, and the families that it may use."""
+    fitting = [name for name in FAMILIES if options - {"effort"} <= fields[name]]
+    if not fitting:
+        if (one := sorted(options - fields["als"])) and (other := sorted(options - fields["sgd"])):
             raise ValueError(
                 f"{one[0]!r} is an option of networks (method 'sgd') and {other[0]!r} one of the "
                 "closed form (method 'als'): a fit is one or the other"
             )
-        if preset != "default" or named - closed:
-            method = "sgd"
-        elif named - network:
-            method = "als"
-        elif task_name in NETWORKS_AT_ONCE:
-            method = "sgd"
-    if method == "als" and preset != "default":
-        raise ValueError(f"preset {preset!r} is one of networks, method 'als' has none")
-    als = None if method == "sgd" else AlsConfig().replaced(options)
-    of_networks = {name: value for name, value in options.items() if name != "effort"}
-    sgd = None if method == "als" else preset_config(preset, task_name).replaced(of_networks)
-    return FitPlan(cast(Method, method), preset, als, sgd)
+        raise ValueError(f"no family has all of {', '.join(sorted(options))}: name a method")
+    if preset != "default" or (task_name in NETWORKS_AT_ONCE and "sgd" in fitting):
+        return "sgd", ("sgd",)
+    if options <= set(SHARED):
+        return "auto", CHOICE
+    if options <= {*SHARED, "rank"}:
+        return "auto", ("als", "sgd")
+    return fitting[0], (fitting[0],)
 
 
 # Paper: the settings of the authors' code (its last commit), to the letter.
 _PAPER = {
-    "mountain-car": FitConfig(
+    "mountain-car": Networks(
         rank=3, state_hidden=(256,), batch_size=512, epochs=300, schedule="halving",
         validation_fraction=0.0,
     ),
-    "cartpole": FitConfig(
+    "cartpole": Networks(
         rank=5, state_hidden=(256,), batch_size=64, epochs=300, schedule="halving",
         validation_fraction=0.0,
     ),
-    "half-cheetah": FitConfig(
+    "half-cheetah": Networks(
         rank=15, state_hidden=(512,) * 4, action_hidden=(512, 512), batch_size=1024, epochs=300,
         schedule="halving", normalise_inputs=True, normalise_targets=True, centre_targets=True,
         validation_fraction=0.0,
@@ -329,16 +485,16 @@ _PAPER = {
 }  # fmt: skip
 
 _DEFAULT = {
-    "mountain-car": FitConfig(
+    "mountain-car": Networks(
         rank=3, state_hidden=(64, 64), activation="silu", normalise_inputs=True,
         normalise_targets=True, skip_clipped=True, batch_size=512, epochs=30, learning_rate=1e-2,
         spare_members=1,
     ),
-    "cartpole": FitConfig(
+    "cartpole": Networks(
         rank=5, state_hidden=(32, 32), activation="silu", batch_size=64, epochs=300,
         learning_rate=5e-3, spare_members=2,
     ),
-    "half-cheetah": FitConfig(
+    "half-cheetah": Networks(
         rank=8, encoder="joint", state_hidden=(256, 256, 256), activation="silu", angles=True,
         skip=True, hold=True, normalise_inputs=True, normalise_targets=True, batch_size=512,
         epochs=30, learning_rate=1e-2, precision="mixed",
@@ -346,7 +502,7 @@ _DEFAULT = {
 }  # fmt: skip
 
 # For a task of the user's own, of whose scales nothing is known.
-_GENERIC = FitConfig(
+_GENERIC = Networks(
     state_hidden=(64, 64), activation="silu", normalise_inputs=True, normalise_targets=True,
     learning_rate=1e-2, spare_members=1,
 )  # fmt: skip
@@ -355,10 +511,10 @@ _GENERIC = FitConfig(
 #: its 25 inputs one of degree 2 can be afforded, which leaves a tenth of a step's variance.
 NETWORKS_AT_ONCE = ("half-cheetah",)
 
-PRESETS: dict[str, dict[str, FitConfig]] = {"default": _DEFAULT, "paper": _PAPER}
+PRESETS: dict[str, dict[str, Networks]] = {"default": _DEFAULT, "paper": _PAPER}
 
 
-def preset_config(preset: str, task_name: str) -> FitConfig:
+def preset_config(preset: str, task_name: str) -> Networks:
     """The configuration of a preset for a task; a generic one for tasks that have none.
 
     Raises:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from persim_gym.learned.frame_ensemble import register
 from persim_gym.learned.orthonormal import ProductBasis
 
 #: Rows of each agent from which rows are grouped by agent, and rows for one that are worth it.
 GROUPED, PADDED = 4, 2
 
 
+@register
 class HierarchicalModel:
     """Members ``change_c = phi(features) . coefficient_c(agent)``.
 
@@ -26,6 +28,8 @@ class HierarchicalModel:
         low: Least change ``[c]``.
         high: Largest change ``[c]``.
     """
+
+    kind: ClassVar[str] = "hierarchical"
 
     def __init__(
         self,
@@ -103,6 +107,10 @@ class HierarchicalModel:
         eye = torch.eye(self.outputs, dtype=phi.dtype, device=phi.device)
         return (eye[:, :, None] * phi[:, :, None, None, :]).flatten(3)
 
+    def offset(self) -> Tensor:
+        """The change that no factor has a part in: none ``[c]``."""
+        return torch.zeros_like(self.low)
+
     def with_factors(self, factors: Tensor) -> HierarchicalModel:
         """The same model for agents of other factors ``[m, N', r]``."""
         moved = factors.to(self.factors.device, self.factors.dtype)
@@ -125,11 +133,13 @@ class HierarchicalModel:
 
     def meta(self) -> dict[str, Any]:
         """Kind and sizes as plain types."""
-        return {"kind": "hierarchical", "terms": len(self.basis), "outputs": self.outputs}
+        return {"terms": len(self.basis), "outputs": self.outputs}
 
     @classmethod
-    def from_file(cls, meta: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> HierarchicalModel:
-        """What :meth:`meta` and :meth:`tensors` have given.
+    def from_parts(
+        cls, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]
+    ) -> HierarchicalModel:
+        """What :meth:`tensors` and :meth:`meta` have given.
 
         Raises:
             KeyError: If something is missing.

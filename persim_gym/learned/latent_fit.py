@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from persim_gym.learned.config import Latent
 from persim_gym.learned.latent_frame import FeatureMap
 from persim_gym.learned.latent_loss import (
     LatentData,
@@ -25,69 +26,6 @@ from persim_gym.learned.latent_posterior import posterior
 from persim_gym.learned.latent_start import first_latents
 from persim_gym.learned.networks.optimise import Adam, FitProgress
 from persim_gym.threads import few_threads
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LatentConfig:
-    """What decides a fit, beside the data.
-
-    Attributes:
-        ensemble_size: Members ``m``.
-        latent: Coordinates ``r`` of a latent.
-        hidden: Widths of the hidden layers.
-        batch_size: Transitions in a batch.
-        first_steps: Steps of the optimiser before noise is looked for.
-        steps: Steps after that, where none is found.
-        window_steps: Steps after that over windows, where noise is found.
-        window: Transitions in a window.
-        windows: Windows in a batch.
-        learning_rate: Highest step size, one step ahead.
-        window_learning_rate: The same over windows.
-        noise_share: Share of what one step leaves unexplained that must be noise of observations,
-            in some coordinate, for windows to be used.
-        decay: Weight of the weights' prior.
-        hold: How far outside the data's range features are held, in widths of the range.
-        max_agents: Agents that the network is fitted on. Any more are adapted to afterwards, so
-            that the cost of each is small.
-        seed: Seed of everything.
-    """
-
-    ensemble_size: int = 4
-    latent: int = 6
-    hidden: tuple[int, ...] = (64, 64)
-    batch_size: int = 512
-    first_steps: int = 1000
-    steps: int = 4000
-    window_steps: int = 1500
-    window: int = 10
-    windows: int = 64
-    learning_rate: float = 1e-2
-    window_learning_rate: float = 4e-3
-    noise_share: float = 0.2
-    decay: float = 0.1
-    hold: float = 0.1
-    max_agents: int = 1000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be fitted, before any work is done."""
-        whole = ("ensemble_size", "latent", "batch_size", "first_steps", "window", "windows")
-        for name in (*whole, "max_agents"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a positive integer, got {value!r}")
-        for name in ("steps", "window_steps", "seed"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise ValueError(f"{name} must be an integer of at least 0, got {value!r}")
-        if not self.hidden or not all(isinstance(w, int) and w > 0 for w in self.hidden):
-            raise ValueError(
-                f"hidden must name at least one width, all positive, got {self.hidden!r}"
-            )
-        for name in ("learning_rate", "window_learning_rate", "noise_share", "decay", "hold"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be a number of at least 0, got {value!r}")
 
 
 @dataclass(slots=True)
@@ -120,7 +58,7 @@ class _Stage:
 
 def fit_latent(
     data: LatentData,
-    config: LatentConfig | None = None,
+    config: Latent | None = None,
     *,
     frame: FeatureMap | None = None,
     resume: LatentSnapshot | None = None,
@@ -147,7 +85,7 @@ def fit_latent(
     Raises:
         FloatingPointError: If the loss is not finite.
     """
-    config = config or LatentConfig()
+    config = config or Latent()
     everyone = data
     chosen = np.arange(data.num_agents)
     if data.num_agents > config.max_agents:
@@ -168,7 +106,7 @@ class _Fit:
     def __init__(
         self,
         data: LatentData,
-        config: LatentConfig,
+        config: Latent,
         frame: FeatureMap | None,
         on_epoch: Callable[[FitProgress], None] | None,
         save: Callable[[LatentSnapshot], None] | None,
@@ -324,7 +262,7 @@ class _Fit:
         )
 
 
-def initial_network(data: LatentData, config: LatentConfig) -> LatentNetwork:
+def initial_network(data: LatentData, config: Latent) -> LatentNetwork:
     """Where a fit begins."""
     generator = _generator(config.seed, 0, 2, 0)
     m, r = config.ensemble_size, config.latent

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import silu
+
+from persim_gym.learned.frame_ensemble import register
 
 #: Rows of all members that a Jacobian is computed for at a time: what lies between stays small.
 CHUNK = 16_384
@@ -58,6 +60,7 @@ class LatentShape:
         return shapes
 
 
+@register
 class LatentNetwork:
     """Stacked members, the agents' latents, and what is known of them.
 
@@ -74,6 +77,8 @@ class LatentNetwork:
             * ``low``, ``high`` ``[q]``: where features are held, so that nothing runs away outside
               the data.
     """
+
+    kind: ClassVar[str] = "latent"
 
     def __init__(self, shape: LatentShape, tensors: Mapping[str, Tensor]) -> None:
         self.shape = shape
@@ -118,6 +123,11 @@ class LatentNetwork:
     def num_agents(self) -> int:
         """Number of agents ``N``."""
         return self.shape.num_agents
+
+    @property
+    def widths(self) -> Sequence[int]:
+        """Widths of the layers that a row goes through."""
+        return self.shape.widths
 
     @property
     def device(self) -> torch.device:
@@ -174,8 +184,8 @@ class LatentNetwork:
         return asdict(self.shape) | {"hidden": list(self.shape.hidden)}
 
     @classmethod
-    def load(cls, meta: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> LatentNetwork:
-        """What :meth:`meta` and :meth:`tensors` describe.
+    def from_parts(cls, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> LatentNetwork:
+        """What :meth:`tensors` and :meth:`meta` describe.
 
         Raises:
             TypeError: If a size is missing or unknown.

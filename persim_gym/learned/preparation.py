@@ -17,7 +17,7 @@ from torch import Tensor
 
 from persim_gym.core import Task
 from persim_gym.learned.closed_form.basis import angles_of
-from persim_gym.learned.config import FitConfig
+from persim_gym.learned.config import Networks
 from persim_gym.learned.geometry import Geometry
 from persim_gym.learned.geometry_search import find_geometry
 from persim_gym.learned.history import slots, width_of
@@ -190,7 +190,7 @@ class Prepared:
         )
 
 
-def prepare(data: Data, config: FitConfig, without: NDArray[np.bool_] | None = None) -> Prepared:
+def prepare(data: Data, config: Networks, without: NDArray[np.bool_] | None = None) -> Prepared:
     """Split and measure the data of a fit of networks, some transitions ``[T]`` left out.
 
     Raises:
@@ -388,7 +388,7 @@ def _moments(
 
 
 def _scaling(
-    data: Data, states: NDArray[np.float32], used: NDArray[np.bool_], config: FitConfig
+    data: Data, states: NDArray[np.float32], used: NDArray[np.bool_], config: Networks
 ) -> Scaling:
     def pair(
         values: Callable[[slice], NDArray[np.float32]], width: int, scale: bool, centre: bool

@@ -15,9 +15,11 @@ from torch import Tensor
 
 from persim_gym import checks
 from persim_gym.core import Array, Task, as_agents
+from persim_gym.envs.suites import SUITES
 from persim_gym.learned.card import card_of, recipe_of
-from persim_gym.learned.config import plan_fit
+from persim_gym.learned.config import Config, plan_fit
 from persim_gym.learned.ensemble import Ensemble, UnrollMode
+from persim_gym.learned.families import Setting
 from persim_gym.learned.files import read_simulator, write_simulator
 from persim_gym.learned.fit import checkpoint_in, fit_by
 from persim_gym.learned.history import beginning, coded, moved, remembered, slots
@@ -101,6 +103,7 @@ class PerSim:
     def fit(
         cls,
         data: Any,
+        config: Config | None = None,
         *,
         method: str = "auto",
         preset: str = "default",
@@ -119,10 +122,16 @@ class PerSim:
         Args:
             data: :class:`~persim_gym.offline.Transitions`; a Minari data set, its id or folder; or
                 a table: a ``.parquet`` or ``.csv`` file or a DataFrame, with ``columns``.
-            method: ``"als"`` (closed form, in a polynomial basis), ``"sgd"`` (the paper's networks)
-                or ``"auto"``: the closed form where it finds the law, else the one that predicts
-                held-out stretches better. An option that only one of them has chooses that one.
-            preset: Of networks: ``"default"`` or ``"paper"`` (the settings of the paper's code).
+            config: Configuration of one family, which then decides everything:
+                :class:`~persim_gym.learned.ClosedForm`, :class:`~persim_gym.learned.Networks`,
+                :class:`~persim_gym.learned.Hierarchical` or :class:`~persim_gym.learned.Latent`.
+            method: ``"als"`` (closed form, in a polynomial basis), ``"sgd"`` (the paper's
+                networks), ``"hierarchical"`` (each agent's own polynomial under a population's
+                prior), ``"latent"`` (networks that an agent's latent enters nonlinearly) or
+                ``"auto"``: the closed form where it finds the law, else the family, or the mixture
+                of families, that predicts held-out stretches best.
+            preset: Of the paper's networks: ``"default"`` or ``"paper"`` (the settings of the
+                paper's code).
             task: The task; by default the one that the data name, or else a
                 :class:`~persim_gym.learned.DataTask`: spaces and start states from the data, reward
                 and termination learned from them.
@@ -136,9 +145,9 @@ class PerSim:
             on_epoch: Told of each epoch.
             progress: Show a progress bar; by default where there is a terminal.
             save_every: Seconds between checkpoints.
-            **options: Fields of :class:`~persim_gym.learned.FitConfig` that differ from the
-                preset, or of :class:`~persim_gym.learned.AlsConfig`, such as ``rank=5,
-                ensemble_size=5, seed=1`` and ``epochs=100`` or ``degree=3``.
+            **options: Fields of the configurations that differ from their defaults, such as
+                ``ensemble_size=5, seed=1``; one that a single family has, such as ``degree=3`` or
+                ``epochs=100``, chooses it.
 
         Raises:
             ValueError: If data, preset or an option is invalid, or ``out`` holds a checkpoint of
@@ -154,7 +163,10 @@ class PerSim:
             raise TypeError(f"on_epoch must be a function, got {checks.shown(on_epoch)}")
         transitions = as_transitions(data, columns, agent_of)
         name = transitions.task_name if task is None else task.name
-        plan = plan_fit(name, method=method, preset=preset, options=options)
+        plan = plan_fit(
+            name, config=config, method=method, preset=preset, options=options,
+            known=name in SUITES or task is not None,
+        )  # fmt: skip
         torch_device = check_device(device)
         if task is None:
             task = task_for(transitions, plan.seed)
@@ -163,7 +175,8 @@ class PerSim:
         recipe = recipe_of(plan, preset, task, transitions)
         checkpoint = checkpoint_in(out, recipe)
         with reporter(progress, on_epoch) as report:
-            fitted = fit_by(checked, plan, torch_device, report, checkpoint, save_every)
+            setting = Setting(torch_device, report, checkpoint, save_every)
+            fitted = fit_by(checked, plan, setting)
         card = recipe | card_of(fitted, task, transitions)
         ensemble = fitted.ensemble.to(torch_device)
         known = None

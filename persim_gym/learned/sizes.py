@@ -11,7 +11,7 @@ from persim_gym import checks
 from persim_gym.core import Task
 from persim_gym.learned.closed_form.agent_sums import memory
 from persim_gym.learned.closed_form.basis import Monomials, angles_of
-from persim_gym.learned.config import AlsConfig, FitConfig, FitPlan
+from persim_gym.learned.config import ClosedForm, FitPlan, Networks
 from persim_gym.offline.transitions import Transitions
 
 _REMEDY = "choose smaller ones"
@@ -28,18 +28,17 @@ def check_sizes(plan: FitPlan, data: Transitions, task: Task) -> None:
     Raises:
         ValueError: If a lag, a degree, a width or an ensemble needs more memory than there is.
     """
-    for config in (plan.als, plan.sgd):
-        if config is not None:
-            lagged = 4 * len(data) * config.lag * data.obs.shape[1]
-            what = f"lag={config.lag} of {len(data)} transitions"
-            checks.enough_memory(what, 3 * lagged, "choose a smaller one")
-    if plan.als is not None:
-        _check_als(plan.als, data, task)
-    if plan.sgd is not None:
-        _check_sgd(plan.sgd, data, task)
+    for config in plan.configs.values():
+        lagged = 4 * len(data) * config.lag * data.obs.shape[1]
+        what = f"lag={config.lag} of {len(data)} transitions"
+        checks.enough_memory(what, 3 * lagged, "choose a smaller one")
+        if isinstance(config, ClosedForm):
+            _check_als(config, data, task)
+        elif isinstance(config, Networks):
+            _check_sgd(config, data, task)
 
 
-def _check_als(config: AlsConfig, data: Transitions, task: Task) -> None:
+def _check_als(config: ClosedForm, data: Transitions, task: Task) -> None:
     d, space = data.obs.shape[1], task.action_space
     choices, further = (int(space.n), 0) if isinstance(space, Discrete) else (1, space.shape[0])
     angles = len(angles_of(task, config.lag, d))
@@ -52,7 +51,7 @@ def _check_als(config: AlsConfig, data: Transitions, task: Task) -> None:
     checks.enough_memory(what, 8.0 * config.ensemble_size * weights, _REMEDY)
 
 
-def _check_sgd(config: FitConfig, data: Transitions, task: Task) -> None:
+def _check_sgd(config: Networks, data: Transitions, task: Task) -> None:
     d = data.obs.shape[1]
     states = (config.lag * d, *config.state_hidden, config.rank * d)
     actions = (*config.action_hidden, config.rank)

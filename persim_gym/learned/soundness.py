@@ -15,24 +15,26 @@ from torch import Tensor
 
 from persim_gym.core import Task
 from persim_gym.learned.ensemble import Ensemble
+from persim_gym.learned.history import beginning
 from persim_gym.learned.networks.network import NetworkShape
 
-#: Shapes by letters: ``m`` members, ``N`` agents, ``d`` observation, ``r`` rank, ``q`` what of a
+#: Shapes by letters: ``m`` members, ``N`` agents, ``d`` observation, ``c`` inner coordinates (as
+#: many as ``d`` where nothing is an angle), ``r`` rank, ``q`` what of a
 #: factor is personal, ``i`` and ``j`` inputs, ``e`` bounds, ``K`` agents with evidence; the others
 #: stand alone. A letter is one number in a whole file.
 SHAPES = {
-    "polynomial.weights": "m A r P d",
+    "polynomial.weights": "m A r P c",
     "polynomial.factors": "m N r",
-    "polynomial.scale": "d",
-    "polynomial.low": "d",
-    "polynomial.high": "d",
+    "polynomial.scale": "c",
+    "polynomial.low": "c",
+    "polynomial.high": "c",
     **{f"inputs.{name}": "i" for name in ("centre", "scale", "low", "high")},
     **{f"scaling.{name}": "j" for name in ("input_mean", "input_scale", "hold_low", "hold_high")},
-    **{f"scaling.{name}": "d" for name in ("target_mean", "target_scale", "low", "high")},
+    **{f"scaling.{name}": "c" for name in ("target_mean", "target_scale", "low", "high")},
     "effects.coordinate": "e",
     "effects.side": "e",
     "effects.bound": "e",
-    "effects.effect": "e 3 d",
+    "effects.effect": "e 3 c",
     "experience.low": "d",
     "experience.high": "d",
     "experience.change_scale": "d",
@@ -40,8 +42,8 @@ SHAPES = {
     "experience.seen": "N",
     "prior.mean": "m r",
     "prior.root": "m r q",
-    "prior.noise": "m d",
-    "prior.quantiles": "C d L",
+    "prior.noise": "m c",
+    "prior.quantiles": "C c L",
     "evidence.precision": "m K q q",
     "evidence.information": "m K q",
     "evidence.count": "K",
@@ -70,6 +72,9 @@ KINDS = {
     "task.termination.terms": "integers",
 }
 
+#: Parts whose models check themselves what they are made of.
+FREE = ("model", "mixture")
+
 
 def check_tensors(tensors: Mapping[str, Tensor], shape: Mapping[str, Any]) -> None:
     """Check kinds, shapes and values of a file's tensors by name.
@@ -85,12 +90,13 @@ def check_tensors(tensors: Mapping[str, Tensor], shape: Mapping[str, Any]) -> No
     """
     sizes: dict[str, int] = {}
     exact: dict[str, tuple[int, ...]] = {}
-    if shape.get("kind", "network") == "network":
+    kind = shape.get("kind", "network")
+    if kind == "network":
         own = {key: value for key, value in shape.items() if key != "kind"}
         network = NetworkShape.from_json(own)
         exact = {f"network.{name}": form for name, (form, _) in network.tensors().items()}
         sizes = {"m": network.members, "N": network.num_agents, "d": network.obs_dim}
-        sizes |= {"r": network.rank, "j": network.obs_dim * network.lag}
+        sizes |= {"r": network.rank, "j": network.obs_dim * network.lag, "c": network.obs_dim}
     for name, tensor in tensors.items():
         _check_values(name, tensor)
         expected = exact.get(name)
@@ -106,6 +112,8 @@ def check_tensors(tensors: Mapping[str, Tensor], shape: Mapping[str, Any]) -> No
                 f"{name} has shape {tuple(tensor.shape)}, the rest of the file asks for "
                 f"{tuple(expected)}"
             )
+    if kind in ("network", "polynomial") and sizes.get("c") != sizes.get("d", sizes.get("c")):
+        raise ValueError(f"it predicts {sizes['c']} coordinates, {sizes['d']} are observed")
 
 
 def _sizes(letters: list[str], tensor: Tensor, sizes: dict[str, int]) -> tuple[int, ...]:
@@ -118,11 +126,12 @@ def _sizes(letters: list[str], tensor: Tensor, sizes: dict[str, int]) -> tuple[i
 
 def _check_values(name: str, tensor: Tensor) -> None:
     kind = KINDS.get(name, "numbers with a point")
+    free = name.partition(".")[0] in FREE
     if tensor.dtype == torch.bool:
         found = "booleans"
     else:
         found = "numbers with a point" if tensor.dtype.is_floating_point else "integers"
-    if found != kind or tensor.dtype.is_complex:
+    if (found != kind and not free) or tensor.dtype.is_complex:
         raise ValueError(f"{name} holds {found} ({tensor.dtype}), {kind} are expected")
     if found == "numbers with a point":
         # Bounds may be infinite; nothing may be no number.
@@ -174,7 +183,8 @@ def check_works(ensemble: Ensemble, task: Task, starts: Tensor, own_task: bool) 
     if ensemble.obs_dim != d:
         raise ValueError(f"the model predicts {ensemble.obs_dim} coordinates, the task has {d}")
     effects = ensemble.effects
-    if effects is not None and not all(0 <= column < d for column in effects.coordinate.tolist()):
+    inner = d if effects is None else effects.effect.shape[-1]
+    if effects is not None and not all(0 <= k < inner for k in effects.coordinate.tolist()):
         raise ValueError("effects.coordinate names a coordinate that there is not")
     space = task.action_space
     discrete = isinstance(space, Discrete)
@@ -186,7 +196,7 @@ def check_works(ensemble: Ensemble, task: Task, starts: Tensor, own_task: bool) 
         actions = torch.zeros(1, int(math.prod(space.shape or ())))
     try:
         last = torch.tensor([ensemble.num_agents - 1])
-        states = obs.repeat(1, ensemble.lag)
+        states = beginning(obs, ensemble.lag, ensemble.past)
         found = ensemble.step(last, states, actions)
         if tuple(found.shape) != (ensemble.members, 1, d):
             raise ValueError(f"a prediction has shape {tuple(found.shape)}")

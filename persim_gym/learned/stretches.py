@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -54,6 +54,7 @@ class Record:
         scored: Rows that may be predicted ``[T]``; all by default. Rows with a made-up past, for
             example, are none.
         over: Whether observations ``[n, d]`` end an episode; none do by default.
+        turns: Coordinates that go round, each with a full turn.
     """
 
     agent: NDArray[np.int64]
@@ -64,6 +65,7 @@ class Record:
     unit: NDArray[np.float64]
     scored: NDArray[np.bool_] | None = None
     over: Callable[[NDArray[Any]], NDArray[np.bool_]] | None = None
+    turns: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +157,10 @@ class Errors:
         agent = record.agent[part.start]
         predicted = predictor.rollout(agent, record.states[part.start], record.actions[rows])
         at = np.array(steps) - 1
-        left = (np.asarray(predicted, dtype=np.float64)[:, at] - record.next_obs[rows[:, at]]) / (
-            record.unit
-        )
+        left = np.asarray(predicted, dtype=np.float64)[:, at] - record.next_obs[rows[:, at]]
+        for column, turn in record.turns.items():
+            left[..., column] -= turn * np.round(left[..., column] / turn)
+        left = left / record.unit
         left = np.clip(np.nan_to_num(left, nan=MOST, posinf=MOST, neginf=-MOST), -MOST, MOST)
         return cls(left, part.length[:, None] > at, agent)
 
@@ -192,6 +195,7 @@ def escapes(predictor: Predictor, record: Record, rng: np.random.Generator) -> f
     predicted = np.asarray(predictor.rollout(agent, record.states[rows], actions))
     low, high = record.next_obs.min(0), record.next_obs.max(0)
     width = BEYOND * (high - low)
+    width[list(record.turns)] = np.inf
     with np.errstate(invalid="ignore"):
         out = ~((predicted >= low - width) & (predicted <= high + width)).all(-1)
     if record.over is not None:

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from persim_gym.envs import find_suite
-from persim_gym.learned import PRESETS, FitConfig, PerSim
+from persim_gym.learned import PRESETS, Networks, PerSim
 from persim_gym.learned.config import preset_config
 from persim_gym.offline.transitions import Transitions
 from tests.learned.worlds import PlainTask, random_walks
 
-OPTIONS = [field.name for field in dataclasses.fields(FitConfig)]
+OPTIONS = [field.name for field in dataclasses.fields(Networks)]
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ INVALID = [
 @pytest.mark.parametrize(("name", "value"), INVALID)
 def test_invalid_values_are_refused(name: str, value: Any) -> None:
     with pytest.raises((ValueError, TypeError), match=name) as caught:
-        FitConfig(**{name: value})
+        Networks(**{name: value})
     assert repr(value) in str(caught.value)
 
 
@@ -147,18 +147,18 @@ def test_every_option_is_checked() -> None:
 
 
 def test_json_round_trip() -> None:
-    config = FitConfig(rank=3, state_hidden=(7, 8), action_hidden=(), activation="silu", seed=9)
+    config = Networks(rank=3, state_hidden=(7, 8), action_hidden=(), activation="silu", seed=9)
     plain = json.loads(json.dumps(config.to_json()))
     assert set(plain) == set(OPTIONS)
-    assert FitConfig.from_json(plain) == config
+    assert Networks.from_json(plain) == config
     with pytest.raises(ValueError, match="unknown option 'depth'"):
-        FitConfig.from_json({**plain, "depth": 3})
+        Networks.from_json({**plain, "depth": 3})
 
 
 def test_replacing_leaves_the_original() -> None:
-    config = FitConfig()
+    config = Networks()
     changed = config.replaced({"rank": 9, "state_hidden": [4, 4]})
     assert (changed.rank, changed.state_hidden) == (9, (4, 4))
-    assert config == FitConfig()
+    assert config == Networks()
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.rank = 2  # type: ignore[misc]

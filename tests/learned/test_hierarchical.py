@@ -126,7 +126,7 @@ def test_no_degree_is_collinear(make: Any, terms: list[int]) -> None:
 def test_a_model_is_kept_moved_and_given_other_factors() -> None:
     world = World(6)
     model = fit_hierarchical(*world.record(30), 6, members=3).model
-    again = HierarchicalModel.from_file(model.meta(), model.tensors())
+    again = HierarchicalModel.from_parts(model.tensors(), model.meta())
     who, z = torch.arange(6), torch.rand(6, 2, dtype=torch.float64)
     found = model.change(who, z)
     assert found.shape == (3, 6, 2)
@@ -146,7 +146,7 @@ def test_a_model_is_kept_moved_and_given_other_factors() -> None:
     one = torch.cat([model.change(a[None], row[None]) for a, row in zip(of, many, strict=True)], 1)
     torch.testing.assert_close(model.change(of, many), one)
     with pytest.raises(ValueError, match="not of the same model"):
-        HierarchicalModel.from_file({"terms": 5, "outputs": 2}, model.tensors())
+        HierarchicalModel.from_parts(model.tensors(), {"terms": 5, "outputs": 2})
 
 
 def test_the_population_is_a_prior_for_new_agents() -> None:

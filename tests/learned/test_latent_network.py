@@ -50,11 +50,11 @@ def test_a_network_comes_back_from_a_file(tmp_path) -> None:  # type: ignore[no-
     network = random_network()
     store.write(tmp_path / "net", "latent", network.tensors(), {"network": network.meta()})
     tensors, card = store.read(tmp_path / "net", "latent")
-    back = LatentNetwork.load(card["network"], tensors)
+    back = LatentNetwork.from_parts(tensors, card["network"])
     agents, features = torch.arange(5), torch.randn(5, 4)
     assert torch.equal(back.change(agents, features), network.change(agents, features))
     with pytest.raises(ValueError, match=r"layer '0.weight'"):
-        LatentNetwork.load({**network.meta(), "features": 9}, tensors)
+        LatentNetwork.from_parts(tensors, {**network.meta(), "features": 9})
 
 
 def test_precision_and_other_agents() -> None:

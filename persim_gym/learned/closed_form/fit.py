@@ -26,7 +26,7 @@ from persim_gym.learned.closed_form.population_sums import Sums
 from persim_gym.learned.closed_form.problem import Problem
 from persim_gym.learned.closed_form.pruning import prune
 from persim_gym.learned.closed_form.selection import CHEAP, Choice, Selection
-from persim_gym.learned.config import AlsConfig
+from persim_gym.learned.config import ClosedForm
 from persim_gym.learned.search import DEGREES, LOSS, Trial
 
 #: Bytes of statistics that are in memory together. Agents beyond that go by in parts, but weights
@@ -45,7 +45,7 @@ UNEXPLAINED, CLOSE = 1e-3, 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class ClosedForm:
+class ClosedFormFit:
     """A closed-form fit.
 
     Attributes:
@@ -62,8 +62,8 @@ class ClosedForm:
 
 
 def fit_closed_form(
-    problem: Problem, config: AlsConfig, on_trial: Callable[[Trial], None] | None = None
-) -> ClosedForm:
+    problem: Problem, config: ClosedForm, on_trial: Callable[[Trial], None] | None = None
+) -> ClosedFormFit:
     """Fit the members.
 
     Raises:
@@ -90,7 +90,7 @@ def fit_closed_form(
     ensemble = problem.ensemble(
         monomials, LowRankFit(fit.weights, _drawn(factors, rng), fit.noise, fit.rounds)
     )
-    return ClosedForm(ensemble, factors, fit.noise, choice)
+    return ClosedFormFit(ensemble, factors, fit.noise, choice)
 
 
 #: Basis, fit, statistics, and the agents that these are of (``None`` for all).
@@ -102,7 +102,7 @@ def _begin(
     choice: Choice,
     degree: int,
     threshold: float,
-    config: AlsConfig,
+    config: ClosedForm,
     rng: np.random.Generator,
 ) -> Begun:
     """A fit on all agents, or on as many as fit in memory, from that of the choice."""
@@ -132,7 +132,7 @@ def _refined(
     problem: Problem,
     selection: Selection,
     choice: Choice,
-    config: AlsConfig,
+    config: ClosedForm,
     rng: np.random.Generator,
 ) -> tuple[Begun | None, Choice]:
     """A finer fit where there are many more transitions than the choice has looked at.
@@ -174,7 +174,7 @@ def _importance(members: int, rows: Rows, rng: np.random.Generator) -> Tensor:
 
 
 def _resampled(
-    fit: LowRankFit, stats: Statistics, config: AlsConfig, importance: Tensor
+    fit: LowRankFit, stats: Statistics, config: ClosedForm, importance: Tensor
 ) -> LowRankFit:
     """Members that see the agents with random importance (a Bayesian bootstrap)."""
     m = config.ensemble_size

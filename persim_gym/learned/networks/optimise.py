@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym import files, store
-from persim_gym.learned.config import FitConfig
+from persim_gym.learned.config import Networks
 from persim_gym.learned.networks.gradients import Batch, SquaredError, mixed_precision_pays
 from persim_gym.learned.networks.network import LowRankNetwork, NetworkShape
 from persim_gym.threads import few_threads
@@ -187,7 +187,7 @@ def _ramp(widths: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - widths, widths)
 
 
-def learning_rate(config: FitConfig, step: int, steps: int, epoch: int) -> float:
+def learning_rate(config: Networks, step: int, steps: int, epoch: int) -> float:
     """Adam's step size at a given step."""
     match config.schedule:
         case "constant":
@@ -205,7 +205,7 @@ def learning_rate(config: FitConfig, step: int, steps: int, epoch: int) -> float
 def fit_network(
     network: LowRankNetwork,
     data: Scaled,
-    config: FitConfig,
+    config: Networks,
     *,
     resume: Snapshot | None = None,
     heldout_rmse: Callable[[LowRankNetwork], float] | None = None,
@@ -244,7 +244,7 @@ def fit_network(
 def _fit(
     network: LowRankNetwork,
     data: Scaled,
-    config: FitConfig,
+    config: Networks,
     resume: Snapshot | None,
     heldout_rmse: Callable[[LowRankNetwork], float] | None,
     on_epoch: Callable[[FitProgress], None] | None,
@@ -304,7 +304,7 @@ DIVERGED = (
 _BLOCK = 32
 
 
-def _batches(data: Scaled, shape: NetworkShape, config: FitConfig, epoch: int) -> Iterator[Batch]:
+def _batches(data: Scaled, shape: NetworkShape, config: Networks, epoch: int) -> Iterator[Batch]:
     """The batches of an epoch, each member's in an order of its own."""
     generator = torch.Generator()
     generator.manual_seed(int(np.random.SeedSequence([config.seed, epoch]).generate_state(1)[0]))

@@ -14,7 +14,7 @@ from persim_gym.learned import PerSim
 from persim_gym.learned.closed_form import selection
 from persim_gym.learned.closed_form.agent_sums import Rows
 from persim_gym.learned.closed_form.heldout import first_half, split_agents
-from persim_gym.learned.config import EFFORTS, AlsConfig, plan_fit
+from persim_gym.learned.config import EFFORTS, ClosedForm, plan_fit
 from persim_gym.learned.search import DEGREES, Trial, Walk, settled
 from tests.learned.closed_form.polynomial_worlds import LowRankWorld, open_loop, record
 from tests.learned.worlds import PlainTask
@@ -55,7 +55,7 @@ TESTED = {
 
 
 def test_every_option_has_a_test() -> None:
-    assert set(TESTED) == {field.name for field in dataclasses.fields(AlsConfig)}
+    assert set(TESTED) == {field.name for field in dataclasses.fields(ClosedForm)}
     assert all(name in globals() for name in TESTED.values())
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from persim_gym.learned.config import FitConfig
+from persim_gym.learned.config import Networks
 from persim_gym.learned.networks.gradients import Batch, SquaredError
 from persim_gym.learned.networks.network import LowRankNetwork, NetworkShape
 from persim_gym.learned.networks.optimise import Adam, learning_rate
@@ -247,13 +247,13 @@ def test_adam_is_torchs() -> None:
 
 
 def test_step_sizes_of_the_schedules() -> None:
-    constant = FitConfig(schedule="constant", learning_rate=0.01)
+    constant = Networks(schedule="constant", learning_rate=0.01)
     assert {learning_rate(constant, s, 100, s // 10) for s in range(100)} == {0.01}
     # Paper: 1e-3, halved every 150 epochs, whatever the number of steps.
-    halving = FitConfig(schedule="halving", learning_rate=1e-3, halve_every=150)
+    halving = Networks(schedule="halving", learning_rate=1e-3, halve_every=150)
     rates = [learning_rate(halving, 0, 1, epoch) for epoch in (0, 149, 150, 299, 300)]
     assert rates == [1e-3, 1e-3, 5e-4, 5e-4, 2.5e-4]
-    cycle = FitConfig(schedule="one-cycle", learning_rate=0.02)
+    cycle = Networks(schedule="one-cycle", learning_rate=0.02)
     rates = [learning_rate(cycle, s, 1000, 0) for s in range(1000)]
     assert rates[0] == pytest.approx(0.002)  # a tenth of the peak
     assert max(rates) == rates[100] == 0.02  # after a tenth of the steps

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from persim_gym import store
 from persim_gym.envs import find_suite
-from persim_gym.learned import FitConfig, FitProgress, PerSim
+from persim_gym.learned import FitProgress, Networks, PerSim
 from persim_gym.learned.ensemble import before_bounds
 from persim_gym.learned.history import slots
 from persim_gym.learned.networks.gradients import mixed_precision_pays
@@ -102,7 +102,7 @@ def test_windows_lie_anywhere() -> None:
 
 
 def test_held_out_rows_never_reach_the_loss(walks: Transitions) -> None:
-    config = FitConfig(**OPTIONS)
+    config = Networks(**OPTIONS)
     held = prepare(Data(walks, DISCRETE), config).held
     assert held.sum() == 4 * 5
     good = fit(walks, normalise_inputs=True, normalise_targets=True)
@@ -198,7 +198,7 @@ EFFECTS: dict[str, Any] = {
 
 
 def test_every_option_is_tested() -> None:
-    assert set(EFFECTS) == {field.name for field in dataclasses.fields(FitConfig)}
+    assert set(EFFECTS) == {field.name for field in dataclasses.fields(Networks)}
 
 
 @pytest.mark.parametrize("name", EFFECTS)
@@ -282,7 +282,7 @@ def test_normalised_fits_do_not_depend_on_units(walks: Transitions, scale: float
 
 def test_a_fit_is_what_torch_would_do(walks: Transitions) -> None:
     """The whole fit against a plain one: torch's gradient, torch's Adam, the same batches."""
-    config = FitConfig(**{**OPTIONS, "activation": "silu", "epochs": 3, "schedule": "constant"})
+    config = Networks(**{**OPTIONS, "activation": "silu", "epochs": 3, "schedule": "constant"})
     ready = prepare(Data(walks, DISCRETE), config)
     data = ready.training_data(torch.device("cpu"))
     start = LowRankNetwork.initial(ready.shape, ready.generator(0))
@@ -312,7 +312,7 @@ def test_a_fit_is_what_torch_would_do(walks: Transitions) -> None:
 
 def test_every_row_is_seen_once_an_epoch(walks: Transitions) -> None:
     """A learning rate of next to nothing: the loss is that of the start, whatever the batches."""
-    config = FitConfig(**{**OPTIONS, "learning_rate": 1e-12, "epochs": 1})
+    config = Networks(**{**OPTIONS, "learning_rate": 1e-12, "epochs": 1})
     ready = prepare(Data(walks, DISCRETE), config)
     data = ready.training_data(torch.device("cpu"))
     network = LowRankNetwork.initial(ready.shape, ready.generator(0))
@@ -326,7 +326,7 @@ def test_every_row_is_seen_once_an_epoch(walks: Transitions) -> None:
 
 
 def test_members_of_a_fit_are_independent(walks: Transitions) -> None:
-    config = FitConfig(**OPTIONS)
+    config = Networks(**OPTIONS)
     ready = prepare(Data(walks, DISCRETE), config)
     data = ready.training_data(torch.device("cpu"))
     start = LowRankNetwork.initial(ready.shape, ready.generator(0))
@@ -386,7 +386,7 @@ def test_the_papers_preset_is_fitted_with_the_papers_settings() -> None:
     data = random_walks(task, agents=2, steps=20, scale=0.01)
     sim = PerSim.fit(data, preset="paper", epochs=1)
     assert sim.card["preset"] == "paper"
-    assert sim.card["config"] == {**FitConfig().to_json(), **{
+    assert sim.card["config"] == {**Networks().to_json(), **{
         "rank": 5, "batch_size": 64, "epochs": 1, "schedule": "halving",
         "validation_fraction": 0.0, "state_hidden": [256],
     }}  # fmt: skip
@@ -454,7 +454,7 @@ def test_one_seed_gives_one_fit(walks: Transitions) -> None:
 
 
 def prepared_held(data: Transitions, seed: int) -> NDArray[np.bool_]:
-    return prepare(Data(data, DISCRETE), FitConfig(**{**OPTIONS, "seed": seed})).held
+    return prepare(Data(data, DISCRETE), Networks(**{**OPTIONS, "seed": seed})).held
 
 
 def test_global_random_state_is_left_alone_and_not_used(walks: Transitions) -> None:

@@ -1,0 +1,318 @@
+"""The families of models: each from data to members, on all transitions or without some of them.
+
+*Closed form*: the low-rank model in a polynomial basis. *Networks*: the paper's, by gradient
+descent. *Hierarchical*: each agent's own polynomial under a population's prior. *Latent*: networks
+that an agent's latent enters nonlinearly. Whatever they are made of, what comes out is an
+:class:`~persim_gym.learned.ensemble.Ensemble` of the user's coordinates.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from persim_gym.learned.bounds import learn_bounds
+from persim_gym.learned.charted import ChartedEnsemble, charted
+from persim_gym.learned.closed_form.fit import fit_closed_form
+from persim_gym.learned.closed_form.problem import pose
+from persim_gym.learned.config import ClosedForm, Hierarchical, Latent, Networks
+from persim_gym.learned.ensemble import Ensemble, before_bounds
+from persim_gym.learned.frame import Frame
+from persim_gym.learned.frame_ensemble import FrameEnsemble, Model
+from persim_gym.learned.hierarchical import fit_hierarchical
+from persim_gym.learned.latent_fit import fit_latent
+from persim_gym.learned.latent_frame import Circle, FeatureMap
+from persim_gym.learned.latent_loss import LatentData
+from persim_gym.learned.networks.ensemble import NetworkEnsemble
+from persim_gym.learned.networks.network import LowRankNetwork
+from persim_gym.learned.networks.optimise import Checkpoint, fit_network
+from persim_gym.learned.preparation import Data, prepare
+from persim_gym.learned.progress import FitReport
+
+#: Transitions that are left out of a fit ``[T]``; ``None`` for none.
+Without = NDArray[np.bool_] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What a fit has found.
+
+    Attributes:
+        method: Name of the family, or ``"mixture"``.
+        ensemble: The members.
+        metrics: What is kept in the simulator's card.
+        noise: Of a closed form: variance of what is left, in inner coordinates ``[m, c]``.
+    """
+
+    method: str
+    ensemble: Ensemble
+    metrics: dict[str, Any]
+    noise: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where a fit runs, and who is told of it.
+
+    Attributes:
+        device: Where to compute.
+        report: Told of progress.
+        checkpoint: Of networks: where an interrupted fit goes on.
+        save_every: Seconds between checkpoints.
+    """
+
+    device: torch.device
+    report: FitReport
+    checkpoint: Checkpoint | None = None
+    save_every: float = 30.0
+
+
+def in_inner_coordinates(fit: Callable[[Data], Fitted], data: Data) -> Fitted:
+    """Fit data with their angles as angles, and give an ensemble of their observations.
+
+    Args:
+        fit: The fit of data without angles in disguise.
+        data: The data.
+    """
+    geometry = data.geometry
+    if geometry.trivial:
+        return fit(data)
+    found = fit(charted(data, geometry))
+    space = data.task.observation_space
+    bounds = (torch.as_tensor(end.copy()) for end in (space.low, space.high))
+    found.metrics["geometry"] = geometry.to_json()
+    return replace(found, ensemble=ChartedEnsemble(found.ensemble, geometry, *bounds))
+
+
+def fit_als(data: Data, config: ClosedForm, setting: Setting, without: Without = None) -> Fitted:
+    """Fit in closed form; of data without angles in disguise."""
+    device, report = setting.device, setting.report
+    began = time.perf_counter()
+    clipped = data.clipped if config.skip_clipped else np.zeros_like(data.clipped)
+    used = ~clipped if without is None else ~clipped & ~without
+    data.check_left(used)
+    states = data.states(config.lag)
+    problem = pose(data.transitions, data.task, states, used, config.lag, device)
+    found = fit_closed_form(problem, config, report.on_trial)
+    for text in found.choice.lowered if without is None else ():
+        warnings.warn(text, UserWarning, stacklevel=2)
+    ensemble: Ensemble = found.ensemble
+    if config.skip_clipped:
+        seen = clipped if without is None else clipped & ~without
+        ensemble = with_bounds(ensemble, data, states, seen, torch.float64)
+    best = found.choice.best
+    metrics = {
+        "heldout_rmse": best.one_step,
+        "heldout_error": best.error,
+        "unexplained": float(found.noise.mean()),
+        "chosen": best.to_json(),
+        "trials": [trial.to_json() for trial in found.choice.trials],
+        "notes": list(found.choice.notes),
+        "noise": found.noise.mean(0).sqrt().tolist(),
+        "seconds": time.perf_counter() - began,
+    }
+    noise = found.noise * problem.scale.square()
+    return Fitted("als", ensemble.to(device, torch.float32), metrics, noise)
+
+
+def fit_networks(data: Data, config: Networks, setting: Setting, without: Without = None) -> Fitted:
+    """Fit the paper's networks by gradient descent; of data without angles in disguise."""
+    device, report, checkpoint = setting.device, setting.report, setting.checkpoint
+    ready = prepare(data, config, without)
+    resume = checkpoint.load() if checkpoint is not None else None
+    network = LowRankNetwork.initial(ready.shape, ready.generator(config.seed), device)
+    scaling = ready.scaling.to(device)
+
+    def heldout_rmse(fitted: LowRankNetwork) -> float:
+        return one_step_rmse(NetworkEnsemble(fitted, scaling), data, ready.states, ready.held)
+
+    fitted, last = fit_network(
+        network,
+        ready.training_data(device),
+        config,
+        resume=resume,
+        heldout_rmse=heldout_rmse if ready.held.any() else None,
+        on_epoch=report.on_epoch,
+        save=checkpoint.save if checkpoint is not None else None,
+        save_every=setting.save_every,
+    )
+    kept = sorted(np.argsort(last.loss)[: config.ensemble_size].tolist())
+    ensemble: Ensemble = NetworkEnsemble(fitted.members(kept), scaling)
+    if config.skip_clipped:
+        seen = data.clipped & ~ready.held
+        seen = seen if without is None else seen & ~without
+        ensemble = with_bounds(ensemble, data, ready.states, seen, torch.float32)
+    metrics = {
+        "loss": [last.loss[member] for member in kept],
+        "heldout_rmse": one_step_rmse(ensemble, data, ready.states, ready.held)
+        if ready.held.any()
+        else None,
+        "heldout_transitions": int(ready.held.sum()),
+        "seconds": last.seconds,
+    }
+    return Fitted("sgd", ensemble, metrics)
+
+
+def fit_hierarchy(
+    data: Data, config: Hierarchical, setting: Setting, without: Without = None
+) -> Fitted:
+    """Fit each agent's own polynomial under a population's prior."""
+    began = time.perf_counter()
+    rows = _Rows.of(data, config.lag, config.skip_clipped, without)
+    found = fit_hierarchical(
+        rows.features, rows.changes, rows.agents, data.transitions.num_agents,
+        degree=config.degree, members=config.ensemble_size, effort=config.effort,
+        seed=config.seed,
+    )  # fmt: skip
+    metrics = {
+        "chosen": {"degree": found.degree, "tails": found.tails, "terms": len(found.model.basis)},
+        "trials": list(found.trials),
+        "notes": list(found.notes),
+        "seconds": time.perf_counter() - began,
+    }
+    return rows.fitted("hierarchical", found.model, metrics, setting.device)
+
+
+def fit_latents(data: Data, config: Latent, setting: Setting, without: Without = None) -> Fitted:
+    """Fit networks that each agent's latent enters nonlinearly."""
+    began = time.perf_counter()
+    rows = _Rows.of(data, config.lag, config.skip_clipped, without)
+    plain = LatentData(
+        rows.features.numpy(), rows.changes.numpy(), rows.agents.numpy(),
+        data.transitions.episode[rows.rows], data.transitions.num_agents,
+    )  # fmt: skip
+    network = fit_latent(
+        plain, config, frame=_feature_map(rows.frame),
+        on_epoch=setting.report.on_epoch,
+    )  # fmt: skip
+    metrics = {"notes": [], "seconds": time.perf_counter() - began}
+    return rows.fitted("latent", network, metrics, setting.device)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Transitions as plain arrays in a frame.
+
+    Attributes:
+        data: The data.
+        frame: The frame.
+        rows: Which transitions ``[k]``.
+        clipped: Transitions on bounds, that effects of bounds are learned from ``[T]``.
+        features: ``[k, q]``.
+        changes: ``[k, c]``.
+        agents: ``[k]``.
+    """
+
+    data: Data
+    frame: Frame
+    rows: NDArray[np.int64]
+    clipped: NDArray[np.bool_]
+    features: Tensor
+    changes: Tensor
+    agents: Tensor
+
+    @classmethod
+    def of(cls, data: Data, lag: int, skip_clipped: bool, without: Without) -> _Rows:
+        t = data.transitions
+        clipped = data.clipped if skip_clipped else np.zeros_like(data.clipped)
+        kept = np.ones(len(t), dtype=np.bool_) if without is None else ~without
+        used = ~clipped & kept
+        whole = used & (t.step >= lag - 1)  # a past that was recorded, where there is any
+        used = whole if whole.any() else used
+        data.check_left(used)
+        frame = Frame.of(data, lag, used)
+        rows = np.flatnonzero(used)
+        obs = torch.as_tensor(t.obs[rows]).double()
+        features = frame.features(frame.states(data)[rows], torch.as_tensor(t.action[rows]))
+        changes = frame.change(obs, obs + torch.as_tensor(t.change(rows)))
+        agents = torch.as_tensor(t.agent[rows])
+        return cls(data, frame, rows, clipped & kept, features, changes, agents)
+
+    def fitted(
+        self, method: str, model: Model, metrics: dict[str, Any], device: torch.device
+    ) -> Fitted:
+        """A model of these rows as an ensemble of the data's observations."""
+        data, space = self.data, self.data.task.observation_space
+        bounds = (torch.as_tensor(end.copy()) for end in (space.low, space.high))
+        ensemble: Ensemble = FrameEnsemble(self.frame, model, *bounds).to(device, torch.float32)
+        if self.frame.geometry.trivial:
+            states = self.frame.states(data).numpy()
+            ensemble = with_bounds(ensemble, data, states, self.clipped, torch.float32)
+        else:
+            metrics["geometry"] = self.frame.geometry.to_json()
+        return Fitted(method, ensemble, metrics)
+
+
+def _feature_map(frame: Frame) -> FeatureMap | None:
+    """How features move with the state; of a state with a past that is not said."""
+    if frame.lag > 1:
+        return None
+    place = {column: index for index, column in enumerate(frame.kept)}
+    plain, turning = frame.geometry.plain, frame.geometry.periodic
+    moved = [(place[k], int(c)) for k, c in enumerate(plain) if k in place]
+    circles = []
+    for k, c in enumerate(turning):
+        columns = (len(plain) + k, len(plain) + len(turning) + k)
+        if not set(columns) <= set(place):
+            return None
+        cosine, sine = (place[column] for column in columns)
+        circles.append(Circle(cosine, sine, int(c), float(frame.unit[c])))
+    gains = [float(frame.unit[c] / frame.scale[k]) for k, c in moved]
+    return FeatureMap(frame.size, [k for k, _ in moved], [c for _, c in moved], gains, circles)
+
+
+def with_bounds(
+    ensemble: Ensemble,
+    data: Data,
+    states: NDArray[np.float32],
+    clipped: NDArray[np.bool_],
+    dtype: torch.dtype,
+) -> Ensemble:
+    """The same ensemble with what transitions that end on bounds say of them."""
+    if not clipped.any():
+        return ensemble
+    predicted = predict_rows(ensemble, data, states, clipped, dtype).mean(0)
+    space = data.task.observation_space
+    effects = learn_bounds(
+        predicted.double().cpu().numpy(),
+        data.transitions.next_obs[clipped],
+        space.low,
+        space.high,
+        data.change_scale,
+    )
+    return ensemble.with_effects(effects)
+
+
+def predict_rows(
+    ensemble: Ensemble,
+    data: Data,
+    states: NDArray[np.float32],
+    rows: NDArray[np.bool_],
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Members' predictions of some transitions, as if there were no bounds ``[m, k, d]``."""
+    t, device = data.transitions, ensemble.device
+    index = np.flatnonzero(rows)
+    parts = []
+    for part in np.array_split(index, max(1, len(index) // 4096)):
+        state = torch.as_tensor(states[part], device=device).to(dtype)
+        action = torch.as_tensor(t.action[part], device=device)
+        agents = torch.as_tensor(t.agent[part], device=device)
+        parts.append(before_bounds(ensemble, agents, state, action))
+    return torch.cat(parts, dim=1)
+
+
+def one_step_rmse(
+    ensemble: Ensemble, data: Data, states: NDArray[np.float32], rows: NDArray[np.bool_]
+) -> float:
+    """Root mean square error of one step of the members' mean, over rows and coordinates."""
+    predicted = ensemble.settle(predict_rows(ensemble, data, states, rows)).mean(0).cpu().numpy()
+    return float(np.sqrt(np.mean((predicted - data.transitions.next_obs[rows]) ** 2)))
