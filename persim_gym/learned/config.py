@@ -364,11 +364,6 @@ class FitPlan:
         """Seed of the fit."""
         return int(next(iter(self.configs.values())).seed)
 
-    def with_lag(self, lag: int) -> FitPlan:
-        """The same with a lag."""
-        configs = {name: dataclasses.replace(own, lag=lag) for name, own in self.configs.items()}
-        return dataclasses.replace(self, configs=configs, lag=lag)
-
     def to_json(self) -> dict[str, Any]:
         """The configuration as plain types; of several families by name."""
         found = {name: own.to_json() for name, own in self.configs.items()}
@@ -428,7 +423,7 @@ def plan_fit(
         kept = {k: v for k, v in options.items() if k in fields[name] or k not in SHARED}
         start = preset_config(preset, task_name) if name == "sgd" else FAMILIES[name]()
         configs[name] = start.replaced(kept)
-    lag = options.get("lag", 1 if known or method == "sgd" else None)
+    lag = options.get("lag", None if method == "auto" and not known and names == CHOICE else 1)
     return FitPlan(method, preset, configs, lag)
 
 

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from persim_gym import store
 from persim_gym.learned.choice import Candidate, Comparison, compare
-from persim_gym.learned.closed_form.fit import UNEXPLAINED
 from persim_gym.learned.config import ClosedForm, FitPlan, Hierarchical, Latent, Networks
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.families import (
@@ -40,6 +39,9 @@ from persim_gym.learned.networks.optimise import Checkpoint
 from persim_gym.learned.preparation import Data
 from persim_gym.learned.stretches import Predictor, Record
 
+#: Open-loop error, in units of the observations' standard deviation, of what is taken for the law
+#: itself.
+LAW = 1e-3
 #: Members of a network that is only compared.
 COMPARED = 2
 #: Members that a mixture has at the most, about: weights are rounded to as many parts.
@@ -53,16 +55,18 @@ def fit_by(data: Data, plan: FitPlan, setting: Setting) -> Fitted:
         ValueError: If the data do not carry what is asked for.
         FloatingPointError: If a fit diverges.
     """
-    lags = None
-    if plan.lag is None:
-        lags = judge_lags(data)
-        plan = plan.with_lag(lags.chosen)
-    if plan.method == "auto":
-        found = _chosen(data, plan, setting)
-    else:
-        found = fit_family(data, plan.configs[plan.method], setting)
-    if lags is not None:
-        found.metrics["lags"] = lags.to_json()
+    if plan.method != "auto":
+        return fit_family(data, plan.configs[plan.method], setting)
+    configs = dict(plan.configs)
+    if plan.lag is not None:
+        return _chosen(data, configs, plan.seed, setting)
+    lags = judge_lags(data)
+    if lags.chosen > 1:  # a past that seems worth its while is compared with none
+        for name in ("hierarchical", "latent"):
+            longer = replace(configs[name], lag=lags.chosen)
+            configs[f"{name}, lag {lags.chosen}"] = longer
+    found = _chosen(data, configs, plan.seed, setting)
+    found.metrics["lags"] = lags.to_json()
     return found
 
 
@@ -87,8 +91,9 @@ def fit_family(data: Data, config: Any, setting: Setting, without: Without = Non
     raise TypeError(f"there is no family of {type(config).__name__}")
 
 
-def _chosen(data: Data, plan: FitPlan, setting: Setting) -> Fitted:
-    configs, failed, closed = dict(plan.configs), "", None
+def _chosen(data: Data, configs: dict[str, Any], seed: int, setting: Setting) -> Fitted:
+    """The best of several families, or a mixture of close ones."""
+    failed, closed = "", None
     if "als" in configs:
         try:
             closed = fit_family(data, configs["als"], setting)
@@ -96,7 +101,7 @@ def _chosen(data: Data, plan: FitPlan, setting: Setting) -> Fitted:
             failed = str(error)
             del configs["als"]
         else:
-            if closed.metrics["unexplained"] <= UNEXPLAINED:
+            if _is_law(closed):
                 return closed
             chosen = closed.metrics["chosen"]
             fixed = {name: chosen[name] for name in ("degree", "rank", "threshold")}
@@ -106,7 +111,7 @@ def _chosen(data: Data, plan: FitPlan, setting: Setting) -> Fitted:
         name: Candidate(_fitting(data, _smaller(config), setting))
         for name, config in configs.items()
     }
-    found = compare(record_of(data, lag), candidates, seed=plan.seed)
+    found = compare(record_of(data, lag), candidates, seed=seed)
     parts = {
         name: closed
         if name == "als" and closed is not None
