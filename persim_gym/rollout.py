@@ -112,7 +112,9 @@ def episode_batch(
 ) -> EpisodeBatch:
     """Episodes of all agents, an agent's one after the other, checked before any work."""
     check_whole(episodes=(episodes, 1), seed=(seed, 0), max_episode_steps=(steps, 1))
-    chosen = agents_of(dynamics, agents, len(agents))
+    chosen = np.empty(0, dtype=np.int64)
+    if len(agents):
+        chosen = agents_of(dynamics, agents, len(agents))
     if len(chosen) == 0 or len(np.unique(chosen)) < len(chosen):
         raise ValueError(f"agents must be one or more different agents, got {list(agents)}")
     behaviour = np.random.SeedSequence(seed, spawn_key=(_EVALUATION, 1)).generate_state(1)

@@ -200,7 +200,7 @@ def train(
     """
     from PERSIMNEW import training
 
-    from persim_gym.learned.env import GuardedSimulator
+    from persim_gym.learned.guard import GuardedSimulator
     from persim_gym.rollout import episode_returns
 
     suite, sim = models.open_model(str(simulator))
