@@ -1,22 +1,88 @@
-"""Speed of learned environments: many lanes beside the processor's limit, one beside Gymnasium."""
+"""Speed of learned environments, beside Gymnasium's own CartPole and beside the same in torch.
+
+The default simulators are those of 500 agents under random actions: a closed form, and networks.
+Lanes are of different agents, and disagreement, guard and effects of bounds are part of every step.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from environments import LANES, scalar_steps, vector_steps
 from measure import Effort, Row, amount, interleave, main, multiply_add, row
-from samples import AGENTS, multiply_adds, simulator
+from samples import AGENTS, multiply_adds, simulator, transitions
 
+from persim_gym.envs import SimEnv, SimVectorEnv
 from persim_gym.learned import PerSim
+from persim_gym.learned.guard import GuardedSimulator
+
+
+class InTorch(GuardedSimulator):
+    """The same steps by the ensemble's own methods, as they are taken where nothing is compiled."""
+
+    compiled = None
 
 
 def rows(effort: Effort) -> Iterator[Row]:
-    sim = simulator("cartpole", effort.scaled(AGENTS, 10))
+    agents = effort.scaled(AGENTS, 10)
+    data = transitions("cartpole", agents, steps=23)
+    closed = PerSim.fit(data, method="als", progress=False)
+    yield from beside(closed, "closed form", effort, 3.0, 0.5)
+    networks = PerSim.fit(data, method="sgd", epochs=1, progress=False)
+    yield from beside(networks, "networks", effort)
+    sim = simulator("cartpole", agents)
     yield vector(sim, effort)
     yield scalar(sim, effort)
+
+
+def beside(
+    sim: PerSim,
+    kind: str,
+    effort: Effort,
+    times: float | None = None,
+    share: float | None = None,
+) -> Iterator[Row]:
+    """A default simulator, scalar and vector: beside Gymnasium's CartPole, and beside torch."""
+    lanes = effort.scaled(LANES, 4)
+    scalars: dict[str, gym.Env[Any, Any]] = {
+        "ours": sim.env(agent=3),
+        "torch": SimEnv(sim.task, InTorch(sim), agent=3, max_episode_steps=200),
+        "gymnasium": gym.make("CartPole-v1"),
+    }
+    vectors = {
+        "ours": sim.vector_env(lanes),
+        "torch": SimVectorEnv(sim.task, InTorch(sim), lanes),
+        "gymnasium": gym.make_vec("CartPole-v1", num_envs=lanes),
+    }
+    few = Effort(effort.rounds, effort.best_of, effort.size / 5, effort.seconds)
+    for name, envs, steps in (
+        ("scalar", scalars, {n: scalar_steps(e, few) for n, e in scalars.items()}),
+        (f"{lanes} lanes", vectors, {n: vector_steps(e, lanes, few) for n, e in vectors.items()}),
+    ):
+        took = interleave(effort, **steps)
+        median = {n: amount(float(np.median(t)), "s") for n, t in took.items()}
+        title = f"default learned CartPole, {kind}, {name}"
+        one = name == "scalar"
+        yield row(
+            title + (", times Gymnasium's" if one else ", share of Gymnasium's rate"),
+            median["ours"] + " a step",
+            f"Gymnasium CartPole-v1: {median['gymnasium']}",
+            took["ours"] / took["gymnasium"] if one else took["gymnasium"] / took["ours"],
+            better="less" if one else "more",
+            target=times if one else share,
+        )
+        yield row(
+            title + ", beside torch",
+            median["ours"] + " a step",
+            f"the same in torch: {median['torch']}",
+            took["torch"] / took["ours"],
+            target=3.0 if one else None,
+        )
+        for env in envs.values():
+            env.close()
 
 
 def vector(sim: PerSim, effort: Effort) -> Row:

@@ -16,7 +16,7 @@ from latent import recorded
 
 from persim_gym.envs.suites import SUITES
 from persim_gym.learned import PerSim
-from persim_gym.learned.env import GuardedSimulator
+from persim_gym.learned.guard import GuardedSimulator
 from persim_gym.policies.scripted import scripted_policy
 from persim_gym.rollout import episode_returns
 

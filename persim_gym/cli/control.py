@@ -220,7 +220,7 @@ def train(
     the final judgement only. The policy can then be recorded and rendered.
     """
     from persim_gym import training
-    from persim_gym.learned.env import GuardedSimulator
+    from persim_gym.learned.guard import GuardedSimulator
     from persim_gym.rollout import episode_outcomes
 
     suite, sim = models.open_model(str(simulator))

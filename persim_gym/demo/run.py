@@ -37,7 +37,7 @@ from persim_gym.evaluation.open_loop import (
     open_loop_error,
     pooled,
 )
-from persim_gym.learned.env import GuardedSimulator
+from persim_gym.learned.guard import GuardedSimulator
 from persim_gym.learned.networks.optimise import FitProgress
 from persim_gym.learned.simulator import PerSim
 from persim_gym.offline.transitions import Transitions

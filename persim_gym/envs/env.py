@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 
 from persim_gym.core import Dynamics, Task, agents_of, describe
 from persim_gym.envs.checks import check_options, check_seed
-from persim_gym.envs.lanes import Lanes, StartSampler, check_actions, check_state
+from persim_gym.envs.lanes import (
+    GuardedRows,
+    Lanes,
+    StartSampler,
+    check_actions,
+    check_state,
+    first,
+)
 from persim_gym.envs.populations import Population
 from persim_gym.envs.rendering import Frame, Renderer, Window, make_renderer
 
@@ -74,17 +81,21 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
         self.action_space = task.action_space
         self.render_mode = render_mode
         self.metadata = {"render_modes": list(RENDER_MODES), "render_fps": task.render_fps}
-        first = agents_of(dynamics, agent, 1)
-        self._agent = int(first[0])
-        self._lanes = Lanes(task, dynamics, first, max_episode_steps)
+        agents = agents_of(dynamics, agent, 1)
+        self._agent = int(agents[0])
+        self._lanes = Lanes(task, dynamics, agents, max_episode_steps)
         self._sample_start = sample_start or task.sample_start
         self._painter = Painter(task, covariates_of, label) if render_mode else None
         # A dynamics that serves single rows saves the scalar environment all array overhead.
         self._step_row = getattr(dynamics, "step_row", None) if max_episode_steps is None else None
+        self._advance_row = None
+        if isinstance(dynamics, GuardedRows) and dynamics.lag == 1:
+            self._advance_row = dynamics.advance_row
         self._discrete = task.action_space.n if isinstance(task.action_space, Discrete) else None
         self._obs: NDArray[np.float64] | None = None
         self._latest: NDArray[np.float64] | None = None
         self._row: list[float] | tuple[float, ...] = []
+        self._kept = 0
 
     @property
     def agent(self) -> int:
@@ -161,6 +172,7 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
         self._row = self._obs.tolist()
         if self._step_row is None:
             self._lanes.begin(np.array([0]), self._obs[None], self.np_random)
+            self._kept = self._lanes.kept(0)
         if self._painter is not None:
             self._painter.begin()
             if self.render_mode == "human":
@@ -182,13 +194,20 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
         obs = self._obs
         if obs is None:
             raise ResetNeeded("no episode is running: call reset() first")
-        truncated, info = False, {"agent": np.int64(self._agent)}
+        truncated = False
+        info: dict[str, Any] = {"agent": np.int64(self._agent)}
         if self._step_row is not None and self._discrete is not None:
             action = self._check_discrete(action)
             self._row = self._step_row(self._agent, self._row, action)
             following = np.array(self._row)
             reward = float(self.task.reward(obs, action, following))
             terminated = bool(self.task.terminated(following))
+        elif self._advance_row is not None:
+            if self._discrete is not None:
+                action = self._check_discrete(action)
+            else:
+                action = check_actions(self.task, np.asarray(action)[None], 1)[0]
+            following, reward, terminated, truncated, info = self._guarded_step(obs, action)
         else:
             if self._discrete is not None:
                 actions = np.array([self._check_discrete(action)])
@@ -206,6 +225,33 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
             if self.render_mode == "human":
                 self.render()
         return following.astype(np.float32), reward, terminated, truncated, info
+
+    def _guarded_step(
+        self, obs: NDArray[np.float64], action: Any
+    ) -> tuple[NDArray[np.float64], float, bool, bool, dict[str, Any]]:
+        """A step of a learned dynamics, one row without the overhead of arrays."""
+        lanes = self._lanes
+        found = self._advance_row(self._agent, self._row, action, self._kept, self.np_random)  # type: ignore[misc]
+        self._row = found.next_obs
+        following = np.array(found.next_obs)
+        # In batches of one: a task of a user's own may ask for the first axis.
+        batch = following[None]
+        reward = first(self.task.reward(obs[None], np.array([action]), batch))
+        terminated = bool(first(self.task.terminated(batch)))
+        lanes.steps[0] += 1
+        limit = lanes.max_episode_steps
+        stopped = bool(found.reason)
+        truncated = stopped or (limit is not None and lanes.steps[0] >= limit)
+        info: dict[str, Any] = {
+            "agent": np.int64(self._agent),
+            "disagreement": np.float64(found.disagreement),
+            "clipped": np.int64(found.clipped),
+            "guard": found.reason,
+        }
+        if self.dynamics.penalty:  # type: ignore[attr-defined]
+            info |= {"reward_raw": np.float64(reward), "penalty": np.float64(found.penalty)}
+            reward = reward - found.penalty
+        return following, float(reward), terminated, bool(truncated), info
 
     def _check_discrete(self, action: Any) -> int:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from gymnasium.spaces import Discrete
@@ -58,6 +58,41 @@ class GuardedDynamics(Dynamics, Protocol):
         rng: np.random.Generator,
     ) -> Advance:
         """One step of ``n`` rows."""
+
+
+class RowAdvance(NamedTuple):
+    """What a learned dynamics says of one step of one row, in plain numbers.
+
+    Attributes:
+        next_obs: Next observation ``[d]``, finite and inside the observation space.
+        reason: Why the model is not to be trusted any further; 0 where it is.
+        disagreement: Of the members.
+        clipped: Coordinates that were put back into the space.
+        penalty: What to subtract from the reward.
+    """
+
+    next_obs: list[float]
+    reason: Reason
+    disagreement: float
+    clipped: int
+    penalty: float
+
+
+@runtime_checkable
+class GuardedRows(GuardedDynamics, Protocol):
+    """A guarded dynamics that serves single rows without the overhead of arrays."""
+
+    penalty: float
+
+    def advance_row(
+        self,
+        agent: int,
+        state: Sequence[float],
+        action: Any,
+        kept: int,
+        rng: np.random.Generator,
+    ) -> RowAdvance:
+        """One step of one row: what :meth:`GuardedDynamics.advance` says of it."""
 
 
 @dataclass(slots=True)
@@ -145,6 +180,10 @@ class Lanes:
         if self._guarded is not None:
             self._kept[lanes] = self._guarded.begin(len(start), rng)
 
+    def kept(self, lane: int) -> int:
+        """What the episode of a lane keeps to its end."""
+        return int(self._kept[lane])
+
     def quiet_info(self) -> dict[str, NDArray[Any]]:
         """``info`` of beginning episodes: arrays ``[n]`` of all lanes, by name."""
         n = len(self.agents)
@@ -219,6 +258,11 @@ def time_limit(task: Task, max_episode_steps: int | None) -> int | None:
         return task.max_episode_steps
     unlimited = type(max_episode_steps) is int and max_episode_steps == -1
     return None if unlimited else max_episode_steps
+
+
+def first(values: Array) -> Any:
+    """A task's answer about a batch of one."""
+    return values[0] if np.ndim(values) else values
 
 
 def _own(values: Array, n: int, dtype: type[np.generic]) -> NDArray[Any]:

@@ -100,6 +100,11 @@ class Ensemble(ABC):
         return False
 
     @property
+    def limits(self) -> tuple[Tensor, Tensor]:
+        """Lower and upper bounds of observations ``[d]``, ``[d]``."""
+        return self.low, self.high
+
+    @property
     def device(self) -> torch.device:
         """Where it computes."""
         return self.low.device

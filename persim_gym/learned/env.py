@@ -13,196 +13,22 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from numbers import Real
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from persim_gym import checks
 from persim_gym.core import one_of
 from persim_gym.envs.env import CovariatesOf, SimEnv, drawn, plain_spec
-from persim_gym.envs.guard import Reason, reasons
-from persim_gym.envs.lanes import Advance, StartSampler, time_limit
+from persim_gym.envs.lanes import StartSampler, time_limit
 from persim_gym.envs.parallel import SimParallelEnv
 from persim_gym.envs.suites import SUITES, single_agent
 from persim_gym.envs.vector import SimVectorEnv
-from persim_gym.learned.ensemble import before_bounds
+from persim_gym.learned.guard import GuardedSimulator, Propagation
 from persim_gym.learned.simulator import PerSim
-from persim_gym.threads import few_threads
 
-Propagation = Literal["mean", "random_member", "fixed_member"]
-PROPAGATIONS = ("mean", "random_member", "fixed_member")
 STARTS = ("task", "data")
-
-#: Share of the recorded range by which a state may leave it before the guard stops.
-SUPPORT_MARGIN = 0.5
-
-
-class GuardedSimulator:
-    """A simulator as the shells step it: members followed, episodes guarded, doubt priced.
-
-    The guard truncates, and never terminates, with the reason in ``info["guard"]``:
-    ``"non-finite"``, ``"support"`` (a coordinate further out of the recorded range than
-    :data:`SUPPORT_MARGIN` of its width) or ``"disagreement"`` (beyond what was calibrated on
-    held-out transitions).
-
-    Args:
-        sim: The simulator.
-        propagation: ``"mean"`` of the members, a ``"random_member"`` in each step, or a
-            ``"fixed_member"`` for the whole episode.
-        guard: Whether to stop off the support or at high disagreement; what is not finite always
-            stops.
-        penalty: Reward to subtract per unit of disagreement.
-
-    Raises:
-        TypeError: If an argument has the wrong type.
-        ValueError: If an argument is invalid.
-    """
-
-    def __init__(
-        self,
-        sim: PerSim,
-        propagation: Propagation = "mean",
-        guard: bool = True,
-        penalty: float = 0.0,
-    ) -> None:
-        if propagation not in PROPAGATIONS:
-            raise ValueError(
-                f"propagation must be one of {', '.join(PROPAGATIONS)}, got {propagation!r}"
-            )
-        if not isinstance(guard, (bool, np.bool_)):
-            raise TypeError(f"guard must be True or False, got {guard!r}")
-        self.sim = sim
-        self.propagation = propagation
-        self.guard = bool(guard)
-        self.penalty = checks.number("penalty", penalty, 0, says="finite and not negative")
-        space, experience = sim.task.observation_space, sim.experience
-        margin = SUPPORT_MARGIN * (experience.high - experience.low)
-        self._support = experience.low - margin, experience.high + margin
-        self._space = space.low.astype(np.float64), space.high.astype(np.float64)
-
-    @property
-    def num_agents(self) -> int:
-        """Number of agents."""
-        return self.sim.num_agents
-
-    @property
-    def agent_names(self) -> tuple[str, ...] | None:
-        """What the agents are called in the data ``[N]``, or ``None``."""
-        return self.sim.agent_names
-
-    def agent_indices(self, agents: Any) -> Any:
-        """Agents by name or index as indices; see :meth:`PerSim.agent_indices`."""
-        return self.sim.agent_indices(agents)
-
-    def check_seen(self, agents: NDArray[np.int64]) -> None:
-        """Refuse agents that nothing was recorded of."""
-        self.sim.check_seen(agents)
-
-    def plain_arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Arguments of an environment's spec that say the same in another folder and from JSON."""
-        plain = dict(arguments)
-        if isinstance(simulator := plain.get("simulator"), (str, Path)):
-            plain["simulator"] = str(Path(simulator).expanduser().resolve())
-        for word in ("agent", "agents"):
-            if word in plain:
-                plain[word] = self.sim.names.label(plain[word])
-        return plain
-
-    @property
-    def lag(self) -> int:
-        """Observations that a state holds."""
-        return self.sim.lag
-
-    @property
-    def quiet_info(self) -> dict[str, np.generic]:
-        """What ``info`` holds at a reset; see :class:`~persim_gym.envs.lanes.GuardedDynamics`."""
-        info: dict[str, np.generic] = {
-            "disagreement": np.float64(0),
-            "clipped": np.int64(0),
-            "guard": Reason(),
-        }
-        if self.penalty:
-            info |= {"reward_raw": np.float64(0), "penalty": np.float64(0)}
-        return info
-
-    def recall(self, obs: Any) -> Any:
-        """States in which episodes begin; see :meth:`PerSim.recall`."""
-        return self.sim.recall(obs)
-
-    def follow(self, states: Any, actions: Any, obs: Any) -> Any:
-        """States after a step; see :meth:`PerSim.follow`."""
-        return self.sim.follow(states, actions, obs)
-
-    def step(self, agents: Any, states: Any, actions: Any) -> Any:
-        """The members' mean, unguarded."""
-        return self.sim.predict(agents, states, actions)
-
-    def begin(self, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """The member that each of ``n`` beginning episodes follows."""
-        if self.propagation == "fixed_member":
-            return rng.integers(0, self.sim.members, size=n)
-        return np.zeros(n, dtype=np.int64)
-
-    def advance(
-        self,
-        agents: NDArray[np.int64],
-        states: NDArray[np.float64],
-        actions: NDArray[Any],
-        kept: NDArray[np.int64],
-        rng: np.random.Generator,
-    ) -> Advance:
-        """One step of ``n`` rows; see :class:`~persim_gym.envs.lanes.GuardedDynamics`."""
-        n, sim = len(agents), self.sim
-        sim.check_seen(agents)
-        device = sim.device
-        flat = np.ascontiguousarray(states, dtype=np.float32).reshape(n, -1)
-        floating = actions.dtype.kind == "f"
-        widths = sim.ensemble.widths
-        with few_threads(sim.members * n, widths, device):
-            raw = before_bounds(
-                sim.ensemble,
-                torch.as_tensor(agents, device=device),
-                torch.as_tensor(flat, device=device),
-                torch.as_tensor(actions.astype(np.float32) if floating else actions, device=device),
-            )
-            members = sim.ensemble.settle(raw)
-            over = ((raw < sim.ensemble.low) | (raw > sim.ensemble.high)).cpu().numpy()
-            spread = sim.spread(members).cpu().numpy().astype(np.float64)
-            if self.propagation == "mean":
-                following, outside = members.mean(0).cpu().numpy(), over.any(0)
-            else:
-                if self.propagation == "random_member":
-                    kept = rng.integers(0, sim.members, size=n)
-                rows = np.arange(n)
-                following, outside = members.cpu().numpy()[kept, rows], over[kept, rows]
-            following = following.astype(np.float64)
-
-        low, high = self._space
-        # One member that is lost is enough, whichever is followed: disagreement knows them all.
-        finite = np.isfinite(following).all(axis=1) & np.isfinite(spread)
-        lost: NDArray[np.bool_] = np.asarray(~finite)
-        any_lost = bool(lost.any())
-        if any_lost:  # the last state that was one stays; nothing else can be said
-            following[lost] = states.reshape(n, -1)[lost, -following.shape[1] :]
-            spread[lost] = np.inf
-        inside = np.minimum(np.maximum(following, low), high)
-        clipped = np.where(lost, 0, outside.sum(axis=1))
-        why = {"non_finite": lost}
-        if self.guard:
-            off = (inside < self._support[0]) | (inside > self._support[1])
-            torn = spread > sim.experience.disagreement_limit
-            away: NDArray[np.bool_] = np.asarray(off.any(axis=1))
-            why = {"disagreement": torn, "support": away, "non_finite": lost}
-        guard = reasons(n, **why)
-        return Advance(
-            next_obs=inside,
-            stop=guard > 0,
-            penalty=self.penalty * np.where(lost, 0.0, spread) if self.penalty else None,
-            info={"disagreement": spread, "clipped": clipped, "guard": guard},
-        )
 
 
 class LearnedSimEnv(SimEnv):

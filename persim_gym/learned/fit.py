@@ -125,6 +125,13 @@ def _chosen(data: Data, configs: dict[str, Any], seed: int, setting: Setting) ->
     return made
 
 
+def _is_law(closed: Fitted) -> bool:
+    """Whether a closed form leaves so little that nothing else has to be tried."""
+    chosen, metrics = closed.metrics["chosen"], closed.metrics
+    stable = chosen["escapes"] <= ESCAPES
+    return bool(stable and metrics["unexplained"] <= UNEXPLAINED and chosen["error"] <= LAW)
+
+
 def _fitting(data: Data, config: Any, setting: Setting) -> Callable[[NDArray[np.int64]], Predictor]:
     def fit(rows: NDArray[np.int64]) -> Predictor:
         without = np.ones(len(data.transitions), dtype=np.bool_)

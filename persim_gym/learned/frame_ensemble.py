@@ -141,6 +141,11 @@ class FrameEnsemble(Ensemble):
         return self.frame.obs_dim
 
     @property
+    def limits(self) -> tuple[Tensor, Tensor]:
+        """Lower and upper bounds of observations ``[d]``, ``[d]``."""
+        return self._bounds
+
+    @property
     def members(self) -> int:
         """Number of members ``m``."""
         return self.model.members

@@ -57,6 +57,11 @@ class MixtureEnsemble(Ensemble):
         # A part that knows of angles, if there is one: means are of its inner coordinates.
         self._finest = next((part for part in self.parts if part.turning), first)
 
+    @property
+    def limits(self) -> tuple[Tensor, Tensor]:
+        """Lower and upper bounds of observations ``[d]``, ``[d]``."""
+        return self.parts[0].limits
+
     # -- sizes ----------------------------------------------------------------------------------
 
     @property

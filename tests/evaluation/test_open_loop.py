@@ -19,7 +19,7 @@ from persim_gym.evaluation.open_loop import (
     open_loop_error,
     pooled,
 )
-from persim_gym.learned.env import GuardedSimulator
+from persim_gym.learned.guard import GuardedSimulator
 from persim_gym.learned.simulator import PerSim
 from persim_gym.planning import MPC, RandomShooting
 from persim_gym.planning.planner import Plan

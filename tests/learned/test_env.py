@@ -23,7 +23,8 @@ from persim_gym.core import Task
 from persim_gym.envs.suites import find_suite
 from persim_gym.learned import PerSim
 from persim_gym.learned.bounds import BoundEffects
-from persim_gym.learned.env import PROPAGATIONS, as_simulator
+from persim_gym.learned.env import as_simulator
+from persim_gym.learned.guard import PROPAGATIONS
 from persim_gym.planning import MPC, RandomShooting
 from persim_gym.planning.objective import Shaping
 from tests.learned.worlds import PlainTask, random_simulator, random_walks

@@ -213,7 +213,9 @@ class MonomialOrder:
     def _append(self, here: int, parent: int, column: int) -> None:
         if self.runs and parent:
             first, first_parent, length, of = self.runs[-1]
-            if of == column and first_parent and parent == first_parent + length:
+            # What a run makes is not there yet while it is made: it is none of its own parents.
+            follows = parent == first_parent + length < first
+            if of == column and first_parent and follows:
                 self.runs[-1] = (first, first_parent, length + 1, of)
                 return
         self.runs.append((here, parent, 1, column))

@@ -173,13 +173,17 @@ class NetworkEnsemble(Ensemble):
         return self.scaling.target_mean
 
     @torch.no_grad()
-    def _unsettled(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
+    def change(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
+        """Every member's change ``[m, n, d]``; arguments of :meth:`Ensemble.step`."""
         s = self.scaling
         scaled = self.scaled(states)
         if states.ndim == 2:
             scaled = scaled.expand(self.members, -1, -1)
         change = self.network(agents, scaled, actions)
-        return states[..., -self.obs_dim :] + (change * s.target_scale + s.target_mean)
+        return change * s.target_scale + s.target_mean
+
+    def _unsettled(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
+        return states[..., -self.obs_dim :] + self.change(agents, states, actions)
 
     def tensors(self) -> dict[str, Tensor]:
         """Parameters and units, by name."""

@@ -1,0 +1,359 @@
+"""`GuardedSimulator`: a simulator as environments step it, guarded and with a penalty."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from persim_gym import checks
+from persim_gym.envs.guard import Reason, reasons
+from persim_gym.envs.lanes import Advance, RowAdvance
+from persim_gym.learned.compiled import Compiled, compile_ensemble, settle
+from persim_gym.learned.ensemble import Ensemble, before_bounds
+from persim_gym.learned.simulator import PerSim
+from persim_gym.threads import few_threads
+
+Propagation = Literal["mean", "random_member", "fixed_member"]
+PROPAGATIONS = ("mean", "random_member", "fixed_member")
+
+#: Share of the recorded range by which a state may leave it before the guard stops.
+SUPPORT_MARGIN = 0.5
+#: Distance from a bound, in units of it, within which single precision does not say on which side.
+CLOSE = 1e-5
+#: Disagreement whose square single precision may not hold.
+OVERFLOWS = 1e15
+
+
+_FINE = Reason()
+
+
+class GuardedSimulator:
+    """A simulator as the shells step it: members followed, episodes guarded, doubt priced.
+
+    The guard truncates, and never terminates, with the reason in ``info["guard"]``:
+    ``"non-finite"``, ``"support"`` (a coordinate further out of the recorded range than
+    :data:`SUPPORT_MARGIN` of its width) or ``"disagreement"`` (beyond what was calibrated on
+    held-out transitions).
+
+    Args:
+        sim: The simulator.
+        propagation: ``"mean"`` of the members, a ``"random_member"`` in each step, or a
+            ``"fixed_member"`` for the whole episode.
+        guard: Whether to stop off the support or at high disagreement; what is not finite always
+            stops.
+        penalty: Reward to subtract per unit of disagreement.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument is invalid.
+    """
+
+    def __init__(
+        self,
+        sim: PerSim,
+        propagation: Propagation = "mean",
+        guard: bool = True,
+        penalty: float = 0.0,
+    ) -> None:
+        if propagation not in PROPAGATIONS:
+            raise ValueError(
+                f"propagation must be one of {', '.join(PROPAGATIONS)}, got {propagation!r}"
+            )
+        if not isinstance(guard, (bool, np.bool_)):
+            raise TypeError(f"guard must be True or False, got {guard!r}")
+        self.sim = sim
+        self.propagation = propagation
+        self.guard = bool(guard)
+        self.penalty = checks.number("penalty", penalty, 0, says="finite and not negative")
+        bounds, experience = sim.ensemble.limits, sim.experience
+        margin = SUPPORT_MARGIN * (experience.high - experience.low)
+        support = experience.low - margin, experience.high + margin
+        self._support = tuple(bound.astype(np.float64) for bound in support)
+        self._space = low, high = tuple(bound.double().cpu().numpy() for bound in bounds)
+        near = [CLOSE * np.where(np.isfinite(bound), np.abs(bound), 0.0) for bound in (low, high)]
+        self._well_inside = low + near[0], high - near[1]
+        # No member is further from their mean than this times the disagreement [d].
+        root = math.sqrt(sim.members * sim.ensemble.obs_dim)
+        self._unit = experience.change_scale.astype(np.float64)
+        self._reach = root * self._unit
+        self._inverse = (1.0 / self._reach)[:, None, None].astype(np.float32)
+        rows = (*self._well_inside, *self._support, self._reach)
+        self._by_coordinate = list(zip(*(part.tolist() for part in rows), strict=True))
+        self._compiled: tuple[Ensemble | None, Compiled | None] = None, None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is made anew in no time."""
+        return {**self.__dict__, "_compiled": (None, None)}
+
+    @property
+    def num_agents(self) -> int:
+        """Number of agents."""
+        return self.sim.num_agents
+
+    @property
+    def agent_names(self) -> tuple[str, ...] | None:
+        """What the agents are called in the data ``[N]``, or ``None``."""
+        return self.sim.agent_names
+
+    def agent_indices(self, agents: Any) -> Any:
+        """Agents by name or index as indices; see :meth:`PerSim.agent_indices`."""
+        return self.sim.agent_indices(agents)
+
+    def check_seen(self, agents: NDArray[np.int64]) -> None:
+        """Refuse agents that nothing was recorded of."""
+        self.sim.check_seen(agents)
+
+    def plain_arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments of an environment's spec that say the same in another folder and from JSON."""
+        plain = dict(arguments)
+        if isinstance(simulator := plain.get("simulator"), (str, Path)):
+            plain["simulator"] = str(Path(simulator).expanduser().resolve())
+        for word in ("agent", "agents"):
+            if word in plain:
+                plain[word] = self.sim.names.label(plain[word])
+        return plain
+
+    @property
+    def lag(self) -> int:
+        """Observations that a state holds."""
+        return self.sim.lag
+
+    @property
+    def quiet_info(self) -> dict[str, np.generic]:
+        """What ``info`` holds at a reset; see :class:`~persim_gym.envs.lanes.GuardedDynamics`."""
+        info: dict[str, np.generic] = {
+            "disagreement": np.float64(0),
+            "clipped": np.int64(0),
+            "guard": _FINE,
+        }
+        if self.penalty:
+            info |= {"reward_raw": np.float64(0), "penalty": np.float64(0)}
+        return info
+
+    def recall(self, obs: Any) -> Any:
+        """States in which episodes begin; see :meth:`PerSim.recall`."""
+        return self.sim.recall(obs)
+
+    def follow(self, states: Any, actions: Any, obs: Any) -> Any:
+        """States after a step; see :meth:`PerSim.follow`."""
+        return self.sim.follow(states, actions, obs)
+
+    def step(self, agents: Any, states: Any, actions: Any) -> Any:
+        """The members' mean, unguarded."""
+        return self.sim.predict(agents, states, actions)
+
+    def begin(self, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """The member that each of ``n`` beginning episodes follows."""
+        if self.propagation == "fixed_member":
+            return rng.integers(0, self.sim.members, size=n)
+        return np.zeros(n, dtype=np.int64)
+
+    @property
+    def compiled(self) -> Compiled | None:
+        """The simulator made ready for stepping, or ``None`` where it is not to be had."""
+        made_of, compiled = self._compiled
+        if made_of is not self.sim.ensemble:
+            compiled = compile_ensemble(self.sim.ensemble, self._unit, compiled)
+            self._compiled = self.sim.ensemble, compiled
+        return compiled
+
+    def advance(
+        self,
+        agents: NDArray[np.int64],
+        states: NDArray[np.float64],
+        actions: NDArray[Any],
+        kept: NDArray[np.int64],
+        rng: np.random.Generator,
+    ) -> Advance:
+        """One step of ``n`` rows; see :class:`~persim_gym.envs.lanes.GuardedDynamics`."""
+        if self.propagation == "random_member":
+            kept = rng.integers(0, self.sim.members, size=len(agents))
+        return self._advance(agents, states, actions, kept)
+
+    def _advance(
+        self,
+        agents: NDArray[np.int64],
+        states: NDArray[np.float64],
+        actions: NDArray[Any],
+        kept: NDArray[np.int64],
+    ) -> Advance:
+        sim = self.sim
+        sim.check_seen(agents)
+        compiled = self.compiled
+        if compiled is None:
+            following, spread, clipped = self._settled(agents, states, actions, kept)
+        else:
+            following, spread, clipped = self._stepped(compiled, agents, states, actions, kept)
+        penalty = self.penalty * spread if self.penalty else None
+        info = {"disagreement": spread, "clipped": clipped, "guard": reasons(len(agents))}
+        if self._all_trusted(following, spread):
+            stop = np.zeros(len(agents), dtype=np.bool_)
+            return Advance(following, stop, penalty, info)
+        # One member that is lost is enough, whichever is followed: disagreement knows them all.
+        lost: NDArray[np.bool_] = ~(np.isfinite(following).all(axis=1) & np.isfinite(spread))
+        if lost.any():  # the last state that was one stays; nothing else can be said
+            following[lost] = states.reshape(len(agents), -1)[lost, -following.shape[1] :]
+            spread[lost], clipped[lost] = np.inf, 0
+            if penalty is not None:
+                penalty[lost] = 0.0
+        why = {"non_finite": lost}
+        if self.guard:
+            low, high = self._support
+            off = ((following < low) | (following > high)).any(axis=1)
+            torn = spread > sim.experience.disagreement_limit
+            why = {"disagreement": torn, "support": off, "non_finite": lost}
+        info["guard"] = guard = reasons(len(agents), **why)
+        return Advance(following, np.asarray(guard > 0), penalty, info)
+
+    def _all_trusted(self, following: NDArray[np.float64], spread: NDArray[np.float64]) -> bool:
+        """Whether there is nothing to stop anywhere: a few numbers say so of all rows."""
+        largest = float(spread.max())
+        limit = self.sim.experience.disagreement_limit if self.guard else math.inf
+        least, most = following.min(axis=0).tolist(), following.max(axis=0).tolist()
+        for x, y, (_, _, low, high, _) in zip(least, most, self._by_coordinate, strict=True):
+            if self.guard and not (low <= x and y <= high):
+                return False
+            if not -math.inf < x <= y < math.inf:
+                return False
+        return largest <= limit and largest < math.inf
+
+    def _stepped(
+        self,
+        compiled: Compiled,
+        agents: NDArray[np.int64],
+        states: NDArray[np.float64],
+        actions: NDArray[Any],
+        kept: NDArray[np.int64],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+        """Next observations ``[n, d]``, disagreement ``[n]`` and coordinates put back ``[n]``."""
+        n, m, d = len(agents), self.sim.members, len(self._unit)
+        flat = states.T if states.ndim == 2 else states.reshape(n, -1).T
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is looked for
+            change = compiled.change(agents, flat, actions)
+            mean = np.add.reduce(change, axis=1)
+            mean /= m
+            change -= mean[:, None]
+            following = middle = flat[-d:] + mean
+            if self.propagation != "mean":
+                following = middle + change[:, kept, np.arange(n)]
+            apart = change * self._inverse
+            np.multiply(apart, apart, out=apart)
+            spread = np.sqrt(np.add.reduce(apart.reshape(d * m, n), axis=0)).astype(np.float64)
+        clipped = np.zeros(n, dtype=np.int64)
+        least, most = middle.min(axis=1).tolist(), middle.max(axis=1).tolist()
+        if not self._within(least, most, float(spread.max())):
+            with np.errstate(over="ignore", invalid="ignore"):
+                near = np.flatnonzero(~self._inside(middle, spread))
+                if len(near):
+                    members = middle[:, near] + change[:, :, near].swapaxes(0, 1)
+                    found = self._settle(members, kept[near])
+                    following[:, near], spread[near], clipped[near] = found
+        return following.T, spread, clipped
+
+    def _inside(
+        self, middle: NDArray[np.float64], spread: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """Rows of which no member can be over a bound, by their mean ``[d, n]``."""
+        far = self._reach[:, None] * spread
+        low, high = (bound[:, None] for bound in self._well_inside)
+        inside: NDArray[np.bool_] = (middle - far >= low) & (middle + far <= high)
+        return np.asarray(inside.all(axis=0))
+
+    def _within(self, least: list[float], most: list[float], spread: float) -> bool:
+        """Whether no member can be over a bound where their mean is between these ``[d]``."""
+        for x, y, (low, high, _, _, reach) in zip(least, most, self._by_coordinate, strict=True):
+            if not (x - spread * reach >= low and y + spread * reach <= high):
+                return False
+        return True
+
+    def _settle(
+        self, raw: NDArray[np.float64], kept: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+        """Members' predictions ``[m, d, k]``, settled; what is followed is ``[d, k]``."""
+        low, high = (bound[:, None] for bound in self._space)
+        outside = (raw < low) | (raw > high)
+        members = settle(raw, self.sim.ensemble, low, high)
+        mean = members.mean(axis=0)
+        apart = np.square((members - mean) / self._reach[:, None])
+        spread = np.sqrt(np.add.reduce(apart.reshape(-1, apart.shape[2]), axis=0))
+        spread[spread > OVERFLOWS] = np.inf
+        if self.propagation == "mean":
+            return mean, spread, outside.any(axis=0).sum(axis=0)
+        rows = np.arange(len(kept))
+        return members[kept, :, rows].T, spread, outside[kept, :, rows].sum(axis=1)
+
+    def _settled(
+        self,
+        agents: NDArray[np.int64],
+        states: NDArray[np.float64],
+        actions: NDArray[Any],
+        kept: NDArray[np.int64],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+        """The same in torch, wherever it is computed."""
+        sim, n = self.sim, len(agents)
+        device = sim.device
+        flat = np.ascontiguousarray(states, dtype=np.float32).reshape(n, -1)
+        acted = actions.astype(np.float32) if actions.dtype.kind == "f" else actions
+        with few_threads(sim.members * n, sim.ensemble.widths, device):
+            parts = (torch.as_tensor(part, device=device) for part in (agents, flat, acted))
+            raw = before_bounds(sim.ensemble, *parts)
+            members = sim.ensemble.settle(raw)
+            low, high = (torch.as_tensor(bound).to(raw) for bound in self._space)
+            over = ((raw < low) | (raw > high)).cpu().numpy()
+            spread = sim.spread(members).cpu().numpy().astype(np.float64)
+        if self.propagation == "mean":
+            following, outside = members.mean(0).cpu().numpy(), over.any(0)
+        else:
+            rows = np.arange(n)
+            following, outside = members.cpu().numpy()[kept, rows], over[kept, rows]
+        return following.astype(np.float64), spread, outside.sum(axis=1)
+
+    def advance_row(
+        self,
+        agent: int,
+        state: Sequence[float],
+        action: Any,
+        kept: int,
+        rng: np.random.Generator,
+    ) -> RowAdvance:
+        """One step of one row; see :class:`~persim_gym.envs.lanes.GuardedRows`."""
+        sim = self.sim
+        if self.propagation == "random_member":
+            kept = int(rng.integers(0, sim.members, size=1)[0])
+        compiled = self.compiled
+        if compiled is None:
+            return self._settled_row(agent, state, action, kept)
+        following, apart, spread = compiled.row(agent)(state, action)
+        if not (spread < OVERFLOWS and self._within(following, following, spread)):
+            return self._settled_row(agent, state, action, kept)
+        if self.propagation != "mean":
+            d = len(following)
+            own = apart[kept * d : (kept + 1) * d] * self._reach
+            following = [x + y for x, y in zip(following, own.tolist(), strict=True)]
+        reason = _FINE
+        if self.guard:
+            if spread > sim.experience.disagreement_limit:
+                reason = Reason("disagreement")
+            for x, (_, _, low, high, _) in zip(following, self._by_coordinate, strict=True):
+                if not low <= x <= high:
+                    reason = Reason("support")
+        return RowAdvance(following, reason, spread, 0, self.penalty * spread)
+
+    def _settled_row(
+        self, agent: int, state: Sequence[float], action: Any, kept: int
+    ) -> RowAdvance:
+        rows = (np.array([given]) for given in (agent, state, action, kept))
+        found = self._advance(*rows)
+        return RowAdvance(
+            found.next_obs[0].tolist(),
+            found.info["guard"][0],
+            float(found.info["disagreement"][0]),
+            int(found.info["clipped"][0]),
+            0.0 if found.penalty is None else float(found.penalty[0]),
+        )

@@ -1,0 +1,209 @@
+"""Ensembles made ready for stepping compute what ensembles compute, for one row and for many."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from persim_gym.learned.bounds import BoundEffects
+from persim_gym.learned.closed_form.basis import Inputs, Monomials
+from persim_gym.learned.closed_form.evaluation import Evaluation
+from persim_gym.learned.compiled import CompiledPolynomial, compile_ensemble, settle
+from persim_gym.learned.compiled_network import ALONE, WIDE, product
+from persim_gym.learned.ensemble import Ensemble, before_bounds
+from persim_gym.learned.networks.ensemble import NetworkEnsemble
+from persim_gym.learned.networks.network import LowRankNetwork
+from tests.learned.closed_form.test_ensemble import KINDS, some
+from tests.learned.worlds import PlainTask, random_simulator
+
+DISCRETE = PlainTask.of(3, actions=3, low=-1.0)
+CONTINUOUS = PlainTask.of(3, action_dim=2, low=-1.0)
+
+
+def network(task: PlainTask, hold: bool = False, relu: bool = False, **form: Any) -> Ensemble:
+    ensemble = random_simulator(task, **form).ensemble
+    assert isinstance(ensemble, NetworkEnsemble)
+    scaling, net = ensemble.scaling, ensemble.network
+    if hold:
+        held = torch.full_like(scaling.input_mean, 0.4)
+        scaling = replace(scaling, hold_low=-held, hold_high=held)
+    if relu:
+        net = LowRankNetwork(replace(net.shape, activation="relu"), net.tensors)
+    return NetworkEnsemble(net, scaling, ensemble.effects)
+
+
+ENSEMBLES: dict[str, Ensemble] = {
+    **{f"polynomial {kind}": some(**kind) for kind in KINDS},
+    "network": network(DISCRETE),
+    "network, continuous": network(CONTINUOUS, hidden=(8, 6)),
+    "network, lag, angles": network(DISCRETE, lag=2, angles=(1,)),
+    "network, joint, skip": network(CONTINUOUS, joint=True, skip=True, hidden=(8, 6)),
+    "network, held, relu": network(DISCRETE, hold=True, relu=True, hidden=(8, 6)),
+    "network, wide": network(DISCRETE, hidden=(WIDE + 1, 8)),
+    "network, wide, joint": network(CONTINUOUS, hidden=(WIDE + 1,), joint=True),
+    "network, joint, all": network(CONTINUOUS, joint=True, skip=True, angles=(0, 2), hold=True),
+}
+ensembles = pytest.mark.parametrize("ensemble", ENSEMBLES.values(), ids=ENSEMBLES.keys())
+
+
+def rows(ensemble: Ensemble, n: int, seed: int = 0) -> tuple[Any, Any, Any]:
+    """Agents ``[n]``, states ``[n, in]`` also where inputs are held, actions."""
+    rng = np.random.default_rng(seed)
+    states = rng.normal(size=(n, ensemble.obs_dim * ensemble.lag)).astype(np.float32)
+    states[::5] *= 4
+    if isinstance(ensemble, NetworkEnsemble):
+        discrete = bool(ensemble.network.shape.num_actions)
+    else:
+        discrete = ensemble.discrete  # type: ignore[attr-defined]
+    actions = rng.integers(3, size=n) if discrete else rng.uniform(-1, 1, (n, 2))
+    return rng.integers(ensemble.num_agents, size=n), states.astype(np.float64), actions
+
+
+def expected(ensemble: Ensemble, agents: Any, states: Any, actions: Any) -> Any:
+    kind = torch.float32 if isinstance(ensemble, NetworkEnsemble) else torch.float64
+    acted = torch.as_tensor(actions)
+    if acted.is_floating_point():
+        acted = acted.to(kind)
+    parts = torch.as_tensor(agents), torch.as_tensor(states).to(kind), acted
+    return before_bounds(ensemble, *parts).double().numpy()
+
+
+@ensembles
+@pytest.mark.parametrize("n", [1, 33])
+def test_many_rows(ensemble: Ensemble, n: int) -> None:
+    d = ensemble.obs_dim
+    unit = np.linspace(0.5, 1.5, d)
+    compiled = compile_ensemble(ensemble, unit)
+    assert compiled is not None
+    agents, states, actions = rows(ensemble, n)
+    # The same rows again, of other agents, of one agent, and of other actions.
+    for who in (agents, agents, agents[::-1].copy(), np.full(n, 2), agents):
+        actions = np.roll(actions, 1, axis=0)
+        change = compiled.change(who, states.T, actions)  # [d, m, n]
+        assert change.shape == (d, ensemble.members, n)
+        found = states[:, -d:] + change.transpose(1, 2, 0)
+        true = expected(ensemble, who, states, actions)
+        np.testing.assert_allclose(found, true, rtol=1e-5, atol=2e-6 * np.abs(true).max())
+
+
+@ensembles
+def test_single_rows(ensemble: Ensemble) -> None:
+    d, m = ensemble.obs_dim, ensemble.members
+    unit = np.linspace(0.5, 1.5, d)
+    compiled = compile_ensemble(ensemble, unit)
+    assert compiled is not None
+    agents, states, actions = rows(ensemble, 25)
+    true = expected(ensemble, agents, states, actions)
+    for row, agent in enumerate(agents.tolist()):
+        action = actions[row] if actions.ndim > 1 else int(actions[row])
+        mean, apart, spread = compiled.row(agent)(states[row].tolist(), action)
+        members = true[:, row]
+        np.testing.assert_allclose(mean, members.mean(0), rtol=1e-5, atol=1e-5)
+        own = (members - members.mean(0)) / unit
+        assert spread == pytest.approx(np.sqrt(np.square(own).mean()), rel=1e-4, abs=1e-6)
+        np.testing.assert_allclose(
+            np.asarray(apart).reshape(m, d) * np.sqrt(m * d), own, rtol=1e-4, atol=1e-5
+        )
+
+
+def test_what_all_agents_share_is_shared_and_rounding_is_not_personal() -> None:
+    ensemble = some()
+    weights = ensemble.weights.clone()
+    weights[:, :, 1:, :, 0] = 1e-12  # of the second factor, in the first coordinate
+    ensemble.factors[:, :, 0] = 1.0
+    ensemble.weights = weights
+    compiled = compile_ensemble(ensemble, np.ones(2))
+    assert isinstance(compiled, CompiledPolynomial)
+    assert not compiled.weights[:, :, 1:, :, 0].any()
+    assert compiled.weights[:, :, 1:, :, 1].any()
+    agents, states, actions = rows(ensemble, 12)
+    found = states + compiled.change(agents, states.T, actions).transpose(1, 2, 0)
+    np.testing.assert_allclose(found, expected(ensemble, agents, states, actions), atol=2e-6)
+
+
+def test_other_factors_are_other_agents_of_the_same_weights() -> None:
+    ensemble = some()
+    compiled = compile_ensemble(ensemble, np.ones(2))
+    assert compiled is not None
+    agents, states, actions = rows(ensemble, 9)
+    compiled.row(0)(states[0].tolist(), 1)
+    other = ensemble.with_factors(ensemble.factors * 2 + 1)
+    again = compile_ensemble(other, np.ones(2), compiled)
+    assert isinstance(again, CompiledPolynomial)
+    assert again.weights is compiled.weights  # type: ignore[attr-defined]
+    true = expected(other, agents, states, actions)
+    found = states + again.change(agents, states.T, actions).transpose(1, 2, 0)
+    np.testing.assert_allclose(found, true, atol=1e-5)
+    mean = again.row(0)(states[0].tolist(), 1)[0]
+    np.testing.assert_allclose(
+        mean, expected(other, np.array([0]), states[:1], np.array([1])).mean(0)[0]
+    )
+
+
+def test_an_environment_follows_what_is_learned_of_its_agent() -> None:
+    sim = random_simulator(DISCRETE)
+    env, lanes = sim.env(agent=1, guard=False), sim.vector_env(2, agents=1, guard=False)
+    state = np.array([0.1, -0.2, 0.3], dtype=np.float32)
+
+    def step() -> Any:
+        env.reset(options={"state": state})
+        lanes.reset(options={"state": state})
+        seen = env.step(2)[0], lanes.step(np.array([2, 2]))[0][1]
+        np.testing.assert_allclose(seen[0], seen[1], atol=1e-6)
+        np.testing.assert_allclose(seen[0], sim.predict(1, state[None], [2])[0], atol=1e-6)
+        return seen[0]
+
+    before = step()
+    factors = sim.ensemble.agent_factors().clone()
+    factors[:, 1] += 0.5
+    sim.ensemble = sim.ensemble.with_factors(factors)
+    assert np.abs(step() - before).max() > 1e-3
+
+
+@pytest.mark.parametrize("how", [copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))])
+def test_a_copy_is_compiled_anew(how: Any) -> None:
+    env = random_simulator(DISCRETE).env(agent=1)
+    env.reset(seed=0)
+    env.step(0)
+    np.testing.assert_array_equal(how(env).step(1)[0], env.step(1)[0])
+
+
+def test_settling_is_the_ensemble_s() -> None:
+    effect = torch.tensor([[[0.1, 0.0, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 2.0]]])
+    wall = BoundEffects(torch.tensor([0]), torch.tensor([1.0]), torch.tensor([1.0]), effect)
+    ensemble = random_simulator(DISCRETE).ensemble.with_effects(wall)
+    obs = np.random.default_rng(0).normal(size=(4, 3, 50))
+    obs[0, 0, 0], obs[1, 1, 1], obs[2, 2, 2] = np.nan, np.inf, -np.inf
+    low, high = (bound.numpy()[:, None] for bound in (ensemble.low, ensemble.high))
+    with np.errstate(invalid="ignore"):
+        found = settle(obs, ensemble, low, high)
+    true = ensemble.settle(torch.as_tensor(obs).float().mT).mT.numpy()
+    np.testing.assert_allclose(found, true, atol=1e-6)
+    assert np.isnan(found).sum() >= 3
+
+
+def test_products_by_columns() -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(2, 40, 60)).astype(np.float32)
+    x = rng.normal(size=(2, 60, 2 * ALONE // 2400 + 7)).astype(np.float32)
+    np.testing.assert_allclose(product(weight, x), weight @ x, rtol=1e-4, atol=1e-4)
+
+
+def test_a_run_of_monomials_reads_what_is_there_before_it() -> None:
+    # A chain of powers, of which each is made of the one before.
+    order = Monomials(np.array([[0], [1], [2], [3], [4], [5]])).order
+    for first, parent, length, _ in order.runs:
+        assert parent + length <= first
+
+
+def test_a_chain_of_powers_is_unrolled_with_one_member_as_well() -> None:
+    z = torch.linspace(-1.0, 1.0, 9)
+    inputs = Inputs(*(torch.tensor([value]) for value in (0.0, 1.0, -9.0, 9.0)))
+    powers = Evaluation(inputs, Monomials(np.arange(6)[:, None]), 1, 9)(z[None, None])
+    torch.testing.assert_close(powers[0], z ** torch.arange(6)[:, None])
