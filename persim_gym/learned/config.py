@@ -499,7 +499,7 @@ _DEFAULT = {
 # For a task of the user's own, of whose scales nothing is known.
 _GENERIC = Networks(
     state_hidden=(64, 64), activation="silu", normalise_inputs=True, normalise_targets=True,
-    learning_rate=1e-2, spare_members=1,
+    hold=True, learning_rate=1e-2, spare_members=1,
 )  # fmt: skip
 
 #: Tasks that ``"auto"`` does not try in closed form. HalfCheetah's contacts are no polynomial: of

@@ -19,7 +19,8 @@ import torch
 from numpy.typing import NDArray
 
 from persim_gym import store
-from persim_gym.learned.choice import Candidate, Comparison, compare
+from persim_gym.learned.choice import ESCAPES, Candidate, Comparison, compare
+from persim_gym.learned.closed_form.fit import UNEXPLAINED
 from persim_gym.learned.config import ClosedForm, FitPlan, Hierarchical, Latent, Networks
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.families import (

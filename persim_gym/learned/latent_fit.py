@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.learned.config import Latent
@@ -33,7 +34,7 @@ class LatentSnapshot:
     """What a fit needs to go on.
 
     Attributes:
-        stage: Which of the fit's stages it is in: 0, 1 or 2.
+        stage: Which of the fit's stages it is in: 0 or 1.
         epoch: Epochs done in it.
         tensors: Parameters, Adam's two moments, running variances, and the noise that was found.
         seconds: Time spent.
@@ -83,8 +84,11 @@ def fit_latent(
         save_every: Seconds between snapshots.
 
     Raises:
+        ValueError: If there is no transition.
         FloatingPointError: If the loss is not finite.
     """
+    if not len(data):
+        raise ValueError("a fit needs at least one transition, got none")
     config = config or Latent()
     everyone = data
     chosen = np.arange(data.num_agents)
@@ -276,7 +280,21 @@ def initial_network(data: LatentData, config: Latent) -> LatentNetwork:
     features = torch.tensor(data.features, dtype=torch.float32)
     low, high = features.amin(0), features.amax(0)
     room = config.hold * (high - low)
-    return network.with_tensors(low=low - room, high=high + room)
+    return network.with_tensors(low=low - room, high=high + room, mix=_mix(data.features))
+
+
+def _mix(features: NDArray[np.float64]) -> Tensor:
+    """The symmetric matrix ``[q, q]`` that takes correlations between features away.
+
+    What differs between neighbours in time would else be a thousandth of what they share.
+    """
+    values, vectors = np.linalg.eigh(features.T @ features / len(features))
+    roots = np.sqrt(np.maximum(values, SMALLEST * values[-1]) + 1e-12)
+    return torch.tensor((vectors / roots) @ vectors.T, dtype=torch.float32)
+
+
+#: Variance of a combination of features, over that of the largest one, from which it counts.
+SMALLEST = 1e-6
 
 
 class _Adam(Adam):

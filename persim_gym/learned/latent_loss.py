@@ -39,13 +39,11 @@ class LatentData:
         for name in ("features", "changes", "agents", "episodes"):
             array = getattr(self, name)
             wanted = 2 if name in ("features", "changes") else 1
-            if array.ndim != wanted or len(array) != n or not n:
-                raise ValueError(
-                    f"{name} must have {wanted} axes and {n} rows, at least one, got {array.shape}"
-                )
+            if array.ndim != wanted or len(array) != n:
+                raise ValueError(f"{name} must have {wanted} axes and {n} rows, got {array.shape}")
             if not np.isfinite(array).all():
                 raise ValueError(f"{name} must be finite: leave out rows with nan or infinity")
-        if self.agents.min() < 0 or self.agents.max() >= self.num_agents:
+        if n and (self.agents.min() < 0 or self.agents.max() >= self.num_agents):
             raise ValueError(
                 f"agents must be in [0, {self.num_agents}), got "
                 f"{self.agents.min()} to {self.agents.max()}"

@@ -74,6 +74,8 @@ class LatentNetwork:
             * ``latent.deviation`` ``[m, N, r]``: how far each is known;
             * ``prior.mean`` ``[m, r]``, ``prior.covariance`` ``[m, r, r]``: the population;
             * ``noise`` ``[m, c]``: variance that is not explained, one step ahead;
+            * ``mix`` ``[q, q]``: what features are multiplied with, so that two that are nearly the
+              same (a state and the one before it) are told apart;
             * ``low``, ``high`` ``[q]``: where features are held, so that nothing runs away outside
               the data.
     """
@@ -110,6 +112,7 @@ class LatentNetwork:
         found["prior.mean"] = torch.zeros(m, r)
         found["prior.covariance"] = torch.eye(r).repeat(m, 1, 1)
         found["noise"] = torch.ones(m, shape.outputs)
+        found["mix"] = torch.eye(shape.features)
         found["low"] = torch.full((shape.features,), -math.inf)
         found["high"] = torch.full((shape.features,), math.inf)
         return cls(shape, found)
@@ -228,7 +231,8 @@ class LatentNetwork:
             layers: Layers in place of the network's own.
         """
         t = self._tensors if layers is None else layers
-        first = hidden = torch.cat([features, latents], dim=-1)
+        mixed = features @ self._tensors["mix"]
+        first = hidden = torch.cat([mixed, latents], dim=-1)
         for weight, bias in self._layers:
             hidden = silu(torch.baddbmm(t[bias], hidden, t[weight]))
         hidden = torch.cat([hidden, first], dim=-1)
@@ -248,7 +252,7 @@ class LatentNetwork:
     def _jacobian(self, latents: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
         t, s = self._tensors, self.shape
         m, n, c = s.members, latents.shape[1], s.outputs
-        first = hidden = torch.cat([features, latents], dim=-1)
+        first = hidden = torch.cat([features @ t["mix"], latents], dim=-1)
         slopes: list[Tensor] = []
         for weight, bias in self._layers:
             inner = torch.baddbmm(t[bias], hidden, t[weight])
@@ -259,8 +263,8 @@ class LatentNetwork:
         width = s.hidden[-1]
         back = t["head.weight"][:, :width].mT[:, None].expand(m, n, c, width)
         for (weight, _), slope in zip(self._layers[::-1], slopes[::-1], strict=True):
-            inner = (back * slope[:, :, None]).reshape(m, n * c, -1)
-            back = (inner @ t[weight].mT).view(m, n, c, -1)
+            inner = (back * slope[:, :, None]).reshape(m, n * c, slope.shape[-1])
+            back = (inner @ t[weight].mT).view(m, n, c, t[weight].shape[1])
         past = t["head.weight"][:, width + s.features :].mT[:, None]
         return change, back[..., s.features :] + past
 

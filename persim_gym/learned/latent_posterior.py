@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.learned.latent_loss import LatentData
 from persim_gym.learned.latent_network import LatentNetwork
+
+#: Transitions that are worked on at a time.
+MOST_ROWS = 100_000
 
 
 @torch.no_grad()
@@ -31,28 +37,51 @@ def posterior(
     Returns:
         Mean ``[m, N', r]`` and deviation ``[m, N', r]``.
     """
-    problem = _Problem(network, data, network.noise if noise is None else noise)
+    noise = network.noise if noise is None else noise
+    ends = np.cumsum(np.bincount(data.agents, minlength=data.num_agents))
+    groups = np.split(np.arange(data.num_agents), np.flatnonzero(np.diff(ends // MOST_ROWS)) + 1)
+    parts = [
+        _solve(network, data if len(groups) == 1 else data.of_agents(group), noise, rounds)
+        for group in groups
+    ]
+    means, deviations = zip(*parts, strict=True)
+    return torch.cat(means, 1), torch.cat(deviations, 1)
+
+
+def _solve(
+    network: LatentNetwork, data: LatentData, noise: Tensor, rounds: int
+) -> tuple[Tensor, Tensor]:
+    problem = _Problem(network, data, noise)
     latents = problem.first()
+    found, known = latents.clone(), torch.zeros_like(latents)
+    live = torch.arange(data.num_agents, device=latents.device)
     price, gradient, curvature = problem.expand(latents)
     damping = torch.full_like(price, 1e-3)
-    scale = curvature.diagonal(dim1=-2, dim2=-1)
-    for _ in range(rounds):
+    for round_ in range(rounds):
         scale = curvature.diagonal(dim1=-2, dim2=-1)
         damped = curvature + torch.diag_embed(damping[..., None] * scale)
-        step = torch.linalg.solve(damped, gradient[..., None])[..., 0]
-        tried = latents - step
+        tried = latents - torch.linalg.solve(damped, gradient[..., None])[..., 0]
         new = problem.expand(tried)
         better = new[0] < price
-        gained = torch.where(better, price - new[0], 0.0)
+        gained = price - new[0]
         latents = torch.where(better[..., None], tried, latents)
         gradient = torch.where(better[..., None], new[1], gradient)
         curvature = torch.where(better[..., None, None], new[2], curvature)
         price = torch.where(better, new[0], price)
-        damping = torch.where(better, damping * 0.2, (damping * 8).clamp_max(1e6))
-        if bool((better & (gained <= 1e-4 * (1 + price.abs()))).logical_or(damping > 1e4).all()):
+        damping = torch.where(better, damping * 0.2, damping * 8)
+        over = (better & (gained <= 1e-4 * (1 + price.abs()))) | (damping > 1e3)
+        done = over.all(0)
+        if 2 * int(done.sum()) < len(live) and round_ + 1 < rounds:
+            continue  # to go on with a part pays where it is a small one
+        found[:, live] = latents
+        known[:, live] = torch.linalg.inv(curvature).diagonal(dim1=-2, dim2=-1)
+        rest = torch.nonzero(~done)[:, 0]
+        if not len(rest):
             break
-    variance = torch.linalg.inv(curvature).diagonal(dim1=-2, dim2=-1)
-    return latents, variance.clamp_min(0.0).sqrt()
+        live, problem = live[rest], problem.only(rest)
+        latents, price, damping = latents[:, rest], price[:, rest], damping[:, rest]
+        gradient, curvature = gradient[:, rest], curvature[:, rest]
+    return found, known.clamp_min(0.0).sqrt()
 
 
 class _Problem:
@@ -60,7 +89,7 @@ class _Problem:
 
     #: Members of the population that are tried as places to begin, and transitions they are tried
     #: on.
-    PLACES, TRIED = 32, 32
+    PLACES, TRIED = 16, 16
 
     def __init__(self, network: LatentNetwork, data: LatentData, noise: Tensor) -> None:
         kind = network.factors
@@ -72,7 +101,16 @@ class _Problem:
         self.weight = (1 / noise)[:, None]  # [m, 1, c]
         self.mean, covariance = network.prior
         self.precision = torch.linalg.inv(covariance)[:, None]  # [m, 1, r, r]
-        self.data = data
+
+    def only(self, chosen: Tensor) -> _Problem:
+        """The same of some agents, which are numbered anew."""
+        part = copy.copy(self)
+        number = torch.full((self.count,), -1, device=chosen.device)
+        number[chosen] = torch.arange(len(chosen), device=chosen.device)
+        rows = torch.nonzero(number[self.agents] >= 0)[:, 0]
+        part.count, part.agents = len(chosen), number[self.agents[rows]]
+        part.features, part.changes = self.features[rows], self.changes[rows]
+        return part
 
     def first(self) -> Tensor:
         """Places to begin ``[m, N', r]``: the best of the population's mean and some members."""
@@ -111,9 +149,9 @@ class _Problem:
         out = values.new_zeros(values.shape[0], self.count, *values.shape[2:])
         return out.index_add_(1, agents, values)
 
-    def _some(self) -> np.ndarray:
+    def _some(self) -> NDArray[np.int64]:
         """Some rows of every agent, spread over its transitions."""
-        agents = self.data.agents
+        agents = self.agents.cpu().numpy()
         order = np.argsort(agents, kind="stable")
         counts = np.bincount(agents, minlength=self.count)
         first = np.cumsum(counts) - counts

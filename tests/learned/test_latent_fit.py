@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from persim_gym.learned.latent_fit import LatentConfig, LatentSnapshot, fit_latent, initial_network
-from persim_gym.learned.latent_loss import noise_of_observations, window_starts
+from persim_gym.learned.config import Latent
+from persim_gym.learned.latent_fit import LatentSnapshot, fit_latent, initial_network
+from persim_gym.learned.latent_loss import LatentData, noise_of_observations, window_starts
 from persim_gym.learned.latent_network import LatentNetwork
 from persim_gym.learned.networks.optimise import FitProgress
 from tests.learned.latent_worlds import Recorded, kink, record, relax
 
-QUICK = LatentConfig(
-    ensemble_size=2, latent=2, hidden=(16, 16), batch_size=128, first_steps=300, steps=0
-)
+QUICK = Latent(ensemble_size=2, latent=2, hidden=(16, 16), batch_size=128, first_steps=300, steps=0)
+NAMES = ("features", "changes", "agents", "episodes")
 THRESHOLDS = np.linspace(-0.8, 0.8, 16)
 
 
@@ -70,6 +70,16 @@ def test_noise_of_observations_is_measured_and_noise_of_dynamics_is_not_taken_fo
     )
     found, left = noise_of_observations(fit_latent(shaken.data, QUICK), shaken.data)
     assert found.item() < 0.1 * left.item()
+
+
+def test_what_differs_between_neighbours_in_time_is_seen() -> None:
+    rng = np.random.default_rng(0)
+    agents = np.repeat(np.arange(8), 100)
+    state, speed, action = rng.standard_normal((3, len(agents)))
+    features = np.stack([state, state - 0.01 * speed, action], axis=1)
+    changes = (speed + 0.5 * action)[:, None]
+    data = LatentData(features / features.std(0), changes / changes.std(), agents, agents, 8)
+    assert fit_latent(data, QUICK).noise.max() < 0.01
 
 
 def test_one_seed_one_network(kinked: Recorded) -> None:
@@ -160,7 +170,7 @@ def test_every_option_has_an_effect(changed: dict) -> None:
 )
 def test_options_out_of_range_are_refused(changed: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(changed))):
-        LatentConfig(**changed)
+        Latent(**changed)
 
 
 def test_data_that_do_not_fit_together_are_refused(kinked: Recorded) -> None:
@@ -168,6 +178,8 @@ def test_data_that_do_not_fit_together_are_refused(kinked: Recorded) -> None:
         replace(kinked.data, changes=kinked.data.changes[:-1])
     with pytest.raises(ValueError, match="finite"):
         replace(kinked.data, features=kinked.data.features * np.nan)
+    with pytest.raises(ValueError, match="at least one transition"):
+        fit_latent(replace(kinked.data, **{n: getattr(kinked.data, n)[:0] for n in NAMES}))
     with pytest.raises(ValueError, match="agents must be in"):
         replace(kinked.data, num_agents=3)
 

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from persim_gym import store
-from persim_gym.learned.latent_fit import LatentConfig, fit_latent
+from persim_gym.learned import latent_posterior
+from persim_gym.learned.config import Latent
+from persim_gym.learned.latent_fit import fit_latent
 from persim_gym.learned.latent_frame import Circle, FeatureMap
 from persim_gym.learned.latent_loss import LatentData
 from persim_gym.learned.latent_network import LatentNetwork, LatentShape
@@ -102,7 +106,7 @@ def test_features_move_with_the_state() -> None:
 @pytest.fixture(scope="module")
 def population() -> LatentNetwork:
     recorded = record(kink, np.linspace(-0.8, 0.8, 24), 80, seed=0, scattered=True)
-    config = LatentConfig(
+    config = Latent(
         ensemble_size=2, latent=2, hidden=(16, 16), batch_size=256, first_steps=300, steps=500
     )
     return fit_latent(recorded.data, config)
@@ -142,3 +146,20 @@ def test_noise_draws_an_agent_to_the_population(population: LatentNetwork) -> No
     centre = population.prior[0][:, None]
     assert torch.allclose(unsure, centre.expand_as(unsure), atol=0.01)
     assert (sure - centre).norm() > 10 * (unsure - centre).norm()
+
+
+def test_many_agents_are_worked_on_in_parts(
+    population: LatentNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = record(kink, np.linspace(-0.7, 0.7, 9), 20, seed=6, scattered=True)
+    data = replace(recorded.data, num_agents=11)  # the last two without transitions
+    features = torch.tensor(data.features, dtype=torch.float32)
+
+    def changes() -> torch.Tensor:
+        mean, deviation = posterior(population, data)
+        assert mean.shape == deviation.shape == (2, 11, 2)
+        return population.with_factors(mean).change(torch.as_tensor(data.agents), features)
+
+    whole = changes()
+    monkeypatch.setattr(latent_posterior, "MOST_ROWS", 10)
+    assert torch.allclose(whole, changes(), atol=0.02)
