@@ -63,7 +63,7 @@ class Record:
     next_obs: NDArray[Any]
     unit: NDArray[np.float64]
     scored: NDArray[np.bool_] | None = None
-    over: Callable[[NDArray[Any]], NDArray[np.bool_]] | None = None
+    over: Callable[[Any], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
