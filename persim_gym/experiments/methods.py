@@ -1,6 +1,6 @@
 """What is compared: each method learns from a cell's data, and is then asked to predict or to act.
 
-A method is a function from a :class:`Context` to a :class:`Contender`. One that is registered here
+A method is a function from a :class:`Context` to a :class:`Model`. One that is registered here
 is known to the command line, the presets and the report; nothing else has to be told of it.
 """
 
@@ -23,7 +23,7 @@ from persim_gym.store import SIMULATOR
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
+class Model:
     """What a method has made of the data. What it cannot do is ``None``.
 
     Attributes:
@@ -73,7 +73,7 @@ class Method:
 
     name: str
     title: str
-    make: Callable[[Context], Contender]
+    make: Callable[[Context], Model]
     experiments: tuple[str, ...]
     learns: bool = True
     plans: bool = False
@@ -123,10 +123,10 @@ def _check_data(sim: PerSim, cell: Cell, folder: Path) -> None:
         )
 
 
-def _simulator(**options: Any) -> Callable[[Context], Contender]:
-    def make(context: Context) -> Contender:
+def _simulator(**options: Any) -> Callable[[Context], Model]:
+    def make(context: Context) -> Model:
         sim = fitted_simulator(context, **options)
-        return Contender(predictor=sim, dynamics=sim, facts=_facts(sim))
+        return Model(predictor=sim, dynamics=sim, facts=_facts(sim))
 
     return make
 
@@ -144,13 +144,13 @@ def _facts(sim: PerSim) -> dict[str, Any]:
     }
 
 
-def _pooled(context: Context) -> Contender:
+def _pooled(context: Context) -> Model:
     data = context.data
     alone = Context(
         context.cell, lambda: pooled(data()), context.models, context.device, context.on_progress
     )
     sim = fitted_simulator(alone)
-    return Contender(
+    return Model(
         predictor=OneForAll(sim),
         dynamics=Shared(sim, context.cell.train_agents),
         facts=_facts(sim),
@@ -201,9 +201,9 @@ class Shared:
         return self.sim.unroll(agents * 0, states, actions, mode)
 
 
-def _truth(context: Context) -> Contender:
+def _truth(context: Context) -> Model:
     suite = SUITES[context.cell.task]
-    return Contender(dynamics=suite.dynamics(population_of(context.cell)))
+    return Model(dynamics=suite.dynamics(population_of(context.cell)))
 
 
 BOTH = ("prediction", "reward")
@@ -225,7 +225,7 @@ METHODS: dict[str, Method] = {
         Method(
             "persistence",
             "Nothing changes",
-            lambda context: Contender(predictor=Persistence()),
+            lambda context: Model(predictor=Persistence()),
             ("prediction",),
             learns=False,
         ),
@@ -233,14 +233,14 @@ METHODS: dict[str, Method] = {
         Method(
             "test-policy",
             "Test policy",
-            lambda context: Contender(policy="test"),
+            lambda context: Model(policy="test"),
             ("reward",),
             learns=False,
         ),
         Method(
             "random",
             "Random actions",
-            lambda context: Contender(policy="random"),
+            lambda context: Model(policy="random"),
             ("reward",),
             learns=False,
         ),

@@ -327,10 +327,10 @@ def test_a_worker_that_is_lost_fails_its_cell(
     assert isinstance(torch.get_num_threads(), int)
 
 
-def test_rows_survive_the_way(tmp_path: Path) -> None:
-    said = engines._run(quick().to_json(), {"folder": str(tmp_path)})
-    done = engines._done(quick(), said)
-    assert isinstance(done.row, Row)
-    said = engines._run(quick(method="guess").to_json(), {"folder": str(tmp_path)})
-    done = engines._done(quick(), said)
+def test_an_error_is_an_answer(tmp_path: Path) -> None:
+    settings = Settings(str(tmp_path))
+    assert isinstance(engines._run(quick(), settings).row, Row)
+    done = engines._run(quick(method="guess"), settings)
+    assert done.row is None
     assert done.error.startswith("ValueError: unknown method 'guess'")
+    assert done.trace.startswith("Traceback")

@@ -40,7 +40,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
             raise RuntimeError("thirteen\nis too many")
         return row_of(cell)
 
-    monkeypatch.setattr("persim_gym.experiments.experiments.run_cell", run)
+    monkeypatch.setattr("persim_gym.experiments.stages.run_cell", run)
     return seen
 
 
