@@ -66,10 +66,11 @@ def report(
 
 
 def _print_main(findings: Findings) -> None:
-    from persim_gym.experiments.report.tables import TITLES, small_table
+    from persim_gym.envs.suites import SUITES
+    from persim_gym.experiments.report.tables import small_table
 
     rows = small_table(findings).rows
-    for title in TITLES.values():
+    for title in [suite.title for suite in SUITES.values()]:
         own = [row[1:] for row in rows if row[0] == title]
         if own:
             columns = ["data set", "method", "RMSE", "return"]

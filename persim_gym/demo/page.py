@@ -20,8 +20,6 @@ from persim_gym.plots.numbers import (
     share,
 )
 
-_TITLES = {"cartpole": "CartPole", "mountain-car": "MountainCar", "half-cheetah": "HalfCheetah"}
-_KINDS = {"cartpole": "carts with poles", "mountain-car": "cars", "half-cheetah": "cheetahs"}
 _SCRIPTS = {
     "cartpole": "linear feedback that walks the cart to a place of its own in each episode",
     "mountain-car": "bang-bang control that pushes the way the car is going",
@@ -35,7 +33,7 @@ _REMARKS = {
 }
 _STAGES = {
     "record": "record the data (or find them there)",
-    "fit": "fit the simulators, and one for all agents",
+    "fit": "fit the simulators, and the pooled model",
     "evaluate": "predict open loop, probe the latent factors",
     "plan": "plan with MPC",
     "train": "train in the simulator",
@@ -65,8 +63,8 @@ def render_page(
     latent = results["open_loop"]["latent"]
     return render(
         "demo.html.jinja",
-        title=_TITLES[task],
-        kind=_KINDS[task],
+        title=SUITES[task].title,
+        kind=SUITES[task].noun,
         script=_SCRIPTS[task],
         remark=_REMARKS.get(task, ""),
         covariates=results["covariates"],
@@ -115,7 +113,7 @@ def _tiles(results: Mapping[str, Any]) -> list[dict[str, str]]:
     errors, returns = results["open_loop"]["errors"], results["returns"]
     ours, one = (
         number(mean_of(row["rmse"] for row in errors[name]["agents"]))
-        for name in ("PerSim", "one for all")
+        for name in ("PerSim", "pooled model")
     )
     agent = str(results["training"]["agent"])
     trained, random = (
@@ -132,8 +130,7 @@ def _tiles(results: Mapping[str, Any]) -> list[dict[str, str]]:
         {
             "value": ours,
             "name": "error of blind prediction",
-            "text": f"RMSE over {horizon} steps, mean of the test agents. One simulator for all "
-            f"agents: {one}.",
+            "text": f"RMSE over {horizon} steps, mean of the test agents. The pooled model: {one}.",
         },
         {
             "value": share(min(r2.values())),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from persim_gym.envs.coordinates import coordinate_names
-from persim_gym.envs.suites import SUITES
+from persim_gym.envs.suites import SUITES, coordinate_names
 from persim_gym.evaluation.open_loop import follow, open_loop_error
 from persim_gym.experiments.methods import Context, Model
 from persim_gym.experiments.probe_policies import policy_families

@@ -18,7 +18,7 @@ from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.ledger import read_ledger, wanted_cells
 from persim_gym.experiments.methods import METHODS
 from persim_gym.experiments.quantities import Quantity, Values, quantities
-from persim_gym.experiments.row_files import Row, Rows
+from persim_gym.experiments.row_files import Row, RowFiles
 from persim_gym.experiments.statistics import Summary, summarise
 from persim_gym.policies.paper_behaviours import BEHAVIOURS
 
@@ -330,7 +330,7 @@ def read_findings(folder: str | Path) -> Findings:
         ValueError: If it has no rows, or one is damaged; with what to do.
     """
     folder = checks.as_path("folder", folder)
-    rows = list(Rows(folder))
+    rows = list(RowFiles(folder))
     if not rows:
         what = "has no rows of results" if folder.is_dir() else "does not exist"
         raise ValueError(

@@ -24,7 +24,7 @@ from persim_gym.experiments.engines import (
 )
 from persim_gym.experiments.methods import find_method
 from persim_gym.experiments.recordings import missing_recordings, record_missing
-from persim_gym.experiments.row_files import Rows
+from persim_gym.experiments.row_files import RowFiles
 from persim_gym.learned.config import plan_fit
 from persim_gym.offline.recorder import Recording
 from persim_gym.planning.choices import choose_planner
@@ -104,7 +104,7 @@ def run_cells(
             raise TypeError(f"cells must be cells, got {checks.shown(cell)} among them")
     cells = list(dict.fromkeys(cells))
     settings = _checked(cells, folder, device, jobs, engine, threads)
-    rows = Rows(folder)
+    rows = RowFiles(folder)
     missing = cells if force else [cell for cell in cells if not rows.has(cell)]
     recordings = missing_recordings(missing)
     watch = Watch() if watch is None else watch
@@ -132,7 +132,7 @@ def run_cells(
 def _run(
     queue: _Queue,
     engine: Engine,
-    rows: Rows,
+    rows: RowFiles,
     folder: Path,
     watch: Watch,
     on_done: Callable[[Done], None] | None,
@@ -209,7 +209,7 @@ class _Queue:
         return learned_here
 
 
-def _keep(done: Done, rows: Rows, folder: Path) -> None:
+def _keep(done: Done, rows: RowFiles, folder: Path) -> None:
     note = failure_path(folder, done.cell)
     if done.row is None:
         write_bytes(note, done.trace.encode())
@@ -234,7 +234,7 @@ def is_fitted(cell: Cell, folder: Path) -> bool:
     return place is not None and (place / SIMULATOR).is_file()
 
 
-def _clear(rows: Rows, folder: Path, cells: Sequence[Cell]) -> None:
+def _clear(rows: RowFiles, folder: Path, cells: Sequence[Cell]) -> None:
     # All of it before the first cell: a run that is killed goes on with what it had not yet made.
     for cell in cells:
         rows.delete(cell)

@@ -24,15 +24,9 @@ from matplotlib.ticker import (
 from matplotlib.transforms import blended_transform_factory
 from numpy.typing import NDArray
 
-from persim_gym.envs.coordinates import coordinate_names as coordinate_names
 from persim_gym.evaluation.latent_factors import LatentProbe
 from persim_gym.evaluation.open_loop import OpenLoopError
-from persim_gym.plots.style import DARK as DARK
-from persim_gym.plots.style import LIGHT as LIGHT
-from persim_gym.plots.style import Theme as Theme
-from persim_gym.plots.style import new_figure, number, style_axes
-from persim_gym.plots.style import save as save
-from persim_gym.plots.style import to_png as to_png
+from persim_gym.plots.style import LIGHT, Theme, new_figure, number, style_axes
 
 # -- predictions -----------------------------------------------------------------------------------
 
@@ -52,7 +46,7 @@ def prediction_fans(
         error: Of the simulator, with traces.
         coordinates: Names of all coordinates.
         labels: What to write beside each agent's row.
-        reference: Of one simulator for all agents, over the same episodes.
+        reference: Of the pooled model, over the same episodes.
         columns: Coordinates to draw; by default the first four.
         theme: Colours.
     """
@@ -104,18 +98,18 @@ def prediction_fans(
     handles: list[Any] = [
         Line2D([], [], color=theme.true, lw=3.6, alpha=0.45, label="true"),
         Line2D([], [], color=theme.learned, lw=1.3, label="PerSim, mean of the members"),
-        Patch(color=theme.learned, alpha=0.3, lw=0, label="spread of the members"),
+        Patch(color=theme.learned, alpha=0.3, lw=0, label="range of the members"),
     ]
     if reference is not None:
         handles.append(
-            Line2D([], [], color=theme.pooled, lw=1.1, dashes=(3, 2), label="one for all agents")
+            Line2D([], [], color=theme.pooled, lw=1.1, dashes=(3, 2), label="pooled model")
         )
     _legend(figure, handles, theme)
     return figure
 
 
 def _limits(axes: Axes, true: NDArray[Any], members: NDArray[Any]) -> None:
-    """Room for the truth and the prediction; what leaves it is out of the picture, and so wrong."""
+    """Limits that hold the true course, and the prediction as far as it is not far off."""
     low, high = float(true.min()), float(true.max())
     width = max(high - low, 1e-6)
     mean = members.mean(axis=0)
@@ -148,7 +142,7 @@ def error_by_horizon(errors: Mapping[str, OpenLoopError], *, theme: Theme = LIGH
     A line is the geometric mean over the agents, the band their range.
 
     Args:
-        errors: By name: ``"PerSim"``, ``"one for all"``, ``"nothing changes"`` have their colours.
+        errors: By name: ``"PerSim"``, ``"pooled model"``, ``"persistence"`` have their colours.
         theme: Colours.
     """
     figure = new_figure(6.4, 3.7, theme)
@@ -210,9 +204,9 @@ def _name_ends(axes: Axes, horizon: int, ends: list[tuple[float, str, str]], the
 
 
 def latent_factors(probe: LatentProbe, *, tests: int = 5, theme: Theme = LIGHT) -> Figure:
-    """What the latent factors know of the covariates that nobody told them.
+    """What the latent factors say of the covariates, which were hidden from the fit.
 
-    One row a covariate: read off the factors against the truth, and the factors' two leading
+    One row a covariate: read off the factors against the true values, and the factors' two leading
     principal components coloured by it.
 
     Args:
@@ -334,8 +328,8 @@ def _colors(theme: Theme) -> dict[str, str]:
     return {
         "true": theme.true,
         "PerSim": theme.learned,
-        "one for all": theme.pooled,
-        "nothing changes": theme.nothing,
+        "pooled model": theme.pooled,
+        "persistence": theme.nothing,
         "random actions": theme.nothing,
         "trained in the simulator": theme.trained,
         "MPC, planned in the simulator": theme.learned,

@@ -6,6 +6,7 @@ Figures are plain matplotlib without ``pyplot``: nothing global is touched and n
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ _DPI = 100  # CSS pixels of an inch
 class Theme:
     """Colours for one background.
 
-    The truth is cool and what is learned is warm, as in the films.
+    True dynamics are cool, what is learned is warm, as in the films.
 
     Attributes:
         ink: Text.
@@ -35,7 +36,7 @@ class Theme:
         paper: The background.
         true: What was.
         learned: What PerSim predicts, and what was done with it.
-        pooled: One simulator for all agents.
+        pooled: The pooled model.
         nothing: Doing or predicting nothing in particular.
         trained: A policy that was trained in the simulator.
         scale: From low to high.
@@ -106,6 +107,11 @@ def to_png(figure: Figure) -> bytes:
     small = io.BytesIO()
     picture.save(small, format="png", optimize=True)
     return small.getvalue()
+
+
+def pngs(draw: Callable[..., Figure]) -> dict[str, bytes]:
+    """A figure for ``"light"`` and ``"dark"`` screens, drawn in each ``theme``."""
+    return {"light": to_png(draw(theme=LIGHT)), "dark": to_png(draw(theme=DARK))}
 
 
 def save(figure: Figure, path: str | Path) -> Path:

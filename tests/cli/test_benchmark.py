@@ -20,7 +20,7 @@ from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.engines import Done
 from persim_gym.experiments.ledger import read_ledger, wanted_cells
 from persim_gym.experiments.presets import preset_cells
-from persim_gym.experiments.row_files import Row, Rows
+from persim_gym.experiments.row_files import Row, RowFiles
 from persim_gym.experiments.runner import failure_path
 
 #: Two cells that learn nothing and take a moment.
@@ -59,7 +59,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     def write_report(folder: Path) -> Path:
         page = folder / "report.html"
-        page.write_text(f"{len(list(Rows(folder)))} rows")
+        page.write_text(f"{len(list(RowFiles(folder)))} rows")
         return page
 
     monkeypatch.setattr("persim_gym.experiments.report.page.write_report", write_report)
@@ -96,7 +96,7 @@ def test_a_run_its_report_and_going_on(place: Path) -> None:
     assert ", 1 were there" in more.stdout
     assert more.stderr.splitlines()[0].startswith("1 cells to run, 1 are there: about")
     assert more.stderr.splitlines()[1].startswith("[2/2] prediction cartpole persistence seed 1")
-    assert [row.cell.seed for row in Rows(out)] == [0, 1]
+    assert [row.cell.seed for row in RowFiles(out)] == [0, 1]
     assert (out / "report.html").read_text() == "2 rows"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from persim_gym.envs.suites import SUITES
 from persim_gym.experiments.cell import Cell
-from persim_gym.experiments.row_files import Row, Rows
+from persim_gym.experiments.row_files import Row, RowFiles
 
 COORDINATES = {"cartpole": ["x", "y"], "mountain-car": ["x", "y"], "half-cheetah": ["x", "y"]}
 VERSIONS = {"python": "3.11.0", "persim-gym": "1.2.3"}
@@ -110,7 +110,7 @@ def latent(r2: float, **changes: Any) -> Row:
 def write(folder: Path, rows: Iterable[Row]) -> Path:
     """A benchmark's folder of rows."""
     for own in rows:
-        Rows(folder).write(own)
+        RowFiles(folder).write(own)
     return folder
 
 

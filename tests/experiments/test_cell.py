@@ -14,7 +14,7 @@ import pytest
 
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.ledger import note_end, note_start, read_ledger, wanted_cells
-from persim_gym.experiments.row_files import Row, Rows
+from persim_gym.experiments.row_files import Row, RowFiles
 from persim_gym.writing import write_json, write_sealed
 from tests.experiments.paper_cells import quick, row_of, tiny
 
@@ -130,7 +130,7 @@ def test_json_that_is_no_cell(changes: dict[str, Any]) -> None:
 
 
 def test_a_row_comes_back(tmp_path: Path) -> None:
-    rows, row = Rows(tmp_path), row_of(CELL)
+    rows, row = RowFiles(tmp_path), row_of(CELL)
     assert not rows.has(CELL)
     assert list(rows) == []
     path = rows.write(row)
@@ -147,7 +147,7 @@ def test_a_row_comes_back(tmp_path: Path) -> None:
 def test_a_row_is_written_whole_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = Rows(tmp_path)
+    rows = RowFiles(tmp_path)
     rows.write(row_of(CELL))
 
     def full(*_: Any) -> None:
@@ -195,7 +195,7 @@ def damage(path: Path, how: str) -> None:
     ],
 )  # fmt: skip
 def test_a_damaged_row_is_as_missing_and_said_to_be_damaged(tmp_path: Path, how: str) -> None:
-    rows = Rows(tmp_path)
+    rows = RowFiles(tmp_path)
     damage(rows.write(row_of(CELL)), how)
     with pytest.warns(UserWarning, match=f"{CELL.key}.json is damaged .* counts as missing"):
         assert not rows.has(CELL)
@@ -206,7 +206,7 @@ def test_a_damaged_row_is_as_missing_and_said_to_be_damaged(tmp_path: Path, how:
 
 
 def test_no_turned_bit_passes(tmp_path: Path) -> None:
-    rows = Rows(tmp_path)
+    rows = RowFiles(tmp_path)
     path = rows.write(row_of(CELL))
     content, whole = path.read_bytes(), json.loads(path.read_text())
     rng = np.random.default_rng(0)
@@ -228,7 +228,7 @@ def test_a_row_of_wrong_types_is_missing_and_never_raises(
     tmp_path: Path, name: str, value: Any
 ) -> None:
     """With no hash, as in rows of older versions, and with one that fits."""
-    rows = Rows(tmp_path)
+    rows = RowFiles(tmp_path)
     plain = row_of(CELL).to_json()
     for field in (None, *(CELL.to_json() if name == "cell" else ())):
         changed = {**plain, name: value if field is None else {**plain[name], field: value}}
@@ -242,7 +242,7 @@ def test_a_row_of_wrong_types_is_missing_and_never_raises(
 
 
 def test_rows_without_a_hash_pass_with_a_mark(tmp_path: Path) -> None:
-    rows = Rows(tmp_path)
+    rows = RowFiles(tmp_path)
     write_json(rows.path(CELL), row_of(CELL).to_json())
     assert rows.has(CELL)
     assert [row.sealed for row in rows] == [False]

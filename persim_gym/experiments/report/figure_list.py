@@ -8,7 +8,7 @@ from functools import partial
 
 from matplotlib.figure import Figure
 
-from persim_gym.evaluation.latent_factors import LatentProbe
+from persim_gym.envs.suites import SUITES
 from persim_gym.experiments.quantities import Quantity
 from persim_gym.experiments.report.figures import (
     horizon_figure,
@@ -24,10 +24,8 @@ from persim_gym.experiments.report.side_tables import (
     scarce_slots,
     unseen_slots,
 )
-from persim_gym.experiments.report.tables import TITLES
 from persim_gym.experiments.results import Findings, Slot
 from persim_gym.plots.figures import latent_factors
-from persim_gym.plots.style import DARK, LIGHT, Theme, to_png
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +37,14 @@ class Drawing:
         section: Where on the page it stands.
         alt: What is to be seen, for those who cannot see it.
         caption: What a reader has to know.
-        draw: Draws it in a theme.
+        draw: Draws it in the ``theme`` that it is given.
     """
 
     name: str
     section: str
     alt: str
     caption: str
-    draw: Callable[[Theme], Figure]
-
-    def pngs(self) -> dict[str, bytes]:
-        """For ``"light"`` and ``"dark"`` screens."""
-        return {
-            "light": to_png(self.draw(LIGHT)),
-            "dark": to_png(self.draw(DARK)),
-        }
+    draw: Callable[..., Figure]
 
 
 INTERVALS = "Interquartile means over seeds; bands and bars are 95 % intervals, of one seed none."
@@ -66,8 +57,8 @@ def drawings(findings: Findings) -> list[Drawing]:
         if _any(findings, findings.main_slots("prediction", task)):
             found.append(
                 Drawing(
-                    f"horizon-{task}", "prediction", f"{TITLES[task]}: error by open-loop steps",
-                    f"{TITLES[task]}: error after a number of open-loop steps under the test "
+                    f"horizon-{task}", "prediction", f"{SUITES[task].title}: error by open-loop steps",
+                    f"{SUITES[task].title}: error after a number of open-loop steps under the test "
                     f"policy, geometric mean over agents. {INTERVALS}",
                     partial(horizon_figure, findings, task),
                 )
@@ -76,8 +67,8 @@ def drawings(findings: Findings) -> list[Drawing]:
         if _any(findings, findings.main_slots("reward", task)):
             found.append(
                 Drawing(
-                    f"returns-{task}", "reward", f"{TITLES[task]}: returns of each agent",
-                    f"{TITLES[task]}: returns in the true environment. Interquartile means over "
+                    f"returns-{task}", "reward", f"{SUITES[task].title}: returns of each agent",
+                    f"{SUITES[task].title}: returns in the true environment. Interquartile means over "
                     "seeds and episodes, bars are 95 % intervals, of one seed none.",
                     partial(returns_figure, findings, task),
                 )
@@ -120,10 +111,10 @@ def drawings(findings: Findings) -> list[Drawing]:
         found.append(
             Drawing(
                 f"latent-{slot.task}", "latent",
-                f"{TITLES[slot.task]}: covariates and latent factors",
-                f"{TITLES[slot.task]}, data set {slot.dataset}, {slot.entrant.title}, first seed: "
+                f"{SUITES[slot.task].title}: covariates and latent factors",
+                f"{SUITES[slot.task].title}, data set {slot.dataset}, {slot.entrant.title}, first seed: "
                 "a point is an agent, the circles are the test agents.",
-                partial(_latent, probe_of(findings, slot)),
+                partial(latent_factors, probe_of(findings, slot)),
             )
         )  # fmt: skip
     return found
@@ -142,7 +133,3 @@ def _shown_latent(findings: Findings) -> list[Slot]:
 
 def _any(findings: Findings, slots: Iterable[Slot]) -> bool:
     return any(slot in findings.by_slot for slot in slots)
-
-
-def _latent(probe: LatentProbe, theme: Theme) -> Figure:
-    return latent_factors(probe, theme=theme)

@@ -23,6 +23,7 @@ from matplotlib.ticker import (
     NullFormatter,
 )
 
+from persim_gym.envs.suites import SUITES
 from persim_gym.evaluation.latent_factors import LatentProbe
 from persim_gym.experiments.quantities import ALL, Quantity
 from persim_gym.experiments.report.side_tables import (
@@ -30,7 +31,7 @@ from persim_gym.experiments.report.side_tables import (
     scarce_slots,
     unseen_slots,
 )
-from persim_gym.experiments.report.tables import STEPS, TITLES, agents_of, blocks, places
+from persim_gym.experiments.report.tables import STEPS, agents_of, blocks, places
 from persim_gym.experiments.results import Entrant, Findings, Slot, entrants_of
 from persim_gym.experiments.statistics import Summary
 from persim_gym.plots.style import (
@@ -110,7 +111,7 @@ def scarcity_figure(findings: Findings, theme: Theme = LIGHT) -> Figure:
     figure = new_figure(7.2, 4.0, theme)
     axes = figure.add_axes((0.11, 0.14, 0.6, 0.81))
     style_axes(axes, theme)
-    tints = {"mountain-car": theme.trained, "cartpole": theme.learned, "half-cheetah": theme.true}
+    tints = dict(zip(SUITES, (theme.trained, theme.learned, theme.true), strict=True))
     several = {task for task, *_ in lines if sum(other[0] == task for other in lines) > 1}
     counts: set[int] = set()
     handles = []
@@ -118,7 +119,7 @@ def scarcity_figure(findings: Findings, theme: Theme = LIGHT) -> Figure:
     for task, entrant, dataset, slots in lines:
         points = [(slot.train_agents or 0, findings.summary(slot, quantity)) for slot in slots]
         nth = seen[task] = seen.get(task, -1) + 1
-        label = TITLES[task]
+        label = SUITES[task].title
         if task in several:
             label += f"\n{entrant.title}, {dataset}"
         style: dict[str, Any] = {
@@ -160,7 +161,7 @@ def unseen_figure(findings: Findings, theme: Theme = LIGHT) -> Figure:
         axes.set_xscale("log")
         _ticks(axes, counts)
         _log(axes)
-        title = f"{TITLES[slot.task]}, {slot.dataset}"
+        title = f"{SUITES[slot.task].title}, {slot.dataset}"
         several = sum((s.task, s.dataset) == (slot.task, slot.dataset) for s in slots) > 1
         title += f"\n{slot.entrant.title}" if several else ""
         axes.set_title(title, fontsize=9.5, color=theme.ink, pad=6)
@@ -279,7 +280,7 @@ def planners_figure(
         axes.xaxis.set_major_formatter(FuncFormatter(number))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.set_title(TITLES[task], fontsize=9.5, color=theme.ink, pad=6)
+        axes.set_title(SUITES[task].title, fontsize=9.5, color=theme.ink, pad=6)
         _label(axes, "decisions a second", "return" if axes is panels[0] else "", theme)
     handles = [
         Line2D([], [], lw=0, marker=markers[name], ms=6.5, color=theme.faint, label=name)

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from persim_gym import checks
+from persim_gym.envs.suites import SUITES
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.report.figure_list import Drawing, drawings
 from persim_gym.experiments.report.long_table import results_csv
 from persim_gym.experiments.report.side_tables import all_tables
-from persim_gym.experiments.report.tables import NOTES, TITLES, Table, small_table
+from persim_gym.experiments.report.tables import NOTES, Table, small_table
 from persim_gym.experiments.results import Findings, Slot, datasets_of, read_findings
 from persim_gym.experiments.row_files import Row
 from persim_gym.pages import render
+from persim_gym.plots import style
 from persim_gym.writing import write_bytes
 
 PAGE, MARKDOWN, RESULTS, FIGURES = "report.html", "report.md", "results.csv", "figures"
@@ -67,7 +69,7 @@ def write_findings(findings: Findings, folder: str | Path, out: str | Path | Non
     out = checks.output_folder("out", folder if out is None else out)
     tables = all_tables(findings)
     figures = drawings(findings)
-    pngs = {drawing.name: drawing.pngs() for drawing in figures}
+    pngs = {drawing.name: style.pngs(drawing.draw) for drawing in figures}
     csv = results_csv(findings)
     for name, shades in pngs.items():
         write_bytes(out / FIGURES / f"{name}.png", shades["light"])
@@ -101,7 +103,7 @@ def _context(
         if section in tables
     ]
     return {
-        "tasks": [TITLES[task] for task in findings.seeds],
+        "tasks": [SUITES[task].title for task in findings.seeds],
         "known": facts(findings),
         "warnings": warnings(findings),
         "small": small_table(findings, first_dataset(findings)),
@@ -124,7 +126,7 @@ def facts(findings: Findings) -> list[tuple[str, str]]:
     dates = sorted(row.finished for row in rows)
     tried = len(findings.failures)
     lacking = sum(map(len, _lacking_seeds(findings).values()))
-    seeds = ", ".join(f"{TITLES[task]} {len(own)}" for task, own in findings.seeds.items())
+    seeds = ", ".join(f"{SUITES[task].title} {len(own)}" for task, own in findings.seeds.items())
     done = {row.cell for row in rows}
     asked = f"{sum(cell in done for cell in findings.wanted)} of {len(findings.wanted)} cells done"
     return [

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from persim_gym.envs.suites import SUITES
 from persim_gym.experiments.quantities import ALL, Quantity
 from persim_gym.experiments.report.tables import (
     NOTHING,
     SPREAD,
-    TITLES,
     Table,
     entry,
     prediction_parts,
@@ -73,7 +73,7 @@ def planner_tables(findings: Findings) -> list[Table]:
             cells = [entry(findings, slot, Quantity(name), say) for name, say in planned]
             batch = findings.summary(slot, Quantity("decisions in a batch"))
             rows.append((
-                TITLES[task], slot.dataset or NOTHING, slot.entrant.title, str(slot.planner),
+                SUITES[task].title, slot.dataset or NOTHING, slot.entrant.title, str(slot.planner),
                 _search(findings, slot), *cells, NOTHING if batch is None else f"{batch.mean:.0f}",
             ))  # fmt: skip
     caption = (
@@ -125,7 +125,7 @@ def scarce_slots(findings: Findings, task: str) -> dict[tuple[Entrant, str], lis
 def scarcity_tables(findings: Findings) -> list[Table]:
     """Error against the number of agents in the data."""
     lines: list[tuple[tuple[str, ...], list[Slot]]] = [
-        ((TITLES[task], dataset, entrant.title), slots)
+        ((SUITES[task].title, dataset, entrant.title), slots)
         for task in findings.tasks("prediction")
         for (entrant, dataset), slots in scarce_slots(findings, task).items()
     ]
@@ -165,7 +165,7 @@ def unseen_tables(findings: Findings) -> list[Table]:
     known = known_of(findings, slots)
     rows = [
         (
-            TITLES[slot.task], str(slot.dataset), slot.entrant.title,
+            SUITES[slot.task].title, str(slot.dataset), slot.entrant.title,
             *(entry(findings, slot, Quantity("median rmse", ALL, None, name)) for name in known),
         )
         for slot in slots
@@ -206,7 +206,7 @@ def latent_tables(findings: Findings) -> list[Table]:
                     names.append(name.measure[6:])
     rows = [
         (
-            TITLES[slot.task], str(slot.dataset), slot.entrant.title, covariate,
+            SUITES[slot.task].title, str(slot.dataset), slot.entrant.title, covariate,
             entry(findings, slot, Quantity(f"r2 of {covariate}"), _share),
             entry(findings, slot, Quantity(f"rank correlation of {covariate}"), _share),
         )
@@ -266,7 +266,7 @@ def time_tables(findings: Findings) -> list[Table]:
                 groups = [group for s in own if (group := findings.by_slot.get(s))]
                 times = [float(r.seconds.get("run", 0)) for g in groups for r in g.rows]
                 cells.append(_seconds(times))
-            rows.append((TITLES[task], entrant.title, *cells))
+            rows.append((SUITES[task].title, entrant.title, *cells))
     caption = (
         "Time by the clock: of a fit on the main number of agents (mean ± standard deviation over "
         "data sets and seeds), and of judging one cell. Cells that ran beside each other share a "

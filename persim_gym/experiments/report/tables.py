@@ -21,7 +21,6 @@ from persim_gym.experiments.statistics import Summary, best_of
 from persim_gym.pages import Bold, plain
 from persim_gym.plots.numbers import number, plus_minus, r2_text, return_text
 
-TITLES = {"mountain-car": "MountainCar", "cartpole": "CartPole", "half-cheetah": "HalfCheetah"}
 POLICIES = {"test-policy": "the test policy", "scripted": "scripted controllers"}
 #: Knows the dynamics: what others are measured by, and no competitor.
 TRUE = "true"
@@ -208,7 +207,7 @@ def _prediction(findings: Findings, task: str, policy: str) -> Table:
     )
     return Table(
         f"prediction-{task}-{policy}",
-        f"{TITLES[task]}: prediction error under {POLICIES[policy]}",
+        f"{SUITES[task].title}: prediction error under {POLICIES[policy]}",
         f"{caption} {references.CAPTION}" if beside else caption,
         ("data set", "agent", *titles),
         tuple(rows),
@@ -282,7 +281,7 @@ def _parts(
     )
     return Table(
         f"prediction-{task}-{kind[0]}",
-        f"{TITLES[task]}: prediction error by {kind[0]}",
+        f"{SUITES[task].title}: prediction error by {kind[0]}",
         f"RMSE {what}, under the test policy; geometric mean over agents. {SPREAD}.",
         ("data set", kind[1], *(e.title for e in entrants)),
         tuple(rows),
@@ -322,7 +321,7 @@ def _reward(findings: Findings, task: str) -> Table:
     )
     return Table(
         f"reward-{task}",
-        f"{TITLES[task]}: return",
+        f"{SUITES[task].title}: return",
         f"{caption} {references.CAPTION}" if beside else caption,
         ("data set", "agent", *titles),
         tuple(rows),
@@ -336,7 +335,9 @@ def _cut(findings: Findings, slots: Sequence[Slot]) -> str:
         group = findings.by_slot.get(slot)
         steps = None if group is None else group.cell.max_episode_steps
         if slot.experiment == "reward" and steps is not None:
-            limits.setdefault(steps, {})[f"{slot.entrant.title} on {TITLES[slot.task]}"] = None
+            limits.setdefault(steps, {})[f"{slot.entrant.title} on {SUITES[slot.task].title}"] = (
+                None
+            )
     said = (f"{steps} steps ({', '.join(names)})" for steps, names in sorted(limits.items()))
     return f" Episodes are cut off after {'; '.join(said)}." if limits else ""
 
@@ -378,7 +379,7 @@ def reference_tables(findings: Findings) -> list[Table]:
                     for v, sd in zip(own.values, sds, strict=True)
                 ]
                 mean = return_text(sum(own.values) / len(own.values))
-                rows.append((TITLES[task], f"{what} ({own.note})", *cells, mean))
+                rows.append((SUITES[task].title, f"{what} ({own.note})", *cells, mean))
     if not rows:
         return []
     return [
@@ -404,7 +405,7 @@ def small_table(findings: Findings, datasets: Sequence[str] | None = None) -> Ta
     """
     rows = [
         (
-            TITLES[task], dataset or NOTHING, entrant.title,
+            SUITES[task].title, dataset or NOTHING, entrant.title,
             entry(findings, error, _ERROR), entry(findings, reward, _RETURN, returned),
         )
         for task, dataset, entrant, error, reward in _contests(findings)
