@@ -24,7 +24,7 @@ from persim_gym.policies.paper_behaviours import BEHAVIOURS
 
 
 @dataclass(frozen=True, slots=True)
-class Entrant:
+class Variant:
     """What stands in a column: a method, and how it was run where not as usual."""
 
     method: str
@@ -50,7 +50,7 @@ class Slot:
         experiment: See :class:`~persim_gym.experiments.cell.Cell`, as for the others.
         task: The task.
         dataset: The data set; ``None`` for what learns nothing.
-        entrant: The method.
+        variant: The method.
         planner: The planner; ``None`` for what does not plan.
         train_agents: Agents in the data; ``None`` for what learns nothing.
     """
@@ -58,13 +58,13 @@ class Slot:
     experiment: str
     task: str
     dataset: str | None
-    entrant: Entrant
+    variant: Variant
     planner: str | None
     train_agents: int | None
 
     def describe(self) -> str:
         """A few words for people."""
-        parts = [self.experiment, self.task, self.dataset, self.entrant.title, self.planner]
+        parts = [self.experiment, self.task, self.dataset, self.variant.title, self.planner]
         if self.train_agents is not None:
             parts.append(f"{self.train_agents} agents")
         return ", ".join(part for part in parts if part)
@@ -76,7 +76,7 @@ def slot_of(cell: Cell) -> Slot:
         cell.experiment,
         cell.task,
         cell.dataset,
-        Entrant(cell.method, cell.fit, cell.penalty),
+        Variant(cell.method, cell.fit, cell.penalty),
         cell.planner,
         None if cell.dataset is None else cell.train_agents,
     )
@@ -212,11 +212,11 @@ class Findings:
             kind = (slot.experiment, slot.planner, slot.train_agents, learns)
             kinds.setdefault(kind, []).append(slot)
         implied = {
-            Slot(experiment, task, dataset, entrant, planner, agents)
+            Slot(experiment, task, dataset, variant, planner, agents)
             for (experiment, planner, agents, _), own in kinds.items()
             for task in {slot.task for slot in own}
             for dataset in {slot.dataset for slot in own}
-            for entrant in {slot.entrant for slot in own}
+            for variant in {slot.variant for slot in own}
         }
         return tuple(sorted(asked | implied, key=_order))
 
@@ -276,9 +276,9 @@ class Findings:
         return None if found is None or found.seeds == 0 else found
 
 
-def entrants_of(slots: Iterable[Slot]) -> list[Entrant]:
+def variants_of(slots: Iterable[Slot]) -> list[Variant]:
     """The columns for some places, each once."""
-    return list(dict.fromkeys(sorted((slot.entrant for slot in slots), key=_entrant_order)))
+    return list(dict.fromkeys(sorted((slot.variant for slot in slots), key=_variant_order)))
 
 
 def datasets_of(slots: Iterable[Slot]) -> list[str]:
@@ -299,24 +299,24 @@ def _order(slot: Slot) -> tuple[Any, ...]:
         slot.experiment,
         list(SUITES).index(slot.task),
         behaviours.index(slot.dataset),
-        _entrant_order(slot.entrant),
+        _variant_order(slot.variant),
         (slot.planner != "default", slot.planner or ""),
         slot.train_agents or 0,
     )
 
 
-def _entrant_order(entrant: Entrant) -> tuple[Any, ...]:
+def _variant_order(variant: Variant) -> tuple[Any, ...]:
     names = list(METHODS)
-    known = METHODS.get(entrant.method)
-    place = names.index(entrant.method) if known else len(names)
+    known = METHODS.get(variant.method)
+    place = names.index(variant.method) if known else len(names)
     learns = known is None or known.learns
     return (
         not learns,
         place,
-        entrant.method,
-        len(entrant.fit),
-        str(entrant.fit),
-        entrant.penalty or 0.0,
+        variant.method,
+        len(variant.fit),
+        str(variant.fit),
+        variant.penalty or 0.0,
     )
 
 
@@ -365,7 +365,7 @@ def parse_key(key: str) -> tuple[Slot | None, int]:
         return None, 0
     agents = int(match["agents"] or DEFAULT_SIZE) if dataset else None
     planner = rest[1] if len(rest) > 1 else None
-    return Slot(experiment, task, dataset, Entrant(rest[0]), planner, agents), int(match["seed"])
+    return Slot(experiment, task, dataset, Variant(rest[0]), planner, agents), int(match["seed"])
 
 
 def _is_dataset(rest: Sequence[str]) -> bool:

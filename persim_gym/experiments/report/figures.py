@@ -32,7 +32,7 @@ from persim_gym.experiments.report.side_tables import (
     unseen_slots,
 )
 from persim_gym.experiments.report.tables import STEPS, agents_of, blocks, places
-from persim_gym.experiments.results import Entrant, Findings, Slot, entrants_of
+from persim_gym.experiments.results import Findings, Slot, Variant, variants_of
 from persim_gym.experiments.statistics import Summary
 from persim_gym.plots.style import (
     DARK,
@@ -54,21 +54,21 @@ _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">")
 # -- colours ---------------------------------------------------------------------------------------
 
 
-def colours(entrants: Sequence[Entrant], theme: Theme) -> dict[Entrant, str]:
+def colours(variants: Sequence[Variant], theme: Theme) -> dict[Variant, str]:
     """A colour for each method: well-known ones have their own in all figures."""
     own = {
         "persim": theme.learned, "true": theme.true, "one-for-all": theme.pooled,
         "persistence": theme.nothing, "random": theme.nothing, "test-policy": theme.trained,
     }  # fmt: skip
-    further = iter(_FURTHER[theme.paper] * (1 + len(entrants)))
+    further = iter(_FURTHER[theme.paper] * (1 + len(variants)))
     taken: set[str] = set()
     found = {}
-    for entrant in entrants:
-        colour = own.get(entrant.method)
+    for variant in variants:
+        colour = own.get(variant.method)
         if colour is None or colour in taken:
             colour = next(further)
         taken.add(colour)
-        found[entrant] = colour
+        found[variant] = colour
     return found
 
 
@@ -78,21 +78,21 @@ def colours(entrants: Sequence[Entrant], theme: Theme) -> dict[Entrant, str]:
 def horizon_figure(findings: Findings, task: str, theme: Theme = LIGHT) -> Figure:
     """RMSE after a number of open-loop steps, a panel for each data set."""
     slots = findings.main_slots("prediction", task)
-    entrants, datasets = entrants_of(slots), blocks(slots)
+    variants, datasets = variants_of(slots), blocks(slots)
     figure, panels = _panels(len(datasets), theme)
-    tints = colours(entrants, theme)
+    tints = colours(variants, theme)
     for axes, dataset in zip(panels, datasets, strict=True):
-        for entrant, slot in zip(entrants, places(slots, dataset, entrants), strict=True):
+        for variant, slot in zip(variants, places(slots, dataset, variants), strict=True):
             names = [Quantity(f"rmse after {k} steps", ALL, "test-policy") for k in STEPS]
             points = [(k, findings.summary(slot, n)) for k, n in zip(STEPS, names, strict=True)]
-            _curve(axes, points, tints[entrant])
+            _curve(axes, points, tints[variant])
         axes.set_xscale("log")
         _ticks(axes, STEPS)
         _log(axes)
         axes.set_title(dataset or "", fontsize=9.5, color=theme.ink, pad=6)
         _label(axes, "open-loop steps", "RMSE" if axes is panels[0] else "", theme)
     _legend(
-        figure, [Line2D([], [], color=tints[e], lw=2.2, label=e.title) for e in entrants], theme
+        figure, [Line2D([], [], color=tints[e], lw=2.2, label=e.title) for e in variants], theme
     )
     return figure
 
@@ -104,9 +104,9 @@ def scarcity_figure(findings: Findings, theme: Theme = LIGHT) -> Figure:
     """RMSE against the number of agents in the data, both logarithmic; a line for each task."""
     quantity = Quantity("rmse", ALL, "test-policy")
     lines = [
-        (task, entrant, dataset, slots)
+        (task, variant, dataset, slots)
         for task in findings.tasks("prediction")
-        for (entrant, dataset), slots in scarce_slots(findings, task).items()
+        for (variant, dataset), slots in scarce_slots(findings, task).items()
     ]
     figure = new_figure(7.2, 4.0, theme)
     axes = figure.add_axes((0.11, 0.14, 0.6, 0.81))
@@ -116,12 +116,12 @@ def scarcity_figure(findings: Findings, theme: Theme = LIGHT) -> Figure:
     counts: set[int] = set()
     handles = []
     seen: dict[str, int] = {}
-    for task, entrant, dataset, slots in lines:
+    for task, variant, dataset, slots in lines:
         points = [(slot.train_agents or 0, findings.summary(slot, quantity)) for slot in slots]
         nth = seen[task] = seen.get(task, -1) + 1
         label = SUITES[task].title
         if task in several:
-            label += f"\n{entrant.title}, {dataset}"
+            label += f"\n{variant.title}, {dataset}"
         style: dict[str, Any] = {
             "marker": _MARKERS[nth % len(_MARKERS)],
             "ls": ("-", "--", ":")[nth % 3],
@@ -163,7 +163,7 @@ def unseen_figure(findings: Findings, theme: Theme = LIGHT) -> Figure:
         _log(axes)
         title = f"{SUITES[slot.task].title}, {slot.dataset}"
         several = sum((s.task, s.dataset) == (slot.task, slot.dataset) for s in slots) > 1
-        title += f"\n{slot.entrant.title}" if several else ""
+        title += f"\n{slot.variant.title}" if several else ""
         axes.set_title(title, fontsize=9.5, color=theme.ink, pad=6)
         label = "RMSE, median over agents" if axes is panels[0] else ""
         _label(axes, "transitions of the unseen agent", label, theme)
@@ -201,9 +201,9 @@ def returns_figure(findings: Findings, task: str, theme: Theme = LIGHT) -> Figur
     slots = findings.main_slots("reward", task)
     datasets = blocks(slots)
     there = [slot for slot in slots if slot in findings.by_slot]
-    entrants, agents = entrants_of(there), agents_of(findings, there)
-    tints = colours(entrants, theme)
-    top = 0.45 + 0.22 * math.ceil(len(entrants) / 5)
+    variants, agents = variants_of(there), agents_of(findings, there)
+    tints = colours(variants, theme)
+    top = 0.45 + 0.22 * math.ceil(len(variants) / 5)
     height = top + 0.45 + 2.1 * len(datasets)
     figure = new_figure(10.0, height, theme)
     grid = figure.add_gridspec(
@@ -211,18 +211,18 @@ def returns_figure(findings: Findings, task: str, theme: Theme = LIGHT) -> Figur
         hspace=0.32,
     )  # fmt: skip
     judged: list[int | str] = [*agents, ALL]
-    slot_width = min(0.16, 0.8 / max(len(entrants), 1))
+    slot_width = min(0.16, 0.8 / max(len(variants), 1))
     for row, dataset in enumerate(datasets):
         axes = figure.add_subplot(grid[row, 0])
         style_axes(axes, theme)
         for a, agent in enumerate(judged):
             if a % 2:
                 axes.axvspan(a - 0.5, a + 0.5, color=theme.grid, alpha=0.35, lw=0)
-            for i, slot in enumerate(places(slots, dataset, entrants)):
+            for i, slot in enumerate(places(slots, dataset, variants)):
                 own = findings.summary(slot, Quantity("return", agent))
                 if own is not None and _is_drawn(own):
-                    x = a + (i - (len(entrants) - 1) / 2) * slot_width
-                    _dot(axes, x, own, tints[entrants[i]], _MARKERS[i % len(_MARKERS)])
+                    x = a + (i - (len(variants) - 1) / 2) * slot_width
+                    _dot(axes, x, own, tints[variants[i]], _MARKERS[i % len(_MARKERS)])
         axes.set_xlim(-0.5, len(judged) - 0.5)
         last = row == len(datasets) - 1
         axes.set_xticks(range(len(judged)))
@@ -237,7 +237,7 @@ def returns_figure(findings: Findings, task: str, theme: Theme = LIGHT) -> Figur
         Line2D(
             [], [], color=tints[e], lw=0, marker=_MARKERS[i % len(_MARKERS)], ms=6, label=e.title
         )
-        for i, e in enumerate(entrants)
+        for i, e in enumerate(variants)
     ]
     _legend(figure, handles, theme)
     return figure
@@ -257,9 +257,9 @@ def planners_figure(
 ) -> Figure:
     """Return against decisions a second, a panel for each task."""
     names = list(dict.fromkeys(str(slot.planner) for slots in planned.values() for slot in slots))
-    entrants = entrants_of(slot for slots in planned.values() for slot in slots)
+    variants = variants_of(slot for slots in planned.values() for slot in slots)
     markers = {name: _MARKERS[i % len(_MARKERS)] for i, name in enumerate(names)}
-    tints = colours(entrants, theme)
+    tints = colours(variants, theme)
     figure, panels = _panels(len(planned), theme)
     for axes, (task, slots) in zip(panels, planned.items(), strict=True):
         for slot in slots:
@@ -267,12 +267,12 @@ def planners_figure(
             own = findings.summary(slot, Quantity("return"))
             if rate is None or own is None:
                 continue
-            colour = tints[slot.entrant]
+            colour = tints[slot.variant]
             if not math.isnan(own.low):
                 axes.plot([rate.iqm] * 2, [own.low, own.high], color=colour, lw=1.6)
             axes.plot(
                 [rate.iqm], [own.iqm], marker=markers[str(slot.planner)], ms=7.5, lw=0, mew=1.6,
-                mec=colour, mfc=theme.paper if slot.entrant.method == "true" else colour, zorder=3,
+                mec=colour, mfc=theme.paper if slot.variant.method == "true" else colour, zorder=3,
             )  # fmt: skip
         axes.set_xscale("log")
         axes.margins(x=0.18, y=0.16)
@@ -286,7 +286,7 @@ def planners_figure(
         Line2D([], [], lw=0, marker=markers[name], ms=6.5, color=theme.faint, label=name)
         for name in names
     ]
-    handles += [Line2D([], [], color=tints[e], lw=3, label=e.title) for e in entrants]
+    handles += [Line2D([], [], color=tints[e], lw=3, label=e.title) for e in variants]
     _legend(figure, handles, theme)
     return figure
 

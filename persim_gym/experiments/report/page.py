@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,21 @@ from persim_gym.envs.suites import SUITES
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.report.figure_list import Drawing, drawings
 from persim_gym.experiments.report.long_table import results_csv
-from persim_gym.experiments.report.side_tables import all_tables
-from persim_gym.experiments.report.tables import NOTES, Table, small_table
+from persim_gym.experiments.report.main_tables import (
+    prediction_parts,
+    prediction_tables,
+    published_tables,
+    reward_tables,
+    small_table,
+)
+from persim_gym.experiments.report.side_tables import (
+    latent_tables,
+    planner_tables,
+    scarcity_tables,
+    time_tables,
+    unseen_tables,
+)
+from persim_gym.experiments.report.tables import NOTES, Table
 from persim_gym.experiments.results import Findings, Slot, datasets_of, read_findings
 from persim_gym.experiments.row_files import Row
 from persim_gym.pages import render
@@ -37,7 +50,10 @@ _SECTIONS = {
         "What of agents that were not in training?",
         "Their latent factors come from covariates or from a few transitions.",
     ),
-    "latent": ("Do the latent factors know what was hidden?", "Nobody told them the covariates."),
+    "latent": (
+        "Do the latent factors hold what was hidden?",
+        "They were learned without the covariates.",
+    ),
     "time": ("How long does it take?", "Measured while the benchmark ran."),
 }
 #: Tables beside the main ones, which a reader unfolds.
@@ -81,6 +97,24 @@ def write_findings(findings: Findings, folder: str | Path, out: str | Path | Non
     write_bytes(out / MARKDOWN, render("report.md.jinja", **context).encode())
     page = render("report.html.jinja", **context, pngs=pngs)
     return write_bytes(out / PAGE, page.encode())
+
+
+def all_tables(findings: Findings) -> dict[str, list[Table]]:
+    """All tables of a report that have something in them, by section."""
+    made: dict[str, tuple[Callable[[Findings], list[Table]], ...]] = {
+        "prediction": (prediction_tables, prediction_parts),
+        "reward": (reward_tables, published_tables),
+        "planners": (planner_tables,),
+        "scarcity": (scarcity_tables,),
+        "unseen": (unseen_tables,),
+        "latent": (latent_tables,),
+        "time": (time_tables,),
+    }
+    sections = {
+        name: [table for make in makes for table in make(findings) if table.rows]
+        for name, makes in made.items()
+    }
+    return {name: tables for name, tables in sections.items() if tables}
 
 
 def _context(
@@ -166,7 +200,7 @@ def warnings(findings: Findings) -> list[str]:
             "differences may be theirs. Run the benchmark again into an empty folder."
         )
     if findings.beside:
-        names = "; ".join(_variant(group.cell) for group in findings.beside)
+        names = "; ".join(_described(group.cell) for group in findings.beside)
         found.append(
             "Some experiments are there in several sizes. Tables show the one with the most seeds "
             f"and episodes; only {RESULTS} has these: {names}."
@@ -174,7 +208,7 @@ def warnings(findings: Findings) -> list[str]:
     return found
 
 
-def _variant(cell: Cell) -> str:
+def _described(cell: Cell) -> str:
     words = cell.describe().rsplit(" seed ", 1)[0]
     return f"{words} with {cell.episodes} episodes"
 

@@ -27,7 +27,7 @@ from persim_gym.experiments.report.figures import (
 )
 from persim_gym.experiments.report.page import commands, facts, missing_lines, warnings
 from persim_gym.experiments.report.side_tables import planner_slots
-from persim_gym.experiments.results import Entrant, Findings, read_findings
+from persim_gym.experiments.results import Findings, Variant, read_findings
 from persim_gym.plots.style import DARK, LIGHT
 from tests.experiments.paper_rows import (
     VERSIONS,
@@ -262,8 +262,8 @@ def test_planners_are_hollow_in_the_truth() -> None:
 def test_colours_are_each_methods_own() -> None:
     names = ("persim", "true", "one-for-all", "bcq", "cql", "persistence", "random")
     for theme in (LIGHT, DARK):
-        found = colours([Entrant(name) for name in names], theme)
-        assert found[Entrant("persim")] == theme.learned
+        found = colours([Variant(name) for name in names], theme)
+        assert found[Variant("persim")] == theme.learned
         assert len(set(found.values())) == len(names)
 
 

@@ -11,31 +11,31 @@ from typing import Any
 import numpy as np
 import pytest
 
-from persim_gym.experiments import published as references
+from persim_gym.experiments import published
 from persim_gym.experiments.ledger import note_start
 from persim_gym.experiments.presets import preset_cells
 from persim_gym.experiments.report.long_table import results_csv
+from persim_gym.experiments.report.main_tables import (
+    prediction_parts,
+    prediction_tables,
+    published_tables,
+    reward_tables,
+    small_numbers,
+    small_table,
+)
+from persim_gym.experiments.report.page import all_tables
 from persim_gym.experiments.report.side_tables import (
-    all_tables,
     fit_seconds,
     planner_tables,
     scarcity_tables,
     time_tables,
     unseen_tables,
 )
-from persim_gym.experiments.report.tables import (
-    Table,
-    prediction_parts,
-    prediction_tables,
-    reference_tables,
-    reward_tables,
-    small_numbers,
-    small_table,
-)
+from persim_gym.experiments.report.tables import Table
 from persim_gym.experiments.results import (
-    Entrant,
     Findings,
     Slot,
+    Variant,
     parse_key,
     read_findings,
     slot_of,
@@ -80,7 +80,7 @@ def test_prediction_means_over_seeds_and_geometric_means_over_agents() -> None:
     assert at(table, "PerSim", "random", "geometric mean") == expected
     scripted = named(prediction_tables(findings), "prediction-cartpole-scripted")
     assert at(scripted, "PerSim", "random", "0") == "0.400 ± 0.200 (0.500)"
-    assert references.TITLE not in scripted.head
+    assert published.TITLE not in scripted.head
 
 
 def test_best_is_bold_where_it_can_be_told() -> None:
@@ -123,21 +123,21 @@ def test_authors_code_stands_beside_random_data_and_is_never_bold() -> None:
     findings = Findings(rows)
     table = named(prediction_tables(findings), "prediction-cartpole-test-policy")
     # It is far better here, and neither bold nor in the way of the one that is.
-    authors = at(table, references.TITLE, "random", "0")
+    authors = at(table, published.TITLE, "random", "0")
     assert authors == "0.0174 (0.974)"
     assert not isinstance(authors, Bold)
     assert isinstance(at(table, "PerSim", "random", "0"), Bold)
-    assert at(table, references.TITLE, "random", "geometric mean") == "0.0191"
-    assert at(table, references.TITLE, "pure", "0") == "–"
+    assert at(table, published.TITLE, "random", "geometric mean") == "0.0191"
+    assert at(table, published.TITLE, "pure", "0") == "–"
     assert "other recordings" in table.caption
     assert "nearly the same" in table.caption
     assert "authors" not in results_csv(findings).lower()
 
 
 def test_authors_geometric_means_are_those_of_their_agents() -> None:
-    for task, own in references.RMSE.items():
+    for task, own in published.RMSE.items():
         mean = math.exp(np.log(own.values).mean())
-        assert references.RMSE_ALL[task] == pytest.approx(mean, rel=0.01)
+        assert published.RMSE_ALL[task] == pytest.approx(mean, rel=0.01)
 
 
 def test_infinite_errors_are_said_and_lose() -> None:
@@ -172,7 +172,7 @@ def test_missing_cells_and_seeds() -> None:
     assert at(table, "One simulator for all", "pure", "0") == "missing"
     assert at(table, "One simulator for all", "random", "0") == "0.500 ± 0 [2 of 3] (0.500)"
     assert at(table, "PerSim", "pure", "0") == "0.100 [1 of 3] (0.500)"
-    missing = {(s.entrant.method, s.dataset): own for s, own in findings.missing.items()}
+    missing = {(s.variant.method, s.dataset): own for s, own in findings.missing.items()}
     assert missing == {
         ("persim", "pure"): (1, 2),
         ("one-for-all", "pure"): (0, 1, 2),
@@ -236,7 +236,7 @@ def test_nothing_is_missing_that_no_run_was_asked_for(tmp_path: Path) -> None:
     write(tmp_path, [predicted("persistence", [0.9], None, task="mountain-car")])
     write(tmp_path, [predicted("persim", [0.9], task="mountain-car")])
     write(tmp_path, [predicted("one-for-all", [0.9], "pure", task="mountain-car")])
-    missing = {(s.task, s.entrant.method, s.dataset) for s in read_findings(tmp_path).missing}
+    missing = {(s.task, s.variant.method, s.dataset) for s in read_findings(tmp_path).missing}
     assert missing == {
         ("mountain-car", "persim", "pure"),
         ("mountain-car", "one-for-all", "random"),
@@ -319,8 +319,8 @@ def test_returns() -> None:
     assert at(table, "PerSim", "random", "1") == "15 ± 7.1"
     assert at(table, "PerSim", "random", "mean") == "9.5 ± 4.9"  # seeds: 6 and 13
     assert at(table, "Random actions", "random", "mean") == "0.2 [1 of 2]"
-    assert at(table, references.TITLE, "random", "0") == "200"
-    assert at(table, references.TITLE, "random", "mean") == "150"
+    assert at(table, published.TITLE, "random", "0") == "200"
+    assert at(table, published.TITLE, "random", "mean") == "150"
 
 
 def test_planning_in_the_truth_is_no_competitor() -> None:
@@ -347,11 +347,11 @@ def test_time_limits_are_said() -> None:
 
 
 def test_returns_of_the_authors_code() -> None:
-    (table,) = reference_tables(Findings([rewarded("random", [[1.0]], None)]))
+    (table,) = published_tables(Findings([rewarded("random", [[1.0]], None)]))
     assert {row[0] for row in table.rows} == {"CartPole"}
     assert len(table.rows) == 3
     assert "other recordings" in table.caption
-    assert reference_tables(Findings([predicted("persim", [1.0])])) == []
+    assert published_tables(Findings([predicted("persim", [1.0])])) == []
 
 
 # -- the others ------------------------------------------------------------------------------------
@@ -404,7 +404,7 @@ def test_time_of_a_fit_is_counted_once() -> None:
     read = predicted("persim", [0.1], seed=2, made={"seconds": {"fit": 0.01, "run": 2.0}})
     findings = Findings([first, again, other, read])
     # Agents differ between these cells' experiments, not between their fits.
-    assert fit_seconds(findings) == {("cartpole", Entrant("persim"), 100): [30.0, 50.0]}
+    assert fit_seconds(findings) == {("cartpole", Variant("persim"), 100): [30.0, 50.0]}
     (table,) = time_tables(findings)
     assert table.rows[0][:3] == ("CartPole", "PerSim", "40 s ± 14 s")
     assert at(table, "prediction", "CartPole") == "2.0 s ± 1.0 s"
@@ -499,5 +499,5 @@ def test_markdown_escapes_bars() -> None:
 
 
 def test_slots_say_what_they_are() -> None:
-    slot = Slot("reward", "cartpole", None, Entrant("true"), "paper", None)
+    slot = Slot("reward", "cartpole", None, Variant("true"), "paper", None)
     assert slot.describe() == "reward, cartpole, True env + MPC, paper"
