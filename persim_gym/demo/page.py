@@ -15,7 +15,7 @@ from persim_gym.plots.numbers import (
     number,
     plus_minus,
     r2_text,
-    return_spread,
+    return_sd,
     return_text,
     share,
 )
@@ -183,7 +183,7 @@ def _returns(results: Mapping[str, Any]) -> dict[str, Any]:
     for agent in results["agents"]:
         found = [way.get(str(agent["agent"])) for way in results["returns"].values()]
         cells = [
-            "" if own is None else return_spread(own["mean"], own["sd"], own["episodes"])
+            "" if own is None else return_sd(own["mean"], own["sd"], own["episodes"])
             for own in found
         ]
         rows.append([*_agent(agent), *cells])

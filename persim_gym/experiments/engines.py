@@ -371,7 +371,7 @@ def _join(ray: Any, jobs: int | None, threads: int) -> None:
     if os.environ.get("RAY_ADDRESS"):
         ray.init(address="auto", **quiet)
         return
-    # A Ray of one's own sends nobody a report of its use, unless its user has asked for that.
+    # A Ray of one's own sends no report of its use, unless its user has asked for that.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray.init(
         num_cpus=(jobs or max(1, cores() // threads)) * threads, include_dashboard=False, **quiet

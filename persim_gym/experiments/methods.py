@@ -1,7 +1,7 @@
 """What is compared: each method learns from a cell's data, and is then asked to predict or to act.
 
 A method is a function from a :class:`Context` to a :class:`Model`. One that is registered here
-is known to the command line, the presets and the report; nothing else has to be told of it.
+is known to the command line, the presets and the report; nothing else has to change.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Context:
         data: Reads, and if need be records, the cell's data.
         models: Folder for what is fitted, so that other cells need not fit it again.
         device: Where to compute.
-        on_progress: Told how much of the fit is done, and of how much.
+        on_progress: Called with how much of the fit is done, and of how much.
     """
 
     cell: Cell
@@ -106,7 +106,7 @@ def fitted_simulator(context: Context, **options: Any) -> PerSim:
         device=context.device,
         out=folder,
         progress=False,
-        on_epoch=None if report is None else lambda told: report(told.epoch, told.epochs),
+        on_epoch=None if report is None else lambda now: report(now.epoch, now.epochs),
         **{**options, **dict(cell.fit)},
     )
     return sim
@@ -221,10 +221,10 @@ METHODS: dict[str, Method] = {
             ALL,
             plans=True,
         ),
-        Method("one-for-all", "One simulator for all", _pooled, BOTH, plans=True),
+        Method("one-for-all", "Pooled model", _pooled, BOTH, plans=True),
         Method(
             "persistence",
-            "Nothing changes",
+            "Persistence",
             lambda context: Model(predictor=Persistence()),
             ("prediction",),
             learns=False,

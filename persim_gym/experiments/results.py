@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from persim_gym import checks
-from persim_gym.envs.populations import DEFAULT_SIZE
 from persim_gym.envs.suites import SUITES
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.ledger import read_ledger, wanted_cells
@@ -63,7 +62,7 @@ class Slot:
     train_agents: int | None
 
     def describe(self) -> str:
-        """A few words for people."""
+        """A few words for messages."""
         parts = [self.experiment, self.task, self.dataset, self.variant.title, self.planner]
         if self.train_agents is not None:
             parts.append(f"{self.train_agents} agents")
@@ -131,7 +130,7 @@ class Failure:
 
     Attributes:
         key: The cell's key.
-        slot: Where its row would be, as far as the key tells; ``None`` if it tells nothing.
+        slot: Where its row would be; ``None`` if that is not known.
         seed: Its seed.
         error: What went wrong, in one line.
     """
@@ -345,32 +344,13 @@ def read_findings(folder: str | Path) -> Findings:
 
 
 def _failure(path: Path, wanted: Mapping[str, Cell]) -> Failure:
-    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    """A failed cell, from its file: the cell itself, and below it the traceback."""
+    first, *lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines() or [""]
     cell = wanted.get(path.stem)
-    slot, seed = parse_key(path.stem) if cell is None else (slot_of(cell), cell.seed)
-    return Failure(path.stem, slot, seed, lines[-1].strip() if lines else "nothing was said")
-
-
-_KEY = re.compile(r"(?P<parts>.+?)(?:_n(?P<agents>\d+))?_s(?P<seed>\d+)_[0-9a-f]{10}")
-
-
-def parse_key(key: str) -> tuple[Slot | None, int]:
-    """Place and seed of a cell's key, as far as it tells: options of the fit are in its hash."""
-    match = _KEY.fullmatch(key)
-    if match is None:
-        return None, 0
-    experiment, task, *rest = match["parts"].split("_")
-    dataset = rest.pop(0) if len(rest) > 1 and _is_dataset(rest) else None
-    if task not in SUITES or not 1 <= len(rest) <= 2:
-        return None, 0
-    agents = int(match["agents"] or DEFAULT_SIZE) if dataset else None
-    planner = rest[1] if len(rest) > 1 else None
-    return Slot(experiment, task, dataset, Variant(rest[0]), planner, agents), int(match["seed"])
-
-
-def _is_dataset(rest: Sequence[str]) -> bool:
-    """Whether the first of these is a data set: ``random`` is the name of a method, too."""
-    known = METHODS.get(rest[0])
-    if known is None or len(rest) > 2:
-        return rest[0] in BEHAVIOURS
-    return rest[0] in BEHAVIOURS and not known.plans and rest[1] in METHODS
+    try:
+        cell = Cell.from_json(json.loads(first))
+    except (AttributeError, RecursionError, TypeError, ValueError):
+        lines = [first, *lines]  # older versions wrote the traceback alone
+    error = lines[-1].strip() if lines else ""
+    slot, seed = (None, 0) if cell is None else (slot_of(cell), cell.seed)
+    return Failure(path.stem, slot, seed, error or "nothing was said")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import shutil
 import tempfile
 import time
@@ -36,7 +38,7 @@ PATIENCE = 1.0
 
 
 class Watch:
-    """Told of a run as it goes; the methods do nothing, and are there to be replaced."""
+    """Called as a run goes on; the methods do nothing, and are there to be replaced."""
 
     def begins(self, missing: Sequence[Cell], known: int, seconds: float) -> None:
         """All is checked: these cells are run, of so many the row is there, it takes about this."""
@@ -85,8 +87,8 @@ def run_cells(
         threads: Threads of torch for each cell; by default torch's choice for one cell, and an
             equal share of the processors for several.
         force: Run all cells anew: their rows and fitted models are deleted first.
-        watch: Told of the run as it goes.
-        on_done: Told of each cell that is done.
+        watch: Called as the run goes on.
+        on_done: Called with each cell that is done.
 
     Returns:
         What became of the cells that were run, in the order in which they ended.
@@ -168,7 +170,7 @@ class _Queue:
         self._folder = folder
         self._learning: dict[str, Cell] = {}
         if not in_order:
-            # The long ones first: at the end nobody waits for one that began last.
+            # The long ones first: at the end no slot is idle while one that began last runs on.
             seconds = dict(zip(cells, self.estimate.of_all(cells), strict=True))
             self.pending.sort(key=lambda cell: -seconds[cell])
 
@@ -212,14 +214,14 @@ class _Queue:
 def _keep(done: Done, rows: RowFiles, folder: Path) -> None:
     note = failure_path(folder, done.cell)
     if done.row is None:
-        write_bytes(note, done.trace.encode())
+        write_bytes(note, f"{json.dumps(done.cell.to_json())}\n{done.trace}".encode())
     else:
         rows.write(done.row)
         note.unlink(missing_ok=True)
 
 
 def failure_path(folder: str | Path, cell: Cell) -> Path:
-    """Where the traceback of a cell is, if it has failed and not succeeded since."""
+    """Where a cell and its traceback are, if it has failed and not succeeded since."""
     return Path(folder) / "failed" / f"{cell.key}.txt"
 
 
@@ -245,14 +247,10 @@ def _clear(rows: RowFiles, folder: Path, cells: Sequence[Cell]) -> None:
 
 def _record(recordings: Sequence[Recording], watch: Watch) -> None:
     for recording in recordings:
-        name = recording.dataset_id
-
-        def told(done: int, of: int, name: str = name) -> None:
-            watch.recording(name, done, of)
-
-        told(0, 1)
-        record_missing(recording, told)
-        told(1, 1)
+        report = functools.partial(watch.recording, recording.dataset_id)
+        report(0, 1)
+        record_missing(recording, report)
+        report(1, 1)
 
 
 # -- checks ----------------------------------------------------------------------------------------
@@ -281,7 +279,7 @@ def _checked(
 
 
 def check_cell(cell: Cell) -> None:
-    """Check that a cell can be run, as far as that can be told without running it.
+    """Check that a cell can be run, as far as that is known without running it.
 
     Raises:
         ValueError: If its method does not exist or cannot take part in the experiment, the method

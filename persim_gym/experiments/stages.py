@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -82,8 +83,8 @@ class _Clock:
         self._on_stage = on_stage
 
     def progress(self, stage: str) -> OnProgress | None:
-        told = self._on_stage
-        return None if told is None else lambda done, of: told(stage, done, of)
+        report = self._on_stage
+        return None if report is None else functools.partial(report, stage)
 
     def timed(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def measured(*arguments: Any) -> Any:

@@ -69,9 +69,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def failing(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     run = engines._run
 
-    def fail(cell: dict[str, Any], *rest: Any) -> dict[str, Any]:
-        if cell["seed"] == seed:
-            return {"error": "RuntimeError: no luck", "trace": "Traceback: no luck\n"}
+    def fail(cell: Cell, *rest: Any) -> Done:
+        if cell.seed == seed:
+            return Done(cell, None, "RuntimeError: no luck", "Traceback: no luck\n")
         return run(cell, *rest)
 
     monkeypatch.setattr(engines, "_run", fail)
@@ -170,7 +170,9 @@ def test_a_failure(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.stderr.splitlines()[-1] == (
         f"failed: {cell.describe()}: RuntimeError: no luck (traceback in {note})"
     )
-    assert note.read_text() == "Traceback: no luck\n"
+    first, rest = note.read_text().split("\n", 1)
+    assert Cell.from_json(json.loads(first)) == cell
+    assert rest == "Traceback: no luck\n"
     assert read_ledger("x")["runs"][0]["failed"] == 1
     listed = invoke(*MOMENT, "--out", "x", "--list").stdout
     assert "2 cells: 1 done, 1 failed, 0 missing" in listed

@@ -66,7 +66,7 @@ def test_json(folder: Path) -> None:
     assert first["rmse"]["mean"] == pytest.approx(0.2)
     assert first["rmse"]["sd"] is None
     assert [own["cells"] for own in found["missing"]] == [
-        "prediction, cartpole, pure, One simulator for all, 100 agents"
+        "prediction, cartpole, pure, Pooled model, 100 agents"
     ]
     assert Path(found["files"]["page"]).is_file()
 

@@ -10,9 +10,9 @@ from persim_gym.envs.suites import SUITES
 from persim_gym.experiments import published
 from persim_gym.experiments.quantities import ALL, STOPPED, Quantity
 from persim_gym.experiments.report.tables import (
+    MEAN_SD,
     NOTHING,
     POLICIES,
-    SPREAD,
     STEPS,
     Table,
     agents_of,
@@ -97,7 +97,7 @@ def _prediction(findings: Findings, task: str, policy: str) -> Table:
     title = f"{SUITES[task].title}: prediction error under {POLICIES[policy]}"
     caption = (
         f"Open-loop RMSE under {POLICIES[policy]}: after ten real steps the prediction goes on "
-        f"from itself. In brackets the median R2 over episodes. {SPREAD}; the last row of a data "
+        f"from itself. In brackets the median R2 over episodes. {MEAN_SD}; the last row of a data "
         "set is the geometric mean over agents. Less is better."
     )
     measured = policy == "test-policy" and task in published.RMSE
@@ -167,7 +167,7 @@ def _parts(
     return Table(
         f"prediction-{task}-{kind[0]}",
         f"{SUITES[task].title}: prediction error by {kind[0]}",
-        f"RMSE {what}, under the test policy; geometric mean over agents. {SPREAD}.",
+        f"RMSE {what}, under the test policy; geometric mean over agents. {MEAN_SD}.",
         ("data set", kind[1], *(e.title for e in variants)),
         tuple(rows),
     )
@@ -188,7 +188,7 @@ def _reward(findings: Findings, task: str) -> Table:
         return line(findings, own, Quantity("return", agent), lower=False, say=returned)
 
     caption = (
-        f"Return in the true environment. {SPREAD}, each seed's value the mean over its "
+        f"Return in the true environment. {MEAN_SD}, each seed's value the mean over its "
         f"episodes.{cut_off(findings, slots)}{_broken(findings, slots)} Methods that learn from no "
         "data are the same for every data set; the one that plans in the true dynamics is the mark "
         "to reach. More is better."
@@ -288,7 +288,7 @@ def small_table(findings: Findings, datasets: Sequence[str] | None = None) -> Ta
         "small",
         "Prediction error and return",
         "RMSE: open-loop error over 50 steps under the test policy, geometric mean over the test "
-        f"agents. Return: in the true environment, mean over the test agents. {SPREAD}.{cut}",
+        f"agents. Return: in the true environment, mean over the test agents. {MEAN_SD}.{cut}",
         ("task", "data set", "method", "RMSE", "return"),
         tuple(rows),
     )

@@ -9,8 +9,8 @@ import numpy as np
 from persim_gym.envs.suites import SUITES
 from persim_gym.experiments.quantities import ALL, Quantity
 from persim_gym.experiments.report.tables import (
+    MEAN_SD,
     NOTHING,
-    SPREAD,
     Table,
     entry,
     returned,
@@ -56,7 +56,7 @@ def planner_tables(findings: Findings) -> list[Table]:
                 _search(findings, slot), *cells, NOTHING if batch is None else f"{batch.mean:.0f}",
             ))  # fmt: skip
     caption = (
-        f"Return: mean over the test agents. {SPREAD}. Decisions a second: of all problems that "
+        f"Return: mean over the test agents. {MEAN_SD}. Decisions a second: of all problems that "
         "are planned as one batch; the last column says how many these are on average."
     )
     head = (
@@ -116,7 +116,7 @@ def scarcity_tables(findings: Findings) -> list[Table]:
         rows.append((*names, *(entry(findings, own.get(count), quantity) for count in counts)))
     caption = (
         "Open-loop RMSE under the test policy by the number of agents in the data, one trajectory "
-        f"each; geometric mean over the test agents, who are among them. {SPREAD}."
+        f"each; geometric mean over the test agents, who are among them. {MEAN_SD}."
     )
     head = ("task", "data set", "method", *(f"{count} agents" for count in counts))
     return [Table("scarcity", "Fewer agents in the data", caption, head, tuple(rows))]
@@ -154,7 +154,7 @@ def unseen_tables(findings: Findings) -> list[Table]:
     caption = (
         "Open-loop RMSE under the test policy for agents that were left out of the fit, by what is "
         "known of them: nothing (the population's mean agent), their covariates, or some "
-        f"transitions of random actions. Median over these agents. {SPREAD}."
+        f"transitions of random actions. Median over these agents. {MEAN_SD}."
     )
     return [
         Table(
@@ -194,7 +194,7 @@ def latent_tables(findings: Findings) -> list[Table]:
     ]  # fmt: skip
     caption = (
         "R2 with which a nonlinear probe reads covariates off the latent factors, of agents that "
-        f"it was not fitted on, and their rank correlation. {SPREAD}."
+        f"it was not fitted on, and their rank correlation. {MEAN_SD}."
     )
     head = ("task", "data set", "method", "what", "R2", "rank correlation")
     return [Table("latent", "Latent factors", caption, head, tuple(rows))]

@@ -24,7 +24,7 @@ TRUE = "true"
 #: Open-loop steps of the table by horizon.
 STEPS = (1, 5, 10, 25, 50)
 
-SPREAD = "Mean ± standard deviation over seeds"
+MEAN_SD = "Mean ± standard deviation over seeds"
 #: What has to be known for all tables.
 NOTES = (
     "A seed is a repeat of everything: other agents in the data, other start states, another fit. "
@@ -89,7 +89,7 @@ def _markdown(cell: str) -> str:
 Say = Callable[[Summary], str]
 
 
-def spread(own: Summary, digits: Callable[[float | None], str] = number) -> str:
+def mean_sd(own: Summary, digits: Callable[[float | None], str] = number) -> str:
     """Mean ± standard deviation, the latter if there is one."""
     if digits is number:
         return plus_minus(own.mean, None if math.isnan(own.sd) else own.sd)
@@ -98,10 +98,10 @@ def spread(own: Summary, digits: Callable[[float | None], str] = number) -> str:
 
 def returned(own: Summary) -> str:
     """A return ± standard deviation."""
-    return spread(own, return_text)
+    return mean_sd(own, return_text)
 
 
-def entry(findings: Findings, slot: Slot | None, quantity: Quantity, say: Say = spread) -> str:
+def entry(findings: Findings, slot: Slot | None, quantity: Quantity, say: Say = mean_sd) -> str:
     """A cell: what is said, or why nothing is; marked where seeds are fewer than the task's."""
     if slot is None or slot not in findings.slots:
         return NOTHING
@@ -121,9 +121,9 @@ def line(
     quantity: Quantity,
     *,
     lower: bool,
-    say: Say = spread,
+    say: Say = mean_sd,
 ) -> list[str]:
-    """A row's cells, the best one bold where that can be told."""
+    """A row's cells, the best one bold if it is clear which that is."""
     texts = [entry(findings, slot, quantity, say) for slot in slots]
     rivals = [
         None if slot is None or slot.variant.method == TRUE else findings.summary(slot, quantity)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -88,7 +89,7 @@ def test_page_needs_nothing_beside_it(report: Path) -> None:
     assert tags.open == []
     assert tags.count["img"] == 6
     assert set(re.findall(r'(?:src|srcset|href)="([^"]{5})', html)) == {"data:"}
-    for name in ("PerSim", "One simulator for all", "Test policy", "What is not there?"):
+    for name in ("PerSim", "Pooled model", "Test policy", "What is not there?"):
         assert name in html
     assert "Nothing: all that the folder implies is there." in html
     assert "<strong>" in html
@@ -157,9 +158,10 @@ def test_missing_and_failed_cells_are_named(tmp_path: Path) -> None:
     write(tmp_path, [predicted("persim", [0.1]), predicted("one-for-all", [0.5], "pure")])
     (tmp_path / "failed").mkdir()
     failed = cell("prediction", "one-for-all", "random")
-    (tmp_path / "failed" / f"{failed.key}.txt").write_text("x\nValueError: a <b> & c\n")
+    note = f"{json.dumps(failed.to_json())}\nx\nValueError: a <b> & c\n"
+    (tmp_path / "failed" / f"{failed.key}.txt").write_text(note)
     html = write_report(tmp_path).read_text()
-    assert "prediction, cartpole, random, One simulator for all, 100 agents, seed 0" in html
+    assert "prediction, cartpole, random, Pooled model, 100 agents, seed 0" in html
     assert "ValueError: a &lt;b&gt; &amp; c" in html
     findings = read_findings(tmp_path)
     assert dict(facts(findings))["cells"] == "2 done, 1 failed, 1 missing"

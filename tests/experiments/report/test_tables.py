@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,6 @@ from persim_gym.experiments.results import (
     Findings,
     Slot,
     Variant,
-    parse_key,
     read_findings,
     slot_of,
 )
@@ -90,10 +90,10 @@ def test_best_is_bold_where_it_can_be_told() -> None:
     ]
     table = named(prediction_tables(Findings(rows)), "prediction-cartpole-test-policy")
     assert isinstance(at(table, "PerSim", "random", "0"), Bold)
-    assert not isinstance(at(table, "One simulator for all", "random", "0"), Bold)
+    assert not isinstance(at(table, "Pooled model", "random", "0"), Bold)
     # The second agent's intervals overlap.
     assert not isinstance(at(table, "PerSim", "random", "1"), Bold)
-    assert not isinstance(at(table, "One simulator for all", "random", "1"), Bold)
+    assert not isinstance(at(table, "Pooled model", "random", "1"), Bold)
     assert "| **0.150 ± 0.0500 (0.500)** |" in table.to_markdown()
     # One seed has no interval: nothing is bold.
     single = named(prediction_tables(Findings(rows[::3])), "prediction-cartpole-test-policy")
@@ -107,9 +107,9 @@ def test_methods_without_data_stand_in_every_block() -> None:
         predicted("persistence", [0.5], None),
     ]
     table = named(prediction_tables(Findings(rows)), "prediction-cartpole-test-policy")
-    assert table.head[2:4] == ("PerSim", "Nothing changes")
+    assert table.head[2:4] == ("PerSim", "Persistence")
     for dataset in ("pure", "random"):
-        assert at(table, "Nothing changes", dataset, "0") == "0.500 (0.500)"
+        assert at(table, "Persistence", dataset, "0") == "0.500 (0.500)"
     assert [row[0] for row in table.rows] == ["pure", "pure", "random", "random"]
 
 
@@ -146,7 +146,7 @@ def test_infinite_errors_are_said_and_lose() -> None:
         *seeds(predicted, "one-for-all", [[None], [None]], r2=None),
     ]
     table = named(prediction_tables(Findings(rows)), "prediction-cartpole-test-policy")
-    assert at(table, "One simulator for all", "random", "0") == "∞ (< −99)"
+    assert at(table, "Pooled model", "random", "0") == "∞ (< −99)"
     assert isinstance(at(table, "PerSim", "random", "0"), Bold)
 
 
@@ -169,8 +169,8 @@ def test_missing_cells_and_seeds() -> None:
     ]
     findings = Findings(rows)
     table = named(prediction_tables(findings), "prediction-cartpole-test-policy")
-    assert at(table, "One simulator for all", "pure", "0") == "missing"
-    assert at(table, "One simulator for all", "random", "0") == "0.500 ± 0 [2 of 3] (0.500)"
+    assert at(table, "Pooled model", "pure", "0") == "missing"
+    assert at(table, "Pooled model", "random", "0") == "0.500 ± 0 [2 of 3] (0.500)"
     assert at(table, "PerSim", "pure", "0") == "0.100 [1 of 3] (0.500)"
     missing = {(s.variant.method, s.dataset): own for s, own in findings.missing.items()}
     assert missing == {
@@ -194,22 +194,37 @@ def test_scarcity_and_planners_imply_nothing_beyond_themselves() -> None:
     assert Findings(rows).missing == {}
 
 
-def test_failed_cells(tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", [False, True])
+def test_failed_cells(asked: bool, tmp_path: Path) -> None:
     rows = [predicted("persim", [0.1]), predicted("one-for-all", [0.5], "pure")]
     write(tmp_path, rows)
+    failed = cell("prediction", "one-for-all")
+    # Of older versions' files, the list of what was asked for says which cells they are of.
+    head = "" if asked else f"{json.dumps(failed.to_json())}\n"
+    if asked:
+        note_start(tmp_path, [failed, *(own.cell for own in rows)])
     (tmp_path / "failed").mkdir()
-    for own in (cell("prediction", "one-for-all"), rows[0].cell):
-        (tmp_path / "failed" / f"{own.key}.txt").write_text(
-            "Traceback:\n  x\nValueError: no luck\n"
-        )
+    for own in (failed, rows[0].cell):
+        note = tmp_path / "failed" / f"{own.key}.txt"
+        note.write_text(f"{head}Traceback:\n  x\nValueError: no luck\n")
     findings = read_findings(tmp_path)
     # The second was done since.
     (failure,) = findings.failures
     assert failure.error == "ValueError: no luck"
-    assert failure.slot == slot_of(cell("prediction", "one-for-all"))
+    assert failure.slot == slot_of(failed)
     table = named(prediction_tables(findings), "prediction-cartpole-test-policy")
-    assert at(table, "One simulator for all", "random", "0") == "failed"
-    assert at(table, "PerSim", "pure", "0") == "missing"
+    assert at(table, "Pooled model", "random", "0") == "failed"
+    assert at(table, "PerSim", "pure", "0") == ("\N{EN DASH}" if asked else "missing")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"agents": 3}', "Traceback:\nno luck"])
+def test_a_failure_of_an_unknown_cell_has_no_place(text: str, tmp_path: Path) -> None:
+    write(tmp_path, [predicted("persim", [0.1])])
+    (tmp_path / "failed").mkdir()
+    (tmp_path / "failed" / "what.txt").write_text(text)
+    (failure,) = read_findings(tmp_path).failures
+    assert (failure.key, failure.slot) == ("what", None)
+    assert failure.error == (text.splitlines()[-1] if text else "nothing was said")
 
 
 def test_what_was_asked_for_is_expected(tmp_path: Path) -> None:
@@ -231,7 +246,7 @@ def test_nothing_is_missing_that_no_run_was_asked_for(tmp_path: Path) -> None:
     findings = read_findings(tmp_path)
     assert findings.missing == {}
     table = named(prediction_tables(findings), "prediction-cartpole-test-policy")
-    assert at(table, "One simulator for all", "pure", "0") == "\N{EN DASH}"
+    assert at(table, "Pooled model", "pure", "0") == "\N{EN DASH}"
     # Of rows that no run was asked for, it is not known what belongs to them.
     write(tmp_path, [predicted("persistence", [0.9], None, task="mountain-car")])
     write(tmp_path, [predicted("persim", [0.9], task="mountain-car")])
@@ -260,27 +275,6 @@ def test_what_some_seeds_do_not_know_is_marked() -> None:
     table = named(prediction_tables(Findings(rows)), "prediction-cartpole-test-policy")
     assert at(table, "PerSim", "random", "0") == "0.200 ± 0.100 (0.500)"
     assert at(table, "PerSim", "random", "1") == "0.100 [1 of 3] (0.500)"
-
-
-@pytest.mark.parametrize(
-    "made",
-    [
-        cell("prediction", "persim"),
-        cell("prediction", "persistence", None),
-        cell("reward", "random", None, seed=3),
-        cell("reward", "persim", "random", planner="default"),
-        cell("reward", "true", None, planner="paper", task="mountain-car"),
-        cell("reward", "persim", "pure-eps-20", planner="paper", train_agents=500),
-        cell("unseen", "persim", agents=(100, 101)),
-    ],
-)
-def test_places_are_read_off_keys(made: Any) -> None:
-    assert parse_key(made.key) == (slot_of(made), made.seed)
-
-
-@pytest.mark.parametrize("key", ["what", "prediction_chess_persim_s0_0123456789", ""])
-def test_other_names_tell_nothing(key: str) -> None:
-    assert parse_key(key)[0] is None
 
 
 def test_variants_of_a_method_have_columns_of_their_own() -> None:
