@@ -4,33 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from html.parser import HTMLParser
 
 import pytest
 
 from persim_gym.demo.page import render_page
 from tests.demo.small import Finished
+from tests.pages.parsed import Page
 
 pytestmark = pytest.mark.slow
-
-
-class Page(HTMLParser):
-    """What a page shows, and what it would load."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.loads: list[str] = []
-        self.tags: list[str] = []
-        self.text: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        names = ("src", "srcset", "href", "data", "poster", "action")
-        self.loads += [value or "" for name, value in attrs if name in names]
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
 
 
 def test_the_page_needs_nothing_beside_it(finished: Finished) -> None:
@@ -42,6 +23,7 @@ def test_the_page_needs_nothing_beside_it(finished: Finished) -> None:
     assert not {"script", "link", "iframe", "object"} & set(parsed.tags)
     assert "url(" not in text
     assert "@import" not in text
+    assert set(parsed.boxes) == {"wide"}  # a wide table scrolls by itself
     assert parsed.tags.count("source") == parsed.tags.count("img") == 4  # dark and light
     assert "prefers-color-scheme: dark" in text
     assert page.stat().st_size < 5e6
