@@ -233,7 +233,8 @@ def evaluate(demo: Demo) -> dict[str, Any]:
         PERSISTENCE: Persistence(),
     }
     progress = demo.progress("evaluate")
-    errors, arrays = {}, {}
+    errors: dict[str, OpenLoopError] = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for i, (name, model) in enumerate(models.items()):
         errors[name] = open_loop_error(model, followed)
         arrays |= _pack(f"{name}.", errors[name])

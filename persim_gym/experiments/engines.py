@@ -279,6 +279,10 @@ def _handed_down(threads: int) -> Iterator[None]:
             os.environ["OMP_NUM_THREADS"] = before
 
 
+#: In a process for cells: where it reports stages.
+_stages: SimpleQueue[Stage]
+
+
 def _begin(stages: SimpleQueue[Stage]) -> None:
     """The first thing that a process for cells does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

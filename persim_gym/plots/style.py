@@ -6,14 +6,15 @@ Figures are plain matplotlib without ``pyplot``: nothing global is touched and n
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogFormatterMathtext, LogLocator, NullFormatter
 from PIL import Image
 
 from persim_gym import checks
@@ -89,6 +90,34 @@ def style_axes(axes: Axes, theme: Theme) -> None:
     axes.set_axisbelow(True)
     axes.xaxis.set_major_formatter(FuncFormatter(number))
     axes.yaxis.set_major_formatter(FuncFormatter(number))
+
+
+def label_axes(axes: Axes, x: str, y: str, theme: Theme) -> None:
+    """Names of the two axes; ``""`` for none."""
+    axes.set_xlabel(x, fontsize=9, color=theme.faint, labelpad=3)
+    axes.set_ylabel(y, fontsize=9, color=theme.faint, labelpad=3)
+
+
+def log_scale(axes: Axes) -> None:
+    """A logarithmic y axis, with powers of ten where there are enough of them to read it by."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    if high / low >= 100:
+        axes.yaxis.set_major_locator(LogLocator(numticks=7))
+        axes.yaxis.set_major_formatter(LogFormatterMathtext())
+    else:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(FuncFormatter(number))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def legend_above(figure: Figure, handles: Sequence[Artist], theme: Theme) -> None:
+    """A legend at the figure's top, with as many columns as there is room for."""
+    columns = max(1, min(len(handles), int(figure.get_figwidth() / 1.75)))
+    figure.legend(
+        handles=list(handles), loc="upper center", bbox_to_anchor=(0.52, 1.0), frameon=False,
+        ncols=columns, fontsize=9, handlelength=1.7, columnspacing=1.6, labelcolor=theme.ink,
+    )  # fmt: skip
 
 
 def number(value: float, _: int | None = None) -> str:

@@ -17,7 +17,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import (
     FixedLocator,
     FuncFormatter,
-    LogFormatterMathtext,
     LogLocator,
     MaxNLocator,
     NullFormatter,
@@ -38,6 +37,9 @@ from persim_gym.plots.style import (
     DARK,
     LIGHT,
     Theme,
+    label_axes,
+    legend_above,
+    log_scale,
     new_figure,
     number,
     style_axes,
@@ -88,10 +90,10 @@ def horizon_figure(findings: Findings, task: str, theme: Theme = LIGHT) -> Figur
             _curve(axes, points, tints[variant])
         axes.set_xscale("log")
         _ticks(axes, STEPS)
-        _log(axes)
+        log_scale(axes)
         axes.set_title(dataset or "", fontsize=9.5, color=theme.ink, pad=6)
-        _label(axes, "open-loop steps", "RMSE" if axes is panels[0] else "", theme)
-    _legend(
+        label_axes(axes, "open-loop steps", "RMSE" if axes is panels[0] else "", theme)
+    legend_above(
         figure, [Line2D([], [], color=tints[e], lw=2.2, label=e.title) for e in variants], theme
     )
     return figure
@@ -131,12 +133,12 @@ def scarcity_figure(findings: Findings, theme: Theme = LIGHT) -> Figure:
         counts |= {count for count, _ in points}
     axes.set_xscale("log")
     _ticks(axes, sorted(counts))
-    _log(axes)
-    _label(axes, "agents in the data", "RMSE of the test agents", theme)
-    legend = figure.legend(
-        handles=handles, loc="center left", bbox_to_anchor=(0.73, 0.55), frameon=False, fontsize=8.5
-    )
-    _ink(legend, theme)
+    log_scale(axes)
+    label_axes(axes, "agents in the data", "RMSE of the test agents", theme)
+    figure.legend(
+        handles=handles, loc="center left", bbox_to_anchor=(0.73, 0.55), frameon=False,
+        fontsize=9, labelcolor=theme.ink,
+    )  # fmt: skip
     return figure
 
 
@@ -160,19 +162,19 @@ def unseen_figure(findings: Findings, theme: Theme = LIGHT) -> Figure:
                     axes.axhspan(own.low, own.high, color=colour, alpha=0.14, lw=0)
         axes.set_xscale("log")
         _ticks(axes, counts)
-        _log(axes)
+        log_scale(axes)
         title = f"{SUITES[slot.task].title}, {slot.dataset}"
         several = sum((s.task, s.dataset) == (slot.task, slot.dataset) for s in slots) > 1
         title += f"\n{slot.variant.title}" if several else ""
         axes.set_title(title, fontsize=9.5, color=theme.ink, pad=6)
         label = "RMSE, median over agents" if axes is panels[0] else ""
-        _label(axes, "transitions of the unseen agent", label, theme)
+        label_axes(axes, "transitions of the unseen agent", label, theme)
     handles = [
         Line2D([], [], color=theme.nothing, lw=1.8, dashes=(4, 2), label="the mean agent"),
         Line2D([], [], color=theme.true, lw=1.8, dashes=(4, 2), label="covariates known"),
         Line2D([], [], color=theme.learned, lw=2.2, marker="o", ms=4, label="transitions known"),
     ]
-    _legend(figure, handles, theme)
+    legend_above(figure, handles, theme)
     return figure
 
 
@@ -231,7 +233,7 @@ def returns_figure(findings: Findings, task: str, theme: Theme = LIGHT) -> Figur
         axes.tick_params(axis="x", length=0, pad=6)
         axes.grid(visible=False, axis="x")
         axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.set_ylabel("return", fontsize=8.5, color=theme.faint)
+        label_axes(axes, "", "return", theme)
         axes.set_title(f"data set {dataset}" if dataset else "", fontsize=9.5, color=theme.ink)
     handles = [
         Line2D(
@@ -239,7 +241,7 @@ def returns_figure(findings: Findings, task: str, theme: Theme = LIGHT) -> Figur
         )
         for i, e in enumerate(variants)
     ]
-    _legend(figure, handles, theme)
+    legend_above(figure, handles, theme)
     return figure
 
 
@@ -281,13 +283,13 @@ def planners_figure(
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.set_title(SUITES[task].title, fontsize=9.5, color=theme.ink, pad=6)
-        _label(axes, "decisions a second", "return" if axes is panels[0] else "", theme)
+        label_axes(axes, "decisions a second", "return" if axes is panels[0] else "", theme)
     handles = [
         Line2D([], [], lw=0, marker=markers[name], ms=6.5, color=theme.faint, label=name)
         for name in names
     ]
     handles += [Line2D([], [], color=tints[e], lw=3, label=e.title) for e in variants]
-    _legend(figure, handles, theme)
+    legend_above(figure, handles, theme)
     return figure
 
 
@@ -344,34 +346,3 @@ def _ticks(axes: Axes, values: Sequence[float]) -> None:
 
 def _subs(ends: tuple[float, float]) -> tuple[float, ...]:
     return (1.0,) if ends[1] / ends[0] > 300 else (1.0, 2.0, 5.0)
-
-
-def _log(axes: Axes) -> None:
-    axes.set_yscale("log")
-    low, high = axes.get_ylim()
-    if high / low > 50:
-        axes.yaxis.set_major_locator(LogLocator(numticks=7))
-        axes.yaxis.set_major_formatter(LogFormatterMathtext())
-    else:
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.yaxis.set_major_formatter(FuncFormatter(number))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _label(axes: Axes, x: str, y: str, theme: Theme) -> None:
-    axes.set_xlabel(x, fontsize=8.5, color=theme.faint)
-    axes.set_ylabel(y, fontsize=8.5, color=theme.faint)
-
-
-def _legend(figure: Figure, handles: Sequence[Any], theme: Theme) -> None:
-    columns = max(1, min(len(handles), int(figure.get_figwidth() / 1.75)))
-    legend = figure.legend(
-        handles=list(handles), loc="upper center", bbox_to_anchor=(0.52, 1.0), frameon=False,
-        ncols=columns, fontsize=8.5, handlelength=1.6, columnspacing=1.4,
-    )  # fmt: skip
-    _ink(legend, theme)
-
-
-def _ink(legend: Any, theme: Theme) -> None:
-    for text in legend.get_texts():
-        text.set_color(theme.ink)
