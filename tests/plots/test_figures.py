@@ -1,18 +1,13 @@
 from __future__ import annotations
 
-import io
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
-from PIL import Image
 
 from persim_gym.evaluation.latent_factors import LatentProbe
 from persim_gym.evaluation.open_loop import Persistence, follow, open_loop_error
 from persim_gym.plots import figures as plots
-from persim_gym.plots.style import DARK, LIGHT, save, to_png
+from persim_gym.plots.style import DARK, LIGHT, to_png
 from tests.evaluation.worlds import DriftDynamics, DriftTask, Off, count_up
 
 LABELS = {0: "gravity 1", 2: "gravity 3"}
@@ -121,24 +116,3 @@ def test_returns_are_dots_with_their_mean():
     assert sorted(bars) == [2, 5, 8]
     labels = [text.get_text() for text in axes.get_xticklabels()]
     assert labels == ["agent 0\ngravity 1", "agent 2\ngravity 3"]
-
-
-def test_pictures_are_twice_as_dense_and_files_are_written(tmp_path):
-    error, _ = errors()
-    figure = plots.error_by_horizon({"PerSim": error})
-    picture = Image.open(io.BytesIO(to_png(figure)))
-    assert picture.size == tuple(200 * inches for inches in figure.get_size_inches())
-    for suffix in (".png", ".svg", ".pdf"):
-        assert save(figure, tmp_path / "new" / f"f{suffix}").stat().st_size > 1000
-    with pytest.raises(ValueError, match=r"\.png, \.svg or \.pdf"):
-        save(figure, tmp_path / "f.bmp")
-
-
-@pytest.mark.slow
-def test_no_global_state_of_matplotlib_is_used():
-    code = (
-        "import sys, persim_gym.plots.figures\n"
-        "assert 'matplotlib.figure' in sys.modules\n"
-        "assert 'matplotlib.pyplot' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
