@@ -326,8 +326,14 @@ class RayEngine:
         self._ray: Any = ray
         threads = settings.threads or 1
         self._own = not ray.is_initialized()
-        if self._own:
-            _join(ray, jobs, threads)
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+        if self._own and os.environ.get("RAY_ADDRESS"):
+            ray.init(address="auto", **quiet)
+        elif self._own:
+            # A Ray of one's own sends no report of its use, unless its user has asked for that.
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            beside = jobs or max(1, cores() // threads)
+            ray.init(num_cpus=beside * threads, include_dashboard=False, **quiet)
         total = self._ray.cluster_resources()
         processors = int(total.get("CPU", 1))
         self.slots = jobs or max(1, processors // threads)
@@ -368,18 +374,6 @@ class RayEngine:
         self._running = {}
         if self._own:
             self._ray.shutdown()
-
-
-def _join(ray: Any, jobs: int | None, threads: int) -> None:
-    quiet = {"log_to_driver": False, "logging_level": "error"}
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(address="auto", **quiet)
-        return
-    # A Ray of one's own sends no report of its use, unless its user has asked for that.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(
-        num_cpus=(jobs or max(1, cores() // threads)) * threads, include_dashboard=False, **quiet
-    )
 
 
 def _run_on_ray(cell: Cell, settings: Settings, environ: dict[str, str]) -> Done:

@@ -7,7 +7,7 @@ is known to the command line, the presets and the report; nothing else has to ch
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -145,52 +145,23 @@ def _facts(sim: PerSim) -> dict[str, Any]:
 
 
 def _pooled(context: Context) -> Model:
-    data = context.data
-    alone = Context(
-        context.cell, lambda: pooled(data()), context.models, context.device, context.on_progress
-    )
-    sim = fitted_simulator(alone)
-    return Model(
-        predictor=OneForAll(sim),
-        dynamics=Shared(sim, context.cell.train_agents),
-        facts=_facts(sim),
-    )
+    sim = fitted_simulator(replace(context, data=lambda: pooled(context.data())))
+    dynamics = PooledDynamics(sim, context.cell.train_agents)
+    return Model(predictor=OneForAll(sim), dynamics=dynamics, facts=_facts(sim))
 
 
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """A simulator of one agent as the dynamics of many, all alike.
+class PooledDynamics:
+    """A pooled model as the dynamics of many agents, all alike.
 
-    Attributes:
-        sim: The simulator.
+    Args:
+        sim: The model, a simulator of one agent.
         num_agents: How many agents there are.
     """
 
-    sim: PerSim
-    num_agents: int
-
-    @property
-    def task(self) -> Any:
-        """The simulator's task."""
-        return self.sim.task
-
-    @property
-    def lag(self) -> int:
-        """Observations that a state holds."""
-        return self.sim.lag
-
-    @property
-    def device(self) -> Any:
-        """Where it computes."""
-        return self.sim.device
-
-    def recall(self, obs: Any) -> Any:
-        """See :meth:`persim_gym.learned.PerSim.recall`."""
-        return self.sim.recall(obs)
-
-    def follow(self, states: Any, actions: Any, obs: Any) -> Any:
-        """See :meth:`persim_gym.learned.PerSim.follow`."""
-        return self.sim.follow(states, actions, obs)
+    def __init__(self, sim: PerSim, num_agents: int) -> None:
+        self.sim, self.num_agents = sim, num_agents
+        self.task, self.lag, self.device = sim.task, sim.lag, sim.device
+        self.recall, self.follow = sim.recall, sim.follow
 
     def step(self, agents: Array, states: Array, actions: Array) -> Array:
         """Next observations, the same for all agents."""
@@ -201,7 +172,7 @@ class Shared:
         return self.sim.unroll(agents * 0, states, actions, mode)
 
 
-def _truth(context: Context) -> Model:
+def _true(context: Context) -> Model:
     suite = SUITES[context.cell.task]
     return Model(dynamics=suite.dynamics(population_of(context.cell)))
 
@@ -229,7 +200,7 @@ METHODS: dict[str, Method] = {
             ("prediction",),
             learns=False,
         ),
-        Method("true", "True env + MPC", _truth, ("reward",), learns=False, plans=True),
+        Method("true", "True env + MPC", _true, ("reward",), learns=False, plans=True),
         Method(
             "test-policy",
             "Test policy",
@@ -248,12 +219,17 @@ METHODS: dict[str, Method] = {
 }
 
 
-def find_method(name: str) -> Method:
-    """The method of a name.
+def find_method(name: str, experiment: str) -> Method:
+    """The method of a name, for an experiment.
 
     Raises:
-        ValueError: If there is none, with the names there are.
+        ValueError: If there is none, with the names there are, or it cannot take part.
     """
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}: there are {', '.join(METHODS)}")
-    return METHODS[name]
+    method = METHODS[name]
+    if experiment not in method.experiments:
+        raise ValueError(
+            f"{name} takes part in {', '.join(method.experiments)}, not in {experiment}"
+        )
+    return method

@@ -11,8 +11,8 @@ from minari import MinariDataset
 from persim_gym.envs.populations import DEFAULT_SIZE, Population
 from persim_gym.envs.suites import SUITES
 from persim_gym.experiments.cell import Cell
-from persim_gym.offline import datasets, provenance
-from persim_gym.offline.collection import dataset_id
+from persim_gym.offline import datasets
+from persim_gym.offline.collection import dataset_id, is_there
 from persim_gym.offline.reading import read_transitions
 from persim_gym.offline.recorder import OnProgress, Recording, prepare
 from persim_gym.offline.transitions import Transitions
@@ -64,17 +64,10 @@ def missing_recordings(cells: Iterable[Cell]) -> list[Recording]:
 
 
 def _is_there(recording: Recording) -> bool:
-    there = datasets.find(recording.dataset_id)
-    if there is None:
-        return False
-    card = datasets.card_of(there)
-    if different := provenance.differences(recording.recipe, card):
-        raise ValueError(
-            f"the benchmark records data set {recording.dataset_id!r}, but one of that id is there "
-            f"already, with {'; '.join(different)}: delete it (persim-gym datasets delete "
-            f"{recording.dataset_id}), or let MINARI_DATASETS_PATH name another folder"
-        )
-    return True
+    delete = f"persim-gym datasets delete {recording.dataset_id}"
+    return is_there(
+        recording, f"delete it ({delete}), or let MINARI_DATASETS_PATH name another folder"
+    )
 
 
 def transitions_of(cell: Cell, on_progress: OnProgress | None = None) -> Transitions:

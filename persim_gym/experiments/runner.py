@@ -285,11 +285,7 @@ def check_cell(cell: Cell) -> None:
         ValueError: If its method does not exist or cannot take part in the experiment, the method
             or the planner does not suit the cell, or an option of the fit is none.
     """
-    method = find_method(cell.method)
-    if cell.experiment not in method.experiments:
-        raise ValueError(
-            f"{method.name} takes part in {', '.join(method.experiments)}, not in {cell.experiment}"
-        )
+    method = find_method(cell.method, cell.experiment)
     if method.learns and cell.dataset is None:
         raise ValueError(f"{method.name} learns from data: a cell of it needs a data set")
     if not method.learns and (cell.dataset is not None or cell.fit):

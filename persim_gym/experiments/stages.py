@@ -51,11 +51,7 @@ def run_cell(
     Raises:
         ValueError: If the method cannot take part in the experiment.
     """
-    method = find_method(cell.method)
-    if cell.experiment not in method.experiments:
-        raise ValueError(
-            f"{method.name} takes part in {', '.join(method.experiments)}, not in {cell.experiment}"
-        )
+    method = find_method(cell.method, cell.experiment)
     if threads is not None:
         torch.set_num_threads(threads)
     clock = _Clock(on_stage)
