@@ -5,12 +5,9 @@ from __future__ import annotations
 import functools
 import json
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-
-import torch
 
 from persim_gym import checks
 from persim_gym.envs.suites import SUITES
@@ -28,6 +25,7 @@ from persim_gym.experiments.methods import find_method
 from persim_gym.experiments.recordings import missing_recordings, record_missing
 from persim_gym.experiments.row_files import RowFiles
 from persim_gym.learned.config import plan_fit
+from persim_gym.learned.preparation import check_device
 from persim_gym.offline.recorder import Recording
 from persim_gym.planning.choices import choose_planner
 from persim_gym.store import SIMULATOR
@@ -95,11 +93,10 @@ def run_cells(
 
     Raises:
         ImportError: If Ray is asked for and not installed.
-        OSError: If the folder cannot be written to.
-        ValueError: If a cell, a planner, a device or an engine cannot be, or a data set of one of
-            the ids was recorded with other options.
+        ValueError: If a cell, a planner, a device or an engine cannot be, the folder cannot be
+            written to, or a data set of one of the ids was recorded with other options.
     """
-    folder = checks.as_path("folder", folder)
+    folder = checks.output_folder("folder", folder)
     checks.text("device", device)
     for cell in checks.a_sequence("cells", cells):
         if not isinstance(cell, Cell):
@@ -258,7 +255,7 @@ def _record(recordings: Sequence[Recording], watch: Watch) -> None:
 
 def _checked(
     cells: Sequence[Cell],
-    folder: str | Path,
+    folder: Path,
     device: str,
     jobs: int | None,
     engine: str,
@@ -274,8 +271,7 @@ def _checked(
         check_device(device)
         if threads is None and jobs is not None and jobs > 1:
             threads = max(1, cores() // jobs)
-    _check_folder(Path(folder))
-    return Settings(str(Path(folder).resolve()), device, threads)
+    return Settings(str(folder.resolve()), device, threads)
 
 
 def check_cell(cell: Cell) -> None:
@@ -298,26 +294,3 @@ def check_cell(cell: Cell) -> None:
         choose_planner(SUITES[cell.task].task(), cell.planner or "default")
     if cell.fit:
         plan_fit(cell.task, options=dict(cell.fit))
-
-
-def check_device(device: str) -> None:
-    """Check that a device is there.
-
-    Raises:
-        ValueError: If it is not, or is none.
-    """
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        first = str(error).splitlines()[0]
-        raise ValueError(f"device {device!r} cannot be used here: {first}") from error
-
-
-def _check_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OSError(f"cannot write to the folder {folder}: {reason}") from error

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from persim_gym.offline.cards import Coordinate, DataCard, Plane
-from persim_gym.plots.style import LIGHT, Theme, label_axes, new_figure, number, style_axes
+from persim_gym.plots.style import LIGHT, Theme, label_axes, new_figure, number, rings, style_axes
 
 Panel = Callable[[Axes], None]
 
@@ -136,10 +136,7 @@ def _return_panel(card: DataCard, column: int, theme: Theme) -> Panel:
                 color=_end_color(end, theme),
             )  # fmt: skip
         tests = _tests(card)
-        axes.scatter(
-            values[tests], returns[tests], s=40, facecolors="none", edgecolors=theme.ink,
-            linewidths=1.1, zorder=3,
-        )  # fmt: skip
+        rings(axes, values[tests], returns[tests], theme)
         _running_median(axes, values, returns, theme)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_locator(MaxNLocator(5))
@@ -173,10 +170,7 @@ def _landscape_panel(card: DataCard, theme: Theme) -> Panel:
             x[order], y[order], c=returns[order], cmap=scale, norm=norm, s=13, lw=0, zorder=2
         )
         tests = _tests(card)
-        axes.scatter(
-            x[tests], y[tests], s=40, facecolors="none", edgecolors=theme.ink, linewidths=1.1,
-            zorder=3,
-        )  # fmt: skip
+        rings(axes, x[tests], y[tests], theme)
         # Inside the panel's own place, which the scale's numbers would leave at its right.
         box = axes.get_position()
         axes.set_position((box.x0, box.y0, box.width - 0.62 / WIDTH, box.height))

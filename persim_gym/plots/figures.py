@@ -27,6 +27,7 @@ from persim_gym.plots.style import (
     legend_above,
     log_scale,
     new_figure,
+    rings,
     style_axes,
 )
 
@@ -229,7 +230,7 @@ def latent_factors(probe: LatentProbe, *, tests: int = 5, theme: Theme = LIGHT) 
             f"{name}: R² = {_share(probe.r2[c])}", fontsize=10, color=theme.ink, weight="bold"
         )
         below = figure.add_subplot(grid[1, c] if count > 1 else grid[0, 1])
-        _agents(below, *probe.components.T, colors, tests, theme)
+        _agents(below, probe.components[:, 0], probe.components[:, 1], colors, tests, theme)
         first, second = (f"{100 * share:.0f}%" for share in probe.explained[:2])
         label_axes(below, f"1st component ({first})", f"2nd component ({second})", theme)
         below.set_title(f"factors, coloured by {name}", fontsize=10, color=theme.ink)
@@ -242,10 +243,7 @@ def _agents(
     """A dot for each agent, with circles around the test agents."""
     style_axes(axes, theme)
     axes.scatter(x, y, c=colors, s=13, lw=0, alpha=0.85, zorder=2)
-    axes.scatter(
-        x[:tests], y[:tests], s=42, facecolors="none", edgecolors=theme.ink, linewidths=1.1,
-        zorder=3,
-    )  # fmt: skip
+    rings(axes, x[:tests], y[:tests], theme)
 
 
 def _share(r2: float) -> str:

@@ -9,12 +9,14 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatterMathtext, LogLocator, NullFormatter
+from numpy.typing import NDArray
 from PIL import Image
 
 from persim_gym import checks
@@ -118,6 +120,11 @@ def legend_above(figure: Figure, handles: Sequence[Artist], theme: Theme) -> Non
         handles=list(handles), loc="upper center", bbox_to_anchor=(0.52, 1.0), frameon=False,
         ncols=columns, fontsize=9, handlelength=1.7, columnspacing=1.6, labelcolor=theme.ink,
     )  # fmt: skip
+
+
+def rings(axes: Axes, x: NDArray[Any], y: NDArray[Any], theme: Theme) -> None:
+    """Circles around points, such as the test agents'."""
+    axes.scatter(x, y, s=41, facecolors="none", edgecolors=theme.ink, linewidths=1.1, zorder=3)
 
 
 def number(value: float, _: int | None = None) -> str:
