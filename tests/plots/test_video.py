@@ -50,7 +50,6 @@ def test_both_sides_of_a_comparison_are_given_the_same(
 def test_a_side_that_is_over_stands_still(
     cartpole: PerSim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sim = cartpole
     titles: list[dict[str, str]] = []
     monkeypatch.setattr(video, "_draw", lambda env: env._obs)
     monkeypatch.setattr(video, "side_by_side", lambda *sides, **names: titles.append(names))
