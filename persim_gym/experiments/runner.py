@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import shutil
@@ -70,20 +71,16 @@ def run_cells(
 
     Everything is checked before any work, and recordings that are missing are made before the first
     cell. A row is written as soon as its cell is done, so that the same call goes on after a kill
-    at any moment. A cell that fails stops no other; its traceback goes to ``failed``.
-
-    Two cells that learn the same from the same data never learn it at the same time: the second
-    waits, and reads from disk what the first has fitted.
+    at any moment. A cell that fails stops no other; its traceback goes to ``failed``. Of two cells
+    that learn the same from the same data the second waits, and reads what the first has fitted.
 
     Args:
         cells: The cells.
         folder: The benchmark's folder: ``rows``, ``models`` and ``failed`` are in it.
         device: Where to compute.
-        jobs: Cells beside each other; by default one, and on a Ray cluster as many as it has
-            processors for. One is run in this process, several in processes of their own.
+        jobs: Cells beside each other; by default one, in this process, or all that Ray has room for.
         engine: ``"local"``, or ``"ray"``: the cluster of ``RAY_ADDRESS``, else a local Ray.
-        threads: Threads of torch for each cell; by default torch's choice for one cell, and an
-            equal share of the processors for several.
+        threads: Of torch for each cell; by default its choice for one, an equal share for several.
         force: Run all cells anew: their rows and fitted models are deleted first.
         watch: Called as the run goes on.
         on_done: Called with each cell that is done.
@@ -97,16 +94,12 @@ def run_cells(
             written to, or a data set of one of the ids was recorded with other options.
     """
     folder = checks.output_folder("folder", folder)
-    checks.text("device", device)
-    for cell in checks.a_sequence("cells", cells):
-        if not isinstance(cell, Cell):
-            raise TypeError(f"cells must be cells, got {checks.shown(cell)} among them")
-    cells = list(dict.fromkeys(cells))
+    cells = _as_cells(cells)
     settings = _checked(cells, folder, device, jobs, engine, threads)
     rows = RowFiles(folder)
     missing = cells if force else [cell for cell in cells if not rows.has(cell)]
     recordings = missing_recordings(missing)
-    watch = Watch() if watch is None else watch
+    watch = watch or Watch()
     if not missing:
         watch.begins([], len(cells), 0.0)
         return []
@@ -116,16 +109,20 @@ def run_cells(
             queue.release(cell)
         watch.stage(cell, name, done, of)
 
-    running = make_engine(engine, jobs, settings, stage)
-    try:
+    with contextlib.closing(make_engine(engine, jobs, settings, stage)) as running:
         if force:
             _clear(rows, folder, cells)
         queue = _Queue(missing, folder, in_order=running.slots == 1)
         watch.begins(missing, len(cells) - len(missing), queue.left({}, running.slots))
         _record(recordings, watch)
         return _run(queue, running, rows, folder, watch, on_done)
-    finally:
-        running.close()
+
+
+def _as_cells(cells: Iterable[Cell]) -> list[Cell]:
+    for cell in checks.a_sequence("cells", cells):
+        if not isinstance(cell, Cell):
+            raise TypeError(f"cells must be cells, got {checks.shown(cell)} among them")
+    return list(dict.fromkeys(cells))
 
 
 def _run(
@@ -144,14 +141,13 @@ def _run(
             watch.started(cell)
             engine.start(cell)
         for done in engine.wait(PATIENCE):
-            cell, now = done.cell, time.monotonic()
-            took = now - begun.pop(cell)
+            now = time.monotonic()
+            took = now - begun.pop(done.cell)
             _keep(done, rows, folder)
             queue.ended(done)
-            ages = {cell: now - since for cell, since in begun.items()}
-            left = queue.left(ages, engine.slots)
             results.append(done)
-            watch.ended(done, took, left)
+            ages = {cell: now - since for cell, since in begun.items()}
+            watch.ended(done, took, queue.left(ages, engine.slots))
             if on_done is not None:
                 on_done(done)
     return results
@@ -261,6 +257,7 @@ def _checked(
     engine: str,
     threads: int | None,
 ) -> Settings:
+    checks.text("device", device)
     for name, value in (("jobs", jobs), ("threads", threads)):
         if value is not None:
             checks.integer(name, value, 1, 1024)  # more is a mistake, and no machine begins it
