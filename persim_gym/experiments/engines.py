@@ -23,6 +23,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
+from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any, Protocol
@@ -233,6 +234,17 @@ class ProcessEngine:
         self._idle, self._busy = [], {}
 
 
+class _Context(SpawnContext):
+    """Keeps hold of the process that a pool starts. Not fork: torch's threads do not survive it."""
+
+    process: SpawnProcess
+
+    def Process(self, *args: Any, **options: Any) -> SpawnProcess:  # type: ignore[override]
+        """A process, not started."""
+        self.process = SpawnProcess(*args, **options)
+        return self.process
+
+
 class _Worker:
     """A pool of one process, and a queue for the stages of its cells.
 
@@ -240,13 +252,12 @@ class _Worker:
     """
 
     def __init__(self, threads: int) -> None:
-        context = multiprocessing.get_context("spawn")  # not fork: torch's threads do not survive
+        context = _Context()
         self.stages: SimpleQueue[Stage] = context.SimpleQueue()
         self.pool = ProcessPoolExecutor(1, context, _begin, (self.stages,))
-        others = multiprocessing.active_children()
         with _handed_down(threads):
             self.ready = self.pool.submit(int)  # starts the process
-        (self.process,) = set(multiprocessing.active_children()).difference(others)
+        self.process = context.process
 
     def end(self) -> int | None:
         """End the process, and return its exit code."""

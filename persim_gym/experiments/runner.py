@@ -78,7 +78,7 @@ def run_cells(
         cells: The cells.
         folder: The benchmark's folder: ``rows``, ``models`` and ``failed`` are in it.
         device: Where to compute.
-        jobs: Cells beside each other; by default one, in this process, or all that Ray has room for.
+        jobs: Cells beside each other; one by default, in this process; on Ray as many as fit.
         engine: ``"local"``, or ``"ray"``: the cluster of ``RAY_ADDRESS``, else a local Ray.
         threads: Of torch for each cell; by default its choice for one, an equal share for several.
         force: Run all cells anew: their rows and fitted models are deleted first.
