@@ -17,7 +17,6 @@ from persim_gym.plots.numbers import (
     r2_text,
     return_sd,
     return_text,
-    share,
 )
 
 _SCRIPTS = {
@@ -79,7 +78,7 @@ def render_page(
         errors=_errors(results),
         horizons=_horizons(results),
         latent={
-            "text": ", ".join(f"{name} {share(value)}" for name, value in latent["r2"].items()),
+            "text": ", ".join(f"{name} {r2_text(value)}" for name, value in latent["r2"].items()),
             "agents": latent["agents"],
         },
         planner={**plan["planner"], "search": _SEARCH[plan["planner"]["kind"]]},
@@ -129,13 +128,13 @@ def _tiles(results: Mapping[str, Any]) -> list[dict[str, str]]:
     return [
         {
             "value": ours,
-            "name": "error of blind prediction",
+            "name": "error of open-loop prediction",
             "text": f"RMSE over {horizon} steps, mean of the test agents. The pooled model: {one}.",
         },
         {
-            "value": share(min(r2.values())),
+            "value": r2_text(min(r2.values())),
             "name": "R² of hidden covariates",
-            "text": f"{', '.join(f'{name} {share(value)}' for name, value in r2.items())}: read "
+            "text": f"{', '.join(f'{name} {r2_text(value)}' for name, value in r2.items())}: read "
             "off the latent factors, which were learned without them.",
         },
         {
