@@ -37,7 +37,7 @@ def test_report(folder: Path) -> None:
     lines = [line.split() for line in result.stdout.splitlines()]
     assert ["random", "PerSim", "0.200", "2"] in lines
     assert ["pure", "PerSim", "0.300", "–"] in lines  # nobody was to play with these data
-    assert ["pure", "One", "simulator", "for", "all", "missing", "–"] in lines
+    assert ["pure", "Pooled", "model", "missing", "–"] in lines
     assert ["–", "Random", "actions", "–", "1"] in lines
     assert "CartPole: prediction error and return" in result.stdout
     assert str((folder / "report.html").resolve()) in result.stdout

@@ -225,7 +225,7 @@ def test_options_that_cannot_be(
 
 def test_a_folder_that_cannot_be_written_to(runs: Runs, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="folder .* cannot be"):
+    with pytest.raises(ValueError, match=r"folder .* cannot be"):
         run_cells(CELLS, tmp_path / "file" / "below")
     assert runs == []
 
