@@ -24,7 +24,7 @@ from persim_gym.evaluation.uncertainty import (
     step_uncertainty,
 )
 from persim_gym.learned import PerSim
-from persim_gym.plots.figures import save
+from persim_gym.plots.style import save
 from persim_gym.plots.uncertainty import uncertainty_figure
 from persim_gym.policies.scripted import scripted_policy
 

@@ -20,7 +20,8 @@ import pytest
 import persim_gym
 from persim_gym import checks
 from persim_gym.core import as_agent, as_agents, several_agents
-from persim_gym.demo.run import DemoSettings, demo_settings, rebuild_page, run_demo
+from persim_gym.demo.run import rebuild_page, run_demo
+from persim_gym.demo.settings import DemoSettings, demo_settings
 from persim_gym.envs.populations import Population
 from persim_gym.envs.rendering import write_video
 from persim_gym.envs.suites import (

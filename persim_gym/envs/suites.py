@@ -24,6 +24,9 @@ class Suite:
     Attributes:
         name: Name on the command line, such as ``"cartpole"``.
         env_id: Registered id, such as ``"PerSim-CartPole-v0"``.
+        title: Name in texts and figures, such as ``"CartPole"``.
+        noun: What its agents are, such as ``"carts with poles"``.
+        coordinates: Names of the observation's coordinates, with units.
         covariates: The covariates by which its agents differ.
         task: Makes the task.
         dynamics: Makes the true dynamics of a population.
@@ -31,6 +34,9 @@ class Suite:
 
     name: str
     env_id: str
+    title: str
+    noun: str
+    coordinates: tuple[str, ...]
     covariates: CovariateTable
     task: Callable[[], Task]
     dynamics: Callable[[Population], Dynamics]
@@ -46,6 +52,9 @@ SUITES: dict[str, Suite] = {
         Suite(
             "mountain-car",
             "PerSim-MountainCar-v0",
+            "MountainCar",
+            "cars",
+            mountain_car.COORDINATES,
             mountain_car.COVARIATES,
             mountain_car.MountainCarTask,
             mountain_car.MountainCarDynamics,
@@ -53,6 +62,9 @@ SUITES: dict[str, Suite] = {
         Suite(
             "cartpole",
             "PerSim-CartPole-v0",
+            "CartPole",
+            "carts with poles",
+            cart_pole.COORDINATES,
             cart_pole.COVARIATES,
             cart_pole.CartPoleTask,
             cart_pole.CartPoleDynamics,
@@ -60,6 +72,9 @@ SUITES: dict[str, Suite] = {
         Suite(
             "half-cheetah",
             "PerSim-HalfCheetah-v0",
+            "HalfCheetah",
+            "cheetahs",
+            half_cheetah.COORDINATES,
             half_cheetah.COVARIATES,
             half_cheetah.HalfCheetahTask,
             half_cheetah.HalfCheetahDynamics,
@@ -79,6 +94,12 @@ def find_suite(name: str) -> Suite:
             return suite
     known = ", ".join(f"{suite.name} ({suite.env_id})" for suite in SUITES.values())
     raise ValueError(f"unknown task {name!r}: there are {known}")
+
+
+def coordinate_names(task_name: str, d: int) -> tuple[str, ...]:
+    """Names of a task's ``d`` coordinates; numbers for a task of which none are known."""
+    names = SUITES[task_name].coordinates if task_name in SUITES else ()
+    return names if len(names) == d else tuple(f"coordinate {i}" for i in range(d))
 
 
 def suite_of(task: Task) -> Suite:

@@ -18,8 +18,7 @@ import numpy as np
 from minari import MinariDataset
 from numpy.typing import NDArray
 
-from persim_gym.envs.coordinates import coordinate_names
-from persim_gym.envs.suites import Suite
+from persim_gym.envs.suites import Suite, coordinate_names
 from persim_gym.envs.tasks.cart_pole import MAX_POSITION
 from persim_gym.offline import datasets, integrity, provenance
 from persim_gym.offline.datasets import Summary

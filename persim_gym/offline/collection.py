@@ -142,8 +142,15 @@ def dataset_id(task: str, behaviour: str, namespace: str = datasets.NAMESPACE) -
     return f"{namespace}/{task}/{behaviour}-v0"
 
 
-def is_there(recording: Recording) -> bool:
+def is_there(
+    recording: Recording,
+    remedy: str = "replace it with overwrite=True (--force), or record into another namespace",
+) -> bool:
     """Whether the very data set that a recording would make is there.
+
+    Args:
+        recording: The recording.
+        remedy: What to do about one of that id with other options.
 
     Raises:
         ValueError: If there is one of that id with other options.
@@ -152,11 +159,9 @@ def is_there(recording: Recording) -> bool:
     if there is None:
         return False
     card = datasets.card_of(there)
-    different = provenance.differences(recording.recipe, card)
-    if different:
+    if different := "; ".join(provenance.differences(recording.recipe, card)):
         raise ValueError(
-            f"data set {recording.dataset_id!r} exists already, with {'; '.join(different)}: "
-            "replace it with overwrite=True (--force), or record into another namespace"
+            f"data set {recording.dataset_id!r} exists already, with {different}: {remedy}"
         )
     return True
 

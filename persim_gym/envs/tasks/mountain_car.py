@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from persim_gym.core import Array
 from persim_gym.envs.populations import Covariate, CovariateTable, Population
 
+#: Names of the observation's coordinates, with their units where these have one.
+COORDINATES = ("position", "velocity")
+
 COVARIATES = CovariateTable(
     columns=(
         Covariate("gravity", 0.0025, 0.0001, 0.0035, "pull along the slope, per step squared"),
