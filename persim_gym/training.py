@@ -18,11 +18,11 @@ from torch import Tensor
 
 from persim_gym import checks
 from persim_gym.core import Task
+from persim_gym.evaluation.returns import episode_returns
 from persim_gym.learned.env import GuardedSimulator, LearnedSimEnv
 from persim_gym.learned.simulator import PerSim
 from persim_gym.policies.randomness import global_randomness_kept
 from persim_gym.policies.saved import POLICY, SavedPolicy, load_policy, save_policy
-from persim_gym.rollout import episode_returns
 from persim_gym.threads import few_threads
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import torch
 
 from persim_gym import training
 from persim_gym.envs.suites import find_suite
+from persim_gym.evaluation.returns import episode_returns
 from persim_gym.learned.simulator import PerSim
-from persim_gym.rollout import episode_returns
 from persim_gym.training import (
     TrainConfig,
     _BestInSimulator,

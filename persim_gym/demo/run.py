@@ -24,26 +24,17 @@ from persim_gym.core import describe
 from persim_gym.demo.page import render_page
 from persim_gym.envs.populations import DEFAULT_SIZE
 from persim_gym.envs.suites import Suite, find_suite
+from persim_gym.evaluation.episodes import HORIZON, WARMUP, follow
 from persim_gym.evaluation.latent_factors import LatentProbe, probe_covariates
-from persim_gym.evaluation.open_loop import (
-    HORIZON,
-    WARMUP,
-    OneForAll,
-    OpenLoopError,
-    Persistence,
-    Predictor,
-    Traces,
-    follow,
-    open_loop_error,
-    pooled,
-)
+from persim_gym.evaluation.open_loop import OpenLoopError, Traces, open_loop_error
+from persim_gym.evaluation.references import Persistence, PooledModel, Predictor, pooled
+from persim_gym.evaluation.returns import Outcomes, episode_outcomes
 from persim_gym.learned.env import GuardedSimulator
 from persim_gym.learned.networks.optimise import FitProgress
 from persim_gym.learned.simulator import PerSim
 from persim_gym.offline.transitions import Transitions
 from persim_gym.plots import figures as plots
 from persim_gym.policies.scripted import scripted_policy
-from persim_gym.rollout import Outcomes, episode_outcomes
 from persim_gym.writing import (
     read_arrays,
     read_sealed,
@@ -466,7 +457,7 @@ class _Demo:
         )  # fmt: skip
         models: dict[str, Predictor] = {
             "PerSim": self.sim,
-            "one for all": OneForAll(one),
+            "one for all": PooledModel(one),
             "nothing changes": Persistence(),
         }
         errors = {}

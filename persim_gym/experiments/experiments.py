@@ -14,8 +14,10 @@ import torch
 
 from persim_gym.envs.coordinates import coordinate_names
 from persim_gym.envs.suites import SUITES
+from persim_gym.evaluation.episodes import follow
 from persim_gym.evaluation.latent_factors import probe_covariates
-from persim_gym.evaluation.open_loop import follow, open_loop_error
+from persim_gym.evaluation.open_loop import open_loop_error
+from persim_gym.evaluation.returns import episode_outcomes
 from persim_gym.experiments import unseen
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.methods import (
@@ -29,7 +31,7 @@ from persim_gym.experiments.probe_policies import policy_families
 from persim_gym.experiments.recordings import population_of
 from persim_gym.experiments.row_files import Row, machine, versions
 from persim_gym.planning import MPC
-from persim_gym.rollout import OnProgress, episode_outcomes
+from persim_gym.progress import OnProgress
 from persim_gym.writing import finite
 
 #: Told of a stage and how much of it is done, and of how much.

@@ -22,9 +22,9 @@ from persim_gym.envs.coordinates import coordinate_names
 from persim_gym.envs.suites import Suite
 from persim_gym.envs.tasks.cart_pole import MAX_POSITION
 from persim_gym.offline import datasets, integrity, provenance
-from persim_gym.offline.datasets import Summary
 from persim_gym.offline.reading import read_transitions
 from persim_gym.offline.recorded import population_of
+from persim_gym.offline.summaries import Summary, describe
 from persim_gym.offline.transitions import Transitions
 
 #: Pairs of coordinates over which states are counted, by task.
@@ -266,7 +266,7 @@ def data_card(data: MinariDataset | str | Path) -> DataCard:
             not of the kind that simulators are fitted on.
     """
     dataset = datasets.open_dataset(data)
-    summary = datasets.describe(dataset)
+    summary = describe(dataset)
     try:
         transitions, named = read_transitions(dataset, verify=False), True
     except ValueError:

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Discrete
-from gymnasium.utils import seeding
 from minari import MinariDataset
-from minari.data_collector import EpisodeBuffer
 from numpy.typing import NDArray
 
 from persim_gym import checks
-from persim_gym.core import Dynamics, Policy
-from persim_gym.envs.lanes import Lanes, LaneStep
+from persim_gym.core import Policy
 from persim_gym.envs.populations import DEFAULT_SIZE, Population
 from persim_gym.envs.suites import Suite, find_suite
 from persim_gym.offline import datasets, integrity, provenance
 from persim_gym.offline.checks import check_wrapped, choose_agents
-from persim_gym.offline.transitions import LARGEST
-from persim_gym.policies.behaviours import as_policy, behaviour_name, check_shape, start_episodes
-from persim_gym.policies.episodes import EpisodeBatch, episode_seed
+from persim_gym.offline.episodes import record_batch
+from persim_gym.policies.behaviours import as_policy, behaviour_name
+from persim_gym.progress import OnProgress, reporter
+from persim_gym.rollout import EpisodeBatch, start_episodes
 
 #: Episodes side by side, and transitions in memory at once (which bounds the former for long ones).
 LANES = 1024
 TRANSITIONS = 2**20
-
-OnProgress = Callable[[int, int], None]
 
 _LOG = logging.getLogger(__name__)
 
@@ -213,7 +206,7 @@ class Recording:
         dynamics = self.suite.dynamics(self.population)
         with (
             datasets.publishing(self.dataset_id, overwrite) as folder,
-            _reporter(self.suite.name, progress, on_progress) as report,
+            reporter(f"record {self.suite.name}", progress, on_progress) as report,
         ):
             spec = provenance.env_spec(self.suite, self.population, horizon)
             storage = datasets.new_storage(folder, self.everything.task, spec, self.data_format)
@@ -228,7 +221,7 @@ class Recording:
                 def report_step(steps: int, before: int = done) -> None:
                     report(before + steps, self.steps)
 
-                buffers, broken = _record_batch(batch, dynamics, self.policy, report_step)
+                buffers, broken = record_batch(batch, dynamics, self.policy, report_step)
                 stopped += broken
                 datasets.append(storage, buffers)
                 for buffer in buffers:
@@ -262,153 +255,3 @@ def _batches(everything: EpisodeBatch) -> Iterator[EpisodeBatch]:
     size = min(LANES, max(1, TRANSITIONS // everything.horizon))
     for first in range(0, len(everything), size):
         yield everything.rows(slice(first, first + size))
-
-
-def _record_batch(
-    batch: EpisodeBatch,
-    dynamics: Dynamics,
-    policy: Policy,
-    report: Callable[[int], None],
-) -> tuple[list[EpisodeBuffer], int]:
-    """Run the episodes of a batch to their ends; and how many of them broken physics cut off."""
-    task, n, horizon = batch.task, len(batch), batch.horizon
-    space = task.action_space
-    rows = zip(batch.agents.tolist(), batch.episodes.tolist(), strict=True)
-    seeds = [
-        int(episode_seed(batch.seed, agent, episode, 0).generate_state(1)[0])
-        for agent, episode in rows
-    ]
-    obs = np.empty((n, horizon + 1, *task.observation_space.shape), dtype=np.float32)
-    actions = np.empty((n, horizon, *(space.shape or ())), dtype=space.dtype)
-    rewards = np.empty((n, horizon))
-    terminated = np.zeros((n, horizon), dtype=np.bool_)
-    truncated = np.zeros((n, horizon), dtype=np.bool_)
-    lengths = np.zeros(n, dtype=np.int64)
-    stopped = 0
-
-    lanes = Lanes(task, dynamics, batch.agents.copy(), horizon)
-    running = np.arange(n)
-    # True physics draws nothing; the shells want a generator all the same.
-    rng = np.random.default_rng(episode_seed(batch.seed, 0, 0, 0))
-    start = np.concatenate([task.sample_start(seeding.np_random(s)[0], 1) for s in seeds])
-    lanes.begin(running, start, rng)
-    obs[:, 0] = start
-    choose = start_episodes(policy, batch)
-    for step in range(horizon):
-        chosen = choose(step, running, obs[running, step])
-        chosen = _check_chosen(chosen, batch, running, step)
-        actions[running, step] = chosen
-        stepped = chosen if isinstance(space, Discrete) else chosen.astype(np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is checked
-            moved = lanes.advance(stepped, rng, None if len(running) == n else running)
-        _check_moved(moved, batch, running, step)
-        obs[running, step + 1] = moved.obs
-        rewards[running, step] = moved.reward
-        terminated[running, step] = moved.terminated
-        truncated[running, step] = moved.truncated
-        over = moved.terminated | moved.truncated
-        stopped += int(moved.stopped.sum())
-        lengths[running[over]] = step + 1
-        running = running[~over]
-        report((n - len(running)) * horizon + len(running) * (step + 1))
-        if len(running) == 0:
-            break
-    # Minari's combine_datasets drops reset options: so the agent stands in the infos, too. In two
-    # dimensions, for Minari cannot read arrays of one back from Arrow's infos.
-    kind = np.min_scalar_type(len(batch.population) - 1) if batch.population else np.dtype("i8")
-    buffers = [
-        EpisodeBuffer(
-            seed=seeds[lane],
-            options={"agent": int(batch.agents[lane])},
-            infos={"agent": np.full((length + 1, 1), batch.agents[lane], dtype=kind)},
-            observations=obs[lane, : length + 1],
-            actions=actions[lane, :length],
-            rewards=rewards[lane, :length],
-            terminations=terminated[lane, :length],
-            truncations=truncated[lane, :length],
-        )
-        for lane, length in enumerate(lengths.tolist())
-    ]
-    return buffers, stopped
-
-
-def _check_chosen(
-    actions: object, batch: EpisodeBatch, running: NDArray[np.int64], step: int
-) -> NDArray[Any]:
-    """A policy's actions as they are recorded and executed: of the space's type, inside it."""
-    space = batch.task.action_space
-    array = np.asarray(actions)
-    check_shape(array, len(running), space)
-
-    def whose(row: int) -> str:
-        return f"for {_whose(batch, running[row], step)}"
-
-    discrete = isinstance(space, Discrete)
-    if array.dtype.kind == "f":
-        finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
-        if not finite.all():
-            row = int(np.argmin(finite))
-            raise ValueError(
-                f"the policy's action {whose(row)} is not finite: {array[row].tolist()}"
-            )
-    if array.dtype.kind not in ("iu" if discrete else "iuf"):
-        kind = "integers" if discrete else "numbers"
-        raise TypeError(f"the policy's actions must be {kind}, got {array.dtype} {whose(0)}")
-    if not isinstance(space, Discrete):
-        # Clipped as the environment does it, so that what is recorded is what was executed.
-        return np.clip(array, space.low, space.high).astype(space.dtype)
-    first, last = int(space.start), int(space.start + space.n) - 1
-    outside = (array < first) | (array > last)
-    if outside.any():
-        row = int(np.argmax(outside))
-        raise ValueError(
-            f"the policy's action {whose(row)} is {array[row]}, an action must be {first} to {last}"
-        )
-    return array.astype(space.dtype)
-
-
-def _check_moved(
-    moved: LaneStep, batch: EpisodeBatch, running: NDArray[np.int64], step: int
-) -> None:
-    """Refuse what no simulator can be fitted on: covariates of one's own may break the physics."""
-    # Too large for single precision counts as infinite: what cannot be read is not recorded.
-    fine = (np.abs(moved.obs) <= LARGEST).all(axis=1) & np.isfinite(moved.reward)
-    if not fine.all():
-        row = int(np.argmin(fine))
-        raise ValueError(
-            f"the true dynamics of {_whose(batch, running[row], step)} gave an observation or a "
-            "reward that is too large for float32, or not finite: "
-            f"{moved.obs[row].tolist()}, {moved.reward[row]}; nothing was recorded: leave the "
-            "agent out, or choose other ranges of the covariates"
-        )
-
-
-def _whose(batch: EpisodeBatch, lane: int, step: int) -> str:
-    return f"agent {batch.agents[lane]} at step {step} (episode {batch.episodes[lane]})"
-
-
-# -- progress --------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _reporter(task: str, show: bool | None, on_progress: OnProgress | None) -> Iterator[OnProgress]:
-    """What to call after each step: a bar (by default on a terminal) and the caller's own."""
-    if show is None:
-        show = sys.stderr.isatty()
-    if not show:
-        yield on_progress or (lambda done, total: None)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    columns = (TextColumn(f"record {task}"), BarColumn(), TaskProgressColumn(), Remaining())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        shown = bar.add_task("record", total=None)
-
-        def report(done: int, total: int) -> None:
-            bar.update(shown, completed=done, total=total)
-            if on_progress is not None:
-                on_progress(done, total)
-
-        yield report

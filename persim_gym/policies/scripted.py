@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from persim_gym.envs.suites import find_suite
 from persim_gym.policies.behaviours import EpsilonMixture
-from persim_gym.policies.episodes import Chooser, EpisodeBatch
+from persim_gym.rollout import Chooser, EpisodeBatch
 
 #: Probability of a uniform random action, so that episodes differ and no loop is closed for good.
 EPSILON = 0.1

@@ -27,10 +27,10 @@ from persim_gym.core import Dynamics
 from persim_gym.envs.populations import Population
 from persim_gym.envs.suites import Suite, find_suite
 from persim_gym.envs.vector import SimVectorEnv
-from persim_gym.policies.playing import play_returns
 from persim_gym.policies.randomness import global_randomness_kept
 from persim_gym.policies.recipes import Recipe
 from persim_gym.policies.saved import SavedPolicy, extract_policy, load_policy, write_policy
+from persim_gym.rollout import play_returns
 from persim_gym.threads import few_threads
 
 #: Episodes of the return in a policy's card, and the seed of their starts.

@@ -9,22 +9,15 @@ import pytest
 import torch
 
 from persim_gym.envs.suites import find_suite
-from persim_gym.evaluation.open_loop import (
-    Episodes,
-    OneForAll,
-    Persistence,
-    evaluate,
-    explained_variance,
-    follow,
-    open_loop_error,
-    pooled,
-)
+from persim_gym.evaluation.episodes import Episodes, follow
+from persim_gym.evaluation.open_loop import evaluate, explained_variance, open_loop_error
+from persim_gym.evaluation.references import Persistence, PooledModel, pooled
+from persim_gym.evaluation.returns import episode_returns, start_seeds
 from persim_gym.learned.env import GuardedSimulator
 from persim_gym.learned.simulator import PerSim
 from persim_gym.planning import MPC, RandomShooting
 from persim_gym.planning.planner import Plan
 from persim_gym.policies.scripted import scripted_policy
-from persim_gym.rollout import episode_returns, start_seeds
 from tests.evaluation.worlds import DriftDynamics, DriftTask, Off, count_up, random_transitions
 
 
@@ -215,7 +208,7 @@ def test_persistence_repeats_the_last_real_state():
 
 def test_one_for_all_asks_for_agent_0():
     model = Off(np.zeros((1, 1, 2)))
-    error = open_loop_error(OneForAll(model), drift())
+    error = open_loop_error(PooledModel(model), drift())
     assert error.rmse[0] == 0
     np.testing.assert_array_equal(model.asked[0][0], 0)
     # Agent 2 is 2 further after each step, in one of two coordinates.

@@ -11,7 +11,7 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
 from persim_gym.envs.suites import find_suite
-from persim_gym.evaluation.open_loop import follow
+from persim_gym.evaluation.episodes import follow
 from persim_gym.offline.transitions import Transitions
 
 

@@ -13,6 +13,7 @@ import pytest
 from persim_gym.core import Policy
 from persim_gym.envs.suites import SUITES
 from persim_gym.evaluation import follow
+from persim_gym.evaluation.returns import episode_returns
 from persim_gym.experiments import experiments, methods, unseen
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.experiments import run_cell
@@ -28,7 +29,6 @@ from persim_gym.experiments.row_files import Row
 from persim_gym.learned.simulator import PerSim
 from persim_gym.offline.transitions import Transitions
 from persim_gym.planning import MPC
-from persim_gym.rollout import episode_returns
 from tests.experiments.paper_cells import TINY_FIT, TrueRollout, quick, tiny
 
 pytestmark = pytest.mark.usefixtures("recorded")

@@ -24,7 +24,8 @@ from persim_gym.offline.cards import (
     data_card,
     end_reasons,
 )
-from persim_gym.offline.datasets import describe, load
+from persim_gym.offline.datasets import load
+from persim_gym.offline.summaries import describe
 
 PUSH = FunctionPolicy(lambda obs: np.ones(len(obs), dtype=int), name="push")
 

@@ -15,7 +15,8 @@ import pytest
 from minari.data_collector import EpisodeBuffer
 
 from persim_gym.offline import FunctionPolicy, Transitions, read_transitions, recorder
-from persim_gym.offline.datasets import Summary, describe, load, open_dataset, summaries
+from persim_gym.offline.datasets import load, open_dataset
+from persim_gym.offline.summaries import Summary, describe, summaries
 
 ID = "persim/cartpole/random-v0"
 

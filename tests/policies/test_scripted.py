@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from persim_gym.envs.suites import SUITES, find_suite
-from persim_gym.evaluation.open_loop import follow
+from persim_gym.evaluation.episodes import follow
+from persim_gym.evaluation.returns import episode_returns
 from persim_gym.policies.scripted import GAIT_PHASES, scripted_policy
-from persim_gym.rollout import episode_returns
 
 pytestmark = pytest.mark.usefixtures("root")
 

@@ -17,11 +17,11 @@ from persim_gym.envs import SUITES
 from persim_gym.envs.populations import Population
 from persim_gym.envs.suites import find_suite
 from persim_gym.policies import shipped
-from persim_gym.policies.playing import play_returns
 from persim_gym.policies.recipes import TEST, Recipe, all_recipes, find_recipe, recipes
 from persim_gym.policies.saved import load_policy
 from persim_gym.policies.shipped import behaviour_recipes, check_spaces, load_shipped, nearest
 from persim_gym.policies.training import CARD_EPISODES, CARD_SEED, _identity
+from persim_gym.rollout import play_returns
 
 EVERY = all_recipes()
 NAMES = [f"{recipe.task}-{recipe.name}" for recipe in EVERY]
