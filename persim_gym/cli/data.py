@@ -337,7 +337,7 @@ def show_dataset(
     ] = None,
 ) -> None:
     """Show the card of a data set: what it holds, and how it is made again."""
-    from persim_gym.offline.cards import data_card
+    from persim_gym.offline.card_making import data_card
     from persim_gym.offline.datasets import load
 
     data = load(dataset)

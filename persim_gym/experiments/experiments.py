@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from persim_gym.envs.coordinates import coordinate_names
-from persim_gym.envs.suites import SUITES
+from persim_gym.envs.suites import SUITES, coordinate_names
 from persim_gym.evaluation.episodes import follow
 from persim_gym.evaluation.latent_factors import probe_covariates
 from persim_gym.evaluation.open_loop import open_loop_error

@@ -18,10 +18,6 @@ from persim_gym.offline.recorder import Recording, prepare
 from persim_gym.policies.paper_behaviours import BEHAVIOURS
 from persim_gym.progress import OnProgress, reporter
 
-#: Microseconds of a step of an episode, roughly: what is left of the whole is told by them. The
-#: first is the physics and the writing, the second what a trained policy adds.
-COSTS = {"mountain-car": (2.0, 3.0), "cartpole": (5.0, 3.0), "half-cheetah": (18.0, 12.0)}
-
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
@@ -161,7 +157,7 @@ def is_there(recording: Recording) -> bool:
 
 
 def _cost(recording: Recording) -> int:
-    physics, policy = COSTS[recording.suite.name]
+    physics, policy = recording.suite.microseconds
     each = physics + (0.0 if recording.recipe["behaviour"] == "random" else policy)
     # Data sets that are tiny take a moment, too.
     return round(each * recording.steps) + 50_000

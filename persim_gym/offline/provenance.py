@@ -49,10 +49,9 @@ def minari_metadata(
         recipe: What :func:`make_recipe` gives.
         command: How the data are made again.
     """
-    # Another version of MuJoCo is other physics: a replay is exact under the same one only.
+    # Another version of a physics library is other physics: a replay is exact under the same one.
     requirements = [f"{name}>={version(name)}" for name in ("persim-gym", "gymnasium", "minari")]
-    if suite.name == "half-cheetah":
-        requirements.append(f"mujoco=={version('mujoco')}")
+    requirements += [f"{name}=={version(name)}" for name in suite.libraries]
     agents, episodes = count_indices(recipe["agents"]), recipe["episodes"]
     # Minari shows a description as Markdown.
     description = (

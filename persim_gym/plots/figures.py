@@ -24,7 +24,7 @@ from matplotlib.ticker import (
 from matplotlib.transforms import blended_transform_factory
 from numpy.typing import NDArray
 
-from persim_gym.envs.coordinates import coordinate_names as coordinate_names
+from persim_gym.envs.suites import coordinate_names as coordinate_names
 from persim_gym.evaluation.latent_factors import LatentProbe
 from persim_gym.evaluation.open_loop import OpenLoopError
 from persim_gym.plots.style import DARK as DARK
