@@ -5,15 +5,21 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 #: Called with how much is done, and of how much.
 OnProgress = Callable[[int, int], None]
 
 
+class Report(Protocol):
+    """What long work calls."""
+
+    def __call__(self, done: int, total: int, title: str = ...) -> None:
+        """Say how much is done, of how much, and what the bar is called from now on."""
+
+
 @contextlib.contextmanager
-def reporter(
-    title: str, show: bool | None, on_progress: OnProgress | None
-) -> Iterator[Callable[[int, int, str], None]]:
+def reporter(title: str, show: bool | None, on_progress: OnProgress | None) -> Iterator[Report]:
     """What to call with done, total and a title: a bar, by default on a terminal, and the caller's.
 
     Args:

@@ -267,36 +267,6 @@ def test_the_table_of_the_guide_is_that_of_the_cards() -> None:
         ]
 
 
-# -- playing ---------------------------------------------------------------------------------------
-
-
-def test_returns_are_those_of_stepping_one_episode_after_the_other() -> None:
-    suite = find_suite("cartpole")
-    task, dynamics, policy = suite.task(), suite.dynamics(suite.population()), TestedPolicy()
-    agents = np.array([0, 3, 3, 4])
-    starts = task.sample_start(np.random.default_rng(7), 4)
-    expected = []
-    for agent, start in zip(agents, starts, strict=True):
-        state, total = start[None], 0.0
-        for _ in range(task.max_episode_steps):
-            state = dynamics.step(np.array([agent]), state, policy.predict(state)[0])
-            total += 1
-            if task.terminated(state)[0]:
-                break
-        expected.append(total)
-    assert play_returns(task, dynamics, policy, agents, 7).tolist() == expected
-    assert len(set(expected)) == 4
-
-
-class TestedPolicy:
-    """Pushes to where the pole leans."""
-
-    __test__ = False
-
-    def predict(self, obs: np.ndarray) -> tuple[np.ndarray, None]:
-        return (obs[:, 2] > 0).astype(np.int64), None
-
-
 @pytest.mark.parametrize("task", ["cartpole", "half-cheetah"])
 def test_policies_whose_parts_do_not_fit_are_refused_when_they_are_loaded(
     task: str, tmp_path: Path
