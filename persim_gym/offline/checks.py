@@ -46,25 +46,25 @@ def choose_agents(
             population = count
         elif isinstance(population, Mapping) and not {"size", "covariates"} & set(population):
             population = {"size": max(DEFAULT_SIZE, count), **population}
-        people = suite.population(population)
-        if count > len(people):
+        everyone = suite.population(population)
+        if count > len(everyone):
             raise ValueError(
-                f"{count} agents are to be recorded, but this population has {len(people)}: give "
+                f"{count} agents are to be recorded, but this population has {len(everyone)}: give "
                 "a larger one"
             )
-        return np.arange(count), people
+        return np.arange(count), everyone
     if not isinstance(agents, (Sequence, np.ndarray)) or isinstance(agents, str):
         raise TypeError(
             f"agents must be how many agents to record, or a sequence of indices, got {agents!r}"
         )
-    people = suite.population(population)
+    everyone = suite.population(population)
     if np.ndim(agents) != 1 or len(agents) == 0:
         raise ValueError(f"agents must name at least one agent, in one dimension, got {agents!r}")
-    chosen = as_agents(agents, len(agents), len(people))
+    chosen = as_agents(agents, len(agents), len(everyone))
     values, counts = np.unique(chosen, return_counts=True)
     if (counts > 1).any():
         raise ValueError(
             f"agent {values[counts > 1][0]} is named {counts.max()} times: give episodes= for more "
             "than one episode of an agent"
         )
-    return chosen, people
+    return chosen, everyone

@@ -36,8 +36,7 @@ def record_batch(
         batch: The episodes.
         dynamics: The true one.
         policy: Who acts.
-        report: Called after each step with the steps that are done; an episode that ends early
-            counts as done to its time limit.
+        report: Called after each step with how many are done; ended episodes count in full.
 
     Returns:
         The episodes, and how many of them broken physics cut off.
@@ -48,11 +47,7 @@ def record_batch(
     """
     task, n, horizon = batch.task, len(batch), batch.horizon
     space = task.action_space
-    rows = zip(batch.agents.tolist(), batch.episodes.tolist(), strict=True)
-    seeds = [
-        int(episode_seed(batch.seed, agent, episode, 0).generate_state(1)[0])
-        for agent, episode in rows
-    ]
+    seeds = _seeds(batch)
     obs = np.empty((n, horizon + 1, *task.observation_space.shape), dtype=np.float32)
     actions = np.empty((n, horizon, *(space.shape or ())), dtype=space.dtype)
     rewards = np.empty((n, horizon))
@@ -92,6 +87,13 @@ def record_batch(
         for lane, length in enumerate(lengths.tolist())
     ]
     return buffers, stopped
+
+
+def _seeds(batch: EpisodeBatch) -> list[int]:
+    """The environment's seed of each episode."""
+    rows = zip(batch.agents.tolist(), batch.episodes.tolist(), strict=True)
+    streams = (episode_seed(batch.seed, agent, episode, 0) for agent, episode in rows)
+    return [int(stream.generate_state(1)[0]) for stream in streams]
 
 
 def _checked(choose: Chooser, batch: EpisodeBatch) -> Chooser:

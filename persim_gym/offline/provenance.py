@@ -61,14 +61,27 @@ def minari_metadata(
         f"The agent of an episode is in its reset options. Recorded with persim_gym "
         f"{persim_gym.__version__} by `{command}`."
     )
+    common = common_metadata(dataset_id, "persim_gym", recipe["behaviour"], description)
+    return {**common, "requirements": requirements}
+
+
+def common_metadata(
+    dataset_id: str, author: str, behaviour: str, description: str
+) -> dict[str, Any]:
+    """Minari's own fields that recordings and imported files both have."""
     return {
         "dataset_id": dataset_id,
         "minari_version": version("minari"),
-        "author": {"persim_gym"},
-        "algorithm_name": recipe["behaviour"],
+        "author": {author},
+        "algorithm_name": behaviour,
         "description": description,
-        "requirements": requirements,
     }
+
+
+def summary(agents: int, returns: Sequence[float]) -> dict[str, Any]:
+    """What stands in a card of the agents and of the episodes' returns."""
+    mean = float(np.mean(returns))
+    return {"agents": agents, "episodes": len(returns), "mean_return": mean}
 
 
 def make_recipe(

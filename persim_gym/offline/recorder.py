@@ -77,8 +77,8 @@ def record(
         data_format: Minari's ``"hdf5"``, ``"arrow"`` or ``"parquet"``.
         command: What to write down as the way to make the data again; by default the command line
             that is the same as this call, or the call itself where there is none.
-        on_progress: Told how many steps are done, and of how many; an episode that ends early
-            counts as done to its time limit.
+        on_progress: Called with how many steps are done, and of how many; an episode that ends
+            early counts as done to its time limit.
         progress: Show a progress bar; by default where there is a terminal.
 
     Returns:
@@ -130,14 +130,14 @@ def prepare(
     horizon = task.max_episode_steps
     if max_episode_steps is not None:
         horizon = checks.integer("max_episode_steps", max_episode_steps, 1)
-    chosen, people = choose_agents(suite, agents, population)
+    chosen, everyone = choose_agents(suite, agents, population)
     # Of every episode its agent, number, state and length.
     what = f"episodes={episodes} of {len(chosen)} agents"
     checks.enough_memory(what, 64 * episodes * len(chosen), "record fewer episodes at once")
     datasets.check_format(data_format)
     behaviour = named or behaviour_name(policy)
     recipe = provenance.make_recipe(
-        suite, behaviour, chosen, episodes, seed, people, horizon, deterministic
+        suite, behaviour, chosen, episodes, seed, everyone, horizon, deterministic
     )
     usual = f"{datasets.NAMESPACE}/{suite.name}/{behaviour}-v0"
     everything = EpisodeBatch(
@@ -147,7 +147,7 @@ def prepare(
         horizon=horizon,
         seed=seed,
         deterministic=deterministic,
-        population=people,
+        population=everyone,
     )
     if named is not None:  # reads what the behaviour needs from disk
         start_episodes(policy, everything.rows(slice(1)))
@@ -158,7 +158,7 @@ def prepare(
         suite=suite,
         policy=policy,
         everything=everything,
-        population=people,
+        population=everyone,
         dataset_id=usual if dataset_id is None else datasets.check_id(dataset_id),
         data_format=data_format,
         recipe=recipe,
@@ -229,11 +229,7 @@ class Recording:
                     digest.update(buffer.seed, buffer.options, arrays)
                     returns.append(float(np.sum(buffer.rewards)))
                 done += len(batch) * horizon
-            summary = {
-                "agents": len(np.unique(self.everything.agents)),
-                "episodes": len(returns),
-                "mean_return": float(np.mean(returns)),
-            }
+            summary = provenance.summary(len(np.unique(self.everything.agents)), returns)
             if stopped:
                 summary["stopped"] = stopped
                 _LOG.warning(

@@ -90,7 +90,7 @@ class MPC:
             penalty = choice.penalty if doubtful and propagation != "sampled" else 0.0
         if propagation is None:
             propagation = choice.propagation
-            if penalty and propagation == "sampled":  # which compares nobody
+            if penalty and propagation == "sampled":  # which compares no members
                 propagation = "members"
         self.objective = Objective(self.task, dynamics, propagation, shaping, penalty)
         scalar = np.ndim(agent) == 0

@@ -112,7 +112,7 @@ class Objective:
     states that are compared are those that the members have come to after ``t`` steps, each on its
     own, so that doubt adds up along a sequence; with ``"mean"`` they are the members' predictions
     of one step from the same state, as in an environment with a penalty that follows the mean.
-    Members whose episode has ended are compared no more; the last one has nobody to disagree with.
+    Members whose episode has ended are compared no more; the last one has none to be compared with.
 
     Attributes:
         task: Reward and termination.
