@@ -16,7 +16,7 @@ from persim_gym.envs.env import SimEnv, drawn
 from persim_gym.envs.parallel import SimParallelEnv
 from persim_gym.envs.populations import Population
 from persim_gym.envs.tasks import cart_pole, half_cheetah, mountain_car
-from persim_gym.envs.tasks.facts import Suite
+from persim_gym.envs.tasks.facts import Suite as Suite
 from persim_gym.envs.vector import SimVectorEnv
 
 #: The tasks by name, with all that is fixed of them.

@@ -10,7 +10,6 @@ from gymnasium.spaces import Discrete
 
 from persim_gym.core import Task
 from persim_gym.envs import SUITES, Suite
-from persim_gym.envs.suites import coordinate_names
 
 
 @pytest.fixture(params=SUITES)
@@ -140,20 +139,3 @@ def test_one_call_for_many_starts_is_many_calls(suite: Suite) -> None:
     rng = np.random.default_rng(5)
     one_by_one = np.concatenate([task.sample_start(rng, 1) for _ in range(70)])
     np.testing.assert_array_equal(at_once, one_by_one)
-
-
-# -- facts -----------------------------------------------------------------------------------------
-
-
-def test_the_facts_of_a_task_fit_its_observations(suite: Suite) -> None:
-    d = suite.task().observation_space.shape[0]
-    assert len(suite.coordinates) == len(set(suite.coordinates)) == len(suite.ranges) == d
-    assert coordinate_names(suite.name, d) == suite.coordinates
-    assert all(low < high for low, high in suite.ranges)
-    assert all(0 <= first < second < d for first, second in suite.planes)
-    assert suite.end(np.zeros(d))
-
-
-def test_coordinates_of_other_tasks_are_numbered() -> None:
-    assert coordinate_names("walker", 2) == ("coordinate 0", "coordinate 1")
-    assert coordinate_names("cartpole", 1) == ("coordinate 0",)

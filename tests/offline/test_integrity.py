@@ -17,8 +17,7 @@ from persim_gym.cli import app
 from persim_gym.offline import datasets, integrity, read_transitions, record, summaries
 from persim_gym.offline.provenance import ContentHash, content_hash
 from persim_gym.offline.storages import stored_steps
-
-ID = "persim/cartpole/random-v0"
+from tests.offline.worlds import ID
 
 
 @pytest.fixture
