@@ -15,6 +15,7 @@ import numpy as np
 from gymnasium.spaces import Space
 from numpy.typing import NDArray
 
+from persim_gym import checks
 from persim_gym.core import Dynamics, Policy, Task
 from persim_gym.envs.lanes import Lanes, LaneStep, check_actions
 from persim_gym.envs.populations import Population
@@ -56,6 +57,21 @@ class EpisodeBatch:
     deterministic: bool = True
     population: Population | None = None
     depth: int = 0
+
+    @classmethod
+    def of_each(
+        cls, task: Task, agents: NDArray[np.int64], episodes: int, **options: Any
+    ) -> EpisodeBatch:
+        """Some episodes of every agent, an agent's one after the other.
+
+        Raises:
+            ValueError: If there is not memory enough for so many.
+        """
+        # Start state, agent, number, return: at least 64 bytes of every episode.
+        what = f"episodes={episodes} of {len(agents)} agents"
+        checks.enough_memory(what, 64 * len(agents) * episodes, "give fewer episodes or agents")
+        numbers = np.tile(np.arange(episodes), len(agents))
+        return cls(task, np.repeat(agents, episodes), numbers, **options)
 
     def __len__(self) -> int:
         """Number of lanes."""

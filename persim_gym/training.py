@@ -194,18 +194,17 @@ def train_in_simulator(
         raise TypeError(f"config must be a TrainConfig, got {checks.shown(config)}")
     agent = sim.agent_index(agent)
     algorithm = check_algorithm(sim.task, algorithm)
-    settings = default_config(sim.task.name, algorithm)
-    if config is not None:
-        merged = {**settings.settings, **config.settings}
-        settings = dataclasses.replace(config, settings=merged)
+    usual = default_config(sim.task.name, algorithm)
+    own = usual if config is None else config
+    settings = dataclasses.replace(own, settings={**usual.settings, **own.settings})
     import stable_baselines3
 
     env = _TrainingEnv(sim, agent, settings)
     with global_randomness_kept(), few_threads(0, (), torch.device("cpu")):
         make = getattr(stable_baselines3, algorithm.upper())
         # A copy: Stable-Baselines3 writes into the dictionaries that it is given.
-        own = copy.deepcopy(dict(settings.settings))
-        model: BaseAlgorithm = make("MlpPolicy", env, seed=seed, device="cpu", **own)
+        given = copy.deepcopy(dict(settings.settings))
+        model: BaseAlgorithm = make("MlpPolicy", env, seed=seed, device="cpu", **given)
         best = _BestInSimulator(sim, agent, seed, steps, settings)
         model.learn(steps, callback=_callback(best, steps, on_progress))
         best.finish(model)

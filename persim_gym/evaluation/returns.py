@@ -129,15 +129,11 @@ def episode_batch(
     check_task(task)
     check_dynamics(dynamics)
     chosen = several_agents(dynamics, agents)
-    # Start state, agent, episode, return: at least 64 bytes of every episode.
-    needed = 64 * len(chosen) * episodes
-    what = f"episodes={episodes} of {len(chosen)} agents"
-    checks.enough_memory(what, needed, "give fewer episodes or agents")
     behaviour = np.random.SeedSequence(seed, spawn_key=(_EVALUATION, 1)).generate_state(1)
-    return EpisodeBatch(
-        task=task,
-        agents=np.repeat(chosen, episodes),
-        episodes=np.tile(np.arange(episodes), len(chosen)),
+    return EpisodeBatch.of_each(
+        task,
+        chosen,
+        episodes,
         horizon=steps,
         seed=int(behaviour[0]),
         deterministic=deterministic,

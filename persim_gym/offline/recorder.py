@@ -131,24 +131,16 @@ def prepare(
     if max_episode_steps is not None:
         horizon = checks.integer("max_episode_steps", max_episode_steps, 1)
     chosen, everyone = choose_agents(suite, agents, population)
-    # Of every episode its agent, number, state and length.
-    what = f"episodes={episodes} of {len(chosen)} agents"
-    checks.enough_memory(what, 64 * episodes * len(chosen), "record fewer episodes at once")
+    everything = EpisodeBatch.of_each(
+        task, chosen, episodes, horizon=horizon, seed=seed, deterministic=deterministic,
+        population=everyone,
+    )  # fmt: skip
     datasets.check_format(data_format)
     behaviour = named or behaviour_name(policy)
     recipe = provenance.make_recipe(
         suite, behaviour, chosen, episodes, seed, everyone, horizon, deterministic
     )
     usual = f"{datasets.NAMESPACE}/{suite.name}/{behaviour}-v0"
-    everything = EpisodeBatch(
-        task=task,
-        agents=np.repeat(chosen, episodes),
-        episodes=np.tile(np.arange(episodes), len(chosen)),
-        horizon=horizon,
-        seed=seed,
-        deterministic=deterministic,
-        population=everyone,
-    )
     if named is not None:  # reads what the behaviour needs from disk
         start_episodes(policy, everything.rows(slice(1)))
     own_id = None if dataset_id in (None, usual) else dataset_id

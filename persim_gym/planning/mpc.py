@@ -13,7 +13,13 @@ from torch import Tensor
 from persim_gym import checks
 from persim_gym.core import Dynamics, Task, agents_of, begin_states, next_states
 from persim_gym.planning.choices import PlannerChoice, choose_planner, settings_for
-from persim_gym.planning.objective import DoubtfulDynamics, Objective, Propagation, Shaping, Upright
+from persim_gym.planning.objective import (
+    ComparingDynamics,
+    Objective,
+    Propagation,
+    Shaping,
+    Upright,
+)
 from persim_gym.planning.planner import Planner
 from persim_gym.rollout import Chooser, EpisodeBatch
 
@@ -86,8 +92,8 @@ class MPC:
             raise TypeError(f"shaping must be a Shaping, an Upright or None, got {shaping!r}")
         checks.integer("seed", seed)
         if penalty is None:  # where there are no members to compare, a choice's penalty is void
-            doubtful = isinstance(dynamics, DoubtfulDynamics) and dynamics.members > 1
-            penalty = choice.penalty if doubtful and propagation != "sampled" else 0.0
+            compared = isinstance(dynamics, ComparingDynamics) and dynamics.members > 1
+            penalty = choice.penalty if compared and propagation != "sampled" else 0.0
         if propagation is None:
             propagation = choice.propagation
             if penalty and propagation == "sampled":  # which compares no members

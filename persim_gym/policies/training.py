@@ -98,8 +98,7 @@ def train_policy(
         ValueError: If one is too small, or the folder holds this policy made in another way.
     """
     seed = recipe.seed if seed is None else seed
-    file = check_out(recipe, folder, seed, max_steps)
-    if file.is_file():
+    if (file := check_out(recipe, folder, seed, max_steps)).is_file():
         return load_policy(file)
     limit = recipe.max_steps if max_steps is None else max_steps
     checkpoint = _checkpoint(file)
