@@ -111,7 +111,8 @@ class Objective:
     deviation from their mean, in units of the deviation of recorded changes. With ``"members"`` the
     states that are compared are those that the members have come to after ``t`` steps, each on its
     own, so that disagreement adds up along a sequence; with ``"mean"`` they are the members'
-    predictions of one step from the same state, as in an environment with a penalty that follows the mean.
+    predictions of one step from the same state, as in an environment with a penalty that follows
+    the mean.
     Members whose episode has ended are compared no more; the last one has none to be compared with.
 
     Attributes:
