@@ -27,44 +27,10 @@ def episode_returns(
     policy: Any,
     episodes: int = 20,
     seed: int = 0,
-    *,
-    max_episode_steps: int | None = None,
-    deterministic: bool = True,
-    on_progress: OnProgress | None = None,
+    **options: Any,
 ) -> NDArray[np.float64]:
-    """Undiscounted returns of a policy, all agents and episodes as one batch.
-
-    In true physics these are the policy's real returns. In a
-    :class:`~persim_gym.learned.env.GuardedSimulator` they are those inside the simulator, cut off
-    where its guard stops.
-
-    Episode ``e`` of every agent starts as an environment that is reset with
-    ``start_seeds(seed, episodes)[e]``.
-
-    Args:
-        task: Reward, termination, start states.
-        dynamics: True or learned.
-        agents: ``[A]``.
-        policy: Anything with ``predict``, or ``"random"``. An
-            :class:`~persim_gym.planning.mpc.MPC` plans for the agent of each row, whichever it
-            was made for.
-        episodes: Episodes of each agent.
-        seed: Seed of start states, and of policies that draw from it.
-        max_episode_steps: Time limit; by default the task's.
-        deterministic: What ``predict`` is asked for.
-        on_progress: Called with how many steps are done, and of how many.
-
-    Returns:
-        ``[A, episodes]``.
-
-    Raises:
-        TypeError: If an agent is no integer, or the policy is none.
-        ValueError: If an argument is invalid.
-    """
-    return episode_outcomes(
-        task, dynamics, agents, policy, episodes, seed, max_episode_steps=max_episode_steps,
-        deterministic=deterministic, on_progress=on_progress,
-    ).returns  # fmt: skip
+    """Returns alone ``[A, episodes]``; arguments and errors of :func:`episode_outcomes`."""
+    return episode_outcomes(task, dynamics, agents, policy, episodes, seed, **options).returns
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +59,35 @@ def episode_outcomes(
     deterministic: bool = True,
     on_progress: OnProgress | None = None,
 ) -> Outcomes:
-    """Returns, and which episodes were stopped; arguments and errors of :func:`episode_returns`."""
+    """Undiscounted returns of a policy, all agents and episodes as one batch.
+
+    In true physics these are the policy's real returns. In a
+    :class:`~persim_gym.learned.env.GuardedSimulator` they are those inside the simulator, cut off
+    where its guard stops.
+
+    Episode ``e`` of every agent starts as an environment that is reset with
+    ``start_seeds(seed, episodes)[e]``.
+
+    Args:
+        task: Reward, termination, start states.
+        dynamics: True or learned.
+        agents: ``[A]``.
+        policy: Anything with ``predict``, or ``"random"``. An
+            :class:`~persim_gym.planning.mpc.MPC` plans for the agent of each row, whichever it
+            was made for.
+        episodes: Episodes of each agent.
+        seed: Seed of start states, and of policies that draw from it.
+        max_episode_steps: Time limit; by default the task's.
+        deterministic: What ``predict`` is asked for.
+        on_progress: Called with how many steps are done, and of how many.
+
+    Returns:
+        Returns, and which episodes were stopped.
+
+    Raises:
+        TypeError: If an agent is no integer, or the policy is none.
+        ValueError: If an argument is invalid.
+    """
     limit = task.max_episode_steps if max_episode_steps is None else max_episode_steps
     batch = episode_batch(task, dynamics, agents, episodes, seed, limit, deterministic)
     returns, stopped = np.zeros(len(batch)), np.zeros(len(batch), dtype=np.bool_)

@@ -25,10 +25,7 @@ from persim_gym.rollout import (
 
 
 def record_batch(
-    batch: EpisodeBatch,
-    dynamics: Dynamics,
-    policy: Policy,
-    report: Callable[[int], None],
+    batch: EpisodeBatch, dynamics: Dynamics, policy: Policy, report: Callable[[int], None]
 ) -> tuple[list[EpisodeBuffer], int]:
     """Run the episodes of a batch to their ends.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,10 @@ from minari import MinariDataset
 from numpy.typing import NDArray
 
 from persim_gym import checks
-from persim_gym.core import Policy
+from persim_gym.core import Policy, as_agents
 from persim_gym.envs.populations import DEFAULT_SIZE, Population
 from persim_gym.envs.suites import Suite, find_suite
 from persim_gym.offline import datasets, integrity, provenance
-from persim_gym.offline.checks import check_wrapped, choose_agents
 from persim_gym.offline.episodes import record_batch
 from persim_gym.policies.behaviours import as_policy, behaviour_name
 from persim_gym.progress import OnProgress, reporter
@@ -123,14 +122,13 @@ def prepare(
     task = suite.task()
     named = policy if isinstance(policy, str) else None
     policy = as_policy(policy, task)
-    check_wrapped(policy, task)
     episodes = checks.integer("episodes", episodes, 1)
     seed = checks.integer("seed", seed)
     deterministic = checks.switch("deterministic", deterministic)
     horizon = task.max_episode_steps
     if max_episode_steps is not None:
         horizon = checks.integer("max_episode_steps", max_episode_steps, 1)
-    chosen, everyone = choose_agents(suite, agents, population)
+    chosen, everyone = _choose_agents(suite, agents, population)
     everything = EpisodeBatch.of_each(
         task, chosen, episodes, horizon=horizon, seed=seed, deterministic=deterministic,
         population=everyone,
@@ -156,6 +154,50 @@ def prepare(
         recipe=recipe,
         command=command or provenance.python_call(suite, recipe, own_id, data_format),
     )
+
+
+def _choose_agents(
+    suite: Suite, agents: object, population: object
+) -> tuple[NDArray[np.int64], Population]:
+    """The agents to record ``[n]``, and their population.
+
+    Args:
+        suite: The task and its covariates.
+        agents: How many, from the first on, or their indices.
+        population: As for an environment.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If an agent does not exist or is named twice, or there are none.
+    """
+    if isinstance(agents, (int, np.integer)):
+        count = checks.integer("agents", agents, 1)
+        if population is None and count > DEFAULT_SIZE:
+            population = count
+        elif isinstance(population, Mapping) and not {"size", "covariates"} & set(population):
+            population = {"size": max(DEFAULT_SIZE, count), **population}
+        everyone = suite.population(population)
+        if count > len(everyone):
+            raise ValueError(
+                f"{count} agents are to be recorded, but this population has {len(everyone)}: give "
+                "a larger one"
+            )
+        return np.arange(count), everyone
+    if not isinstance(agents, (Sequence, np.ndarray)) or isinstance(agents, str):
+        raise TypeError(
+            f"agents must be how many agents to record, or a sequence of indices, got {agents!r}"
+        )
+    everyone = suite.population(population)
+    if np.ndim(agents) != 1 or len(agents) == 0:
+        raise ValueError(f"agents must name at least one agent, in one dimension, got {agents!r}")
+    chosen = as_agents(agents, len(agents), len(everyone))
+    values, counts = np.unique(chosen, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(
+            f"agent {values[counts > 1][0]} is named {counts.max()} times: give episodes= for more "
+            "than one episode of an agent"
+        )
+    return chosen, everyone
 
 
 @dataclass(frozen=True, eq=False)

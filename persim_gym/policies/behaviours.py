@@ -213,9 +213,10 @@ def as_policy(policy: Any, task: Task | None = None) -> Policy:
         raise TypeError(f"a policy is needed, got the class {policy.__name__}: make one of it")
     if isinstance(policy, RandomPolicy) and policy.action_space is None:
         return RandomPolicy(space, seed=policy.seed)
-    if isinstance(policy, EpsilonMixture) and policy.action_space is None and task is not None:
-        wrapped = as_policy(policy.policy, task)
-        return EpsilonMixture(wrapped, policy.epsilon, action_space=space, seed=policy.seed)
+    if isinstance(policy, EpsilonMixture) and task is not None:
+        wrapped = as_policy(policy.policy, task)  # whose spaces are checked, too
+        if policy.action_space is None:
+            return EpsilonMixture(wrapped, policy.epsilon, action_space=space, seed=policy.seed)
     if callable(getattr(policy, "predict", None)):
         if task is not None:
             check_spaces(policy, task)
