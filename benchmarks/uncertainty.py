@@ -16,7 +16,7 @@ import numpy as np
 from latent import recorded
 
 from persim_gym.envs.suites import SUITES
-from persim_gym.evaluation.open_loop import follow
+from persim_gym.evaluation.episodes import follow
 from persim_gym.evaluation.uncertainty import (
     OpenLoopUncertainty,
     StepUncertainty,

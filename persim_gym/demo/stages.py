@@ -18,19 +18,11 @@ from persim_gym.core import Dynamics, Task
 from persim_gym.demo.settings import DemoSettings
 from persim_gym.envs.populations import DEFAULT_SIZE, Population
 from persim_gym.envs.suites import Suite
+from persim_gym.evaluation.episodes import HORIZON, WARMUP, follow
 from persim_gym.evaluation.latent_factors import LatentProbe, probe_covariates
-from persim_gym.evaluation.open_loop import (
-    HORIZON,
-    WARMUP,
-    OneForAll,
-    OpenLoopError,
-    Persistence,
-    Predictor,
-    Traces,
-    follow,
-    open_loop_error,
-    pooled,
-)
+from persim_gym.evaluation.open_loop import OpenLoopError, Traces, open_loop_error
+from persim_gym.evaluation.references import Persistence, PooledModel, Predictor, pooled
+from persim_gym.evaluation.returns import Outcomes, episode_outcomes
 from persim_gym.experiments.cell import TEST_AGENTS
 from persim_gym.experiments.recordings import first_agents
 from persim_gym.learned.guard import GuardedSimulator
@@ -42,7 +34,6 @@ from persim_gym.offline.recorder import Recording, prepare
 from persim_gym.offline.transitions import Transitions
 from persim_gym.planning import MPC, choose_planner
 from persim_gym.policies.scripted import scripted_policy
-from persim_gym.rollout import Outcomes, episode_outcomes
 from persim_gym.writing import read_arrays, write_arrays
 
 #: Models whose predictions are compared.
@@ -231,7 +222,7 @@ def evaluate(demo: Demo) -> dict[str, Any]:
     followed = follow(demo.task, demo.true, TEST_AGENTS, policy, episodes=episodes, seed=demo.seed)
     models: dict[str, Predictor] = {
         PERSIM: demo.simulators,
-        POOLED: OneForAll(PerSim.load(demo.out / "pooled")),
+        POOLED: PooledModel(PerSim.load(demo.out / "pooled")),
         PERSISTENCE: Persistence(),
     }
     progress = demo.progress("evaluate")

@@ -9,7 +9,7 @@ import numpy as np
 from persim_gym.evaluation.latent_factors import probe_covariates
 from persim_gym.experiments.methods import Context, Model
 from persim_gym.experiments.recordings import population_of
-from persim_gym.rollout import OnProgress
+from persim_gym.progress import OnProgress
 
 
 def judge(context: Context, model: Model, on_progress: OnProgress | None = None) -> dict[str, Any]:

@@ -13,12 +13,12 @@ from typing import Any
 
 from persim_gym.core import Array, Dynamics
 from persim_gym.envs.suites import SUITES
-from persim_gym.evaluation.open_loop import OneForAll, Persistence, Predictor, pooled
+from persim_gym.evaluation.references import Persistence, PooledModel, Predictor, pooled
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.recordings import population_of, recording_of, transitions_of
 from persim_gym.learned.simulator import PerSim
 from persim_gym.offline.transitions import Transitions
-from persim_gym.rollout import OnProgress
+from persim_gym.progress import OnProgress
 from persim_gym.store import SIMULATOR
 
 
@@ -29,7 +29,7 @@ class Model:
     Attributes:
         predictor: Predicts open loop.
         dynamics: Can be planned in.
-        policy: Acts by itself: whatever :func:`persim_gym.rollout.episode_returns` takes.
+        policy: Acts by itself: whatever :func:`persim_gym.evaluation.episode_returns` takes.
         facts: What a reader of the results may want to know of the fit, as plain types.
     """
 
@@ -147,7 +147,7 @@ def _facts(sim: PerSim) -> dict[str, Any]:
 def _pooled(context: Context) -> Model:
     sim = fitted_simulator(replace(context, data=lambda: pooled(context.data())))
     dynamics = PooledDynamics(sim, context.cell.train_agents)
-    return Model(predictor=OneForAll(sim), dynamics=dynamics, facts=_facts(sim))
+    return Model(predictor=PooledModel(sim), dynamics=dynamics, facts=_facts(sim))
 
 
 class PooledDynamics:

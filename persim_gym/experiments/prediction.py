@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from persim_gym.envs.suites import SUITES, coordinate_names
-from persim_gym.evaluation.open_loop import follow, open_loop_error
+from persim_gym.evaluation.episodes import follow
+from persim_gym.evaluation.open_loop import open_loop_error
 from persim_gym.experiments.methods import Context, Model
 from persim_gym.experiments.probe_policies import policy_families
 from persim_gym.experiments.recordings import population_of
-from persim_gym.rollout import OnProgress
+from persim_gym.progress import OnProgress
 
 
 def judge(context: Context, model: Model, on_progress: OnProgress | None = None) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from persim_gym.experiments.cell import Cell
 from persim_gym.offline import datasets
 from persim_gym.offline.collection import dataset_id, is_there
 from persim_gym.offline.reading import read_transitions
-from persim_gym.offline.recorder import OnProgress, Recording, prepare
+from persim_gym.offline.recorder import Recording, prepare
 from persim_gym.offline.transitions import Transitions
+from persim_gym.progress import OnProgress
 
 
 def population_of(cell: Cell) -> Population:

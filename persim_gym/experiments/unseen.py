@@ -14,13 +14,15 @@ import numpy as np
 
 from persim_gym.envs.suites import SUITES
 from persim_gym.evaluation.adaptation import mean_agent, random_transitions
-from persim_gym.evaluation.open_loop import Episodes, OneForAll, follow, open_loop_error
+from persim_gym.evaluation.episodes import Episodes, follow
+from persim_gym.evaluation.open_loop import open_loop_error
+from persim_gym.evaluation.references import PooledModel
 from persim_gym.experiments.methods import Context, Model
 from persim_gym.experiments.probe_policies import paper_policy
 from persim_gym.experiments.recordings import population_of
 from persim_gym.learned.posterior.adaptation import add_rows
 from persim_gym.learned.simulator import PerSim
-from persim_gym.rollout import OnProgress
+from persim_gym.progress import OnProgress
 
 #: Transitions of random actions with which an unseen agent comes.
 COUNTS = (1, 2, 5, 10, 25, 50)
@@ -55,7 +57,7 @@ def judge(context: Context, model: Model, on_progress: OnProgress | None = None)
     errors = []
     for i, name in enumerate(known):
         if name == "mean":
-            error = open_loop_error(OneForAll(mean_agent(sim)), followed, traces=1)
+            error = open_loop_error(PooledModel(mean_agent(sim)), followed, traces=1)
         else:
             own = sim.to(str(sim.device))  # a copy: agents are added to it
             if name == "covariates":

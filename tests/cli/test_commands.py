@@ -18,13 +18,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import persim_gym
-from persim_gym import rollout as playing
 from persim_gym.cli import app, models
 from persim_gym.cli.options import parse_agents, parse_ranges
 from persim_gym.cli.output import cell
 from persim_gym.demo import run as demo
 from persim_gym.envs.suites import find_suite
 from persim_gym.evaluation import open_loop as evaluation
+from persim_gym.evaluation import returns as playing
 from persim_gym.learned import PerSim
 from persim_gym.offline.reading import read_transitions
 from persim_gym.training import load_policy
@@ -365,7 +365,7 @@ def test_ctrl_c_says_how_to_go_on(
     result = invoke("fit", dataset, "--out", str(tmp_path / "new"), *TINY)
     assert result.exit_code == 130
     assert re.match(r"interrupted: .* the same command begins anew\n$", result.stderr)
-    monkeypatch.setattr("persim_gym.offline.datasets.summaries", interrupt)
+    monkeypatch.setattr("persim_gym.offline.summaries.summaries", interrupt)
     result = invoke("datasets", "list")
     assert result.exit_code == 130
     assert re.match(r"interrupted: .*\n$", result.stderr)

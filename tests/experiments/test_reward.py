@@ -10,12 +10,12 @@ import pytest
 
 from persim_gym.core import Policy
 from persim_gym.envs.suites import SUITES
+from persim_gym.evaluation.returns import episode_returns
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.recordings import population_of
 from persim_gym.experiments.stages import run_cell
 from persim_gym.learned.simulator import PerSim
 from persim_gym.planning import MPC
-from persim_gym.rollout import episode_returns
 from tests.experiments.paper_cells import quick, tiny
 
 pytestmark = pytest.mark.usefixtures("recorded")

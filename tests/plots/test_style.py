@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from persim_gym.evaluation.open_loop import Persistence, follow, open_loop_error
+from persim_gym.evaluation.episodes import follow
+from persim_gym.evaluation.open_loop import open_loop_error
+from persim_gym.evaluation.references import Persistence
 from persim_gym.plots import figures as plots
 from persim_gym.plots.style import save, to_png
 from tests.evaluation.worlds import DriftDynamics, DriftTask, Off, count_up
