@@ -92,7 +92,7 @@ class Equations:
         """The next observation in terms of :attr:`arguments`, by coordinate; bounds aside."""
         g = self.names.geometry
         place = dict(zip(g.columns, self.names.inner, strict=True))
-        known = {}
+        known: dict[Any, Any] = {}
         for back in range(self.names.lag):
             seen = [Symbol(at(name, back)) for name in self.names.observed]
             inner = {c: seen[c] for c in g.columns}
