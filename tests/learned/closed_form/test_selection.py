@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from persim_gym.learned import PerSim
 from persim_gym.learned.closed_form import selection
-from persim_gym.learned.closed_form.agent_sums import Rows
-from persim_gym.learned.closed_form.heldout import first_half, split_agents
 from persim_gym.learned.config import ClosedForm, plan_fit
 from persim_gym.learned.search import Trial, settled
+from tests.learned import test_search
 from tests.learned.closed_form.polynomial_worlds import LowRankWorld, open_loop, record
 from tests.learned.worlds import PlainTask
 
@@ -56,7 +55,7 @@ TESTED = {
 
 def test_every_option_has_a_test() -> None:
     assert set(TESTED) == {field.name for field in dataclasses.fields(ClosedForm)}
-    assert all(name in globals() for name in TESTED.values())
+    assert set(TESTED.values()) <= globals().keys() | vars(test_search).keys()
 
 
 @pytest.mark.slow
@@ -233,25 +232,6 @@ def test_an_unstable_candidate_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 # -- held-out agents -------------------------------------------------------------------------------
-
-
-def rows_of(agent: NDArray[np.int64], n: int) -> Rows:
-    zeros = torch.zeros(len(agent), 1)
-    return Rows(torch.as_tensor(agent), zeros, zeros[:, 0].long(), zeros, n, 1)
-
-
-def test_agents_are_split_and_their_first_halves_known() -> None:
-    lengths = [1, 0, *[6] * 30]
-    agent = np.repeat(np.arange(32), lengths)
-    learners, held = split_agents(rows_of(agent, 32), np.random.default_rng(0))
-    assert not set(learners.tolist()) & set(held.tolist())
-    assert set(learners.tolist()) | set(held.tolist()) == set(range(2, 32))
-    assert len(held) == 6
-    few = split_agents(rows_of(agent[agent < 8], 32), np.random.default_rng(0))
-    assert len(few[0]) == 0
-    assert sorted(few[1].tolist()) == list(range(2, 8))
-    shuffled = torch.as_tensor(np.array([3, 1, 3, 3, 1, 2]))
-    assert first_half(shuffled).tolist() == [True, True, True, False, False, True]
 
 
 # -- the method ------------------------------------------------------------------------------------
