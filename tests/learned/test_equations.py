@@ -221,7 +221,9 @@ def test_angles_and_pasts_are_the_prediction(method: str, seen: str, lag: int) -
 
 @pytest.mark.parametrize("discrete", [True, False])
 @pytest.mark.parametrize("lag", [1, 3])
-def test_a_hierarchical_regression_is_expanded(discrete: bool, lag: int) -> None:
+def test_a_hierarchical_regression_is_expanded(
+    discrete: bool, lag: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Orthonormal products as monomials, on noise: every term is there."""
     rng = np.random.default_rng(0)
     n, steps = 4, 60
@@ -249,6 +251,9 @@ def test_a_hierarchical_regression_is_expanded(discrete: bool, lag: int) -> None
     population = sim.equations()
     assert "the population" in str(population)
     assert population.arguments == found.arguments
+    monkeypatch.setattr("persim_gym.learned.polynomials.MOST_TERMS", 5)
+    with pytest.raises(ValueError, match="terms are too long to be read, 5 are the most: fit with"):
+        sim.equations(1)
 
 
 def test_latex_reads_as_the_text_does(cartpole: PerSim) -> None:

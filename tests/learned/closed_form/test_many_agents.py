@@ -7,23 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.testing import assert_allclose
 
 from persim_gym.envs.suites import find_suite
 from persim_gym.learned import PerSim
 from persim_gym.learned.closed_form import fit as als
 from persim_gym.learned.closed_form import heldout
 from persim_gym.learned.closed_form.agent_sums import Rows
-from persim_gym.learned.closed_form.problem import Problem, pose
 from persim_gym.offline.transitions import Transitions
 from tests.learned.closed_form.polynomial_worlds import LowRankWorld, open_loop
 from tests.learned.worlds import transitions
-
-
-def posed(world: LowRankWorld, data: Any) -> Problem:
-    used = np.ones(len(data), dtype=np.bool_)
-    states = data.states(1).reshape(len(data), -1)
-    return pose(data, world.task, states, used, 1, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("mixed", [False, True])
@@ -42,23 +34,6 @@ def test_parts_hold_each_agents_rows_in_their_order(mixed: bool) -> None:
         assert same != mixed
     expected = {k: number[agent == k, 0].tolist() for k in (0, 1, 3, 4)}
     assert found == expected
-
-
-def test_data_that_are_all_used_are_not_copied() -> None:
-    world = LowRankWorld(agents=12)
-    data = world.record(20)
-    problem = posed(world, data)
-    for tensor, array in (
-        (problem.rows.inputs, data.obs),
-        (problem.states, data.obs),
-        (problem.next_obs, data.next_obs),
-        (problem.rows.agent, data.agent),
-        (problem.actions, data.action),
-        (problem.episode, data.episode),
-    ):
-        assert np.shares_memory(tensor.numpy(), array)
-    change = data.next_obs.astype(np.float64) - data.obs
-    assert_allclose(problem.rows.target, change / change.std(axis=0), rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.slow

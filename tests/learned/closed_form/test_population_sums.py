@@ -14,7 +14,7 @@ from persim_gym.learned.closed_form.alternation import (
 )
 from persim_gym.learned.closed_form.population_sums import Sums
 from tests.learned.closed_form.polynomial_worlds import LowRankWorld
-from tests.learned.closed_form.test_many_agents import posed
+from tests.learned.closed_form.test_problem import posed
 
 
 def test_sums_over_parts_give_the_weights_of_the_whole() -> None:
