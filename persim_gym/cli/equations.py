@@ -1,4 +1,4 @@
-"""The command that prints what a closed-form fit has found."""
+"""The command that prints a polynomial model as equations."""
 
 from __future__ import annotations
 
@@ -30,13 +30,15 @@ def equations(
             help="Leave out terms that move a change by less than this share of its deviation.",
         ),
     ] = 1e-4,
+    latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX.")] = False,
 ) -> None:
     """Print a simulator's equations: every change as a polynomial.
 
-    For simulators that were fitted in closed form (--method als); networks have none.
+    For simulators that were fitted by --method als or --method hierarchical; networks have none.
     """
     sim = models.open_simulator(simulator)
-    from persim_gym.learned.closed_form.equations import equations_of
+    from persim_gym.learned.equations import equations_of
 
     whose = None if agent is None else sim.names.parse(agent)
-    typer.echo(equations_of(sim, whose, digits=digits, tolerance=tolerance))
+    found = equations_of(sim, whose, digits=digits, tolerance=tolerance)
+    typer.echo(found.latex() if latex else found)

@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 
     from persim_gym.envs.parallel import SimParallelEnv
     from persim_gym.envs.vector import SimVectorEnv
-    from persim_gym.learned.closed_form.equations import Equations
     from persim_gym.learned.env import LearnedSimEnv
+    from persim_gym.learned.equations import Equations
     from persim_gym.offline.transitions import Transitions
 
 
@@ -613,17 +613,21 @@ class PerSim:
         return AgentPosterior(FactorModel(self.ensemble, self.prior), self.task)
 
     def equations(self, agent: int | str | None = None, digits: int = 4) -> Equations:
-        """A fit in closed form as polynomials to be read.
+        """A fit in closed form, or a hierarchical regression, as equations.
+
+        What is returned prints as text, and has ``expressions`` of SymPy, ``latex()`` and
+        ``lambdify()``, a NumPy function.
 
         Args:
-            agent: Whose; ``None`` for the population's, its factors as symbols.
-            digits: Significant digits of the coefficients.
+            agent: Whose; ``None`` for the population's: with factors as symbols in closed form,
+                else of its mean.
+            digits: Significant digits that are shown.
 
         Raises:
-            TypeError: If the simulator is one of networks.
+            TypeError: If the model is no polynomial.
             ValueError: If there is no such agent, or nothing was recorded of it.
         """
-        from persim_gym.learned.closed_form.equations import equations_of
+        from persim_gym.learned.equations import equations_of
 
         return equations_of(self, agent, digits=digits)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from minari import MinariDataset
-from minari.dataset._storages import get_minari_storage, get_storage_keys
 from minari.dataset.minari_storage import MinariStorage
 from minari.storage import get_dataset_path
 
@@ -28,6 +28,8 @@ from persim_gym.offline.publishing import (
 #: Key of this package's own entry in a data set's metadata.
 CARD = "persim_gym"
 NAMESPACE = "persim"
+#: Formats of data sets, and the libraries that they need.
+FORMATS = {"arrow": "pyarrow", "hdf5": "h5py", "parquet": "pyarrow"}
 
 
 # -- opening ---------------------------------------------------------------------------------------
@@ -183,16 +185,13 @@ def check_format(data_format: object) -> None:
         ImportError: If a library for it is not installed.
         ValueError: If Minari does not know it.
     """
-    known = get_storage_keys()
-    if data_format not in known:
-        raise ValueError(f"a data set's format must be {', '.join(known)}, got {data_format!r}")
-    try:
-        get_minari_storage(data_format)
-    except ImportError as error:
+    if not isinstance(data_format, str) or data_format not in FORMATS:
+        raise ValueError(f"a data set's format must be {', '.join(FORMATS)}, got {data_format!r}")
+    if importlib.util.find_spec(FORMATS[data_format]) is None:
         raise ImportError(
             f"data sets in the format {data_format!r} need a library that is not installed: "
             "pip install 'persim-gym[arrow]'"
-        ) from error
+        )
 
 
 def new_storage(folder: Path, task: Task, env_spec: Any, data_format: str) -> MinariStorage:

@@ -233,15 +233,12 @@ class _Run:
                         on_evaluation()
                 return not run.done(max_steps)
 
-        length = self.recipe.section_steps
+        length, envs = self.recipe.section_steps, self._envs
         if self.beginning > 0:
-            length = min(length, self.beginning)
-            self.model.set_env(self._first_envs)
-        elif self._first_envs is not None:
-            self.model.set_env(self._envs)
-        # A new beginning of everything random, of which the past is no part.
+            length, envs = min(length, self.beginning), self._first_envs
+        # A new beginning of episodes and of everything random, of which the past is no part.
+        self.model.set_env(envs)
         self.model.set_random_seed(int(self._words()[0] % 2**31))
-        self.model._last_obs = None
         self.model.learn(
             length, callback=Evaluations(), reset_num_timesteps=False, log_interval=None
         )

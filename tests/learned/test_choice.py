@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from persim_gym.learned.choice import Candidate, compare, simplex_least_squares
-from persim_gym.learned.stretches import Record, held_out
+from persim_gym.learned.stretches import Record
 
 PULL = np.linspace(0.1, 0.4, 20)
 
@@ -43,22 +43,6 @@ def record(steps: int, agents: int = 20, seed: int = 0) -> Record:
 
 def of(predictor: Any) -> Candidate:
     return Candidate(lambda rows: predictor)
-
-
-@pytest.mark.parametrize("steps", [3, 8, 12, 40, 100, 400])
-def test_stretches_are_of_every_agent_whole_and_unseen(steps: int) -> None:
-    data = record(steps)
-    parts = held_out(data, np.random.default_rng(0))
-    assert len(parts) == (3 if steps < 30 else 1)
-    for part in parts:
-        held = np.setdiff1d(np.arange(len(data.agent)), part.rows)
-        assert set(data.agent[part.start]) == set(range(20)) == set(data.agent[held])
-        steps_ahead = part.start[:, None] + np.arange(part.longest.max())
-        inside = np.arange(part.longest.max()) < part.length[:, None]
-        assert np.isin(steps_ahead[inside], held).all()
-        assert (part.longest >= min(60, steps // 3)).all()
-    if steps < 30:  # every transition is held out once
-        assert sum(len(data.agent) - len(part.rows) for part in parts) == len(data.agent)
 
 
 def test_the_best_is_found_and_fitted_again_to_everything() -> None:

@@ -15,7 +15,7 @@ from persim_gym.learned.bounds import BoundEffects
 from persim_gym.learned.closed_form.basis import Inputs, Monomials
 from persim_gym.learned.closed_form.evaluation import Evaluation
 from persim_gym.learned.compiled import CompiledPolynomial, compile_ensemble, settle
-from persim_gym.learned.compiled_network import ALONE, WIDE, product
+from persim_gym.learned.compiled_network import WIDE
 from persim_gym.learned.ensemble import Ensemble, before_bounds
 from persim_gym.learned.networks.ensemble import NetworkEnsemble
 from persim_gym.learned.networks.network import LowRankNetwork
@@ -186,13 +186,6 @@ def test_settling_is_the_ensemble_s() -> None:
     true = ensemble.settle(torch.as_tensor(obs).float().mT).mT.numpy()
     np.testing.assert_allclose(found, true, atol=1e-6)
     assert np.isnan(found).sum() >= 3
-
-
-def test_products_by_columns() -> None:
-    rng = np.random.default_rng(0)
-    weight = rng.normal(size=(2, 40, 60)).astype(np.float32)
-    x = rng.normal(size=(2, 60, 2 * ALONE // 2400 + 7)).astype(np.float32)
-    np.testing.assert_allclose(product(weight, x), weight @ x, rtol=1e-4, atol=1e-4)
 
 
 def test_a_run_of_monomials_reads_what_is_there_before_it() -> None:

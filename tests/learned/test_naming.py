@@ -80,8 +80,8 @@ def posterior_of(sim: PerSim, agent: Any) -> int:
 
 
 def equations_of(sim: PerSim, agent: Any) -> int:
-    every = [sim.equations(f"index:{k}").equations for k in range(6)]
-    return every.index(sim.equations(agent).equations)
+    every = [sim.equations(f"index:{k}").expressions for k in range(6)]
+    return every.index(sim.equations(agent).expressions)
 
 
 READINGS = r"agent 3 could be the one that is called '3' \(index 2\) or the one of index 3 "

@@ -103,10 +103,7 @@ def test_all_formats_hold_the_same(task: str, data_format: str) -> None:
 def test_a_format_whose_library_is_missing_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, root: Path
 ) -> None:
-    def missing(name: str) -> Any:
-        raise ImportError("no pyarrow")
-
-    monkeypatch.setattr(datasets, "get_minari_storage", missing)
+    monkeypatch.setitem(datasets.FORMATS, "arrow", "a_library_that_is_not_there")
     with pytest.raises(ImportError, match=r"'arrow'.*pip install 'persim-gym\[arrow\]'"):
         record(agents=1, data_format="arrow")
     assert not any(root.iterdir())

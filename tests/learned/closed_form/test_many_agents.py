@@ -7,60 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.testing import assert_allclose
-from numpy.typing import NDArray
 
 from persim_gym.envs.suites import find_suite
 from persim_gym.learned import PerSim
-from persim_gym.learned import moments as measures
 from persim_gym.learned.closed_form import fit as als
 from persim_gym.learned.closed_form import heldout
-from persim_gym.learned.closed_form.agent_sums import Rows, gather
-from persim_gym.learned.closed_form.alternation import (
-    first_factors,
-    posterior,
-    regress,
-    weights_from,
-)
-from persim_gym.learned.closed_form.population_sums import Sums
-from persim_gym.learned.closed_form.problem import Problem, pose
+from persim_gym.learned.closed_form.agent_sums import Rows
 from persim_gym.offline.transitions import Transitions
 from tests.learned.closed_form.polynomial_worlds import LowRankWorld, open_loop
 from tests.learned.worlds import transitions
-
-
-def posed(world: LowRankWorld, data: Any) -> Problem:
-    used = np.ones(len(data), dtype=np.bool_)
-    states = data.states(1).reshape(len(data), -1)
-    return pose(data, world.task, states, used, 1, torch.device("cpu"))
-
-
-def test_sums_over_parts_give_the_weights_of_the_whole() -> None:
-    world = LowRankWorld(agents=23)
-    problem = posed(world, world.record(30, noise=0.01))
-    features = problem.features(problem.basis(2))
-    stats = gather(problem.rows, features)
-    generator = torch.Generator().manual_seed(0)
-    factors = first_factors(2, 23, 3, generator, stats.square)
-    weights, noise = regress(stats, factors)
-    factors = posterior(stats, weights, noise)
-    importance = torch.rand(2, 23, generator=generator, dtype=torch.float64)
-    whole = regress(stats, factors, importance=importance)
-    sums = None
-    for agents, rows in problem.rows.by_agents(7):
-        own = gather(rows, features)
-        part = Sums.of(own, posterior(own, weights, noise), importance[:, agents])
-        sums = part if sums is None else sums + part
-    assert sums is not None
-    for found, expected in zip(weights_from(sums), whole, strict=True):
-        assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
-    centre, spread = sums.population()
-    share = (importance / importance.sum(1, keepdim=True))[..., None]
-    mean = factors.mean[..., 1:]
-    assert_allclose(centre, (share * mean).sum(1), atol=1e-12)
-    centred = mean - centre[:, None]
-    expected = (share * centred).mT @ centred + (share[..., None] * factors.covariance).sum(1)
-    assert_allclose(spread, expected, rtol=1e-6, atol=1e-12)
 
 
 @pytest.mark.parametrize("mixed", [False, True])
@@ -79,43 +34,6 @@ def test_parts_hold_each_agents_rows_in_their_order(mixed: bool) -> None:
         assert same != mixed
     expected = {k: number[agent == k, 0].tolist() for k in (0, 1, 3, 4)}
     assert found == expected
-
-
-def test_data_that_are_all_used_are_not_copied() -> None:
-    world = LowRankWorld(agents=12)
-    data = world.record(20)
-    problem = posed(world, data)
-    for tensor, array in (
-        (problem.rows.inputs, data.obs),
-        (problem.states, data.obs),
-        (problem.next_obs, data.next_obs),
-        (problem.rows.agent, data.agent),
-        (problem.actions, data.action),
-        (problem.episode, data.episode),
-    ):
-        assert np.shares_memory(tensor.numpy(), array)
-    change = data.next_obs.astype(np.float64) - data.obs
-    assert_allclose(problem.rows.target, change / change.std(axis=0), rtol=1e-6, atol=1e-7)
-
-
-def test_columns_are_measured_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measures, "BLOCK", 7)
-    values = np.random.default_rng(0).normal(50.0, [1e-3, 2.0], (40, 2)).astype(np.float32)
-    asked: list[int] = []
-
-    def part(rows: slice) -> NDArray[np.float32]:
-        asked.append(rows.stop - rows.start)
-        return values[rows]
-
-    found = measures.measure(40, part)
-    exact = values.astype(np.float64)
-    assert_allclose(found.mean, exact.mean(0), rtol=1e-12)
-    assert_allclose(found.deviation, exact.std(0), rtol=1e-9)
-    assert_allclose([found.low, found.high], [exact.min(0), exact.max(0)])
-    assert max(asked) == 7
-    constant = measures.measure(9, lambda rows: np.ones((9, 1))[rows])
-    assert constant.deviation == 0
-    assert constant.unit == 1
 
 
 @pytest.mark.slow

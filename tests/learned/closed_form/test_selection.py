@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from persim_gym.learned import PerSim
 from persim_gym.learned.closed_form import selection
-from persim_gym.learned.closed_form.agent_sums import Rows
-from persim_gym.learned.closed_form.heldout import first_half, split_agents
-from persim_gym.learned.config import EFFORTS, ClosedForm, plan_fit
-from persim_gym.learned.search import DEGREES, Trial, Walk, settled
+from persim_gym.learned.config import ClosedForm, plan_fit
+from persim_gym.learned.search import Trial, settled
+from tests.learned import test_search
 from tests.learned.closed_form.polynomial_worlds import LowRankWorld, open_loop, record
 from tests.learned.worlds import PlainTask
 
@@ -56,7 +55,7 @@ TESTED = {
 
 def test_every_option_has_a_test() -> None:
     assert set(TESTED) == {field.name for field in dataclasses.fields(ClosedForm)}
-    assert all(name in globals() for name in TESTED.values())
+    assert set(TESTED.values()) <= globals().keys() | vars(test_search).keys()
 
 
 @pytest.mark.slow
@@ -235,25 +234,6 @@ def test_an_unstable_candidate_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 # -- held-out agents -------------------------------------------------------------------------------
 
 
-def rows_of(agent: NDArray[np.int64], n: int) -> Rows:
-    zeros = torch.zeros(len(agent), 1)
-    return Rows(torch.as_tensor(agent), zeros, zeros[:, 0].long(), zeros, n, 1)
-
-
-def test_agents_are_split_and_their_first_halves_known() -> None:
-    lengths = [1, 0, *[6] * 30]
-    agent = np.repeat(np.arange(32), lengths)
-    learners, held = split_agents(rows_of(agent, 32), np.random.default_rng(0))
-    assert not set(learners.tolist()) & set(held.tolist())
-    assert set(learners.tolist()) | set(held.tolist()) == set(range(2, 32))
-    assert len(held) == 6
-    few = split_agents(rows_of(agent[agent < 8], 32), np.random.default_rng(0))
-    assert len(few[0]) == 0
-    assert sorted(few[1].tolist()) == list(range(2, 8))
-    shuffled = torch.as_tensor(np.array([3, 1, 3, 3, 1, 2]))
-    assert first_half(shuffled).tolist() == [True, True, True, False, False, True]
-
-
 # -- the method ------------------------------------------------------------------------------------
 
 
@@ -313,81 +293,6 @@ def test_options_decide_the_method_and_cannot_be_of_both() -> None:
 def test_invalid_options_are_refused_before_work(option: str, value: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         fit(**{option: value})
-
-
-class Table:
-    """Degrees and ranks whose errors are known."""
-
-    def __init__(self, errors: Any, escapes: Any = lambda d, r: 0.0) -> None:
-        self.errors, self.escapes = errors, escapes
-
-    def most_rank(self, degree: int, asked: bool = False) -> tuple[int, str]:
-        return 12, ""
-
-    def work(self, degree: int, rank: int) -> float:
-        return 1e8
-
-    def attempt(self, degree: int, rank: int) -> Trial:
-        error = self.errors(degree, rank)
-        return Trial(
-            degree, rank, 0.0, float(np.log(error)), error, error, self.escapes(degree, rank),
-            rank * (degree + 1) ** 2,
-        )  # fmt: skip
-
-
-def by_rank(*errors: float) -> Any:
-    return lambda degree, rank: errors[min(rank, len(errors)) - 1]
-
-
-@pytest.mark.parametrize(
-    ("errors", "expected"),
-    [
-        (by_rank(0.39, 0.37, 0.36, 0.005, 0.005), (1, 4)),  # nothing to see at ranks 2 and 3
-        (by_rank(0.10, 0.10, 0.10, 0.0001, 0.0001), (3, 4)),  # nor where much is explained
-        (by_rank(*[0.38] * 7, 0.0001), (5, 8)),
-        (by_rank(*[0.38] * 12), (1, 1)),  # and at some point it ends
-        # Degree and rank need each other: neither alone shows anything.
-        (lambda d, r: 0.15 if r < 4 or d < 3 else 0.001, (3, 4)),
-        (lambda d, r: 0.3 / (1 + max(0, d - 1) * max(0, r - 1)) ** 2, (12, 12)),
-        (lambda d, r: 0.1 if d % 2 else 0.1 / d**2, (12, 1)),  # an even law
-        (lambda d, r: 0.2 / 1.1**r, (1, 11)),  # small gains count together
-    ],
-)
-def test_the_search_goes_on_where_something_is_missing(errors: Any, expected: Any) -> None:
-    walk = Walk(Table(errors), "thorough")
-    found = walk.run(DEGREES, None, forced=False)
-    assert found is not None
-    assert (found.degree, found.rank) == expected
-    assert walk.ended
-
-
-def test_an_unstable_candidate_may_be_the_way_to_a_stable_one() -> None:
-    leaving = lambda d, r: 0.5 if d in (2, 3) else 0.0  # noqa: E731
-    found = Walk(Table(lambda d, r: 0.4 / 4**d, leaving)).run(DEGREES, None, forced=False)
-    assert found is not None
-    assert found.degree > 3
-
-
-def test_a_budget_ends_a_search_and_it_is_said() -> None:
-    table = Table(lambda d, r: 0.9 / (d * r))
-    walks = {effort: Walk(table, effort) for effort in EFFORTS}
-    for walk in walks.values():
-        walk.run(DEGREES, None, forced=False)
-    tried = [len(walks[effort].trials) for effort in EFFORTS]
-    assert tried[0] < tried[1] <= tried[2]
-    assert "effort 'quick' was spent before" in walks["quick"].ended
-
-
-def test_which_is_chosen_does_not_depend_on_the_last_bits() -> None:
-    rng = np.random.default_rng(0)
-    noise = rng.uniform(-1e-9, 1e-9, (13, 13, 8))
-    chosen = set()
-    for seed in range(8):
-        table = Table(lambda d, r, k=seed: (0.05 if d < 3 else 0.01) * (1 + noise[d, r, k]))
-        found = Walk(table).run(DEGREES, None, forced=False)
-        assert found is not None
-        chosen.add((found.degree, found.rank))
-    assert chosen == {(3, 1)}
 
 
 @pytest.mark.parametrize(

@@ -6,18 +6,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sympy
 import torch
 from typer.testing import CliRunner
 
 from persim_gym.cli import app
 from persim_gym.envs import SUITES
 from persim_gym.learned import PerSim
-from persim_gym.learned.closed_form.equations import Equations, equations, equations_of, rounded
 from persim_gym.learned.ensemble import before_bounds
+from persim_gym.learned.equations import Equations, equations, equations_of
+from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.offline import Transitions
 from tests.learned.closed_form.polynomial_worlds import LowRankWorld
 from tests.learned.closed_form.test_ensemble import some
-from tests.learned.worlds import random_simulator
+from tests.learned.test_charted import AGENTS, SEEN, Swing, data_of
+from tests.learned.worlds import PlainTask, random_simulator, transitions
 
 
 def physics(name: str, agents: int, steps: int, seed: int = 5) -> Transitions:
@@ -113,23 +116,23 @@ def test_cartpole_s_equations_are_the_textbook_s(cartpole: PerSim) -> None:
 def test_mountain_car_s_equations_are_the_series_of_its_hill(car: PerSim) -> None:
     agent = 3
     gravity = float(SUITES["mountain-car"].population(30).values[agent, 0])
-    found = car.equations(agent, digits=10)
-    x = np.linspace(-0.8, 0.0, 9)
+    found = car.equations(agent)
+    x, following = np.linspace(-0.8, 0.0, 9), found.lambdify()
     for action in range(3):
-        states = np.column_stack([x, np.full(9, 0.01)])
-        change = found.change(states, np.full(9, action))
+        after = following(position=x, velocity=0.01, action=action)
         exact = 0.001 * (action - 1) - gravity * np.cos(3 * x)
-        np.testing.assert_allclose(change[:, 1], exact, atol=1e-5)
-        np.testing.assert_allclose(change[:, 0], exact + 0.01, atol=1e-5)
-    middle = float(found.centre[0])
-    own = next(e for e in found.equations if e.coordinate == 1 and e.action == 1)
-    series = {term.powers: term.coefficient for term in own.terms}
+        np.testing.assert_allclose(after[:, 1], 0.01 + exact, atol=1e-5)
+        np.testing.assert_allclose(after[:, 0], x + exact + 0.01, atol=1e-5)
+    middle = found.polynomials.inputs[0].centre
+    change = found.expressions["velocity"].subs({"action": 1, "velocity": 0})
+    xi = sympy.Symbol("xi")
+    series = sympy.Poly(change.subs("position", xi + middle).expand(), xi)
     # -g cos(3 x) around the centre: a constant, a slope, a curvature, a third power.
     exact = -gravity * np.array([
         np.cos(3 * middle), -3 * np.sin(3 * middle), -4.5 * np.cos(3 * middle),
         4.5 * np.sin(3 * middle),
     ])  # fmt: skip
-    got = [series.get((power, 0), 0.0) for power in range(4)]
+    got = [float(series.coeff_monomial(xi**power)) for power in range(4)]
     np.testing.assert_allclose(got, exact, atol=0.02 * np.abs(exact).max())
 
 
@@ -148,13 +151,13 @@ def test_the_printed_polynomials_are_the_prediction(
     for action in range(sim.task.action_space.n):  # type: ignore[union-attr]
         acted = np.full(50, action)
         exact = sim.predict(np.full(50, agent), obs, acted) - obs.astype(float)
-        inputs = obs - np.array(found.centre)
-        for i, name in enumerate(found.coordinates):
+        inputs = obs - np.array([one.centre for one in found.polynomials.inputs])
+        for i, name in enumerate(found.names.inner):
             text = sides.get((name, ""), sides.get((name, f"action {action}"), ""))
-            terms = read(text, list(found.inputs))
+            terms = read(text, [one.shown(found.digits) for one in found.polynomials.inputs])
             total = sum(c * np.prod(inputs**powers, axis=1) for c, powers in terms)
             np.testing.assert_allclose(total, exact[:, i], atol=2e-6)
-        np.testing.assert_allclose(rounded(found).change(obs, acted), exact, atol=2e-6)
+        np.testing.assert_allclose(found.lambdify()(*obs.T, acted), obs + exact, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -169,21 +172,98 @@ def test_equations_are_the_members_mean(kind: dict[str, Any]) -> None:
     actions = rng.integers(3, size=20) if ensemble.discrete else rng.normal(size=(20, 2))
     agents = torch.full((20,), 4)
     rows = agents, torch.as_tensor(states), torch.as_tensor(actions)
-    step = before_bounds(ensemble, *rows).mean(0)
-    found = equations(ensemble, 4, tolerance=0.0)
+    acted = actions[None] if ensemble.discrete else actions.T
+    own = equations(ensemble, 4).lambdify()
+    expected = before_bounds(ensemble, *rows)
+    np.testing.assert_allclose(own(*states.T, *acted), expected.mean(0), atol=1e-12)
+    # The population's take any agent's factors: the first member's are put in.
+    ensemble.factors[..., 0] = 1.0
+    population = equations(ensemble)
+    assert population.arguments[-1] == "v2"
+    factor = ensemble.factors[0, 4, 1].numpy()
+    expected = before_bounds(ensemble, *rows)[0]
     np.testing.assert_allclose(
-        found.change(states, actions), step.numpy() - states[:, -2:], atol=1e-12
+        population.lambdify()(*states.T, *acted, factor), expected, atol=1e-12
     )
-    # The population's, with the first member's factors put in.
-    people = equations(ensemble, tolerance=0.0)
-    first = before_bounds(ensemble, *rows)[0]
-    own = np.tile(ensemble.factors[0, 4].numpy() / [1, 1], (20, 1))
-    if bool((ensemble.factors[0, :, 0] == 1).all()):
-        np.testing.assert_allclose(
-            people.change(states, actions, own), first.numpy() - states[:, -2:], atol=1e-12
-        )
-    with pytest.raises(ValueError, match="factors are needed"):
-        people.change(states, actions)
+    with pytest.raises(TypeError, match=r"the arguments are x0.*, v2, each once"):
+        population.lambdify()(*states.T, *acted)
+
+
+@pytest.fixture(scope="module", params=["als", "hierarchical"])
+def method(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.mark.parametrize("seen", SEEN)
+@pytest.mark.parametrize("lag", [1, 2])
+def test_angles_and_pasts_are_the_prediction(method: str, seen: str, lag: int) -> None:
+    """Of a circle and of degrees; the lag's own terms are there, though the law needs none."""
+    look, task = SEEN[seen]
+    world = Swing(AGENTS)
+    data = data_of(look, world)
+    sim = PerSim.fit(data, task=task, method=method, ensemble_size=2, lag=lag, progress=False)
+    states = sim.states_of(data)[60:110]
+    found = sim.equations(1)
+    flat = states.reshape(len(states), -1)[:, sim.ensemble.past :]
+    got = found.lambdify()(*flat.T, *data.action[60:110].T)
+    expected = sim.predict(1, states, data.action[60:110])
+    off = got - expected
+    if seen == "compass":
+        off[:, 0] = (off[:, 0] + 180) % 360 - 180
+        off[:, 0] /= 360
+    assert np.abs(off).max() < 1e-6
+    text = str(found)
+    assert "Inner coordinates: the angle of" in text
+    turning = "angle(x0, x2)" if seen == "circle" else "angle(x0)"
+    assert list(found.expressions) == [turning, "x1"]
+    assert f"sin({turning})" in text
+
+
+@pytest.mark.parametrize("discrete", [True, False])
+@pytest.mark.parametrize("lag", [1, 3])
+def test_a_hierarchical_regression_is_expanded(
+    discrete: bool, lag: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Orthonormal products as monomials, on noise: every term is there."""
+    rng = np.random.default_rng(0)
+    n, steps = 4, 60
+    obs = rng.normal([0.3, 4.0], 1.0, (n, steps + 1, 2))
+    action = rng.integers(3, size=n * steps) if discrete else rng.normal(size=(n * steps, 2))
+    data = transitions(
+        np.repeat(np.arange(n), steps), obs[:, :-1].reshape(-1, 2), action,
+        obs[:, 1:].reshape(-1, 2),
+    )  # fmt: skip
+    task = PlainTask.of(2, actions=3) if discrete else PlainTask.of(2, action_dim=2)
+    sim = PerSim.fit(
+        data, task=task, method="hierarchical", degree=2, lag=lag, ensemble_size=3, progress=False
+    )
+    states = sim.states_of(data)[70:100]
+    flat = states.reshape(len(states), -1)[:, sim.ensemble.past :]
+    acted = data.action[70:100]
+    found = sim.equations(1)
+    got = found.lambdify()(*flat.T, *(acted[None] if discrete else acted.T))
+    np.testing.assert_allclose(got, sim.predict(1, states, acted), atol=1e-6, rtol=1e-6)
+    precise = sim.ensemble.to("cpu", torch.float64)
+    past = torch.as_tensor(states).double().flatten(1)
+    rows = torch.ones(30, dtype=torch.long), past, torch.as_tensor(acted)
+    np.testing.assert_allclose(got, precise.step(*rows).mean(0), atol=1e-9, rtol=0)
+    assert max(len(change) for row in found.polynomials.changes for change in row) > 5
+    population = sim.equations()
+    assert "the population" in str(population)
+    assert population.arguments == found.arguments
+    monkeypatch.setattr("persim_gym.learned.polynomials.MOST_TERMS", 5)
+    with pytest.raises(ValueError, match="terms are too long to be read, 5 are the most: fit with"):
+        sim.equations(1)
+
+
+def test_latex_reads_as_the_text_does(cartpole: PerSim) -> None:
+    lines_ = cartpole.equations(3, digits=3).latex().splitlines()
+    assert lines_[0] == r"\begin{aligned}"
+    assert lines_[1] == r"\Delta position &= 0.02 velocity \\"
+    assert r"\begin{cases}" in lines_[2]
+    assert r"\mathrm{angular\_velocity}" in lines_[2]
+    assert r"\text{for}\: action = 1" in lines_[2]
+    assert lines_[-1] == r"\end{aligned}"
 
 
 @pytest.mark.slow
@@ -198,21 +278,25 @@ def test_a_population_s_equations_take_any_agent_s_factors() -> None:
     assert "v4" not in str(found)
     states = np.random.default_rng(0).uniform(-0.5, 0.5, (30, 2))
     action = np.zeros(30, dtype=int)
-    change = equations_of(sim, None, tolerance=0.0).change(
-        states, action, sim.latent_factors[0].astype(float)
-    )
-    exact = world.law(states, np.arange(30), action) - states
-    np.testing.assert_allclose(change, exact, atol=1e-5)
+    factors = sim.latent_factors[0].astype(float)
+    after = found.lambdify()(*states.T, action, *factors[:, 1:].T)
+    np.testing.assert_allclose(after, world.law(states, np.arange(30), action), atol=1e-5)
 
 
 def test_terms_are_sorted_and_tiny_ones_left_out() -> None:
     ensemble = some()
     found, fewer = equations(ensemble, 1), equations(ensemble, 1, tolerance=0.01)
-    for equation in (*found.equations, *fewer.equations):
-        sizes = [term.size for term in equation.terms]
-        assert sizes == sorted(sizes, reverse=True)
-    assert all(term.size > 0.01 for equation in fewer.equations for term in equation.terms)
-    count = [sum(len(e.terms) for e in each.equations) for each in (found, fewer)]
+    inputs = found.polynomials.inputs
+    names, usual = [one.shown(4) for one in inputs], np.array([one.typical for one in inputs])
+    count = []
+    for each, tolerance in ((found, 1e-4), (fewer, 0.01)):
+        count.append(0)
+        for (name, _), text in lines(each).items():
+            unit = each.polynomials.units[each.names.inner.index(name)]
+            sizes = [abs(c) * np.prod(usual**powers) / unit for c, powers in read(text, names)]
+            assert sizes == sorted(sizes, reverse=True)
+            assert min(sizes) > 0.999 * tolerance
+            count[-1] += len(sizes)
     assert 0 < count[1] < count[0]
     assert "less than 0.01 of its deviation" in str(fewer)
     numbers = re.findall(
@@ -221,9 +305,16 @@ def test_terms_are_sorted_and_tiny_ones_left_out() -> None:
     assert max(map(len, numbers)) == 3
 
 
-def test_what_has_no_equations_says_so(cartpole: PerSim) -> None:
-    with pytest.raises(TypeError, match=r"networks, which have no equations.*method='als'"):
-        random_simulator(SUITES["cartpole"].task()).equations()
+def test_what_has_no_equations_says_so(cartpole: PerSim, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = r"which cannot be written as equations: fit with method='als' or method='hierarchical'"
+    networks = random_simulator(SUITES["cartpole"].task())
+    with pytest.raises(TypeError, match=f"one of networks, {said}"):
+        networks.equations()
+    with pytest.raises(TypeError, match=f"a mixture of models, {said}"):
+        equations(MixtureEnsemble([some(), some(seed=1)], [1, 1]))
+    monkeypatch.setattr("persim_gym.learned.equations.MOST_TERMS", 3)
+    with pytest.raises(ValueError, match="terms is too long to be compiled, 3 are the most"):
+        equations(some(), 0).lambdify()
     with pytest.raises(ValueError, match="agent 99 does not exist"):
         cartpole.equations(99)
     with pytest.raises(ValueError, match="digits must be"):
@@ -243,6 +334,8 @@ def test_command(cartpole: PerSim, tmp_path: Path) -> None:
     assert shown.exit_code == 0, shown.output
     assert "agent 3" in shown.output
     assert "d position = 0.02 velocity\n" in shown.output
+    latex = run(app, ["equations", folder, "--agent", "3", "--latex"])
+    assert latex.output.strip() == cartpole.equations(3).latex()
     everyone = run(app, ["equations", folder, "--tolerance", "0.01", "--digits", "2"])
     assert "the population" in everyone.output
     assert "v2" in everyone.output

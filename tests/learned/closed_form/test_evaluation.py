@@ -1,0 +1,24 @@
+"""Monomials in the same memory are the basis's own, in the order in which they are made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from persim_gym.learned.closed_form.evaluation import Evaluation
+from tests.learned.closed_form.test_ensemble import KINDS, some
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_monomials_again_and_again(kind: dict[str, Any]) -> None:
+    ensemble = some(**kind)
+    inputs, monomials = ensemble.inputs, ensemble.monomials
+    evaluation = Evaluation(inputs, monomials, 2, 9)
+    generator = torch.Generator().manual_seed(0)
+    for size in (1.0, 100.0):  # the second far out, where inputs are held
+        shape = 2, len(inputs.centre), 9
+        values = size * torch.randn(shape, generator=generator, dtype=torch.float64)
+        expected = monomials(inputs(values.mT))[:, monomials.order.order]
+        torch.testing.assert_close(evaluation(values), expected, rtol=1e-12, atol=1e-12)

@@ -1,0 +1,30 @@
+"""Means and deviations, measured in blocks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from numpy.typing import NDArray
+
+from persim_gym.learned import moments as measures
+
+
+def test_columns_are_measured_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measures, "BLOCK", 7)
+    values = np.random.default_rng(0).normal(50.0, [1e-3, 2.0], (40, 2)).astype(np.float32)
+    asked: list[int] = []
+
+    def part(rows: slice) -> NDArray[np.float32]:
+        asked.append(rows.stop - rows.start)
+        return values[rows]
+
+    found = measures.measure(40, part)
+    exact = values.astype(np.float64)
+    assert_allclose(found.mean, exact.mean(0), rtol=1e-12)
+    assert_allclose(found.deviation, exact.std(0), rtol=1e-9)
+    assert_allclose([found.low, found.high], [exact.min(0), exact.max(0)])
+    assert max(asked) == 7
+    constant = measures.measure(9, lambda rows: np.ones((9, 1))[rows])
+    assert constant.deviation == 0
+    assert constant.unit == 1
