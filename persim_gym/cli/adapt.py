@@ -79,7 +79,7 @@ def adapt(
     from persim_gym.learned.posterior.adaptation import check_task
     from persim_gym.learned.preparation import check_data
 
-    check_task(sim, data)
+    check_task(sim.task.name, data)
     check_data(data, sim.task)
     chosen = _chosen(sim, data, agents)
     rows = [_added(sim, data, agent, transitions) for agent in chosen]
@@ -180,8 +180,7 @@ def _added(sim: PerSim, data: Transitions, agent: int, count: int | None) -> dic
         index = sim.adapt(own.select(order[:used]))
     else:
         name = None if data.agent_names is None else data.agent_names[agent]
-        index = sim.adapt(name=name)
-        sim.card["adapted"][str(index)] |= {"dataset": data.dataset_id, "of": agent}
+        index = sim.add_agent(name=name, source={"dataset": data.dataset_id, "of": agent})
     assert isinstance(index, int)
     known = sim.posterior(index)
     found: dict[str, Any] = {

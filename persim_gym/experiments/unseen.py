@@ -18,7 +18,6 @@ from persim_gym.evaluation.open_loop import Episodes, OneForAll, follow, open_lo
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.probe_policies import paper_policy
 from persim_gym.experiments.recordings import population_of
-from persim_gym.learned.posterior.adaptation import add_rows
 from persim_gym.learned.simulator import PerSim
 from persim_gym.rollout import OnProgress
 
@@ -76,7 +75,7 @@ def judge(cell: Cell, sim: PerSim, on_progress: OnProgress | None = None) -> dic
 
 def _adapted(sim: PerSim, records: Any, agent: int, count: int) -> int:
     own = records.select(np.flatnonzero(records.agent == agent)[:count])
-    return add_rows(sim, own.obs, own.action, own.next_obs)
+    return sim.adapt(own.obs, own.action, own.next_obs)
 
 
 def _renamed(followed: Episodes, index: dict[int, int]) -> Episodes:

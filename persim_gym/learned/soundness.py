@@ -73,7 +73,7 @@ KINDS = {
 }
 
 #: Parts whose models check themselves what they are made of.
-FREE = ("model", "mixture")
+FREE = ("model", "mixture", "knowledge")
 
 
 def check_tensors(tensors: Mapping[str, Tensor], shape: Mapping[str, Any]) -> None:
