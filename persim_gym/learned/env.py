@@ -9,6 +9,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from persim_gym import checks
 from persim_gym.envs.env import drawn
 from persim_gym.envs.parallel import SimParallelEnv
 from persim_gym.envs.suites import single_agent
@@ -90,5 +91,4 @@ def as_simulator(simulator: PerSim | str | Path) -> PerSim:
     """
     if isinstance(simulator, PerSim):
         return simulator
-    parts = parts_in(simulator)
-    return PerSim.of(parts, Path(simulator).expanduser().resolve())
+    return PerSim.of(parts_in(simulator), checks.as_path("simulator", simulator).resolve())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from persim_gym import store
+from persim_gym import checks, store
 from persim_gym.learned.dynamics import LearnedDynamics
 from persim_gym.learned.files import read_simulator
 from persim_gym.learned.parts import Parts
@@ -28,7 +28,7 @@ def parts_in(folder: str | Path) -> Parts:
     """
     if not isinstance(folder, (str, Path)):
         raise TypeError(f"simulator must be a PerSim or the folder of one, got {folder!r}")
-    path = Path(folder).expanduser()
+    path = checks.as_path("simulator", folder)
     file = path if path.suffix == ".safetensors" else path / store.SIMULATOR
     stamp = file.stat().st_mtime_ns if file.exists() else 0
     return _read(str(path.resolve()), stamp)
