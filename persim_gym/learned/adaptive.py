@@ -33,6 +33,14 @@ class AdaptiveDynamics(LearnedDynamics):
         self._hold(self._parts.named(names))
 
     @property
+    def keeps_posteriors(self) -> bool:
+        """Whether agents have posteriors, which :meth:`update` adds transitions to.
+
+        So have those of models that are linear in an agent's factor, fitted by :meth:`PerSim.fit`.
+        """
+        return isinstance(self._parts.knowledge, Knowledge)
+
+    @property
     def knowledge(self) -> Knowledge:
         """The population as a prior, and what is known of each agent beside its factor.
 
