@@ -199,8 +199,8 @@ class LearnedDynamics:
     def disagreement(self, agents: Array, obs: Array, actions: Array) -> Array:
         """How far the members are apart, ``[n]``; arguments of :meth:`predict`.
 
-        The root mean square over coordinates of the members' deviation, in units of the deviation
-        of the recorded changes: 1 is as uncertain as knowing nothing but the data's spread.
+        The root mean square over coordinates of the members' standard deviation, in units of that
+        of the recorded changes: 1 is as uncertain as knowing nothing but the recorded changes.
         """
         return self._like(obs, self.spread(self._step(agents, obs, actions)))
 

@@ -34,7 +34,7 @@ _FINE = Reason()
 
 
 class GuardedSimulator:
-    """A simulator as the shells step it: members followed, episodes guarded, doubt priced.
+    """A simulator as the shells step it: members followed, guarded, with a penalty.
 
     The guard truncates, and never terminates, with the reason in ``info["guard"]``:
     ``"non-finite"``, ``"support"`` (a coordinate further out of the recorded range than
@@ -205,7 +205,7 @@ class GuardedSimulator:
         why = {"non_finite": lost}
         if self.guard:
             low, high = self._support
-            off = ((following < low) | (following > high)).any(axis=1)
+            off = np.asarray(((following < low) | (following > high)).any(axis=1))
             torn = spread > sim.experience.disagreement_limit
             why = {"disagreement": torn, "support": off, "non_finite": lost}
         info["guard"] = guard = reasons(len(agents), **why)

@@ -108,17 +108,17 @@ class AgentPosterior:
 
     @property
     def personal(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Means and deviations of the personal numbers ``[m, q]``, both in the population's units.
+        """Means and standard deviations of the personal numbers ``[m, q]``.
 
         A factor is the population's mean and a root of its covariance times these numbers: for
-        the population they have mean 0 and deviation 1.
+        the population they have mean 0 and standard deviation 1.
         """
         mean, covariance = self._moments()
         return _array(mean), _array(covariance.diagonal(dim1=-2, dim2=-1).sqrt())
 
     @property
     def spread(self) -> float:
-        """Mean deviation of the personal numbers, in units of the population's own.
+        """Mean standard deviation of the personal numbers, in units of the population's own.
 
         1 before any transition, 0 where the agent is known exactly.
         """

@@ -41,10 +41,10 @@ AGENTS, ROWS, LEAST = 128, 1000, 20
 SHOWN = 100
 #: Rows from which the noise of networks is taken.
 NOISE_ROWS = 20_000
-#: Disagreement that is never taken for a sign of ignorance: a fifth of the deviation of the
-#: recorded changes.
+#: Disagreement that is never taken for a sign of ignorance: a fifth of the standard
+#: deviation of the recorded changes.
 HARMLESS = 0.2
-#: Effect of a personal number, in units of the noise's deviation, that is taken for none.
+#: Effect of a personal number, in units of the noise's standard deviation, taken for none.
 SILENT = 1e-3
 #: Numbers of the fitted agents' evidence above which it is not kept.
 MOST_KEPT = 8_000_000
@@ -279,7 +279,7 @@ def _score(prior: FactorPrior, plain: FactorPrior, records: list[_Record]) -> fl
     Args:
         prior: What is tried.
         plain: The same without temperature and correlation. It says of which directions the later
-            transitions told something new, and how much, and is the unit of errors; what is tried
+            transitions said something new, and how much, and is the unit of errors; what is tried
             has no part in that.
         records: Of the agents.
 
@@ -295,13 +295,13 @@ def _score(prior: FactorPrior, plain: FactorPrior, records: list[_Record]) -> fl
         before, (truth, after) = _after(plain, own, place)[1], _after(plain, own, -1)
         before, after = (part.diagonal(dim1=-2, dim2=-1) for part in (before, after))
         new = 1.0 - after / before
-        told = new > 0.1
-        spread = (covariance.diagonal(dim1=-2, dim2=-1) * new)[told].sqrt()
-        z = (truth - mean)[told] / spread
+        informed = new > 0.1
+        sd = (covariance.diagonal(dim1=-2, dim2=-1) * new)[informed].sqrt()
+        z = (truth - mean)[informed] / sd
         density = torch.exp(-z.square() / 2) / (2 * math.pi) ** 0.5
         ranked = z * torch.erf(z / 2**0.5) + 2 * density - 1 / math.pi**0.5
         if len(z):
-            scores.append(float((ranked * spread / before[told].sqrt()).mean()))
+            scores.append(float((ranked * sd / before[informed].sqrt()).mean()))
     return float(np.mean(scores)) if scores else 0.0
 
 
@@ -349,5 +349,5 @@ def disagreement_limit(
     chosen = np.arange(len(transitions))
     if len(chosen) > 20_000:
         chosen = np.random.default_rng(0).choice(chosen, 20_000, replace=False)
-    spread = disagreement(transitions.agent[chosen], states[chosen], transitions.action[chosen])
-    return max(HARMLESS, 3.0 * float(np.quantile(spread, 0.999)))
+    found = disagreement(transitions.agent[chosen], states[chosen], transitions.action[chosen])
+    return max(HARMLESS, 3.0 * float(np.quantile(found, 0.999)))

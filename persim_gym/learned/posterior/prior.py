@@ -1,4 +1,4 @@
-"""What a population says of an agent that nobody has seen, and how far its transitions count.
+"""What a population says of an agent that was not in training, and how far its transitions count.
 
 The change of state is linear in an agent's factor, so that transitions of a new agent are a linear
 regression with the population as its prior: ``factor = mean + root @ w`` with ``w ~ N(0, 1)``.
@@ -75,7 +75,7 @@ class FactorPrior:
         return mean.view(len(mean), *lead, -1) + torch.einsum("m...q,mrq->m...r", w, root)
 
     def quantile(self, level: float, count: int) -> Tensor:
-        """Half width of the interval of a level, in deviations, of each coordinate ``[d]``."""
+        """Half width of a level's interval, in standard deviations of a coordinate ``[d]``."""
         d = self.noise.shape[1]
         if self.quantiles is None:
             return torch.as_tensor(normal_quantile(level), device=self.mean.device).expand(d)
