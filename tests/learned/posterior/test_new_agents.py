@@ -21,7 +21,7 @@ from persim_gym.learned.posterior.calibration import learn_knowledge
 from persim_gym.learned.posterior.new_agents import NewAgent
 from persim_gym.learned.preparation import Data
 from persim_gym.offline.transitions import Transitions
-from tests.learned.posterior.test_adaptation import GaussianWorld, Rows, error, part
+from tests.learned.posterior.worlds import GaussianWorld, Rows, error, part
 from tests.learned.test_frame import CONTINUOUS, DISCRETE, made
 from tests.learned.worlds import PlainTask
 
