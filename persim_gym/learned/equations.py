@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sympy import Symbol
 
 from persim_gym import checks
-from persim_gym.envs.coordinates import COORDINATES
+from persim_gym.envs.suites import SUITES
 from persim_gym.learned.charted import ChartedEnsemble
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.ensemble import Ensemble
@@ -213,7 +213,8 @@ def equations_of(sim: PerSim, agent: int | str | None, **options: Any) -> Equati
     index = None if agent is None else sim.agent_index(agent)
     if index is not None:
         sim.check_seen(np.array([index]))
-    known = sim.card.get("obs_names") or COORDINATES.get(sim.task.name, ())
+    suite = SUITES.get(sim.task.name)
+    known = sim.card.get("obs_names") or (suite.coordinates if suite else ())
     names = [re.sub(r"\s+", "_", re.sub(r"\s*\(.*?\)", "", name).strip()) for name in known]
     actions = getattr(sim.task, "action_labels", None) or sim.card.get("action_names")
     if actions is None and not isinstance(sim.task.action_space, Discrete):
