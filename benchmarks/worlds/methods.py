@@ -12,6 +12,7 @@ import numpy as np
 from persim_gym.learned import PerSim
 
 from .cells import Cell
+from .coverage import coverage, states_of
 from .libraries import Boosting, OwnSindy, PooledSindy
 from .recording import Recording, Tests, record
 from .references import (
@@ -59,7 +60,7 @@ def row_of(cell: Cell, method: str, options: Mapping[str, Any]) -> dict[str, Any
     found: dict[str, Any] = {"cell": cell.name, "method": method}
     try:
         if method == PERSIM:
-            rollout, remarks = _persim(recording, options)
+            rollout, covered, remarks = _persim(recording, options)
         else:
             rollout, remarks = REFERENCES[method](windows_of(recording)).rollout, {}
         found |= remarks
@@ -88,9 +89,7 @@ def _persim(
     }
 
     def rollout(tests: Tests) -> Floats:
-        before = tests.past_actions[:, tests.past_actions.shape[1] + 1 - sim.lag :]
-        states = sim.states(tests.past[:, -sim.lag :].astype(np.float32), before)
-        members = sim.rollout(tests.agents, states, tests.actions)
+        members = sim.rollout(tests.agents, states_of(sim, tests), tests.actions)
         return np.asarray(members, dtype=np.float64).mean(axis=0)
 
     return rollout, remarks

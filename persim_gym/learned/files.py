@@ -27,13 +27,14 @@ from persim_gym.learned.networks.network import LowRankNetwork, NetworkShape
 from persim_gym.learned.outcomes.data_task import DataTask
 from persim_gym.learned.posterior.adaptation import Knowledge
 from persim_gym.learned.preparation import Experience, task_of
+from persim_gym.learned.uncertainty import Uncertainty
 
 #: Parts of a file that an ensemble's tensors are in, by the beginning of their names.
 PARTS = (
     "network", "scaling", "polynomial", "inputs", "effects", "frame", "model", "space", "mixture",
 )  # fmt: skip
 #: Parts of what else is kept.
-OTHERS = ("experience", "task", "prior", "evidence", "given")
+OTHERS = ("experience", "task", "prior", "evidence", "given", "noise", "intervals")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Parts:
         experience: What is remembered of the data.
         card: How it came about.
         knowledge: The population as a prior; ``None`` in files of older versions.
+        uncertainty: Noise and intervals; ``None`` in files of older versions.
     """
 
     ensemble: Ensemble
@@ -53,6 +55,7 @@ class Parts:
     experience: Experience
     card: dict[str, Any]
     knowledge: Knowledge | None
+    uncertainty: Uncertainty | None
 
 
 def write_simulator(
@@ -62,6 +65,7 @@ def write_simulator(
     task: Task,
     experience: Experience,
     knowledge: Knowledge | None,
+    uncertainty: Uncertainty | None = None,
 ) -> Path:
     """Write a simulator into a folder, whole or not at all; see :class:`Parts`."""
     tensors = ensemble_tensors(ensemble)
@@ -79,6 +83,8 @@ def write_simulator(
     if knowledge is not None:
         tensors |= knowledge.tensors()
         card["prior"] = knowledge.to_json()
+    if uncertainty is not None:
+        tensors |= uncertainty.tensors()
     store.write(folder / store.SIMULATOR, "simulator", tensors, card, beside=True)
     return folder
 
@@ -150,7 +156,8 @@ def _parts(tensors: dict[str, Tensor], card: dict[str, Any], task: Task | None) 
     task = task or task_of(card["task"])
     with _fitting():
         soundness.check_works(ensemble, task, parts["experience"]["starts"], own)
-    return Parts(ensemble, task, experience, card, knowledge)
+    uncertainty = Uncertainty.from_file(parts)
+    return Parts(ensemble, task, experience, card, knowledge, uncertainty)
 
 
 def ensemble_tensors(ensemble: Ensemble) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from persim_gym.learned.config import Config, plan_fit
 from persim_gym.learned.ensemble import Ensemble, UnrollMode
 from persim_gym.learned.families import Setting
 from persim_gym.learned.files import read_simulator, write_simulator
-from persim_gym.learned.fit import checkpoint_in, fit_by
+from persim_gym.learned.fit import checkpoint_in, fit_by, record_of
 from persim_gym.learned.history import beginning, coded, moved, remembered, slots
 from persim_gym.learned.inputs import check_inputs
 from persim_gym.learned.naming import AgentIndex, AgentNames
@@ -40,6 +40,7 @@ from persim_gym.learned.preparation import (
 )
 from persim_gym.learned.progress import reporter
 from persim_gym.learned.sizes import check_sizes
+from persim_gym.learned.uncertainty import Uncertainty, learn_uncertainty, sampled_rollout
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -78,6 +79,7 @@ class PerSim:
         card: How it came about: configuration, data set, metrics; plain types.
         knowledge: The population as a prior, and what is known of each agent: what new agents
             need.
+        uncertainty: Noise, and what predictive intervals are made of.
     """
 
     def __init__(
@@ -87,8 +89,10 @@ class PerSim:
         experience: Experience,
         card: dict[str, Any],
         knowledge: Knowledge | None = None,
+        uncertainty: Uncertainty | None = None,
     ) -> None:
         self.ensemble = ensemble
+        self._uncertainty = uncertainty
         self.task = task
         self.experience = experience
         self.card = card
@@ -183,7 +187,11 @@ class PerSim:
         if ensemble.linear:
             known = learn_knowledge(ensemble, checked, fitted.noise, plan.seed)
         experience = checked.experience(ensemble.lag, ensemble.past)
-        sim = cls(ensemble, task, experience, card, known)
+        record = record_of(checked, ensemble.lag)
+        learned = learn_uncertainty(ensemble, checked, record, fitted.unseen, plan.seed)
+        if learned is not None:
+            card["metrics"]["estimated_noise"] = learned.noise.to_json()
+        sim = cls(ensemble, task, experience, card, known, learned)
         if sim.members > 1:
             limit = disagreement_limit(sim.disagreement, transitions, sim.lag, ensemble.past)
             sim.experience = dataclasses.replace(sim.experience, disagreement_limit=limit)
@@ -281,7 +289,8 @@ class PerSim:
 
         Nothing is copied: what is large is shared, and never changed.
         """
-        twin = PerSim(self.ensemble, self.task, self.experience, self.card, self._knowledge)
+        parts = (self.ensemble, self.task, self.experience, self.card, self._knowledge)
+        twin = PerSim(*parts, self._uncertainty)
         twin.path = self.path
         return twin
 
@@ -289,7 +298,8 @@ class PerSim:
         """The same simulators on a device."""
         to = check_device(device)
         known = None if self._knowledge is None else self._knowledge.to(to)
-        return PerSim(self.ensemble.to(to), self.task, self.experience, self.card, known)
+        parts = (self.ensemble.to(to), self.task, self.experience, self.card, known)
+        return PerSim(*parts, self._uncertainty)
 
     @overload
     def predict(self, agents: Array, obs: Tensor, actions: Array) -> Tensor: ...
@@ -346,25 +356,106 @@ class PerSim:
         return centred.square_().mean(dim=(0, -1)).sqrt_()
 
     @overload
-    def rollout(self, agents: Array, obs: Tensor, actions: Array) -> Tensor: ...
+    def rollout(
+        self, agents: Array, obs: Tensor, actions: Array, *, propagation: str = ..., seed: int = ...
+    ) -> Tensor: ...
 
     @overload
-    def rollout(self, agents: Array, obs: Rows, actions: Array) -> NDArray[np.float32]: ...
+    def rollout(
+        self, agents: Array, obs: Rows, actions: Array, *, propagation: str = ..., seed: int = ...
+    ) -> NDArray[np.float32]: ...
 
-    def rollout(self, agents: Array, obs: Array, actions: Array) -> Array:
+    def rollout(
+        self,
+        agents: Array,
+        obs: Array,
+        actions: Array,
+        *,
+        propagation: str = "mean",
+        seed: int = 0,
+    ) -> Array:
         """Open-loop predictions, each member from its own states.
 
         Args:
             agents: ``[n]``.
             obs: As in :meth:`predict`.
             actions: ``[n, h]`` integers or ``[n, h, a]``.
+            propagation: ``"mean"``, without noise, or ``"sample"``: with the process's noise, as it
+                was found in the data, drawn for every member, row and step.
+            seed: Of what is drawn.
 
         Returns:
             ``[m, n, h, d]``.
+
+        Raises:
+            ValueError: If there is no such propagation, or the noise is not known.
         """
+        checks.one_of("propagation", propagation, ("mean", "sample"))
         agents_, states, actions_ = self._inputs(agents, obs, actions, "n", "h")
+        if propagation == "sample":
+            rng = np.random.default_rng(checks.integer("seed", seed, 0))
+            parts = (self.ensemble, self.uncertainty.noise, agents_, states, actions_)
+            return self._like(obs, sampled_rollout(*parts, rng))
         steps = [o[:, :, 0] for o in self.ensemble.unroll(agents_, states, actions_[:, None])]
         return self._like(obs, torch.stack(steps, dim=2))
+
+    @property
+    def uncertainty(self) -> Uncertainty:
+        """Noise of the process and of observations, and what intervals are made of.
+
+        Raises:
+            ValueError: If the simulator was made by an older version or by hand.
+        """
+        if self._uncertainty is None:
+            raise ValueError(
+                "this simulator knows no noise of its data, for it was made by an older version or "
+                "by hand: fit it again with PerSim.fit"
+            )
+        return self._uncertainty
+
+    def rollout_interval(
+        self,
+        agents: Array,
+        obs: Array,
+        actions: Array,
+        *,
+        level: float = 0.95,
+        of: str = "observation",
+    ) -> tuple[Array, Array]:
+        """Predictive intervals of open-loop predictions, of each coordinate at each step.
+
+        They hold parameters, misfit and noise together, and are calibrated on the data.
+
+        Args:
+            agents: ``[n]``.
+            obs: As in :meth:`predict`.
+            actions: ``[n, h]`` integers or ``[n, h, a]``.
+            level: Share of what comes that is to be inside, between 0 and 1.
+            of: Of what would be observed (``"observation"``), or of the ``"state"`` without the
+                observation's noise.
+
+        Returns:
+            Lower and upper ends ``[n, h, d]`` each, within the observation space, and not below
+            zero, or above, where no data were. Ends of angles that wrap may be beyond a turn.
+
+        Raises:
+            ValueError: If an argument is invalid, or nothing is known of errors.
+        """
+        level = checks.number("level", level, 0, 1, above=True, below=True, says="between 0 and 1")
+        checks.one_of("of", of, ("observation", "state"))
+        intervals = self.uncertainty.intervals
+        members = torch.as_tensor(self.rollout(agents, obs, actions)).double().cpu().numpy()
+        centre, width = intervals.around(members, level, of == "state")
+        low, high = (bound.double().cpu().numpy() for bound in self.ensemble.limits)
+        known = self.experience
+        low = np.where(known.low >= 0, np.maximum(low, 0.0), low)
+        high = np.where(known.high <= 0, np.minimum(high, 0.0), high)
+        low = np.where(intervals.turn > 0, -np.inf, low)
+        high = np.where(intervals.turn > 0, np.inf, high)
+        ends = (np.clip(centre + sign * width, low, high) for sign in (-1.0, 1.0))
+        device = self.device
+        below, above = (torch.as_tensor(e, dtype=torch.float32, device=device) for e in ends)
+        return self._like(obs, below), self._like(obs, above)
 
     def unroll(
         self, agents: Array, states: Array, actions: Array, mode: UnrollMode = "members"
@@ -695,7 +786,7 @@ class PerSim:
         Returns:
             The folder.
         """
-        parts = self.ensemble, self.task, self.experience, self._knowledge
+        parts = self.ensemble, self.task, self.experience, self._knowledge, self._uncertainty
         folder = checks.output_folder("path", path)
         self.path = write_simulator(folder, self.card, *parts)
         return self.path
@@ -719,7 +810,7 @@ class PerSim:
         ensemble, known = parts.ensemble.to(to), parts.knowledge
         if known is not None:
             known = known.to(ensemble.device)
-        sim = cls(ensemble, parts.task, parts.experience, parts.card, known)
+        sim = cls(ensemble, parts.task, parts.experience, parts.card, known, parts.uncertainty)
         sim.path = path
         return sim
 
