@@ -77,7 +77,7 @@ def learn_uncertainty(
 def _of_coordinates(ensemble: Ensemble, noise: Noise, data: Data, seed: int) -> Floats:
     """Variances of the observations' noise in the data's own coordinates ``[d]``."""
     if not ensemble.turning:
-        return noise.observation
+        return noise.observation.copy()
     rng = np.random.default_rng([seed, 23])
     obs = data.transitions.obs
     obs = torch.as_tensor(obs[rng.integers(0, len(obs), 2000)])
