@@ -369,7 +369,11 @@ def test_options_of_the_closed_form_are_the_codes() -> None:
     shown = {None: "chosen", True: "yes", False: "no"}
     written = {name.strip("`"): default for name, _, default in rows}
     coded = {
-        name: shown[value] if value is None or isinstance(value, bool) else f"{value:g}"
+        name: shown[value]
+        if value is None or isinstance(value, bool)
+        else value
+        if isinstance(value, str)
+        else f"{value:g}"
         for name, value in defaults.items()
     }
     assert written == coded

@@ -20,7 +20,7 @@ from persim_gym.learned.naming import AgentIndex
 from persim_gym.planning import ICEM, MPC
 from persim_gym.planning.choices import resized
 
-SIM: PerSim = import_module("learned.worlds").walker()
+SIM: PerSim = import_module("tests.learned.worlds").walker()
 OBS = np.zeros((2, 1), dtype=np.float32)
 ACTIONS = np.zeros(2, dtype=np.int64)
 

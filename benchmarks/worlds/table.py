@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import LogNorm
 
-from persim_gym import store
+from persim_gym.files import write_text
 from persim_gym.plots.style import LIGHT, new_figure, save
 
 from .cells import Cell
@@ -155,7 +155,7 @@ def write_csv(lines: Sequence[Line], path: Path) -> None:
             writer.writerow([line.cell.name, method, *first, *errors])
         ratios = [f"{line.ratios[place]:.4g}" for place in PLACES]
         writer.writerow([line.cell.name, "ratio", "", "", "", *ratios])
-    store.write_text(path, out.getvalue())
+    write_text(path, out.getvalue())
 
 
 def draw(lines: Sequence[Line], path: Path) -> None:

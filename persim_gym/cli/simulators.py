@@ -30,7 +30,10 @@ def fit(
     out: Annotated[Path, options.folder_to_write("Where the simulator goes.")],
     method: Annotated[
         str,
-        typer.Option(metavar="NAME", help="als (closed form), sgd (networks), auto (the better)."),
+        typer.Option(
+            metavar="NAME",
+            help="als (closed form), sgd (networks), hierarchical, latent, auto (the best).",
+        ),
     ] = "auto",
     preset: Annotated[
         str,
@@ -38,6 +41,10 @@ def fit(
             metavar="NAME", help="Networks: default, or paper (the settings of its code)."
         ),
     ] = "default",
+    effort: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Of the search: quick, default, thorough."),
+    ] = None,
     degree: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Closed form: degree.", show_default=CHOSEN),
@@ -99,6 +106,7 @@ def fit(
     from persim_gym.learned.simulator import PerSim
 
     given = {
+        "effort": effort,
         "degree": degree,
         "rank": rank,
         "ensemble_size": ensemble_size,
@@ -225,8 +233,13 @@ def _chosen(trial: Mapping[str, Any] | None) -> list[tuple[str, object]]:
     return [
         ("degree", trial["degree"]),
         ("terms of a member", trial["terms"]),
-        ("held-out open-loop error", trial["error"]),
+        *([("held-out open-loop error", trial["error"])] if "error" in trial else []),
     ]
+
+
+def _compared(errors: Mapping[str, float] | None) -> list[tuple[str, object]]:
+    """Held-out open-loop errors of the families that were compared."""
+    return [(f"held-out error of {name}", error) for name, error in (errors or {}).items()]
 
 
 def _print_simulator(sim: PerSim, out: Path, as_json: bool) -> None:
@@ -241,6 +254,7 @@ def _print_simulator(sim: PerSim, out: Path, as_json: bool) -> None:
             ("agents", sim.num_agents),
             ("fitted by", _METHODS[sim.card.get("fitted_by", "sgd")]),
             *_chosen(metrics.get("chosen")),
+            *_compared(metrics.get("compared")),
             ("rank", sim.ensemble.rank),
             ("members", sim.members),
             ("held-out one-step RMSE", metrics.get("heldout_rmse")),

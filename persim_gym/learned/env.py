@@ -19,6 +19,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from persim_gym import checks
 from persim_gym.core import one_of
 from persim_gym.envs.env import CovariatesOf, SimEnv, drawn, plain_spec
 from persim_gym.envs.lanes import StartSampler, time_limit
@@ -211,7 +212,7 @@ def as_simulator(simulator: PerSim | str | Path) -> PerSim:
         raise TypeError(f"simulator must be a PerSim or the folder of one, got {simulator!r}")
     from persim_gym import store
 
-    path = Path(simulator).expanduser()
+    path = checks.as_path("simulator", simulator)
     file = path if path.suffix == ".safetensors" else path / store.SIMULATOR
     stamp = file.stat().st_mtime_ns if file.exists() else 0
     return _load(str(path.resolve()), stamp).view()

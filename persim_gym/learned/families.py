@@ -176,6 +176,7 @@ def fit_hierarchy(
         seed=config.seed,
     )  # fmt: skip
     metrics = {
+        "heldout_rmse": None,
         "chosen": {"degree": found.degree, "tails": found.tails, "terms": len(found.model.basis)},
         "trials": list(found.trials),
         "notes": list(found.notes),
@@ -196,7 +197,7 @@ def fit_latents(data: Data, config: Latent, setting: Setting, without: Without =
         plain, config, frame=_feature_map(rows.frame),
         on_epoch=setting.report.on_epoch,
     )  # fmt: skip
-    metrics = {"notes": [], "seconds": time.perf_counter() - began}
+    metrics = {"heldout_rmse": None, "notes": [], "seconds": time.perf_counter() - began}
     return rows.fitted("latent", network, metrics, setting.device)
 
 

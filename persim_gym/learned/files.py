@@ -198,9 +198,10 @@ def ensemble_from_file(
         geometry = Geometry.from_json(sizes["geometry"])
         return ChartedEnsemble(inner, geometry, parts["space"]["low"], parts["space"]["high"])
     elif kind == "mixture":
-        own = [{part: {} for part in PARTS} | found for found in parts_of(parts["mixture"])]
-        pieces = zip(sizes["parts"], own, strict=True)
-        return MixtureEnsemble([ensemble_from_file(*piece) for piece in pieces], sizes["times"])
+        empty: dict[str, dict[str, Tensor]] = {part: {} for part in PARTS}
+        pieces = zip(sizes["parts"], parts_of(parts["mixture"]), strict=True)
+        read = [ensemble_from_file(shape, empty | own) for shape, own in pieces]
+        return MixtureEnsemble(read, sizes["times"])
     else:
         raise ValueError(f"this version knows no model of kind {kind!r}")
     return ensemble.with_effects(BoundEffects(**parts["effects"]) if parts["effects"] else None)

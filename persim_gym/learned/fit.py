@@ -201,13 +201,14 @@ def _joined(parts: dict[str, Fitted], weights: dict[str, float]) -> Fitted:
         return next(iter(parts.values()))
     mixture = _mixture({name: part.ensemble for name, part in parts.items()}, weights)
     metrics: dict[str, Any] = {
+        "heldout_rmse": None,
         "parts": {name: part.metrics for name, part in parts.items()},
         "weights": weights,
         "notes": [note for part in parts.values() for note in part.metrics.get("notes", ())],
         "seconds": sum(part.metrics["seconds"] for part in parts.values()),
     }
     for part in parts.values():
-        part.metrics.pop("seconds")
+        part.metrics.pop("seconds", None)
     return Fitted("mixture", mixture, metrics)
 
 

@@ -17,8 +17,8 @@ from persim_gym.offline.transitions import Transitions
 #: taken for 1 may differ from it.
 TIGHT, NOISY, UNIT = 5e-3, 0.15, 0.02
 #: Standard deviation of the squared radius over that of each of the two squares, below which the
-#: one makes up for the other.
-MADE_UP = 0.5
+#: one makes up for the other; and of these over the squared radius, below which nothing turns.
+MADE_UP, STILL = 0.5, 1e-6
 #: Correlation of what is left of the squared radius with where on the circle a point is, above
 #: which it is no noise; and what chance is allowed, in standard deviations of it.
 UNRELATED, CHANCE = 0.1, 3.0
@@ -105,8 +105,9 @@ def _circles(t: Transitions, known: set[int]) -> Iterator[Circle]:
         if distance > NOISY:
             return
         radius = math.sqrt(both[i, j])
-        least = MADE_UP**2 * float(min(variance[i], variance[j]))
-        if {i, j} & taken or spread[i, j] >= least:
+        least = float(min(variance[i], variance[j]))
+        still = least <= (STILL * both[i, j]) ** 2
+        if {i, j} & taken or still or spread[i, j] >= MADE_UP**2 * least:
             continue
         if distance > TIGHT and not (abs(radius - 1) < UNIT and _only_noise(t, i, j)):
             continue

@@ -118,7 +118,7 @@ class GuardedSimulator:
         """Arguments of an environment's spec that say the same in another folder and from JSON."""
         plain = dict(arguments)
         if isinstance(simulator := plain.get("simulator"), (str, Path)):
-            plain["simulator"] = str(Path(simulator).expanduser().resolve())
+            plain["simulator"] = str(checks.as_path("simulator", simulator).resolve())
         for word in ("agent", "agents"):
             if word in plain:
                 plain[word] = self.sim.names.label(plain[word])

@@ -15,9 +15,9 @@ from persim_gym.learned.population import Moments, Population, estimate, moments
 #: Most multiplications of a round of the population's estimate, and least agents that it is made
 #: from where all would take more.
 WORK, FEWEST = {"quick": 3e7, "default": 2e8, "thorough": 4e9}, 100
-#: Degrees that are tried; one is kept if the next two are not better by a seventh, or if its error
+#: Degrees that are tried; one is kept if the next two are not better by a tenth, or if its error
 #: is so small, in units of the changes, that nobody can use less.
-DEGREES, PATIENCE, GAIN, FINE = (1, 2, 3, 4, 5, 6, 7, 8), 2, 0.15, 1e-4
+DEGREES, PATIENCE, GAIN, FINE = (1, 2, 3, 4, 5, 6, 7, 8), 2, 0.1, 1e-4
 #: Transitions for each term below which a degree is not tried.
 ROWS_PER_TERM = 3.0
 #: Share of each agent's transitions that a degree is chosen by: the last ones.

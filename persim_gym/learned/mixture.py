@@ -165,15 +165,14 @@ class MixtureEnsemble(Ensemble):
         """Observations after such changes."""
         return self._finest.following(states, change)
 
-    def step(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
-        """Every member's next observation, before settling; see :meth:`Ensemble.step`."""
+    def _unsettled(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
         if states.ndim == 2:
-            each = [p.step(agents, self._seen(states, p), actions) for p in self.parts]
+            each = [p._unsettled(agents, self._seen(states, p), actions) for p in self.parts]
             return torch.cat(each)[self._index]
         found = []
         for part, own in zip(self.parts, self._slices(), strict=True):
             for some in self._seen(states[own], part).split(part.members):
-                found.append(part.step(agents, some, actions))
+                found.append(part._unsettled(agents, some, actions))
         return torch.cat(found)
 
     def settle(self, obs: Tensor) -> Tensor:
@@ -221,7 +220,7 @@ class MixtureEnsemble(Ensemble):
             k = acted.shape[1]
             action = acted[:, :, t].flatten(0, 1)
             flat = own.flatten(1)
-            obs = self.settle(self.step(agents.repeat_interleave(k), flat, action))
+            obs = self.step(agents.repeat_interleave(k), flat, action)
             kept = yield obs.unflatten(1, (p, k))
             mean = self.following(flat, self.difference(flat, obs).mean(0))
             own = moved(own, coded(action, choices)[:, : self.past], mean)
@@ -239,7 +238,7 @@ class MixtureEnsemble(Ensemble):
 
     def tensors(self) -> dict[str, Tensor]:
         """Those of the parts, by number."""
-        found = {}
+        found: dict[str, Tensor] = {}
         for number, part in enumerate(self.parts):
             own = part.tensors()
             if part.effects is not None:

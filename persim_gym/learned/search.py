@@ -26,8 +26,6 @@ PATIENCE, LAST_PATIENCE, POOR = 2, 4, 0.2
 #: Degrees without a gain after which the search ends; a law may be odd or even. One where errors
 #: are as small as :data:`EXACT`.
 FAILURES, EXACT = 2, 1e-4
-#: Share of the budget that is spent in all where errors are as small as :data:`EXACT`.
-REFINING = 0.25
 #: Degrees and ranks that are looked at beside the way, where the way has ended and something is
 #: still missing.
 PROBES = ((2, 3), (3, 5), (4, 6), (5, 8))
@@ -217,7 +215,7 @@ class Walk:
         if (degree, rank) in self.trials:
             return self.trials[degree, rank]
         work = self.field.work(degree, rank)
-        if self.trials and work > self.left - self._saved() and not self.forced:
+        if self.trials and work > self.left and not self.forced:
             self.ended = (
                 f"effort {self.effort!r} was spent before degree {degree}, rank {rank}: a higher "
                 "effort looks further"
@@ -226,11 +224,6 @@ class Walk:
         self.left -= work
         found = self.trials[degree, rank] = self.field.attempt(degree, rank)
         return found
-
-    def _saved(self) -> float:
-        """What is not spent of the budget where the law has been found already."""
-        found = any(trial.error < EXACT for trial in self.trials.values())
-        return (1 - REFINING) * BUDGETS[self.effort] if found else 0.0
 
     def _shortest(self, degree: int | None, rank: int | None) -> Trial | None:
         """Of all that was tried, not of the path alone, which depends on the last bits."""

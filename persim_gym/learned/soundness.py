@@ -106,7 +106,11 @@ def check_tensors(tensors: Mapping[str, Tensor], shape: Mapping[str, Any]) -> No
         network = NetworkShape.from_json(own)
         exact = {f"network.{name}": form for name, (form, _) in network.tensors().items()}
         sizes = {"m": network.members, "N": network.num_agents, "d": network.obs_dim}
-        sizes |= {"r": network.rank, "j": network.obs_dim * network.lag, "c": network.obs_dim}
+        sizes |= {
+            "r": network.rank,
+            "j": network.state_dim - len(network.angles),
+            "c": network.obs_dim,
+        }
     for name, tensor in tensors.items():
         _check_values(name, tensor)
         expected = exact.get(name)
@@ -198,12 +202,14 @@ def check_works(ensemble: Ensemble, task: Task, starts: Tensor, own_task: bool) 
         raise ValueError("effects.coordinate names a coordinate that there is not")
     space = task.action_space
     discrete = isinstance(space, Discrete)
-    obs = torch.zeros(1, d) if len(starts) == 0 else starts[:1].to(torch.float32)
+    obs = (
+        torch.zeros(1, d, dtype=torch.float32) if len(starts) == 0 else starts[:1].to(torch.float32)
+    )
     if isinstance(space, Discrete):
         # The last one: an index beyond the weights shows.
         actions = torch.full((1,), int(space.n) - 1)
     else:
-        actions = torch.zeros(1, int(math.prod(space.shape or ())))
+        actions = torch.zeros(1, int(math.prod(space.shape or ())), dtype=torch.float32)
     try:
         last = torch.tensor([ensemble.num_agents - 1])
         states = beginning(obs, ensemble.lag, ensemble.past)

@@ -64,7 +64,7 @@ class Record:
     next_obs: NDArray[Any]
     unit: NDArray[np.float64]
     scored: NDArray[np.bool_] | None = None
-    over: Callable[[NDArray[Any]], NDArray[np.bool_]] | None = None
+    over: Callable[[Any], Any] | None = None
     turns: Mapping[int, float] = field(default_factory=dict)
 
 

@@ -17,6 +17,7 @@ from minari.dataset._storages import get_minari_storage, get_storage_keys
 from minari.dataset.minari_storage import MinariStorage
 from minari.storage import get_dataset_path
 
+from persim_gym import checks
 from persim_gym.core import Task
 from persim_gym.envs.suites import Suite, find_suite
 from persim_gym.offline.publishing import (
@@ -48,7 +49,7 @@ def open_dataset(data: MinariDataset | str | Path) -> MinariDataset:
         return data
     if isinstance(data, str):
         there = find(data)
-        folder = Path(data).expanduser()
+        folder = checks.as_path("data", data)
         if there is not None or not folder.is_dir():
             return there or load(data)
         data = folder
@@ -56,7 +57,7 @@ def open_dataset(data: MinariDataset | str | Path) -> MinariDataset:
         raise TypeError(
             f"a Minari data set, the id of a local one or its folder is needed, got {data!r}"
         )
-    data = data.expanduser().absolute()
+    data = checks.as_path("data", data).absolute()
     for folder in (data, data / "data"):
         if (folder / "metadata.json").is_file():
             return _opened(folder)

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from persim_gym import checks
+
 #: What a column may be called: text, a whole number, or a tuple of them where there are levels.
 Name = str | int | tuple[str | int, ...]
 
@@ -57,7 +59,7 @@ def kind_of_file(path: str | Path) -> str:
 
 def stem(path: str | Path) -> str:
     """A file's name without what says its kind: ``patients`` of ``patients.csv.gz``."""
-    path = Path(path).expanduser().absolute()
+    path = checks.as_path("path", path).absolute()
     if Path(path).suffix.lower() in _PACKED and kind_of_file(path):
         path = path.with_suffix("")
     return path.stem if kind_of_file(path) else path.name
@@ -66,7 +68,7 @@ def stem(path: str | Path) -> str:
 def is_table(source: Any) -> bool:
     """Whether data are a table: a file by its name, a folder or an object by what it has."""
     if isinstance(source, (str, Path)):
-        return bool(kind_of_file(source)) or _is_parquet_folder(Path(source).expanduser())
+        return bool(kind_of_file(source)) or _is_parquet_folder(checks.as_path("data", source))
     # A lazy frame is asked for nothing: to list its columns may be work.
     return any(
         hasattr(source, name) for name in ("collect", "to_pandas", "__arrow_c_stream__", "columns")
@@ -105,7 +107,7 @@ def read_source(
     except ImportError as error:
         raise ImportError(NEEDS) from error
     if isinstance(source, (str, Path)):
-        return _from_file(Path(source).expanduser(), used, ids, labels)
+        return _from_file(checks.as_path("data", source), used, ids, labels)
     if not isinstance(source, pd.DataFrame) and callable(getattr(source, "collect", None)):
         source = source.collect()
     if isinstance(source, pd.DataFrame):

@@ -191,7 +191,7 @@ def read_table_report(
     own = [called(column) for column in states + actions]
     if twice := sorted({column for column in own if own.count(column) > 1}):
         raise ValueError(f"column {twice[0]!r} is named twice among state and action")
-    turning, circles = declared_angles(angles, states)
+    turning, circles = declared_angles(angles, own[: len(states)])
     for label, value in (("missing", missing), ("short", short)):
         if value not in ("error", "drop"):
             raise ValueError(f"{label} must be 'error' or 'drop', got {value!r}")

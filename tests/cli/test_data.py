@@ -322,5 +322,7 @@ def test_completion_knows_the_names() -> None:
 
 @pytest.mark.parametrize("ends", ["1e37:1e38", "1e200:1e201", "1e307:1e308"])
 def test_covariates_beyond_single_precision_leave_nothing(ends: str) -> None:
-    refuse("record", "cartpole", "--agents", "2", "--ranges", f"force={ends}", says="float32")
+    refuse(
+        "record", "cartpole", "--agents", "2", "--ranges", f"force={ends}", says="single precision"
+    )
     assert ids() == []

@@ -62,14 +62,19 @@ def test_stretches_are_of_every_agent_whole_and_unseen(steps: int) -> None:
 
 
 def test_the_best_is_found_and_fitted_again_to_everything() -> None:
-    data, seen = record(90), []
+    data = record(90)
+    seen: list[int] = []
+    again: list[Any] = []
 
     def fit(rows: NDArray[np.int64]) -> Known:
         seen.append(len(rows))
         return Known()
 
-    again = []
-    exact = Candidate(fit, lambda chosen, rows: again.append((chosen, len(rows))) or chosen)
+    def refit(chosen: Any, rows: NDArray[np.int64]) -> Any:
+        again.append((chosen, len(rows)))
+        return chosen
+
+    exact = Candidate(fit, refit)
     candidates = {"wrong": of(Known(0.1)), "exact": exact, "nothing": of(Known(1.0))}
     found = compare(data, candidates)
     assert found.winner == "exact"

@@ -91,6 +91,7 @@ def test_what_is_no_circle_is_not_taken_for_one() -> None:
         "an ellipse": (1.15 * np.cos(angle), 0.9 * np.sin(angle)),
         "a shifted circle": (np.cos(angle) + 0.1, np.sin(angle)),
         "two constants": (np.ones(n), np.zeros(n)),
+        "one constant twice": (np.full(n, 0.6), np.full(n, 0.6)),
         "a constant and noise": (np.ones(n), 1e-3 * rng.normal(size=n)),
         "signs": (np.sign(rng.normal(size=n)), 0.01 * rng.normal(size=n)),
         "a cloud": (rng.normal(size=n), rng.normal(size=n)),

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.learned.closed_form.agent_sums import Rows
+from persim_gym.learned.closed_form.basis import SUPPORT
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.closed_form.problem import Problem
 
@@ -118,10 +119,11 @@ class Windows:
         left = self.problem.left(predicted, self.truth).square()[self.valid]
         return float(left.mean().sqrt())
 
-    def escapes(self, ensemble: PolynomialEnsemble) -> float:
-        """Share of long rollouts that leave the support before their episode ends.
+    def escapes(self, ensemble: PolynomialEnsemble, law: bool = False) -> float:
+        """Share of long rollouts that leave the recorded range before their episode ends.
 
-        They begin where held-out agents were, and where others were.
+        They begin where held-out agents were, and where others were: the larger share counts. Of
+        a law that has been found only the first, and it may lead far: truth may do so as well.
         """
         problem = self.problem
         agents = self.agent.repeat(1 + ELSEWHERE)
@@ -129,13 +131,15 @@ class Windows:
         actions = self.long_actions.repeat(1 + ELSEWHERE, *[1] * (self.long_actions.ndim - 1))
         over = torch.zeros(len(agents), dtype=torch.bool)
         escaped = over.clone()
-        low, high = problem.widened(BEYOND)
+        low, high = problem.widened(SUPPORT if law else BEYOND)
         for obs in ensemble.unroll(agents, states, actions[:, None]):
             now = obs[0, :, 0]
             outside = ((now < low) | (now > high)).any(-1) | ~torch.isfinite(now).all(-1)
             escaped |= outside & ~over
             over |= outside | torch.as_tensor(problem.terminated(now), dtype=torch.bool)
-        return float(escaped.double().mean())
+        own, elsewhere = escaped.split([len(self.start), len(self.elsewhere)])
+        share = float(own.double().mean())
+        return share if law else max(share, float(elsewhere.double().mean()))
 
 
 def _steps_left(episode: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -41,6 +41,8 @@ MEMORY = 1_000_000_000
 CHEAP = 60
 #: Stable candidates that are pruned, too, where the best one is not stable.
 OTHERS = 2
+#: Share of the changes' variance that may be left of what is taken for the law itself.
+LAW = 1e-6
 #: Rounds that a fit takes about, and multiplications that judging it costs about.
 ROUNDS, JUDGING = 60, 1e8
 #: Thresholds of pruning that are tried, in units of a change's deviation.
@@ -300,7 +302,7 @@ class Selection:
             0.5 * (float(np.log(counted).mean()) + math.log(tail)),
             float(np.exp(np.log(errors).mean())),
             self.windows.one_step(ensemble),
-            self.windows.escapes(ensemble),
+            self.windows.escapes(ensemble, float(fit.noise.mean()) <= LAW),
             int((fit.weights[0] != 0).sum()),
         )
 

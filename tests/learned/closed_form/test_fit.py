@@ -96,7 +96,7 @@ def squashed(s: NDArray[Any], a: NDArray[Any], u: NDArray[Any]) -> NDArray[Any]:
 def test_other_worlds_are_approximated_and_stay_stable(law: Any, degree: int, error: float) -> None:
     task = PlainTask.of(2, actions=3)
     data = record(law, task, 40, 40)
-    sim = fit(data, task)
+    sim = fit(data, task, effort="quick")
     chosen = sim.card["metrics"]["chosen"]
     assert chosen["degree"] >= degree
     assert chosen["escapes"] <= 0.05

@@ -221,7 +221,7 @@ def test_a_candidate_that_fails_is_noted_and_others_go_on(monkeypatch: pytest.Mo
 
 @pytest.mark.slow
 def test_an_unstable_candidate_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def escapes(windows: Any, ensemble: Any) -> float:
+    def escapes(windows: Any, ensemble: Any, law: bool) -> float:
         return 1.0 if ensemble.monomials.degree == 2 else 0.0
 
     monkeypatch.setattr(selection.Windows, "escapes", escapes)

@@ -181,7 +181,7 @@ EFFECTS: dict[str, Any] = {
     "angles": True,
     "skip": True,
     "activation": "relu",
-    "hold": True,
+    "hold": False,
     "normalise_inputs": False,
     "normalise_targets": False,
     "centre_targets": True,

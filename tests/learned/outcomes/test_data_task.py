@@ -453,7 +453,7 @@ def test_agents_by_name(sim: PerSim) -> None:
         sim.agent_index(True)
     env = sim.env(agent="adult#003")
     assert env.agent == 2
-    assert env.reset(seed=0, options={"agent": "adult#002"})[1] == {"agent": 1}
+    assert env.reset(seed=0, options={"agent": "adult#002"})[1]["agent"] == 1
     with pytest.raises(ValueError, match="there is no agent 'nobody'"):
         env.reset(options={"agent": "nobody"})
     for agents, indices in (
