@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ PROCESS = np.array([[0.0025, 0.0015], [0.0015, 0.0025]])
 OBSERVED = np.array([0.08, 0.04])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LinearWorld:
     """``x' = A x + b u + w`` with an ``A`` of each agent's own; what is seen is ``x + v``."""
 
@@ -70,7 +71,20 @@ class LinearWorld:
             seen[:, 1:].reshape(-1, 2),
         )
 
-    def fit(self, steps: int = 80, seed: int = 1) -> PerSim:
-        """The simulator of a record, of a family that holds the law."""
-        data = self.record(steps, seed)
-        return PerSim.fit(data, task=TASK, method="hierarchical", degree=1, progress=False)
+
+WORLDS = {
+    "none": LinearWorld(),
+    "process": LinearWorld(process=PROCESS),
+    "observations": LinearWorld(observed=OBSERVED),
+    "both": LinearWorld(process=PROCESS, observed=OBSERVED),
+    "heavy tails": LinearWorld(process=PROCESS, tails=3),
+    "by agent": LinearWorld(process=PROCESS, by_agent=True),
+    "growing": LinearWorld(process=PROCESS, growing=True),
+}
+
+
+@cache
+def fitted(name: str) -> PerSim:
+    """The simulator of a world's record, of a family that holds the law."""
+    data = WORLDS[name].record()
+    return PerSim.fit(data, task=TASK, method="hierarchical", degree=1, progress=False)

@@ -9,16 +9,8 @@ import pytest
 
 from persim_gym.learned import PerSim
 from persim_gym.learned.intervals import LEVELS, Intervals
-from tests.learned.noisy_worlds import OBSERVED, PROCESS, LinearWorld
+from tests.learned.noisy_worlds import WORLDS, LinearWorld, fitted
 from tests.learned.worlds import PlainTask, random_simulator
-
-WORLDS = {
-    "process": LinearWorld(process=PROCESS),
-    "observations": LinearWorld(observed=OBSERVED),
-    "both": LinearWorld(process=PROCESS, observed=OBSERVED),
-    "heavy tails": LinearWorld(process=PROCESS, tails=3),
-}
-
 
 def inside(sim: PerSim, world: LinearWorld, of: str, level: float, steps: int) -> Any:
     """Share of fresh observations or states in their intervals after some steps."""
@@ -29,10 +21,9 @@ def inside(sim: PerSim, world: LinearWorld, of: str, level: float, steps: int) -
     return ((truth >= low[:, -1]) & (truth <= high[:, -1])).mean()
 
 
-@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("name", ["process", "observations", "both", "heavy tails"])
 def test_intervals_hold_what_they_claim(name: str) -> None:
-    world = WORLDS[name]
-    sim = world.fit()
+    world, sim = WORLDS[name], fitted(name)
     for steps in (1, 7, 40):
         for of in ("observation", "state"):
             assert 0.91 < inside(sim, world, of, 0.95, steps) < 0.985, (steps, of)
@@ -41,8 +32,7 @@ def test_intervals_hold_what_they_claim(name: str) -> None:
 
 
 def test_states_have_narrower_intervals_than_noisy_observations() -> None:
-    world = WORLDS["both"]
-    sim = world.fit()
+    sim = fitted("both")
     agents, actions = np.arange(4), np.zeros((4, 5, 1), dtype=np.float32)
     obs = np.zeros((4, 2), dtype=np.float32)
     seen, true = (
@@ -50,7 +40,7 @@ def test_states_have_narrower_intervals_than_noisy_observations() -> None:
         for of in ("observation", "state")
     )
     assert (true < seen).all()
-    sim = WORLDS["process"].fit()
+    sim = fitted("process")
     seen, true = (
         sim.rollout_interval(agents, obs, actions, of=of)[0] for of in ("observation", "state")
     )
@@ -91,7 +81,7 @@ def test_coordinates_that_go_round_are_averaged_the_short_way() -> None:
     ],
 )
 def test_wrong_arguments_are_refused(options: Any, says: str) -> None:
-    sim = WORLDS["process"].fit(steps=30)
+    sim = fitted("process")
     with pytest.raises(ValueError, match=says):
         sim.rollout_interval([0], np.zeros((1, 2)), np.zeros((1, 3, 1)), **options)
 

@@ -5,20 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.learned.noisy_worlds import OBSERVED, PROCESS, LinearWorld
+from tests.learned.noisy_worlds import WORLDS, fitted
 
-CASES = {
-    "none": (None, None),
-    "process": (PROCESS, None),
-    "observations": (None, OBSERVED),
-    "both": (PROCESS, OBSERVED),
-}
-
-
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", ["none", "process", "observations", "both"])
 def test_both_kinds_are_told_apart(name: str) -> None:
-    process, observed = CASES[name]
-    noise = LinearWorld(process=process, observed=observed).fit().uncertainty.noise
+    process, observed = WORLDS[name].process, WORLDS[name].observed
+    noise = fitted(name).uncertainty.noise
     found = np.sqrt(noise.observation)
     if observed is None:
         assert (found < 0.01).all()
@@ -34,23 +26,23 @@ def test_both_kinds_are_told_apart(name: str) -> None:
 
 
 def test_agents_of_different_noise_have_scales_of_their_own() -> None:
-    noise = LinearWorld(process=PROCESS, by_agent=True).fit().uncertainty.noise
+    noise = fitted("by agent").uncertainty.noise
     quiet, loud = noise.scale[::2].mean(), noise.scale[1::2].mean()
     assert loud / quiet == pytest.approx(4.0, rel=0.2)
-    alike = LinearWorld(process=PROCESS).fit().uncertainty.noise
+    alike = fitted("process").uncertainty.noise
     assert alike.scale.max() / alike.scale.min() < 1.3
 
 
 def test_noise_that_grows_with_the_state_is_found() -> None:
-    noise = LinearWorld(process=PROCESS, growing=True).fit().uncertainty.noise
+    noise = fitted("growing").uncertainty.noise
     assert (noise.slope.sum(0) > 1.0).all(), "the variance goes with the square of the state"
     small, large = np.full(2, 0.1), np.full(2, 1.0)
     ratio = noise.factor(large, large) / noise.factor(small, small)
     assert (ratio > 3).all()
-    assert LinearWorld(process=PROCESS).fit().uncertainty.noise.constant
+    assert fitted("process").uncertainty.noise.constant
 
 
 def test_heavy_tails_do_not_blow_the_estimate_up() -> None:
-    noise = LinearWorld(process=PROCESS, tails=3).fit().uncertainty.noise
+    noise = fitted("heavy tails").uncertainty.noise
     assert (np.sqrt(np.diag(noise.process)) < 0.06).all()
     assert (np.sqrt(np.diag(noise.process)) > 0.025).all()

@@ -13,15 +13,15 @@ from safetensors.numpy import load_file
 from persim_gym.learned import PerSim
 from persim_gym.learned.guard import GuardedSimulator
 from persim_gym.store import SIMULATOR
-from tests.learned.noisy_worlds import PROCESS, LinearWorld
+from tests.learned.noisy_worlds import PROCESS, TASK, WORLDS, fitted
 from tests.learned.worlds import PlainTask, random_simulator, random_walks
 
-WORLD = LinearWorld(process=PROCESS)
+WORLD = WORLDS["process"]
 
 
 @pytest.fixture(scope="module")
 def sim() -> PerSim:
-    return WORLD.fit()
+    return fitted("process")
 
 
 def test_samples_have_the_world_s_variance(sim: PerSim) -> None:
@@ -104,10 +104,10 @@ def test_samples_stay_in_the_space(lag: int) -> None:
 
 
 def test_files_keep_noise_and_intervals(sim: PerSim, tmp_path: Path) -> None:
-    loaded = PerSim.load(sim.save(tmp_path))
+    loaded = PerSim.load(sim.save(tmp_path), task=TASK)
     given: Any = [0, 1], np.zeros((2, 2), dtype=np.float32), np.zeros((2, 4, 1), dtype=np.float32)
     for one in (loaded, sim.view(), sim.to("cpu")):
-        for ours, theirs in zip(sim.rollout_interval(*given), one.rollout_interval(*given)):
+        for ours, theirs in zip(sim.rollout_interval(*given), one.rollout_interval(*given), strict=True):
             assert np.array_equal(ours, theirs)
         drawn = [s.rollout(*given, propagation="sample", seed=3) for s in (sim, one)]
         assert np.array_equal(*drawn)
