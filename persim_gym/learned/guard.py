@@ -228,9 +228,11 @@ class GuardedSimulator:
     ) -> NDArray[np.float64]:
         """Next observations ``[n, d]`` with noise of the process."""
         assert self._noise is not None
-        rows = (torch.as_tensor(np.array(p)).flatten(1) for p in (states, following))
-        found = disturb(self.sim.ensemble.to("cpu"), self._noise, agents, *rows, rng)
-        return np.asarray(found.numpy(), dtype=np.float64)
+        ensemble, device = self.sim.ensemble, self.sim.device
+        before = torch.as_tensor(np.array(states), device=device).flatten(1)
+        after = torch.as_tensor(np.array(following), device=device)
+        found = disturb(ensemble, self._noise, agents, before, after, rng)
+        return np.asarray(found.cpu().numpy(), dtype=np.float64)
 
     def _all_trusted(self, following: NDArray[np.float64], spread: NDArray[np.float64]) -> bool:
         """Whether there is nothing to stop anywhere: a few numbers say so of all rows."""
@@ -374,8 +376,8 @@ class GuardedSimulator:
         kept: int,
         rng: np.random.Generator,
     ) -> RowAdvance:
-        rows = (np.array([given]) for given in (agent, state, action, kept))
-        found = self._advance(*rows, rng)
+        rows = [np.array([given]) for given in (agent, state, action, kept)]
+        found = self._advance(rows[0], rows[1], rows[2], rows[3], rng)
         return RowAdvance(
             found.next_obs[0].tolist(),
             found.info["guard"][0],

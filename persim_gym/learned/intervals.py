@@ -89,7 +89,7 @@ class Intervals:
 
 
 def middle(members: Floats, turn: Floats) -> tuple[Floats, Floats]:
-    """Mean and standard deviation ``[n, h, d]`` of members ``[m, n, h, d]``, the short way round."""
+    """Mean and deviation ``[n, h, d]`` of members ``[m, n, h, d]``, the short way round."""
     away = _short(members - members[:1], turn)
     return members[0] + away.mean(0), away.std(0)
 

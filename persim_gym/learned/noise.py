@@ -9,7 +9,7 @@ the model, and that of the process in one. What a model misses counts as noise o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -131,6 +131,8 @@ class Residuals:
         after: Predicted observations ``[k, d]``.
         agent: ``[k]``.
         follows: Pairs of neighbours: places of the first ones ``[q]``.
+        states: ``[k, l * w]``.
+        actions: ``[k(, a)]``.
     """
 
     rows: NDArray[np.int64]
@@ -139,8 +141,8 @@ class Residuals:
     after: Floats
     agent: NDArray[np.int64]
     follows: NDArray[np.int64]
-    states: Tensor = field(repr=False)
-    actions: Tensor = field(repr=False)
+    states: Tensor
+    actions: Tensor
 
 
 @torch.no_grad()
@@ -169,12 +171,12 @@ def residuals_of(ensemble: Ensemble, data: Data, seed: int) -> Residuals | None:
     mean = mean_step(ensemble, agents, states, actions)
     left = ensemble.difference(mean, torch.as_tensor(t.next_obs[rows]).to(mean))
     change = ensemble.difference(states, mean)
-    found = [part.double().cpu().numpy() for part in (left, change, mean)]
-    sound = np.isfinite(found[0]).all(1)
-    found = [np.where(sound[:, None], part, 0.0) for part in found]
+    plain = [part.double().cpu().numpy() for part in (left, change, mean)]
+    sound = np.isfinite(plain[0]).all(1)
+    left_, change_, after = (np.where(sound[:, None], part, 0.0) for part in plain)
     same = (rows[1:] == rows[:-1] + 1) & (t.episode[rows[1:]] == t.episode[rows[:-1]])
     follows = np.flatnonzero(same & sound[1:] & sound[:-1])
-    return Residuals(rows, *found, t.agent[rows], follows, states, actions)
+    return Residuals(rows, left_, change_, after, t.agent[rows], follows, states, actions)
 
 
 def mean_step(ensemble: Ensemble, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:

@@ -79,11 +79,11 @@ def _of_coordinates(ensemble: Ensemble, noise: Noise, data: Data, seed: int) -> 
     if not ensemble.turning:
         return noise.observation.copy()
     rng = np.random.default_rng([seed, 23])
-    obs = data.transitions.obs
-    obs = torch.as_tensor(obs[rng.integers(0, len(obs), 2000)])
+    rows = rng.integers(0, len(data.transitions), 2000)
+    obs = torch.as_tensor(data.transitions.obs[rows], device=ensemble.device)
     drawn = rng.standard_normal((len(obs), len(noise.observation))) * np.sqrt(noise.observation)
     seen = ensemble.following(obs, torch.as_tensor(drawn).to(obs))
-    away = (seen - obs).double().numpy()
+    away = (seen - obs).double().cpu().numpy()
     # The middle ones: an angle that was wrapped is a turn away.
     return np.asarray(np.square(np.quantile(np.abs(away), 0.683, axis=0)))
 

@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from persim_gym.learned import PerSim

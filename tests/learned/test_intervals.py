@@ -12,6 +12,7 @@ from persim_gym.learned.intervals import LEVELS, Intervals
 from tests.learned.noisy_worlds import WORLDS, LinearWorld, fitted
 from tests.learned.worlds import PlainTask, random_simulator
 
+
 def inside(sim: PerSim, world: LinearWorld, of: str, level: float, steps: int) -> Any:
     """Share of fresh observations or states in their intervals after some steps."""
     agents = np.repeat(np.arange(world.agents), 20)

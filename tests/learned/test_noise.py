@@ -7,6 +7,7 @@ import pytest
 
 from tests.learned.noisy_worlds import WORLDS, fitted
 
+
 @pytest.mark.parametrize("name", ["none", "process", "observations", "both"])
 def test_both_kinds_are_told_apart(name: str) -> None:
     process, observed = WORLDS[name].process, WORLDS[name].observed
