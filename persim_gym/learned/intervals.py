@@ -33,6 +33,10 @@ STEPS = (1, 2, 5, 10, 20, 50, 100, 200)
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 #: Starts of predictions, at the most and of an agent, and starts that a number of steps needs.
 STARTS, EACH, ENOUGH = 1500, 8, 25
+#: Starts of one agent that are worth independent ones.
+PER_AGENT = 2
+#: What the members' spread may be multiplied by.
+WEIGHTS = (1.0, 2.0, 4.0)
 #: Most that errors on unseen stretches count above those on fitted ones.
 MOST_OPTIMISM = 10.0
 #: Share of a base that is left of the interval of a state, whatever the observations' noise.
@@ -154,6 +158,11 @@ class _Errors:
     spread: Floats
     valid: NDArray[np.bool_]
 
+    def scores(self, k: int, used: NDArray[np.bool_], base: Floats, weight: float) -> Floats:
+        """Errors of some predictions in units of what was to be expected ``[n', d]``."""
+        spread = weight * self.spread[used, k]
+        return np.asarray(np.abs(self.left[used, k]) / np.hypot(spread, base))
+
 
 def calibrate(
     ensemble: Ensemble, record: Record, unseen: Unseen | None, observed: Floats, seed: int
@@ -180,32 +189,38 @@ def calibrate(
     if not len(start):
         return None
     errors = _errors(ensemble, record, start, length, steps, turn)
-    times = np.ones((len(steps), len(turn)))
-    if unseen is not None:
-        times = _optimism(ensemble, record, unseen, steps, turn, rng)
     floor = 1e-6 * record.unit + 1e-9
-    base, quantiles = [], []
-    for k in range(len(steps)):
-        used = errors.valid[:, k]
-        left = np.abs(errors.left[used, k]) * times[k]
-        own = np.maximum(_quantile(left, 0.8) / 1.2816, floor)
-        scale = np.sqrt(np.square(errors.spread[used, k]) + np.square(own))
-        quantiles.append(np.stack([_quantile(left / scale, level) for level in LEVELS], axis=-1))
-        base.append(own)
-    found = Intervals(
-        np.array(steps, dtype=np.float64),
-        np.stack(base),
-        np.maximum(np.stack(quantiles), 1e-3),
-        observed,
-        turn,
+    base = np.stack(
+        [
+            np.maximum(_quantile(np.abs(errors.left[used, k]), 0.8) / 1.2816, floor)
+            for k, used in enumerate(errors.valid.T)
+        ]
     )
+    weight, times = 1.0, np.ones_like(base)
+    if unseen is not None:
+        weight, times = _optimism(ensemble, record, unseen, steps, turn, base, rng)
+    base = base / weight
+    quantiles = np.empty((*base.shape, len(LEVELS)))
+    for k, used in enumerate(errors.valid.T):
+        few = min(int(used.sum()), PER_AGENT * len(np.unique(record.agent[start[used]])))
+        scores = errors.scores(k, used, base[k], 1.0)
+        for number, level in enumerate(LEVELS):
+            quantiles[k, :, number] = _quantile(scores, level, few) * times[k]
+    known = np.array(steps, dtype=np.float64)
+    found = Intervals(known, base, np.maximum(quantiles, 1e-3), observed, turn)
     return found, times[0]
 
 
-def _quantile(values: Floats, level: float) -> Floats:
-    """The smallest value with at least a share of ``level`` of a new one's peers below ``[d]``."""
-    n = len(values)
-    rank = min(n, math.ceil((n + 1) * level))
+def _quantile(values: Floats, level: float, independent: int = 0) -> Floats:
+    """A quantile ``[d]`` of values ``[n, d]``, such that a new one is below it so often.
+
+    Args:
+        values: The values.
+        level: Share of new values that are to be below it.
+        independent: How many independent values they are worth; by default all.
+    """
+    share = level * (1.0 + 1.0 / (independent or len(values)))
+    rank = min(len(values), math.ceil(share * len(values)))
     return np.asarray(np.sort(values, axis=0)[rank - 1])
 
 
@@ -267,12 +282,15 @@ def _optimism(
     unseen: Unseen,
     steps: list[int],
     turn: Floats,
+    base: Floats,
     rng: np.random.Generator,
-) -> Floats:
-    """Errors on stretches that were not fitted over those on the same after they were ``[H, d]``.
+) -> tuple[float, Floats]:
+    """How errors on stretches that were not fitted compare with those that were.
 
-    The fit that has not seen them has fewer data than the one that is used: a fifth of what is more
-    in the squares is put down to that.
+    Returns:
+        What the members' spread is to be multiplied by, and how much larger errors then are, in
+        units of what was to be expected, than on the same stretches after they were fitted
+        ``[H, d]``.
     """
     held = np.zeros(len(record.agent), dtype=np.bool_)
     held[unseen.rows] = True
@@ -280,20 +298,30 @@ def _optimism(
     times = np.ones((len(steps), len(turn)))
     known = [h for h in steps if (length >= h).sum() >= ENOUGH]
     if not known:
-        return times
+        return 1.0, times
     before = _errors(unseen.ensemble, record, start, length, known, turn)
     after = _errors(ensemble, record, start, length, known, turn)
-    floor = 1e-6 * record.unit + 1e-9
-    for k in range(len(known)):
-        used = before.valid[:, k] & after.valid[:, k]
+    valid = before.valid & after.valid
+    weight = min(WEIGHTS, key=lambda own: _unlikely(before, valid, base, own))
+    for k, used in enumerate(valid.T):
         if used.sum() < ENOUGH:
             times[k:] = times[max(k - 1, 0)]
             break
-        ratios = []
-        for level in (0.8, 0.95):
-            fresh = np.maximum(_quantile(np.abs(before.left[used, k]), level), floor)
-            fitted = np.maximum(_quantile(np.abs(after.left[used, k]), level), floor)
-            ratios.append(fresh / fitted)
-        square = np.prod(ratios, axis=0)
-        times[k:] = np.sqrt(1.0 + 0.8 * (np.clip(square, 1.0, MOST_OPTIMISM**2) - 1.0))
-    return times
+        scores = [errors.scores(k, used, base[k], weight) for errors in (before, after)]
+        square = np.prod(
+            [_quantile(scores[0], q) / (_quantile(scores[1], q) + 1e-9) for q in (0.8, 0.95)],
+            axis=0,
+        )
+        times[k:] = np.sqrt(np.clip(square, 1.0, MOST_OPTIMISM**2))
+    return weight, times
+
+
+def _unlikely(errors: _Errors, valid: NDArray[np.bool_], base: Floats, weight: float) -> float:
+    """How unlikely errors are where the spread counts so much, by heavy tails: less is better."""
+    total = 0.0
+    for k, used in enumerate(valid.T):
+        scale = np.hypot(weight * errors.spread[used, k], base[k])
+        scores = errors.scores(k, used, base[k], weight)
+        size = np.median(scores, axis=0) + 1e-9
+        total += float(np.mean(np.log(scale * size) + 2.5 * np.log1p(np.square(scores / size) / 4)))
+    return total
