@@ -27,12 +27,11 @@ from persim_gym.evaluation.adaptation import (
     measure,
     random_transitions,
 )
+from persim_gym.files import write_bytes, write_text
 from persim_gym.learned import PerSim
 from persim_gym.offline.transitions import Transitions
 from persim_gym.plots.adaptation import adaptation_figure
 from persim_gym.plots.style import to_png
-from persim_gym.store import write_text
-from persim_gym.writing import write_bytes
 
 TASKS = ("mountain-car", "cartpole")
 

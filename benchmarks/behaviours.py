@@ -18,7 +18,8 @@ import numpy as np
 from latent import recorded
 
 from persim_gym.envs.suites import SUITES
-from persim_gym.evaluation.open_loop import follow, open_loop_error
+from persim_gym.evaluation.episodes import follow
+from persim_gym.evaluation.open_loop import open_loop_error
 from persim_gym.learned import PerSim
 from persim_gym.offline import BEHAVIOURS
 from persim_gym.policies.scripted import scripted_policy

@@ -36,17 +36,10 @@ from persim_gym.envs.tasks.half_cheetah import (
     HalfCheetahDynamics,
     base_model,
 )
+from persim_gym.evaluation.episodes import HORIZON, WARMUP, Episodes, follow
 from persim_gym.evaluation.latent_factors import probe_covariates
-from persim_gym.evaluation.open_loop import (
-    HORIZON,
-    HORIZONS,
-    WARMUP,
-    Episodes,
-    Persistence,
-    Predictor,
-    follow,
-    open_loop_error,
-)
+from persim_gym.evaluation.open_loop import HORIZONS, open_loop_error
+from persim_gym.evaluation.references import Persistence, Predictor
 from persim_gym.learned import PerSim
 from persim_gym.offline import read_transitions, record
 from persim_gym.offline.transitions import Transitions

@@ -26,6 +26,7 @@ from persim_gym.evaluation.latent_factors import LatentProbe, probe_covariates
 from persim_gym.learned import PerSim
 from persim_gym.offline import Transitions
 from persim_gym.plots import figures as plots
+from persim_gym.plots.style import to_png
 from persim_gym.writing import write_bytes, write_json
 
 AGENTS = 500
@@ -95,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"  {name:<10} R2 {found.r2[c]:.5f}  rank corr. {found.rank_correlation[c]:.5f}")
         print(f"  farthest off: {'; '.join(farthest(found))}", flush=True)
         if options.plots:
-            picture = plots.to_png(plots.latent_factors(found))
+            picture = to_png(plots.latent_factors(found))
             write_bytes(options.plots / f"latent-{task_name}.png", picture)
     if options.json:
         write_json(options.json, results)

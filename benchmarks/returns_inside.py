@@ -15,10 +15,10 @@ import numpy as np
 from latent import recorded
 
 from persim_gym.envs.suites import SUITES
+from persim_gym.evaluation.returns import episode_returns
 from persim_gym.learned import PerSim
 from persim_gym.learned.guard import GuardedSimulator
 from persim_gym.policies.scripted import scripted_policy
-from persim_gym.rollout import episode_returns
 
 AGENTS, EPISODES = 40, 5
 

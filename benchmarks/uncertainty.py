@@ -16,7 +16,7 @@ import numpy as np
 from latent import recorded
 
 from persim_gym.envs.suites import SUITES
-from persim_gym.evaluation.open_loop import follow
+from persim_gym.evaluation.episodes import follow
 from persim_gym.evaluation.uncertainty import (
     OpenLoopUncertainty,
     StepUncertainty,
@@ -24,7 +24,7 @@ from persim_gym.evaluation.uncertainty import (
     step_uncertainty,
 )
 from persim_gym.learned import PerSim
-from persim_gym.plots.figures import save
+from persim_gym.plots.style import save
 from persim_gym.plots.uncertainty import uncertainty_figure
 from persim_gym.policies.scripted import scripted_policy
 

@@ -19,7 +19,7 @@ import shared
 from glucose import figure
 from numpy.typing import NDArray
 
-from persim_gym.evaluation.open_loop import OneForAll, Persistence, Predictor, pooled
+from persim_gym.evaluation.references import Persistence, PooledModel, Predictor, pooled
 from persim_gym.learned import PerSim
 from persim_gym.offline import Transitions, read_table
 
@@ -124,7 +124,7 @@ def main(patients: int | None, seeds: int, epochs: int, plot: Path | None) -> No
         task = own[0].task if own else None  # spaces and the learned reward: once is enough
         own.append(PerSim.fit(train, task=task, seed=seed, **options))
         task = own[0].task
-        one.append(OneForAll(PerSim.fit(pooled(train), task=task, seed=seed, **options)))
+        one.append(PooledModel(PerSim.fit(pooled(train), task=task, seed=seed, **options)))
 
     tables = {
         "its own simulator": np.mean([errors(sim, data, rows) for sim in own], axis=0),

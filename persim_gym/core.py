@@ -218,6 +218,8 @@ def as_agents(agents: object, n: int, num_agents: int) -> NDArray[np.int64]:
         )
     if not np.issubdtype(array.dtype, np.integer):
         raise TypeError(f"agents must be integers, got an array of {array.dtype}")
+    if isinstance(agents, (list, tuple)) and any(isinstance(one, bool) for one in agents):
+        raise TypeError(f"agents must be integers, got {checks.shown(agents)}")
     outside = (array < 0) | (array >= num_agents)
     if outside.any():
         as_agent(int(array[outside][0]), num_agents)

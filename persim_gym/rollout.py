@@ -1,123 +1,166 @@
-"""Playing episodes of many agents side by side, and what they earn: one batch, no loop."""
+"""Episodes side by side, all beginning at once: the one vectorised loop of the library.
+
+Recordings, evaluations, policy training and adaptation all step their episodes here; they differ
+in where episodes begin, who acts and what they keep.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from gymnasium.utils import seeding
+from gymnasium.spaces import Space
 from numpy.typing import NDArray
 
 from persim_gym import checks
-from persim_gym.core import Dynamics, Task, check_dynamics, check_task, several_agents
+from persim_gym.core import Dynamics, Policy, Task
 from persim_gym.envs.lanes import Lanes, LaneStep, check_actions
-from persim_gym.planning import MPC
-from persim_gym.policies.behaviours import as_policy, start_episodes
-from persim_gym.policies.episodes import Chooser, EpisodeBatch
+from persim_gym.envs.populations import Population
 
-#: Told how much is done, and of how much.
-OnProgress = Callable[[int, int], None]
-
-# What evaluations draw must not be what a recording of the same seed has drawn.
-_EVALUATION = 0x6576
+#: Chooses in the running lanes: time step, lanes ``[k]``, their observations ``[k, d]`` (float32)
+#: -> actions ``[k(, a)]``.
+Chooser = Callable[[int, NDArray[np.int64], NDArray[np.float32]], NDArray[Any]]
 
 
-def episode_returns(
-    task: Task,
-    dynamics: Dynamics,
-    agents: Sequence[int] | NDArray[np.integer[Any]],
-    policy: Any,
-    episodes: int = 20,
-    seed: int = 0,
-    *,
-    max_episode_steps: int | None = None,
-    deterministic: bool = True,
-    on_progress: OnProgress | None = None,
-) -> NDArray[np.float64]:
-    """Undiscounted returns of a policy, all agents and episodes as one batch.
+def episode_seed(seed: int, agent: int, episode: int, stream: int) -> np.random.SeedSequence:
+    """The seed of one stream of random numbers of one episode.
 
-    In true physics these are the policy's real returns. In a
-    :class:`~persim_gym.learned.env.GuardedSimulator` they are those inside the simulator, cut off
-    where its guard stops.
-
-    Episode ``e`` of every agent starts as an environment that is reset with
-    ``start_seeds(seed, episodes)[e]``.
-
-    Args:
-        task: Reward, termination, start states.
-        dynamics: True or learned.
-        agents: ``[A]``.
-        policy: Anything with ``predict``, ``"random"``, or an :class:`MPC`, which then plans for
-            the agent of each row, whichever it was made for.
-        episodes: Episodes of each agent.
-        seed: Seed of start states, and of policies that draw from it.
-        max_episode_steps: Time limit; by default the task's.
-        deterministic: What ``predict`` is asked for.
-        on_progress: Told how many steps are done, and of how many.
-
-    Returns:
-        ``[A, episodes]``.
-
-    Raises:
-        TypeError: If an agent is no integer, or the policy is none.
-        ValueError: If an argument is invalid.
+    Stream 0 gives the environment's seed, the others belong to behaviours. A spawn key, unlike a
+    list of integers, is never confused with one that has a zero more at its end.
     """
-    return episode_outcomes(
-        task, dynamics, agents, policy, episodes, seed, max_episode_steps=max_episode_steps,
-        deterministic=deterministic, on_progress=on_progress,
-    ).returns  # fmt: skip
+    return np.random.SeedSequence(seed, spawn_key=(agent, episode, stream))
 
 
-@dataclass(frozen=True, slots=True)
-class Outcomes:
-    """What became of episodes.
+@dataclass(frozen=True)
+class EpisodeBatch:
+    """Episodes that run side by side, one a lane, all beginning at step 0.
 
     Attributes:
-        returns: Undiscounted returns ``[A, episodes]``.
-        stopped: Whether broken physics, or a simulator's guard, cut the episode off; its return
-            counts up to there ``[A, episodes]``.
+        task: The task.
+        agents: Agent of each lane ``[n]``.
+        episodes: Index of the episode among its agent's ``[n]``.
+        horizon: Steps after which an episode is truncated.
+        seed: Seed of what policies draw.
+        deterministic: What is passed to ``predict``.
+        population: The agents and their covariates, for behaviours that choose by them.
+        depth: How many behaviours are wrapped around the one that is asked.
     """
 
-    returns: NDArray[np.float64]
-    stopped: NDArray[np.bool_]
+    task: Task
+    agents: NDArray[np.int64]
+    episodes: NDArray[np.int64]
+    horizon: int
+    seed: int
+    deterministic: bool = True
+    population: Population | None = None
+    depth: int = 0
+
+    @classmethod
+    def of_each(
+        cls, task: Task, agents: NDArray[np.int64], episodes: int, **options: Any
+    ) -> EpisodeBatch:
+        """Some episodes of every agent, an agent's one after the other.
+
+        Raises:
+            ValueError: If there is not memory enough for so many.
+        """
+        # Start state, agent, number, return: at least 64 bytes of every episode.
+        what = f"episodes={episodes} of {len(agents)} agents"
+        checks.enough_memory(what, 64 * len(agents) * episodes, "give fewer episodes or agents")
+        numbers = np.tile(np.arange(episodes), len(agents))
+        return cls(task, np.repeat(agents, episodes), numbers, **options)
+
+    def __len__(self) -> int:
+        """Number of lanes."""
+        return len(self.agents)
+
+    def generators(self) -> Iterator[np.random.Generator]:
+        """A generator for each lane, its own at each depth."""
+        for agent, episode in zip(self.agents.tolist(), self.episodes.tolist(), strict=True):
+            stream = episode_seed(self.seed, agent, episode, 1 + self.depth)
+            yield np.random.default_rng(stream)
+
+    def rows(self, rows: slice) -> EpisodeBatch:
+        """Some of the episodes."""
+        return dataclasses.replace(self, agents=self.agents[rows], episodes=self.episodes[rows])
+
+    def inner(self) -> EpisodeBatch:
+        """The same episodes as a wrapped behaviour sees them."""
+        return dataclasses.replace(self, depth=self.depth + 1)
 
 
-def episode_outcomes(
-    task: Task,
-    dynamics: Dynamics,
-    agents: Sequence[int] | NDArray[np.integer[Any]],
-    policy: Any,
-    episodes: int = 20,
-    seed: int = 0,
-    *,
-    max_episode_steps: int | None = None,
-    deterministic: bool = True,
-    on_progress: OnProgress | None = None,
-) -> Outcomes:
-    """Returns, and which episodes were stopped; arguments and errors of :func:`episode_returns`."""
-    limit = task.max_episode_steps if max_episode_steps is None else max_episode_steps
-    batch = episode_batch(task, dynamics, agents, episodes, seed, limit, deterministic)
-    returns, stopped = np.zeros(len(batch)), np.zeros(len(batch), dtype=np.bool_)
-    done = 0
-    for step, moved in enumerate(play(task, dynamics, batch, policy, seed)):
-        returns[moved.rows] += moved.step.reward
-        stopped[moved.rows] = moved.step.stopped
-        done += int(moved.over.sum())
-        if on_progress is not None:
-            running = len(batch) - done
-            on_progress(done * limit + running * (step + 1), len(batch) * limit)
-    return Outcomes(returns.reshape(-1, episodes), stopped.reshape(-1, episodes))
+# -- who acts --------------------------------------------------------------------------------------
 
 
-def start_seeds(seed: int, episodes: int) -> list[int]:
-    """Seeds with which environments start as the episodes of an evaluation do."""
-    sequence = np.random.SeedSequence(seed, spawn_key=(_EVALUATION, 0))
-    return [int(word) for word in sequence.generate_state(episodes)]
+@runtime_checkable
+class Behaviour(Protocol):
+    """A policy that knows which episodes begin."""
+
+    def begin_episodes(self, batch: EpisodeBatch) -> Chooser:
+        """Draw what is random in a batch of episodes, and say how to act in it."""
 
 
-# -- playing ---------------------------------------------------------------------------------------
+def start_episodes(policy: Policy, batch: EpisodeBatch) -> Chooser:
+    """How a policy acts in a batch of episodes, by its own hook or by ``predict``."""
+    if isinstance(policy, Behaviour):
+        return policy.begin_episodes(batch)
+    return _Predicting(policy, batch)
+
+
+class _Predicting:
+    """A policy known only by ``predict``.
+
+    It always sees every lane, those that are over with their last observation: the rows of a
+    recurrent policy's state cannot be picked without knowing what the state is.
+    """
+
+    def __init__(self, policy: Policy, batch: EpisodeBatch) -> None:
+        self._policy = policy
+        self._deterministic = batch.deterministic
+        self._space = batch.task.action_space
+        self._obs = np.zeros((len(batch), *batch.task.observation_space.shape), dtype=np.float32)
+        self._state: Any = None
+
+    def __call__(
+        self, step: int, lanes: NDArray[np.int64], obs: NDArray[np.float32]
+    ) -> NDArray[Any]:
+        self._obs[lanes] = obs
+        n = len(self._obs)
+        answer = self._policy.predict(
+            self._obs.copy(),
+            state=self._state,
+            episode_start=np.full(n, step == 0),
+            deterministic=self._deterministic,
+        )
+        if not (isinstance(answer, tuple) and len(answer) == 2):
+            raise TypeError(
+                "predict() must return (actions, state), as in Stable-Baselines3, got "
+                f"{type(answer).__name__}"
+            )
+        self._state = answer[1]
+        actions = np.asarray(answer[0])
+        check_shape(actions, n, self._space)
+        return actions[lanes]
+
+
+def check_shape(actions: NDArray[Any], n: int, space: Space[Any]) -> None:
+    """Check that a policy gave one action for each of ``n`` observations.
+
+    Raises:
+        ValueError: If it did not.
+    """
+    expected = (n, *(space.shape or ()))
+    if actions.shape != expected:
+        raise ValueError(
+            f"the policy gave actions of shape {actions.shape} for {n} observations, expected "
+            f"{expected}: one action for each row"
+        )
+
+
+# -- the loop --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,98 +168,70 @@ class Moved:
     """One step of the episodes that still run.
 
     Attributes:
+        step: Index of the step, from 0 on.
         rows: Which episodes of the batch ``[n]``.
-        actions: What they did ``[n(, a)]``.
-        step: What came of it.
+        actions: What they did ``[n(, a)]``, continuous ones in double precision.
+        result: What came of it.
         over: Which of them have ended with it ``[n]``.
     """
 
+    step: int
     rows: NDArray[np.int64]
     actions: NDArray[Any]
-    step: LaneStep
+    result: LaneStep
     over: NDArray[np.bool_]
 
 
-def episode_batch(
-    task: Task,
-    dynamics: Dynamics,
-    agents: Sequence[int] | NDArray[np.integer[Any]],
-    episodes: int,
-    seed: int,
-    steps: int,
-    deterministic: bool = True,
-) -> EpisodeBatch:
-    """Episodes of all agents, an agent's one after the other, checked before any work."""
-    episodes, seed = checks.integer("episodes", episodes, 1), checks.integer("seed", seed)
-    steps = checks.integer("max_episode_steps", steps, 1)
-    check_task(task)
-    check_dynamics(dynamics)
-    chosen = several_agents(dynamics, agents)
-    # Start state, agent, episode, return: at least 64 bytes of every episode.
-    needed = 64 * len(chosen) * episodes
-    what = f"episodes={episodes} of {len(chosen)} agents"
-    checks.enough_memory(what, needed, "give fewer episodes or agents")
-    behaviour = np.random.SeedSequence(seed, spawn_key=(_EVALUATION, 1)).generate_state(1)
-    return EpisodeBatch(
-        task=task,
-        agents=np.repeat(chosen, episodes),
-        episodes=np.tile(np.arange(episodes), len(chosen)),
-        horizon=steps,
-        seed=int(behaviour[0]),
-        deterministic=deterministic,
-        # Behaviours that act by the agent's covariates need those of true agents.
-        population=getattr(dynamics, "population", None),
-    )
-
-
-def start_states(task: Task, batch: EpisodeBatch, seed: int) -> NDArray[np.float64]:
-    """Start states ``[n, d]``, those that a scalar environment draws."""
-    seeds = start_seeds(seed, int(batch.episodes.max()) + 1)
-    starts = [task.sample_start(seeding.np_random(own)[0], 1)[0] for own in seeds]
-    return np.stack(starts)[batch.episodes]
-
-
 def play(
-    task: Task, dynamics: Dynamics, batch: EpisodeBatch, policy: Any, seed: int
+    dynamics: Dynamics,
+    batch: EpisodeBatch,
+    start: NDArray[np.float64],
+    choose: Chooser,
+    rng: np.random.Generator,
 ) -> Iterator[Moved]:
-    """Step all episodes of a batch to their ends, those alone that still run."""
-    n = len(batch)
-    choose = _chooser(policy, batch)
+    """Step all episodes of a batch to their ends, those alone that still run.
+
+    Args:
+        dynamics: True or learned.
+        batch: The episodes.
+        start: Their start states ``[n, d]``.
+        choose: Who acts.
+        rng: Randomness of a dynamics that has some.
+
+    Raises:
+        TypeError: If discrete actions are no integers.
+        ValueError: If an action does not exist or is not finite.
+    """
+    n, task = len(batch), batch.task
     lanes = Lanes(task, dynamics, batch.agents.copy(), batch.horizon)
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_EVALUATION, 2)))
     running = np.arange(n)
-    lanes.begin(running, start_states(task, batch, seed), rng)
+    lanes.begin(running, start, rng)
     for step in range(batch.horizon):
         obs = lanes.obs[running].astype(np.float32)
         actions = check_actions(task, choose(step, running, obs), len(running))
-        moved = lanes.advance(actions, rng, None if len(running) == n else running)
-        over = moved.terminated | moved.truncated
-        yield Moved(running, actions, moved, over)
+        result = lanes.advance(actions, rng, None if len(running) == n else running)
+        over = result.terminated | result.truncated
+        yield Moved(step, running, actions, result, over)
         running = running[~over]
         if len(running) == 0:
             return
 
 
-def _chooser(policy: Any, batch: EpisodeBatch) -> Chooser:
-    if isinstance(policy, MPC):
-        return _Planning(policy, batch.agents)
-    return start_episodes(as_policy(policy, batch.task), batch)
+def play_returns(
+    task: Task, dynamics: Dynamics, policy: Any, agents: NDArray[np.int64], seed: int
+) -> NDArray[np.float64]:
+    """Undiscounted returns ``[n]`` of a policy, an episode a row, each from a start of its own.
 
-
-class _Planning:
-    """MPC for the running rows alone: the plans of those that are over are dropped."""
-
-    def __init__(self, mpc: MPC, agents: NDArray[np.int64]) -> None:
-        self._mpc, self._agents = mpc, agents
-        self._rows: NDArray[np.int64] = np.arange(len(agents))
-        self._state: Any = None
-
-    def __call__(
-        self, step: int, lanes: NDArray[np.int64], obs: NDArray[np.float32]
-    ) -> NDArray[Any]:
-        if self._state is not None and len(lanes) < len(self._rows):
-            kept = np.searchsorted(self._rows, lanes)
-            self._state = tuple(part[kept] for part in self._state)
-        self._rows = lanes
-        actions, self._state = self._mpc.plan(self._agents[lanes], obs, self._state)
-        return actions
+    Args:
+        task: Reward, termination, start states.
+        dynamics: The true one.
+        policy: Acts without memory, by ``predict``; it sees the episodes alone that still run.
+        agents: Whose episodes they are ``[n]``; an agent may stand there many times.
+        seed: Seed of the start states.
+    """
+    n, rng = len(agents), np.random.default_rng(seed)
+    batch = EpisodeBatch(task, agents, np.arange(n), task.max_episode_steps, seed)
+    returns, start = np.zeros(n), task.sample_start(rng, n)
+    for moved in play(dynamics, batch, start, lambda _, rows, obs: policy.predict(obs)[0], rng):
+        returns[moved.rows] += moved.result.reward
+    return returns

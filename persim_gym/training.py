@@ -18,12 +18,12 @@ from torch import Tensor
 
 from persim_gym import checks
 from persim_gym.core import Task
+from persim_gym.evaluation.returns import episode_returns
 from persim_gym.learned.env import LearnedSimEnv
 from persim_gym.learned.guard import GuardedSimulator
 from persim_gym.learned.simulator import PerSim
 from persim_gym.policies.randomness import global_randomness_kept
 from persim_gym.policies.saved import POLICY, SavedPolicy, load_policy, save_policy
-from persim_gym.rollout import episode_returns
 from persim_gym.threads import few_threads
 
 if TYPE_CHECKING:
@@ -55,12 +55,12 @@ class TrainConfig:
             it spares an algorithm the finding of states that matter.
         episode_steps: Time limit in training, by default the task's. Short episodes begin anew more
             often, and with exploring starts see more.
-        guard: Whether the simulator's guard stops episodes, in training and in the looks.
+        guard: Whether the simulator's guard stops episodes, in training and in the evaluations.
         halt_reward: What the guard's stop is worth: the episode ends there with this reward.
             Without it (``None``) the stop is a truncation, beyond which the algorithm goes on by
             its own estimate, and a policy may be drawn to where the simulator knows nothing.
-        looks: How often the policy is judged in the simulator on the way; the best is kept.
-        look_episodes: Episodes of each look.
+        evaluations: How often the policy is judged in the simulator on the way; the best is kept.
+        evaluation_episodes: Episodes of each evaluation.
         settings: Arguments of the algorithm's class.
     """
 
@@ -68,23 +68,21 @@ class TrainConfig:
     episode_steps: int | None = None
     guard: bool = True
     halt_reward: float | None = None
-    looks: int = 12
-    look_episodes: int = 20
+    evaluations: int = 12
+    evaluation_episodes: int = 20
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         checks.make_plain(self)
-        share = self.exploring_starts
-        if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
-            raise ValueError(f"exploring_starts is a share, 0 to 1, got {checks.shown(share)}")
+        checks.number("exploring_starts", self.exploring_starts, 0, 1, says="a share, 0 to 1")
         if self.halt_reward is not None:
             checks.number("halt_reward", self.halt_reward, says="finite or None")
         if self.episode_steps is not None:
             checks.positive_integer("episode_steps", self.episode_steps)
         checks.switch("guard", self.guard)
-        checks.integer("looks", self.looks)
-        checks.integer("look_episodes", self.look_episodes, 1)
+        checks.integer("evaluations", self.evaluations)
+        checks.integer("evaluation_episodes", self.evaluation_episodes, 1)
         checks.a_mapping("settings", self.settings)
 
 
@@ -180,11 +178,11 @@ def train_in_simulator(
         seed: Seed of everything random.
         algorithm: ``"dqn"``, ``"ppo"``, ``"sac"`` or ``"td3"``; by default DQN for discrete
             actions and SAC for continuous ones.
-        on_progress: Told how many steps are done, and of how many.
+        on_progress: Called with how many steps are done, and of how many.
         config: Other settings than :func:`default_config`.
 
     Returns:
-        The model, with the best policy of the looks.
+        The model, with the best policy of the evaluations.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -197,18 +195,17 @@ def train_in_simulator(
         raise TypeError(f"config must be a TrainConfig, got {checks.shown(config)}")
     agent = sim.agent_index(agent)
     algorithm = check_algorithm(sim.task, algorithm)
-    settings = default_config(sim.task.name, algorithm)
-    if config is not None:
-        merged = {**settings.settings, **config.settings}
-        settings = dataclasses.replace(config, settings=merged)
+    usual = default_config(sim.task.name, algorithm)
+    own = usual if config is None else config
+    settings = dataclasses.replace(own, settings={**usual.settings, **own.settings})
     import stable_baselines3
 
     env = _TrainingEnv(sim, agent, settings)
     with global_randomness_kept(), few_threads(0, (), torch.device("cpu")):
         make = getattr(stable_baselines3, algorithm.upper())
         # A copy: Stable-Baselines3 writes into the dictionaries that it is given.
-        own = copy.deepcopy(dict(settings.settings))
-        model: BaseAlgorithm = make("MlpPolicy", env, seed=seed, device="cpu", **own)
+        given = copy.deepcopy(dict(settings.settings))
+        model: BaseAlgorithm = make("MlpPolicy", env, seed=seed, device="cpu", **given)
         best = _BestInSimulator(sim, agent, seed, steps, settings)
         model.learn(steps, callback=_callback(best, steps, on_progress))
         best.finish(model)
@@ -275,12 +272,12 @@ class _BestInSimulator:
 
     def __init__(self, sim: PerSim, agent: int, seed: int, steps: int, config: TrainConfig) -> None:
         self._sim, self._agent, self._seed, self._config = sim, agent, seed, config
-        self._every = max(1, steps // config.looks) if config.looks else math.inf
+        self._every = max(1, steps // config.evaluations) if config.evaluations else math.inf
         self._next = self._every
         self._best = -np.inf
         self._weights: dict[str, Tensor] | None = None
 
-    def look(self, model: BaseAlgorithm, step: int) -> None:
+    def evaluate(self, model: BaseAlgorithm, step: int) -> None:
         if step < self._next:
             return
         self._next += self._every
@@ -289,7 +286,7 @@ class _BestInSimulator:
             GuardedSimulator(self._sim, guard=self._config.guard),
             [self._agent],
             model,
-            self._config.look_episodes,
+            self._config.evaluation_episodes,
             # Not the starts on which the policy will be judged in the end.
             self._seed + 1_000_000,
         )
@@ -310,7 +307,7 @@ def _callback(
 
     class _Progress(BaseCallback):
         def _on_step(self) -> bool:
-            best.look(self.model, self.num_timesteps)
+            best.evaluate(self.model, self.num_timesteps)
             if on_progress is not None:
                 on_progress(min(self.num_timesteps, steps), steps)
             return True

@@ -20,7 +20,8 @@ import pytest
 import persim_gym
 from persim_gym import checks
 from persim_gym.core import as_agent, as_agents, several_agents
-from persim_gym.demo.run import DemoSettings, demo_settings, rebuild_page, run_demo
+from persim_gym.demo.run import rebuild_page, run_demo
+from persim_gym.demo.settings import DemoSettings, demo_settings
 from persim_gym.envs.populations import Population
 from persim_gym.envs.rendering import write_video
 from persim_gym.envs.suites import (
@@ -30,6 +31,7 @@ from persim_gym.envs.suites import (
     make_vector_env,
 )
 from persim_gym.evaluation import evaluate
+from persim_gym.evaluation.returns import episode_returns
 from persim_gym.experiments import Cell, preset_cells, run_cells, select_cells
 from persim_gym.experiments.report.page import write_report
 from persim_gym.experiments.results import read_findings
@@ -44,7 +46,6 @@ from persim_gym.plots.video import comparison_frames, episode_frames
 from persim_gym.policies import scripted_policy
 from persim_gym.policies.recipes import find_recipe, recipes
 from persim_gym.policies.training import check_out
-from persim_gym.rollout import episode_returns
 from persim_gym.training import TrainConfig, load_policy, save_policy, train_in_simulator
 from tests.learned.worlds import PlainTask, random_simulator, random_walks
 

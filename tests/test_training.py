@@ -11,8 +11,8 @@ import torch
 
 from persim_gym import training
 from persim_gym.envs.suites import find_suite
+from persim_gym.evaluation.returns import episode_returns
 from persim_gym.learned.simulator import PerSim
-from persim_gym.rollout import episode_returns
 from persim_gym.training import (
     TrainConfig,
     _BestInSimulator,
@@ -29,8 +29,8 @@ pytestmark = pytest.mark.usefixtures("root")
 sb3 = pytest.importorskip("stable_baselines3")
 
 SMALL = TrainConfig(
-    looks=2,
-    look_episodes=2,
+    evaluations=2,
+    evaluation_episodes=2,
     settings={"learning_starts": 20, "policy_kwargs": {"net_arch": [8]}, "buffer_size": 200},
 )
 
@@ -122,13 +122,13 @@ def test_the_best_policy_of_the_looks_is_kept(cartpole, monkeypatch):
     class Model:
         policy = torch.nn.Linear(1, 1)
 
-    best = _BestInSimulator(cartpole, 1, 0, 40, TrainConfig(looks=4))
+    best = _BestInSimulator(cartpole, 1, 0, 40, TrainConfig(evaluations=4))
     for step in range(1, 41):
         with torch.no_grad():
             Model.policy.weight.fill_(step)
-        best.look(Model, step)
+        best.evaluate(Model, step)
     best.finish(Model)
-    assert Model.policy.weight.item() == 20  # the second of the looks at 10, 20, 30 and 40
+    assert Model.policy.weight.item() == 20  # the second of the evaluations at 10, 20, 30 and 40
     assert next(returns, None) is None
 
 
@@ -137,19 +137,19 @@ def test_without_looks_the_last_policy_is_kept(cartpole, monkeypatch):
         raise AssertionError("looked")
 
     monkeypatch.setattr(training, "episode_returns", refuse)
-    train_in_simulator(cartpole, 1, 30, config=dataclasses.replace(SMALL, looks=0))
+    train_in_simulator(cartpole, 1, 30, config=dataclasses.replace(SMALL, evaluations=0))
 
 
 def test_a_continuous_task_is_trained_with_sac_or_td3(cheetah):
     small = TrainConfig(
-        looks=1,
-        look_episodes=1,
+        evaluations=1,
+        evaluation_episodes=1,
         episode_steps=10,
         settings={**SMALL.settings, "learning_starts": 8, "batch_size": 4},
     )
     for algorithm, kind in ((None, sb3.SAC), ("td3", sb3.TD3)):
         model = train_in_simulator(
-            cheetah, 1, 12, algorithm=algorithm, config=dataclasses.replace(small, looks=0)
+            cheetah, 1, 12, algorithm=algorithm, config=dataclasses.replace(small, evaluations=0)
         )
         assert isinstance(model, kind)
         assert model.num_timesteps == 12
@@ -182,12 +182,12 @@ def test_bad_arguments_are_refused(cartpole, change, error, message):
 
 
 def test_a_bad_configuration_is_refused():
-    with pytest.raises(ValueError, match="exploring_starts is a share"):
+    with pytest.raises(ValueError, match="exploring_starts must be a share"):
         TrainConfig(exploring_starts=1.5)
     with pytest.raises(ValueError, match="halt_reward must be finite"):
         TrainConfig(halt_reward=float("nan"))
-    with pytest.raises(ValueError, match="look_episodes must be at least 1"):
-        TrainConfig(look_episodes=0)
+    with pytest.raises(ValueError, match="evaluation_episodes must be at least 1"):
+        TrainConfig(evaluation_episodes=0)
 
 
 # -- policies on disk ------------------------------------------------------------------------------

@@ -169,10 +169,10 @@ def _write_report(folder: Path) -> Path | None:
 
 def _list(cells: Sequence[Cell], folder: Path, force: bool, as_json: bool) -> None:
     from persim_gym.experiments.costs import Estimate
-    from persim_gym.experiments.row_files import Rows
+    from persim_gym.experiments.row_files import RowFiles
     from persim_gym.experiments.runner import failure_path, is_fitted
 
-    rows = Rows(folder)
+    rows = RowFiles(folder)
     there = {cell: rows.has(cell) for cell in cells}
     missing = [cell for cell in cells if force or not there[cell]]
     known = () if force else [cell.fit_key or "" for cell in cells if is_fitted(cell, folder)]

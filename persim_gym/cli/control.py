@@ -77,8 +77,8 @@ def plan(
     """
     import torch
 
+    from persim_gym.evaluation.returns import episode_outcomes, episode_returns
     from persim_gym.planning import choose_planner
-    from persim_gym.rollout import episode_outcomes, episode_returns
 
     suite, sim = models.open_model(model)
     agents = models.find_agents(agent, sim, suite)
@@ -220,8 +220,8 @@ def train(
     the final judgement only. The policy can then be recorded and rendered.
     """
     from persim_gym import training
+    from persim_gym.evaluation.returns import episode_outcomes
     from persim_gym.learned.guard import GuardedSimulator
-    from persim_gym.rollout import episode_outcomes
 
     suite, sim = models.open_model(str(simulator))
     if sim is None:

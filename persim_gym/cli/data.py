@@ -21,7 +21,7 @@ from persim_gym.cli.output import print_facts, print_json, print_table
 
 if TYPE_CHECKING:
     from persim_gym.envs.suites import Suite
-    from persim_gym.offline.datasets import Summary
+    from persim_gym.offline.summaries import Summary
 
 #: The word for all tasks or all behaviours, and the formats of a figure.
 ALL = "all"
@@ -197,6 +197,7 @@ def _record_one(
     from persim_gym.offline import collection, provenance
     from persim_gym.offline import datasets as files
     from persim_gym.offline.recorder import prepare
+    from persim_gym.offline.summaries import describe
     from persim_gym.policies.behaviours import behaviour_name
 
     suite = find_suite(task)
@@ -220,14 +221,15 @@ def _record_one(
     )
     with on_interrupt("nothing was recorded, the same command begins anew"):
         data = dataclasses.replace(recording, command=command or recording.command).run(force)
-    _print_summary(files.describe(data), data.storage.data_path)
+    _print_summary(describe(data), data.storage.data_path)
 
 
 def _record_all(
     task: str, behaviour: str, namespace: str | None, force: bool, common: dict[str, Any]
 ) -> None:
-    from persim_gym.offline import datasets as files
     from persim_gym.offline.collection import Recorded, record_all
+    from persim_gym.offline.datasets import NAMESPACE
+    from persim_gym.offline.summaries import describe
 
     begun, shares = time.monotonic(), [0.0]
     quiet = sys.stderr.isatty()  # there is a bar then
@@ -248,7 +250,7 @@ def _record_all(
         results = record_all(
             None if task == ALL else [task],
             None if behaviour == ALL else [behaviour],
-            namespace=files.NAMESPACE if namespace is None else namespace,
+            namespace=NAMESPACE if namespace is None else namespace,
             overwrite=force,
             on_progress=on_progress,
             on_recorded=on_recorded,
@@ -256,7 +258,7 @@ def _record_all(
         )
     rows = []
     for result in results:
-        s = files.describe(result.dataset_id)
+        s = describe(result.dataset_id)
         took = "was there" if result.was_there else f"{result.seconds:.1f} s"
         rows.append([s.id, s.transitions, s.mean_return, size_of(s.size), took])
     print_table("Data sets", ["id", "steps", "return", "size", "took"], rows)
@@ -295,7 +297,7 @@ datasets.command(
 @datasets.command("list", epilog=options.examples("datasets list"))
 def list_datasets(as_json: options.Json = False) -> None:
     """List the data sets on this machine."""
-    from persim_gym.offline.datasets import summaries
+    from persim_gym.offline.summaries import summaries
 
     found = summaries()
     if as_json:
@@ -335,7 +337,7 @@ def show_dataset(
     ] = None,
 ) -> None:
     """Show the card of a data set: what it holds, and how it is made again."""
-    from persim_gym.offline.cards import data_card
+    from persim_gym.offline.card_making import data_card
     from persim_gym.offline.datasets import load
 
     data = load(dataset)
@@ -361,7 +363,8 @@ def delete_dataset(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete a data set for good, damaged or not."""
-    from persim_gym.offline.datasets import delete, describe, load, place_of
+    from persim_gym.offline.datasets import delete, load, place_of
+    from persim_gym.offline.summaries import describe
 
     try:
         about = f"{describe(load(dataset)).transitions:,} transitions"

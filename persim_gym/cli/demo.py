@@ -47,7 +47,8 @@ def demo(
     from rich.progress import TaskProgressColumn as Share
 
     models.draw_without_display()
-    from persim_gym.demo.run import RESULTS, run_demo
+    from persim_gym.demo.report import RESULTS
+    from persim_gym.demo.run import run_demo
 
     bar = Progress(
         TextColumn("      {task.description:<9}"),

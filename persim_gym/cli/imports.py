@@ -52,7 +52,7 @@ def import_dataset(
 ) -> None:
     """Import a data file of the paper's authors; nothing in it is run."""
     from persim_gym.offline.authors import import_authors_file
-    from persim_gym.offline.datasets import describe
+    from persim_gym.offline.summaries import describe
 
     with on_interrupt("nothing was imported"):
         data = import_authors_file(

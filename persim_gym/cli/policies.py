@@ -106,9 +106,9 @@ def evaluate(
 
     from persim_gym.envs.populations import Population
     from persim_gym.envs.suites import find_suite
-    from persim_gym.policies.playing import play_returns
     from persim_gym.policies.recipes import TEST
     from persim_gym.policies.shipped import behaviour_recipes, load_shipped, nearest
+    from persim_gym.rollout import play_returns
 
     chosen = _recipes(find_suite(task).name, policy)
     suite = find_suite(task)

@@ -36,6 +36,7 @@ def report(
         other = "--json" if json else "--out"
         raise ValueError(f"--small prints one table and writes nothing: leave {other} out")
     models.draw_without_display()
+    from persim_gym.experiments.report.main_tables import small_table
     from persim_gym.experiments.report.page import (
         FIGURES,
         MARKDOWN,
@@ -43,7 +44,6 @@ def report(
         first_dataset,
         write_findings,
     )
-    from persim_gym.experiments.report.tables import small_table
     from persim_gym.experiments.results import read_findings
 
     findings = read_findings(folder)
@@ -66,10 +66,11 @@ def report(
 
 
 def _print_main(findings: Findings) -> None:
-    from persim_gym.experiments.report.tables import TITLES, small_table
+    from persim_gym.envs.suites import SUITES
+    from persim_gym.experiments.report.main_tables import small_table
 
     rows = small_table(findings).rows
-    for title in TITLES.values():
+    for title in [suite.title for suite in SUITES.values()]:
         own = [row[1:] for row in rows if row[0] == title]
         if own:
             columns = ["data set", "method", "RMSE", "return"]
@@ -84,8 +85,8 @@ def _facts(findings: Findings) -> list[tuple[str, object]]:
 
 
 def _summary(findings: Findings) -> dict[str, Any]:
+    from persim_gym.experiments.report.main_tables import small_numbers
     from persim_gym.experiments.report.page import facts, failed_lines, missing_lines, warnings
-    from persim_gym.experiments.report.tables import small_numbers
 
     return {
         "facts": dict(facts(findings)),

@@ -15,13 +15,10 @@ from persim_gym.plots.numbers import (
     number,
     plus_minus,
     r2_text,
-    return_spread,
+    return_sd,
     return_text,
-    share,
 )
 
-_TITLES = {"cartpole": "CartPole", "mountain-car": "MountainCar", "half-cheetah": "HalfCheetah"}
-_KINDS = {"cartpole": "carts with poles", "mountain-car": "cars", "half-cheetah": "cheetahs"}
 _SCRIPTS = {
     "cartpole": "linear feedback that walks the cart to a place of its own in each episode",
     "mountain-car": "bang-bang control that pushes the way the car is going",
@@ -35,7 +32,7 @@ _REMARKS = {
 }
 _STAGES = {
     "record": "record the data (or find them there)",
-    "fit": "fit the simulators, and one for all agents",
+    "fit": "fit the simulators, and the pooled model",
     "evaluate": "predict open loop, probe the latent factors",
     "plan": "plan with MPC",
     "train": "train in the simulator",
@@ -65,8 +62,8 @@ def render_page(
     latent = results["open_loop"]["latent"]
     return render(
         "demo.html.jinja",
-        title=_TITLES[task],
-        kind=_KINDS[task],
+        title=SUITES[task].title,
+        kind=SUITES[task].noun,
         script=_SCRIPTS[task],
         remark=_REMARKS.get(task, ""),
         covariates=results["covariates"],
@@ -81,7 +78,7 @@ def render_page(
         errors=_errors(results),
         horizons=_horizons(results),
         latent={
-            "text": ", ".join(f"{name} {share(value)}" for name, value in latent["r2"].items()),
+            "text": ", ".join(f"{name} {r2_text(value)}" for name, value in latent["r2"].items()),
             "agents": latent["agents"],
         },
         planner={**plan["planner"], "search": _SEARCH[plan["planner"]["kind"]]},
@@ -115,7 +112,7 @@ def _tiles(results: Mapping[str, Any]) -> list[dict[str, str]]:
     errors, returns = results["open_loop"]["errors"], results["returns"]
     ours, one = (
         number(mean_of(row["rmse"] for row in errors[name]["agents"]))
-        for name in ("PerSim", "one for all")
+        for name in ("PerSim", "pooled model")
     )
     agent = str(results["training"]["agent"])
     trained, random = (
@@ -131,14 +128,13 @@ def _tiles(results: Mapping[str, Any]) -> list[dict[str, str]]:
     return [
         {
             "value": ours,
-            "name": "error of blind prediction",
-            "text": f"RMSE over {horizon} steps, mean of the test agents. One simulator for all "
-            f"agents: {one}.",
+            "name": "error of open-loop prediction",
+            "text": f"RMSE over {horizon} steps, mean of the test agents. The pooled model: {one}.",
         },
         {
-            "value": share(min(r2.values())),
+            "value": r2_text(min(r2.values())),
             "name": "R² of hidden covariates",
-            "text": f"{', '.join(f'{name} {share(value)}' for name, value in r2.items())}: read "
+            "text": f"{', '.join(f'{name} {r2_text(value)}' for name, value in r2.items())}: read "
             "off the latent factors, which were learned without them.",
         },
         {
@@ -186,7 +182,7 @@ def _returns(results: Mapping[str, Any]) -> dict[str, Any]:
     for agent in results["agents"]:
         found = [way.get(str(agent["agent"])) for way in results["returns"].values()]
         cells = [
-            "" if own is None else return_spread(own["mean"], own["sd"], own["episodes"])
+            "" if own is None else return_sd(own["mean"], own["sd"], own["episodes"])
             for own in found
         ]
         rows.append([*_agent(agent), *cells])

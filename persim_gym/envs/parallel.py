@@ -189,7 +189,7 @@ class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
     ]:
         """Advance every running agent by its action.
 
-        When nobody is left, ``step({})`` returns five empty dictionaries.
+        When no agent is left, ``step({})`` returns five empty dictionaries.
 
         Raises:
             ResetNeeded: Before the first reset, or if there are actions and no agent is running.

@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from persim_gym.envs.checks import check_seed
 from persim_gym.envs.vector import SimVectorEnv
 
-#: What an environment in another mode than same-step is told to do.
+#: The remedy for an environment in another mode than same-step.
 REMEDY = (
     "make the vector environment with autoreset_mode=AutoresetMode.SAME_STEP first, then wrap it. "
     "Gymnasium's wrappers of vector observations do not work in that mode: wrap the scalar "

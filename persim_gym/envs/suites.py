@@ -1,9 +1,11 @@
-"""The three suites: which task, dynamics and covariates belong together under which name."""
+"""The tasks that there are, and the entry points of their environments.
+
+Data sets name the entry points in the specs of their environments: these stay where they are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,59 +14,14 @@ from numpy.typing import NDArray
 from persim_gym.core import Dynamics, Task, one_of
 from persim_gym.envs.env import SimEnv, drawn
 from persim_gym.envs.parallel import SimParallelEnv
-from persim_gym.envs.populations import CovariateTable, Population
+from persim_gym.envs.populations import Population
 from persim_gym.envs.tasks import cart_pole, half_cheetah, mountain_car
+from persim_gym.envs.tasks.facts import Suite as Suite
 from persim_gym.envs.vector import SimVectorEnv
 
-
-@dataclass(frozen=True, slots=True)
-class Suite:
-    """What is fixed of a family of environments.
-
-    Attributes:
-        name: Name on the command line, such as ``"cartpole"``.
-        env_id: Registered id, such as ``"PerSim-CartPole-v0"``.
-        covariates: The covariates by which its agents differ.
-        task: Makes the task.
-        dynamics: Makes the true dynamics of a population.
-    """
-
-    name: str
-    env_id: str
-    covariates: CovariateTable
-    task: Callable[[], Task]
-    dynamics: Callable[[Population], Dynamics]
-
-    def population(self, source: object = None) -> Population:
-        """The population that ``population=`` describes; see :meth:`Population.make`."""
-        return Population.make(self.covariates, source)
-
-
+#: The tasks by name, with all that is fixed of them.
 SUITES: dict[str, Suite] = {
-    suite.name: suite
-    for suite in (
-        Suite(
-            "mountain-car",
-            "PerSim-MountainCar-v0",
-            mountain_car.COVARIATES,
-            mountain_car.MountainCarTask,
-            mountain_car.MountainCarDynamics,
-        ),
-        Suite(
-            "cartpole",
-            "PerSim-CartPole-v0",
-            cart_pole.COVARIATES,
-            cart_pole.CartPoleTask,
-            cart_pole.CartPoleDynamics,
-        ),
-        Suite(
-            "half-cheetah",
-            "PerSim-HalfCheetah-v0",
-            half_cheetah.COVARIATES,
-            half_cheetah.HalfCheetahTask,
-            half_cheetah.HalfCheetahDynamics,
-        ),
-    )
+    suite.name: suite for suite in (mountain_car.SUITE, cart_pole.SUITE, half_cheetah.SUITE)
 }
 
 
@@ -91,8 +48,14 @@ def suite_of(task: Task) -> Suite:
         return SUITES[task.name]
     raise ValueError(
         f"there is no true environment of this task, {task.name!r}: only {', '.join(SUITES)} have "
-        "one; plan and train in the simulator itself (its env() and MPC need no truth)"
+        "one; plan and train in the simulator itself (its env() and MPC need no true environment)"
     )
+
+
+def coordinate_names(task_name: str, d: int) -> tuple[str, ...]:
+    """Names of a task's ``d`` coordinates; numbers for a task of which none are known."""
+    names = SUITES[task_name].coordinates if task_name in SUITES else ()
+    return names if len(names) == d else tuple(f"coordinate {i}" for i in range(d))
 
 
 def single_agent(agent: Any, agents: Any) -> Any:

@@ -1,21 +1,18 @@
 """How good a simulator is: open-loop error, returns, uncertainty, latent factors, adaptation."""
 
+from persim_gym.evaluation.episodes import follow
 from persim_gym.evaluation.latent_factors import LatentProbe, probe_covariates
-from persim_gym.evaluation.open_loop import (
-    OneForAll,
-    OpenLoopError,
-    Persistence,
-    evaluate,
-    follow,
-    open_loop_error,
-    pooled,
-)
+from persim_gym.evaluation.open_loop import OpenLoopError, evaluate, open_loop_error
+from persim_gym.evaluation.references import Persistence, PooledModel, pooled
+from persim_gym.evaluation.returns import episode_outcomes, episode_returns
 
 __all__ = [
     "LatentProbe",
-    "OneForAll",
     "OpenLoopError",
     "Persistence",
+    "PooledModel",
+    "episode_outcomes",
+    "episode_returns",
     "evaluate",
     "follow",
     "open_loop_error",

@@ -15,19 +15,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
 from persim_gym.core import Dynamics, Task
-from persim_gym.envs.lanes import Lanes
-from persim_gym.evaluation.open_loop import Episodes, OneForAll, follow, open_loop_error
+from persim_gym.evaluation.episodes import Episodes, collect, follow
+from persim_gym.evaluation.open_loop import open_loop_error
+from persim_gym.evaluation.references import PooledModel
+from persim_gym.evaluation.returns import episode_batch
 from persim_gym.learned.posterior.adaptation import AgentPosterior, add_rows
 from persim_gym.learned.posterior.prior import FactorModel, FactorPrior, normal_quantile
 from persim_gym.learned.simulator import PerSim
 from persim_gym.offline.transitions import Transitions
-from persim_gym.policies.behaviours import RandomPolicy, start_episodes
+from persim_gym.policies.behaviours import RandomPolicy
 from persim_gym.policies.scripted import scripted_policy
-from persim_gym.rollout import episode_batch
+from persim_gym.rollout import play, start_episodes
 
 COUNTS = (0, 1, 2, 5, 10, 25, 50)
 LEVELS = (0.5, 0.8, 0.95)
@@ -113,27 +114,10 @@ def random_transitions(
     """
     horizon = task.max_episode_steps if steps is None else steps
     batch = episode_batch(task, dynamics, agents, episodes, seed, horizon)
-    n, d = len(batch), task.observation_space.shape[0]
     rng = np.random.default_rng([seed, 11])
-    obs = np.empty((n, horizon + 1, d))
-    obs[:] = task.sample_start(rng, n)[:, None]
-    kind = np.int64 if isinstance(task.action_space, Discrete) else np.float64
-    actions = np.zeros((n, horizon, *(task.action_space.shape or ())), dtype=kind)
-    lengths = np.full(n, horizon)
-    lanes, running = Lanes(task, dynamics, batch.agents.copy(), horizon), np.arange(n)
-    lanes.begin(running, obs[:, 0].copy(), rng)
-    choose = start_episodes(RandomPolicy(task.action_space, seed=seed), batch)
-    for step in range(horizon):
-        chosen = choose(step, running, lanes.obs[running].astype(np.float32))
-        moved = lanes.advance(chosen, rng, None if len(running) == n else running)
-        obs[running, step + 1 :] = moved.obs[:, None]
-        actions[running, step] = chosen
-        over = moved.terminated | moved.truncated
-        lengths[running[over]] = step + 1
-        running = running[~over]
-        if len(running) == 0:
-            break
-    followed = Episodes(task.name, batch.agents, obs, actions, lengths, 0, horizon)
+    start = task.sample_start(rng, len(batch))
+    choose = start_episodes(RandomPolicy(), batch)
+    followed = collect(batch, start, play(dynamics, batch, start, choose, rng))
     return as_transitions(followed, dynamics.num_agents)
 
 
@@ -207,7 +191,7 @@ def measure(
         np.asarray(counts, dtype=np.int64),
         np.array(rmse),
         open_loop_error(trained, followed).rmse,
-        open_loop_error(OneForAll(mean_agent(sim)), followed).rmse,
+        open_loop_error(PooledModel(mean_agent(sim)), followed).rmse,
         np.array(spread),
         coverage(sim, prior, records, tried, counts),
         coverage(sim, plain, records, tried, counts),

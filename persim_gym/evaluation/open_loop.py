@@ -1,164 +1,28 @@
-"""How good a simulator is: open-loop prediction error and returns, each evaluation one batch.
+"""Open-loop prediction error of a simulator, all episodes in one batch.
 
-Open-loop error follows the paper's protocol (Section 5.2): episodes of test agents in the true
-environment, under a policy that made no data; some real steps first, then a long rollout of the
-simulator on its own predictions, under the actions that the policy took in truth.
+It follows the paper's protocol (Section 5.2): episodes of test agents in the true environment,
+under a policy that made no data; some real steps first, then a long rollout of the simulator on its
+own predictions, under the actions that the policy took in the true environment.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
-import torch
-from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
 from persim_gym import checks
-from persim_gym.core import Array, Dynamics, Task
 from persim_gym.envs.suites import suite_of
+from persim_gym.evaluation.episodes import HORIZON, WARMUP, Episodes, follow
+from persim_gym.evaluation.references import Predictor
 from persim_gym.learned.simulator import PerSim
-from persim_gym.offline.transitions import Transitions
 from persim_gym.policies.scripted import scripted_policy
-from persim_gym.rollout import episode_batch, play, start_states
-from persim_gym.threads import few_threads
 
-WARMUP = 10  # real steps before a simulator is left to itself
-HORIZON = 50  # steps that it is left to itself
 HORIZONS = (1, 5, 10, 25, 50)  # where the error is reported
-
-
-class Predictor(Protocol):
-    """Whatever predicts open loop: a simulator, or one of the references below."""
-
-    @property
-    def lag(self) -> int:
-        """Observations that a state holds."""
-
-    def rollout(self, agents: Array, obs: Array, actions: Array) -> Array:
-        """Predictions ``[m, n, h, d]``; see :meth:`persim_gym.learned.PerSim.rollout`."""
-
-
-@runtime_checkable
-class Remembering(Protocol):
-    """A model whose states hold the actions between observations."""
-
-    def states(self, obs: Array, actions: Array) -> Array:
-        """States of observations and actions; see :meth:`persim_gym.learned.PerSim.states`."""
-
-    def states_of(self, data: Transitions) -> NDArray[np.float32]:
-        """States of transitions; see :meth:`persim_gym.learned.PerSim.states_of`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Persistence:
-    """The prediction that nothing changes: what any simulator must beat."""
-
-    lag: int = 1
-
-    def rollout(self, agents: Array, obs: Array, actions: Array) -> NDArray[np.float64]:
-        """The observations ``[n, d]`` repeated: ``[1, n, h, d]``."""
-        obs, actions = np.asarray(obs), np.asarray(actions)
-        shape = (1, len(obs), actions.shape[1], obs.shape[1])
-        return np.broadcast_to(obs[None, :, None], shape).copy()
-
-
-@dataclass(frozen=True, slots=True)
-class OneForAll:
-    """One simulator for all agents: whoever is asked for, agent 0 of ``sim`` answers.
-
-    Attributes:
-        sim: A simulator fitted on :func:`pooled` transitions.
-    """
-
-    sim: Predictor
-
-    @property
-    def lag(self) -> int:
-        """Observations that a state holds."""
-        return self.sim.lag
-
-    def states_of(self, data: Transitions) -> NDArray[np.float32]:
-        """See :meth:`persim_gym.learned.PerSim.states_of`."""
-        return self.sim.states_of(data) if isinstance(self.sim, Remembering) else data.obs
-
-    def states(self, obs: Array, actions: Array) -> Array:
-        """See :meth:`persim_gym.learned.PerSim.states`."""
-        return self.sim.states(obs, actions) if isinstance(self.sim, Remembering) else obs
-
-    def rollout(self, agents: Array, obs: Array, actions: Array) -> Array:
-        """Predictions ``[m, n, h, d]``, the same for all agents."""
-        return self.sim.rollout(np.zeros(len(agents), dtype=np.int64), obs, actions)
-
-
-def pooled(transitions: Transitions) -> Transitions:
-    """The same transitions as of one agent: what a simulator for all is fitted on."""
-    return dataclasses.replace(
-        transitions,
-        agent=np.zeros_like(transitions.agent),
-        num_agents=1,
-        population=None,
-        agent_names=None,
-    )
-
-
-# -- open-loop error -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Episodes:
-    """Episodes in a true environment, padded to one length.
-
-    Attributes:
-        task_name: The task.
-        agents: Agent of each episode ``[n]``, in blocks of equal agents.
-        obs: Observations ``[n, warmup + horizon + 1, d]``; after an episode's end its last one.
-        actions: ``[n, warmup + horizon(, a)]``; after the end of no meaning, but valid.
-        lengths: Steps of each episode ``[n]``.
-        warmup: Real steps before the prediction.
-        horizon: Predicted steps ``h``.
-    """
-
-    task_name: str
-    agents: NDArray[np.int64]
-    obs: NDArray[np.float64]
-    actions: NDArray[Any]
-    lengths: NDArray[np.int64]
-    warmup: int
-    horizon: int
-
-    @property
-    def true(self) -> NDArray[np.float64]:
-        """What is to be predicted ``[n, h, d]``."""
-        return self.obs[:, self.warmup + 1 :]
-
-    @property
-    def valid(self) -> NDArray[np.bool_]:
-        """Steps that the episode lived to see ``[n, h]``; the one into its end is among them."""
-        steps = np.arange(self.warmup + 1, self.warmup + self.horizon + 1)
-        return steps <= self.lengths[:, None]
-
-    def states(self, lag: int) -> NDArray[np.float64]:
-        """True states after the real steps, ``[n, d]`` or ``[n, lag, d]``, oldest first."""
-        if lag == 1:
-            return self.obs[:, self.warmup]
-        past = np.maximum(np.arange(self.warmup - lag + 1, self.warmup + 1), 0)
-        return self.obs[:, past]
-
-    def predicted_by(self, model: Predictor) -> NDArray[np.float64]:
-        """A model's open-loop predictions ``[m, n, h, d]``, all episodes in one call."""
-        states: Array = self.states(model.lag).astype(np.float32)
-        if model.lag > 1 and isinstance(model, Remembering):
-            past = np.maximum(np.arange(self.warmup - model.lag + 1, self.warmup), 0)
-            states = model.states(states, self.actions[:, past])
-        # A few hundred rows are small work at each step, whatever the network's width.
-        with few_threads(0, (), torch.device("cpu")):
-            rollout = model.rollout(self.agents, states, self.actions[:, self.warmup :])
-        return np.asarray(rollout, dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,59 +144,6 @@ def evaluate(
         episodes=episodes, seed=seed, warmup=warmup, horizon=horizon,
     )  # fmt: skip
     return open_loop_error(sim, followed)
-
-
-def follow(
-    task: Task,
-    dynamics: Dynamics,
-    agents: Sequence[int] | NDArray[np.integer[Any]],
-    policy: Any,
-    *,
-    episodes: int = 50,
-    seed: int = 0,
-    warmup: int = WARMUP,
-    horizon: int = HORIZON,
-) -> Episodes:
-    """Follow episodes of all agents under a policy, all in one batch.
-
-    Episode ``e`` of every agent starts in the same state.
-
-    Args:
-        task: The task.
-        dynamics: The true dynamics.
-        agents: ``[A]``.
-        policy: Anything with ``predict``.
-        episodes: Episodes of each agent.
-        seed: Seed of start states and policy.
-        warmup: Real steps before a prediction.
-        horizon: Steps to predict.
-
-    Returns:
-        ``A * episodes`` episodes, an agent's one after the other.
-
-    Raises:
-        TypeError: If an agent is no integer, or the policy is none.
-        ValueError: If an argument is invalid.
-    """
-    warmup, horizon = checks.integer("warmup", warmup), checks.integer("horizon", horizon, 1)
-    steps = warmup + horizon
-    batch = episode_batch(task, dynamics, agents, episodes, seed, steps)
-    n, space = len(batch), task.action_space
-    d = task.observation_space.shape[0]
-    what = f"{n} episodes of warmup={warmup} and horizon={horizon} steps"
-    checks.enough_memory(what, 16 * n * (steps + 1) * d, "give fewer episodes or steps")
-    obs = np.empty((n, steps + 1, d))
-    # An action that is never taken must still be one.
-    kind = np.int64 if isinstance(space, Discrete) else np.float64
-    actions = np.zeros((n, steps, *(space.shape or ())), dtype=kind)
-    lengths = np.full(n, steps)
-    obs[:] = start_states(task, batch, seed)[:, None]
-    for step, moved in enumerate(play(task, dynamics, batch, policy, seed)):
-        obs[moved.rows, step + 1 :] = moved.step.obs[:, None]
-        actions[moved.rows, step] = moved.actions
-        # The step in which physics broke has no next observation to be predicted.
-        lengths[moved.rows[moved.over]] = step + 1 - moved.step.stopped[moved.over]
-    return Episodes(task.name, batch.agents, obs, actions, lengths, warmup, horizon)
 
 
 def open_loop_error(model: Predictor, episodes: Episodes, traces: int = 3) -> OpenLoopError:

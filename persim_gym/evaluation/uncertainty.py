@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym.core import Dynamics
+from persim_gym.evaluation.episodes import Episodes
 from persim_gym.evaluation.latent_factors import rank_correlation
-from persim_gym.evaluation.open_loop import Episodes
 from persim_gym.learned.simulator import PerSim
 
 #: Error, in deviations of the recorded changes, from which a step is a bad one.

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.presets import preset_cells, select_cells
-from persim_gym.experiments.row_files import Rows
+from persim_gym.experiments.row_files import RowFiles
 from persim_gym.experiments.runner import run_cells
 
 if TYPE_CHECKING:
@@ -20,4 +20,4 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["Cell", "Rows", "preset_cells", "run_cells", "select_cells", "write_report"]
+__all__ = ["Cell", "RowFiles", "preset_cells", "run_cells", "select_cells", "write_report"]

@@ -151,7 +151,7 @@ class Cell:
         return f"{name}_n{self.train_agents}_s{self.seed}_{digest}"
 
     def describe(self) -> str:
-        """A few words for people."""
+        """A few words for messages."""
         parts = [self.experiment, self.task, self.dataset, self.method, self.planner]
         if self.train_agents != DEFAULT_SIZE:
             parts.append(f"{self.train_agents} agents")

@@ -30,7 +30,7 @@ FITS = {
 }
 OTHER_FIT = 60.0
 
-#: Milliseconds of planning one step of one episode in a learned model; in the truth it is a third.
+#: Milliseconds of planning one step of one episode in a learned model; a third in true dynamics.
 DECISIONS = {"mountain-car": 1.0, "cartpole": 1.5, "half-cheetah": 60.0}
 
 #: Seconds of the other experiments, which all agents and episodes pass as one batch.

@@ -8,8 +8,8 @@ Torch is imported where cells are run, so that a process can choose its number o
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
-import json
 import multiprocessing
 import os
 import signal
@@ -17,9 +17,14 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from concurrent import futures
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,7 +33,9 @@ from persim_gym.experiments.row_files import Row
 
 ENGINES = ("local", "ray")
 
-#: Told of a cell, its stage, how much of the stage is done, and of how much.
+#: A stage of a cell, how much of it is done, and of how much.
+Stage = tuple[str, int, int]
+#: Called with a cell and its stage's parts.
 OnCellStage = Callable[[Cell, str, int, int], None]
 
 #: Seconds between two reports of a stage.
@@ -90,7 +97,7 @@ def make_engine(name: str, jobs: int | None, settings: Settings, on_stage: OnCel
         jobs: Cells beside each other; by default one, and on a Ray cluster as many as it has
             processors for.
         settings: What all cells share.
-        on_stage: Told of stages.
+        on_stage: Called at stages.
 
     Raises:
         ImportError: If Ray is not installed.
@@ -119,23 +126,20 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def _run(cell: dict[str, Any], settings: dict[str, Any], on_stage: Any = None) -> dict[str, Any]:
-    """Run a cell, in whatever process: plain types in, a row or an error as plain types out."""
-    from persim_gym.experiments.experiments import run_cell
+def _run(cell: Cell, settings: Settings, on_stage: Any = None) -> Done:
+    """Run a cell, in whatever process; an error is an answer, too."""
+    from persim_gym.experiments.stages import run_cell
 
-    own = Settings(**settings)
     try:
-        row = run_cell(Cell.from_json(cell), own.folder, own.device, own.threads, on_stage)
+        row = run_cell(cell, settings.folder, settings.device, settings.threads, on_stage)
     except Exception as error:  # the others must go on
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        return {"error": text, "trace": traceback.format_exc()}
-    return {"row": row.to_json()}
+        return _failed(cell, error)
+    return Done(cell, row)
 
 
-def _done(cell: Cell, said: dict[str, Any]) -> Done:
-    if "row" in said:
-        return Done(cell, Row.from_json(said["row"]))
-    return Done(cell, None, said["error"], said["trace"])
+def _failed(cell: Cell, error: BaseException) -> Done:
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return Done(cell, None, text, "".join(traceback.format_exception(error)))
 
 
 # -- in this process -------------------------------------------------------------------------------
@@ -147,20 +151,17 @@ class HereEngine:
     slots = 1
 
     def __init__(self, settings: Settings, on_stage: OnCellStage) -> None:
-        self._settings, self._on_stage = asdict(settings), on_stage
-        self._cell: Cell | None = None
+        self._settings, self._on_stage = settings, on_stage
+        self._cells: list[Cell] = []
 
     def start(self, cell: Cell) -> None:
         """See :class:`Engine`."""
-        self._cell = cell
+        self._cells.append(cell)
 
     def wait(self, seconds: float) -> list[Done]:
         """Run the cell that was started, however long that takes."""
-        cell, self._cell = self._cell, None
-        assert cell is not None
-        told = self._on_stage
-        said = _run(cell.to_json(), self._settings, lambda *stage: told(cell, *stage))
-        return [_done(cell, said)]
+        cell = self._cells.pop()
+        return [_run(cell, self._settings, functools.partial(self._on_stage, cell))]
 
     def close(self) -> None:
         """Nothing runs."""
@@ -172,55 +173,48 @@ class HereEngine:
 class ProcessEngine:
     """Cells beside each other, each in a process that lives for many of them.
 
-    A process that is killed fails the cell it was at, and another takes its place. Processes end
-    with this one, however that ends.
+    Each process is a pool of its own: one that is killed fails the cell it was at, and another
+    takes its place. Processes end with this one, however that ends.
     """
 
     def __init__(self, jobs: int, settings: Settings, on_stage: OnCellStage) -> None:
         self.slots = jobs
-        self._settings, self._on_stage = asdict(settings), on_stage
-        self._threads = settings.threads or 1
+        self._settings, self._on_stage = settings, on_stage
         self._idle: list[_Worker] = []
-        self._busy: dict[Connection, _Worker] = {}
-        self._proven = False
+        self._busy: dict[Future[Done], tuple[_Worker, Cell]] = {}
+        self._first: Future[int] | None = None
 
     def start(self, cell: Cell) -> None:
         """See :class:`Engine`."""
         self._idle = [worker for worker in self._idle if worker.process.is_alive()]
-        worker = self._idle.pop() if self._idle else _Worker(self._settings, self._threads)
-        worker.cell = cell
-        self._busy[worker.pipe] = worker
-        # A process that dies in this very moment is noticed when the answer is waited for.
-        with contextlib.suppress(OSError):
-            worker.pipe.send_bytes(json.dumps(cell.to_json()).encode())
+        worker = self._idle.pop() if self._idle else _Worker(self._settings.threads or 1)
+        self._first = self._first or worker.ready
+        try:
+            future = worker.pool.submit(_work, cell, self._settings)
+        except BrokenProcessPool as error:  # it has ended in this very moment
+            future = Future()
+            future.set_exception(error)
+        self._busy[future] = worker, cell
 
     def wait(self, seconds: float) -> list[Done]:
-        """See :class:`Engine`."""
-        done = []
-        for pipe in wait(list(self._busy), seconds):
-            assert isinstance(pipe, Connection)
-            worker = self._busy[pipe]
-            cell = worker.cell
-            assert cell is not None
-            try:
-                said = json.loads(pipe.recv_bytes())
-            except (EOFError, OSError):
-                done.append(self._lost(worker, cell))
-                continue
-            if "ready" in said:
-                self._proven = True
-            elif "stage" in said:
-                self._on_stage(cell, *said["stage"])
-            else:
-                self._idle.append(self._busy.pop(pipe))
-                done.append(_done(cell, said))
-        return done
+        """See :class:`Engine`; stages are reported while it waits."""
+        until = time.monotonic() + seconds
+        while True:
+            left = until - time.monotonic()
+            ended, _ = futures.wait(self._busy, min(left, PACE), futures.FIRST_COMPLETED)
+            for worker, cell in self._busy.values():
+                while not worker.stages.empty():
+                    self._on_stage(cell, *worker.stages.get())
+            if ended or left <= PACE:
+                return [self._ended(future) for future in ended]
 
-    def _lost(self, worker: _Worker, cell: Cell) -> Done:
-        del self._busy[worker.pipe]
-        worker.process.join()
-        code = worker.process.exitcode
-        if not self._proven:
+    def _ended(self, future: Future[Done]) -> Done:
+        worker, cell = self._busy.pop(future)
+        if not isinstance(future.exception(), BrokenProcessPool):
+            self._idle.append(worker)
+            return future.result()
+        code = worker.end()
+        if self._first is not None and self._first.exception():
             raise RuntimeError(
                 f"the processes for cells end before they begin (exit code {code}): a script that "
                 "runs cells side by side must do so below `if __name__ == '__main__':`"
@@ -235,30 +229,41 @@ class ProcessEngine:
 
     def close(self) -> None:
         """See :class:`Engine`."""
-        workers = [*self._idle, *self._busy.values()]
-        for worker in workers:
-            worker.process.terminate()
-        for worker in workers:
-            worker.process.join(5)
-            if worker.process.is_alive():
-                worker.process.kill()
-                worker.process.join()
-            worker.pipe.close()
+        for worker in (*self._idle, *(worker for worker, _ in self._busy.values())):
+            worker.end()
         self._idle, self._busy = [], {}
 
 
-class _Worker:
-    """A process for cells, and the pipe to it."""
+class _Context(SpawnContext):
+    """Keeps hold of the process that a pool starts. Not fork: torch's threads do not survive it."""
 
-    def __init__(self, settings: dict[str, Any], threads: int) -> None:
-        # Not fork: torch's threads do not survive it.
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, settings), daemon=True)
+    process: SpawnProcess
+
+    def Process(self, *args: Any, **options: Any) -> SpawnProcess:  # type: ignore[override]
+        """A process, not started."""
+        self.process = SpawnProcess(*args, **options)
+        return self.process
+
+
+class _Worker:
+    """A pool of one process, and a queue for the stages of its cells.
+
+    Nothing is shared with other workers: a process that is killed holds no lock that they need.
+    """
+
+    def __init__(self, threads: int) -> None:
+        context = _Context()
+        self.stages: SimpleQueue[Stage] = context.SimpleQueue()
+        self.pool = ProcessPoolExecutor(1, context, _begin, (self.stages,))
         with _handed_down(threads):
-            self.process.start()
-        theirs.close()
-        self.cell: Cell | None = None
+            self.ready = self.pool.submit(int)  # starts the process
+        self.process = context.process
+
+    def end(self) -> int | None:
+        """End the process, and return its exit code."""
+        self.process.kill()
+        self.pool.shutdown()
+        return self.process.exitcode
 
 
 @contextlib.contextmanager
@@ -285,27 +290,28 @@ def _handed_down(threads: int) -> Iterator[None]:
             os.environ["OMP_NUM_THREADS"] = before
 
 
-def _work(pipe: Connection, settings: dict[str, Any]) -> None:
-    """The life of a process for cells."""
+#: In a process for cells: where it reports stages.
+_stages: SimpleQueue[Stage]
+
+
+def _begin(stages: SimpleQueue[Stage]) -> None:
+    """The first thing that a process for cells does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    global _stages
+    _stages = stages
 
-    def say(what: dict[str, Any]) -> None:
-        pipe.send_bytes(json.dumps(what).encode())
 
-    last = [0.0]
+def _work(cell: Cell, settings: Settings) -> Done:
+    last = 0.0
 
-    def tell(stage: str, done: int, of: int) -> None:
-        now = time.monotonic()
-        if done == 0 or now - last[0] > PACE:
-            last[0] = now
-            say({"stage": [stage, done, of]})
+    def report(stage: str, done: int, of: int) -> None:
+        nonlocal last
+        if done == 0 or time.monotonic() - last > PACE:
+            last = time.monotonic()
+            _stages.put((stage, done, of))
 
-    say({"ready": True})
-    with contextlib.suppress(EOFError, BrokenPipeError):  # the parent has gone
-        while True:
-            cell = json.loads(pipe.recv_bytes())
-            say(_run(cell, settings, tell))
+    return _run(cell, settings, report)
 
 
 def _end_with_parent() -> None:
@@ -331,8 +337,14 @@ class RayEngine:
         self._ray: Any = ray
         threads = settings.threads or 1
         self._own = not ray.is_initialized()
-        if self._own:
-            _join(ray, jobs, threads)
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+        if self._own and os.environ.get("RAY_ADDRESS"):
+            ray.init(address="auto", **quiet)
+        elif self._own:
+            # A Ray of one's own sends no report of its use, unless its user has asked for that.
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            beside = jobs or max(1, cores() // threads)
+            ray.init(num_cpus=beside * threads, include_dashboard=False, **quiet)
         total = self._ray.cluster_resources()
         processors = int(total.get("CPU", 1))
         self.slots = jobs or max(1, processors // threads)
@@ -344,14 +356,14 @@ class RayEngine:
             # Several cells share a GPU where there are more of them than GPUs.
             needs["num_gpus"] = min(1.0, int(1000 * gpus / self.slots) / 1000)
         self._task = ray.remote(**needs)(_run_on_ray)
-        self._settings = asdict(settings)
+        self._settings = settings
         self._running: dict[Any, Cell] = {}
 
     def start(self, cell: Cell) -> None:
         """See :class:`Engine`."""
         names = ("MINARI_DATASETS_PATH",)
         environ = {name: os.environ[name] for name in names if name in os.environ}
-        reference = self._task.remote(cell.to_json(), self._settings, environ)
+        reference = self._task.remote(cell, self._settings, environ)
         self._running[reference] = cell
 
     def wait(self, seconds: float) -> list[Done]:
@@ -361,10 +373,9 @@ class RayEngine:
         for reference in ready:
             cell = self._running.pop(reference)
             try:
-                done.append(_done(cell, self._ray.get(reference)))
+                done.append(self._ray.get(reference))
             except self._ray.exceptions.RayError as error:  # the worker or its machine is gone
-                text = " ".join(f"{type(error).__name__}: {error}".split())
-                done.append(Done(cell, None, text, traceback.format_exc()))
+                done.append(_failed(cell, error))
         return done
 
     def close(self) -> None:
@@ -376,21 +387,7 @@ class RayEngine:
             self._ray.shutdown()
 
 
-def _join(ray: Any, jobs: int | None, threads: int) -> None:
-    quiet = {"log_to_driver": False, "logging_level": "error"}
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(address="auto", **quiet)
-        return
-    # A Ray of one's own sends nobody a report of its use, unless its user has asked for that.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(
-        num_cpus=(jobs or max(1, cores() // threads)) * threads, include_dashboard=False, **quiet
-    )
-
-
-def _run_on_ray(
-    cell: dict[str, Any], settings: dict[str, Any], environ: dict[str, str]
-) -> dict[str, Any]:
+def _run_on_ray(cell: Cell, settings: Settings, environ: dict[str, str]) -> Done:
     os.environ.update(environ)
-    Path(settings["folder"]).mkdir(parents=True, exist_ok=True)
+    Path(settings.folder).mkdir(parents=True, exist_ok=True)
     return _run(cell, settings)

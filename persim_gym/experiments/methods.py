@@ -1,35 +1,35 @@
 """What is compared: each method learns from a cell's data, and is then asked to predict or to act.
 
-A method is a function from a :class:`Context` to a :class:`Contender`. One that is registered here
-is known to the command line, the presets and the report; nothing else has to be told of it.
+A method is a function from a :class:`Context` to a :class:`Model`. One that is registered here
+is known to the command line, the presets and the report; nothing else has to change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from persim_gym.core import Array, Dynamics
 from persim_gym.envs.suites import SUITES
-from persim_gym.evaluation.open_loop import OneForAll, Persistence, Predictor, pooled
+from persim_gym.evaluation.references import Persistence, PooledModel, Predictor, pooled
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.recordings import population_of, recording_of, transitions_of
 from persim_gym.learned.simulator import PerSim
 from persim_gym.offline.transitions import Transitions
-from persim_gym.rollout import OnProgress
+from persim_gym.progress import OnProgress
 from persim_gym.store import SIMULATOR
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
+class Model:
     """What a method has made of the data. What it cannot do is ``None``.
 
     Attributes:
         predictor: Predicts open loop.
         dynamics: Can be planned in.
-        policy: Acts by itself: whatever :func:`persim_gym.rollout.episode_returns` takes.
+        policy: Acts by itself: whatever :func:`persim_gym.evaluation.episode_returns` takes.
         facts: What a reader of the results may want to know of the fit, as plain types.
     """
 
@@ -48,7 +48,7 @@ class Context:
         data: Reads, and if need be records, the cell's data.
         models: Folder for what is fitted, so that other cells need not fit it again.
         device: Where to compute.
-        on_progress: Told how much of the fit is done, and of how much.
+        on_progress: Called with how much of the fit is done, and of how much.
     """
 
     cell: Cell
@@ -73,7 +73,7 @@ class Method:
 
     name: str
     title: str
-    make: Callable[[Context], Contender]
+    make: Callable[[Context], Model]
     experiments: tuple[str, ...]
     learns: bool = True
     plans: bool = False
@@ -106,7 +106,7 @@ def fitted_simulator(context: Context, **options: Any) -> PerSim:
         device=context.device,
         out=folder,
         progress=False,
-        on_epoch=None if report is None else lambda told: report(told.epoch, told.epochs),
+        on_epoch=None if report is None else lambda now: report(now.epoch, now.epochs),
         **{**options, **dict(cell.fit)},
     )
     return sim
@@ -123,10 +123,10 @@ def _check_data(sim: PerSim, cell: Cell, folder: Path) -> None:
         )
 
 
-def _simulator(**options: Any) -> Callable[[Context], Contender]:
-    def make(context: Context) -> Contender:
+def _simulator(**options: Any) -> Callable[[Context], Model]:
+    def make(context: Context) -> Model:
         sim = fitted_simulator(context, **options)
-        return Contender(predictor=sim, dynamics=sim, facts=_facts(sim))
+        return Model(predictor=sim, dynamics=sim, facts=_facts(sim))
 
     return make
 
@@ -144,53 +144,24 @@ def _facts(sim: PerSim) -> dict[str, Any]:
     }
 
 
-def _pooled(context: Context) -> Contender:
-    data = context.data
-    alone = Context(
-        context.cell, lambda: pooled(data()), context.models, context.device, context.on_progress
-    )
-    sim = fitted_simulator(alone)
-    return Contender(
-        predictor=OneForAll(sim),
-        dynamics=Shared(sim, context.cell.train_agents),
-        facts=_facts(sim),
-    )
+def _pooled(context: Context) -> Model:
+    sim = fitted_simulator(replace(context, data=lambda: pooled(context.data())))
+    dynamics = PooledDynamics(sim, context.cell.train_agents)
+    return Model(predictor=PooledModel(sim), dynamics=dynamics, facts=_facts(sim))
 
 
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """A simulator of one agent as the dynamics of many, all alike.
+class PooledDynamics:
+    """A pooled model as the dynamics of many agents, all alike.
 
-    Attributes:
-        sim: The simulator.
+    Args:
+        sim: The model, a simulator of one agent.
         num_agents: How many agents there are.
     """
 
-    sim: PerSim
-    num_agents: int
-
-    @property
-    def task(self) -> Any:
-        """The simulator's task."""
-        return self.sim.task
-
-    @property
-    def lag(self) -> int:
-        """Observations that a state holds."""
-        return self.sim.lag
-
-    @property
-    def device(self) -> Any:
-        """Where it computes."""
-        return self.sim.device
-
-    def recall(self, obs: Any) -> Any:
-        """See :meth:`persim_gym.learned.PerSim.recall`."""
-        return self.sim.recall(obs)
-
-    def follow(self, states: Any, actions: Any, obs: Any) -> Any:
-        """See :meth:`persim_gym.learned.PerSim.follow`."""
-        return self.sim.follow(states, actions, obs)
+    def __init__(self, sim: PerSim, num_agents: int) -> None:
+        self.sim, self.num_agents = sim, num_agents
+        self.task, self.lag, self.device = sim.task, sim.lag, sim.device
+        self.recall, self.follow = sim.recall, sim.follow
 
     def step(self, agents: Array, states: Array, actions: Array) -> Array:
         """Next observations, the same for all agents."""
@@ -201,9 +172,9 @@ class Shared:
         return self.sim.unroll(agents * 0, states, actions, mode)
 
 
-def _truth(context: Context) -> Contender:
+def _true(context: Context) -> Model:
     suite = SUITES[context.cell.task]
-    return Contender(dynamics=suite.dynamics(population_of(context.cell)))
+    return Model(dynamics=suite.dynamics(population_of(context.cell)))
 
 
 BOTH = ("prediction", "reward")
@@ -221,26 +192,26 @@ METHODS: dict[str, Method] = {
             ALL,
             plans=True,
         ),
-        Method("one-for-all", "One simulator for all", _pooled, BOTH, plans=True),
+        Method("one-for-all", "Pooled model", _pooled, BOTH, plans=True),
         Method(
             "persistence",
-            "Nothing changes",
-            lambda context: Contender(predictor=Persistence()),
+            "Persistence",
+            lambda context: Model(predictor=Persistence()),
             ("prediction",),
             learns=False,
         ),
-        Method("true", "True env + MPC", _truth, ("reward",), learns=False, plans=True),
+        Method("true", "True env + MPC", _true, ("reward",), learns=False, plans=True),
         Method(
             "test-policy",
             "Test policy",
-            lambda context: Contender(policy="test"),
+            lambda context: Model(policy="test"),
             ("reward",),
             learns=False,
         ),
         Method(
             "random",
             "Random actions",
-            lambda context: Contender(policy="random"),
+            lambda context: Model(policy="random"),
             ("reward",),
             learns=False,
         ),
@@ -248,12 +219,17 @@ METHODS: dict[str, Method] = {
 }
 
 
-def find_method(name: str) -> Method:
-    """The method of a name.
+def find_method(name: str, experiment: str) -> Method:
+    """The method of a name, for an experiment.
 
     Raises:
-        ValueError: If there is none, with the names there are.
+        ValueError: If there is none, with the names there are, or it cannot take part.
     """
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}: there are {', '.join(METHODS)}")
-    return METHODS[name]
+    method = METHODS[name]
+    if experiment not in method.experiments:
+        raise ValueError(
+            f"{name} takes part in {', '.join(method.experiments)}, not in {experiment}"
+        )
+    return method

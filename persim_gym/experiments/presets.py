@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from persim_gym import checks
 from persim_gym.envs.populations import DEFAULT_SIZE
 from persim_gym.experiments.cell import EXPERIMENTS, Cell
-from persim_gym.experiments.methods import Method, find_method
+from persim_gym.experiments.methods import METHODS, Method
 from persim_gym.policies.paper_behaviours import BEHAVIOURS
 
 SMALL = ("mountain-car", "cartpole")
@@ -57,7 +57,7 @@ class Preset:
         for task in self.tasks:
             for seed in range(self.seeds):
                 for name in (*self.methods, *self.beside):
-                    yield from self._compared(task, seed, find_method(name))
+                    yield from self._compared(task, seed, METHODS[name])
                 yield from self._scarce(task, seed)
                 yield from self._unseen(task, seed)
 
@@ -113,7 +113,7 @@ class Preset:
                 )  # fmt: skip
 
     def _learning(self, experiment: str) -> list[Method]:
-        methods = [find_method(name) for name in self.methods]
+        methods = [METHODS[name] for name in self.methods]
         return [m for m in methods if m.learns and experiment in m.experiments]
 
 

@@ -14,8 +14,8 @@ TITLE = "Authors' code (measured)"
 #: What has to be said wherever these numbers stand.
 CAPTION = (
     f"{TITLE}: the authors' published code, run on other recordings of the same kind and judged "
-    "by its own protocol, which is nearly the same. One fit each, so without a spread over seeds; "
-    "a mark to compare with, not part of any statistics."
+    "by its own protocol, which is nearly the same. One fit each, so without a standard "
+    "deviation over seeds; a mark to compare with, not part of any statistics."
 )
 
 

@@ -91,7 +91,7 @@ def _prediction(results: Mapping[str, Any]) -> dict[Quantity, Any]:
                 by_measure.setdefault(name, []).append(value)
         for name, values in by_measure.items():
             if name != "r2":
-                # Whether an agent's episodes last depends on the truth alone, not on the method.
+                # Whether an agent's episodes last depends on the true dynamics, not on the method.
                 known = [value for value in values if not math.isnan(value)]
                 mean = float(geometric_mean(known)) if known else math.nan
                 found[Quantity(name, ALL, policy)] = mean

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +11,12 @@ from minari import MinariDataset
 from persim_gym.envs.populations import DEFAULT_SIZE, Population
 from persim_gym.envs.suites import SUITES
 from persim_gym.experiments.cell import Cell
-from persim_gym.offline import datasets, provenance
-from persim_gym.offline.collection import dataset_id
+from persim_gym.offline import datasets
+from persim_gym.offline.collection import dataset_id, is_there
 from persim_gym.offline.reading import read_transitions
-from persim_gym.offline.recorder import OnProgress, Recording, prepare
+from persim_gym.offline.recorder import Recording, prepare
 from persim_gym.offline.transitions import Transitions
+from persim_gym.progress import OnProgress
 
 
 def population_of(cell: Cell) -> Population:
@@ -29,7 +30,7 @@ def recording_of(cell: Cell) -> Recording:
     Each seed has a recording of its own, of other agents from the sixth on, in other start states.
 
     Paper: there the five repeats are of one data set. What a method owes to the luck of one
-    recording stays hidden then; here it is part of the spread.
+    recording stays hidden then; here it is part of the standard deviation.
 
     Raises:
         ValueError: If the cell learns from no data.
@@ -64,17 +65,10 @@ def missing_recordings(cells: Iterable[Cell]) -> list[Recording]:
 
 
 def _is_there(recording: Recording) -> bool:
-    there = datasets.find(recording.dataset_id)
-    if there is None:
-        return False
-    card = datasets.card_of(there)
-    if different := provenance.differences(recording.recipe, card):
-        raise ValueError(
-            f"the benchmark records data set {recording.dataset_id!r}, but one of that id is there "
-            f"already, with {'; '.join(different)}: delete it (persim-gym datasets delete "
-            f"{recording.dataset_id}), or let MINARI_DATASETS_PATH name another folder"
-        )
-    return True
+    delete = f"persim-gym datasets delete {recording.dataset_id}"
+    return is_there(
+        recording, f"delete it ({delete}), or let MINARI_DATASETS_PATH name another folder"
+    )
 
 
 def transitions_of(cell: Cell, on_progress: OnProgress | None = None) -> Transitions:
@@ -84,17 +78,23 @@ def transitions_of(cell: Cell, on_progress: OnProgress | None = None) -> Transit
         data = datasets.load(recording.dataset_id)
     else:
         data = record_missing(recording, on_progress)
-    transitions = read_transitions(data)
-    if cell.train_agents < transitions.num_agents:
-        few = transitions.select(transitions.agent < cell.train_agents)
-        # The beginning of a population is a population.
-        people = {"size": cell.train_agents, "seed": cell.seed}
-        transitions = replace(few, num_agents=cell.train_agents, population=people)
-    return transitions
+    # The beginning of a population is a population.
+    population = {"size": cell.train_agents, "seed": cell.seed}
+    return first_agents(read_transitions(data), cell.train_agents, population)
+
+
+def first_agents(
+    transitions: Transitions, count: int, population: Mapping[str, Any]
+) -> Transitions:
+    """The transitions of the first agents, whose population is given; all if there are no more."""
+    if count >= transitions.num_agents:
+        return transitions
+    few = transitions.select(transitions.agent < count)
+    return replace(few, num_agents=count, population=population)
 
 
 def record_missing(recording: Recording, on_progress: OnProgress | None = None) -> MinariDataset:
-    """Record what was not there a moment ago; the same from somebody faster is as good.
+    """Record what was not there a moment ago; what another process has recorded meanwhile will do.
 
     Raises:
         ValueError: If a data set of the id is there by now, with other options.

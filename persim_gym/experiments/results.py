@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,19 +12,18 @@ from typing import Any
 import numpy as np
 
 from persim_gym import checks
-from persim_gym.envs.populations import DEFAULT_SIZE
 from persim_gym.envs.suites import SUITES
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.ledger import read_ledger, wanted_cells
 from persim_gym.experiments.methods import METHODS
 from persim_gym.experiments.quantities import Quantity, Values, quantities
-from persim_gym.experiments.row_files import Row, Rows
+from persim_gym.experiments.row_files import Row, RowFiles
 from persim_gym.experiments.statistics import Summary, summarise
 from persim_gym.policies.paper_behaviours import BEHAVIOURS
 
 
 @dataclass(frozen=True, slots=True)
-class Entrant:
+class Variant:
     """What stands in a column: a method, and how it was run where not as usual."""
 
     method: str
@@ -50,7 +49,7 @@ class Slot:
         experiment: See :class:`~persim_gym.experiments.cell.Cell`, as for the others.
         task: The task.
         dataset: The data set; ``None`` for what learns nothing.
-        entrant: The method.
+        variant: The method.
         planner: The planner; ``None`` for what does not plan.
         train_agents: Agents in the data; ``None`` for what learns nothing.
     """
@@ -58,13 +57,13 @@ class Slot:
     experiment: str
     task: str
     dataset: str | None
-    entrant: Entrant
+    variant: Variant
     planner: str | None
     train_agents: int | None
 
     def describe(self) -> str:
-        """A few words for people."""
-        parts = [self.experiment, self.task, self.dataset, self.entrant.title, self.planner]
+        """A few words for messages."""
+        parts = [self.experiment, self.task, self.dataset, self.variant.title, self.planner]
         if self.train_agents is not None:
             parts.append(f"{self.train_agents} agents")
         return ", ".join(part for part in parts if part)
@@ -76,7 +75,7 @@ def slot_of(cell: Cell) -> Slot:
         cell.experiment,
         cell.task,
         cell.dataset,
-        Entrant(cell.method, cell.fit, cell.penalty),
+        Variant(cell.method, cell.fit, cell.penalty),
         cell.planner,
         None if cell.dataset is None else cell.train_agents,
     )
@@ -131,7 +130,7 @@ class Failure:
 
     Attributes:
         key: The cell's key.
-        slot: Where its row would be, as far as the key tells; ``None`` if it tells nothing.
+        slot: Where its row would be; ``None`` if that is not known.
         seed: Its seed.
         error: What went wrong, in one line.
     """
@@ -212,11 +211,11 @@ class Findings:
             kind = (slot.experiment, slot.planner, slot.train_agents, learns)
             kinds.setdefault(kind, []).append(slot)
         implied = {
-            Slot(experiment, task, dataset, entrant, planner, agents)
+            Slot(experiment, task, dataset, variant, planner, agents)
             for (experiment, planner, agents, _), own in kinds.items()
             for task in {slot.task for slot in own}
             for dataset in {slot.dataset for slot in own}
-            for entrant in {slot.entrant for slot in own}
+            for variant in {slot.variant for slot in own}
         }
         return tuple(sorted(asked | implied, key=_order))
 
@@ -276,9 +275,9 @@ class Findings:
         return None if found is None or found.seeds == 0 else found
 
 
-def entrants_of(slots: Iterable[Slot]) -> list[Entrant]:
+def variants_of(slots: Iterable[Slot]) -> list[Variant]:
     """The columns for some places, each once."""
-    return list(dict.fromkeys(sorted((slot.entrant for slot in slots), key=_entrant_order)))
+    return list(dict.fromkeys(sorted((slot.variant for slot in slots), key=_variant_order)))
 
 
 def datasets_of(slots: Iterable[Slot]) -> list[str]:
@@ -299,24 +298,24 @@ def _order(slot: Slot) -> tuple[Any, ...]:
         slot.experiment,
         list(SUITES).index(slot.task),
         behaviours.index(slot.dataset),
-        _entrant_order(slot.entrant),
+        _variant_order(slot.variant),
         (slot.planner != "default", slot.planner or ""),
         slot.train_agents or 0,
     )
 
 
-def _entrant_order(entrant: Entrant) -> tuple[Any, ...]:
+def _variant_order(variant: Variant) -> tuple[Any, ...]:
     names = list(METHODS)
-    known = METHODS.get(entrant.method)
-    place = names.index(entrant.method) if known else len(names)
+    known = METHODS.get(variant.method)
+    place = names.index(variant.method) if known else len(names)
     learns = known is None or known.learns
     return (
         not learns,
         place,
-        entrant.method,
-        len(entrant.fit),
-        str(entrant.fit),
-        entrant.penalty or 0.0,
+        variant.method,
+        len(variant.fit),
+        str(variant.fit),
+        variant.penalty or 0.0,
     )
 
 
@@ -330,7 +329,7 @@ def read_findings(folder: str | Path) -> Findings:
         ValueError: If it has no rows, or one is damaged; with what to do.
     """
     folder = checks.as_path("folder", folder)
-    rows = list(Rows(folder))
+    rows = list(RowFiles(folder))
     if not rows:
         what = "has no rows of results" if folder.is_dir() else "does not exist"
         raise ValueError(
@@ -345,32 +344,13 @@ def read_findings(folder: str | Path) -> Findings:
 
 
 def _failure(path: Path, wanted: Mapping[str, Cell]) -> Failure:
-    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    """A failed cell, from its file: the cell itself, and below it the traceback."""
+    first, *lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines() or [""]
     cell = wanted.get(path.stem)
-    slot, seed = parse_key(path.stem) if cell is None else (slot_of(cell), cell.seed)
-    return Failure(path.stem, slot, seed, lines[-1].strip() if lines else "nothing was said")
-
-
-_KEY = re.compile(r"(?P<parts>.+?)(?:_n(?P<agents>\d+))?_s(?P<seed>\d+)_[0-9a-f]{10}")
-
-
-def parse_key(key: str) -> tuple[Slot | None, int]:
-    """Place and seed of a cell's key, as far as it tells: options of the fit are in its hash."""
-    match = _KEY.fullmatch(key)
-    if match is None:
-        return None, 0
-    experiment, task, *rest = match["parts"].split("_")
-    dataset = rest.pop(0) if len(rest) > 1 and _is_dataset(rest) else None
-    if task not in SUITES or not 1 <= len(rest) <= 2:
-        return None, 0
-    agents = int(match["agents"] or DEFAULT_SIZE) if dataset else None
-    planner = rest[1] if len(rest) > 1 else None
-    return Slot(experiment, task, dataset, Entrant(rest[0]), planner, agents), int(match["seed"])
-
-
-def _is_dataset(rest: Sequence[str]) -> bool:
-    """Whether the first of these is a data set: ``random`` is the name of a method, too."""
-    known = METHODS.get(rest[0])
-    if known is None or len(rest) > 2:
-        return rest[0] in BEHAVIOURS
-    return rest[0] in BEHAVIOURS and not known.plans and rest[1] in METHODS
+    try:
+        cell = Cell.from_json(json.loads(first))
+    except (AttributeError, RecursionError, TypeError, ValueError):
+        lines = [first, *lines]  # older versions wrote the traceback alone
+    error = lines[-1].strip() if lines else ""
+    slot, seed = (None, 0) if cell is None else (slot_of(cell), cell.seed)
+    return Failure(path.stem, slot, seed, error or "nothing was said")

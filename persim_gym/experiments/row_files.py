@@ -78,7 +78,7 @@ class Row:
         return cls(cell, **parts, finished=finished)
 
 
-class Rows:
+class RowFiles:
     """The rows of a benchmark's folder.
 
     Args:
@@ -136,9 +136,10 @@ def _read(path: Path) -> Row:
     return row
 
 
-def versions() -> dict[str, str]:
-    """Of Python and the libraries that results can depend on."""
-    return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
+def versions(*more: str) -> dict[str, str]:
+    """Of Python and the libraries that results can depend on, and of some ``more``."""
+    names = (*LIBRARIES, *more)
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
 def machine(device: str, threads: int) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import json
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-
-import torch
 
 from persim_gym import checks
 from persim_gym.envs.suites import SUITES
@@ -24,8 +24,9 @@ from persim_gym.experiments.engines import (
 )
 from persim_gym.experiments.methods import find_method
 from persim_gym.experiments.recordings import missing_recordings, record_missing
-from persim_gym.experiments.row_files import Rows
+from persim_gym.experiments.row_files import RowFiles
 from persim_gym.learned.config import plan_fit
+from persim_gym.learned.preparation import check_device
 from persim_gym.offline.recorder import Recording
 from persim_gym.planning.choices import choose_planner
 from persim_gym.store import SIMULATOR
@@ -36,7 +37,7 @@ PATIENCE = 1.0
 
 
 class Watch:
-    """Told of a run as it goes; the methods do nothing, and are there to be replaced."""
+    """Called as a run goes on; the methods do nothing, and are there to be replaced."""
 
     def begins(self, missing: Sequence[Cell], known: int, seconds: float) -> None:
         """All is checked: these cells are run, of so many the row is there, it takes about this."""
@@ -70,44 +71,35 @@ def run_cells(
 
     Everything is checked before any work, and recordings that are missing are made before the first
     cell. A row is written as soon as its cell is done, so that the same call goes on after a kill
-    at any moment. A cell that fails stops no other; its traceback goes to ``failed``.
-
-    Two cells that learn the same from the same data never learn it at the same time: the second
-    waits, and reads from disk what the first has fitted.
+    at any moment. A cell that fails stops no other; its traceback goes to ``failed``. Of two cells
+    that learn the same from the same data the second waits, and reads what the first has fitted.
 
     Args:
         cells: The cells.
         folder: The benchmark's folder: ``rows``, ``models`` and ``failed`` are in it.
         device: Where to compute.
-        jobs: Cells beside each other; by default one, and on a Ray cluster as many as it has
-            processors for. One is run in this process, several in processes of their own.
+        jobs: Cells beside each other; one by default, in this process; on Ray as many as fit.
         engine: ``"local"``, or ``"ray"``: the cluster of ``RAY_ADDRESS``, else a local Ray.
-        threads: Threads of torch for each cell; by default torch's choice for one cell, and an
-            equal share of the processors for several.
+        threads: Of torch for each cell; by default its choice for one, an equal share for several.
         force: Run all cells anew: their rows and fitted models are deleted first.
-        watch: Told of the run as it goes.
-        on_done: Told of each cell that is done.
+        watch: Called as the run goes on.
+        on_done: Called with each cell that is done.
 
     Returns:
         What became of the cells that were run, in the order in which they ended.
 
     Raises:
         ImportError: If Ray is asked for and not installed.
-        OSError: If the folder cannot be written to.
-        ValueError: If a cell, a planner, a device or an engine cannot be, or a data set of one of
-            the ids was recorded with other options.
+        ValueError: If a cell, a planner, a device or an engine cannot be, the folder cannot be
+            written to, or a data set of one of the ids was recorded with other options.
     """
-    folder = checks.as_path("folder", folder)
-    checks.text("device", device)
-    for cell in checks.a_sequence("cells", cells):
-        if not isinstance(cell, Cell):
-            raise TypeError(f"cells must be cells, got {checks.shown(cell)} among them")
-    cells = list(dict.fromkeys(cells))
+    folder = checks.output_folder("folder", folder)
+    cells = _as_cells(cells)
     settings = _checked(cells, folder, device, jobs, engine, threads)
-    rows = Rows(folder)
+    rows = RowFiles(folder)
     missing = cells if force else [cell for cell in cells if not rows.has(cell)]
     recordings = missing_recordings(missing)
-    watch = Watch() if watch is None else watch
+    watch = watch or Watch()
     if not missing:
         watch.begins([], len(cells), 0.0)
         return []
@@ -117,22 +109,26 @@ def run_cells(
             queue.release(cell)
         watch.stage(cell, name, done, of)
 
-    running = make_engine(engine, jobs, settings, stage)
-    try:
+    with contextlib.closing(make_engine(engine, jobs, settings, stage)) as running:
         if force:
             _clear(rows, folder, cells)
         queue = _Queue(missing, folder, in_order=running.slots == 1)
         watch.begins(missing, len(cells) - len(missing), queue.left({}, running.slots))
         _record(recordings, watch)
         return _run(queue, running, rows, folder, watch, on_done)
-    finally:
-        running.close()
+
+
+def _as_cells(cells: Iterable[Cell]) -> list[Cell]:
+    for cell in checks.a_sequence("cells", cells):
+        if not isinstance(cell, Cell):
+            raise TypeError(f"cells must be cells, got {checks.shown(cell)} among them")
+    return list(dict.fromkeys(cells))
 
 
 def _run(
     queue: _Queue,
     engine: Engine,
-    rows: Rows,
+    rows: RowFiles,
     folder: Path,
     watch: Watch,
     on_done: Callable[[Done], None] | None,
@@ -145,14 +141,13 @@ def _run(
             watch.started(cell)
             engine.start(cell)
         for done in engine.wait(PATIENCE):
-            cell, now = done.cell, time.monotonic()
-            took = now - begun.pop(cell)
+            now = time.monotonic()
+            took = now - begun.pop(done.cell)
             _keep(done, rows, folder)
             queue.ended(done)
-            ages = {cell: now - since for cell, since in begun.items()}
-            left = queue.left(ages, engine.slots)
             results.append(done)
-            watch.ended(done, took, left)
+            ages = {cell: now - since for cell, since in begun.items()}
+            watch.ended(done, took, queue.left(ages, engine.slots))
             if on_done is not None:
                 on_done(done)
     return results
@@ -168,7 +163,7 @@ class _Queue:
         self._folder = folder
         self._learning: dict[str, Cell] = {}
         if not in_order:
-            # The long ones first: at the end nobody waits for one that began last.
+            # The long ones first: at the end no slot is idle while one that began last runs on.
             seconds = dict(zip(cells, self.estimate.of_all(cells), strict=True))
             self.pending.sort(key=lambda cell: -seconds[cell])
 
@@ -209,17 +204,17 @@ class _Queue:
         return learned_here
 
 
-def _keep(done: Done, rows: Rows, folder: Path) -> None:
+def _keep(done: Done, rows: RowFiles, folder: Path) -> None:
     note = failure_path(folder, done.cell)
     if done.row is None:
-        write_bytes(note, done.trace.encode())
+        write_bytes(note, f"{json.dumps(done.cell.to_json())}\n{done.trace}".encode())
     else:
         rows.write(done.row)
         note.unlink(missing_ok=True)
 
 
 def failure_path(folder: str | Path, cell: Cell) -> Path:
-    """Where the traceback of a cell is, if it has failed and not succeeded since."""
+    """Where a cell and its traceback are, if it has failed and not succeeded since."""
     return Path(folder) / "failed" / f"{cell.key}.txt"
 
 
@@ -234,7 +229,7 @@ def is_fitted(cell: Cell, folder: Path) -> bool:
     return place is not None and (place / SIMULATOR).is_file()
 
 
-def _clear(rows: Rows, folder: Path, cells: Sequence[Cell]) -> None:
+def _clear(rows: RowFiles, folder: Path, cells: Sequence[Cell]) -> None:
     # All of it before the first cell: a run that is killed goes on with what it had not yet made.
     for cell in cells:
         rows.delete(cell)
@@ -245,14 +240,10 @@ def _clear(rows: Rows, folder: Path, cells: Sequence[Cell]) -> None:
 
 def _record(recordings: Sequence[Recording], watch: Watch) -> None:
     for recording in recordings:
-        name = recording.dataset_id
-
-        def told(done: int, of: int, name: str = name) -> None:
-            watch.recording(name, done, of)
-
-        told(0, 1)
-        record_missing(recording, told)
-        told(1, 1)
+        report = functools.partial(watch.recording, recording.dataset_id)
+        report(0, 1)
+        record_missing(recording, report)
+        report(1, 1)
 
 
 # -- checks ----------------------------------------------------------------------------------------
@@ -260,12 +251,13 @@ def _record(recordings: Sequence[Recording], watch: Watch) -> None:
 
 def _checked(
     cells: Sequence[Cell],
-    folder: str | Path,
+    folder: Path,
     device: str,
     jobs: int | None,
     engine: str,
     threads: int | None,
 ) -> Settings:
+    checks.text("device", device)
     for name, value in (("jobs", jobs), ("threads", threads)):
         if value is not None:
             checks.integer(name, value, 1, 1024)  # more is a mistake, and no machine begins it
@@ -276,22 +268,17 @@ def _checked(
         check_device(device)
         if threads is None and jobs is not None and jobs > 1:
             threads = max(1, cores() // jobs)
-    _check_folder(Path(folder))
-    return Settings(str(Path(folder).resolve()), device, threads)
+    return Settings(str(folder.resolve()), device, threads)
 
 
 def check_cell(cell: Cell) -> None:
-    """Check that a cell can be run, as far as that can be told without running it.
+    """Check that a cell can be run, as far as that is known without running it.
 
     Raises:
         ValueError: If its method does not exist or cannot take part in the experiment, the method
             or the planner does not suit the cell, or an option of the fit is none.
     """
-    method = find_method(cell.method)
-    if cell.experiment not in method.experiments:
-        raise ValueError(
-            f"{method.name} takes part in {', '.join(method.experiments)}, not in {cell.experiment}"
-        )
+    method = find_method(cell.method, cell.experiment)
     if method.learns and cell.dataset is None:
         raise ValueError(f"{method.name} learns from data: a cell of it needs a data set")
     if not method.learns and (cell.dataset is not None or cell.fit):
@@ -304,26 +291,3 @@ def check_cell(cell: Cell) -> None:
         choose_planner(SUITES[cell.task].task(), cell.planner or "default")
     if cell.fit:
         plan_fit(cell.task, options=dict(cell.fit))
-
-
-def check_device(device: str) -> None:
-    """Check that a device is there.
-
-    Raises:
-        ValueError: If it is not, or is none.
-    """
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        first = str(error).splitlines()[0]
-        raise ValueError(f"device {device!r} cannot be used here: {first}") from error
-
-
-def _check_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OSError(f"cannot write to the folder {folder}: {reason}") from error

@@ -1,4 +1,4 @@
-"""What repeats say: means, interquartile means, and how far the data let them be told apart.
+"""What repeats say: means, interquartile means, and their intervals.
 
 A seed is a repeat of everything: other agents in the data, other start states, another fit.
 Episodes of one seed share all that, so they are no repeats of each other; intervals are made of
@@ -103,7 +103,7 @@ def _summary(
     low = float(np.quantile(drawn, (1 - level) / 2, method="lower"))
     high = float(np.quantile(drawn, (1 + level) / 2, method="higher"))
     with np.errstate(invalid="ignore"):
-        # Equal values have no spread: not even the rounding error of their mean.
+        # Equal values do not vary: not even by the rounding error of their mean.
         sd = float(by_seed.std(ddof=1)) if np.ptp(by_seed) else 0.0
     return Summary(float(by_seed.mean()), sd, middle, low, high, seeds, episodes)
 
@@ -176,15 +176,15 @@ def geometric_mean(values: ArrayLike, axis: int = 0) -> NDArray[np.float64]:
 
 
 def best_of(summaries: Sequence[Summary | None], *, lower: bool) -> int | None:
-    """Which of several contenders is the best, if that can be told.
+    """Which of several methods is the best, if that is clear.
 
     Args:
-        summaries: One for each contender; ``None`` for one that is missing.
+        summaries: One for each method; ``None`` for one that is missing.
         lower: Whether less is better.
 
     Returns:
         The index of the one whose interval lies wholly on the better side of every other's;
-        ``None`` if there is none, if a contender has no interval, or if there are fewer than two.
+        ``None`` if there is none, if one has no interval, or if there are fewer than two.
     """
     there = [(i, own) for i, own in enumerate(summaries) if own is not None and own.seeds > 0]
     if len(there) < 2 or any(np.isnan(own.low) or np.isnan(own.high) for _, own in there):

@@ -14,25 +14,22 @@ import numpy as np
 
 from persim_gym.envs.suites import SUITES
 from persim_gym.evaluation.adaptation import mean_agent, random_transitions
-from persim_gym.evaluation.open_loop import Episodes, OneForAll, follow, open_loop_error
-from persim_gym.experiments.cell import Cell
+from persim_gym.evaluation.episodes import Episodes, follow
+from persim_gym.evaluation.open_loop import open_loop_error
+from persim_gym.evaluation.references import PooledModel
+from persim_gym.experiments.methods import Context, Model
 from persim_gym.experiments.probe_policies import paper_policy
 from persim_gym.experiments.recordings import population_of
 from persim_gym.learned.posterior.adaptation import add_rows
 from persim_gym.learned.simulator import PerSim
-from persim_gym.rollout import OnProgress
+from persim_gym.progress import OnProgress
 
 #: Transitions of random actions with which an unseen agent comes.
 COUNTS = (1, 2, 5, 10, 25, 50)
 
 
-def judge(cell: Cell, sim: PerSim, on_progress: OnProgress | None = None) -> dict[str, Any]:
+def judge(context: Context, model: Model, on_progress: OnProgress | None = None) -> dict[str, Any]:
     """Open-loop error for agents that a simulator has not seen, by what is known of them.
-
-    Args:
-        cell: The cell; its agents are not among its ``train_agents``.
-        sim: Fitted on the first ``train_agents`` agents.
-        on_progress: Told how many kinds of knowledge are done, and of how many.
 
     Returns:
         ``"agents"``, and in ``"known"`` for each kind of knowledge RMSE and R2 of each agent.
@@ -40,6 +37,8 @@ def judge(cell: Cell, sim: PerSim, on_progress: OnProgress | None = None) -> dic
     Raises:
         ValueError: If one of the agents was in training.
     """
+    cell, sim = context.cell, model.dynamics
+    assert isinstance(sim, PerSim)
     seen = [agent for agent in cell.agents if agent < cell.train_agents]
     if seen:
         raise ValueError(
@@ -47,8 +46,8 @@ def judge(cell: Cell, sim: PerSim, on_progress: OnProgress | None = None) -> dic
             f"indices from {cell.train_agents} on"
         )
     suite = SUITES[cell.task]
-    people = population_of(cell)
-    task, true = suite.task(), suite.dynamics(people)
+    population = population_of(cell)
+    task, true = suite.task(), suite.dynamics(population)
     policy = paper_policy(task, cell.seed)
     followed = follow(task, true, cell.agents, policy, episodes=cell.episodes, seed=cell.seed)
     records = random_transitions(
@@ -58,12 +57,12 @@ def judge(cell: Cell, sim: PerSim, on_progress: OnProgress | None = None) -> dic
     errors = []
     for i, name in enumerate(known):
         if name == "mean":
-            error = open_loop_error(OneForAll(mean_agent(sim)), followed, traces=1)
+            error = open_loop_error(PooledModel(mean_agent(sim)), followed, traces=1)
         else:
             own = sim.to(str(sim.device))  # a copy: agents are added to it
             if name == "covariates":
-                mapping = own.map_covariates(people.values[: cell.train_agents])
-                indices = own.adapt_covariates(mapping, people.values[list(cell.agents)])
+                mapping = own.map_covariates(population.values[: cell.train_agents])
+                indices = own.adapt_covariates(mapping, population.values[list(cell.agents)])
             else:
                 indices = [_adapted(own, records, agent, int(name)) for agent in cell.agents]
             asked = _renamed(followed, dict(zip(cell.agents, indices, strict=True)))

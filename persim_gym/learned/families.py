@@ -197,7 +197,7 @@ def fit_latents(data: Data, config: Latent, setting: Setting, without: Without =
         plain, config, frame=_feature_map(rows.frame),
         on_epoch=setting.report.on_epoch,
     )  # fmt: skip
-    metrics = {"heldout_rmse": None, "notes": [], "seconds": time.perf_counter() - began}
+    metrics: dict[str, Any] = {"heldout_rmse": None, "notes": [], "seconds": time.perf_counter() - began}
     return rows.fitted("latent", network, metrics, setting.device)
 
 
@@ -245,8 +245,8 @@ class _Rows:
     ) -> Fitted:
         """A model of these rows as an ensemble of the data's observations."""
         data, space = self.data, self.data.task.observation_space
-        bounds = (torch.as_tensor(end.copy()) for end in (space.low, space.high))
-        ensemble: Ensemble = FrameEnsemble(self.frame, model, *bounds).to(device, torch.float32)
+        low, high = torch.as_tensor(space.low.copy()), torch.as_tensor(space.high.copy())
+        ensemble: Ensemble = FrameEnsemble(self.frame, model, low, high).to(device, torch.float32)
         if self.frame.geometry.trivial:
             states = self.frame.states(data).numpy()
             ensemble = with_bounds(ensemble, data, states, self.clipped, torch.float32)

@@ -215,7 +215,7 @@ class GuardedSimulator:
             low, high = self._support
             off = ((following < low) | (following > high)).any(axis=1)
             torn = spread > sim.experience.disagreement_limit
-            why = {"disagreement": torn, "support": off, "non_finite": lost}
+            why = {"disagreement": torn, "support": np.asarray(off), "non_finite": lost}
         info["guard"] = guard = reasons(len(agents), **why)
         return Advance(following, np.asarray(guard > 0), penalty, info)
 

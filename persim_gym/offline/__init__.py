@@ -1,6 +1,7 @@
 """Offline data: recording of trajectories, behaviour policies, Minari data sets in and out."""
 
-from persim_gym.offline.cards import DataCard, data_card
+from persim_gym.offline.card_making import data_card
+from persim_gym.offline.cards import DataCard
 from persim_gym.offline.collection import record_all
 from persim_gym.offline.reading import read_transitions
 from persim_gym.offline.recorder import record

@@ -158,29 +158,21 @@ def import_authors_file(
         digest = _write(storage, found, path, budget.again())
         agents = len({episode.agent for episode in found})
         returns = [float(episode.reward.sum()) for episode in found]
-        storage.update_metadata(
+        description = _description(suite, path, agents, behaviour)
+        author = "the authors of PerSim"
+        storage.update_metadata(provenance.common_metadata(chosen, author, behaviour, description))
+        integrity.seal(
+            storage,
             {
-                "dataset_id": chosen,
-                "minari_version": provenance.version("minari"),
-                "author": {"the authors of PerSim"},
-                "algorithm_name": behaviour,
-                "description": _description(suite, path, agents, behaviour),
-            }
-        )
-        card = {
-            "task": suite.name,
-            "behaviour": behaviour,
-            "command": _command(suite, path, None if chosen == usual else chosen),
-            "version": provenance.version("persim-gym"),
-            "sha256": digest.hexdigest(),
-            "imported": {"file": path.name, "sha256": hashlib.sha256(data).hexdigest()},
-            "summary": {
-                "agents": agents,
-                "episodes": len(found),
-                "mean_return": float(np.mean(returns)),
+                "task": suite.name,
+                "behaviour": behaviour,
+                "command": _command(suite, path, None if chosen == usual else chosen),
+                "version": provenance.version("persim-gym"),
+                "sha256": digest.hexdigest(),
+                "imported": {"file": path.name, "sha256": hashlib.sha256(data).hexdigest()},
+                "summary": provenance.summary(agents, returns),
             },
-        }
-        integrity.seal(storage, card)
+        )
     return datasets.load(chosen)
 
 

@@ -5,10 +5,8 @@ Paper: Section 5.1 has the same tasks and the same four kinds of data.
 
 from __future__ import annotations
 
-import contextlib
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +14,9 @@ from persim_gym import checks
 from persim_gym.envs.populations import DEFAULT_SIZE
 from persim_gym.envs.suites import SUITES, find_suite
 from persim_gym.offline import datasets, provenance
-from persim_gym.offline.recorder import OnProgress, Recording, prepare
+from persim_gym.offline.recorder import Recording, prepare
 from persim_gym.policies.paper_behaviours import BEHAVIOURS
-
-#: Microseconds of a step of an episode, roughly: what is left of the whole is told by them. The
-#: first is the physics and the writing, the second what a trained policy adds.
-COSTS = {"mountain-car": (2.0, 3.0), "cartpole": (5.0, 3.0), "half-cheetah": (18.0, 12.0)}
+from persim_gym.progress import OnProgress, reporter
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +66,8 @@ def record_all(
         namespace: What the ids begin with: ``"<namespace>/<task>/<behaviour>-v0"``.
         overwrite: Record those that are there anew.
         data_format: Minari's name of the format.
-        on_progress: Told how much of the expected work is done, and of how much.
-        on_recorded: Told of each data set when it is there.
+        on_progress: Called with how much of the expected work is done, and of how much.
+        on_recorded: Called with each data set when it is there.
         progress: Show a progress bar; by default where there is a terminal.
 
     Returns:
@@ -90,17 +85,17 @@ def record_all(
     total = sum(_cost(r) for r, known in zip(wanted, there, strict=True) if not known)
     results: list[Recorded] = []
     done = 0
-    with _reporter(len(wanted), progress, on_progress) as report:
+    with reporter("record", progress, on_progress) as report:
         for i, (recording, known) in enumerate(zip(wanted, there, strict=True)):
             begun = time.monotonic()
             if not known:
                 cost = _cost(recording)
+                title = f"{i + 1}/{len(wanted)} {recording.dataset_id}"
 
                 def report_step(
-                    steps: int, of: int, before: int = done, cost: int = cost, i: int = i,
-                    name: str = recording.dataset_id,
-                ) -> None:  # fmt: skip
-                    report(i, name, before + cost * steps // of, total)
+                    steps: int, of: int, before: int = done, cost: int = cost, title: str = title
+                ) -> None:
+                    report(before + cost * steps // of, total, title)
 
                 recording.run(overwrite, report_step, progress=False)
                 done += cost
@@ -142,8 +137,15 @@ def dataset_id(task: str, behaviour: str, namespace: str = datasets.NAMESPACE) -
     return f"{namespace}/{task}/{behaviour}-v0"
 
 
-def is_there(recording: Recording) -> bool:
+def is_there(
+    recording: Recording,
+    remedy: str = "replace it with overwrite=True (--force), or record into another namespace",
+) -> bool:
     """Whether the very data set that a recording would make is there.
+
+    Args:
+        recording: The recording.
+        remedy: What to do about one of that id with other options.
 
     Raises:
         ValueError: If there is one of that id with other options.
@@ -152,46 +154,15 @@ def is_there(recording: Recording) -> bool:
     if there is None:
         return False
     card = datasets.card_of(there)
-    different = provenance.differences(recording.recipe, card)
-    if different:
+    if different := "; ".join(provenance.differences(recording.recipe, card)):
         raise ValueError(
-            f"data set {recording.dataset_id!r} exists already, with {'; '.join(different)}: "
-            "replace it with overwrite=True (--force), or record into another namespace"
+            f"data set {recording.dataset_id!r} exists already, with {different}: {remedy}"
         )
     return True
 
 
 def _cost(recording: Recording) -> int:
-    physics, policy = COSTS[recording.suite.name]
+    physics, policy = recording.suite.microseconds
     each = physics + (0.0 if recording.recipe["behaviour"] == "random" else policy)
     # Data sets that are tiny take a moment, too.
     return round(each * recording.steps) + 50_000
-
-
-# -- progress --------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _reporter(
-    count: int, show: bool | None, on_progress: OnProgress | None
-) -> Iterator[Callable[[int, str, int, int], None]]:
-    """What to call after each step with index and id of the data set, and progress of the whole."""
-    if show is None:
-        show = sys.stderr.isatty()
-    if not show:
-        yield lambda i, name, done, total: on_progress(done, total) if on_progress else None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), Remaining())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        shown = bar.add_task("record", total=None)
-
-        def report(i: int, name: str, done: int, total: int) -> None:
-            bar.update(shown, completed=done, total=total, description=f"{i + 1}/{count} {name}")
-            if on_progress is not None:
-                on_progress(done, total)
-
-        yield report

@@ -1,17 +1,13 @@
-"""Minari data sets on this machine: found, described, written whole or not at all."""
+"""Minari data sets on this machine: found, opened, written whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from minari import MinariDataset
 from minari.dataset._storages import get_minari_storage, get_storage_keys
 from minari.dataset.minari_storage import MinariStorage
@@ -49,9 +45,11 @@ def open_dataset(data: MinariDataset | str | Path) -> MinariDataset:
         return data
     if isinstance(data, str):
         there = find(data)
-        folder = checks.as_path("data", data)
-        if there is not None or not folder.is_dir():
-            return there or load(data)
+        if there is not None:
+            return there
+        folder = checks.as_path("data", data) if data.strip() else None
+        if folder is None or not folder.is_dir():
+            return load(data)
         data = folder
     if not isinstance(data, Path):
         raise TypeError(
@@ -147,79 +145,7 @@ def card_of(dataset: MinariDataset) -> dict[str, Any]:
     return card
 
 
-# -- what there is ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """A data set in one line.
-
-    Attributes:
-        id: Its id.
-        task: Task name, or the environment's id where that is not one of this package's.
-        behaviour: Who acted, or an empty string where that is not known.
-        agents: Number of agents with an episode; 0 where episodes do not name them.
-        episodes: Number of episodes.
-        transitions: Number of transitions.
-        mean_return: Mean over episodes of the undiscounted sum of rewards.
-        size: Bytes on disk.
-        damage: Why it cannot be read; an empty string where it can.
-    """
-
-    id: str
-    task: str
-    behaviour: str
-    agents: int
-    episodes: int
-    transitions: int
-    mean_return: float
-    size: int
-    damage: str = ""
-
-
-def describe(data: MinariDataset | str | Path) -> Summary:
-    """Describe a data set; arguments and errors as of :func:`open_dataset`."""
-    from persim_gym.offline.recorded import agents_named, task_name_of
-
-    dataset = open_dataset(data)
-    card = card_of(dataset)
-    summary = card.get("summary", {})
-    whole = len(dataset) == dataset.storage.total_episodes == summary.get("episodes")
-    if whole:
-        agents, mean_return = int(summary["agents"]), float(summary["mean_return"])
-    else:  # a part, a data set that has grown, or another library's
-        agents = len(agents_named(dataset))
-        returns = [float(np.sum(episode["rewards"])) for episode in episodes(dataset)]
-        mean_return = float(np.mean(returns)) if returns else math.nan
-    return Summary(
-        id=dataset.id,
-        task=task_name_of(dataset),
-        behaviour=card.get("behaviour", dataset.storage.metadata.get("algorithm_name", "")),
-        agents=agents,
-        episodes=len(dataset),
-        transitions=dataset.total_steps,
-        mean_return=mean_return,
-        size=_size(Path(dataset.storage.data_path)),
-    )
-
-
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
-def summaries() -> list[Summary]:
-    """All local data sets of this package's environments, by id; damaged ones say so."""
-    found = []
-    for dataset_id in local_ids():
-        try:
-            dataset = load(dataset_id)
-            if suite_of(dataset) is not None:
-                # By its place, whatever its metadata say.
-                found.append(dataclasses.replace(describe(dataset), id=dataset_id))
-        except (ValueError, OSError) as error:
-            size = _size(place_of(dataset_id))
-            found.append(Summary(dataset_id, "", "", 0, 0, 0, math.nan, size, str(error)))
-    return found
+# -- ids and formats -------------------------------------------------------------------------------
 
 
 def local_ids() -> list[str]:
@@ -237,9 +163,6 @@ def local_ids() -> list[str]:
             with contextlib.suppress(ValueError):  # a folder that no id leads to
                 found.append(check_id(dataset_id))
     return sorted(found)
-
-
-# -- writing ---------------------------------------------------------------------------------------
 
 
 def check_id(dataset_id: object) -> str:
@@ -322,14 +245,11 @@ def damage_of(dataset: MinariDataset) -> Iterator[None]:
 
 
 __all__ = [
-    "Summary",
     "append",
     "card_of",
     "delete",
-    "describe",
     "open_dataset",
     "place_of",
     "publishing",
     "size_on_disk",
-    "summaries",
 ]

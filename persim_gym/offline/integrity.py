@@ -79,8 +79,8 @@ def seal(storage: MinariStorage, card: Mapping[str, Any]) -> None:
 
 def _about(raw: Mapping[str, Any]) -> str:
     card = {key: value for key, value in raw[CARD].items() if key != ABOUT}
-    told = [raw.get(key) for key in ("env_spec", "observation_space", "action_space")]
-    return hashlib.sha256(json.dumps([card, *told], sort_keys=True).encode()).hexdigest()
+    about = [raw.get(key) for key in ("env_spec", "observation_space", "action_space")]
+    return hashlib.sha256(json.dumps([card, *about], sort_keys=True).encode()).hexdigest()
 
 
 def _sealed(dataset: MinariDataset) -> tuple[int, str] | None:

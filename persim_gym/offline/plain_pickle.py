@@ -9,7 +9,7 @@ other instruction or name is refused.
 Why not ``pickle.Unpickler`` with a ``find_class`` that knows these names alone: it would run
 nothing either, but what a file makes it produce cannot be limited. Its memo grows to any index that
 six bytes name (tens of gigabytes), it hashes any key (nested ones to their bottom, colliding ones
-in quadratic time), makes sets and numbers of any length, and asks nobody between two instructions.
+in quadratic time), makes sets and numbers of any length, and asks nothing between two instructions.
 Here everything that is produced is counted, and the clock is looked at.
 """
 
@@ -39,7 +39,7 @@ from persim_gym.offline.pickled_arrays import (
 MAX_BYTES, MAX_INSTRUCTIONS = 2**30, 10**8
 #: Bytes of an object that an instruction makes, without what it holds.
 OBJECT = 64
-#: Instructions between two looks at what is left.
+#: Instructions between two checks of what is left.
 _BLOCK = 4096
 #: Most keys of a dictionary, and the first integer that is none. Python takes integers modulo
 #: 2**61 - 1 as their hashes, and keys of one hash take quadratic time; smaller ones have others.

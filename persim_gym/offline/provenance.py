@@ -49,10 +49,9 @@ def minari_metadata(
         recipe: What :func:`make_recipe` gives.
         command: How the data are made again.
     """
-    # Another version of MuJoCo is other physics: a replay is exact under the same one only.
+    # Another version of a physics library is other physics: a replay is exact under the same one.
     requirements = [f"{name}>={version(name)}" for name in ("persim-gym", "gymnasium", "minari")]
-    if suite.name == "half-cheetah":
-        requirements.append(f"mujoco=={version('mujoco')}")
+    requirements += [f"{name}=={version(name)}" for name in suite.libraries]
     agents, episodes = count_indices(recipe["agents"]), recipe["episodes"]
     # Minari shows a description as Markdown.
     description = (
@@ -62,14 +61,27 @@ def minari_metadata(
         f"The agent of an episode is in its reset options. Recorded with persim_gym "
         f"{persim_gym.__version__} by `{command}`."
     )
+    common = common_metadata(dataset_id, "persim_gym", recipe["behaviour"], description)
+    return {**common, "requirements": requirements}
+
+
+def common_metadata(
+    dataset_id: str, author: str, behaviour: str, description: str
+) -> dict[str, Any]:
+    """Minari's own fields that recordings and imported files both have."""
     return {
         "dataset_id": dataset_id,
         "minari_version": version("minari"),
-        "author": {"persim_gym"},
-        "algorithm_name": recipe["behaviour"],
+        "author": {author},
+        "algorithm_name": behaviour,
         "description": description,
-        "requirements": requirements,
     }
+
+
+def summary(agents: int, returns: Sequence[float]) -> dict[str, Any]:
+    """What stands in a card of the agents and of the episodes' returns."""
+    mean = float(np.mean(returns))
+    return {"agents": agents, "episodes": len(returns), "mean_return": mean}
 
 
 def make_recipe(

@@ -27,7 +27,7 @@ from persim_gym.offline.transitions import Transitions
 AgentOf = Callable[[int], int | str] | Mapping[int, int] | Mapping[int, str] | str
 
 #: Integers name agents by their index as long as no more than so many below the largest are
-#: nobody's.
+#: no agent's.
 MOST_ABSENT = 1000
 
 _LOG = logging.getLogger(__name__)
@@ -304,7 +304,7 @@ def number_agents(
 
     Integers are indices already and have no names; strings are numbered in their natural order, in
     which ``"p2"`` comes before ``"p10"``. Where more than ``most_absent`` integers below the
-    largest are nobody's, memory and time would go into agents that there are not: then integers
+    largest are no agent's, memory and time would go into agents that there are not: then integers
     are names, too.
 
     Raises:

@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Discrete
-from gymnasium.utils import seeding
 from minari import MinariDataset
-from minari.data_collector import EpisodeBuffer
 from numpy.typing import NDArray
 
 from persim_gym import checks
-from persim_gym.core import Dynamics, Policy
-from persim_gym.envs.lanes import Lanes, LaneStep
+from persim_gym.core import Policy, as_agents
 from persim_gym.envs.populations import DEFAULT_SIZE, Population
 from persim_gym.envs.suites import Suite, find_suite
 from persim_gym.offline import datasets, integrity, provenance
-from persim_gym.offline.checks import check_wrapped, choose_agents
-from persim_gym.offline.transitions import LARGEST
-from persim_gym.policies.behaviours import as_policy, behaviour_name, check_shape, start_episodes
-from persim_gym.policies.episodes import EpisodeBatch, episode_seed
+from persim_gym.offline.episodes import record_batch
+from persim_gym.policies.behaviours import as_policy, behaviour_name
+from persim_gym.progress import OnProgress, reporter
+from persim_gym.rollout import EpisodeBatch, start_episodes
 
 #: Episodes side by side, and transitions in memory at once (which bounds the former for long ones).
 LANES = 1024
 TRANSITIONS = 2**20
-
-OnProgress = Callable[[int, int], None]
 
 _LOG = logging.getLogger(__name__)
 
@@ -84,8 +76,8 @@ def record(
         data_format: Minari's ``"hdf5"``, ``"arrow"`` or ``"parquet"``.
         command: What to write down as the way to make the data again; by default the command line
             that is the same as this call, or the call itself where there is none.
-        on_progress: Told how many steps are done, and of how many; an episode that ends early
-            counts as done to its time limit.
+        on_progress: Called with how many steps are done, and of how many; an episode that ends
+            early counts as done to its time limit.
         progress: Show a progress bar; by default where there is a terminal.
 
     Returns:
@@ -130,32 +122,23 @@ def prepare(
     task = suite.task()
     named = policy if isinstance(policy, str) else None
     policy = as_policy(policy, task)
-    check_wrapped(policy, task)
     episodes = checks.integer("episodes", episodes, 1)
     seed = checks.integer("seed", seed)
     deterministic = checks.switch("deterministic", deterministic)
     horizon = task.max_episode_steps
     if max_episode_steps is not None:
         horizon = checks.integer("max_episode_steps", max_episode_steps, 1)
-    chosen, people = choose_agents(suite, agents, population)
-    # Of every episode its agent, number, state and length.
-    what = f"episodes={episodes} of {len(chosen)} agents"
-    checks.enough_memory(what, 64 * episodes * len(chosen), "record fewer episodes at once")
+    chosen, everyone = _choose_agents(suite, agents, population)
+    everything = EpisodeBatch.of_each(
+        task, chosen, episodes, horizon=horizon, seed=seed, deterministic=deterministic,
+        population=everyone,
+    )  # fmt: skip
     datasets.check_format(data_format)
     behaviour = named or behaviour_name(policy)
     recipe = provenance.make_recipe(
-        suite, behaviour, chosen, episodes, seed, people, horizon, deterministic
+        suite, behaviour, chosen, episodes, seed, everyone, horizon, deterministic
     )
     usual = f"{datasets.NAMESPACE}/{suite.name}/{behaviour}-v0"
-    everything = EpisodeBatch(
-        task=task,
-        agents=np.repeat(chosen, episodes),
-        episodes=np.tile(np.arange(episodes), len(chosen)),
-        horizon=horizon,
-        seed=seed,
-        deterministic=deterministic,
-        population=people,
-    )
     if named is not None:  # reads what the behaviour needs from disk
         start_episodes(policy, everything.rows(slice(1)))
     own_id = None if dataset_id in (None, usual) else dataset_id
@@ -165,12 +148,56 @@ def prepare(
         suite=suite,
         policy=policy,
         everything=everything,
-        population=people,
+        population=everyone,
         dataset_id=usual if dataset_id is None else datasets.check_id(dataset_id),
         data_format=data_format,
         recipe=recipe,
         command=command or provenance.python_call(suite, recipe, own_id, data_format),
     )
+
+
+def _choose_agents(
+    suite: Suite, agents: object, population: object
+) -> tuple[NDArray[np.int64], Population]:
+    """The agents to record ``[n]``, and their population.
+
+    Args:
+        suite: The task and its covariates.
+        agents: How many, from the first on, or their indices.
+        population: As for an environment.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If an agent does not exist or is named twice, or there are none.
+    """
+    if isinstance(agents, (int, np.integer)):
+        count = checks.integer("agents", agents, 1)
+        if population is None and count > DEFAULT_SIZE:
+            population = count
+        elif isinstance(population, Mapping) and not {"size", "covariates"} & set(population):
+            population = {"size": max(DEFAULT_SIZE, count), **population}
+        everyone = suite.population(population)
+        if count > len(everyone):
+            raise ValueError(
+                f"{count} agents are to be recorded, but this population has {len(everyone)}: give "
+                "a larger one"
+            )
+        return np.arange(count), everyone
+    if not isinstance(agents, (Sequence, np.ndarray)) or isinstance(agents, str):
+        raise TypeError(
+            f"agents must be how many agents to record, or a sequence of indices, got {agents!r}"
+        )
+    everyone = suite.population(population)
+    if np.ndim(agents) != 1 or len(agents) == 0:
+        raise ValueError(f"agents must name at least one agent, in one dimension, got {agents!r}")
+    chosen = as_agents(agents, len(agents), len(everyone))
+    values, counts = np.unique(chosen, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(
+            f"agent {values[counts > 1][0]} is named {counts.max()} times: give episodes= for more "
+            "than one episode of an agent"
+        )
+    return chosen, everyone
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,7 +240,7 @@ class Recording:
         dynamics = self.suite.dynamics(self.population)
         with (
             datasets.publishing(self.dataset_id, overwrite) as folder,
-            _reporter(self.suite.name, progress, on_progress) as report,
+            reporter(f"record {self.suite.name}", progress, on_progress) as report,
         ):
             spec = provenance.env_spec(self.suite, self.population, horizon)
             storage = datasets.new_storage(folder, self.everything.task, spec, self.data_format)
@@ -228,7 +255,7 @@ class Recording:
                 def report_step(steps: int, before: int = done) -> None:
                     report(before + steps, self.steps)
 
-                buffers, broken = _record_batch(batch, dynamics, self.policy, report_step)
+                buffers, broken = record_batch(batch, dynamics, self.policy, report_step)
                 stopped += broken
                 datasets.append(storage, buffers)
                 for buffer in buffers:
@@ -236,11 +263,7 @@ class Recording:
                     digest.update(buffer.seed, buffer.options, arrays)
                     returns.append(float(np.sum(buffer.rewards)))
                 done += len(batch) * horizon
-            summary = {
-                "agents": len(np.unique(self.everything.agents)),
-                "episodes": len(returns),
-                "mean_return": float(np.mean(returns)),
-            }
+            summary = provenance.summary(len(np.unique(self.everything.agents)), returns)
             if stopped:
                 summary["stopped"] = stopped
                 _LOG.warning(
@@ -262,153 +285,3 @@ def _batches(everything: EpisodeBatch) -> Iterator[EpisodeBatch]:
     size = min(LANES, max(1, TRANSITIONS // everything.horizon))
     for first in range(0, len(everything), size):
         yield everything.rows(slice(first, first + size))
-
-
-def _record_batch(
-    batch: EpisodeBatch,
-    dynamics: Dynamics,
-    policy: Policy,
-    report: Callable[[int], None],
-) -> tuple[list[EpisodeBuffer], int]:
-    """Run the episodes of a batch to their ends; and how many of them broken physics cut off."""
-    task, n, horizon = batch.task, len(batch), batch.horizon
-    space = task.action_space
-    rows = zip(batch.agents.tolist(), batch.episodes.tolist(), strict=True)
-    seeds = [
-        int(episode_seed(batch.seed, agent, episode, 0).generate_state(1)[0])
-        for agent, episode in rows
-    ]
-    obs = np.empty((n, horizon + 1, *task.observation_space.shape), dtype=np.float32)
-    actions = np.empty((n, horizon, *(space.shape or ())), dtype=space.dtype)
-    rewards = np.empty((n, horizon))
-    terminated = np.zeros((n, horizon), dtype=np.bool_)
-    truncated = np.zeros((n, horizon), dtype=np.bool_)
-    lengths = np.zeros(n, dtype=np.int64)
-    stopped = 0
-
-    lanes = Lanes(task, dynamics, batch.agents.copy(), horizon)
-    running = np.arange(n)
-    # True physics draws nothing; the shells want a generator all the same.
-    rng = np.random.default_rng(episode_seed(batch.seed, 0, 0, 0))
-    start = np.concatenate([task.sample_start(seeding.np_random(s)[0], 1) for s in seeds])
-    lanes.begin(running, start, rng)
-    obs[:, 0] = start
-    choose = start_episodes(policy, batch)
-    for step in range(horizon):
-        chosen = choose(step, running, obs[running, step])
-        chosen = _check_chosen(chosen, batch, running, step)
-        actions[running, step] = chosen
-        stepped = chosen if isinstance(space, Discrete) else chosen.astype(np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is checked
-            moved = lanes.advance(stepped, rng, None if len(running) == n else running)
-        _check_moved(moved, batch, running, step)
-        obs[running, step + 1] = moved.obs
-        rewards[running, step] = moved.reward
-        terminated[running, step] = moved.terminated
-        truncated[running, step] = moved.truncated
-        over = moved.terminated | moved.truncated
-        stopped += int(moved.stopped.sum())
-        lengths[running[over]] = step + 1
-        running = running[~over]
-        report((n - len(running)) * horizon + len(running) * (step + 1))
-        if len(running) == 0:
-            break
-    # Minari's combine_datasets drops reset options: so the agent stands in the infos, too. In two
-    # dimensions, for Minari cannot read arrays of one back from Arrow's infos.
-    kind = np.min_scalar_type(len(batch.population) - 1) if batch.population else np.dtype("i8")
-    buffers = [
-        EpisodeBuffer(
-            seed=seeds[lane],
-            options={"agent": int(batch.agents[lane])},
-            infos={"agent": np.full((length + 1, 1), batch.agents[lane], dtype=kind)},
-            observations=obs[lane, : length + 1],
-            actions=actions[lane, :length],
-            rewards=rewards[lane, :length],
-            terminations=terminated[lane, :length],
-            truncations=truncated[lane, :length],
-        )
-        for lane, length in enumerate(lengths.tolist())
-    ]
-    return buffers, stopped
-
-
-def _check_chosen(
-    actions: object, batch: EpisodeBatch, running: NDArray[np.int64], step: int
-) -> NDArray[Any]:
-    """A policy's actions as they are recorded and executed: of the space's type, inside it."""
-    space = batch.task.action_space
-    array = np.asarray(actions)
-    check_shape(array, len(running), space)
-
-    def whose(row: int) -> str:
-        return f"for {_whose(batch, running[row], step)}"
-
-    discrete = isinstance(space, Discrete)
-    if array.dtype.kind == "f":
-        finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
-        if not finite.all():
-            row = int(np.argmin(finite))
-            raise ValueError(
-                f"the policy's action {whose(row)} is not finite: {array[row].tolist()}"
-            )
-    if array.dtype.kind not in ("iu" if discrete else "iuf"):
-        kind = "integers" if discrete else "numbers"
-        raise TypeError(f"the policy's actions must be {kind}, got {array.dtype} {whose(0)}")
-    if not isinstance(space, Discrete):
-        # Clipped as the environment does it, so that what is recorded is what was executed.
-        return np.clip(array, space.low, space.high).astype(space.dtype)
-    first, last = int(space.start), int(space.start + space.n) - 1
-    outside = (array < first) | (array > last)
-    if outside.any():
-        row = int(np.argmax(outside))
-        raise ValueError(
-            f"the policy's action {whose(row)} is {array[row]}, an action must be {first} to {last}"
-        )
-    return array.astype(space.dtype)
-
-
-def _check_moved(
-    moved: LaneStep, batch: EpisodeBatch, running: NDArray[np.int64], step: int
-) -> None:
-    """Refuse what no simulator can be fitted on: covariates of one's own may break the physics."""
-    # Too large for single precision counts as infinite: what cannot be read is not recorded.
-    fine = (np.abs(moved.obs) <= LARGEST).all(axis=1) & np.isfinite(moved.reward)
-    if not fine.all():
-        row = int(np.argmin(fine))
-        raise ValueError(
-            f"the true dynamics of {_whose(batch, running[row], step)} gave an observation or a "
-            "reward that is too large for float32, or not finite: "
-            f"{moved.obs[row].tolist()}, {moved.reward[row]}; nothing was recorded: leave the "
-            "agent out, or choose other ranges of the covariates"
-        )
-
-
-def _whose(batch: EpisodeBatch, lane: int, step: int) -> str:
-    return f"agent {batch.agents[lane]} at step {step} (episode {batch.episodes[lane]})"
-
-
-# -- progress --------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _reporter(task: str, show: bool | None, on_progress: OnProgress | None) -> Iterator[OnProgress]:
-    """What to call after each step: a bar (by default on a terminal) and the caller's own."""
-    if show is None:
-        show = sys.stderr.isatty()
-    if not show:
-        yield on_progress or (lambda done, total: None)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    columns = (TextColumn(f"record {task}"), BarColumn(), TaskProgressColumn(), Remaining())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        shown = bar.add_task("record", total=None)
-
-        def report(done: int, total: int) -> None:
-            bar.update(shown, completed=done, total=total)
-            if on_progress is not None:
-                on_progress(done, total)
-
-        yield report

@@ -20,7 +20,7 @@ Handling = Literal["error", "drop"]
 REMEDY = "; fill it in, or leave such rows out with missing='drop'"
 
 
-class Rows:
+class OrderedRows:
     """The rows of a table in the order of agent, episode and time.
 
     Args:
@@ -125,7 +125,7 @@ class Rows:
         link = np.append(self.same & ~gap & ~bad[:-1] & ~bad[1:] & ~ended[:-1], False)
         return link, int(gap.sum()), typical, longest
 
-    def people(
+    def agents_with_steps(
         self, link: NDArray[np.bool_], short: Handling
     ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
         """Agents with a step, and the names of those without.
@@ -133,13 +133,13 @@ class Rows:
         Raises:
             ValueError: If there are agents without, and they may not be dropped; or none with.
         """
-        people = np.unique(self.agent[link])
-        if not len(people):
+        agents = np.unique(self.agent[link])
+        if not len(agents):
             raise ValueError(
                 f"no agent has two rows in sequence: check the columns of agent and {self.order!r},"
                 " and max_gap"
             )
-        without = np.setdiff1d(np.arange(len(self.names)), people)
+        without = np.setdiff1d(np.arange(len(self.names)), agents)
         names = tuple(str(self.names[k]) for k in without)
         if names and short == "error":
             raise ValueError(
@@ -147,7 +147,7 @@ class Rows:
                 "from: give more rows or a larger max_gap, or leave such agents out with "
                 "short='drop'"
             )
-        return people, names
+        return agents, names
 
 
 def some(names: Sequence[str]) -> str:

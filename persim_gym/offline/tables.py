@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from persim_gym.envs.suites import SUITES
 from persim_gym.offline.angles import declared_angles
-from persim_gym.offline.sources import Name, called, read_source, stem
+from persim_gym.offline.sources import Name, read_source, stem
 from persim_gym.offline.table_columns import Column
-from persim_gym.offline.table_rows import Handling, Rows, some
+from persim_gym.offline.table_names import ColumnNames
+from persim_gym.offline.table_rows import Handling, OrderedRows, some
 from persim_gym.offline.transitions import Transitions
 
 _LOG = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class TableReport:
     untried: tuple[str, ...]
 
     def __str__(self) -> str:
-        """One line for people."""
+        """One line."""
         parts = [
             f"{self.rows} rows of {self.agents} agents: {self.transitions} transitions in "
             f"{self.trajectories} trajectories, median step {self.step:g}"
@@ -187,130 +188,148 @@ def read_table_report(
     name: str | None = None,
 ) -> tuple[Transitions, TableReport]:
     """:func:`read_table`, with a report of what was split and left out."""
-    states, actions = _several("state", state), _several("action", action)
-    own = [called(column) for column in states + actions]
-    if twice := sorted({column for column in own if own.count(column) > 1}):
-        raise ValueError(f"column {twice[0]!r} is named twice among state and action")
-    turning, circles = declared_angles(angles, own[: len(states)])
     for label, value in (("missing", missing), ("short", short)):
         if value not in ("error", "drop"):
             raise ValueError(f"{label} must be 'error' or 'drop', got {value!r}")
-    if (time is None) == (step is None):
-        raise ValueError(
-            "give the column that orders an agent's rows, either time= or step=, and not both"
-            if time is not None
-            else "give the column that orders an agent's rows: time= or step="
-        )
-    if len(actions) > 1 and discrete_actions not in (None, False):
-        raise ValueError(
-            f"discrete actions are one column, got {len(actions)}: "
-            f"{', '.join(own[len(states) :])}; join them into one"
-        )
-    single = (agent, time if time is not None else step, episode, reward, terminated)
-    used = [_checked(column) for column in single if column is not None]
-    who, order, part, gain, end = (None if column is None else called(column) for column in single)
-    assert who is not None
-    assert order is not None
+    named = ColumnNames.named(
+        agent=agent, state=state, action=action, time=time, reward=reward,
+        terminated=terminated, episode=episode, step=step, discrete=discrete_actions,
+    )  # fmt: skip
+    turning, circles = declared_angles(angles, named.state)
     name = _task_name(path_or_frame, name)
     ids = [agent] if episode is None else [agent, episode]
-    table = read_source(path_or_frame, [*used, *states, *actions], ids, actions)
+    table = read_source(path_or_frame, named.used, ids, named.used[-len(named.action) :])
     if not len(table.frame):
         raise ValueError("the table has no rows")
-    rows = Rows(table, who, order, part, missing == "drop")
-    state_columns = [rows.column(c) for c in own[: len(states)]]
-    obs: NDArray[Any] = np.stack([column.numbers() for column in state_columns], axis=1)
-    bad = rows.refuse_missing(*state_columns)
-    ended = np.zeros(len(rows), dtype=np.bool_)
-    if end is not None:
-        flag = rows.column(end)
-        bad |= rows.refuse_missing(flag)
-        ended = flag.flags()
-    rows.check_ends(ended, end)
-    link, gaps, typical, longest = rows.links(max_gap, bad, ended)
-    # The last row of a trajectory needs neither action nor reward: only rows with a next one do.
-    action_columns = [rows.column(c) for c in own[len(states) :]]
-    values, labels = _actions(action_columns, discrete_actions)
-    unknown = rows.refuse_missing(*action_columns, among=link)
-    rewards = np.zeros(len(rows))
-    if gain is not None:
-        gained = rows.column(gain)
-        rewards = gained.numbers()
-        unknown |= rows.refuse_missing(gained, among=link)
-    link &= ~unknown
-    people, dropped = rows.people(link, short)
-    if not labels:
-        _check_varied(values, link, action_columns)
-    first = np.flatnonzero(link)
-    breaks = np.diff(first, prepend=first[0] - 2) > 1
-    last_of = np.append(breaks[1:], True)
-    terminal = ended[first + 1]
-    renumbered = np.cumsum(np.isin(np.arange(len(rows.names)), people)) - 1
-    transitions = Transitions(
-        agent=renumbered[rows.agent[first]],
-        obs=obs[first],
-        action=values[first] if labels else values[first].astype(np.float32),
-        next_obs=obs[first + 1],
-        reward=rewards[first],
-        terminated=terminal,
-        truncated=last_of & ~terminal,
-        episode=np.cumsum(breaks) - 1,
-        num_agents=len(people),
-        task_name=name,
-        dataset_id=name,
-        agent_names=tuple(rows.names[people].tolist()),
-        obs_names=tuple(own[: len(states)]),
-        action_names=tuple(own[len(states) :]),
-        action_labels=labels or None,
-        angles=turning,
-        circles=circles,
+    rows = OrderedRows(table, named.agent, named.order, named.episode, missing == "drop")
+    found = _read(rows, named, discrete_actions, max_gap)
+    kept, dropped = rows.agents_with_steps(found.link, short)
+    if not found.labels:
+        _check_varied(found)
+    transitions = replace(
+        _transitions(rows, named, found, kept, name), angles=turning, circles=circles
     )
-    in_use = link.copy()
-    in_use[first + 1] = True
-    constant = (obs[first] == obs[first[0]]).all(0) & (obs[first + 1] == obs[first[0]]).all(0)
-    report = TableReport(
-        rows=len(table.frame),
-        agents=len(people),
-        trajectories=int(breaks.sum()),
-        transitions=len(transitions),
-        step=typical,
-        max_gap=longest,
-        gaps=gaps,
-        missing=rows.dropped + int(bad.sum()) + int(unknown.sum()),
-        lone_rows=int((~in_use & ~bad & ~unknown).sum()),
-        dropped_agents=dropped,
-        constant=tuple(c for c, same in zip(own, constant, strict=False) if same),
-        actions=labels,
-        untried=tuple(one for k, one in enumerate(labels) if not (values[first] == k).any()),
-    )
+    report = _report(rows, named, found, transitions, dropped, len(table.frame))
     _LOG.info("%s: %s", name, report)
     return transitions, report
 
 
-def _several(role: str, columns: Name | Sequence[Name]) -> list[Name]:
-    """Columns named by one name or a sequence of them; a tuple is a sequence."""
-    if isinstance(columns, (str, int, np.integer)) or columns is None:
-        columns = [columns]
-    names = [_checked(column) for column in columns]
-    if not names:
-        raise ValueError(f"name at least one column of the {role}")
-    return names
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the rows of a table hold, and which of them have a next one.
 
-
-def _checked(column: Any) -> Name:
-    """A column's name.
-
-    Raises:
-        TypeError: If it is none.
+    Attributes:
+        obs: States ``[n, d]``.
+        action: ``[n]`` of categories, or ``[n, a]``.
+        reward: ``[n]``.
+        ended: Rows in which an episode has ended ``[n]``.
+        link: Rows with a next one ``[n]``: those of which a step begins.
+        labels: The categories of discrete actions.
+        columns: The columns of the actions.
+        missing: Rows with a missing value ``[n]``.
+        gaps: Trajectories that a gap has ended.
+        typical: Median step.
+        longest: The longest step that is no gap.
     """
-    if isinstance(column, np.integer):
-        return int(column)
-    parts = column if isinstance(column, tuple) and column else (column,)
-    if any(not isinstance(part, (str, int)) or isinstance(part, bool) for part in parts):
-        raise TypeError(
-            f"a column is named by a string or a whole number, or by a tuple of them where columns "
-            f"have several levels, got {column!r}"
-        )
-    return column
+
+    obs: NDArray[Any]
+    action: NDArray[Any]
+    reward: NDArray[np.float64]
+    ended: NDArray[np.bool_]
+    link: NDArray[np.bool_]
+    labels: tuple[str, ...]
+    columns: list[Column]
+    missing: NDArray[np.bool_]
+    gaps: int
+    typical: float
+    longest: float
+
+
+def _read(
+    rows: OrderedRows, named: ColumnNames, discrete: bool | Sequence[Any] | None, max_gap: Any
+) -> _Found:
+    states = [rows.column(c) for c in named.state]
+    obs: NDArray[Any] = np.stack([column.numbers() for column in states], axis=1)
+    bad = rows.refuse_missing(*states)
+    ended = np.zeros(len(rows), dtype=np.bool_)
+    if named.terminated is not None:
+        flag = rows.column(named.terminated)
+        bad |= rows.refuse_missing(flag)
+        ended = flag.flags()
+    rows.check_ends(ended, named.terminated)
+    link, gaps, typical, longest = rows.links(max_gap, bad, ended)
+    # The last row of a trajectory needs neither action nor reward: only rows with a next one do.
+    columns = [rows.column(c) for c in named.action]
+    values, labels = _actions(columns, discrete)
+    unknown = rows.refuse_missing(*columns, among=link)
+    rewards = np.zeros(len(rows))
+    if named.reward is not None:
+        gained = rows.column(named.reward)
+        rewards = gained.numbers()
+        unknown |= rows.refuse_missing(gained, among=link)
+    link &= ~unknown
+    return _Found(
+        obs, values, rewards, ended, link, labels, columns, bad | unknown, gaps, typical, longest
+    )
+
+
+def _transitions(
+    rows: OrderedRows, named: ColumnNames, found: _Found, kept: NDArray[np.int64], name: str
+) -> Transitions:
+    first = np.flatnonzero(found.link)
+    breaks = np.diff(first, prepend=first[0] - 2) > 1
+    last_of = np.append(breaks[1:], True)
+    terminal = found.ended[first + 1]
+    renumbered = np.cumsum(np.isin(np.arange(len(rows.names)), kept)) - 1
+    action = found.action[first]
+    return Transitions(
+        agent=renumbered[rows.agent[first]],
+        obs=found.obs[first],
+        action=action if found.labels else action.astype(np.float32),
+        next_obs=found.obs[first + 1],
+        reward=found.reward[first],
+        terminated=terminal,
+        truncated=last_of & ~terminal,
+        episode=np.cumsum(breaks) - 1,
+        num_agents=len(kept),
+        task_name=name,
+        dataset_id=name,
+        agent_names=tuple(rows.names[kept].tolist()),
+        obs_names=named.state,
+        action_names=named.action,
+        action_labels=found.labels or None,
+    )
+
+
+def _report(
+    rows: OrderedRows,
+    named: ColumnNames,
+    found: _Found,
+    transitions: Transitions,
+    dropped: tuple[str, ...],
+    count: int,
+) -> TableReport:
+    first = np.flatnonzero(found.link)
+    in_use = found.link.copy()
+    in_use[first + 1] = True
+    begin, after = found.obs[first], found.obs[first + 1]
+    constant = (begin == begin[0]).all(0) & (after == begin[0]).all(0)
+    taken = found.action[first]
+    return TableReport(
+        rows=count,
+        agents=transitions.num_agents,
+        trajectories=len(transitions.starts),
+        transitions=len(transitions),
+        step=found.typical,
+        max_gap=found.longest,
+        gaps=found.gaps,
+        missing=rows.dropped + int(found.missing.sum()),
+        lone_rows=int((~in_use & ~found.missing).sum()),
+        dropped_agents=dropped,
+        constant=tuple(c for c, same in zip(named.state, constant, strict=True) if same),
+        actions=found.labels,
+        untried=tuple(one for k, one in enumerate(found.labels) if not (taken == k).any()),
+    )
 
 
 def _task_name(source: Any, name: str | None) -> str:
@@ -334,10 +353,9 @@ def _actions(
     return np.stack([column.numbers() for column in columns], axis=1), ()
 
 
-def _check_varied(
-    values: NDArray[np.float64], link: NDArray[np.bool_], columns: Sequence[Column]
-) -> None:
-    for column, own in zip(columns, values[link].astype(np.float32).T, strict=True):
+def _check_varied(found: _Found) -> None:
+    taken = found.action[found.link].astype(np.float32)
+    for column, own in zip(found.columns, taken.T, strict=True):
         if len(own) and (own == own[0]).all():
             raise ValueError(
                 f"column {column.name!r}: the action is {own[0]:g} in every row, so that nothing "

@@ -13,8 +13,15 @@ from torch import Tensor
 from persim_gym import checks
 from persim_gym.core import Dynamics, Task, agents_of, begin_states, next_states
 from persim_gym.planning.choices import PlannerChoice, choose_planner, settings_for
-from persim_gym.planning.objective import DoubtfulDynamics, Objective, Propagation, Shaping, Upright
+from persim_gym.planning.objective import (
+    ComparingDynamics,
+    Objective,
+    Propagation,
+    Shaping,
+    Upright,
+)
 from persim_gym.planning.planner import Planner
+from persim_gym.rollout import Chooser, EpisodeBatch
 
 #: What is kept from step to step: the planner's own, the last states and the last actions.
 Memory = tuple[Tensor, NDArray[Any], NDArray[Any]]
@@ -85,11 +92,11 @@ class MPC:
             raise TypeError(f"shaping must be a Shaping, an Upright or None, got {shaping!r}")
         checks.integer("seed", seed)
         if penalty is None:  # where there are no members to compare, a choice's penalty is void
-            doubtful = isinstance(dynamics, DoubtfulDynamics) and dynamics.members > 1
-            penalty = choice.penalty if doubtful and propagation != "sampled" else 0.0
+            compared = isinstance(dynamics, ComparingDynamics) and dynamics.members > 1
+            penalty = choice.penalty if compared and propagation != "sampled" else 0.0
         if propagation is None:
             propagation = choice.propagation
-            if penalty and propagation == "sampled":  # which compares nobody
+            if penalty and propagation == "sampled":  # which compares no members
                 propagation = "members"
         self.objective = Objective(self.task, dynamics, propagation, shaping, penalty)
         scalar = np.ndim(agent) == 0
@@ -143,6 +150,28 @@ class MPC:
         actions, state = self.plan(agents, rows, state, episode_start)
         self._memory = state
         return (actions[0] if single else actions), state
+
+    def begin_episodes(self, batch: EpisodeBatch) -> Chooser:
+        """Plan for the agent of each episode, whichever this was made for.
+
+        Raises:
+            ValueError: If the model has no such agent.
+        """
+        agents = agents_of(self.dynamics, batch.agents, len(batch))
+        known: NDArray[np.int64] = np.arange(len(batch))
+        state: Memory | None = None
+
+        def choose(step: int, rows: NDArray[np.int64], obs: NDArray[np.float32]) -> NDArray[Any]:
+            nonlocal known, state
+            if state is not None and len(rows) < len(known):  # plans of ended episodes are dropped
+                kept = np.searchsorted(known, rows)
+                plans, states, taken = state
+                state = (plans[kept], states[kept], taken[kept])
+            known = rows
+            actions, state = self.plan(agents[rows], obs, state)
+            return actions
+
+        return choose
 
     def plan(
         self,

@@ -39,7 +39,7 @@ class UnrollingDynamics(Dynamics, Protocol):
 
 
 @runtime_checkable
-class DoubtfulDynamics(UnrollingDynamics, Protocol):
+class ComparingDynamics(UnrollingDynamics, Protocol):
     """A dynamics of several members that says how far they are apart."""
 
     @property
@@ -110,9 +110,10 @@ class Objective:
     <persim_gym.learned.PerSim.spread>` says: the root mean square over coordinates of the members'
     deviation from their mean, in units of the deviation of recorded changes. With ``"members"`` the
     states that are compared are those that the members have come to after ``t`` steps, each on its
-    own, so that doubt adds up along a sequence; with ``"mean"`` they are the members' predictions
-    of one step from the same state, as in an environment with a penalty that follows the mean.
-    Members whose episode has ended are compared no more; the last one has nobody to disagree with.
+    own, so that disagreement adds up along a sequence; with ``"mean"`` they are the members'
+    predictions of one step from the same state, as in an environment with a penalty that follows
+    the mean.
+    Members whose episode has ended are compared no more; the last one has none to be compared with.
 
     Attributes:
         task: Reward and termination.
@@ -147,7 +148,7 @@ class Objective:
                 f"penalty={self.penalty:g} compares members, and with propagation='sampled' each "
                 "candidate follows one: use 'members' or 'mean', or penalty=0"
             )
-        if not isinstance(self.dynamics, DoubtfulDynamics) or self.dynamics.members < 2:
+        if not isinstance(self.dynamics, ComparingDynamics) or self.dynamics.members < 2:
             raise ValueError(
                 f"penalty={self.penalty:g} needs a dynamics of several members, and this "
                 f"{type(self.dynamics).__name__} has none to compare: fit a simulator with "
@@ -226,15 +227,15 @@ class Objective:
 
     def _disagreement(self, obs: Tensor, runs: Tensor | None) -> Tensor:
         """Of the members that run, ``[w, 1, p, k]``."""
-        assert isinstance(self.dynamics, DoubtfulDynamics)
+        assert isinstance(self.dynamics, ComparingDynamics)
         if runs is None:
             return self.dynamics.spread(obs.transpose(0, 1))[:, None]
         count = runs.sum(1, keepdim=True).clamp_min_(1)
         seen = runs[..., None]
         middle = torch.where(seen, obs, 0.0).sum(1, keepdim=True) / count[..., None]
         # Those that are over stand at the others' mean: they add nothing but to the number.
-        doubt = self.dynamics.spread(torch.where(seen, obs, middle).transpose(0, 1))[:, None]
-        return doubt * (runs.shape[1] / count).sqrt_()
+        spread = self.dynamics.spread(torch.where(seen, obs, middle).transpose(0, 1))[:, None]
+        return spread * (runs.shape[1] / count).sqrt_()
 
 
 def _check_shaping(shaping: object, task: Task) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 class Tally:
     """Of each member, problem and candidate ``[m, p, k]``: earned, reached, lost, still running.
 
-    It is told of several steps at a time, ``w``: what there is to do for a step is so little that
+    It takes several steps at a time, ``w``: what there is to do for a step is so little that
     with few candidates its operations would cost more than the dynamics'.
 
     Candidates whose episode is over may be dropped; what they have earned waits in ``full``.

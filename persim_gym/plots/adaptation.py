@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogFormatterMathtext, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from persim_gym.evaluation.adaptation import LEVELS, Adaptation
-from persim_gym.plots.style import LIGHT, Theme, new_figure, style_axes
+from persim_gym.plots.style import LIGHT, Theme, label_axes, log_scale, new_figure, style_axes
 
 
 def adaptation_figure(results: Sequence[Adaptation], theme: Theme = LIGHT) -> Figure:
@@ -31,10 +31,11 @@ def adaptation_figure(results: Sequence[Adaptation], theme: Theme = LIGHT) -> Fi
         _errors(above, found, theme)
         _coverage(below, found, theme)
         above.set_title(found.task_name, fontsize=10, color=theme.ink, pad=8)
-        below.set_xlabel("transitions of the new agent", fontsize=8.5, color=theme.faint)
-        if column == 0:
-            above.set_ylabel("open-loop RMSE, 50 steps", fontsize=8.5, color=theme.faint)
-            below.set_ylabel("share inside the interval", fontsize=8.5, color=theme.faint)
+        first = column == 0
+        label_axes(above, "", "open-loop RMSE, 50 steps" if first else "", theme)
+        inside = "share inside the interval" if first else ""
+        label_axes(below, "transitions of the new agent", inside, theme)
+        if first:
             for axes in (above, below):
                 axes.legend(fontsize=7.5, frameon=False, labelcolor=theme.ink)
     return figure
@@ -54,9 +55,7 @@ def _errors(axes: Axes, found: Adaptation, theme: Theme) -> None:
         (found.trained, theme.true, "seen in training"),
     ):
         axes.axhline(float(np.median(errors)), color=colour, lw=1.4, dashes=(4, 2), label=name)
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(LogFormatterMathtext())
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    log_scale(axes)
     _ticks(axes, found)
 
 

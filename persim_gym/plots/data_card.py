@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from persim_gym.offline.cards import Coordinate, DataCard, Plane
-from persim_gym.plots.style import LIGHT, Theme, new_figure, number, style_axes
+from persim_gym.plots.style import LIGHT, Theme, label_axes, new_figure, number, rings, style_axes
 
 Panel = Callable[[Axes], None]
 
@@ -136,14 +136,11 @@ def _return_panel(card: DataCard, column: int, theme: Theme) -> Panel:
                 color=_end_color(end, theme),
             )  # fmt: skip
         tests = _tests(card)
-        axes.scatter(
-            values[tests], returns[tests], s=40, facecolors="none", edgecolors=theme.ink,
-            linewidths=1.1, zorder=3,
-        )  # fmt: skip
+        rings(axes, values[tests], returns[tests], theme)
         _running_median(axes, values, returns, theme)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_locator(MaxNLocator(5))
-        _labels(axes, card.covariates[column], "return" if column == 0 else "", theme)
+        label_axes(axes, card.covariates[column], "return" if column == 0 else "", theme)
 
     return draw
 
@@ -173,10 +170,7 @@ def _landscape_panel(card: DataCard, theme: Theme) -> Panel:
             x[order], y[order], c=returns[order], cmap=scale, norm=norm, s=13, lw=0, zorder=2
         )
         tests = _tests(card)
-        axes.scatter(
-            x[tests], y[tests], s=40, facecolors="none", edgecolors=theme.ink, linewidths=1.1,
-            zorder=3,
-        )  # fmt: skip
+        rings(axes, x[tests], y[tests], theme)
         # Inside the panel's own place, which the scale's numbers would leave at its right.
         box = axes.get_position()
         axes.set_position((box.x0, box.y0, box.width - 0.62 / WIDTH, box.height))
@@ -185,7 +179,7 @@ def _landscape_panel(card: DataCard, theme: Theme) -> Panel:
         bar.ax.tick_params(colors=theme.faint, labelsize=8, length=0)
         bar.ax.yaxis.set_major_formatter(FuncFormatter(number))
         bar.ax.yaxis.set_major_locator(MaxNLocator(5))
-        _labels(axes, card.covariates[0], card.covariates[1], theme)
+        label_axes(axes, card.covariates[0], card.covariates[1], theme)
         axes.set_title("return", fontsize=9, color=theme.ink, pad=5)
 
     return draw
@@ -206,7 +200,7 @@ def _plane_panel(card: DataCard, plane: Plane, theme: Theme) -> Panel:
         x, y = (card.coordinates[axis].name for axis in plane.axes)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_locator(MaxNLocator(5))
-        _labels(axes, x, y, theme)
+        label_axes(axes, x, y, theme)
         outside = f", {_percent(plane.outside)} outside" if plane.outside > 0 else ""
         axes.set_title(
             f"{_percent(plane.visited)} visited{outside}",
@@ -242,7 +236,7 @@ def _histogram_panel(
             axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.grid(visible=False, axis="x")
-        _labels(axes, label, "episodes", theme)
+        label_axes(axes, label, "episodes", theme)
 
     return draw
 
@@ -280,12 +274,6 @@ def _tests(card: DataCard) -> NDArray[np.bool_]:
         isinstance(agent, int) and agent < card.test_agents for agent in card.episodes.agents
     ]
     return np.array(tests, dtype=np.bool_)
-
-
-def _labels(axes: Axes, x: str, y: str, theme: Theme) -> None:
-    axes.set_xlabel(x, fontsize=9, color=theme.faint, labelpad=2)
-    if y:
-        axes.set_ylabel(y, fontsize=9, color=theme.faint, labelpad=2)
 
 
 def _percent(share: float) -> str:

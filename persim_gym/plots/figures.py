@@ -14,25 +14,22 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import (
-    FuncFormatter,
-    LogFormatterMathtext,
-    LogLocator,
-    MaxNLocator,
-    NullFormatter,
-)
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import blended_transform_factory
 from numpy.typing import NDArray
 
-from persim_gym.envs.coordinates import coordinate_names as coordinate_names
 from persim_gym.evaluation.latent_factors import LatentProbe
-from persim_gym.evaluation.open_loop import OpenLoopError
-from persim_gym.plots.style import DARK as DARK
-from persim_gym.plots.style import LIGHT as LIGHT
-from persim_gym.plots.style import Theme as Theme
-from persim_gym.plots.style import new_figure, number, style_axes
-from persim_gym.plots.style import save as save
-from persim_gym.plots.style import to_png as to_png
+from persim_gym.evaluation.open_loop import OpenLoopError, Traces
+from persim_gym.plots.style import (
+    LIGHT,
+    Theme,
+    label_axes,
+    legend_above,
+    log_scale,
+    new_figure,
+    rings,
+    style_axes,
+)
 
 # -- predictions -----------------------------------------------------------------------------------
 
@@ -52,7 +49,7 @@ def prediction_fans(
         error: Of the simulator, with traces.
         coordinates: Names of all coordinates.
         labels: What to write beside each agent's row.
-        reference: Of one simulator for all agents, over the same episodes.
+        reference: Of the pooled model, over the same episodes.
         columns: Coordinates to draw; by default the first four.
         theme: Colours.
     """
@@ -65,32 +62,11 @@ def prediction_fans(
         rows, len(columns), left=0.135, right=0.99, top=1 - 0.62 / figure.get_figheight(),
         bottom=0.5 / figure.get_figheight(), hspace=0.28, wspace=0.33,
     )  # fmt: skip
-    warmup = traces.before.shape[1] - 1
     for row, e in enumerate(shown):
-        valid = traces.valid[e]
-        steps = np.arange(1, len(valid) + 1)[valid]
         for column, d in enumerate(columns):
             axes = figure.add_subplot(grid[row, column])
             style_axes(axes, theme)
-            before, start = traces.before[e, :, d], traces.before[e, -1, d]
-            true = np.concatenate([before, traces.true[e, valid, d]])
-            time = np.concatenate([np.arange(-warmup, 1), steps])
-            axes.plot(time, true, color=theme.true, lw=3.6, alpha=0.45, solid_capstyle="round")
-            after = np.concatenate([[0], steps])
-            if reference is not None:
-                other = reference.traces.predicted[:, e, valid, d].mean(axis=0)
-                axes.plot(after, [start, *other], color=theme.pooled, lw=1.1, dashes=(3, 2))
-            members = traces.predicted[:, e][:, valid, d]
-            low, high = members.min(axis=0), members.max(axis=0)
-            axes.fill_between(
-                after, [start, *low], [start, *high], color=theme.learned, alpha=0.3, lw=0
-            )
-            axes.plot(after, [start, *members.mean(axis=0)], color=theme.learned, lw=1.3)
-            axes.axvline(0, color=theme.faint, lw=0.8, dashes=(1, 2))
-            _limits(axes, true, members)
-            axes.set_xlim(-warmup - 1, traces.true.shape[1] + 1)
-            axes.yaxis.set_major_locator(MaxNLocator(3))
-            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+            _fan(axes, traces, None if reference is None else reference.traces, e, d, theme)
             if row == 0:
                 axes.set_title(coordinates[d], fontsize=9, color=theme.ink, pad=6)
             if row < rows - 1:
@@ -104,18 +80,42 @@ def prediction_fans(
     handles: list[Any] = [
         Line2D([], [], color=theme.true, lw=3.6, alpha=0.45, label="true"),
         Line2D([], [], color=theme.learned, lw=1.3, label="PerSim, mean of the members"),
-        Patch(color=theme.learned, alpha=0.3, lw=0, label="spread of the members"),
+        Patch(color=theme.learned, alpha=0.3, lw=0, label="range of the members"),
     ]
     if reference is not None:
         handles.append(
-            Line2D([], [], color=theme.pooled, lw=1.1, dashes=(3, 2), label="one for all agents")
+            Line2D([], [], color=theme.pooled, lw=1.1, dashes=(3, 2), label="pooled model")
         )
-    _legend(figure, handles, theme)
+    legend_above(figure, handles, theme)
     return figure
 
 
+def _fan(
+    axes: Axes, traces: Traces, reference: Traces | None, e: int, d: int, theme: Theme
+) -> None:
+    """One coordinate of one episode: its true course, and the members' predictions."""
+    valid, before = traces.valid[e], traces.before[e, :, d]
+    warmup, start = len(before) - 1, before[-1]
+    after = np.concatenate([[0], np.arange(1, len(valid) + 1)[valid]])
+    true = np.concatenate([before, traces.true[e, valid, d]])
+    time = np.concatenate([np.arange(-warmup, 1), after[1:]])
+    axes.plot(time, true, color=theme.true, lw=3.6, alpha=0.45, solid_capstyle="round")
+    if reference is not None:
+        other = reference.predicted[:, e, valid, d].mean(axis=0)
+        axes.plot(after, [start, *other], color=theme.pooled, lw=1.1, dashes=(3, 2))
+    members = traces.predicted[:, e][:, valid, d]
+    low, high = members.min(axis=0), members.max(axis=0)
+    axes.fill_between(after, [start, *low], [start, *high], color=theme.learned, alpha=0.3, lw=0)
+    axes.plot(after, [start, *members.mean(axis=0)], color=theme.learned, lw=1.3)
+    axes.axvline(0, color=theme.faint, lw=0.8, dashes=(1, 2))
+    _limits(axes, true, members)
+    axes.set_xlim(-warmup - 1, traces.true.shape[1] + 1)
+    axes.yaxis.set_major_locator(MaxNLocator(3))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+
+
 def _limits(axes: Axes, true: NDArray[Any], members: NDArray[Any]) -> None:
-    """Room for the truth and the prediction; what leaves it is out of the picture, and so wrong."""
+    """Limits that hold the true course, and the prediction as far as it is not far off."""
     low, high = float(true.min()), float(true.max())
     width = max(high - low, 1e-6)
     mean = members.mean(axis=0)
@@ -148,7 +148,7 @@ def error_by_horizon(errors: Mapping[str, OpenLoopError], *, theme: Theme = LIGH
     A line is the geometric mean over the agents, the band their range.
 
     Args:
-        errors: By name: ``"PerSim"``, ``"one for all"``, ``"nothing changes"`` have their colours.
+        errors: By name: ``"PerSim"``, ``"pooled model"``, ``"persistence"`` have their colours.
         theme: Colours.
     """
     figure = new_figure(6.4, 3.7, theme)
@@ -172,23 +172,11 @@ def error_by_horizon(errors: Mapping[str, OpenLoopError], *, theme: Theme = LIGH
         axes.fill_between(steps, low, high, color=color, alpha=0.16, lw=0)
         axes.plot(steps, middle, color=color, lw=2.2, solid_capstyle="round")
         ends.append((float(middle[-1]), name, color))
-    _log_scale(axes)
+    log_scale(axes)
     axes.set_xlim(0, horizon)
-    axes.set_xlabel("open-loop steps", fontsize=9, color=theme.faint)
-    axes.set_ylabel("RMSE over all coordinates", fontsize=9, color=theme.faint)
+    label_axes(axes, "open-loop steps", "RMSE over all coordinates", theme)
     _name_ends(axes, horizon, ends, theme)
     return figure
-
-
-def _log_scale(axes: Axes) -> None:
-    axes.set_yscale("log")
-    low, high = axes.get_ylim()
-    if high / low >= 100:
-        axes.yaxis.set_major_formatter(LogFormatterMathtext())
-    else:  # too few powers of ten to read the scale by
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.yaxis.set_major_formatter(FuncFormatter(number))
-    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _name_ends(axes: Axes, horizon: int, ends: list[tuple[float, str, str]], theme: Theme) -> None:
@@ -210,9 +198,9 @@ def _name_ends(axes: Axes, horizon: int, ends: list[tuple[float, str, str]], the
 
 
 def latent_factors(probe: LatentProbe, *, tests: int = 5, theme: Theme = LIGHT) -> Figure:
-    """What the latent factors know of the covariates that nobody told them.
+    """What the latent factors say of the covariates, which were hidden from the fit.
 
-    One row a covariate: read off the factors against the truth, and the factors' two leading
+    One row a covariate: read off the factors against the true values, and the factors' two leading
     principal components coloured by it.
 
     Args:
@@ -231,37 +219,31 @@ def latent_factors(probe: LatentProbe, *, tests: int = 5, theme: Theme = LIGHT) 
     scale = LinearSegmentedColormap.from_list("persim", list(theme.scale))
     for c, name in enumerate(probe.names):
         true, predicted = probe.true[:, c], probe.predicted[:, c]
+        colors = scale((true - true.min()) / max(float(np.ptp(true)), 1e-12))
         axes = figure.add_subplot(grid[0, c])
-        style_axes(axes, theme)
+        _agents(axes, true, predicted, colors, tests, theme)
         ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
         axes.plot(ends, ends, color=theme.faint, lw=0.8, zorder=1)
-        colors = scale((true - true.min()) / max(float(np.ptp(true)), 1e-12))
-        axes.scatter(true, predicted, c=colors, s=13, lw=0, alpha=0.85, zorder=2)
-        axes.scatter(
-            true[:tests], predicted[:tests], s=42, facecolors="none", edgecolors=theme.ink,
-            linewidths=1.1, zorder=3,
-        )  # fmt: skip
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.set_xlabel(f"true {name}", fontsize=9, color=theme.faint)
-        axes.set_ylabel("read off the latent factors", fontsize=9, color=theme.faint)
+        label_axes(axes, f"true {name}", "read off the latent factors", theme)
         axes.set_title(
             f"{name}: R² = {_share(probe.r2[c])}", fontsize=10, color=theme.ink, weight="bold"
         )
         below = figure.add_subplot(grid[1, c] if count > 1 else grid[0, 1])
-        style_axes(below, theme)
-        x, y = probe.components.T
-        below.scatter(x, y, c=colors, s=13, lw=0, alpha=0.85)
-        below.scatter(
-            x[:tests], y[:tests], s=42, facecolors="none", edgecolors=theme.ink, linewidths=1.1
-        )
-        below.set_xlabel(
-            f"1st component ({100 * probe.explained[0]:.0f}%)", fontsize=9, color=theme.faint
-        )
-        below.set_ylabel(
-            f"2nd component ({100 * probe.explained[1]:.0f}%)", fontsize=9, color=theme.faint
-        )
+        _agents(below, probe.components[:, 0], probe.components[:, 1], colors, tests, theme)
+        first, second = (f"{100 * share:.0f}%" for share in probe.explained[:2])
+        label_axes(below, f"1st component ({first})", f"2nd component ({second})", theme)
         below.set_title(f"factors, coloured by {name}", fontsize=10, color=theme.ink)
     return figure
+
+
+def _agents(
+    axes: Axes, x: NDArray[Any], y: NDArray[Any], colors: Any, tests: int, theme: Theme
+) -> None:
+    """A dot for each agent, with circles around the test agents."""
+    style_axes(axes, theme)
+    axes.scatter(x, y, c=colors, s=13, lw=0, alpha=0.85, zorder=2)
+    rings(axes, x[:tests], y[:tests], theme)
 
 
 def _share(r2: float) -> str:
@@ -318,12 +300,12 @@ def returns_by_agent(
         text.set_color(theme.ink)
         text.set_linespacing(1.4)
     axes.grid(visible=False, axis="x")
-    axes.set_ylabel("return", fontsize=9, color=theme.faint)
+    label_axes(axes, "", "return", theme)
     handles = [
         Line2D([], [], color=colors.get(name, theme.scale[i % len(theme.scale)]), lw=3, label=name)
         for i, name in enumerate(methods)
     ]
-    _legend(figure, handles, theme)
+    legend_above(figure, handles, theme)
     return figure
 
 
@@ -334,19 +316,10 @@ def _colors(theme: Theme) -> dict[str, str]:
     return {
         "true": theme.true,
         "PerSim": theme.learned,
-        "one for all": theme.pooled,
-        "nothing changes": theme.nothing,
+        "pooled model": theme.pooled,
+        "persistence": theme.nothing,
         "random actions": theme.nothing,
         "trained in the simulator": theme.trained,
         "MPC, planned in the simulator": theme.learned,
         "MPC, planned in the true dynamics": theme.true,
     }
-
-
-def _legend(figure: Figure, handles: Sequence[Any], theme: Theme) -> None:
-    legend = figure.legend(
-        handles=list(handles), loc="upper center", bbox_to_anchor=(0.53, 1.0), frameon=False,
-        ncols=len(handles), fontsize=9, handlelength=1.8, columnspacing=1.8,
-    )  # fmt: skip
-    for text in legend.get_texts():
-        text.set_color(theme.ink)

@@ -1,4 +1,4 @@
-"""Numbers as people read them: few digits, true minus signs, units of time."""
+"""Numbers as text: few digits, true minus signs, units of time."""
 
 from __future__ import annotations
 
@@ -27,10 +27,9 @@ def plus_minus(value: float | None, sd: float | None) -> str:
     return number(value) if sd is None else f"{number(value)} ± {number(sd)}"
 
 
-def return_spread(value: float, sd: float | None, episodes: int) -> str:
+def return_sd(value: float, sd: float | None, episodes: int) -> str:
     """Mean, standard deviation and number of episodes."""
-    spread = "" if sd is None else f" ± {sd:.1f}"
-    return f"{return_text(value)}{spread} ({episodes})"
+    return f"{return_text(value)}{'' if sd is None else f' ± {sd:.1f}'} ({episodes})"
 
 
 def return_text(value: float | None) -> str:
@@ -73,7 +72,7 @@ def geometric(values: Any) -> float | None:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them."""
+    """Seconds, or minutes and seconds."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 120:

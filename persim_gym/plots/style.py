@@ -6,13 +6,17 @@ Figures are plain matplotlib without ``pyplot``: nothing global is touched and n
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogFormatterMathtext, LogLocator, NullFormatter
+from numpy.typing import NDArray
 from PIL import Image
 
 from persim_gym import checks
@@ -26,7 +30,7 @@ _DPI = 100  # CSS pixels of an inch
 class Theme:
     """Colours for one background.
 
-    The truth is cool and what is learned is warm, as in the films.
+    True dynamics are cool, what is learned is warm, as in the films.
 
     Attributes:
         ink: Text.
@@ -35,7 +39,7 @@ class Theme:
         paper: The background.
         true: What was.
         learned: What PerSim predicts, and what was done with it.
-        pooled: One simulator for all agents.
+        pooled: The pooled model.
         nothing: Doing or predicting nothing in particular.
         trained: A policy that was trained in the simulator.
         scale: From low to high.
@@ -90,6 +94,39 @@ def style_axes(axes: Axes, theme: Theme) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(number))
 
 
+def label_axes(axes: Axes, x: str, y: str, theme: Theme) -> None:
+    """Names of the two axes; ``""`` for none."""
+    axes.set_xlabel(x, fontsize=9, color=theme.faint, labelpad=3)
+    axes.set_ylabel(y, fontsize=9, color=theme.faint, labelpad=3)
+
+
+def log_scale(axes: Axes) -> None:
+    """A logarithmic y axis, with powers of ten where there are enough of them to read it by."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    if high / low >= 100:
+        axes.yaxis.set_major_locator(LogLocator(numticks=7))
+        axes.yaxis.set_major_formatter(LogFormatterMathtext())
+    else:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(FuncFormatter(number))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def legend_above(figure: Figure, handles: Sequence[Artist], theme: Theme) -> None:
+    """A legend at the figure's top, with as many columns as there is room for."""
+    columns = max(1, min(len(handles), int(figure.get_figwidth() / 1.75)))
+    figure.legend(
+        handles=list(handles), loc="upper center", bbox_to_anchor=(0.52, 1.0), frameon=False,
+        ncols=columns, fontsize=9, handlelength=1.7, columnspacing=1.6, labelcolor=theme.ink,
+    )  # fmt: skip
+
+
+def rings(axes: Axes, x: NDArray[Any], y: NDArray[Any], theme: Theme) -> None:
+    """Circles around points, such as the test agents'."""
+    axes.scatter(x, y, s=41, facecolors="none", edgecolors=theme.ink, linewidths=1.1, zorder=3)
+
+
 def number(value: float, _: int | None = None) -> str:
     """A tick's number with a true minus sign."""
     return f"{value:g}".replace("-", "\N{MINUS SIGN}") if abs(value) > 1e-12 else "0"
@@ -106,6 +143,11 @@ def to_png(figure: Figure) -> bytes:
     small = io.BytesIO()
     picture.save(small, format="png", optimize=True)
     return small.getvalue()
+
+
+def pngs(draw: Callable[..., Figure]) -> dict[str, bytes]:
+    """A figure for ``"light"`` and ``"dark"`` screens, drawn in each ``theme``."""
+    return {"light": to_png(draw(theme=LIGHT)), "dark": to_png(draw(theme=DARK))}
 
 
 def save(figure: Figure, path: str | Path) -> Path:

@@ -32,10 +32,12 @@ def uncertainty_figure(
     span = [ends.min(), ends.max()]
     middle.plot(span, span, color=theme.faint, lw=0.8, ls=":")
     right.axhline(BAD, color=theme.faint, lw=0.8, ls=":")
-    left.set(title="Does spread rank errors?", xlabel="steps ahead", ylabel="rank correlation")
+    left.set(
+        title="Does disagreement rank errors?", xlabel="steps ahead", ylabel="rank correlation"
+    )
     left.set_ylim(-0.1, 1.02)
     middle.set(
-        title="Open loop: is spread as large as error?", xlabel="spread of members",
+        title="Open loop: is it as large as the error?", xlabel="standard deviation of members",
         ylabel="error of their mean",
     )  # fmt: skip
     right.set(

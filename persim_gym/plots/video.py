@@ -96,9 +96,9 @@ def comparison_frames(
     seed = checks.integer("seed", seed)
     checks.with_attributes("policy", policy, ("predict",), "an object with predict()")
     checks.with_attributes("sim", sim, ("task", "env"), "a simulator")
-    people = suite_of(sim.task).population(population)
+    agents = suite_of(sim.task).population(population)
     agent = sim.agent_index(agent)
-    true = make_env(sim.task.name, agent, population=people, render_mode="rgb_array")
+    true = make_env(sim.task.name, agent, population=agents, render_mode="rgb_array")
     limit = _limit(steps, sim.task.max_episode_steps)
     # Drawn with the true covariates, so that what differs between the sides is the motion alone.
     learned = sim.env(
@@ -106,7 +106,7 @@ def comparison_frames(
         guard=False,
         render_mode="rgb_array",
         max_episode_steps=limit + 1,  # the end of the film is no end of the episode
-        covariates=people.covariates(agent),
+        covariates=agents.covariates(agent),
     )
     return _comparison(true, learned, policy, limit, seed)
 

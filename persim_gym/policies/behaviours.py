@@ -1,8 +1,9 @@
 """Behaviour policies: who acts while trajectories are recorded.
 
-Every policy has Stable-Baselines3's ``predict``. One that also has :meth:`Behaviour.begin_episodes`
-is told which agents' episodes begin and with which seed, and so can make an episode depend on
-nothing but (seed, agent, index of the episode), however the episodes are batched.
+Every policy has Stable-Baselines3's ``predict``. One that also has ``begin_episodes``
+(:class:`~persim_gym.rollout.Behaviour`) knows which agents' episodes begin and with which seed, and
+so can make an episode depend on nothing but (seed, agent, index of the episode), however the
+episodes are batched.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from numpy.typing import NDArray
 
 from persim_gym import checks
 from persim_gym.core import Policy, Task, check_task
-from persim_gym.policies.episodes import Behaviour, Chooser, EpisodeBatch
 from persim_gym.policies.paper_behaviours import BEHAVIOURS, NearestPolicy, TestPolicy
 from persim_gym.policies.shipped import check_spaces
+from persim_gym.rollout import Chooser, EpisodeBatch, check_shape, start_episodes
 
 
 class RandomPolicy:
@@ -212,9 +213,10 @@ def as_policy(policy: Any, task: Task | None = None) -> Policy:
         raise TypeError(f"a policy is needed, got the class {policy.__name__}: make one of it")
     if isinstance(policy, RandomPolicy) and policy.action_space is None:
         return RandomPolicy(space, seed=policy.seed)
-    if isinstance(policy, EpsilonMixture) and policy.action_space is None and task is not None:
-        wrapped = as_policy(policy.policy, task)
-        return EpsilonMixture(wrapped, policy.epsilon, action_space=space, seed=policy.seed)
+    if isinstance(policy, EpsilonMixture) and task is not None:
+        wrapped = as_policy(policy.policy, task)  # whose spaces are checked, too
+        if policy.action_space is None:
+            return EpsilonMixture(wrapped, policy.epsilon, action_space=space, seed=policy.seed)
     if callable(getattr(policy, "predict", None)):
         if task is not None:
             check_spaces(policy, task)
@@ -257,13 +259,6 @@ def behaviour_name(policy: Any) -> str:
     return _slug(name if isinstance(name, str) else type(policy).__name__) or "policy"
 
 
-def start_episodes(policy: Policy, batch: EpisodeBatch) -> Chooser:
-    """How a policy acts in a batch of episodes, by its own hook or by ``predict``."""
-    if isinstance(policy, Behaviour):
-        return policy.begin_episodes(batch)
-    return _Predicting(policy, batch)
-
-
 def draw_actions(space: Space[Any], rng: np.random.Generator, n: int) -> NDArray[Any]:
     """Uniform actions ``[n(, a)]``; a longer draw begins with a shorter one of the same seed.
 
@@ -285,56 +280,6 @@ def check_space(space: object) -> None:
     """
     if space is not None and not isinstance(space, Space):
         raise TypeError(f"action_space must be a Discrete or a Box, got {checks.shown(space)}")
-
-
-def check_shape(actions: NDArray[Any], n: int, space: Space[Any]) -> None:
-    """Check that a policy gave one action for each of ``n`` observations.
-
-    Raises:
-        ValueError: If it did not.
-    """
-    expected = (n, *(space.shape or ()))
-    if actions.shape != expected:
-        raise ValueError(
-            f"the policy gave actions of shape {actions.shape} for {n} observations, expected "
-            f"{expected}: one action for each row"
-        )
-
-
-class _Predicting:
-    """A policy known only by ``predict``.
-
-    It always sees every lane, those that are over with their last observation: the rows of a
-    recurrent policy's state cannot be picked without knowing what the state is.
-    """
-
-    def __init__(self, policy: Policy, batch: EpisodeBatch) -> None:
-        self._policy = policy
-        self._deterministic = batch.deterministic
-        self._space = batch.task.action_space
-        self._obs = np.zeros((len(batch), *batch.task.observation_space.shape), dtype=np.float32)
-        self._state: Any = None
-
-    def __call__(
-        self, step: int, lanes: NDArray[np.int64], obs: NDArray[np.float32]
-    ) -> NDArray[Any]:
-        self._obs[lanes] = obs
-        n = len(self._obs)
-        answer = self._policy.predict(
-            self._obs.copy(),
-            state=self._state,
-            episode_start=np.full(n, step == 0),
-            deterministic=self._deterministic,
-        )
-        if not (isinstance(answer, tuple) and len(answer) == 2):
-            raise TypeError(
-                "predict() must return (actions, state), as in Stable-Baselines3, got "
-                f"{type(answer).__name__}"
-            )
-        self._state = answer[1]
-        actions = np.asarray(answer[0])
-        check_shape(actions, n, self._space)
-        return actions[lanes]
 
 
 def _mixed(

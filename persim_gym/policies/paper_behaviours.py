@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from persim_gym.core import Task
 from persim_gym.envs.populations import Population
 from persim_gym.envs.suites import SUITES, find_suite
-from persim_gym.policies.episodes import Chooser, EpisodeBatch
 from persim_gym.policies.recipes import TEST
 from persim_gym.policies.shipped import behaviour_recipes, check_spaces, load_shipped, nearest
+from persim_gym.rollout import Chooser, EpisodeBatch
 
 if TYPE_CHECKING:
     from persim_gym.policies.saved import SavedPolicy

@@ -25,11 +25,11 @@ class Recipe:
         tolerance: What the return may be off, as a share of the target.
         algorithm: ``"dqn"`` or ``"td3"``.
         lanes: Environments that collect side by side.
-        leg_steps: Steps of all lanes together after which everything begins anew, so that a
+        section_steps: Steps of all lanes together after which everything begins anew, so that a
             training can go on from there; whole episodes of all lanes where that matters.
-        look_every: Steps of all lanes together from one look at the policy to the next.
-        look_episodes: Episodes of a look.
-        max_steps: Steps after which the nearest policy of all looks is taken.
+        evaluate_every: Steps of all lanes together from one evaluation of the policy to the next.
+        evaluation_episodes: Episodes of an evaluation.
+        max_steps: Steps after which the nearest policy of all evaluations is taken.
         exploration: DQN: share of random actions at the beginning, at the end, and the steps from
             one to the other; TD3: standard deviation of the noise on actions.
         settings: Arguments of the algorithm's class.
@@ -45,9 +45,9 @@ class Recipe:
     tolerance: float = 0.1
     algorithm: str
     lanes: int
-    leg_steps: int
-    look_every: int
-    look_episodes: int
+    section_steps: int
+    evaluate_every: int
+    evaluation_episodes: int
     max_steps: int
     exploration: tuple[float, ...]
     settings: Mapping[str, Any]
@@ -63,9 +63,9 @@ class Recipe:
 _CHEETAH = {
     "algorithm": "td3",
     "lanes": 8,
-    "leg_steps": 8000,
-    "look_every": 2000,
-    "look_episodes": 20,
+    "section_steps": 8000,
+    "evaluate_every": 2000,
+    "evaluation_episodes": 20,
     "max_steps": 200_000,
     "exploration": (0.1,),
     "settings": {
@@ -82,9 +82,9 @@ _CHEETAH = {
 _CART_POLE = {
     "algorithm": "dqn",
     "lanes": 1,
-    "leg_steps": 2000,
-    "look_every": 100,
-    "look_episodes": 100,
+    "section_steps": 2000,
+    "evaluate_every": 100,
+    "evaluation_episodes": 100,
     "max_steps": 60_000,
     "exploration": (1.0, 0.05, 8000),
     "settings": {
@@ -103,9 +103,9 @@ _CART_POLE = {
 _MOUNTAIN_CAR = {
     "algorithm": "dqn",
     "lanes": 8,
-    "leg_steps": 8000,
-    "look_every": 160,
-    "look_episodes": 30,
+    "section_steps": 8000,
+    "evaluate_every": 160,
+    "evaluation_episodes": 30,
     "max_steps": 60_000,
     "exploration": (1.0, 0.07, 24_000),
     "settings": {
@@ -177,7 +177,7 @@ def all_recipes() -> tuple[Recipe, ...]:
 
 
 _OWN: dict[tuple[str, str], dict[str, Any]] = {
-    # With other seeds no look was near the target: the returns jump.
+    # With other seeds no evaluation was near the target: the returns jump.
     ("mountain-car", "gravity-0.00075"): {"seed": 2},
     # A light body with little damping does not get there on its own: six trainings (four seeds,
     # more noise, another discount) stayed below 2,310, one of them for a million steps.

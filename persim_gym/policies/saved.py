@@ -107,7 +107,7 @@ class SavedPolicy:
 def save_policy(model: Any, folder: str | Path, card: Mapping[str, Any] | None = None) -> Path:
     """Write a model's deterministic policy: ``policy.safetensors`` with a JSON card in its header.
 
-    A ``policy.json`` beside it repeats the card for people; nothing reads it.
+    A ``policy.json`` beside it repeats the card for readers; nothing reads it.
 
     Args:
         model: A DQN, PPO, A2C, SAC or TD3 model of Stable-Baselines3 with an ``"MlpPolicy"``, or a
@@ -127,7 +127,7 @@ def save_policy(model: Any, folder: str | Path, card: Mapping[str, Any] | None =
 
 
 def write_policy(model: Any, file: str | Path, card: Mapping[str, Any] | None = None) -> Path:
-    """Write a policy to a safetensors file, with its card for people in a ``.json`` beside it.
+    """Write a policy to a safetensors file, with its card for readers in a ``.json`` beside it.
 
     Args:
         model: As in :func:`save_policy`.

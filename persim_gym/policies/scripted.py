@@ -6,8 +6,6 @@ no training, acts differently from uniform random actions, and reaches states th
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,44 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym.envs.suites import find_suite
+from persim_gym.envs.tasks.facts import Rule
 from persim_gym.policies.behaviours import EpsilonMixture
-from persim_gym.policies.episodes import Chooser, EpisodeBatch
+from persim_gym.rollout import Chooser, EpisodeBatch
 
 #: Probability of a uniform random action, so that episodes differ and no loop is closed for good.
 EPSILON = 0.1
 
 #: Numbers that are drawn once an episode and give it a style of its own.
 STYLE = 2
-
-#: Observations ``[n, d]``, steps since the start ``[n]``, styles in [0, 1) ``[n, 2]`` -> actions.
-Rule = Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], NDArray[Any]]
-
-#: Share of a period by which each of HalfCheetah's joints is late: hind thigh, shin and foot, then
-#: the front leg half a period behind.
-GAIT_PHASES = np.array([0.0, 0.2, 0.4, 0.5, 0.7, 0.9])
-CONTROL_STEP = 0.05  # s
-
-
-def _bang_bang(obs: NDArray[Any], time: NDArray[Any], style: NDArray[Any]) -> NDArray[np.int64]:
-    """Push the car the way it is already going."""
-    return np.where(obs[:, 1] >= 0, 2, 0)
-
-
-def _linear_feedback(
-    obs: NDArray[Any], time: NDArray[Any], style: NDArray[Any]
-) -> NDArray[np.int64]:
-    """Push to the side to which the pole is falling, and lean towards a place within a metre."""
-    place = 2.0 * style[:, 0] - 1.0
-    lean = obs @ np.array([0.1, 0.2, 1.0, 0.3]) - 0.1 * place
-    return (lean > 0).astype(np.int64)
-
-
-def _gait(obs: NDArray[Any], time: NDArray[Any], style: NDArray[Any]) -> NDArray[np.float32]:
-    """Swing all joints at one frequency (1 to 3 Hz) and amplitude (0.4 to 1), each in its phase."""
-    frequency = 1.0 + 2.0 * style[:, :1]
-    amplitude = 0.4 + 0.6 * style[:, 1:]
-    turns = frequency * CONTROL_STEP * time[:, None] - GAIT_PHASES
-    return (amplitude * np.sin(2 * math.pi * turns)).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +75,10 @@ class Script:
         return choose
 
 
-_SCRIPTS: dict[str, tuple[str, Rule]] = {
-    "mountain-car": ("bang-bang", _bang_bang),
-    "cartpole": ("linear-feedback", _linear_feedback),
-    "half-cheetah": ("gait", _gait),
-}
-
-
 def scripted_policy(task_name: str, seed: int = 0) -> EpsilonMixture:
     """A policy that made no data, with a tenth of its actions uniform random.
 
-    MountainCar: push the way the car is going. CartPole: linear feedback. HalfCheetah: all joints
-    swing as sines, at a frequency and amplitude that differ from episode to episode.
+    What it does is the task's :class:`~persim_gym.envs.tasks.facts.Controller`.
 
     Args:
         task_name: Task name or environment id.
@@ -127,6 +88,5 @@ def scripted_policy(task_name: str, seed: int = 0) -> EpsilonMixture:
         ValueError: If there is no such task.
     """
     suite = find_suite(task_name)
-    name, rule = _SCRIPTS[suite.name]
-    script = Script(name, rule, seed)
+    script = Script(suite.controller.name, suite.controller.rule, seed)
     return EpsilonMixture(script, EPSILON, action_space=suite.task().action_space, seed=seed)

@@ -1,6 +1,6 @@
 """Train one policy with Stable-Baselines3 in the true environment until it earns its target.
 
-Training goes in legs of equal length. Before each, everything random is seeded anew and the
+Training goes in sections of equal length. Before each, everything random is seeded anew and the
 environments begin anew; checkpoints are written in between. A training that was interrupted goes
 on from the last one and takes the very steps that it would have taken.
 """
@@ -27,10 +27,10 @@ from persim_gym.core import Dynamics
 from persim_gym.envs.populations import Population
 from persim_gym.envs.suites import Suite, find_suite
 from persim_gym.envs.vector import SimVectorEnv
-from persim_gym.policies.playing import play_returns
 from persim_gym.policies.randomness import global_randomness_kept
 from persim_gym.policies.recipes import Recipe
 from persim_gym.policies.saved import SavedPolicy, extract_policy, load_policy, write_policy
+from persim_gym.rollout import play_returns
 from persim_gym.threads import few_threads
 
 #: Episodes of the return in a policy's card, and the seed of their starts.
@@ -44,7 +44,7 @@ class TrainingProgress:
     Attributes:
         steps: Environment steps so far.
         max_steps: Steps at which it gives up.
-        mean: Mean return of the last look; NaN before there is one.
+        mean: Mean return of the last evaluation; NaN before there is one.
         target: The return at which it stops.
     """
 
@@ -59,7 +59,7 @@ class _State:
     """What a training knows beside the model."""
 
     seconds: float = 0.0
-    looks: list[list[float]] = field(default_factory=list)
+    evaluations: list[list[float]] = field(default_factory=list)
     nearest: float = float("inf")
     nearest_steps: int = 0
     weights: dict[str, Tensor] = field(default_factory=dict)
@@ -74,9 +74,9 @@ def train_policy(
     on_progress: Callable[[TrainingProgress], None] | None = None,
     checkpoint_every: float = 60.0,
 ) -> SavedPolicy:
-    """Train until a look's mean return is within the recipe's band, and write the policy.
+    """Train until an evaluation's mean return is within the recipe's band, and write the policy.
 
-    If no look was in the band when ``max_steps`` are over, the policy of the look nearest to the
+    If none was in the band when ``max_steps`` are over, the policy of the evaluation nearest to the
     target is taken, and its card says so. A training that was interrupted goes on: beside the
     policy's file there is a checkpoint while it runs. A policy that is there already is read.
 
@@ -87,7 +87,7 @@ def train_policy(
         folder: Where the policy goes: ``<folder>/<task>/<name>.safetensors``.
         seed: Seed of everything random; the recipe's if not given.
         max_steps: Other than the recipe's.
-        on_progress: Told after each look.
+        on_progress: Called after each evaluation.
         checkpoint_every: Seconds from one checkpoint to the next.
 
     Returns:
@@ -98,8 +98,7 @@ def train_policy(
         ValueError: If one is too small, or the folder holds this policy made in another way.
     """
     seed = recipe.seed if seed is None else seed
-    file = check_out(recipe, folder, seed, max_steps)
-    if file.is_file():
+    if (file := check_out(recipe, folder, seed, max_steps)).is_file():
         return load_policy(file)
     limit = recipe.max_steps if max_steps is None else max_steps
     checkpoint = _checkpoint(file)
@@ -111,16 +110,16 @@ def train_policy(
 
         def tell() -> None:
             if on_progress is not None:
-                mean = run.state.looks[-1][1] if run.state.looks else math.nan
+                mean = run.state.evaluations[-1][1] if run.state.evaluations else math.nan
                 on_progress(TrainingProgress(run.steps, limit, mean, recipe.target))
 
         while not run.done(limit):
-            run.leg(limit, tell)
+            run.section(limit, tell)
             if time.monotonic() - saved >= checkpoint_every:
                 run.save(checkpoint)
                 saved = time.monotonic()
-        if not run.state.looks:
-            run.look()
+        if not run.state.evaluations:
+            run.evaluate()
         policy = run.finish(limit)
     write_policy(policy, file)
     checkpoint.unlink(missing_ok=True)
@@ -177,7 +176,16 @@ def _identity(recipe: Recipe, seed: int) -> dict[str, Any]:
     del plain["max_steps"]
     if recipe.first_on is None:
         del plain["first_on"]
-    return {**json.loads(json.dumps(plain)), "seed": int(seed)}
+    named = {_IN_FILES.get(name, name): value for name, value in plain.items()}
+    return {**json.loads(json.dumps(named)), "seed": int(seed)}
+
+
+#: What fields of a recipe are called in the files of policies, those that ship among them.
+_IN_FILES = {
+    "section_steps": "leg_steps",
+    "evaluate_every": "look_every",
+    "evaluation_episodes": "look_episodes",
+}
 
 
 class _Run:
@@ -210,22 +218,22 @@ class _Run:
     def done(self, max_steps: int) -> bool:
         return self.state.nearest <= self.recipe.band or self.steps >= max_steps
 
-    def leg(self, max_steps: int, on_look: Callable[[], None] | None = None) -> None:
-        """Train for a leg, looking on the way, and stop where the target is reached."""
+    def section(self, max_steps: int, on_evaluation: Callable[[], None] | None = None) -> None:
+        """Train for a section, evaluating on the way, and stop where the target is reached."""
         from stable_baselines3.common.callbacks import BaseCallback
 
         run, began = self, time.monotonic()
 
-        class Looks(BaseCallback):
+        class Evaluations(BaseCallback):
             def _on_step(self) -> bool:
-                if run.steps % run.recipe.look_every < run.recipe.lanes:
+                if run.steps % run.recipe.evaluate_every < run.recipe.lanes:
                     if run.beginning == 0:
-                        run.look()
-                    if on_look is not None:
-                        on_look()
+                        run.evaluate()
+                    if on_evaluation is not None:
+                        on_evaluation()
                 return not run.done(max_steps)
 
-        length = self.recipe.leg_steps
+        length = self.recipe.section_steps
         if self.beginning > 0:
             length = min(length, self.beginning)
             self.model.set_env(self._first_envs)
@@ -234,7 +242,9 @@ class _Run:
         # A new beginning of everything random, of which the past is no part.
         self.model.set_random_seed(int(self._words()[0] % 2**31))
         self.model._last_obs = None
-        self.model.learn(length, callback=Looks(), reset_num_timesteps=False, log_interval=None)
+        self.model.learn(
+            length, callback=Evaluations(), reset_num_timesteps=False, log_interval=None
+        )
         # The episodes that are broken off here are no part of those that begin next: sums over
         # several steps must not go on into them.
         buffer = self.model.replay_buffer
@@ -242,17 +252,17 @@ class _Run:
         buffer.timeouts[last] = np.logical_or(buffer.timeouts[last], buffer.dones[last] == 0)
         self.state.seconds += time.monotonic() - began
 
-    def look(self) -> None:
+    def evaluate(self) -> None:
         """Play some episodes, and remember the policy if none before was nearer to the target."""
         policy, target, words = extract_policy(self.model), self.recipe.target, self._words()
-        returns = self._returns(policy, self.recipe.look_episodes, words[1])
+        returns = self._returns(policy, self.recipe.evaluation_episodes, words[1])
         off = abs(float(returns.mean()) - target)
         if off <= self.recipe.band:
             # A few episodes may have been lucky or unlucky.
             returns = self._returns(policy, CARD_EPISODES, words[2])
             off = abs(float(returns.mean()) - target)
         state = self.state
-        state.looks.append([self.steps, float(returns.mean())])
+        state.evaluations.append([self.steps, float(returns.mean())])
         if off < state.nearest:
             state.nearest, state.nearest_steps = off, self.steps
             weights = self.model.policy.state_dict()
@@ -266,7 +276,7 @@ class _Run:
         return play_returns(self.task, self.dynamics, policy, agents, seed)
 
     def finish(self, max_steps: int) -> SavedPolicy:
-        """The policy of the look nearest to the target, with its card."""
+        """The policy of the evaluation nearest to the target, with its card."""
         recipe, state = self.recipe, self.state
         self.model.policy.load_state_dict(state.weights)
         policy = extract_policy(self.model)
@@ -309,7 +319,7 @@ class _Run:
             "calls": int(getattr(self.model, "_n_calls", 0)),
             "buffer": {"position": int(buffer.pos), "full": bool(buffer.full)},
             "seconds": self.state.seconds,
-            "looks": self.state.looks,
+            "looks": self.state.evaluations,
             "nearest": self.state.nearest,
             "nearest_steps": self.state.nearest_steps,
         }
@@ -342,7 +352,7 @@ class _Run:
             model.exploration_rate = model.exploration_schedule(0.0)
         self.state = _State(
             seconds=card["seconds"],
-            looks=card["looks"],
+            evaluations=card["looks"],
             nearest=card["nearest"],
             nearest_steps=card["nearest_steps"],
             weights=_part(tensors, "nearest/"),

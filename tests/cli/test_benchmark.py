@@ -20,7 +20,7 @@ from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.engines import Done
 from persim_gym.experiments.ledger import read_ledger, wanted_cells
 from persim_gym.experiments.presets import preset_cells
-from persim_gym.experiments.row_files import Row, Rows
+from persim_gym.experiments.row_files import Row, RowFiles
 from persim_gym.experiments.runner import failure_path
 
 #: Two cells that learn nothing and take a moment.
@@ -59,7 +59,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     def write_report(folder: Path) -> Path:
         page = folder / "report.html"
-        page.write_text(f"{len(list(Rows(folder)))} rows")
+        page.write_text(f"{len(list(RowFiles(folder)))} rows")
         return page
 
     monkeypatch.setattr("persim_gym.experiments.report.page.write_report", write_report)
@@ -69,9 +69,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def failing(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     run = engines._run
 
-    def fail(cell: dict[str, Any], *rest: Any) -> dict[str, Any]:
-        if cell["seed"] == seed:
-            return {"error": "RuntimeError: no luck", "trace": "Traceback: no luck\n"}
+    def fail(cell: Cell, *rest: Any) -> Done:
+        if cell.seed == seed:
+            return Done(cell, None, "RuntimeError: no luck", "Traceback: no luck\n")
         return run(cell, *rest)
 
     monkeypatch.setattr(engines, "_run", fail)
@@ -96,7 +96,7 @@ def test_a_run_its_report_and_going_on(place: Path) -> None:
     assert ", 1 were there" in more.stdout
     assert more.stderr.splitlines()[0].startswith("1 cells to run, 1 are there: about")
     assert more.stderr.splitlines()[1].startswith("[2/2] prediction cartpole persistence seed 1")
-    assert [row.cell.seed for row in Rows(out)] == [0, 1]
+    assert [row.cell.seed for row in RowFiles(out)] == [0, 1]
     assert (out / "report.html").read_text() == "2 rows"
 
 
@@ -170,7 +170,9 @@ def test_a_failure(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.stderr.splitlines()[-1] == (
         f"failed: {cell.describe()}: RuntimeError: no luck (traceback in {note})"
     )
-    assert note.read_text() == "Traceback: no luck\n"
+    first, rest = note.read_text().split("\n", 1)
+    assert Cell.from_json(json.loads(first)) == cell
+    assert rest == "Traceback: no luck\n"
     assert read_ledger("x")["runs"][0]["failed"] == 1
     listed = invoke(*MOMENT, "--out", "x", "--list").stdout
     assert "2 cells: 1 done, 1 failed, 0 missing" in listed

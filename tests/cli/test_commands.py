@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import itertools
 import json
 import re
 import subprocess
@@ -19,16 +18,15 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import persim_gym
-from persim_gym import rollout as playing
 from persim_gym.cli import app, models
 from persim_gym.cli.options import parse_agents, parse_ranges
 from persim_gym.cli.output import cell
 from persim_gym.demo import run as demo
 from persim_gym.envs.suites import find_suite
 from persim_gym.evaluation import open_loop as evaluation
+from persim_gym.evaluation import returns as playing
 from persim_gym.learned import PerSim
 from persim_gym.offline.reading import read_transitions
-from persim_gym.plots import video
 from persim_gym.training import load_policy
 
 DATASET = "persim/cartpole/small-v0"
@@ -367,7 +365,7 @@ def test_ctrl_c_says_how_to_go_on(
     result = invoke("fit", dataset, "--out", str(tmp_path / "new"), *TINY)
     assert result.exit_code == 130
     assert re.match(r"interrupted: .* the same command begins anew\n$", result.stderr)
-    monkeypatch.setattr("persim_gym.offline.datasets.summaries", interrupt)
+    monkeypatch.setattr("persim_gym.offline.summaries.summaries", interrupt)
     result = invoke("datasets", "list")
     assert result.exit_code == 130
     assert re.match(r"interrupted: .*\n$", result.stderr)
@@ -597,48 +595,3 @@ def test_render_the_true_environment_alone(tmp_path: Path) -> None:
     frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(out))
     assert frames == 4
     assert seconds == pytest.approx(4 / 50, abs=0.021)
-
-
-class Pushes:
-    """Pushes to the right, and remembers what it saw."""
-
-    def __init__(self) -> None:
-        self.seen: list[np.ndarray[Any, Any]] = []
-
-    def predict(self, obs: Any, state: Any = None, *_: object) -> tuple[int, Any]:
-        self.seen.append(np.asarray(obs))
-        return 1, state
-
-
-def test_both_sides_of_a_comparison_are_given_the_same(
-    simulator: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The truth is the agent's own; the learned side is closed on its own predictions."""
-    sim, people, policy = PerSim.load(simulator), {"size": 8, "seed": 3}, Pushes()
-    pairs = []
-    monkeypatch.setattr(video, "_draw", lambda env: env._obs)
-    monkeypatch.setattr(video, "side_by_side", lambda *sides, **titles: pairs.append(sides))
-    list(video.comparison_frames(sim, 5, policy, population=people, steps=5, seed=2))
-    true = np.array([pair[0] for pair in pairs])
-    learned = np.array([pair[1] for pair in pairs])
-    assert np.allclose(true[0], learned[0])
-    assert np.array_equal(np.float32(true[:5]), policy.seen)
-    dynamics = find_suite("cartpole").dynamics(find_suite("cartpole").population(people))
-    for before, after in itertools.pairwise(true):
-        assert np.allclose(dynamics.step(np.array([5]), before[None], np.array([1]))[0], after)
-    state = np.float32(true[:1])
-    for after in learned[1:]:  # the members' mean goes on from the members' mean
-        state = sim.predict([5], state, np.array([1]))
-        assert np.allclose(state[0], after, atol=1e-6)
-
-
-def test_a_side_that_is_over_stands_still(simulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    sim = PerSim.load(simulator)
-    titles: list[dict[str, str]] = []
-    monkeypatch.setattr(video, "_draw", lambda env: env._obs)
-    monkeypatch.setattr(video, "side_by_side", lambda *sides, **names: titles.append(names))
-    list(video.comparison_frames(sim, 0, Pushes(), population={"size": 8, "seed": 3}))
-    over = [re.fullmatch(r"true: over after (\d+) steps", t["left_title"]) for t in titles]
-    first = next(i for i, match in enumerate(over) if match)
-    assert over[first][1] == str(first)  # type: ignore[index]
-    assert all(match and match[1] == str(first) for match in over[first:])

@@ -67,7 +67,13 @@ def test_evaluate_one_policy_with_few_episodes() -> None:
 
 def small(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     """Recipes of little work in place of CartPole's."""
-    own = {"leg_steps": 200, "look_every": 100, "look_episodes": 4, "tolerance": 0.99, **changes}
+    own = {
+        "section_steps": 200,
+        "evaluate_every": 100,
+        "evaluation_episodes": 4,
+        "tolerance": 0.99,
+        **changes,
+    }
     made = [dataclasses.replace(r, **own) for r in recipes.recipes("cartpole")]
     monkeypatch.setattr(recipes, "recipes", lambda task: tuple(made))
 

@@ -37,7 +37,7 @@ def test_report(folder: Path) -> None:
     lines = [line.split() for line in result.stdout.splitlines()]
     assert ["random", "PerSim", "0.200", "2"] in lines
     assert ["pure", "PerSim", "0.300", "–"] in lines  # nobody was to play with these data
-    assert ["pure", "One", "simulator", "for", "all", "missing", "–"] in lines
+    assert ["pure", "Pooled", "model", "missing", "–"] in lines
     assert ["–", "Random", "actions", "–", "1"] in lines
     assert "CartPole: prediction error and return" in result.stdout
     assert str((folder / "report.html").resolve()) in result.stdout
@@ -66,7 +66,7 @@ def test_json(folder: Path) -> None:
     assert first["rmse"]["mean"] == pytest.approx(0.2)
     assert first["rmse"]["sd"] is None
     assert [own["cells"] for own in found["missing"]] == [
-        "prediction, cartpole, pure, One simulator for all, 100 agents"
+        "prediction, cartpole, pure, Pooled model, 100 agents"
     ]
     assert Path(found["files"]["page"]).is_file()
 

@@ -6,7 +6,22 @@ from pathlib import Path
 
 import pytest
 
+from tests.demo.small import Finished, tiny
+
 
 @pytest.fixture(autouse=True)
 def _own_datasets(root: Path) -> None:
     """Every test of this folder has it."""
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A finished demo: its page, its events, and its progress."""
+    folder = tmp_path_factory.mktemp("demo")
+    progress: list[tuple[str, int, int]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        data = folder / "minari"
+        data.mkdir()
+        patch.setenv("MINARI_DATASETS_PATH", str(data))
+        page, events = tiny(folder / "out", on_progress=lambda *now: progress.append(now))
+    return page, events, progress

@@ -18,12 +18,12 @@ import persim_gym
 from persim_gym.envs import SUITES
 from persim_gym.envs.guard import REASONS, Reason
 from persim_gym.envs.tasks import half_cheetah
+from persim_gym.evaluation.returns import episode_outcomes, episode_returns
 from persim_gym.experiments.quantities import STOPPED, Quantity
 from persim_gym.experiments.report import tables
 from persim_gym.offline import record
 from persim_gym.planning import ICEM, MPC, MPPI, RandomShooting
 from persim_gym.planning.objective import Objective
-from persim_gym.rollout import episode_outcomes, episode_returns
 
 NAME = "PerSim-HalfCheetah-v0"
 SUITE = SUITES["half-cheetah"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from persim_gym.envs.suites import find_suite
-from persim_gym.evaluation.open_loop import follow
+from persim_gym.evaluation.episodes import follow
 from persim_gym.evaluation.uncertainty import (
     BAD,
     OpenLoopUncertainty,

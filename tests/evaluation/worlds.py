@@ -11,7 +11,7 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
 from persim_gym.envs.suites import find_suite
-from persim_gym.evaluation.open_loop import follow
+from persim_gym.evaluation.episodes import Episodes, follow
 from persim_gym.offline.transitions import Transitions
 
 
@@ -76,6 +76,12 @@ class Off:
             true[:, t] = now
         m, h = len(self.errors), true.shape[1]
         return true + np.broadcast_to(self.errors, (m, h, 2))[:, None]
+
+
+def drift(line: float = math.inf, **options: Any) -> Episodes:
+    """Episodes of agents 0 and 2 in the drifting world."""
+    options = {"episodes": 3, "warmup": 10, "horizon": 50, **options}
+    return follow(DriftTask(line), DriftDynamics(), [0, 2], count_up, **options)
 
 
 def count_up(obs: NDArray[Any]) -> NDArray[np.int64]:

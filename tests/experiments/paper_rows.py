@@ -10,7 +10,8 @@ import numpy as np
 
 from persim_gym.envs.suites import SUITES
 from persim_gym.experiments.cell import Cell
-from persim_gym.experiments.row_files import Row, Rows
+from persim_gym.experiments.report.tables import Table
+from persim_gym.experiments.row_files import Row, RowFiles
 
 COORDINATES = {"cartpole": ["x", "y"], "mountain-car": ["x", "y"], "half-cheetah": ["x", "y"]}
 VERSIONS = {"python": "3.11.0", "persim-gym": "1.2.3"}
@@ -110,7 +111,7 @@ def latent(r2: float, **changes: Any) -> Row:
 def write(folder: Path, rows: Iterable[Row]) -> Path:
     """A benchmark's folder of rows."""
     for own in rows:
-        Rows(folder).write(own)
+        RowFiles(folder).write(own)
     return folder
 
 
@@ -165,3 +166,17 @@ def everything(
             some = {k: rng.uniform(0.5 * v, v, 8).tolist() for k, v in by_known.items()}
             found.append(unseen(some, **own))
     return found
+
+
+def named(tables: list[Table], name: str) -> Table:
+    return next(table for table in tables if table.name == name)
+
+
+def at(table: Table, column: str, *start: str) -> str:
+    """The cell of a column, in the row that begins so."""
+    row = next(row for row in table.rows if row[: len(start)] == start)
+    return row[table.head.index(column)]
+
+
+def seeds(make: Any, method: str, values: list[Any], *rest: Any, **options: Any) -> list[Row]:
+    return [make(method, own, *rest, seed=k, **options) for k, own in enumerate(values)]

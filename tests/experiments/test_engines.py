@@ -17,7 +17,7 @@ import torch
 from persim_gym.experiments import engines, run_cells
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.engines import Done, ProcessEngine, Settings, cores, make_engine
-from persim_gym.experiments.row_files import Row, Rows
+from persim_gym.experiments.row_files import Row, RowFiles
 from persim_gym.experiments.runner import Watch, failure_path, model_path
 from tests.experiments.paper_cells import quick, tiny
 
@@ -33,7 +33,7 @@ def results(folder: Path) -> dict[str, Any]:
     """All but how long a fit took."""
     return {
         row.cell.key: {name: part for name, part in row.results.items() if name != "fit"}
-        for row in Rows(folder)
+        for row in RowFiles(folder)
     }
 
 
@@ -232,7 +232,7 @@ def test_two_workers_of_ray_give_the_rows_of_this_process(
     done = run_cells([*cells, broken], tmp_path / "ray", engine="ray", jobs=2, threads=1)
     run_cells(cells, tmp_path / "here", threads=1)
     assert results(tmp_path / "ray") == results(tmp_path / "here")
-    assert {row.machine["threads"] for row in Rows(tmp_path / "ray")} == {1}
+    assert {row.machine["threads"] for row in RowFiles(tmp_path / "ray")} == {1}
     (failed,) = [one for one in done if one.row is None]
     assert failed.cell == broken
     assert "Traceback" in failed.trace
@@ -329,10 +329,10 @@ def test_a_worker_that_is_lost_fails_its_cell(
     assert isinstance(torch.get_num_threads(), int)
 
 
-def test_rows_survive_the_way(tmp_path: Path) -> None:
-    said = engines._run(quick().to_json(), {"folder": str(tmp_path)})
-    done = engines._done(quick(), said)
-    assert isinstance(done.row, Row)
-    said = engines._run(quick(method="guess").to_json(), {"folder": str(tmp_path)})
-    done = engines._done(quick(), said)
+def test_an_error_is_an_answer(tmp_path: Path) -> None:
+    settings = Settings(str(tmp_path))
+    assert isinstance(engines._run(quick(), settings).row, Row)
+    done = engines._run(quick(method="guess"), settings)
+    assert done.row is None
     assert done.error.startswith("ValueError: unknown method 'guess'")
+    assert done.trace.startswith("Traceback")

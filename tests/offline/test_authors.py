@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from persim_gym.cli import app
 from persim_gym.offline import read_transitions, record
 from persim_gym.offline.authors import behaviour_of, from_authors_file, import_authors_file
-from persim_gym.offline.cards import data_card
-from persim_gym.offline.datasets import describe
+from persim_gym.offline.card_making import data_card
+from persim_gym.offline.summaries import describe
 
 NAME = "cartPole_mix_0.2_0.pkl"
 

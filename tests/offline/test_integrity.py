@@ -14,11 +14,10 @@ from minari import MinariDataset
 from typer.testing import CliRunner
 
 from persim_gym.cli import app
-from persim_gym.offline import datasets, integrity, read_transitions, record
+from persim_gym.offline import datasets, integrity, read_transitions, record, summaries
 from persim_gym.offline.provenance import ContentHash, content_hash
 from persim_gym.offline.storages import stored_steps
-
-ID = "persim/cartpole/random-v0"
+from tests.offline.worlds import ID
 
 
 @pytest.fixture
@@ -170,7 +169,7 @@ def test_damaged_metadata_are_said_listed_and_deleted(shape: str, dataset: Minar
     record("cartpole", agents=1, dataset_id="other-v0", progress=False)
     file = Path(dataset.storage.data_path) / "metadata.json"
     file.write_text(SHAPES[shape](json.loads(file.read_text())))
-    for read in (datasets.load, read_transitions, datasets.describe):
+    for read in (datasets.load, read_transitions, summaries.describe):
         with pytest.raises(ValueError, match=r"metadata of the data set in .*datasets delete"):
             read(ID)
     shown = run("datasets", "show", ID)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+from pathlib import Path
 from typing import Any
 
+import h5py
 import minari
 import numpy as np
 import pytest
@@ -13,8 +16,9 @@ from typer.testing import CliRunner
 from persim_gym.cli import app
 from persim_gym.envs.populations import Population
 from persim_gym.offline import EpsilonMixture, FunctionPolicy, recorder
-from persim_gym.offline.datasets import CARD
+from persim_gym.offline.datasets import CARD, load
 from persim_gym.offline.provenance import (
+    ARRAYS,
     content_hash,
     count_indices,
     differences,
@@ -22,10 +26,7 @@ from persim_gym.offline.provenance import (
     list_to_option,
     parse_indices,
 )
-
-
-def record(*args: Any, **kwargs: Any) -> minari.MinariDataset:
-    return recorder.record(*args, **{"progress": False, **kwargs})
+from tests.offline.worlds import ID, record
 
 
 def command(dataset: minari.MinariDataset) -> str:
@@ -196,3 +197,49 @@ def test_a_policy_of_another_task_is_refused_before_any_work(
 def test_a_policy_that_says_nothing_of_spaces_passes() -> None:
     zero = FunctionPolicy(lambda obs: np.zeros(len(obs), dtype=int))
     assert len(record("cartpole", zero, agents=1)) == 1
+
+
+def test_the_hash_is_of_the_content_alone() -> None:
+    dataset = record(agents=4, episodes=2)
+    written = dataset.storage.metadata[CARD]["sha256"]
+    assert content_hash(dataset) == content_hash(load(ID)) == written
+    renamed = record(agents=4, episodes=2, dataset_id="other/name-v3")
+    assert renamed.storage.metadata[CARD]["sha256"] == written
+    others: tuple[dict[str, Any], ...] = (
+        {"seed": 1}, {"agents": 3}, {"episodes": 1}, {"max_episode_steps": 9}, {"population": 7},
+    )  # fmt: skip
+    hashes = {written}
+    for changes in others:
+        changed = record(**{"agents": 4, "episodes": 2, "overwrite": True, **changes})
+        hashes.add(changed.storage.metadata[CARD]["sha256"])
+    # Agents 0 to 3 are test agents in every population of the default seed: the same data.
+    assert len(hashes) == len(others)
+    assert changed.storage.metadata[CARD]["sha256"] == written
+
+
+def test_the_hash_sees_every_array_and_the_seed() -> None:
+
+    def spoil(name: str) -> str:
+        dataset = record(agents=2, overwrite=True)
+        with h5py.File(dataset.storage.data_path / "main_data.hdf5", "r+") as file:
+            if name == "seed":
+                file["episode_1"].attrs["seed"] = 1
+            elif name == "agent":
+                file["episode_1"].attrs["options/agent"] = 7
+            else:
+                values = file["episode_1"][name]
+                values[0] = ~values[0] if values.dtype == bool else values[0] + 1
+        return content_hash(load(ID))
+
+    hashes = {spoil(name) for name in (*ARRAYS, "seed", "agent")}
+    assert len(hashes) == len(ARRAYS) + 2
+    assert record(agents=2, overwrite=True).storage.metadata[CARD]["sha256"] not in hashes
+
+
+def test_metadata_are_plain_json(root: Path) -> None:
+    record(agents=2)
+    text = (root / ID / "data" / "metadata.json").read_text()
+    card = json.loads(text)[CARD]
+    assert card["agents"] == "0-1"
+    assert card["command"] == "persim-gym record cartpole --behaviour random --agents 2 --seed 0"
+    assert str(root) not in text

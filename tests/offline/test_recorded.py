@@ -17,7 +17,7 @@ from persim_gym.learned import DataTask, PerSim
 from persim_gym.learned.outcomes import heads
 from persim_gym.learned.preparation import task_for
 from persim_gym.offline import data_card, read_transitions, record
-from persim_gym.offline.datasets import describe
+from persim_gym.offline.summaries import describe
 
 FORMATS = ("hdf5", "arrow", "parquet")
 

@@ -22,19 +22,10 @@ from persim_gym.envs.suites import SUITES, find_suite
 from persim_gym.offline import EpsilonMixture, FunctionPolicy, publishing, recorder
 from persim_gym.offline import record as record_quietly
 from persim_gym.offline.datasets import load
+from tests.offline.worlds import check_replay, episodes, record
 
 TASKS = tuple(SUITES)
 RANDOM_ID = "persim/cartpole/random-v0"
-
-
-def record(*args: Any, **kwargs: Any) -> minari.MinariDataset:
-    return record_quietly(*args, **{"progress": False, **kwargs})
-
-
-def episodes(dataset: minari.MinariDataset) -> list[tuple[dict[str, Any], Any]]:
-    """Metadata (seed, options) and data of each episode."""
-    metadata = dataset.storage.get_episode_metadata(dataset.episode_indices)
-    return list(zip(metadata, dataset, strict=True))
 
 
 def content(dataset: minari.MinariDataset) -> dict[tuple[int, int], tuple[Any, ...]]:
@@ -53,29 +44,6 @@ def content(dataset: minari.MinariDataset) -> dict[tuple[int, int], tuple[Any, .
         )
         found[agent, index] = (metadata["seed"], *(array.tobytes() for array in arrays))
     return found
-
-
-def check_replay(dataset: minari.MinariDataset) -> None:
-    """Every episode again, step by step in the recovered environment, bit for bit."""
-    env = dataset.recover_environment()
-    for metadata, episode in episodes(dataset):
-        assert type(metadata["seed"]) is int
-        obs, info = env.reset(seed=metadata["seed"], options=metadata["options"])
-        assert info["agent"] == metadata["options"]["agent"]
-        seen, rewards, flags = [obs], [], []
-        for action in episode.actions:
-            assert env.action_space.contains(action)
-            obs, reward, terminated, truncated, _ = env.step(action)
-            seen.append(obs)
-            rewards.append(reward)
-            flags.append((terminated, truncated))
-        assert episode.observations.dtype == np.float32
-        assert np.stack(seen).tobytes() == episode.observations.tobytes()
-        assert np.array(rewards).tobytes() == episode.rewards.tobytes()
-        np.testing.assert_array_equal([f[0] for f in flags], episode.terminations)
-        np.testing.assert_array_equal([f[1] for f in flags], episode.truncations)
-        assert any(flags[-1])
-    env.close()
 
 
 # -- replay ----------------------------------------------------------------------------------------
@@ -205,47 +173,6 @@ def test_episodes_start_in_different_states() -> None:
     dataset = record("cartpole", agents=3, episodes=4)
     assert len({metadata["seed"] for metadata, _ in episodes(dataset)}) == 12
     assert len({episode.observations[0].tobytes() for _, episode in episodes(dataset)}) == 12
-
-
-# -- ends ------------------------------------------------------------------------------------------
-
-
-def test_termination_and_truncation_are_told_apart() -> None:
-    push = FunctionPolicy(lambda obs: np.ones(len(obs), dtype=int), name="push")
-    dataset = record("cartpole", push, agents=[0, 2])
-    weak, strong = (episode for _, episode in episodes(dataset))
-    for episode in (weak, strong):
-        assert episode.terminations.tolist() == [False] * (len(episode) - 1) + [True]
-        assert not episode.truncations.any()
-        assert len(episode.observations) == len(episode) + 1
-    assert len(strong) < len(weak) < 200
-    # Cut short before any of them falls; and at the very step at which the second falls.
-    short = record("cartpole", push, agents=[0, 2], max_episode_steps=3, dataset_id="short-v0")
-    for _, episode in episodes(short):
-        assert episode.truncations.tolist() == [False, False, True]
-        assert not episode.terminations.any()
-    assert short.env_spec.max_episode_steps == 3
-    limit = len(strong)
-    both = record("cartpole", push, agents=[2], max_episode_steps=limit, dataset_id="both-v0")
-    check_replay(both)  # Gymnasium's own time limit then sets both flags
-    assert episodes(both)[0][1].terminations[-1]
-
-
-def test_lanes_that_are_over_are_left_alone() -> None:
-    """A function sees the running lanes, each with its own latest observation."""
-    seen: list[np.ndarray] = []
-
-    def push(obs: np.ndarray) -> np.ndarray:
-        seen.append(obs.copy())
-        return np.ones(len(obs), dtype=int)
-
-    dataset = record("cartpole", push, agents=5)
-    lengths = [len(episode) for _, episode in episodes(dataset)]
-    assert len(set(lengths)) > 1
-    assert len(seen) == max(lengths)
-    for step, obs in enumerate(seen):
-        expected = [e.observations[step] for _, e in episodes(dataset) if len(e) > step]
-        np.testing.assert_array_equal(obs, expected)
 
 
 # -- what is written -------------------------------------------------------------------------------
@@ -541,57 +468,6 @@ def test_deterministic_is_passed_on() -> None:
     assert asked == {True}
     record("cartpole", Model(), agents=1, deterministic=False, overwrite=True)
     assert asked == {True, False}
-
-
-def spoiled(value: Any, dtype: Any) -> FunctionPolicy:
-    """Fine until step 3, when the lane of agent 11 gets another action."""
-    calls = iter(range(10_000))
-
-    def act(obs: np.ndarray) -> np.ndarray:
-        actions = np.zeros(len(obs), dtype=dtype)
-        if next(calls) == 3:
-            actions[1] = value
-        return actions
-
-    return FunctionPolicy(act)
-
-
-@pytest.mark.parametrize(
-    ("value", "dtype", "error", "words"),
-    [
-        (np.nan, float, TypeError, "must be integers, got float64"),
-        (2, int, ValueError, "agent 11 at step 3 .episode 0. is 2, an action must be 0 to 1"),
-        (-1, int, ValueError, "agent 11 at step 3 .episode 0. is -1"),
-        ("x", object, TypeError, "must be integers, got object"),
-    ],
-)
-def test_discrete_actions_that_do_not_exist(
-    value: Any, dtype: Any, error: type[Exception], words: str, root: Path
-) -> None:
-    with pytest.raises(error, match=words):
-        record("cartpole", spoiled(value, dtype), agents=[4, 11, 2])
-    assert minari.list_local_datasets() == {}
-
-
-def test_discrete_actions_that_are_not_finite_are_named() -> None:
-    policy = FunctionPolicy(lambda obs: np.full(len(obs), np.inf))
-    with pytest.raises(ValueError, match=r"agent 4 at step 0 .episode 0. is not finite: inf"):
-        record("cartpole", policy, agents=[4, 11])
-
-
-def test_continuous_actions_that_are_not_finite_are_named() -> None:
-    calls = iter(range(100))
-
-    def act(obs: np.ndarray) -> np.ndarray:
-        actions = np.zeros((len(obs), 6))
-        if next(calls) == 2:
-            actions[1, 4] = np.nan
-        return actions
-
-    with pytest.raises(ValueError, match=r"agent 8 at step 2 .episode 0. is not finite: \[0.0, "):
-        record("half-cheetah", act, agents=[3, 8], max_episode_steps=5)
-    with pytest.raises(TypeError, match="must be numbers, got complex128"):
-        record("half-cheetah", lambda obs: np.zeros((len(obs), 6), complex), agents=1)
 
 
 # -- bad input -------------------------------------------------------------------------------------

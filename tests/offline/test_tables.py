@@ -6,8 +6,6 @@ import datetime
 import inspect
 import logging
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from persim_gym.offline import Transitions, read_table, read_table_report
-
-
-def table(**changes: Any) -> pd.DataFrame:
-    """Agents ``b`` and ``a``, three rows each at a step of 5; ``x`` counts from 0."""
-    columns: dict[str, Any] = {
-        "who": ["b", "b", "b", "a", "a", "a"],
-        "t": [0, 5, 10, 0, 5, 10],
-        "x": [0.0, 1.0, 2.0, 3.0, 4.0, 5.0],
-        "y": [0.5, 0.0, 0.5, 0.0, 0.5, 0.0],
-        "u": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
-        "r": [10.0, 11.0, 12.0, 13.0, 14.0, 15.0],
-    }
-    return pd.DataFrame(columns | changes)
-
-
-def read(frame: Any, **options: Any) -> Transitions:
-    plain = {"agent": "who", "time": "t", "state": ["x", "y"], "action": "u"}
-    return read_table(frame, **plain | options)
+from tests.offline.worlds import read, table
 
 
 def with_value(column: str, row: int, value: Any) -> pd.DataFrame:
@@ -382,57 +363,10 @@ def test_bad_options(options: dict[str, Any], error: type[Exception], message: s
 # -- sources ---------------------------------------------------------------------------------------
 
 
-def test_files(tmp_path: Path) -> None:
-    expected = read(table()).sha256()
-    table().to_parquet(tmp_path / "patients.parquet")
-    table().to_csv(tmp_path / "patients.csv", index=False)
-    for name in ("patients.parquet", "patients.csv"):
-        for path in (tmp_path / name, str(tmp_path / name)):
-            t = read(path)
-            assert t.sha256() == expected
-            assert t.task_name == "patients"
-    assert read(tmp_path / "patients.csv", name="other").task_name == "other"
-
-
 def test_a_file_called_as_a_task_is_not_taken_for_one(tmp_path: Path) -> None:
     table().to_csv(tmp_path / "cartpole.csv", index=False)
     assert read(tmp_path / "cartpole.csv").task_name == "cartpole-table"
     assert read(tmp_path / "cartpole.csv", name="cartpole").task_name == "cartpole"
-
-
-def test_tables_of_other_libraries() -> None:
-    import pyarrow
-
-    assert read(pyarrow.Table.from_pandas(table())).sha256() == read(table()).sha256()
-
-
-def test_sources_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"there is no table at nowhere\.csv"):
-        read("nowhere.csv")
-    with pytest.raises(ValueError, match=r"must end in \.parquet or \.csv, got 'table\.xlsx'"):
-        read("table.xlsx")
-    with pytest.raises(TypeError, match=r"a table is the path .* got list"):
-        read([1, 2, 3])
-    for name in ("broken.parquet", "empty.csv"):
-        (tmp_path / name).write_bytes(b"")
-        with pytest.raises(ValueError, match=f"{name} can not be read"):
-            read(tmp_path / name)
-
-
-def test_pandas_is_loaded_by_tables_alone() -> None:
-    code = "import sys, persim_gym.offline; sys.exit('pandas' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
-
-
-@pytest.mark.parametrize("lacking", ["pandas", "pyarrow"])
-def test_a_missing_library_is_named(
-    lacking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    table().to_parquet(tmp_path / "t.parquet")
-
-    monkeypatch.setitem(sys.modules, lacking, None)
-    with pytest.raises(ImportError, match=r"pip install 'persim-gym\[tables\]'"):
-        read(tmp_path / "t.parquet")
 
 
 # -- there and back --------------------------------------------------------------------------------

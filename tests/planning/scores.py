@@ -16,6 +16,7 @@ from persim_gym.planning import Plan, Planner
 BOX = Box(np.float32([-1.0, 2.0]), np.float32([3.0, 2.5]))
 LOW, HIGH = torch.as_tensor(BOX.low), torch.as_tensor(BOX.high)
 SPAN = HIGH - LOW
+THREE = Discrete(3)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -117,3 +118,14 @@ class Regulator:
             gain = (b.T @ value @ self.A) / (self.r + b.T @ value @ b)
             value = cost + self.A.T @ value @ (self.A - b @ gain)
         return float(-(gain @ state)[0]), float(-(state @ (value - cost) @ state))
+
+
+def table_score(problems: int, horizon: int, seed: int = 0) -> tuple[Any, Tensor]:
+    """A value of its own for every sequence of every problem, without any order to follow."""
+    table = torch.rand((problems, 3**horizon), generator=generator(seed), dtype=torch.float64)
+    digits = 3 ** torch.arange(horizon)
+
+    def score(actions: Tensor) -> Tensor:
+        return table.gather(1, (actions * digits).sum(-1))
+
+    return score, table

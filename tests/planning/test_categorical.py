@@ -12,7 +12,7 @@ from torch import Tensor
 
 from persim_gym.planning import CategoricalCEM
 from persim_gym.planning.categorical import draw
-from tests.planning.test_planners import THREE, Recording, generator, plan, table_score
+from tests.planning.scores import THREE, Recording, generator, plan, table_score
 
 
 class Tables:

@@ -15,6 +15,7 @@ from tests.planning.scores import (
     HIGH,
     LOW,
     SPAN,
+    THREE,
     Recording,
     Regulator,
     flat,
@@ -24,7 +25,6 @@ from tests.planning.scores import (
     quadratic,
     scaled,
 )
-from tests.planning.test_planners import THREE
 
 STARTS = np.float32([[1.0, 0.0], [-0.6, 0.8], [0.3, -1.0]])
 

@@ -15,7 +15,8 @@ from minari.data_collector import EpisodeBuffer
 from PIL import Image
 
 from persim_gym.offline import FunctionPolicy, recorder
-from persim_gym.offline.cards import DataCard, data_card
+from persim_gym.offline.card_making import data_card
+from persim_gym.offline.cards import DataCard
 from persim_gym.plots.data_card import _percent, card_figure
 from persim_gym.plots.style import DARK, LIGHT, save
 

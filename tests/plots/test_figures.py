@@ -1,17 +1,15 @@
 from __future__ import annotations
 
-import io
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
-from PIL import Image
 
+from persim_gym.evaluation.episodes import follow
 from persim_gym.evaluation.latent_factors import LatentProbe
-from persim_gym.evaluation.open_loop import Persistence, follow, open_loop_error
+from persim_gym.evaluation.open_loop import open_loop_error
+from persim_gym.evaluation.references import Persistence
 from persim_gym.plots import figures as plots
+from persim_gym.plots.style import DARK, LIGHT, to_png
 from tests.evaluation.worlds import DriftDynamics, DriftTask, Off, count_up
 
 LABELS = {0: "gravity 1", 2: "gravity 3"}
@@ -27,7 +25,7 @@ def lines_of(axes, color):
     return [line for line in axes.lines if to_rgba(line.get_color()) == to_rgba(color)]
 
 
-@pytest.mark.parametrize("theme", [plots.LIGHT, plots.DARK])
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
 def test_fans_show_truth_mean_and_spread(theme):
     error, reference = errors()
     figure = plots.prediction_fans(
@@ -59,7 +57,7 @@ def test_fans_show_truth_mean_and_spread(theme):
 def test_fans_end_with_the_true_episode():
     error, _ = errors(line=44.0)  # agent 2 ends after 15 steps
     axes = plots.prediction_fans(error, ["position", "sum"], LABELS).axes[2]
-    (mean,) = lines_of(axes, plots.LIGHT.learned)
+    (mean,) = lines_of(axes, LIGHT.learned)
     np.testing.assert_array_equal(mean.get_xdata(), np.arange(6))
 
 
@@ -69,13 +67,13 @@ def test_error_by_horizon_is_a_geometric_mean_on_a_log_scale():
     model = Off(growing)
     error = open_loop_error(model, seen)
     error.step_rmse[1] *= 4
-    figure = plots.error_by_horizon({"PerSim": error, "nothing changes": error})
+    figure = plots.error_by_horizon({"PerSim": error, "persistence": error})
     (axes,) = figure.axes
     assert axes.get_yscale() == "log"
-    (line,) = lines_of(axes, plots.LIGHT.learned)
+    (line,) = lines_of(axes, LIGHT.learned)
     np.testing.assert_allclose(line.get_ydata(), 2 * np.arange(1.0, 51.0))
     assert {text.get_text() for text in axes.yaxis.get_minorticklabels()} <= {""}
-    names = [text for text in axes.texts if text.get_text() in ("PerSim", "nothing changes")]
+    names = [text for text in axes.texts if text.get_text() in ("PerSim", "persistence")]
     heights = sorted(text.xyann[1] for text in names)
     assert heights[1] - heights[0] > 0.05  # equal ends, and yet both can be read
 
@@ -84,7 +82,7 @@ def test_error_by_horizon_bears_what_is_missing_or_infinite():
     error, reference = errors(line=44.0)
     error.step_rmse[0, 3:] = np.inf
     error.step_rmse[1, 2] = 0.0
-    plots.to_png(plots.error_by_horizon({"PerSim": error, "mine": reference}))
+    to_png(plots.error_by_horizon({"PerSim": error, "mine": reference}))
 
 
 def test_latent_factors_show_every_agent():
@@ -120,30 +118,3 @@ def test_returns_are_dots_with_their_mean():
     assert sorted(bars) == [2, 5, 8]
     labels = [text.get_text() for text in axes.get_xticklabels()]
     assert labels == ["agent 0\ngravity 1", "agent 2\ngravity 3"]
-
-
-def test_pictures_are_twice_as_dense_and_files_are_written(tmp_path):
-    error, _ = errors()
-    figure = plots.error_by_horizon({"PerSim": error})
-    picture = Image.open(io.BytesIO(plots.to_png(figure)))
-    assert picture.size == tuple(200 * inches for inches in figure.get_size_inches())
-    for suffix in (".png", ".svg", ".pdf"):
-        assert plots.save(figure, tmp_path / "new" / f"f{suffix}").stat().st_size > 1000
-    with pytest.raises(ValueError, match=r"\.png, \.svg or \.pdf"):
-        plots.save(figure, tmp_path / "f.bmp")
-
-
-def test_coordinates_have_names():
-    assert plots.coordinate_names("cartpole", 4)[2] == "angle (rad)"
-    assert len(plots.coordinate_names("half-cheetah", 18)) == 18
-    assert plots.coordinate_names("mine", 2) == ("coordinate 0", "coordinate 1")
-
-
-@pytest.mark.slow
-def test_no_global_state_of_matplotlib_is_used():
-    code = (
-        "import sys, persim_gym.plots.figures\n"
-        "assert 'matplotlib.figure' in sys.modules\n"
-        "assert 'matplotlib.pyplot' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)

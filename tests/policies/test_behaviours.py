@@ -11,8 +11,8 @@ from gymnasium.spaces import Box, Discrete, MultiBinary
 from persim_gym.envs.populations import Population
 from persim_gym.envs.suites import find_suite
 from persim_gym.offline import EpsilonMixture, FunctionPolicy, RandomPolicy, as_policy
-from persim_gym.policies.behaviours import behaviour_name, draw_actions, start_episodes
-from persim_gym.policies.episodes import EpisodeBatch
+from persim_gym.policies.behaviours import behaviour_name, draw_actions
+from persim_gym.rollout import EpisodeBatch, start_episodes
 
 pytestmark = pytest.mark.usefixtures("root")
 

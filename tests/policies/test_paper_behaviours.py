@@ -15,11 +15,11 @@ from persim_gym.envs.populations import Population
 from persim_gym.envs.suites import find_suite
 from persim_gym.envs.tasks.cart_pole import CartPoleTask
 from persim_gym.envs.tasks.mountain_car import MountainCarTask
+from persim_gym.evaluation.returns import episode_returns
 from persim_gym.offline import BEHAVIOURS, EpsilonMixture, NearestPolicy, as_policy, record
-from persim_gym.policies.behaviours import behaviour_name, start_episodes
-from persim_gym.policies.episodes import EpisodeBatch
+from persim_gym.policies.behaviours import behaviour_name
 from persim_gym.policies.shipped import behaviour_recipes, load_shipped, nearest
-from persim_gym.rollout import episode_returns
+from persim_gym.rollout import EpisodeBatch, start_episodes
 
 pytestmark = pytest.mark.usefixtures("root")
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from persim_gym.envs.suites import SUITES, find_suite
-from persim_gym.evaluation.open_loop import follow
-from persim_gym.policies.scripted import GAIT_PHASES, scripted_policy
-from persim_gym.rollout import episode_returns
+from persim_gym.envs.tasks.half_cheetah import GAIT_PHASES
+from persim_gym.evaluation.episodes import follow
+from persim_gym.evaluation.returns import episode_returns
+from persim_gym.policies.scripted import scripted_policy
 
 pytestmark = pytest.mark.usefixtures("root")
 

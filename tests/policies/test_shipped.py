@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +16,11 @@ from persim_gym.envs import SUITES
 from persim_gym.envs.populations import Population
 from persim_gym.envs.suites import find_suite
 from persim_gym.policies import shipped
-from persim_gym.policies.playing import play_returns
-from persim_gym.policies.recipes import TEST, Recipe, all_recipes, find_recipe, recipes
+from persim_gym.policies.recipes import TEST, Recipe, all_recipes, recipes
 from persim_gym.policies.saved import load_policy
 from persim_gym.policies.shipped import behaviour_recipes, check_spaces, load_shipped, nearest
 from persim_gym.policies.training import CARD_EPISODES, CARD_SEED, _identity
+from persim_gym.rollout import play_returns
 
 EVERY = all_recipes()
 NAMES = [f"{recipe.task}-{recipe.name}" for recipe in EVERY]
@@ -36,27 +35,6 @@ def own_returns(recipe: Recipe, episodes: int, seed: int) -> np.ndarray:
 
 
 # -- what there is ---------------------------------------------------------------------------------
-
-
-def test_the_training_agents_are_those_of_the_paper() -> None:
-    trained = {
-        task: [tuple(recipe.covariates.values()) for recipe in behaviour_recipes(task)]
-        for task in SUITES
-    }
-    assert trained == {
-        "mountain-car": [(0.0003,), (0.00075,), (0.00175,), (0.0025,), (0.003,)],
-        "cartpole": [(6, 0.5), (14, 0.5), (10, 0.5), (10, 0.675), (10, 0.325)],
-        "half-cheetah": [(1.4, 0.6), (1.4, 1.4), (0.6, 0.6), (0.6, 1.4)],
-    }
-    for task, targets in {
-        "mountain-car": (-200, -150),
-        "cartpole": (120, 150),
-        "half-cheetah": (3000, 4000),
-    }.items():
-        assert {recipe.target for recipe in behaviour_recipes(task)} == {targets[0]}
-        test = find_recipe(task, TEST)
-        assert test.target == targets[1]
-        assert dict(test.covariates) == find_suite(task).covariates.defaults
 
 
 def test_what_ships_is_small_and_nothing_else_lies_there() -> None:
@@ -265,65 +243,3 @@ def test_the_table_of_the_guide_is_that_of_the_cards() -> None:
             f"{card['target']:g}",
             f"{card['mean_return']:.0f} ({card['sd_return']:.0f})",
         ]
-
-
-# -- playing ---------------------------------------------------------------------------------------
-
-
-def test_returns_are_those_of_stepping_one_episode_after_the_other() -> None:
-    suite = find_suite("cartpole")
-    task, dynamics, policy = suite.task(), suite.dynamics(suite.population()), TestedPolicy()
-    agents = np.array([0, 3, 3, 4])
-    starts = task.sample_start(np.random.default_rng(7), 4)
-    expected = []
-    for agent, start in zip(agents, starts, strict=True):
-        state, total = start[None], 0.0
-        for _ in range(task.max_episode_steps):
-            state = dynamics.step(np.array([agent]), state, policy.predict(state)[0])
-            total += 1
-            if task.terminated(state)[0]:
-                break
-        expected.append(total)
-    assert play_returns(task, dynamics, policy, agents, 7).tolist() == expected
-    assert len(set(expected)) == 4
-
-
-class TestedPolicy:
-    """Pushes to where the pole leans."""
-
-    __test__ = False
-
-    def predict(self, obs: np.ndarray) -> tuple[np.ndarray, None]:
-        return (obs[:, 2] > 0).astype(np.int64), None
-
-
-@pytest.mark.parametrize("task", ["cartpole", "half-cheetah"])
-def test_policies_whose_parts_do_not_fit_are_refused_when_they_are_loaded(
-    task: str, tmp_path: Path
-) -> None:
-    """Signed anew, so that the checksum fits."""
-    from persim_gym import store
-
-    file = shipped.WEIGHTS / task / "test.safetensors"
-    tensors, card = store.read(file, "policy")
-    obs = np.zeros((2, *find_suite(task).task().observation_space.shape), np.float32)
-    network, spaces = card["network"], card["spaces"]
-    bad: list[tuple[dict[str, Any], dict[str, Any]]] = []
-    for name, tensor in tensors.items():
-        others = (tensor[:-1], tensor[None], tensor.double(), tensor * torch.nan, tensor[:0])
-        bad += [({**tensors, name: other}, card) for other in others]
-    for key, values in {
-        "widths": ([], [4], [10**12, 10**12], ["x"], None, [4, 0, 2]),
-        "activation": ("sin", None, []),
-        "head": ("other", None),
-    }.items():
-        bad += [(tensors, {**card, "network": {**network, key: value}}) for value in values]
-    for key in ("observation", "action"):
-        for value in (None, [], {}, {"n": 10**6, "start": 0}, {"low": ["0"], "high": ["1"]}):
-            bad.append((tensors, {**card, "spaces": {**spaces, key: value}}))
-    for parts, header in bad:
-        store.write(tmp_path / "policy.safetensors", "policy", parts, header)
-        with pytest.raises(ValueError, match=r"lacks what a policy needs|no sound policy"):
-            load_policy(tmp_path)
-    store.write(tmp_path / "policy.safetensors", "policy", tensors, card)
-    assert len(load_policy(tmp_path).predict(obs)[0]) == 2

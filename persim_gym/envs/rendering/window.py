@@ -83,7 +83,7 @@ class Window:
             pygame.display.init()
         except pygame.error as error:
             raise RuntimeError(remedy) from error
-        # Without a screen SDL falls back to drawing into the void, which nobody asked for.
+        # Without a screen SDL falls back to drawing into the void, which was not asked for.
         asked = {os.environ.get("SDL_VIDEODRIVER"), os.environ.get("SDL_VIDEO_DRIVER")}
         if pygame.display.get_driver() == "offscreen" and "offscreen" not in asked:
             pygame.display.quit()

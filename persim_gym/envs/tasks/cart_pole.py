@@ -1,4 +1,4 @@
-"""CartPole with agents that differ in force and pole length: task and true dynamics."""
+"""CartPole with agents that differ in force and pole length: task, dynamics, all facts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 
 from persim_gym.core import Array, describe
 from persim_gym.envs.populations import Covariate, CovariateTable, Population
+from persim_gym.envs.tasks.facts import Controller, Suite
+
+#: Names of the observation's coordinates, with their units where these have one.
+COORDINATES = ("position (m)", "velocity (m/s)", "angle (rad)", "angular velocity (rad/s)")
 
 COVARIATES = CovariateTable(
     columns=(
@@ -148,3 +152,33 @@ def _accelerations(
         length * (4.0 / 3.0 - POLE_MASS * (cos * cos) / TOTAL_MASS)
     )
     return common - mass_length * theta_acc * cos / TOTAL_MASS, theta_acc
+
+
+def _linear_feedback(
+    obs: NDArray[Any], time: NDArray[Any], style: NDArray[Any]
+) -> NDArray[np.int64]:
+    """Push to the side to which the pole is falling, and lean towards a place within a metre."""
+    place = 2.0 * style[:, 0] - 1.0
+    lean = obs @ np.array([0.1, 0.2, 1.0, 0.3]) - 0.1 * place
+    return (lean > 0).astype(np.int64)
+
+
+SUITE = Suite(
+    name="cartpole",
+    env_id="PerSim-CartPole-v0",
+    title="CartPole",
+    noun="carts with poles",
+    covariates=COVARIATES,
+    task=CartPoleTask,
+    dynamics=CartPoleDynamics,
+    controller=Controller(
+        "linear-feedback",
+        "linear feedback that walks the cart to a place of its own in each episode",
+        _linear_feedback,
+    ),
+    coordinates=("position (m)", "velocity (m/s)", "angle (rad)", "angular velocity (rad/s)"),
+    ranges=((-MAX_POSITION, MAX_POSITION), (-4.0, 4.0), (-0.21, 0.21), (-4.0, 4.0)),
+    planes=((0, 1), (2, 3)),
+    microseconds=(5.0, 3.0),
+    end=lambda obs: "off the track" if abs(float(obs[0])) > MAX_POSITION else "pole fell",
+)

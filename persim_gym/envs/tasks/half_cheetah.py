@@ -1,4 +1,4 @@
-"""HalfCheetah with agents that differ in mass and damping: task and true dynamics (MuJoCo)."""
+"""HalfCheetah with agents that differ in mass and damping: task, dynamics (MuJoCo), all facts."""
 
 from __future__ import annotations
 
@@ -20,9 +20,19 @@ from persim_gym.core import Array
 from persim_gym.envs.guard import Reason, reasons
 from persim_gym.envs.lanes import Advance
 from persim_gym.envs.populations import Covariate, CovariateTable, Population
+from persim_gym.envs.tasks.facts import Controller, Suite
 
 if TYPE_CHECKING:
     import mujoco
+
+#: Names of the observation's coordinates, with their units where these have one.
+COORDINATES = (
+    "forward velocity (m/s)", "height (m)", "pitch (rad)", "hind thigh (rad)",
+    "hind shin (rad)", "hind foot (rad)", "front thigh (rad)", "front shin (rad)",
+    "front foot (rad)", "v x (m/s)", "v z (m/s)", "v pitch (rad/s)", "v hind thigh (rad/s)",
+    "v hind shin (rad/s)", "v hind foot (rad/s)", "v front thigh (rad/s)",
+    "v front shin (rad/s)", "v front foot (rad/s)",
+)  # fmt: skip
 
 COVARIATES = CovariateTable(
     columns=(
@@ -294,3 +304,47 @@ def base_model() -> mujoco.MjModel:
         # MuJoCo 4 deprecates an attribute of Gymnasium's file that sets the total mass.
         warnings.filterwarnings("ignore", message=".*settotalmass.*")
         return spec.compile()
+
+
+#: Share of a period by which each joint is late: hind thigh, shin and foot, then the front limb
+#: half a period behind.
+GAIT_PHASES = np.array([0.0, 0.2, 0.4, 0.5, 0.7, 0.9])
+
+
+def _gait(obs: NDArray[Any], time: NDArray[Any], style: NDArray[Any]) -> NDArray[np.float32]:
+    """Swing all joints at one frequency (1 to 3 Hz) and amplitude (0.4 to 1), each in its phase."""
+    frequency = 1.0 + 2.0 * style[:, :1]
+    amplitude = 0.4 + 0.6 * style[:, 1:]
+    turns = frequency * CONTROL_STEP * time[:, None] - GAIT_PHASES
+    return (amplitude * np.sin(2 * np.pi * turns)).astype(np.float32)
+
+
+SUITE = Suite(
+    name="half-cheetah",
+    env_id="PerSim-HalfCheetah-v0",
+    title="HalfCheetah",
+    noun="cheetahs",
+    covariates=COVARIATES,
+    task=HalfCheetahTask,
+    dynamics=HalfCheetahDynamics,
+    controller=Controller(
+        "gait",
+        "a sinusoidal gait, of another frequency and amplitude in each episode",
+        _gait,
+    ),
+    coordinates=(
+        "forward velocity (m/s)", "height (m)", "pitch (rad)", "hind thigh (rad)",
+        "hind shin (rad)", "hind foot (rad)", "front thigh (rad)", "front shin (rad)",
+        "front foot (rad)", "v x (m/s)", "v z (m/s)", "v pitch (rad/s)", "v hind thigh (rad/s)",
+        "v hind shin (rad/s)", "v hind foot (rad/s)", "v front thigh (rad/s)",
+        "v front shin (rad/s)", "v front foot (rad/s)",
+    ),
+    ranges=(
+        (-5.0, 10.0), (-0.7, 0.7), (-6.5, 6.5), (-1.0, 1.2), (-1.2, 1.2), (-0.8, 1.0),
+        (-1.4, 1.1), (-1.5, 1.3), (-0.8, 0.8), (-5.0, 10.0), (-4.0, 4.0), (-8.0, 8.0),
+        *[(-30.0, 30.0)] * 6,
+    ),
+    planes=((0, 1), (2, 11), (3, 6)),
+    microseconds=(18.0, 12.0),
+    libraries=("mujoco",),
+)  # fmt: skip

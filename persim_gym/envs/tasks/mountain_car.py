@@ -1,8 +1,9 @@
-"""MountainCar with agents that differ in gravity: task and true dynamics."""
+"""MountainCar with agents that differ in gravity: task, dynamics, all facts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete
@@ -10,6 +11,10 @@ from numpy.typing import NDArray
 
 from persim_gym.core import Array
 from persim_gym.envs.populations import Covariate, CovariateTable, Population
+from persim_gym.envs.tasks.facts import Controller, Suite
+
+#: Names of the observation's coordinates, with their units where these have one.
+COORDINATES = ("position", "velocity")
 
 COVARIATES = CovariateTable(
     columns=(
@@ -97,3 +102,27 @@ class MountainCarDynamics:
         velocity = min(max(velocity, -MAX_SPEED), MAX_SPEED)
         position = min(max(position + velocity, LEFT_WALL), RIGHT_END)
         return position, velocity * ((position > LEFT_WALL) | (velocity >= 0)) + 0.0
+
+
+def _bang_bang(obs: NDArray[Any], time: NDArray[Any], style: NDArray[Any]) -> NDArray[np.int64]:
+    """Push the car the way it is already going."""
+    return np.where(obs[:, 1] >= 0, 2, 0)
+
+
+SUITE = Suite(
+    name="mountain-car",
+    env_id="PerSim-MountainCar-v0",
+    title="MountainCar",
+    noun="cars",
+    covariates=COVARIATES,
+    task=MountainCarTask,
+    dynamics=MountainCarDynamics,
+    controller=Controller(
+        "bang-bang", "bang-bang control that pushes the way the car is going", _bang_bang
+    ),
+    coordinates=("position", "velocity"),
+    ranges=((LEFT_WALL, RIGHT_END), (-MAX_SPEED, MAX_SPEED)),
+    planes=((0, 1),),
+    microseconds=(2.0, 3.0),
+    end=lambda obs: "goal reached",
+)

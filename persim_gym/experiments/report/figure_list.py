@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 from matplotlib.figure import Figure
 
-from persim_gym.evaluation.latent_factors import LatentProbe
+from persim_gym.envs.suites import SUITES
 from persim_gym.experiments.quantities import Quantity
 from persim_gym.experiments.report.figures import (
     horizon_figure,
@@ -24,10 +24,8 @@ from persim_gym.experiments.report.side_tables import (
     scarce_slots,
     unseen_slots,
 )
-from persim_gym.experiments.report.tables import TITLES
 from persim_gym.experiments.results import Findings, Slot
 from persim_gym.plots.figures import latent_factors
-from persim_gym.plots.style import DARK, LIGHT, Theme, to_png
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +37,14 @@ class Drawing:
         section: Where on the page it stands.
         alt: What is to be seen, for those who cannot see it.
         caption: What a reader has to know.
-        draw: Draws it in a theme.
+        draw: Draws it in the ``theme`` that it is given.
     """
 
     name: str
     section: str
     alt: str
     caption: str
-    draw: Callable[[Theme], Figure]
-
-    def pngs(self) -> dict[str, bytes]:
-        """For ``"light"`` and ``"dark"`` screens."""
-        return {
-            "light": to_png(self.draw(LIGHT)),
-            "dark": to_png(self.draw(DARK)),
-        }
+    draw: Callable[..., Figure]
 
 
 INTERVALS = "Interquartile means over seeds; bands and bars are 95 % intervals, of one seed none."
@@ -61,88 +52,80 @@ INTERVALS = "Interquartile means over seeds; bands and bars are 95 % intervals, 
 
 def drawings(findings: Findings) -> list[Drawing]:
     """The figures for which there is something to draw."""
-    found: list[Drawing] = []
-    for task in findings.tasks("prediction"):
-        if _any(findings, findings.main_slots("prediction", task)):
-            found.append(
-                Drawing(
-                    f"horizon-{task}", "prediction", f"{TITLES[task]}: error by open-loop steps",
-                    f"{TITLES[task]}: error after a number of open-loop steps under the test "
-                    f"policy, geometric mean over agents. {INTERVALS}",
-                    partial(horizon_figure, findings, task),
-                )
+    return [
+        *_of_tasks(findings, "prediction"), *_of_tasks(findings, "reward"), *_planners(findings),
+        *_over_tasks(findings), *_latent(findings),
+    ]  # fmt: skip
+
+
+def _of_tasks(findings: Findings, section: str) -> Iterator[Drawing]:
+    """A figure for each task of an experiment."""
+    name, alt, text, draw = {
+        "prediction": (
+            "horizon", "error by open-loop steps",
+            "error after a number of open-loop steps under the test policy, geometric mean over "
+            f"agents. {INTERVALS}", horizon_figure,
+        ),
+        "reward": (
+            "returns", "returns of each agent",
+            "returns in the true environment. Interquartile means over seeds and episodes, bars "
+            "are 95 % intervals, of one seed none.", returns_figure,
+        ),
+    }[section]  # fmt: skip
+    for task in findings.tasks(section):
+        if any(slot in findings.by_slot for slot in findings.main_slots(section, task)):
+            title = SUITES[task].title
+            yield Drawing(
+                f"{name}-{task}", section, f"{title}: {alt}", f"{title}: {text}",
+                partial(draw, findings, task),
             )  # fmt: skip
-    for task in findings.tasks("reward"):
-        if _any(findings, findings.main_slots("reward", task)):
-            found.append(
-                Drawing(
-                    f"returns-{task}", "reward", f"{TITLES[task]}: returns of each agent",
-                    f"{TITLES[task]}: returns in the true environment. Interquartile means over "
-                    "seeds and episodes, bars are 95 % intervals, of one seed none.",
-                    partial(returns_figure, findings, task),
-                )
-            )  # fmt: skip
+
+
+def _planners(findings: Findings) -> Iterator[Drawing]:
     rate = Quantity("decisions per second")
-    planned = {task: planner_slots(findings, task) for task in findings.tasks("reward")}
     planned = {
-        task: kept
-        for task, slots in planned.items()
-        if (kept := [slot for slot in slots if findings.summary(slot, rate)])
+        task: [slot for slot in planner_slots(findings, task) if findings.summary(slot, rate)]
+        for task in findings.tasks("reward")
     }
+    planned = {task: slots for task, slots in planned.items() if slots}
     if planned:
-        found.append(
-            Drawing(
-                "planners", "planners", "Return against decisions a second",
-                "Return against speed: hollow where planned in the true dynamics. Further right is "
-                f"faster, further up is better. {INTERVALS}",
-                partial(planners_figure, findings, planned),
-            )
+        yield Drawing(
+            "planners", "planners", "Return against decisions a second",
+            "Return against speed: hollow where planned in the true dynamics. Further right is "
+            f"faster, further up is better. {INTERVALS}",
+            partial(planners_figure, findings, planned),
         )  # fmt: skip
+
+
+def _over_tasks(findings: Findings) -> Iterator[Drawing]:
+    """Fewer agents, and agents that were not in training: all tasks in one figure."""
     if any(scarce_slots(findings, task) for task in findings.tasks("prediction")):
-        found.append(
-            Drawing(
-                "scarcity", "scarcity", "Error against the number of agents in the data",
-                "Error for the test agents by how many agents have recorded a trajectory, under "
-                f"the test policy. {INTERVALS}",
-                partial(scarcity_figure, findings),
-            )
+        yield Drawing(
+            "scarcity", "scarcity", "Error against the number of agents in the data",
+            "Error for the test agents by how many agents have recorded a trajectory, under the "
+            f"test policy. {INTERVALS}", partial(scarcity_figure, findings),
         )  # fmt: skip
-    if _any(findings, unseen_slots(findings)):
-        found.append(
-            Drawing(
-                "unseen", "unseen", "Error for agents that were not in training",
-                "Error for agents that were not in training, median over them, by how many of "
-                f"their transitions are known. {INTERVALS}",
-                partial(unseen_figure, findings),
-            )
+    if any(slot in findings.by_slot for slot in unseen_slots(findings)):
+        yield Drawing(
+            "unseen", "unseen", "Error for agents that were not in training",
+            "Error for agents that were not in training, median over them, by how many of their "
+            f"transitions are known. {INTERVALS}", partial(unseen_figure, findings),
         )  # fmt: skip
-    for slot in _shown_latent(findings):
-        found.append(
-            Drawing(
-                f"latent-{slot.task}", "latent",
-                f"{TITLES[slot.task]}: covariates and latent factors",
-                f"{TITLES[slot.task]}, data set {slot.dataset}, {slot.entrant.title}, first seed: "
-                "a point is an agent, the circles are the test agents.",
-                partial(_latent, probe_of(findings, slot)),
-            )
-        )  # fmt: skip
-    return found
 
 
-def _shown_latent(findings: Findings) -> list[Slot]:
+def _latent(findings: Findings) -> Iterator[Drawing]:
     """One place of each task: of the first method, with random data if there are."""
     found: dict[str, Slot] = {}
     for slot in latent_slots(findings):
         if slot in findings.by_slot and slot.train_agents == findings.main_agents(slot.task):
             first = found.setdefault(slot.task, slot)
-            if slot.entrant == first.entrant and slot.dataset == "random":
+            if slot.variant == first.variant and slot.dataset == "random":
                 found[slot.task] = slot
-    return list(found.values())
-
-
-def _any(findings: Findings, slots: Iterable[Slot]) -> bool:
-    return any(slot in findings.by_slot for slot in slots)
-
-
-def _latent(probe: LatentProbe, theme: Theme) -> Figure:
-    return latent_factors(probe, theme=theme)
+    for task, slot in found.items():
+        title = SUITES[task].title
+        yield Drawing(
+            f"latent-{task}", "latent", f"{title}: covariates and latent factors",
+            f"{title}, data set {slot.dataset}, {slot.variant.title}, first seed: a point is an "
+            "agent, the circles are the test agents.",
+            partial(latent_factors, probe_of(findings, slot)),
+        )  # fmt: skip

@@ -17,12 +17,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import (
     FixedLocator,
     FuncFormatter,
-    LogFormatterMathtext,
     LogLocator,
     MaxNLocator,
     NullFormatter,
 )
 
+from persim_gym.envs.suites import SUITES
 from persim_gym.evaluation.latent_factors import LatentProbe
 from persim_gym.experiments.quantities import ALL, Quantity
 from persim_gym.experiments.report.side_tables import (
@@ -30,13 +30,16 @@ from persim_gym.experiments.report.side_tables import (
     scarce_slots,
     unseen_slots,
 )
-from persim_gym.experiments.report.tables import STEPS, TITLES, agents_of, blocks, places
-from persim_gym.experiments.results import Entrant, Findings, Slot, entrants_of
+from persim_gym.experiments.report.tables import STEPS, agents_of, blocks, places
+from persim_gym.experiments.results import Findings, Slot, Variant, variants_of
 from persim_gym.experiments.statistics import Summary
 from persim_gym.plots.style import (
     DARK,
     LIGHT,
     Theme,
+    label_axes,
+    legend_above,
+    log_scale,
     new_figure,
     number,
     style_axes,
@@ -53,21 +56,21 @@ _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">")
 # -- colours ---------------------------------------------------------------------------------------
 
 
-def colours(entrants: Sequence[Entrant], theme: Theme) -> dict[Entrant, str]:
+def colours(variants: Sequence[Variant], theme: Theme) -> dict[Variant, str]:
     """A colour for each method: well-known ones have their own in all figures."""
     own = {
         "persim": theme.learned, "true": theme.true, "one-for-all": theme.pooled,
         "persistence": theme.nothing, "random": theme.nothing, "test-policy": theme.trained,
     }  # fmt: skip
-    further = iter(_FURTHER[theme.paper] * (1 + len(entrants)))
+    further = iter(_FURTHER[theme.paper] * (1 + len(variants)))
     taken: set[str] = set()
     found = {}
-    for entrant in entrants:
-        colour = own.get(entrant.method)
+    for variant in variants:
+        colour = own.get(variant.method)
         if colour is None or colour in taken:
             colour = next(further)
         taken.add(colour)
-        found[entrant] = colour
+        found[variant] = colour
     return found
 
 
@@ -77,21 +80,21 @@ def colours(entrants: Sequence[Entrant], theme: Theme) -> dict[Entrant, str]:
 def horizon_figure(findings: Findings, task: str, theme: Theme = LIGHT) -> Figure:
     """RMSE after a number of open-loop steps, a panel for each data set."""
     slots = findings.main_slots("prediction", task)
-    entrants, datasets = entrants_of(slots), blocks(slots)
+    variants, datasets = variants_of(slots), blocks(slots)
     figure, panels = _panels(len(datasets), theme)
-    tints = colours(entrants, theme)
+    tints = colours(variants, theme)
     for axes, dataset in zip(panels, datasets, strict=True):
-        for entrant, slot in zip(entrants, places(slots, dataset, entrants), strict=True):
+        for variant, slot in zip(variants, places(slots, dataset, variants), strict=True):
             names = [Quantity(f"rmse after {k} steps", ALL, "test-policy") for k in STEPS]
             points = [(k, findings.summary(slot, n)) for k, n in zip(STEPS, names, strict=True)]
-            _curve(axes, points, tints[entrant])
+            _curve(axes, points, tints[variant])
         axes.set_xscale("log")
         _ticks(axes, STEPS)
-        _log(axes)
+        log_scale(axes)
         axes.set_title(dataset or "", fontsize=9.5, color=theme.ink, pad=6)
-        _label(axes, "open-loop steps", "RMSE" if axes is panels[0] else "", theme)
-    _legend(
-        figure, [Line2D([], [], color=tints[e], lw=2.2, label=e.title) for e in entrants], theme
+        label_axes(axes, "open-loop steps", "RMSE" if axes is panels[0] else "", theme)
+    legend_above(
+        figure, [Line2D([], [], color=tints[e], lw=2.2, label=e.title) for e in variants], theme
     )
     return figure
 
@@ -103,24 +106,24 @@ def scarcity_figure(findings: Findings, theme: Theme = LIGHT) -> Figure:
     """RMSE against the number of agents in the data, both logarithmic; a line for each task."""
     quantity = Quantity("rmse", ALL, "test-policy")
     lines = [
-        (task, entrant, dataset, slots)
+        (task, variant, dataset, slots)
         for task in findings.tasks("prediction")
-        for (entrant, dataset), slots in scarce_slots(findings, task).items()
+        for (variant, dataset), slots in scarce_slots(findings, task).items()
     ]
     figure = new_figure(7.2, 4.0, theme)
     axes = figure.add_axes((0.11, 0.14, 0.6, 0.81))
     style_axes(axes, theme)
-    tints = {"mountain-car": theme.trained, "cartpole": theme.learned, "half-cheetah": theme.true}
+    tints = dict(zip(SUITES, (theme.trained, theme.learned, theme.true), strict=True))
     several = {task for task, *_ in lines if sum(other[0] == task for other in lines) > 1}
     counts: set[int] = set()
     handles = []
     seen: dict[str, int] = {}
-    for task, entrant, dataset, slots in lines:
+    for task, variant, dataset, slots in lines:
         points = [(slot.train_agents or 0, findings.summary(slot, quantity)) for slot in slots]
         nth = seen[task] = seen.get(task, -1) + 1
-        label = TITLES[task]
+        label = SUITES[task].title
         if task in several:
-            label += f"\n{entrant.title}, {dataset}"
+            label += f"\n{variant.title}, {dataset}"
         style: dict[str, Any] = {
             "marker": _MARKERS[nth % len(_MARKERS)],
             "ls": ("-", "--", ":")[nth % 3],
@@ -130,12 +133,12 @@ def scarcity_figure(findings: Findings, theme: Theme = LIGHT) -> Figure:
         counts |= {count for count, _ in points}
     axes.set_xscale("log")
     _ticks(axes, sorted(counts))
-    _log(axes)
-    _label(axes, "agents in the data", "RMSE of the test agents", theme)
-    legend = figure.legend(
-        handles=handles, loc="center left", bbox_to_anchor=(0.73, 0.55), frameon=False, fontsize=8.5
-    )
-    _ink(legend, theme)
+    log_scale(axes)
+    label_axes(axes, "agents in the data", "RMSE of the test agents", theme)
+    figure.legend(
+        handles=handles, loc="center left", bbox_to_anchor=(0.73, 0.55), frameon=False,
+        fontsize=9, labelcolor=theme.ink,
+    )  # fmt: skip
     return figure
 
 
@@ -159,19 +162,19 @@ def unseen_figure(findings: Findings, theme: Theme = LIGHT) -> Figure:
                     axes.axhspan(own.low, own.high, color=colour, alpha=0.14, lw=0)
         axes.set_xscale("log")
         _ticks(axes, counts)
-        _log(axes)
-        title = f"{TITLES[slot.task]}, {slot.dataset}"
+        log_scale(axes)
+        title = f"{SUITES[slot.task].title}, {slot.dataset}"
         several = sum((s.task, s.dataset) == (slot.task, slot.dataset) for s in slots) > 1
-        title += f"\n{slot.entrant.title}" if several else ""
+        title += f"\n{slot.variant.title}" if several else ""
         axes.set_title(title, fontsize=9.5, color=theme.ink, pad=6)
         label = "RMSE, median over agents" if axes is panels[0] else ""
-        _label(axes, "transitions of the unseen agent", label, theme)
+        label_axes(axes, "transitions of the unseen agent", label, theme)
     handles = [
         Line2D([], [], color=theme.nothing, lw=1.8, dashes=(4, 2), label="the mean agent"),
         Line2D([], [], color=theme.true, lw=1.8, dashes=(4, 2), label="covariates known"),
         Line2D([], [], color=theme.learned, lw=2.2, marker="o", ms=4, label="transitions known"),
     ]
-    _legend(figure, handles, theme)
+    legend_above(figure, handles, theme)
     return figure
 
 
@@ -200,9 +203,9 @@ def returns_figure(findings: Findings, task: str, theme: Theme = LIGHT) -> Figur
     slots = findings.main_slots("reward", task)
     datasets = blocks(slots)
     there = [slot for slot in slots if slot in findings.by_slot]
-    entrants, agents = entrants_of(there), agents_of(findings, there)
-    tints = colours(entrants, theme)
-    top = 0.45 + 0.22 * math.ceil(len(entrants) / 5)
+    variants, agents = variants_of(there), agents_of(findings, there)
+    tints = colours(variants, theme)
+    top = 0.45 + 0.22 * math.ceil(len(variants) / 5)
     height = top + 0.45 + 2.1 * len(datasets)
     figure = new_figure(10.0, height, theme)
     grid = figure.add_gridspec(
@@ -210,18 +213,18 @@ def returns_figure(findings: Findings, task: str, theme: Theme = LIGHT) -> Figur
         hspace=0.32,
     )  # fmt: skip
     judged: list[int | str] = [*agents, ALL]
-    slot_width = min(0.16, 0.8 / max(len(entrants), 1))
+    slot_width = min(0.16, 0.8 / max(len(variants), 1))
     for row, dataset in enumerate(datasets):
         axes = figure.add_subplot(grid[row, 0])
         style_axes(axes, theme)
         for a, agent in enumerate(judged):
             if a % 2:
                 axes.axvspan(a - 0.5, a + 0.5, color=theme.grid, alpha=0.35, lw=0)
-            for i, slot in enumerate(places(slots, dataset, entrants)):
+            for i, slot in enumerate(places(slots, dataset, variants)):
                 own = findings.summary(slot, Quantity("return", agent))
                 if own is not None and _is_drawn(own):
-                    x = a + (i - (len(entrants) - 1) / 2) * slot_width
-                    _dot(axes, x, own, tints[entrants[i]], _MARKERS[i % len(_MARKERS)])
+                    x = a + (i - (len(variants) - 1) / 2) * slot_width
+                    _dot(axes, x, own, tints[variants[i]], _MARKERS[i % len(_MARKERS)])
         axes.set_xlim(-0.5, len(judged) - 0.5)
         last = row == len(datasets) - 1
         axes.set_xticks(range(len(judged)))
@@ -230,15 +233,15 @@ def returns_figure(findings: Findings, task: str, theme: Theme = LIGHT) -> Figur
         axes.tick_params(axis="x", length=0, pad=6)
         axes.grid(visible=False, axis="x")
         axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.set_ylabel("return", fontsize=8.5, color=theme.faint)
+        label_axes(axes, "", "return", theme)
         axes.set_title(f"data set {dataset}" if dataset else "", fontsize=9.5, color=theme.ink)
     handles = [
         Line2D(
             [], [], color=tints[e], lw=0, marker=_MARKERS[i % len(_MARKERS)], ms=6, label=e.title
         )
-        for i, e in enumerate(entrants)
+        for i, e in enumerate(variants)
     ]
-    _legend(figure, handles, theme)
+    legend_above(figure, handles, theme)
     return figure
 
 
@@ -256,9 +259,9 @@ def planners_figure(
 ) -> Figure:
     """Return against decisions a second, a panel for each task."""
     names = list(dict.fromkeys(str(slot.planner) for slots in planned.values() for slot in slots))
-    entrants = entrants_of(slot for slots in planned.values() for slot in slots)
+    variants = variants_of(slot for slots in planned.values() for slot in slots)
     markers = {name: _MARKERS[i % len(_MARKERS)] for i, name in enumerate(names)}
-    tints = colours(entrants, theme)
+    tints = colours(variants, theme)
     figure, panels = _panels(len(planned), theme)
     for axes, (task, slots) in zip(panels, planned.items(), strict=True):
         for slot in slots:
@@ -266,12 +269,12 @@ def planners_figure(
             own = findings.summary(slot, Quantity("return"))
             if rate is None or own is None:
                 continue
-            colour = tints[slot.entrant]
+            colour = tints[slot.variant]
             if not math.isnan(own.low):
                 axes.plot([rate.iqm] * 2, [own.low, own.high], color=colour, lw=1.6)
             axes.plot(
                 [rate.iqm], [own.iqm], marker=markers[str(slot.planner)], ms=7.5, lw=0, mew=1.6,
-                mec=colour, mfc=theme.paper if slot.entrant.method == "true" else colour, zorder=3,
+                mec=colour, mfc=theme.paper if slot.variant.method == "true" else colour, zorder=3,
             )  # fmt: skip
         axes.set_xscale("log")
         axes.margins(x=0.18, y=0.16)
@@ -279,14 +282,14 @@ def planners_figure(
         axes.xaxis.set_major_formatter(FuncFormatter(number))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.set_title(TITLES[task], fontsize=9.5, color=theme.ink, pad=6)
-        _label(axes, "decisions a second", "return" if axes is panels[0] else "", theme)
+        axes.set_title(SUITES[task].title, fontsize=9.5, color=theme.ink, pad=6)
+        label_axes(axes, "decisions a second", "return" if axes is panels[0] else "", theme)
     handles = [
         Line2D([], [], lw=0, marker=markers[name], ms=6.5, color=theme.faint, label=name)
         for name in names
     ]
-    handles += [Line2D([], [], color=tints[e], lw=3, label=e.title) for e in entrants]
-    _legend(figure, handles, theme)
+    handles += [Line2D([], [], color=tints[e], lw=3, label=e.title) for e in variants]
+    legend_above(figure, handles, theme)
     return figure
 
 
@@ -343,34 +346,3 @@ def _ticks(axes: Axes, values: Sequence[float]) -> None:
 
 def _subs(ends: tuple[float, float]) -> tuple[float, ...]:
     return (1.0,) if ends[1] / ends[0] > 300 else (1.0, 2.0, 5.0)
-
-
-def _log(axes: Axes) -> None:
-    axes.set_yscale("log")
-    low, high = axes.get_ylim()
-    if high / low > 50:
-        axes.yaxis.set_major_locator(LogLocator(numticks=7))
-        axes.yaxis.set_major_formatter(LogFormatterMathtext())
-    else:
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.yaxis.set_major_formatter(FuncFormatter(number))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _label(axes: Axes, x: str, y: str, theme: Theme) -> None:
-    axes.set_xlabel(x, fontsize=8.5, color=theme.faint)
-    axes.set_ylabel(y, fontsize=8.5, color=theme.faint)
-
-
-def _legend(figure: Figure, handles: Sequence[Any], theme: Theme) -> None:
-    columns = max(1, min(len(handles), int(figure.get_figwidth() / 1.75)))
-    legend = figure.legend(
-        handles=list(handles), loc="upper center", bbox_to_anchor=(0.52, 1.0), frameon=False,
-        ncols=columns, fontsize=8.5, handlelength=1.6, columnspacing=1.4,
-    )  # fmt: skip
-    _ink(legend, theme)
-
-
-def _ink(legend: Any, theme: Theme) -> None:
-    for text in legend.get_texts():
-        text.set_color(theme.ink)

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from persim_gym import checks
+from persim_gym.envs.suites import SUITES
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.report.figure_list import Drawing, drawings
 from persim_gym.experiments.report.long_table import results_csv
-from persim_gym.experiments.report.side_tables import all_tables
-from persim_gym.experiments.report.tables import NOTES, TITLES, Table, small_table
+from persim_gym.experiments.report.main_tables import (
+    prediction_parts,
+    prediction_tables,
+    published_tables,
+    reward_tables,
+    small_table,
+)
+from persim_gym.experiments.report.side_tables import (
+    latent_tables,
+    planner_tables,
+    scarcity_tables,
+    time_tables,
+    unseen_tables,
+)
+from persim_gym.experiments.report.tables import NOTES, Table
 from persim_gym.experiments.results import Findings, Slot, datasets_of, read_findings
 from persim_gym.experiments.row_files import Row
 from persim_gym.pages import render
+from persim_gym.plots import style
 from persim_gym.writing import write_bytes
 
 PAGE, MARKDOWN, RESULTS, FIGURES = "report.html", "report.md", "results.csv", "figures"
@@ -35,7 +50,10 @@ _SECTIONS = {
         "What of agents that were not in training?",
         "Their latent factors come from covariates or from a few transitions.",
     ),
-    "latent": ("Do the latent factors know what was hidden?", "Nobody told them the covariates."),
+    "latent": (
+        "Do the latent factors hold what was hidden?",
+        "They were learned without the covariates.",
+    ),
     "time": ("How long does it take?", "Measured while the benchmark ran."),
 }
 #: Tables beside the main ones, which a reader unfolds.
@@ -67,7 +85,7 @@ def write_findings(findings: Findings, folder: str | Path, out: str | Path | Non
     out = checks.output_folder("out", folder if out is None else out)
     tables = all_tables(findings)
     figures = drawings(findings)
-    pngs = {drawing.name: drawing.pngs() for drawing in figures}
+    pngs = {drawing.name: style.pngs(drawing.draw) for drawing in figures}
     csv = results_csv(findings)
     for name, shades in pngs.items():
         write_bytes(out / FIGURES / f"{name}.png", shades["light"])
@@ -79,6 +97,24 @@ def write_findings(findings: Findings, folder: str | Path, out: str | Path | Non
     write_bytes(out / MARKDOWN, render("report.md.jinja", **context).encode())
     page = render("report.html.jinja", **context, pngs=pngs)
     return write_bytes(out / PAGE, page.encode())
+
+
+def all_tables(findings: Findings) -> dict[str, list[Table]]:
+    """All tables of a report that have something in them, by section."""
+    made: dict[str, tuple[Callable[[Findings], list[Table]], ...]] = {
+        "prediction": (prediction_tables, prediction_parts),
+        "reward": (reward_tables, published_tables),
+        "planners": (planner_tables,),
+        "scarcity": (scarcity_tables,),
+        "unseen": (unseen_tables,),
+        "latent": (latent_tables,),
+        "time": (time_tables,),
+    }
+    sections = {
+        name: [table for make in makes for table in make(findings) if table.rows]
+        for name, makes in made.items()
+    }
+    return {name: tables for name, tables in sections.items() if tables}
 
 
 def _context(
@@ -101,7 +137,7 @@ def _context(
         if section in tables
     ]
     return {
-        "tasks": [TITLES[task] for task in findings.seeds],
+        "tasks": [SUITES[task].title for task in findings.seeds],
         "known": facts(findings),
         "warnings": warnings(findings),
         "small": small_table(findings, first_dataset(findings)),
@@ -124,7 +160,7 @@ def facts(findings: Findings) -> list[tuple[str, str]]:
     dates = sorted(row.finished for row in rows)
     tried = len(findings.failures)
     lacking = sum(map(len, _lacking_seeds(findings).values()))
-    seeds = ", ".join(f"{TITLES[task]} {len(own)}" for task, own in findings.seeds.items())
+    seeds = ", ".join(f"{SUITES[task].title} {len(own)}" for task, own in findings.seeds.items())
     done = {row.cell for row in rows}
     asked = f"{sum(cell in done for cell in findings.wanted)} of {len(findings.wanted)} cells done"
     return [
@@ -164,7 +200,7 @@ def warnings(findings: Findings) -> list[str]:
             "differences may be theirs. Run the benchmark again into an empty folder."
         )
     if findings.beside:
-        names = "; ".join(_variant(group.cell) for group in findings.beside)
+        names = "; ".join(_described(group.cell) for group in findings.beside)
         found.append(
             "Some experiments are there in several sizes. Tables show the one with the most seeds "
             f"and episodes; only {RESULTS} has these: {names}."
@@ -172,7 +208,7 @@ def warnings(findings: Findings) -> list[str]:
     return found
 
 
-def _variant(cell: Cell) -> str:
+def _described(cell: Cell) -> str:
     words = cell.describe().rsplit(" seed ", 1)[0]
     return f"{words} with {cell.episodes} episodes"
 

@@ -6,39 +6,18 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from persim_gym.envs.suites import SUITES
 from persim_gym.experiments.quantities import ALL, Quantity
 from persim_gym.experiments.report.tables import (
+    MEAN_SD,
     NOTHING,
-    SPREAD,
-    TITLES,
     Table,
     entry,
-    prediction_parts,
-    prediction_tables,
-    reference_tables,
     returned,
-    reward_tables,
 )
-from persim_gym.experiments.results import Entrant, Findings, Slot, entrants_of
+from persim_gym.experiments.results import Findings, Slot, Variant, variants_of
 from persim_gym.experiments.statistics import Summary
 from persim_gym.plots.numbers import duration, number, share
-
-
-def all_tables(findings: Findings) -> dict[str, list[Table]]:
-    """All tables of a report that have something in them, by section."""
-    sections = {
-        "prediction": [*prediction_tables(findings), *prediction_parts(findings)],
-        "reward": [*reward_tables(findings), *reference_tables(findings)],
-        "planners": planner_tables(findings),
-        "scarcity": scarcity_tables(findings),
-        "unseen": unseen_tables(findings),
-        "latent": latent_tables(findings),
-        "time": time_tables(findings),
-    }
-    return {
-        name: kept for name, tables in sections.items() if (kept := [t for t in tables if t.rows])
-    }
-
 
 # -- planners --------------------------------------------------------------------------------------
 
@@ -73,11 +52,11 @@ def planner_tables(findings: Findings) -> list[Table]:
             cells = [entry(findings, slot, Quantity(name), say) for name, say in planned]
             batch = findings.summary(slot, Quantity("decisions in a batch"))
             rows.append((
-                TITLES[task], slot.dataset or NOTHING, slot.entrant.title, str(slot.planner),
+                SUITES[task].title, slot.dataset or NOTHING, slot.variant.title, str(slot.planner),
                 _search(findings, slot), *cells, NOTHING if batch is None else f"{batch.mean:.0f}",
             ))  # fmt: skip
     caption = (
-        f"Return: mean over the test agents. {SPREAD}. Decisions a second: of all problems that "
+        f"Return: mean over the test agents. {MEAN_SD}. Decisions a second: of all problems that "
         "are planned as one batch; the last column says how many these are on average."
     )
     head = (
@@ -109,12 +88,12 @@ def _search(findings: Findings, slot: Slot) -> str:
 # -- scarcity --------------------------------------------------------------------------------------
 
 
-def scarce_slots(findings: Findings, task: str) -> dict[tuple[Entrant, str], list[Slot]]:
+def scarce_slots(findings: Findings, task: str) -> dict[tuple[Variant, str], list[Slot]]:
     """Of each method and data set with several numbers of agents, its places in their order."""
-    found: dict[tuple[Entrant, str], list[Slot]] = {}
+    found: dict[tuple[Variant, str], list[Slot]] = {}
     for slot in findings.slots:
         if slot.experiment == "prediction" and slot.task == task and slot.dataset is not None:
-            found.setdefault((slot.entrant, slot.dataset), []).append(slot)
+            found.setdefault((slot.variant, slot.dataset), []).append(slot)
     return {
         key: sorted(slots, key=lambda slot: slot.train_agents or 0)
         for key, slots in found.items()
@@ -125,9 +104,9 @@ def scarce_slots(findings: Findings, task: str) -> dict[tuple[Entrant, str], lis
 def scarcity_tables(findings: Findings) -> list[Table]:
     """Error against the number of agents in the data."""
     lines: list[tuple[tuple[str, ...], list[Slot]]] = [
-        ((TITLES[task], dataset, entrant.title), slots)
+        ((SUITES[task].title, dataset, variant.title), slots)
         for task in findings.tasks("prediction")
-        for (entrant, dataset), slots in scarce_slots(findings, task).items()
+        for (variant, dataset), slots in scarce_slots(findings, task).items()
     ]
     counts = sorted({slot.train_agents or 0 for _, slots in lines for slot in slots})
     quantity = Quantity("rmse", ALL, "test-policy")
@@ -137,7 +116,7 @@ def scarcity_tables(findings: Findings) -> list[Table]:
         rows.append((*names, *(entry(findings, own.get(count), quantity) for count in counts)))
     caption = (
         "Open-loop RMSE under the test policy by the number of agents in the data, one trajectory "
-        f"each; geometric mean over the test agents, who are among them. {SPREAD}."
+        f"each; geometric mean over the test agents, who are among them. {MEAN_SD}."
     )
     head = ("task", "data set", "method", *(f"{count} agents" for count in counts))
     return [Table("scarcity", "Fewer agents in the data", caption, head, tuple(rows))]
@@ -165,7 +144,7 @@ def unseen_tables(findings: Findings) -> list[Table]:
     known = known_of(findings, slots)
     rows = [
         (
-            TITLES[slot.task], str(slot.dataset), slot.entrant.title,
+            SUITES[slot.task].title, str(slot.dataset), slot.variant.title,
             *(entry(findings, slot, Quantity("median rmse", ALL, None, name)) for name in known),
         )
         for slot in slots
@@ -175,7 +154,7 @@ def unseen_tables(findings: Findings) -> list[Table]:
     caption = (
         "Open-loop RMSE under the test policy for agents that were left out of the fit, by what is "
         "known of them: nothing (the population's mean agent), their covariates, or some "
-        f"transitions of random actions. Median over these agents. {SPREAD}."
+        f"transitions of random actions. Median over these agents. {MEAN_SD}."
     )
     return [
         Table(
@@ -206,7 +185,7 @@ def latent_tables(findings: Findings) -> list[Table]:
                     names.append(name.measure[6:])
     rows = [
         (
-            TITLES[slot.task], str(slot.dataset), slot.entrant.title, covariate,
+            SUITES[slot.task].title, str(slot.dataset), slot.variant.title, covariate,
             entry(findings, slot, Quantity(f"r2 of {covariate}"), _share),
             entry(findings, slot, Quantity(f"rank correlation of {covariate}"), _share),
         )
@@ -215,7 +194,7 @@ def latent_tables(findings: Findings) -> list[Table]:
     ]  # fmt: skip
     caption = (
         "R2 with which a nonlinear probe reads covariates off the latent factors, of agents that "
-        f"it was not fitted on, and their rank correlation. {SPREAD}."
+        f"it was not fitted on, and their rank correlation. {MEAN_SD}."
     )
     head = ("task", "data set", "method", "what", "R2", "rank correlation")
     return [Table("latent", "Latent factors", caption, head, tuple(rows))]
@@ -229,22 +208,22 @@ def _share(own: Summary) -> str:
 # -- time ------------------------------------------------------------------------------------------
 
 
-def fit_seconds(findings: Findings) -> dict[tuple[str, Entrant, int], list[float]]:
+def fit_seconds(findings: Findings) -> dict[tuple[str, Variant, int], list[float]]:
     """Seconds of each fit, by task, method and agents in the data.
 
     Cells that learn the same share a fit: the first of them has the time, the others that of
     reading it from disk. Who fits has read data, too; where no row is left of the one who did, as
     after a kill, the time is not known.
     """
-    fits: dict[str, tuple[tuple[str, Entrant, int], float]] = {}
+    fits: dict[str, tuple[tuple[str, Variant, int], float]] = {}
     for row in findings.rows:
         cell = row.cell
         if cell.fit_key is None or "data" not in row.seconds:
             continue
-        name = (cell.task, Entrant(cell.method, cell.fit), cell.train_agents)
+        name = (cell.task, Variant(cell.method, cell.fit), cell.train_agents)
         known = fits.get(cell.fit_key, (name, 0.0))[1]
         fits[cell.fit_key] = name, max(known, float(row.seconds.get("fit", 0.0)))
-    found: dict[tuple[str, Entrant, int], list[float]] = {}
+    found: dict[tuple[str, Variant, int], list[float]] = {}
     for name, seconds in fits.values():
         found.setdefault(name, []).append(seconds)
     return found
@@ -259,14 +238,14 @@ def time_tables(findings: Findings) -> list[Table]:
         slots = [slot for name in experiments for slot in findings.main_slots(name, task)]
         slots += [slot for slot in unseen_slots(findings) if slot.task == task]
         agents = findings.main_agents(task) or 0
-        for entrant in entrants_of(slots):
-            cells = [_seconds(fits.get((task, Entrant(entrant.method, entrant.fit), agents), ()))]
+        for variant in variants_of(slots):
+            cells = [_seconds(fits.get((task, Variant(variant.method, variant.fit), agents), ()))]
             for experiment in experiments:
-                own = [s for s in slots if (s.experiment, s.entrant) == (experiment, entrant)]
+                own = [s for s in slots if (s.experiment, s.variant) == (experiment, variant)]
                 groups = [group for s in own if (group := findings.by_slot.get(s))]
                 times = [float(r.seconds.get("run", 0)) for g in groups for r in g.rows]
                 cells.append(_seconds(times))
-            rows.append((TITLES[task], entrant.title, *cells))
+            rows.append((SUITES[task].title, variant.title, *cells))
     caption = (
         "Time by the clock: of a fit on the main number of agents (mean ± standard deviation over "
         "data sets and seeds), and of judging one cell. Cells that ran beside each other share a "

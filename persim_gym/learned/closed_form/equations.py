@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym import checks
-from persim_gym.envs.coordinates import COORDINATES
+from persim_gym.envs.suites import SUITES
 from persim_gym.learned.charted import ChartedEnsemble
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.ensemble import Ensemble
@@ -191,7 +191,8 @@ def equations_of(sim: PerSim, agent: int | str | None, **options: Any) -> Equati
     if index is not None:
         sim.check_seen(np.array([index]))
     d = sim.ensemble.obs_dim
-    known = sim.card.get("obs_names") or COORDINATES.get(sim.task.name, ())
+    suite = SUITES.get(sim.task.name)
+    known = sim.card.get("obs_names") or (suite.coordinates if suite else ())
     names = [re.sub(r"\s+", "_", re.sub(r"\s*\(.*?\)", "", name).strip()) for name in known]
     return equations(
         sim.ensemble,

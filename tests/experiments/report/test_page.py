@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ from persim_gym.experiments.report.figures import (
 )
 from persim_gym.experiments.report.page import commands, facts, missing_lines, warnings
 from persim_gym.experiments.report.side_tables import planner_slots
-from persim_gym.experiments.results import Entrant, Findings, read_findings
+from persim_gym.experiments.results import Findings, Variant, read_findings
 from persim_gym.plots.style import DARK, LIGHT
 from tests.experiments.paper_rows import (
     VERSIONS,
@@ -40,25 +40,7 @@ from tests.experiments.paper_rows import (
     unseen,
     write,
 )
-
-
-class Tags(HTMLParser):
-    """Which tags are open, so that a page is known to be well-formed."""
-
-    VOID = ("meta", "img", "source", "br")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.count: dict[str, int] = {}
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        self.count[tag] = self.count.get(tag, 0) + 1
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
+from tests.pages.parsed import Page
 
 
 @pytest.fixture(scope="module")
@@ -84,12 +66,11 @@ def test_files(folder: Path, report: Path) -> None:
 
 def test_page_needs_nothing_beside_it(report: Path) -> None:
     html = (report / "report.html").read_text()
-    tags = Tags()
-    tags.feed(html)
-    assert tags.open == []
-    assert tags.count["img"] == 6
-    assert set(re.findall(r'(?:src|srcset|href)="([^"]{5})', html)) == {"data:"}
-    for name in ("PerSim", "One simulator for all", "Test policy", "What is not there?"):
+    page = Page(html)
+    assert page.tags.count("img") == 6
+    assert {address[:5] for address in page.loads} == {"data:"}
+    assert set(page.boxes) == {"wide"}  # a wide table scrolls by itself
+    for name in ("PerSim", "Pooled model", "Test policy", "What is not there?"):
         assert name in html
     assert "Nothing: all that the folder implies is there." in html
     assert "<strong>" in html
@@ -158,9 +139,10 @@ def test_missing_and_failed_cells_are_named(tmp_path: Path) -> None:
     write(tmp_path, [predicted("persim", [0.1]), predicted("one-for-all", [0.5], "pure")])
     (tmp_path / "failed").mkdir()
     failed = cell("prediction", "one-for-all", "random")
-    (tmp_path / "failed" / f"{failed.key}.txt").write_text("x\nValueError: a <b> & c\n")
+    note = f"{json.dumps(failed.to_json())}\nx\nValueError: a <b> & c\n"
+    (tmp_path / "failed" / f"{failed.key}.txt").write_text(note)
     html = write_report(tmp_path).read_text()
-    assert "prediction, cartpole, random, One simulator for all, 100 agents, seed 0" in html
+    assert "prediction, cartpole, random, Pooled model, 100 agents, seed 0" in html
     assert "ValueError: a &lt;b&gt; &amp; c" in html
     findings = read_findings(tmp_path)
     assert dict(facts(findings))["cells"] == "2 done, 1 failed, 1 missing"
@@ -291,8 +273,8 @@ def test_planners_are_hollow_in_the_truth() -> None:
 def test_colours_are_each_methods_own() -> None:
     names = ("persim", "true", "one-for-all", "bcq", "cql", "persistence", "random")
     for theme in (LIGHT, DARK):
-        found = colours([Entrant(name) for name in names], theme)
-        assert found[Entrant("persim")] == theme.learned
+        found = colours([Variant(name) for name in names], theme)
+        assert found[Variant("persim")] == theme.learned
         assert len(set(found.values())) == len(names)
 
 

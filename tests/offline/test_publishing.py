@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import signal
 import subprocess
@@ -19,15 +18,10 @@ import pytest
 from persim_gym import files
 from persim_gym.envs import find_suite
 from persim_gym.files import STALE
-from persim_gym.offline import FunctionPolicy, datasets, publishing, recorder
+from persim_gym.offline import datasets, publishing, recorder
 from persim_gym.offline.datasets import CARD, load
 from persim_gym.offline.provenance import ARRAYS, content_hash
-
-ID = "persim/cartpole/random-v0"
-
-
-def record(task: str = "cartpole", *args: Any, **kwargs: Any) -> minari.MinariDataset:
-    return recorder.record(task, *args, **{"progress": False, **kwargs})
+from tests.offline.worlds import ID, record
 
 
 def arrays(dataset: minari.MinariDataset) -> list[dict[str, Any]]:
@@ -90,44 +84,6 @@ def test_another_process_gives_the_same_bytes(root: Path) -> None:
         "record('cartpole', agents=5, episodes=2, seed=3, overwrite=True)"
     )
     assert bytes_of(root) == before
-
-
-def test_the_hash_is_of_the_content_alone() -> None:
-    dataset = record(agents=4, episodes=2)
-    written = dataset.storage.metadata[CARD]["sha256"]
-    assert content_hash(dataset) == content_hash(load(ID)) == written
-    renamed = record(agents=4, episodes=2, dataset_id="other/name-v3")
-    assert renamed.storage.metadata[CARD]["sha256"] == written
-    others: tuple[dict[str, Any], ...] = (
-        {"seed": 1}, {"agents": 3}, {"episodes": 1}, {"max_episode_steps": 9}, {"population": 7},
-    )  # fmt: skip
-    hashes = {written}
-    for changes in others:
-        changed = record(**{"agents": 4, "episodes": 2, "overwrite": True, **changes})
-        hashes.add(changed.storage.metadata[CARD]["sha256"])
-    # Agents 0 to 3 are test agents in every population of the default seed: the same data.
-    assert len(hashes) == len(others)
-    assert changed.storage.metadata[CARD]["sha256"] == written
-
-
-def test_the_hash_sees_every_array_and_the_seed() -> None:
-    import h5py
-
-    def spoil(name: str) -> str:
-        dataset = record(agents=2, overwrite=True)
-        with h5py.File(dataset.storage.data_path / "main_data.hdf5", "r+") as file:
-            if name == "seed":
-                file["episode_1"].attrs["seed"] = 1
-            elif name == "agent":
-                file["episode_1"].attrs["options/agent"] = 7
-            else:
-                values = file["episode_1"][name]
-                values[0] = ~values[0] if values.dtype == bool else values[0] + 1
-        return content_hash(load(ID))
-
-    hashes = {spoil(name) for name in (*ARRAYS, "seed", "agent")}
-    assert len(hashes) == len(ARRAYS) + 2
-    assert record(agents=2, overwrite=True).storage.metadata[CARD]["sha256"] not in hashes
 
 
 @pytest.mark.parametrize("data_format", ["arrow", "parquet"])
@@ -385,33 +341,3 @@ def test_a_file_system_that_cannot_tell_is_written_to(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(os, "posix_fallocate", cannot, raising=False)
     assert len(record(agents=2)) == 2
-
-
-# -- what is not finite ----------------------------------------------------------------------------
-
-
-def test_physics_that_break_name_the_agent(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from persim_gym.envs.tasks.cart_pole import CartPoleDynamics
-
-    original, calls = CartPoleDynamics.step, iter(range(99))
-
-    def step(self: Any, agents: Any, states: Any, actions: Any) -> Any:
-        following = original(self, agents, states, actions)
-        if len(agents) == 2 and next(calls) == 2:
-            following[1, 3] = np.nan
-        return following
-
-    monkeypatch.setattr(CartPoleDynamics, "step", step)
-    zero = FunctionPolicy(lambda obs: np.zeros(len(obs), dtype=int))
-    with pytest.raises(ValueError, match=r"agent 8 at step 2 .*not finite: .*nan.*ranges"):
-        record("cartpole", zero, agents=[3, 8])
-    assert not any(root.iterdir())
-
-
-def test_metadata_are_plain_json(root: Path) -> None:
-    record(agents=2)
-    text = (root / ID / "data" / "metadata.json").read_text()
-    card = json.loads(text)[CARD]
-    assert card["agents"] == "0-1"
-    assert card["command"] == "persim-gym record cartpole --behaviour random --agents 2 --seed 0"
-    assert str(root) not in text

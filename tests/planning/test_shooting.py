@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
-from persim_gym.planning import RandomShooting
-from tests.planning.test_planners import BOX, THREE, Recording, generator, plan, table_score
+from persim_gym.planning import Objective, RandomShooting
+from tests.planning.scores import BOX, THREE, Recording, generator, plan, table_score
+from tests.planning.worlds import Line, LineTask, scalar_return
 
 
 def nothing(actions: Tensor) -> Tensor:
@@ -161,3 +165,96 @@ def test_decisions_that_cannot_be() -> None:
         plan(RandomShooting(decide="mean"), nothing, BOX)
     with pytest.raises(ValueError, match="3 actions need at least as many candidates, got 2"):
         plan(RandomShooting(2, decide="mean"), nothing, THREE)
+
+
+def test_random_shooting_finds_the_best_of_all_sequences() -> None:
+    score, table = table_score(problems=6, horizon=4)
+    found = plan(RandomShooting(candidates=1500, horizon=4), score, THREE, problems=6)
+    assert found.actions.shape == (6, 4)
+    assert torch.equal(found.returns, table.max(dim=1).values)
+    assert torch.equal(score(found.actions[:, None])[:, 0], found.returns)
+    assert torch.equal(found.action, found.actions[:, 0])
+    assert len({tuple(row.tolist()) for row in found.actions}) == 6, "each problem has its own"
+
+
+def test_random_shooting_in_a_small_world() -> None:
+    """Against all 81 sequences, each by a loop over single steps."""
+    task, dynamics = LineTask(goal=1.0), Line((0.25, -0.5, 0.125))
+    objective = Objective(task, dynamics)
+    starts = np.array([[0.6], [0.9], [-0.3]])
+    agents = torch.arange(3)
+    found = plan(
+        RandomShooting(1500, 4),
+        lambda actions: objective(agents, torch.as_tensor(starts), actions),
+        THREE,
+        problems=3,
+    )
+    for i in range(3):
+        best = max(
+            scalar_return(task, dynamics, i, starts[i], np.array(row))
+            for row in itertools.product(range(3), repeat=4)
+        )
+        assert found.returns[i] == pytest.approx(best)
+        assert scalar_return(
+            task, dynamics, i, starts[i], found.actions[i].numpy()
+        ) == pytest.approx(best)
+
+
+@pytest.mark.parametrize("space", [THREE, BOX], ids=["discrete", "box"])
+def test_random_shooting_is_uniform(space: Discrete | Box) -> None:
+    score = Recording(lambda actions: torch.zeros(actions.shape[:2]))
+    plan(RandomShooting(candidates=3000, horizon=3), score, space, problems=2)
+    (asked,) = score.asked
+    assert asked.shape == (2, 3000, 3, *space.shape)
+    if isinstance(space, Discrete):
+        shares = torch.stack([(asked == a).double().mean(1) for a in range(3)])
+        assert shares.sub(1 / 3).abs().max() < 0.04
+        assert asked.dtype == torch.int64
+    else:
+        low, high = torch.as_tensor(space.low), torch.as_tensor(space.high)
+        assert ((asked >= low) & (asked <= high)).all()
+        scaled = (asked - low) / (high - low)
+        assert scaled.mean(1).sub(0.5).abs().max() < 0.03
+        assert scaled.std(1).sub(12**-0.5).abs().max() < 0.02
+    assert not torch.equal(asked[0], asked[1]), "problems draw for themselves"
+
+
+@pytest.mark.parametrize("space", [THREE, BOX], ids=["discrete", "box"])
+def test_random_shooting_tries_the_old_plan_shifted(space: Discrete | Box) -> None:
+    def zero(actions: Tensor) -> Tensor:
+        return torch.zeros(actions.shape[:2])
+
+    cold = Recording(zero)
+    plan(RandomShooting(20, 5), cold, space, problems=3)
+    previous = plan(RandomShooting(20, 5), zero, space, problems=3, seed=9).actions
+    warm = Recording(zero)
+    plan(RandomShooting(20, 5), warm, space, 3, previous, [False, True, False])
+    for problem in (0, 2):
+        assert torch.equal(warm.asked[0][problem, 0, :-1], previous[problem, 1:])
+        assert torch.equal(warm.asked[0][problem, 0, -1], cold.asked[0][problem, 0, -1])
+        assert torch.equal(warm.asked[0][problem, 1:], cold.asked[0][problem, 1:])
+    assert torch.equal(warm.asked[0][1], cold.asked[0][1]), "its episode has just begun"
+
+
+def test_an_old_plan_that_is_still_the_best_is_kept() -> None:
+    target = torch.tensor([[0, 1, 2, 0, 1, 2, 0, 1], [2, 2, 0, 0, 1, 1, 2, 2]])
+
+    def score(actions: Tensor) -> Tensor:
+        return (actions == target[:, None]).sum(-1).double()
+
+    # One step ago: some action, and then the target's, as far as the horizon goes.
+    previous = torch.cat([torch.full((2, 1), 1), target[:, :-1]], dim=1)
+    found = plan(RandomShooting(30, 8), score, THREE, 2, previous)
+    assert torch.equal(found.actions[:, :7], target[:, :7])
+    without = plan(RandomShooting(30, 8), score, THREE, 2)
+    assert (without.returns < found.returns).all()
+
+
+def test_more_candidates_find_more() -> None:
+    score, _ = table_score(problems=50, horizon=4)
+    means = [
+        plan(RandomShooting(candidates, 4), score, THREE, 50).returns.mean()
+        for candidates in (1, 5, 50)
+    ]
+    assert means[0] + 0.2 < means[1]
+    assert means[1] + 0.05 < means[2]

@@ -14,14 +14,9 @@ import numpy as np
 import pytest
 from minari.data_collector import EpisodeBuffer
 
-from persim_gym.offline import FunctionPolicy, Transitions, read_transitions, recorder
-from persim_gym.offline.datasets import Summary, describe, load, open_dataset, summaries
-
-ID = "persim/cartpole/random-v0"
-
-
-def record(task: str, *args: Any, **kwargs: Any) -> minari.MinariDataset:
-    return recorder.record(task, *args, **{"progress": False, **kwargs})
+from persim_gym.offline import Transitions, read_transitions
+from persim_gym.offline.datasets import load, open_dataset
+from tests.offline.worlds import ID, foreign, record
 
 
 def same(one: Transitions, other: Transitions) -> None:
@@ -29,28 +24,6 @@ def same(one: Transitions, other: Transitions) -> None:
     for name in ("reward", "terminated", "truncated"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
     assert (one.num_agents, one.task_name) == (other.num_agents, other.task_name)
-
-
-def foreign(
-    env: Any, dataset_id: str, options: list[dict[str, Any] | None]
-) -> minari.MinariDataset:
-    """A data set that Minari's own function writes, an episode of two steps for each options."""
-    made = gym.make(env) if isinstance(env, str) else env
-    d = made.observation_space.shape[0]
-    buffers = [
-        EpisodeBuffer(
-            seed=0,
-            options=given,
-            observations=np.full((3, d), number, dtype=np.float32),
-            actions=np.array([0, 1]),
-            rewards=np.array([1.0, 2.0]),
-            terminations=np.array([False, True]),
-            truncations=np.array([False, False]),
-        )
-        for number, given in enumerate(options)
-    ]
-    with pytest.warns(UserWarning, match="is set to None"):
-        return minari.create_dataset_from_buffers(dataset_id, buffers, env=made)
 
 
 # -- content ---------------------------------------------------------------------------------------
@@ -285,62 +258,3 @@ def test_spaces_that_are_no_transitions_are_refused(spaces: dict[str, Any], word
         dataset = minari.create_dataset_from_buffers("odd-v0", [buffer], **both)
     with pytest.raises(ValueError, match=words):
         read_transitions(dataset)
-
-
-# -- summaries -------------------------------------------------------------------------------------
-
-
-def test_a_data_set_in_one_line(root: Path) -> None:
-    push = FunctionPolicy(lambda obs: np.ones(len(obs), dtype=int), name="push")
-    dataset = record("cartpole", push, agents=[2, 5], episodes=3)
-    steps = [len(episode) for episode in dataset]
-    size = sum(file.stat().st_size for file in root.rglob("data/*"))
-    expected = Summary(
-        id="persim/cartpole/push-v0",
-        task="cartpole",
-        behaviour="push",
-        agents=2,
-        episodes=6,
-        transitions=sum(steps),
-        mean_return=float(np.mean(steps)),  # CartPole pays one a step
-        size=size,
-    )
-    assert describe(dataset) == describe("persim/cartpole/push-v0") == expected
-
-
-def test_a_part_and_a_grown_data_set_are_counted_anew() -> None:
-    dataset = record("cartpole", agents=3, episodes=2)
-    steps = [len(episode) for episode in dataset]
-    part = describe(dataset.filter_episodes(lambda episode: episode.id in (0, 1, 4)))
-    assert (part.agents, part.episodes) == (2, 3)
-    assert part.transitions == steps[0] + steps[1] + steps[4]
-    assert part.mean_return == pytest.approx(part.transitions / 3)
-    buffer = EpisodeBuffer(
-        options={"agent": 9},
-        observations=np.zeros((2, 4), dtype=np.float32),
-        actions=np.array([0]),
-        rewards=np.array([100.0]),
-        terminations=np.array([False]),
-        truncations=np.array([True]),
-    )
-    dataset.update_dataset_from_buffer([buffer])
-    grown = describe(load(ID))
-    assert (grown.agents, grown.episodes, grown.transitions) == (4, 7, sum(steps) + 1)
-    assert grown.mean_return == pytest.approx((sum(steps) + 100) / 7)
-
-
-def test_another_librarys_data_set_in_one_line() -> None:
-    summary = describe(foreign("CartPole-v1", "other-v0", [None, {"agent": 2}]))
-    assert (summary.task, summary.behaviour, summary.agents) == ("CartPole-v1", "", 1)
-    assert (summary.episodes, summary.transitions, summary.mean_return) == (2, 4, 3.0)
-
-
-def test_all_data_sets_of_this_package_and_no_other() -> None:
-    assert summaries() == []
-    record("mountain-car", agents=1, max_episode_steps=4)
-    record("cartpole", agents=2, dataset_id="mine-v0")
-    foreign("CartPole-v1", "other-v0", [None])
-    assert [(s.id, s.task, s.agents) for s in summaries()] == [
-        ("mine-v0", "cartpole", 2),
-        ("persim/mountain-car/random-v0", "mountain-car", 1),
-    ]

@@ -28,7 +28,12 @@ def small(task: str, name: str, **changes: Any) -> Recipe:
         "policy_kwargs": {"net_arch": [16]},
         "buffer_size": 400,
     }
-    common = {"leg_steps": 160, "look_every": 80, "look_episodes": 4, "max_steps": 800}
+    common = {
+        "section_steps": 160,
+        "evaluate_every": 80,
+        "evaluation_episodes": 4,
+        "max_steps": 800,
+    }
     return dataclasses.replace(recipe, settings=settings, **{**common, **changes})
 
 
@@ -41,7 +46,13 @@ ENDLESS = {
         "cartpole", "test", target=1000.0, first_on=({"force": 18.0, "length": 0.85}, 400)
     ),
     "half-cheetah": small(
-        "half-cheetah", "test", target=1e6, tolerance=1e-6, lanes=2, look_episodes=1, look_every=800
+        "half-cheetah",
+        "test",
+        target=1e6,
+        tolerance=1e-6,
+        lanes=2,
+        evaluation_episodes=1,
+        evaluate_every=800,
     ),
 }
 
@@ -52,7 +63,7 @@ def same(one: SavedPolicy, other: SavedPolicy) -> bool:
 
 @pytest.mark.slow
 def test_training_stops_at_the_target(tmp_path: Path) -> None:
-    # A car that hardly feels gravity: in a few looks it climbs within 400 steps on average.
+    # A car that hardly feels gravity: in a few evaluations it climbs within 400 steps on average.
     recipe = dataclasses.replace(
         find_recipe("mountain-car", "gravity-0.0003"), target=-250.0, tolerance=0.4
     )
@@ -60,7 +71,7 @@ def test_training_stops_at_the_target(tmp_path: Path) -> None:
     policy = train_policy(recipe, tmp_path, on_progress=seen.append)
     assert policy.card["reached"]
     assert policy.card["steps"] == seen[-1].steps < recipe.max_steps
-    assert all(abs(look.mean - recipe.target) > recipe.band for look in seen[:-1])
+    assert all(abs(one.mean - recipe.target) > recipe.band for one in seen[:-1])
     assert abs(seen[-1].mean - recipe.target) <= recipe.band
     assert len(seen) > 1
     assert abs(policy.card["mean_return"] - recipe.target) <= 1.3 * recipe.band
@@ -71,13 +82,15 @@ def test_training_stops_at_the_target(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_without_the_target_the_nearest_look_is_kept_and_the_card_says_so(tmp_path: Path) -> None:
+def test_without_the_target_the_nearest_evaluation_is_kept_and_the_card_says_so(
+    tmp_path: Path,
+) -> None:
     seen: list[TrainingProgress] = []
     recipe = dataclasses.replace(CAR, target=-100.0, tolerance=1e-6)
     card = train_policy(recipe, tmp_path, max_steps=1600, on_progress=seen.append).card
     assert not card["reached"]
     assert seen[-1].steps == 1600
-    nearest = min(seen, key=lambda look: abs(look.mean - recipe.target))
+    nearest = min(seen, key=lambda one: abs(one.mean - recipe.target))
     assert card["steps"] == nearest.steps
 
 
@@ -90,7 +103,7 @@ def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path: Path) -> Non
     recipe = ENDLESS["cartpole"]
     whole: list[TrainingProgress] = []
     expected = train_policy(recipe, tmp_path / "whole", on_progress=whole.append)
-    assert len({look.mean for look in whole}) > 3
+    assert len({one.mean for one in whole}) > 3
 
     def killed_at(steps: int, progress: TrainingProgress) -> None:
         if progress.steps >= steps:
@@ -118,14 +131,14 @@ def test_training_may_begin_on_another_agent() -> None:
     own, begun = _Run(plain, 0), _Run(recipe, 0)
     forces = []
     for _ in range(4):
-        own.leg(recipe.max_steps)
-        begun.leg(recipe.max_steps)
+        own.section(recipe.max_steps)
+        begun.section(recipe.max_steps)
         forces.append(begun.model.env.envs.dynamics.population.covariates(0)["force"])
-    # The third leg ends where the beginning does, the fourth is as long as any.
+    # The third section ends where the beginning does, the fourth is as long as any.
     assert (forces, begun.steps) == ([18.0, 18.0, 18.0, 10.0], 560)
-    # Nobody looks before: what the policy earns on another agent is no return of its.
-    assert [steps for steps, _ in begun.state.looks] == [400, 480, 560]
-    assert [steps for steps, _ in own.state.looks] == list(range(80, 641, 80))
+    # No evaluation before: what the policy earns on another agent is no return of its.
+    assert [steps for steps, _ in begun.state.evaluations] == [400, 480, 560]
+    assert [steps for steps, _ in own.state.evaluations] == list(range(80, 641, 80))
     seen = begun.model.replay_buffer.next_observations, own.model.replay_buffer.next_observations
     assert not np.array_equal(*seen)
 
@@ -136,17 +149,17 @@ def test_a_checkpoint_holds_all_that_the_rest_depends_on(task: str, tmp_path: Pa
     recipe, file = ENDLESS[task], tmp_path / "checkpoint.safetensors"
     whole, before = _Run(recipe, 0), _Run(recipe, 0)
     for _ in range(3):
-        whole.leg(recipe.max_steps)
+        whole.section(recipe.max_steps)
     for _ in range(2):
-        before.leg(recipe.max_steps)
+        before.section(recipe.max_steps)
     before.save(file)
     after = _Run(recipe, 0)
     after.restore(file)
     halfway = parameters(after)
-    after.leg(recipe.max_steps)
+    after.section(recipe.max_steps)
     # The ring of the buffer is full by then.
     assert after.steps == whole.steps >= recipe.settings["buffer_size"]
-    assert after.state.looks == whole.state.looks
+    assert after.state.evaluations == whole.state.evaluations
     assert equal(parameters(after), parameters(whole))
     assert not equal(parameters(after), halfway)
     for name in ("observations", "actions", "rewards", "dones", "timeouts"):
@@ -157,9 +170,9 @@ def test_a_checkpoint_holds_all_that_the_rest_depends_on(task: str, tmp_path: Pa
 def test_an_episode_that_a_leg_breaks_off_does_not_go_on_into_the_next() -> None:
     # Sums over five steps would: the goal is far, so no episode ends by itself.
     run = _Run(CAR, 0)
-    run.leg(CAR.max_steps)
-    run.leg(CAR.max_steps)
-    cut = run.model.replay_buffer.timeouts[: 2 * CAR.leg_steps // CAR.lanes]
+    run.section(CAR.max_steps)
+    run.section(CAR.max_steps)
+    cut = run.model.replay_buffer.timeouts[: 2 * CAR.section_steps // CAR.lanes]
     assert np.flatnonzero(cut.all(axis=1)).tolist() == [19, 39]
     assert cut.sum() == 2 * CAR.lanes
 

@@ -1,0 +1,37 @@
+"""The tasks that there are, and their facts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from persim_gym.envs import SUITES, Suite
+from persim_gym.envs.suites import coordinate_names, find_suite, suite_of
+from tests.learned.worlds import PlainTask
+
+
+@pytest.mark.parametrize("suite", SUITES.values(), ids=list(SUITES))
+def test_the_facts_of_a_task_fit_its_observations(suite: Suite) -> None:
+    d = suite.task().observation_space.shape[0]
+    assert len(suite.coordinates) == len(set(suite.coordinates)) == len(suite.ranges) == d
+    assert coordinate_names(suite.name, d) == suite.coordinates
+    assert all(low < high for low, high in suite.ranges)
+    assert all(0 <= first < second < d for first, second in suite.planes)
+    assert suite.end(np.zeros(d))
+
+
+def test_coordinates_of_other_tasks_are_numbered() -> None:
+    assert coordinate_names("walker", 2) == ("coordinate 0", "coordinate 1")
+    assert coordinate_names("cartpole", 1) == ("coordinate 0",)
+
+
+@pytest.mark.parametrize("suite", SUITES.values(), ids=list(SUITES))
+def test_a_task_is_found_by_either_name_and_by_itself(suite: Suite) -> None:
+    assert find_suite(suite.name) is find_suite(suite.env_id) is suite_of(suite.task()) is suite
+
+
+def test_other_tasks_are_refused_with_those_that_there_are() -> None:
+    with pytest.raises(ValueError, match=r"unknown task 'walker': .*PerSim-CartPole-v0"):
+        find_suite("walker")
+    with pytest.raises(ValueError, match="only mountain-car, cartpole, half-cheetah have one"):
+        suite_of(PlainTask())
