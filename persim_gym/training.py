@@ -19,8 +19,8 @@ from torch import Tensor
 from persim_gym import checks
 from persim_gym.core import Task
 from persim_gym.evaluation.returns import episode_returns
-from persim_gym.learned.env import LearnedSimEnv
 from persim_gym.learned.guard import GuardedSimulator
+from persim_gym.learned.shells import LearnedSimEnv
 from persim_gym.learned.simulator import PerSim
 from persim_gym.policies.randomness import global_randomness_kept
 from persim_gym.policies.saved import POLICY, SavedPolicy, load_policy, save_policy

@@ -79,7 +79,7 @@ def adapt(
     from persim_gym.learned.posterior.adaptation import check_task
     from persim_gym.learned.preparation import check_data
 
-    check_task(sim, data)
+    check_task(sim.task.name, data)
     check_data(data, sim.task)
     chosen = _chosen(sim, data, agents)
     rows = [_added(sim, data, agent, transitions) for agent in chosen]
@@ -93,11 +93,14 @@ def adapt(
         columns,
         [list(row.values()) for row in rows],
     )
-    say(
-        "note",
-        "posterior sd is in units of the population's: 1 says that nothing personal is known; "
-        f"{LEVEL:.0%} of next observations should be in their interval",
-    )
+    if sim.keeps_posteriors:
+        note = (
+            "posterior sd is in units of the population's: 1 says that nothing personal is known; "
+            f"{LEVEL:.0%} of next observations should be in their interval"
+        )
+    else:
+        note = "this family of models has no posterior sd and no intervals of an agent"
+    say("note", note)
 
 
 def _check_not_another(simulator: Path, out: Path, force: bool) -> None:
@@ -180,15 +183,14 @@ def _added(sim: PerSim, data: Transitions, agent: int, count: int | None) -> dic
         index = sim.adapt(own.select(order[:used]))
     else:
         name = None if data.agent_names is None else data.agent_names[agent]
-        index = sim.adapt(name=name)
-        sim.card["adapted"][str(index)] |= {"dataset": data.dataset_id, "of": agent}
+        index = sim.add_agent(name=name, source={"dataset": data.dataset_id, "of": agent})
     assert isinstance(index, int)
-    known = sim.posterior(index)
+    known = sim.posterior(index) if sim.keeps_posteriors else None
     found: dict[str, Any] = {
         "agent": str(agent) if data.agent_names is None else data.agent_names[agent],
         "index": index,
-        "used": known.count,
-        "posterior_sd": known.spread,
+        "used": sim.card["adapted"][str(index)]["transitions"],
+        "posterior_sd": None if known is None else known.spread,
         "held_out": 0,
         "rmse": None,
         "in_interval": None,
@@ -197,10 +199,11 @@ def _added(sim: PerSim, data: Transitions, agent: int, count: int | None) -> dic
     if rest is not None:
         states = slots(own, sim.lag, sim.ensemble.past)[len(own) - held :]
         predicted = sim.predict(index, states, rest.action)
-        low, high = known.interval(states, rest.action, LEVEL)
-        inside = (low <= rest.next_obs) & (rest.next_obs <= high)
-        free = ~on_bounds(rest, sim.task)
         found["held_out"] = held
         found["rmse"] = float(np.sqrt(np.mean((predicted - rest.next_obs) ** 2)))
-        found["in_interval"] = float(inside[free].mean()) if free.any() else None
+        free = ~on_bounds(rest, sim.task)
+        if known is not None and free.any():
+            low, high = known.interval(states, rest.action, LEVEL)
+            inside = (low <= rest.next_obs) & (rest.next_obs <= high)
+            found["in_interval"] = float(inside[free].mean())
     return found

@@ -22,7 +22,7 @@ from persim_gym.evaluation.episodes import Episodes, collect, follow
 from persim_gym.evaluation.open_loop import open_loop_error
 from persim_gym.evaluation.references import PooledModel
 from persim_gym.evaluation.returns import episode_batch
-from persim_gym.learned.posterior.adaptation import AgentPosterior, add_rows
+from persim_gym.learned.posterior.agent import AgentPosterior
 from persim_gym.learned.posterior.prior import FactorModel, FactorPrior, normal_quantile
 from persim_gym.learned.simulator import PerSim
 from persim_gym.offline.transitions import Transitions
@@ -177,7 +177,7 @@ def measure(
         indices = []
         for record in records:
             obs, actions, following = (part[:count] for part in _arrays(record))
-            indices.append(add_rows(own, obs, actions, following))
+            indices.append(own.adapt(obs, actions, following))
         renamed = dict(zip(agents, indices, strict=True))
         asked = np.array([renamed[agent] for agent in followed.agents.tolist()])
         rmse.append(open_loop_error(own, dataclasses.replace(followed, agents=asked)).rmse)

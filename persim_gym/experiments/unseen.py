@@ -20,7 +20,6 @@ from persim_gym.evaluation.references import PooledModel
 from persim_gym.experiments.methods import Context, Model
 from persim_gym.experiments.probe_policies import paper_policy
 from persim_gym.experiments.recordings import population_of
-from persim_gym.learned.posterior.adaptation import add_rows
 from persim_gym.learned.simulator import PerSim
 from persim_gym.progress import OnProgress
 
@@ -75,7 +74,7 @@ def judge(context: Context, model: Model, on_progress: OnProgress | None = None)
 
 def _adapted(sim: PerSim, records: Any, agent: int, count: int) -> int:
     own = records.select(np.flatnonzero(records.agent == agent)[:count])
-    return add_rows(sim, own.obs, own.action, own.next_obs)
+    return sim.adapt(own.obs, own.action, own.next_obs)
 
 
 def _renamed(followed: Episodes, index: dict[int, int]) -> Episodes:

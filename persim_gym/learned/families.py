@@ -197,7 +197,11 @@ def fit_latents(data: Data, config: Latent, setting: Setting, without: Without =
         plain, config, frame=_feature_map(rows.frame),
         on_epoch=setting.report.on_epoch,
     )  # fmt: skip
-    metrics: dict[str, Any] = {"heldout_rmse": None, "notes": [], "seconds": time.perf_counter() - began}
+    metrics: dict[str, Any] = {
+        "heldout_rmse": None,
+        "notes": [],
+        "seconds": time.perf_counter() - began,
+    }
     return rows.fitted("latent", network, metrics, setting.device)
 
 

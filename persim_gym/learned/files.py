@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,16 @@ from persim_gym.learned.bounds import BoundEffects
 from persim_gym.learned.charted import ChartedEnsemble
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.ensemble import Ensemble
+from persim_gym.learned.experience import Experience
 from persim_gym.learned.frame_ensemble import FrameEnsemble
 from persim_gym.learned.geometry import Geometry
 from persim_gym.learned.mixture import MixtureEnsemble, parts_of
 from persim_gym.learned.networks.ensemble import NetworkEnsemble, Scaling
 from persim_gym.learned.networks.network import LowRankNetwork, NetworkShape
 from persim_gym.learned.outcomes.data_task import DataTask
-from persim_gym.learned.posterior.adaptation import Knowledge
-from persim_gym.learned.preparation import Experience, task_of
+from persim_gym.learned.parts import Parts
+from persim_gym.learned.posterior.knowledge import Knowledge, Known, MixedKnowledge
+from persim_gym.learned.preparation import task_of
 from persim_gym.learned.uncertainty import Uncertainty
 
 #: Parts of a file that an ensemble's tensors are in, by the beginning of their names.
@@ -34,40 +35,13 @@ PARTS = (
     "network", "scaling", "polynomial", "inputs", "effects", "frame", "model", "space", "mixture",
 )  # fmt: skip
 #: Parts of what else is kept.
-OTHERS = ("experience", "task", "prior", "evidence", "given", "noise", "intervals")
+OTHERS = ("experience", "task", "prior", "evidence", "given", "knowledge", "noise", "intervals")
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a simulator consists of.
-
-    Attributes:
-        ensemble: The fitted members.
-        task: Its task.
-        experience: What is remembered of the data.
-        card: How it came about.
-        knowledge: The population as a prior; ``None`` in files of older versions.
-        uncertainty: Noise and intervals; ``None`` in files of older versions.
-    """
-
-    ensemble: Ensemble
-    task: Task
-    experience: Experience
-    card: dict[str, Any]
-    knowledge: Knowledge | None
-    uncertainty: Uncertainty | None
-
-
-def write_simulator(
-    folder: Path,
-    card: Mapping[str, Any],
-    ensemble: Ensemble,
-    task: Task,
-    experience: Experience,
-    knowledge: Knowledge | None,
-    uncertainty: Uncertainty | None = None,
-) -> Path:
-    """Write a simulator into a folder, whole or not at all; see :class:`Parts`."""
+def write_simulator(folder: Path, parts: Parts) -> Path:
+    """Write a simulator into a folder, whole or not at all."""
+    ensemble, task, experience = parts.ensemble, parts.task, parts.experience
+    knowledge = parts.knowledge
     tensors = ensemble_tensors(ensemble)
     for name in ("low", "high", "change_scale", "starts", "seen", "pasts"):
         if getattr(experience, name) is not None:
@@ -76,15 +50,15 @@ def write_simulator(
         tensors |= {f"task.{name}": t for name, t in task.tensors().items()}
     limit = experience.disagreement_limit
     card = {
-        **_without_times(card),
+        **_without_times(parts.card),
         "shape": ensemble.to_json(),
         "disagreement_limit": limit if math.isfinite(limit) else None,
     }
     if knowledge is not None:
         tensors |= knowledge.tensors()
         card["prior"] = knowledge.to_json()
-    if uncertainty is not None:
-        tensors |= uncertainty.tensors()
+    if parts.uncertainty is not None:
+        tensors |= parts.uncertainty.tensors()
     store.write(folder / store.SIMULATOR, "simulator", tensors, card, beside=True)
     return folder
 
@@ -147,9 +121,11 @@ def _parts(tensors: dict[str, Tensor], card: dict[str, Any], task: Task | None) 
         **{name: tensor.numpy() for name, tensor in parts["experience"].items()},
         disagreement_limit=math.inf if limit is None else float(limit),
     )
-    knowledge = None
+    knowledge: Known = None
     if parts["prior"]:
         knowledge = Knowledge.from_file(parts, card.pop("prior"))
+    elif "parts" in card.get("prior", {}):
+        knowledge = MixedKnowledge.from_file(parts["knowledge"], card.pop("prior"))
     own = task is None and bool(parts["task"])
     if own:
         task = DataTask.from_parts(parts["task"], card["data_task"])

@@ -15,8 +15,8 @@ from persim_gym import checks
 from persim_gym.envs.guard import Reason, reasons
 from persim_gym.envs.lanes import Advance, RowAdvance
 from persim_gym.learned.compiled import Compiled, compile_ensemble, settle
+from persim_gym.learned.dynamics import LearnedDynamics
 from persim_gym.learned.ensemble import Ensemble, before_bounds
-from persim_gym.learned.simulator import PerSim
 from persim_gym.learned.uncertainty import disturb
 from persim_gym.threads import few_threads
 
@@ -37,7 +37,7 @@ _FINE = Reason()
 
 
 class GuardedSimulator:
-    """A simulator as the shells step it: members followed, episodes guarded, doubt priced.
+    """A simulator as the shells step it: members followed, guarded, with a penalty.
 
     The guard truncates, and never terminates, with the reason in ``info["guard"]``:
     ``"non-finite"``, ``"support"`` (a coordinate further out of the recorded range than
@@ -60,7 +60,7 @@ class GuardedSimulator:
 
     def __init__(
         self,
-        sim: PerSim,
+        sim: LearnedDynamics,
         propagation: Propagation = "mean",
         guard: bool = True,
         penalty: float = 0.0,
@@ -107,7 +107,7 @@ class GuardedSimulator:
         return self.sim.agent_names
 
     def agent_indices(self, agents: Any) -> Any:
-        """Agents by name or index as indices; see :meth:`PerSim.agent_indices`."""
+        """Agents by name or index as indices; see :meth:`LearnedDynamics.agent_indices`."""
         return self.sim.agent_indices(agents)
 
     def check_seen(self, agents: NDArray[np.int64]) -> None:
@@ -142,11 +142,11 @@ class GuardedSimulator:
         return info
 
     def recall(self, obs: Any) -> Any:
-        """States in which episodes begin; see :meth:`PerSim.recall`."""
+        """States in which episodes begin; see :meth:`LearnedDynamics.recall`."""
         return self.sim.recall(obs)
 
     def follow(self, states: Any, actions: Any, obs: Any) -> Any:
-        """States after a step; see :meth:`PerSim.follow`."""
+        """States after a step; see :meth:`LearnedDynamics.follow`."""
         return self.sim.follow(states, actions, obs)
 
     def step(self, agents: Any, states: Any, actions: Any) -> Any:
@@ -213,7 +213,7 @@ class GuardedSimulator:
         why = {"non_finite": lost}
         if self.guard:
             low, high = self._support
-            off = ((following < low) | (following > high)).any(axis=1)
+            off = np.asarray(((following < low) | (following > high)).any(axis=1))
             torn = spread > sim.experience.disagreement_limit
             why = {"disagreement": torn, "support": np.asarray(off), "non_finite": lost}
         info["guard"] = guard = reasons(len(agents), **why)

@@ -143,14 +143,14 @@ class MixtureEnsemble(Ensemble):
 
     # -- one step -------------------------------------------------------------------------------
 
-    def _seen(self, states: Tensor, part: Ensemble) -> Tensor:
+    def seen_by(self, part: Ensemble, states: Tensor) -> Tensor:
         """What a part knows of states ``[..., l * w]``."""
         slot = states.unflatten(-1, (self.lag, -1))[..., self.lag - part.lag :, :]
         return slot[..., self.past - part.past :].flatten(-2)
 
     def design(self, states: Tensor, actions: Tensor) -> Tensor:
         """What an agent's factor is multiplied to, filled up with zeros."""
-        return self._filled([p.design(self._seen(states, p), actions) for p in self.parts])
+        return self._filled([p.design(self.seen_by(p, states), actions) for p in self.parts])
 
     def offset(self) -> Tensor:
         """The change that no factor has a part in ``[m, 1, d]``."""
@@ -167,11 +167,11 @@ class MixtureEnsemble(Ensemble):
 
     def _unsettled(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
         if states.ndim == 2:
-            each = [p._unsettled(agents, self._seen(states, p), actions) for p in self.parts]
+            each = [p._unsettled(agents, self.seen_by(p, states), actions) for p in self.parts]
             return torch.cat(each)[self._index]
         found = []
         for part, own in zip(self.parts, self._slices(), strict=True):
-            for some in self._seen(states[own], part).split(part.members):
+            for some in self.seen_by(part, states[own]).split(part.members):
                 found.append(part._unsettled(agents, some, actions))
         return torch.cat(found)
 
@@ -197,7 +197,7 @@ class MixtureEnsemble(Ensemble):
         self, agents: Tensor, states: Tensor, actions: Tensor, *, sampled: bool
     ) -> Generator[Tensor, Tensor | None, None]:
         p, k, h = actions.shape[:3]
-        steps = [part.unroll(agents, self._seen(states, part), actions) for part in self.parts]
+        steps = [part.unroll(agents, self.seen_by(part, states), actions) for part in self.parts]
         member = self._index[torch.arange(k, device=actions.device) % self.members].expand(p, k)
         kept: Tensor | None = None
         for _ in range(h):

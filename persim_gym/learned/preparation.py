@@ -18,6 +18,7 @@ from torch import Tensor
 from persim_gym.core import Task
 from persim_gym.learned.closed_form.basis import angles_of
 from persim_gym.learned.config import Networks
+from persim_gym.learned.experience import Experience
 from persim_gym.learned.geometry import Geometry
 from persim_gym.learned.geometry_search import find_geometry
 from persim_gym.learned.history import slots, width_of
@@ -30,30 +31,6 @@ from persim_gym.offline.transitions import Transitions
 BLOCK = 16_384
 #: Recorded pasts that are remembered, of beginning episodes and of others.
 PASTS = 2048
-
-
-@dataclass(frozen=True, slots=True)
-class Experience:
-    """What a simulator remembers of its data, to know where it can be trusted.
-
-    Attributes:
-        low: Smallest recorded value of each coordinate ``[d]``.
-        high: Largest recorded value ``[d]``.
-        change_scale: Deviation of the recorded differences ``[d]``: the unit of disagreement.
-        starts: The recorded trajectories' first observations ``[E, d]``.
-        disagreement_limit: Disagreement that held-out transitions almost never reach.
-        seen: Agents of whom there are transitions ``[N]``; ``None`` for all.
-        pasts: Of a model with a lag: recorded states ``[k, l * w]``, those first that begin an
-            episode whose past is known.
-    """
-
-    low: NDArray[np.float32]
-    high: NDArray[np.float32]
-    change_scale: NDArray[np.float32]
-    starts: NDArray[np.float32]
-    disagreement_limit: float
-    seen: NDArray[np.bool_] | None = None
-    pasts: NDArray[np.float32] | None = None
 
 
 class Data:

@@ -83,7 +83,7 @@ KINDS = {
 }
 
 #: Parts whose models check themselves what they are made of.
-FREE = ("model", "mixture")
+FREE = ("model", "mixture", "knowledge")
 
 
 def check_tensors(tensors: Mapping[str, Tensor], shape: Mapping[str, Any]) -> None:
@@ -148,8 +148,9 @@ def _check_values(name: str, tensor: Tensor) -> None:
     if (found != kind and not free) or tensor.dtype.is_complex:
         raise ValueError(f"{name} holds {found} ({tensor.dtype}), {kind} are expected")
     if found == "numbers with a point":
-        # Bounds may be infinite; nothing may be no number.
-        bound = name.endswith(("low", "high"))
+        # Bounds may be infinite, and sizes of polynomials that an input of few values does not
+        # have; nothing may be no number.
+        bound = name.endswith(("low", "high", "basis.size"))
         if bool(torch.isnan(tensor).any()) or not (bound or bool(torch.isfinite(tensor).all())):
             raise ValueError(f"{name} holds a value that is not finite")
         if name.endswith(("_scale", ".scale")) and bool((tensor <= 0).any()):

@@ -162,7 +162,7 @@ def test_an_environment_follows_what_is_learned_of_its_agent() -> None:
     before = step()
     factors = sim.ensemble.agent_factors().clone()
     factors[:, 1] += 0.5
-    sim.ensemble = sim.ensemble.with_factors(factors)
+    sim._hold(replace(sim._parts, ensemble=sim.ensemble.with_factors(factors)))
     assert np.abs(step() - before).max() > 1e-3
 
 

@@ -275,7 +275,7 @@ def test_a_model_in_its_frame_is_saved_whole(lag: int, tmp_path: Path) -> None:
     assert again.ensemble.to_json() == sim.ensemble.to_json()
     assert isinstance(again.ensemble, FrameEnsemble)
     assert not again.ensemble.linear
-    with pytest.raises(ValueError, match="not linear in what is personal"):
+    with pytest.raises(TypeError, match="not linear in what is personal"):
         again.adapt()
     with pytest.raises(TypeError, match="'test-bend' is not linear"):
         again.ensemble.offset()
@@ -296,9 +296,9 @@ def test_a_kind_has_one_class() -> None:
 @pytest.mark.parametrize("task", [DISCRETE, CONTINUOUS], ids=["discrete", "continuous"])
 def test_episodes_begin_in_a_recorded_past(task: PlainTask) -> None:
     sim = simulator(task, 3)
-    sim.ensemble = FrameEnsemble(
-        sim.ensemble.frame, sim.ensemble.model, *(torch.full((5,), end) for end in (-1e9, 1e9))
-    )
+    bounds = (torch.full((5,), end) for end in (-1e9, 1e9))
+    free = FrameEnsemble(sim.ensemble.frame, sim.ensemble.model, *bounds)
+    sim = PerSim(free, task, sim.experience, sim.card)
     past = sim.ensemble.past
     known = sim.experience.pasts.reshape(-1, 3, past + 5)
     again = sim.recall(known[:4, -1, past:])

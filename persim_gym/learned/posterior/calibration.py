@@ -13,11 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.learned.ensemble import Ensemble, before_bounds
+from persim_gym.learned.frame_ensemble import FrameEnsemble
+from persim_gym.learned.hierarchical_model import HierarchicalModel
 from persim_gym.learned.history import slots
-from persim_gym.learned.posterior.adaptation import Knowledge
+from persim_gym.learned.mixture import MixtureEnsemble
+from persim_gym.learned.posterior.knowledge import Knowledge, Known, MixedKnowledge
 from persim_gym.learned.posterior.prior import (
     COUNTS,
     LEVELS,
+    NUMBERS_AT_ONCE,
     ROWS_AT_ONCE,
     Evidence,
     FactorModel,
@@ -37,9 +41,11 @@ AGENTS, ROWS, LEAST = 128, 1000, 20
 SHOWN = 100
 #: Rows from which the noise of networks is taken.
 NOISE_ROWS = 20_000
-#: Disagreement that is never taken for a sign of ignorance: a fifth of the deviation of the
-#: recorded changes.
+#: Disagreement that is never taken for a sign of ignorance: a fifth of the standard
+#: deviation of the recorded changes.
 HARMLESS = 0.2
+#: Effect of a personal number, in units of the noise's standard deviation, taken for none.
+SILENT = 1e-3
 #: Numbers of the fitted agents' evidence above which it is not kept.
 MOST_KEPT = 8_000_000
 
@@ -76,25 +82,50 @@ def of_factors(factors: Tensor, noise: Tensor) -> FactorPrior:
     return FactorPrior(mean, root @ (turn @ back), noise.double())
 
 
+def _own_prior(ensemble: Ensemble) -> FactorPrior | None:
+    """The prior that a hierarchical model was fitted with, one for all members.
+
+    Directions in which agents differ by less than :data:`SILENT` of the noise are left out: no
+    agent has so many transitions that they would show.
+    """
+    if not isinstance(ensemble, FrameEnsemble) or not isinstance(ensemble.model, HierarchicalModel):
+        return None
+    model, unit = ensemble.model, ensemble.frame.unit.double()
+    root, noise = model.prior_root.double(), model.noise.double()
+    weighed = root.unflatten(0, (model.outputs, -1)) / noise.sqrt()[:, None, None]
+    kept = weighed.square().sum((0, 1)).sqrt() > SILENT
+    return FactorPrior(
+        model.prior_mean.double()[None], root[:, kept][None], (noise * unit.square())[None]
+    )
+
+
 def learn_knowledge(
     ensemble: Ensemble, data: Data, noise: Tensor | None = None, seed: int = 0
-) -> Knowledge:
-    """The prior of a fit, calibrated, and what the data say of each agent.
+) -> Known:
+    """What new agents of a fit need: the prior, calibrated, and what the data say of each agent.
 
     Args:
-        ensemble: The model.
+        ensemble: The model, of any family.
         data: What it was fitted on; transitions that end on bounds are left out.
         noise: For a closed-form fit: what its factors leave, in the data's units ``[m, d]``.
         seed: Seed of the transitions and agents that are looked at.
     """
+    if isinstance(ensemble, MixtureEnsemble):
+        parts = (learn_knowledge(part, data, seed=seed) for part in ensemble.parts)
+        return MixedKnowledge(tuple(parts))
+    if not ensemble.linear:
+        return None
     rows = np.flatnonzero(~data.clipped)
-    if noise is None:
+    own = _own_prior(ensemble)
+    if own is not None:
+        prior = own
+    elif noise is None:
         prior = of_factors(ensemble.agent_factors(), _residuals(ensemble, data, rows, seed))
     else:
         prior = constant_first(noise, ensemble.rank)
     agents = ensemble.num_agents
     if prior.size:
-        prior = calibrated(FactorModel(ensemble, prior), data, rows, seed)
+        prior = calibrated(FactorModel(ensemble, prior), data, rows, seed, tempered=own is None)
     if prior.members * agents * prior.size * (prior.size + 1) > MOST_KEPT:
         return Knowledge(prior, Evidence.none(prior, 0), first=agents)
     model, kept = FactorModel(ensemble, prior), Evidence.none(prior, agents)
@@ -158,7 +189,12 @@ class _Record:
 
 
 def calibrated(
-    model: FactorModel, data: Data, rows: NDArray[np.int64], seed: int = 0
+    model: FactorModel,
+    data: Data,
+    rows: NDArray[np.int64],
+    seed: int = 0,
+    *,
+    tempered: bool = True,
 ) -> FactorPrior:
     """The prior with temperature, correlation and quantiles from fitted agents.
 
@@ -167,12 +203,20 @@ def calibrated(
     left in the end. Temperature and correlation are those that score best; the least of them,
     where several do alike. The quantiles are those of the next transitions' errors, which
     need be no Gaussian's.
+
+    Args:
+        model: The model and its prior.
+        data: What it was fitted on.
+        rows: Transitions that are used.
+        seed: Seed of the agents that are looked at.
+        tempered: Whether to choose temperature and correlation. A hierarchical fit has taken its
+            own agents' transitions as they are, and takes new agents' alike.
     """
     records = _records(model, data, rows, np.random.default_rng([seed, 5]))
     if len(records) < LEAST:
         return model.prior
     prior, best = model.prior, np.inf
-    for correlation in CORRELATIONS:
+    for correlation in CORRELATIONS if tempered else ():
         for temperature in TEMPERATURES:
             tried = replace(model.prior, temperature=temperature, correlation=correlation)
             score = _score(tried, model.prior, records)
@@ -189,14 +233,17 @@ def _records(
     order = rows[np.argsort(agent, kind="stable")]
     found, first = np.unique(data.transitions.agent[order], return_index=True)
     ends = np.append(first[1:], len(order))
-    records = []
-    for place in rng.permutation(len(found)):
+    prior, records = model.prior, []
+    # With many personal numbers fewer agents, so that their sums stay in memory.
+    each = prior.members * (len(COUNTS) + 1) * max(1, prior.size) ** 2
+    most = min(AGENTS, NUMBERS_AT_ONCE // each)
+    for place in rng.permutation(len(found)) if most >= LEAST else ():
         own = order[first[place] : ends[place]][:ROWS]
         if len(own) < 4:
             continue
         _, states, actions, change = rows_of(data, own, model.ensemble)
         design, common = model.design(states, actions)
-        weighted = design / model.prior.noise[:, None, :, None]
+        weighted = design / prior.noise[:, None, :, None]
         left = (change - common)[..., None]
         sums = []
         for count in (*COUNTS, len(own)):
@@ -208,7 +255,7 @@ def _records(
         information = torch.stack([part[1][..., 0] for part in sums], dim=1)
         shown = design[:, :SHOWN].clone(), common[:, :SHOWN].clone(), change[:SHOWN]
         records.append(_Record(*shown, precision, information, len(own)))
-        if len(records) == AGENTS:
+        if len(records) == most:
             break
     return records
 
@@ -232,7 +279,7 @@ def _score(prior: FactorPrior, plain: FactorPrior, records: list[_Record]) -> fl
     Args:
         prior: What is tried.
         plain: The same without temperature and correlation. It says of which directions the later
-            transitions told something new, and how much, and is the unit of errors; what is tried
+            transitions said something new, and how much, and is the unit of errors; what is tried
             has no part in that.
         records: Of the agents.
 
@@ -248,13 +295,13 @@ def _score(prior: FactorPrior, plain: FactorPrior, records: list[_Record]) -> fl
         before, (truth, after) = _after(plain, own, place)[1], _after(plain, own, -1)
         before, after = (part.diagonal(dim1=-2, dim2=-1) for part in (before, after))
         new = 1.0 - after / before
-        told = new > 0.1
-        spread = (covariance.diagonal(dim1=-2, dim2=-1) * new)[told].sqrt()
-        z = (truth - mean)[told] / spread
+        informed = new > 0.1
+        sd = (covariance.diagonal(dim1=-2, dim2=-1) * new)[informed].sqrt()
+        z = (truth - mean)[informed] / sd
         density = torch.exp(-z.square() / 2) / (2 * math.pi) ** 0.5
         ranked = z * torch.erf(z / 2**0.5) + 2 * density - 1 / math.pi**0.5
         if len(z):
-            scores.append(float((ranked * spread / before[told].sqrt()).mean()))
+            scores.append(float((ranked * sd / before[informed].sqrt()).mean()))
     return float(np.mean(scores)) if scores else 0.0
 
 
@@ -302,5 +349,5 @@ def disagreement_limit(
     chosen = np.arange(len(transitions))
     if len(chosen) > 20_000:
         chosen = np.random.default_rng(0).choice(chosen, 20_000, replace=False)
-    spread = disagreement(transitions.agent[chosen], states[chosen], transitions.action[chosen])
-    return max(HARMLESS, 3.0 * float(np.quantile(spread, 0.999)))
+    found = disagreement(transitions.agent[chosen], states[chosen], transitions.action[chosen])
+    return max(HARMLESS, 3.0 * float(np.quantile(found, 0.999)))

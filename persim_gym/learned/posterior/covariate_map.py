@@ -36,7 +36,7 @@ class CovariateMap:
     Attributes:
         prior: What the personal numbers mean.
         centre: Mean covariates ``[c]``.
-        scale: Their deviations ``[c]``.
+        scale: Their standard deviations ``[c]``.
         known: Covariates of the agents that it was made of, in these units ``[N, c]``.
         weights: Of their kernels, for each width that is in use ``[W, N, m q]``.
         widths: These widths ``[W]``.

@@ -1,4 +1,4 @@
-"""What a population says of an agent that nobody has seen, and how far its transitions count.
+"""What a population says of an agent that was not in training, and how far its transitions count.
 
 The change of state is linear in an agent's factor, so that transitions of a new agent are a linear
 regression with the population as its prior: ``factor = mean + root @ w`` with ``w ~ N(0, 1)``.
@@ -25,13 +25,15 @@ from persim_gym.learned.ensemble import Ensemble
 COUNTS = (0, 1, 2, 5, 10, 25, 50)
 #: Levels at which the predictions' errors are tabulated.
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
-#: Rows that go through a model together.
-ROWS_AT_ONCE = 4096
+#: Rows that go through a model together, and numbers that are made of them at the most.
+ROWS_AT_ONCE, NUMBERS_AT_ONCE = 4096, 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class FactorPrior:
     """The population as the prior of a new agent's factor.
+
+    ``m`` is the number of members, or 1 where all members have the same model of the agents.
 
     Attributes:
         mean: Mean factor ``[m, r]``.
@@ -53,7 +55,7 @@ class FactorPrior:
 
     @property
     def members(self) -> int:
-        """Number of members ``m``."""
+        """Number of members ``m`` that have a prior of their own."""
         return len(self.mean)
 
     @property
@@ -73,7 +75,7 @@ class FactorPrior:
         return mean.view(len(mean), *lead, -1) + torch.einsum("m...q,mrq->m...r", w, root)
 
     def quantile(self, level: float, count: int) -> Tensor:
-        """Half width of the interval of a level, in deviations, of each coordinate ``[d]``."""
+        """Half width of a level's interval, in standard deviations of a coordinate ``[d]``."""
         d = self.noise.shape[1]
         if self.quantiles is None:
             return torch.as_tensor(normal_quantile(level), device=self.mean.device).expand(d)
@@ -110,6 +112,12 @@ class FactorPrior:
         """
         parts: dict[str, Any] = {**tensors, **plain}
         return cls(**parts)
+
+
+def rows_at_once(prior: FactorPrior) -> int:
+    """Rows whose evidence is computed together: with many personal numbers, few."""
+    each = prior.members * prior.size * max(prior.size, prior.noise.shape[1])
+    return max(1, min(ROWS_AT_ONCE, NUMBERS_AT_ONCE // max(1, each)))
 
 
 def normal_quantile(levels: Any) -> NDArray[np.float64]:
@@ -153,12 +161,13 @@ class Evidence:
         self.information[:, places] += other.information
         self.count[places] += other.count
 
-    def append(self, other: Evidence) -> Evidence:
+    def append(self, *others: Evidence) -> Evidence:
         """That of these agents, then that of others."""
+        each = (self, *others)
         return Evidence(
-            torch.cat([self.precision, other.precision], dim=1),
-            torch.cat([self.information, other.information], dim=1),
-            torch.cat([self.count, other.count]),
+            torch.cat([one.precision for one in each], dim=1),
+            torch.cat([one.information for one in each], dim=1),
+            torch.cat([one.count for one in each]),
         )
 
     def to(self, device: torch.device | str) -> Evidence:
@@ -181,9 +190,12 @@ class FactorModel:
     """
 
     def __init__(self, ensemble: Ensemble, prior: FactorPrior) -> None:
-        nobody = ensemble.with_factors(prior.mean[:, None])
-        self.double = nobody.precise
-        self.ensemble = nobody.to(nobody.device, torch.float64) if self.double else nobody
+        mean_agent = ensemble.with_factors(prior.mean[:, None])
+        self.double = mean_agent.precise
+        self.ensemble = mean_agent
+        if self.double:
+            self.ensemble = mean_agent.to(mean_agent.device, torch.float64)
+        self.members = ensemble.members
         self.prior = prior
 
     def design(self, states: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
@@ -216,8 +228,9 @@ class FactorModel:
         found = Evidence.none(self.prior, num_agents)
         found.count += torch.bincount(agents, minlength=num_agents)
         weight = 1.0 / self.prior.noise[:, None, :]
+        at_once = rows_at_once(self.prior)
         rows = zip(
-            *(part.split(ROWS_AT_ONCE) for part in (agents, states, actions, change)), strict=True
+            *(part.split(at_once) for part in (agents, states, actions, change)), strict=True
         )
         for whose, state, action, moved in rows:
             design, common = self.design(state, action)

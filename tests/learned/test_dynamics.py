@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-import persim_gym.learned.simulator as simulator_module
+import persim_gym.learned.dynamics as dynamics_module
 from persim_gym.core import Dynamics
 from persim_gym.learned import PerSim
 from persim_gym.planning import MPC
@@ -89,7 +89,7 @@ def test_pieces_make_no_difference(
     sim = random_simulator(task, lag=2)
     given = rows(sim)
     whole = sim.predict_members(*given), sim.predict(*given), sim.disagreement(*given)
-    monkeypatch.setattr(simulator_module, "ROWS_AT_ONCE", {"cpu": at_once})
+    monkeypatch.setattr(dynamics_module, "ROWS_AT_ONCE", {"cpu": at_once})
     pieces = sim.predict_members(*given), sim.predict(*given), sim.disagreement(*given)
     for one, other in zip(whole, pieces, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)

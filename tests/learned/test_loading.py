@@ -1,0 +1,49 @@
+"""Simulators by their folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from persim_gym.learned.env import as_simulator
+from persim_gym.learned.loading import as_dynamics, parts_in
+from persim_gym.learned.shells import LearnedSimEnv
+from tests.learned.worlds import random_simulator
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from persim_gym.envs.suites import find_suite
+
+    task = find_suite("cartpole").task()
+    return random_simulator(task).save(tmp_path_factory.mktemp("loading") / "sim")
+
+
+def test_a_file_is_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = parts_in(folder)
+    assert parts_in(str(folder)) is parts
+    monkeypatch.chdir(folder.parent)
+    assert parts_in("sim") is parts
+    assert as_simulator(folder).ensemble is as_dynamics(folder).ensemble is parts.ensemble
+    simulator = as_simulator(folder)
+    assert as_dynamics(simulator) is as_simulator(simulator) is simulator
+
+
+def test_an_environment_takes_a_folder(folder: Path) -> None:
+    env = LearnedSimEnv(folder, 1)
+    assert env.reset(seed=0)[0] == pytest.approx(as_simulator(folder).env(1).reset(seed=0)[0])
+
+
+@pytest.mark.parametrize("wrong", [3, None, ["sim"]])
+@pytest.mark.parametrize("read", [as_dynamics, as_simulator, LearnedSimEnv])
+def test_what_is_no_folder_is_refused(read: Any, wrong: Any) -> None:
+    with pytest.raises(TypeError, match="simulator must be"):
+        read(wrong)
+
+
+@pytest.mark.parametrize("read", [as_dynamics, as_simulator, LearnedSimEnv])
+def test_a_folder_without_a_simulator_is_refused(read: Any, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read(tmp_path)
