@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from persim_gym.learned import PerSim
 
 from .cells import Cell
+from .coverage import coverage, states_of
 from .libraries import Boosting, OwnSindy, PooledSindy
 from .recording import Recording, Tests, record
 from .references import (
@@ -52,16 +54,18 @@ def row_of(cell: Cell, method: str, options: Mapping[str, Any]) -> dict[str, Any
 
     Returns:
         Plain types: seconds of the fit, by the clock and of the processor, errors of each tested
-        agent by behaviour and horizon, and what a method says of itself; or why it failed.
+        agent by behaviour and horizon, what a method says of itself, and of PerSim how often its
+        intervals hold what comes; or why it failed.
     """
     recording = record(cell)
     clocks = time.perf_counter(), time.process_time()
     found: dict[str, Any] = {"cell": cell.name, "method": method}
     try:
         if method == PERSIM:
-            rollout, remarks = _persim(recording, options)
+            rollout, covered, remarks = _persim(recording, options)
         else:
-            rollout, remarks = REFERENCES[method](windows_of(recording)).rollout, {}
+            rollout = REFERENCES[method](windows_of(recording)).rollout
+            covered, remarks = None, {}
         found |= remarks
         found["seconds"] = time.perf_counter() - clocks[0]
         found["processor_seconds"] = time.process_time() - clocks[1]
@@ -70,6 +74,8 @@ def row_of(cell: Cell, method: str, options: Mapping[str, Any]) -> dict[str, Any
                 label: errors(recording, recording.tests[label], rollout(recording.tests[label]))
                 for label in BEHAVIOURS
             }
+            if covered is not None:
+                found["coverage"] = covered()
     except Exception as error:  # a method that fails is a result, and no reason to stop the table
         found["failed"] = f"{type(error).__name__}: {error}"
     return found
@@ -77,7 +83,7 @@ def row_of(cell: Cell, method: str, options: Mapping[str, Any]) -> dict[str, Any
 
 def _persim(
     recording: Recording, options: Mapping[str, Any]
-) -> tuple[Callable[[Tests], Floats], dict[str, Any]]:
+) -> tuple[Callable[[Tests], Floats], Callable[[], dict[str, Any]], dict[str, Any]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         sim = PerSim.fit(recording.table, columns=recording.columns, progress=False, **options)
@@ -88,9 +94,7 @@ def _persim(
     }
 
     def rollout(tests: Tests) -> Floats:
-        before = tests.past_actions[:, tests.past_actions.shape[1] + 1 - sim.lag :]
-        states = sim.states(tests.past[:, -sim.lag :].astype(np.float32), before)
-        members = sim.rollout(tests.agents, states, tests.actions)
+        members = sim.rollout(tests.agents, states_of(sim, tests), tests.actions)
         return np.asarray(members, dtype=np.float64).mean(axis=0)
 
-    return rollout, remarks
+    return rollout, partial(coverage, sim, recording), remarks

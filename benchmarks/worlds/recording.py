@@ -51,6 +51,10 @@ class Recording:
         transitions: The table as read.
         deviation: Standard deviation of each coordinate without observation noise ``[d]``.
         tests: Episodes of the recorded behaviour (``"same"``), and of another (``"other"``).
+        own: Parameters of the table's agents.
+        seed: Of the cell.
+        noise: Observation noise in units of the deviation.
+        process: Size of process noise.
     """
 
     world: World
@@ -59,6 +63,10 @@ class Recording:
     transitions: Transitions
     deviation: Floats
     tests: dict[str, Tests]
+    own: Parameters
+    seed: int
+    noise: float
+    process: float
 
 
 def record(cell: Cell) -> Recording:
@@ -89,7 +97,24 @@ def record(cell: Cell) -> Recording:
         label: _tests(world, own, np.sort(drawn[:TESTED]), cell.seed, other)
         for label, other in (("same", False), ("other", True))
     }
-    return Recording(world, table, columns, transitions, deviation, tests)
+    noises = (cell.seed, cell.noise, cell.process)
+    return Recording(world, table, columns, transitions, deviation, tests, own, *noises)
+
+
+def fresh(recording: Recording, other: bool, agents: int, episodes: int) -> Tests:
+    """Episodes with the cell's process noise, as they are without observation noise.
+
+    Args:
+        recording: The cell's data.
+        other: Of the behaviour that made no data.
+        agents: Agents, or all if there are fewer.
+        episodes: Episodes of each.
+    """
+    total = len(next(iter(recording.own.values())))
+    drawn = np.random.default_rng([recording.seed, 4]).permutation(total)
+    who = np.repeat(np.sort(drawn[:agents]), episodes)
+    rng = np.random.default_rng([recording.seed, 6, int(other)])
+    return _played(recording.world, recording.own, who, rng, other, recording.process)
 
 
 def _table(
@@ -124,12 +149,22 @@ def _tests(
     world: World, own: Parameters, agents: NDArray[np.int64], seed: int, other: bool
 ) -> Tests:
     rng = np.random.default_rng([seed, 3, int(other)])
-    who = np.repeat(agents, EPISODES)
+    return _played(world, own, np.repeat(agents, EPISODES), rng, other, 0.0)
+
+
+def _played(
+    world: World,
+    own: Parameters,
+    who: NDArray[np.int64],
+    rng: np.random.Generator,
+    other: bool,
+    process: float,
+) -> Tests:
     n = len(who)
     # Episodes that end are tested near their beginning, the others wherever they come to.
     total = WARM + HORIZON + (0 if world.ends else 2 * HORIZON)
     parameters = {name: values[who] for name, values in own.items()}
-    played = world.play(parameters, total, rng, other=other)
+    played = world.play(parameters, total, rng, other=other, process=process)
     begin = rng.integers(WARM, total - HORIZON + 1, n)
     rows = np.arange(n)[:, None]
     before = begin[:, None] + np.arange(-PAST, 1)

@@ -93,7 +93,7 @@ def geometric_mean(lines: Sequence[Line]) -> float:
 
 HEADINGS = (
     "cell", "fitted by", "s", "same 1", "10", "50", "other 1", "10", "50", "worst", "best",
-    "worse than persistence",
+    "worse than persistence", "in 95 % interval: 1", "10", "50",
 )  # fmt: skip
 
 
@@ -126,7 +126,14 @@ def _cells(line: Line) -> tuple[str, ...]:
     ]
     how = "failed" if "failed" in row else str(row.get("fitted_by", ""))
     worse = "" if math.isnan(line.worse) else f"{line.worse:.0%}"
-    return (line.cell.name, how, seconds, *ratios, f"{_worst(line):.2f}", line.best, worse)
+    first = (line.cell.name, how, seconds, *ratios, f"{_worst(line):.2f}", line.best, worse)
+    return (*first, *_covered(row))
+
+
+def _covered(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Share of observations of the recorded behaviour that intervals hold, by steps."""
+    shares = row.get("coverage", {}).get("observation", {}).get("same", {})
+    return tuple(f"{shares[str(h)][0]:.1%}" if str(h) in shares else "" for h in HORIZONS)
 
 
 def _worst(line: Line) -> float:

@@ -9,17 +9,18 @@ from torch import Tensor
 
 from persim_gym import checks
 from persim_gym.core import Array
-from persim_gym.learned.dynamics import LearnedDynamics, Rows
+from persim_gym.learned.dynamics import Rows
 from persim_gym.learned.posterior import adaptation
 from persim_gym.learned.posterior.agent import AgentPosterior
 from persim_gym.learned.posterior.covariate_map import CovariateMap
 from persim_gym.learned.posterior.knowledge import Knowledge
 from persim_gym.learned.posterior.new_agents import NewAgent
 from persim_gym.learned.posterior.prior import FactorModel, FactorPrior
+from persim_gym.learned.predictive import PredictiveDynamics
 from persim_gym.learned.preparation import as_transitions
 
 
-class AdaptiveDynamics(LearnedDynamics):
+class AdaptiveDynamics(PredictiveDynamics):
     """Simulators to which agents can be added.
 
     It is a view of one value that is never changed, its parts. :meth:`adapt`, :meth:`add_agent`,

@@ -11,6 +11,7 @@ from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 from torch import Tensor
 
+from persim_gym import checks
 from persim_gym.core import Array, Task, as_agents
 from persim_gym.learned.ensemble import Ensemble, UnrollMode
 from persim_gym.learned.experience import Experience
@@ -18,6 +19,7 @@ from persim_gym.learned.history import beginning, coded, moved, remembered, slot
 from persim_gym.learned.inputs import check_inputs
 from persim_gym.learned.naming import AgentIndex, AgentNames
 from persim_gym.learned.parts import Parts
+from persim_gym.learned.uncertainty import Uncertainty, sampled_rollout
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -213,25 +215,63 @@ class LearnedDynamics:
         return centred.square_().mean(dim=(0, -1)).sqrt_()
 
     @overload
-    def rollout(self, agents: Array, obs: Tensor, actions: Array) -> Tensor: ...
+    def rollout(
+        self, agents: Array, obs: Tensor, actions: Array, *, propagation: str = ..., seed: int = ...
+    ) -> Tensor: ...
 
     @overload
-    def rollout(self, agents: Array, obs: Rows, actions: Array) -> NDArray[np.float32]: ...
+    def rollout(
+        self, agents: Array, obs: Rows, actions: Array, *, propagation: str = ..., seed: int = ...
+    ) -> NDArray[np.float32]: ...
 
-    def rollout(self, agents: Array, obs: Array, actions: Array) -> Array:
+    def rollout(
+        self,
+        agents: Array,
+        obs: Array,
+        actions: Array,
+        *,
+        propagation: str = "mean",
+        seed: int = 0,
+    ) -> Array:
         """Open-loop predictions, each member from its own states.
 
         Args:
             agents: ``[n]``.
             obs: As in :meth:`predict`.
             actions: ``[n, h]`` integers or ``[n, h, a]``.
+            propagation: ``"mean"``, without noise, or ``"sample"``: with the process's noise, as it
+                was found in the data, drawn for every member, row and step.
+            seed: Of what is drawn.
 
         Returns:
             ``[m, n, h, d]``.
+
+        Raises:
+            ValueError: If there is no such propagation, or the noise is not known.
         """
+        checks.one_of("propagation", propagation, ("mean", "sample"))
         agents_, states, actions_ = self._inputs(agents, obs, actions, "n", "h")
+        if propagation == "sample":
+            rng = np.random.default_rng(checks.integer("seed", seed, 0))
+            parts = (self.ensemble, self.uncertainty.noise, agents_, states, actions_)
+            return self._like(obs, sampled_rollout(*parts, rng))
         steps = [o[:, :, 0] for o in self.ensemble.unroll(agents_, states, actions_[:, None])]
         return self._like(obs, torch.stack(steps, dim=2))
+
+    @property
+    def uncertainty(self) -> Uncertainty:
+        """Noise of the process and of observations, and what intervals are made of.
+
+        Raises:
+            ValueError: If the simulator was made by an older version or by hand.
+        """
+        uncertainty = self._parts.uncertainty
+        if uncertainty is None:
+            raise ValueError(
+                "this simulator knows no noise of its data, for it was made by an older version or "
+                "by hand: fit it again with PerSim.fit"
+            )
+        return uncertainty
 
     def unroll(
         self, agents: Array, states: Array, actions: Array, mode: UnrollMode = "members"

@@ -28,6 +28,7 @@ from persim_gym.learned.ensemble import Ensemble, before_bounds
 from persim_gym.learned.frame import Frame
 from persim_gym.learned.frame_ensemble import FrameEnsemble, Model
 from persim_gym.learned.hierarchical import fit_hierarchical
+from persim_gym.learned.intervals import Unseen
 from persim_gym.learned.latent_fit import fit_latent
 from persim_gym.learned.latent_frame import Circle, FeatureMap
 from persim_gym.learned.latent_loss import LatentData
@@ -50,12 +51,14 @@ class Fitted:
         ensemble: The members.
         metrics: What is kept in the simulator's card.
         noise: Of a closed form: variance of what is left, in inner coordinates ``[m, c]``.
+        unseen: A like fit that a part of the data was kept from.
     """
 
     method: str
     ensemble: Ensemble
     metrics: dict[str, Any]
     noise: Tensor | None = None
+    unseen: Unseen | None = None
 
 
 @dataclass(frozen=True, slots=True)

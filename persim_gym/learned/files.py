@@ -28,13 +28,14 @@ from persim_gym.learned.outcomes.data_task import DataTask
 from persim_gym.learned.parts import Parts
 from persim_gym.learned.posterior.knowledge import Knowledge, Known, MixedKnowledge
 from persim_gym.learned.preparation import task_of
+from persim_gym.learned.uncertainty import Uncertainty
 
 #: Parts of a file that an ensemble's tensors are in, by the beginning of their names.
 PARTS = (
     "network", "scaling", "polynomial", "inputs", "effects", "frame", "model", "space", "mixture",
 )  # fmt: skip
 #: Parts of what else is kept.
-OTHERS = ("experience", "task", "prior", "evidence", "given", "knowledge")
+OTHERS = ("experience", "task", "prior", "evidence", "given", "knowledge", "noise", "intervals")
 
 
 def write_simulator(folder: Path, parts: Parts) -> Path:
@@ -56,6 +57,8 @@ def write_simulator(folder: Path, parts: Parts) -> Path:
     if knowledge is not None:
         tensors |= knowledge.tensors()
         card["prior"] = knowledge.to_json()
+    if parts.uncertainty is not None:
+        tensors |= parts.uncertainty.tensors()
     store.write(folder / store.SIMULATOR, "simulator", tensors, card, beside=True)
     return folder
 
@@ -129,7 +132,8 @@ def _parts(tensors: dict[str, Tensor], card: dict[str, Any], task: Task | None) 
     task = task or task_of(card["task"])
     with _fitting():
         soundness.check_works(ensemble, task, parts["experience"]["starts"], own)
-    return Parts(ensemble, task, experience, card, knowledge)
+    uncertainty = Uncertainty.from_file(parts)
+    return Parts(ensemble, task, experience, card, knowledge, uncertainty)
 
 
 def ensemble_tensors(ensemble: Ensemble) -> dict[str, Tensor]:

@@ -34,11 +34,12 @@ from persim_gym.learned.families import (
     in_inner_coordinates,
 )
 from persim_gym.learned.history import slots, width_of
+from persim_gym.learned.intervals import Unseen
 from persim_gym.learned.lags import judge_lags
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.networks.optimise import Checkpoint
 from persim_gym.learned.preparation import Data
-from persim_gym.learned.stretches import Predictor, Record
+from persim_gym.learned.stretches import Predictor, Record, held_out
 
 #: Open-loop error, in units of the observations' standard deviation, of what is taken for the law
 #: itself.
@@ -57,7 +58,8 @@ def fit_by(data: Data, plan: FitPlan, setting: Setting) -> Fitted:
         FloatingPointError: If a fit diverges.
     """
     if plan.method != "auto":
-        return fit_family(data, plan.configs[plan.method], setting)
+        config = plan.configs[plan.method]
+        return _with_unseen(data, fit_family(data, config, setting), config, setting)
     configs = dict(plan.configs)
     if plan.lag is not None:
         return _chosen(data, configs, plan.seed, setting)
@@ -103,10 +105,8 @@ def _chosen(data: Data, configs: dict[str, Any], seed: int, setting: Setting) ->
             del configs["als"]
         else:
             if _is_law(closed):
-                return closed
-            chosen = closed.metrics["chosen"]
-            fixed = {name: chosen[name] for name in ("degree", "rank", "threshold")}
-            configs["als"] = replace(configs["als"], **fixed)
+                return _with_unseen(data, closed, configs["als"], setting)
+            configs["als"] = _as_chosen(configs["als"], closed)
     lag = max(config.lag for config in configs.values())
     candidates = {
         name: Candidate(_fitting(data, _smaller(config), setting))
@@ -120,10 +120,48 @@ def _chosen(data: Data, configs: dict[str, Any], seed: int, setting: Setting) ->
         for name in found.weights
     }
     made = _joined(parts, found.weights)
+    made = replace(made, unseen=_unseen(found, len(data.transitions)))
     made.metrics.update(_metrics(found))
     if failed:
         made.metrics["closed_form"] = failed
     return made
+
+
+def _as_chosen(config: Any, fitted: Fitted) -> Any:
+    """The configuration with what a fit has chosen."""
+    names = ("degree", "rank", "threshold") if isinstance(config, ClosedForm) else ("degree",)
+    return replace(config, **{name: fitted.metrics["chosen"][name] for name in names})
+
+
+def _with_unseen(data: Data, fitted: Fitted, config: Any, setting: Setting) -> Fitted:
+    """A fit in closed form with a like one that has not seen the last stretches.
+
+    Networks would take as long again as they have.
+    """
+    if not isinstance(config, (ClosedForm, Hierarchical)):
+        return fitted
+    parts = held_out(record_of(data, config.lag), np.random.default_rng([config.seed, 7]))
+    if not parts:
+        return fitted
+    without = np.ones(len(data.transitions), dtype=np.bool_)
+    without[parts[0].rows] = False
+    alone = replace(setting, checkpoint=None)
+    try:
+        again = fit_family(data, _as_chosen(config, fitted), alone, without)
+    except (ValueError, FloatingPointError):  # too little is left
+        return fitted
+    return replace(fitted, unseen=Unseen(again.ensemble, np.flatnonzero(without)))
+
+
+def _unseen(found: Comparison, rows: int) -> Unseen | None:
+    """What was compared, as it will be used: fitted without the part that was held out last."""
+    parts = {name: found.fitted[name] for name in found.weights}
+    fits = {name: own for name, own in parts.items() if isinstance(own, OpenLoop)}
+    seen = next(iter(fits.values())).rows if len(fits) == len(parts) else None
+    if seen is None:
+        return None
+    joined = _mixture({name: own.ensemble for name, own in fits.items()}, found.weights)
+    return Unseen(joined, np.setdiff1d(np.arange(rows), seen))
 
 
 def _is_law(closed: Fitted) -> bool:
@@ -138,7 +176,7 @@ def _fitting(data: Data, config: Any, setting: Setting) -> Callable[[NDArray[np.
         without = np.ones(len(data.transitions), dtype=np.bool_)
         without[rows] = False
         alone = replace(setting, checkpoint=None)
-        return OpenLoop(fit_family(data, config, alone, without))
+        return OpenLoop(fit_family(data, config, alone, without), rows)
 
     return fit
 
@@ -161,12 +199,7 @@ def _joined(parts: dict[str, Fitted], weights: dict[str, float]) -> Fitted:
     """One family, or a mixture of several with about the weights that were found."""
     if len(parts) == 1:
         return next(iter(parts.values()))
-    shares = {name: weights[name] / part.ensemble.members for name, part in parts.items()}
-    unit = PARTS / sum(shares[name] * part.ensemble.members for name, part in parts.items())
-    times = {name: max(1, round(share * unit)) for name, share in shares.items()}
-    common = math.gcd(*times.values())
-    ensembles = [part.ensemble for part in parts.values()]
-    mixture = MixtureEnsemble(ensembles, [n // common for n in times.values()])
+    mixture = _mixture({name: part.ensemble for name, part in parts.items()}, weights)
     metrics: dict[str, Any] = {
         "heldout_rmse": None,
         "parts": {name: part.metrics for name, part in parts.items()},
@@ -177,6 +210,17 @@ def _joined(parts: dict[str, Fitted], weights: dict[str, float]) -> Fitted:
     for part in parts.values():
         part.metrics.pop("seconds", None)
     return Fitted("mixture", mixture, metrics)
+
+
+def _mixture(parts: dict[str, Ensemble], weights: dict[str, float]) -> Ensemble:
+    """Members of several ensembles, each as often as its weight asks for."""
+    if len(parts) == 1:
+        return next(iter(parts.values()))
+    shares = {name: weights[name] / part.members for name, part in parts.items()}
+    unit = PARTS / sum(shares[name] * part.members for name, part in parts.items())
+    times = {name: max(1, round(share * unit)) for name, share in shares.items()}
+    common = math.gcd(*times.values())
+    return MixtureEnsemble(list(parts.values()), [n // common for n in times.values()])
 
 
 def _metrics(found: Comparison) -> dict[str, Any]:
@@ -196,10 +240,11 @@ class OpenLoop:
 
     Args:
         fitted: The members; what is predicted is their mean.
+        rows: Transitions that were fitted ``[k]``; ``None`` for all.
     """
 
-    def __init__(self, fitted: Fitted) -> None:
-        self.fitted = fitted
+    def __init__(self, fitted: Fitted, rows: NDArray[np.int64] | None = None) -> None:
+        self.fitted, self.rows = fitted, rows
         self.ensemble: Ensemble = fitted.ensemble
 
     def rollout(

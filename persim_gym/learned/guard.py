@@ -17,10 +17,13 @@ from persim_gym.envs.lanes import Advance, RowAdvance
 from persim_gym.learned.compiled import Compiled, compile_ensemble, settle
 from persim_gym.learned.dynamics import LearnedDynamics
 from persim_gym.learned.ensemble import Ensemble, before_bounds
+from persim_gym.learned.uncertainty import disturb
 from persim_gym.threads import few_threads
 
-Propagation = Literal["mean", "random_member", "fixed_member"]
-PROPAGATIONS = ("mean", "random_member", "fixed_member")
+Propagation = Literal["mean", "random_member", "fixed_member", "sample"]
+PROPAGATIONS = ("mean", "random_member", "fixed_member", "sample")
+#: Those that follow single members.
+MEMBERS = ("random_member", "fixed_member")
 
 #: Share of the recorded range by which a state may leave it before the guard stops.
 SUPPORT_MARGIN = 0.5
@@ -43,8 +46,9 @@ class GuardedSimulator:
 
     Args:
         sim: The simulator.
-        propagation: ``"mean"`` of the members, a ``"random_member"`` in each step, or a
-            ``"fixed_member"`` for the whole episode.
+        propagation: ``"mean"`` of the members, a ``"random_member"`` in each step, a
+            ``"fixed_member"`` for the whole episode, or a ``"sample"``: the mean and noise of the
+            process, as it was found in the data.
         guard: Whether to stop off the support or at high disagreement; what is not finite always
             stops.
         penalty: Reward to subtract per unit of disagreement.
@@ -68,6 +72,7 @@ class GuardedSimulator:
         if not isinstance(guard, (bool, np.bool_)):
             raise TypeError(f"guard must be True or False, got {guard!r}")
         self.sim = sim
+        self._noise = sim.uncertainty.noise if propagation == "sample" else None
         self.propagation = propagation
         self.guard = bool(guard)
         self.penalty = checks.number("penalty", penalty, 0, says="finite and not negative")
@@ -174,7 +179,7 @@ class GuardedSimulator:
         """One step of ``n`` rows; see :class:`~persim_gym.envs.lanes.GuardedDynamics`."""
         if self.propagation == "random_member":
             kept = rng.integers(0, self.sim.members, size=len(agents))
-        return self._advance(agents, states, actions, kept)
+        return self._advance(agents, states, actions, kept, rng)
 
     def _advance(
         self,
@@ -182,6 +187,7 @@ class GuardedSimulator:
         states: NDArray[np.float64],
         actions: NDArray[Any],
         kept: NDArray[np.int64],
+        rng: np.random.Generator,
     ) -> Advance:
         sim = self.sim
         sim.check_seen(agents)
@@ -190,6 +196,8 @@ class GuardedSimulator:
             following, spread, clipped = self._settled(agents, states, actions, kept)
         else:
             following, spread, clipped = self._stepped(compiled, agents, states, actions, kept)
+        if self._noise is not None:
+            following = self._sampled(agents, states, following, rng)
         penalty = self.penalty * spread if self.penalty else None
         info = {"disagreement": spread, "clipped": clipped, "guard": reasons(len(agents))}
         if self._all_trusted(following, spread):
@@ -210,6 +218,21 @@ class GuardedSimulator:
             why = {"disagreement": torn, "support": np.asarray(off), "non_finite": lost}
         info["guard"] = guard = reasons(len(agents), **why)
         return Advance(following, np.asarray(guard > 0), penalty, info)
+
+    def _sampled(
+        self,
+        agents: NDArray[np.int64],
+        states: NDArray[np.float64],
+        following: NDArray[np.float64],
+        rng: np.random.Generator,
+    ) -> NDArray[np.float64]:
+        """Next observations ``[n, d]`` with noise of the process."""
+        assert self._noise is not None
+        ensemble, device = self.sim.ensemble, self.sim.device
+        before = torch.as_tensor(np.array(states), device=device).flatten(1)
+        after = torch.as_tensor(np.array(following), device=device)
+        found = disturb(ensemble, self._noise, agents, before, after, rng)
+        return np.asarray(found.cpu().numpy(), dtype=np.float64)
 
     def _all_trusted(self, following: NDArray[np.float64], spread: NDArray[np.float64]) -> bool:
         """Whether there is nothing to stop anywhere: a few numbers say so of all rows."""
@@ -240,7 +263,7 @@ class GuardedSimulator:
             mean /= m
             change -= mean[:, None]
             following = middle = flat[-d:] + mean
-            if self.propagation != "mean":
+            if self.propagation in MEMBERS:
                 following = middle + change[:, kept, np.arange(n)]
             apart = change * self._inverse
             np.multiply(apart, apart, out=apart)
@@ -283,7 +306,7 @@ class GuardedSimulator:
         apart = np.square((members - mean) / self._reach[:, None])
         spread = np.sqrt(np.add.reduce(apart.reshape(-1, apart.shape[2]), axis=0))
         spread[spread > OVERFLOWS] = np.inf
-        if self.propagation == "mean":
+        if self.propagation not in MEMBERS:
             return mean, spread, outside.any(axis=0).sum(axis=0)
         rows = np.arange(len(kept))
         return members[kept, :, rows].T, spread, outside[kept, :, rows].sum(axis=1)
@@ -307,7 +330,7 @@ class GuardedSimulator:
             low, high = (torch.as_tensor(bound).to(raw) for bound in self._space)
             over = ((raw < low) | (raw > high)).cpu().numpy()
             spread = sim.spread(members).cpu().numpy().astype(np.float64)
-        if self.propagation == "mean":
+        if self.propagation not in MEMBERS:
             following, outside = members.mean(0).cpu().numpy(), over.any(0)
         else:
             rows = np.arange(n)
@@ -327,12 +350,12 @@ class GuardedSimulator:
         if self.propagation == "random_member":
             kept = int(rng.integers(0, sim.members, size=1)[0])
         compiled = self.compiled
-        if compiled is None:
-            return self._settled_row(agent, state, action, kept)
+        if compiled is None or self._noise is not None:
+            return self._settled_row(agent, state, action, kept, rng)
         following, apart, spread = compiled.row(agent)(state, action)
         if not (spread < OVERFLOWS and self._within(following, following, spread)):
-            return self._settled_row(agent, state, action, kept)
-        if self.propagation != "mean":
+            return self._settled_row(agent, state, action, kept, rng)
+        if self.propagation in MEMBERS:
             d = len(following)
             own = apart[kept * d : (kept + 1) * d] * self._reach
             following = [x + y for x, y in zip(following, own.tolist(), strict=True)]
@@ -346,10 +369,15 @@ class GuardedSimulator:
         return RowAdvance(following, reason, spread, 0, self.penalty * spread)
 
     def _settled_row(
-        self, agent: int, state: Sequence[float], action: Any, kept: int
+        self,
+        agent: int,
+        state: Sequence[float],
+        action: Any,
+        kept: int,
+        rng: np.random.Generator,
     ) -> RowAdvance:
-        rows = (np.array([given]) for given in (agent, state, action, kept))
-        found = self._advance(*rows)
+        rows = [np.array([given]) for given in (agent, state, action, kept)]
+        found = self._advance(rows[0], rows[1], rows[2], rows[3], rng)
         return RowAdvance(
             found.next_obs[0].tolist(),
             found.info["guard"][0],

@@ -12,6 +12,7 @@ from persim_gym.core import Task
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.experience import Experience
 from persim_gym.learned.posterior.knowledge import Known
+from persim_gym.learned.uncertainty import Uncertainty
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ class Parts:
         card: How it came about: configuration, data set, metrics; plain types.
         knowledge: The population as a prior, and what is known of each agent; ``None`` where the
             model itself holds what new agents need, and in files of older versions.
+        uncertainty: Noise, and what predictive intervals are made of; ``None`` in files of older
+            versions.
     """
 
     ensemble: Ensemble
@@ -32,6 +35,7 @@ class Parts:
     experience: Experience
     card: dict[str, Any]
     knowledge: Known = None
+    uncertainty: Uncertainty | None = None
 
     @property
     def agent_names(self) -> tuple[str, ...] | None:

@@ -42,7 +42,7 @@ class LearnedSimEnv(SimEnv):
         simulator: A simulator, or the folder of one.
         agent: The agent to begin with, by index or by its name in the data, by default the first
             that something was recorded of; ``reset(options={"agent": k})`` switches.
-        propagation: ``"mean"``, ``"random_member"`` or ``"fixed_member"``.
+        propagation: ``"mean"``, ``"random_member"``, ``"fixed_member"`` or ``"sample"``.
         guard: Truncate off the data's support or at high disagreement.
         penalty: Reward to subtract per unit of disagreement.
         start: Start states of the ``"task"``, or recorded ones (``"data"``).

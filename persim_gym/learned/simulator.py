@@ -21,7 +21,7 @@ from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.experience import Experience
 from persim_gym.learned.families import Fitted, Setting
 from persim_gym.learned.files import read_simulator, write_simulator
-from persim_gym.learned.fit import checkpoint_in, fit_by
+from persim_gym.learned.fit import checkpoint_in, fit_by, record_of
 from persim_gym.learned.networks.optimise import FitProgress
 from persim_gym.learned.parts import Parts
 from persim_gym.learned.posterior.calibration import disagreement_limit, learn_knowledge
@@ -29,6 +29,7 @@ from persim_gym.learned.posterior.knowledge import Known
 from persim_gym.learned.preparation import Data, as_transitions, check_device, task_for
 from persim_gym.learned.progress import reporter
 from persim_gym.learned.sizes import check_sizes
+from persim_gym.learned.uncertainty import Uncertainty, learn_uncertainty
 
 if TYPE_CHECKING:
     from persim_gym.envs.parallel import SimParallelEnv
@@ -51,6 +52,7 @@ class PerSim(AdaptiveDynamics):
         card: How it came about: configuration, data set, metrics; plain types.
         knowledge: The population as a prior, and what is known of each agent: what new agents
             need.
+        uncertainty: Noise, and what predictive intervals are made of.
     """
 
     def __init__(
@@ -60,14 +62,16 @@ class PerSim(AdaptiveDynamics):
         experience: Experience,
         card: dict[str, Any],
         knowledge: Known = None,
+        uncertainty: Uncertainty | None = None,
     ) -> None:
-        super().__init__(Parts(ensemble, task, experience, card, knowledge))
+        super().__init__(Parts(ensemble, task, experience, card, knowledge, uncertainty))
         self.path: Path | None = None
 
     @classmethod
     def of(cls, parts: Parts, path: Path | None = None) -> PerSim:
         """The simulator of parts, and where it is kept."""
-        sim = cls(parts.ensemble, parts.task, parts.experience, parts.card, parts.knowledge)
+        known = parts.knowledge, parts.uncertainty
+        sim = cls(parts.ensemble, parts.task, parts.experience, parts.card, *known)
         sim.path = path
         return sim
 
@@ -254,7 +258,11 @@ def _parts(
     card = recipe | card_of(fitted, data.task, data.transitions)
     known = learn_knowledge(ensemble, data, fitted.noise, seed)
     experience = data.experience(ensemble.lag, ensemble.past)
-    parts = Parts(ensemble, data.task, experience, card, known)
+    record = record_of(data, ensemble.lag)
+    learned = learn_uncertainty(ensemble, data, record, fitted.unseen, seed)
+    if learned is not None:
+        card["metrics"]["estimated_noise"] = learned.noise.to_json()
+    parts = Parts(ensemble, data.task, experience, card, known, learned)
     if ensemble.members > 1:
         disagreement = LearnedDynamics(parts).disagreement
         limit = disagreement_limit(disagreement, data.transitions, ensemble.lag, ensemble.past)

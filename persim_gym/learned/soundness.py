@@ -21,7 +21,8 @@ from persim_gym.learned.networks.network import NetworkShape
 #: Shapes by letters: ``m`` members, ``N`` agents, ``d`` observation, ``c`` inner coordinates (as
 #: many as ``d`` where nothing is an angle), ``r`` rank, ``q`` what of a
 #: factor is personal, ``i`` and ``j`` inputs, ``e`` bounds, ``K`` agents with evidence; the others
-#: stand alone. A letter is one number in a whole file.
+#: stand alone. ``k`` inner coordinates of noise, ``V`` agents whose noise is known, ``H`` numbers
+#: of steps of intervals. A letter is one number in a whole file.
 SHAPES = {
     "polynomial.weights": "m A r P c",
     "polynomial.factors": "m N r",
@@ -49,6 +50,15 @@ SHAPES = {
     "evidence.count": "K",
     "given.precision": "m G q q",
     "given.information": "m G q",
+    "noise.observation": "k",
+    "noise.process": "k k",
+    "noise.scale": "V",
+    **{f"noise.{name}": "2 k" for name in ("slope", "floor", "most")},
+    "intervals.steps": "H",
+    "intervals.base": "H d",
+    "intervals.quantiles": "H d 8",
+    "intervals.observed": "d",
+    "intervals.turn": "d",
     "task.low": "d",
     "task.high": "d",
     "task.starts": "S d",

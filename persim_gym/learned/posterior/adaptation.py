@@ -174,7 +174,8 @@ def _joined(
         for index, used, source in zip(indices, grown.counts, sources, strict=True)
     }
     card = {**parts.card, "adapted": {**parts.card.get("adapted", {}), **adapted}}
-    together = Parts(grown.ensemble, parts.task, experience, card, grown.knowledge)
+    known = grown.knowledge, parts.uncertainty
+    together = Parts(grown.ensemble, parts.task, experience, card, *known)
     return together.named(named), indices
 
 

@@ -1,0 +1,119 @@
+"""Sampled steps: the world's variance, the same by every face, and kept in files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from persim_gym.learned import PerSim
+from persim_gym.learned.guard import GuardedSimulator
+from persim_gym.store import SIMULATOR
+from tests.learned.noisy_worlds import PROCESS, TASK, WORLDS, fitted
+from tests.learned.worlds import PlainTask, random_simulator, random_walks
+
+WORLD = WORLDS["process"]
+
+
+@pytest.fixture(scope="module")
+def sim() -> PerSim:
+    return fitted("process")
+
+
+def test_samples_have_the_world_s_variance(sim: PerSim) -> None:
+    n, h = 2000, 12
+    agents, obs = np.full(n, 3), np.zeros((n, 2), dtype=np.float32)
+    actions = np.zeros((n, h, 1), dtype=np.float32)
+    drawn = sim.rollout(agents, obs, actions, propagation="sample", seed=5)
+    assert drawn.shape == (sim.members, n, h, 2)
+    rng = np.random.default_rng(2)
+    turn = 0.3 + 0.3 * np.random.default_rng(0).random(WORLD.agents)[3]
+    a = 0.9 * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    x, true = np.zeros((n, 2)), []
+    for _ in range(h):
+        x = x @ a.T + rng.multivariate_normal(np.zeros(2), PROCESS, n)
+        true.append(np.cov(x.T))
+    for t in (0, 3, h - 1):
+        np.testing.assert_allclose(np.cov(drawn[0, :, t].T), true[t], rtol=0.35, atol=5e-4)
+    mean = sim.rollout(agents[:1], obs[:1], actions[:1])
+    np.testing.assert_allclose(drawn.mean(1), mean[:, 0], atol=0.02)
+
+
+def test_a_seed_decides(sim: PerSim) -> None:
+    given: Any = [0, 1], np.zeros((2, 2), dtype=np.float32), np.zeros((2, 4, 1), dtype=np.float32)
+    one, same, other = (sim.rollout(*given, propagation="sample", seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(one, same)
+    assert not np.allclose(one, other)
+    with pytest.raises(ValueError, match="propagation must be"):
+        sim.rollout(*given, propagation="noise")
+
+
+def test_scalar_vector_and_parallel_sample_alike(sim: PerSim) -> None:
+    state = np.zeros(2)
+    rows = {}
+    scalar = sim.env(3, propagation="sample")
+    obs, _ = scalar.reset(seed=4, options={"state": state})
+    rows["scalar"] = [scalar.step(np.zeros(1, np.float32))[0] for _ in range(5)]
+    obs, _ = scalar.reset(seed=4, options={"state": state})
+    again = [scalar.step(np.zeros(1, np.float32))[0] for _ in range(5)]
+    assert np.array_equal(rows["scalar"], again)
+    lanes = sim.vector_env(1, agents=[3], propagation="sample")
+    lanes.reset(seed=4, options={"state": state[None]})
+    rows["vector"] = [lanes.step(np.zeros((1, 1), np.float32))[0][0] for _ in range(5)]
+    penv = sim.parallel_env([3], propagation="sample")
+    name = penv.possible_agents[0]
+    penv.reset(seed=4, options={"state": {name: state}})
+    steps = [penv.step({name: np.zeros(1, np.float32)})[0] for _ in range(5)]
+    rows["parallel"] = [step[name] for step in steps]
+    assert np.ptp(rows["scalar"], axis=0).max() > 0.01
+    np.testing.assert_allclose(rows["vector"], rows["scalar"], atol=1e-6)
+    np.testing.assert_allclose(rows["parallel"], rows["scalar"], atol=1e-6)
+
+
+def test_lanes_have_noise_of_their_own_with_the_world_s_variance(sim: PerSim) -> None:
+    lanes = sim.vector_env(1000, agents=3, propagation="sample", guard=False)
+    lanes.reset(seed=0, options={"state": np.zeros((1000, 2))})
+    obs = lanes.step(np.zeros((1000, 1), np.float32))[0]
+    np.testing.assert_allclose(np.cov(obs.T), PROCESS, rtol=0.35)
+
+
+@pytest.mark.parametrize("lag", [1, 2])
+def test_samples_stay_in_the_space(lag: int) -> None:
+    task = PlainTask.of(2, actions=3, low=-1.0)
+    sim = PerSim.fit(
+        random_walks(task, agents=6, steps=60), task=task, method="hierarchical", degree=1,
+        lag=lag, progress=False,
+    )  # fmt: skip
+    env = sim.vector_env(4, propagation="sample", guard=False)
+    env.reset(seed=0)
+    for _ in range(20):
+        obs = env.step(np.full(4, 2))[0]
+        assert task.observation_space.contains(obs[0])
+        assert (np.abs(obs) <= 1).all()
+    drawn = sim.rollout([0], np.zeros((1, 2)), np.full((1, 20), 2), propagation="sample")
+    assert (np.abs(drawn) <= 1).all()
+    low, high = sim.rollout_interval([0], np.zeros((1, 2)), np.full((1, 20), 2))
+    assert (low >= -1).all()
+    assert (high <= 1).all()
+
+
+def test_files_keep_noise_and_intervals(sim: PerSim, tmp_path: Path) -> None:
+    loaded = PerSim.load(sim.save(tmp_path), task=TASK)
+    given: Any = [0, 1], np.zeros((2, 2), dtype=np.float32), np.zeros((2, 4, 1), dtype=np.float32)
+    for one in (loaded, sim.view(), sim.to("cpu")):
+        assert np.array_equal(sim.rollout_interval(*given), one.rollout_interval(*given))
+        drawn = [s.rollout(*given, propagation="sample", seed=3) for s in (sim, one)]
+        assert np.array_equal(*drawn)
+    tensors = load_file(tmp_path / SIMULATOR)
+    assert tensors["noise.process"].shape == (2, 2)
+    as_tensors = sim.rollout_interval([0], torch.zeros(1, 2), torch.zeros(1, 4, 1))
+    assert all(isinstance(end, torch.Tensor) for end in as_tensors)
+
+
+def test_a_simulator_without_noise_cannot_be_sampled() -> None:
+    with pytest.raises(ValueError, match="fit it again"):
+        GuardedSimulator(random_simulator(PlainTask.of(2, actions=3)), propagation="sample")
