@@ -20,7 +20,7 @@ from persim_gym.envs.guard import REASONS, Reason
 from persim_gym.envs.tasks import half_cheetah
 from persim_gym.evaluation.returns import episode_outcomes, episode_returns
 from persim_gym.experiments.quantities import STOPPED, Quantity
-from persim_gym.experiments.report import tables
+from persim_gym.experiments.report import main_tables as tables
 from persim_gym.offline import record
 from persim_gym.planning import ICEM, MPC, MPPI, RandomShooting
 from persim_gym.planning.objective import Objective
@@ -248,7 +248,7 @@ def test_tables_count_what_was_cut_off() -> None:
 
 def test_the_benchmarks_report_says_what_was_cut_off() -> None:
     slot = SimpleNamespace(
-        experiment="reward", entrant=SimpleNamespace(title="True env + MPC"), dataset=None
+        experiment="reward", variant=SimpleNamespace(title="True env + MPC"), dataset=None
     )
     group = SimpleNamespace(
         values={

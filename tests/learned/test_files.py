@@ -165,7 +165,7 @@ def test_a_fresh_process_makes_an_environment(tmp_path: Path) -> None:
         "assert 'torch' not in sys.modules\n"
         "env = gym.make('PerSim-Learned-v0', simulator=sys.argv[1], agent=3)\n"
         "obs, info = env.reset(seed=4)\n"
-        "print(json.dumps([info['agent'], env.step(1)[0].tolist(), obs.tolist()]))\n"
+        "print(json.dumps([int(info['agent']), env.step(1)[0].tolist(), obs.tolist()]))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
