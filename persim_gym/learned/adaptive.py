@@ -16,8 +16,8 @@ from persim_gym.learned.posterior.covariate_map import CovariateMap
 from persim_gym.learned.posterior.knowledge import Knowledge
 from persim_gym.learned.posterior.new_agents import NewAgent
 from persim_gym.learned.posterior.prior import FactorModel, FactorPrior
-from persim_gym.learned.predictive import PredictiveDynamics
 from persim_gym.learned.preparation import as_transitions
+from persim_gym.learned.uncertainty.predictive import PredictiveDynamics
 
 
 class AdaptiveDynamics(PredictiveDynamics):

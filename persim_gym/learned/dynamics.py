@@ -15,11 +15,11 @@ from persim_gym import checks
 from persim_gym.core import Array, Task, as_agents
 from persim_gym.learned.ensemble import Ensemble, UnrollMode
 from persim_gym.learned.experience import Experience
-from persim_gym.learned.history import beginning, coded, moved, remembered, slots
+from persim_gym.learned.frames.history import beginning, coded, moved, remembered, slots
 from persim_gym.learned.inputs import check_inputs
 from persim_gym.learned.naming import AgentIndex, AgentNames
 from persim_gym.learned.parts import Parts
-from persim_gym.learned.uncertainty import Uncertainty, sampled_rollout
+from persim_gym.learned.uncertainty.learn import Uncertainty, sampled_rollout
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from persim_gym.learned.bounds import BoundEffects
-from persim_gym.learned.history import coded
+from persim_gym.learned.frames.history import coded
 from persim_gym.threads import few_threads
 
 UnrollMode = Literal["members", "mean", "sampled"]

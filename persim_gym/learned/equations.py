@@ -24,12 +24,12 @@ from sympy import Symbol
 
 from persim_gym import checks
 from persim_gym.envs.suites import SUITES
-from persim_gym.learned.charted import ChartedEnsemble
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.frame_ensemble import FrameEnsemble
-from persim_gym.learned.geometry import TURN
-from persim_gym.learned.hierarchical_model import HierarchicalModel
+from persim_gym.learned.frames.charted import ChartedEnsemble
+from persim_gym.learned.frames.ensemble import FrameEnsemble
+from persim_gym.learned.frames.geometry import TURN
+from persim_gym.learned.hierarchical.model import HierarchicalModel
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.polynomials import (
     MOST_TERMS,

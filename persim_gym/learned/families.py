@@ -20,23 +20,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.learned.bounds import learn_bounds
-from persim_gym.learned.charted import ChartedEnsemble, charted
 from persim_gym.learned.closed_form.fit import fit_closed_form
 from persim_gym.learned.closed_form.problem import pose
 from persim_gym.learned.config import ClosedForm, Hierarchical, Latent, Networks
 from persim_gym.learned.ensemble import Ensemble, before_bounds
-from persim_gym.learned.frame import Frame
-from persim_gym.learned.frame_ensemble import FrameEnsemble, Model
-from persim_gym.learned.hierarchical import fit_hierarchical
-from persim_gym.learned.intervals import Unseen
-from persim_gym.learned.latent_fit import fit_latent
-from persim_gym.learned.latent_frame import Circle, FeatureMap
-from persim_gym.learned.latent_loss import LatentData
+from persim_gym.learned.frames.charted import ChartedEnsemble, charted
+from persim_gym.learned.frames.ensemble import FrameEnsemble, Model
+from persim_gym.learned.frames.frame import Frame
+from persim_gym.learned.hierarchical.fit import fit_hierarchical
+from persim_gym.learned.latent.feature_map import Circle, FeatureMap
+from persim_gym.learned.latent.fit import fit_latent
+from persim_gym.learned.latent.loss import LatentData
 from persim_gym.learned.networks.ensemble import NetworkEnsemble
 from persim_gym.learned.networks.network import LowRankNetwork
 from persim_gym.learned.networks.optimise import Checkpoint, fit_network
 from persim_gym.learned.preparation import Data, prepare
 from persim_gym.learned.progress import FitReport
+from persim_gym.learned.uncertainty.intervals import Unseen
 
 #: Transitions that are left out of a fit ``[T]``; ``None`` for none.
 Without = NDArray[np.bool_] | None

@@ -15,12 +15,12 @@ from persim_gym import store
 from persim_gym.core import Task
 from persim_gym.learned import soundness
 from persim_gym.learned.bounds import BoundEffects
-from persim_gym.learned.charted import ChartedEnsemble
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.experience import Experience
-from persim_gym.learned.frame_ensemble import FrameEnsemble
-from persim_gym.learned.geometry import Geometry
+from persim_gym.learned.frames.charted import ChartedEnsemble
+from persim_gym.learned.frames.ensemble import FrameEnsemble
+from persim_gym.learned.frames.geometry import Geometry
 from persim_gym.learned.mixture import MixtureEnsemble, parts_of
 from persim_gym.learned.networks.ensemble import NetworkEnsemble, Scaling
 from persim_gym.learned.networks.network import LowRankNetwork, NetworkShape
@@ -28,7 +28,7 @@ from persim_gym.learned.outcomes.data_task import DataTask
 from persim_gym.learned.parts import Parts
 from persim_gym.learned.posterior.knowledge import Knowledge, Known, MixedKnowledge
 from persim_gym.learned.preparation import task_of
-from persim_gym.learned.uncertainty import Uncertainty
+from persim_gym.learned.uncertainty.learn import Uncertainty
 
 #: Parts of a file that an ensemble's tensors are in, by the beginning of their names.
 PARTS = (

@@ -33,13 +33,13 @@ from persim_gym.learned.families import (
     fit_networks,
     in_inner_coordinates,
 )
-from persim_gym.learned.history import slots, width_of
-from persim_gym.learned.intervals import Unseen
-from persim_gym.learned.lags import judge_lags
+from persim_gym.learned.frames.history import slots, width_of
+from persim_gym.learned.frames.lags import judge_lags
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.networks.optimise import Checkpoint
 from persim_gym.learned.preparation import Data
 from persim_gym.learned.stretches import Predictor, Record, held_out
+from persim_gym.learned.uncertainty.intervals import Unseen
 
 #: Open-loop error, in units of the observations' standard deviation, of what is taken for the law
 #: itself.

@@ -17,7 +17,7 @@ from persim_gym.envs.lanes import Advance, RowAdvance
 from persim_gym.learned.compiled import Compiled, compile_ensemble, settle
 from persim_gym.learned.dynamics import LearnedDynamics
 from persim_gym.learned.ensemble import Ensemble, before_bounds
-from persim_gym.learned.uncertainty import disturb
+from persim_gym.learned.uncertainty.learn import disturb
 from persim_gym.threads import few_threads
 
 Propagation = Literal["mean", "random_member", "fixed_member", "sample"]

@@ -12,7 +12,7 @@ from persim_gym.core import Task
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.experience import Experience
 from persim_gym.learned.posterior.knowledge import Known
-from persim_gym.learned.uncertainty import Uncertainty
+from persim_gym.learned.uncertainty.learn import Uncertainty
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,12 @@ import numpy as np
 import sympy
 from sympy import Symbol
 
-from persim_gym.learned.charted import ChartedEnsemble
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.frame_ensemble import FrameEnsemble
-from persim_gym.learned.geometry import TURN, Geometry
-from persim_gym.learned.hierarchical_model import HierarchicalModel
+from persim_gym.learned.frames.charted import ChartedEnsemble
+from persim_gym.learned.frames.ensemble import FrameEnsemble
+from persim_gym.learned.frames.geometry import TURN, Geometry
+from persim_gym.learned.hierarchical.model import HierarchicalModel
 
 #: Terms of one equation up to which Python compiles it.
 MOST_TERMS = 2000

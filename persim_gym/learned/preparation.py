@@ -19,9 +19,9 @@ from persim_gym.core import Task
 from persim_gym.learned.closed_form.basis import angles_of
 from persim_gym.learned.config import Networks
 from persim_gym.learned.experience import Experience
-from persim_gym.learned.geometry import Geometry
-from persim_gym.learned.geometry_search import find_geometry
-from persim_gym.learned.history import slots, width_of
+from persim_gym.learned.frames.geometry import Geometry
+from persim_gym.learned.frames.history import slots, width_of
+from persim_gym.learned.frames.search import find_geometry
 from persim_gym.learned.networks.ensemble import Scaling, StateInputs
 from persim_gym.learned.networks.network import NetworkShape
 from persim_gym.learned.networks.optimise import Scaled, validation_window

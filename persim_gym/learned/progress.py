@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from persim_gym.learned.closed_form.search import Trial
 from persim_gym.learned.networks.optimise import FitProgress
-from persim_gym.learned.search import Trial
 
 
 @dataclass(frozen=True, slots=True)

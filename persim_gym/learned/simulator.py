@@ -29,7 +29,7 @@ from persim_gym.learned.posterior.knowledge import Known
 from persim_gym.learned.preparation import Data, as_transitions, check_device, task_for
 from persim_gym.learned.progress import reporter
 from persim_gym.learned.sizes import check_sizes
-from persim_gym.learned.uncertainty import Uncertainty, learn_uncertainty
+from persim_gym.learned.uncertainty.learn import Uncertainty, learn_uncertainty
 
 if TYPE_CHECKING:
     from persim_gym.envs.parallel import SimParallelEnv

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.learned.latent_frame import FeatureMap
-from persim_gym.learned.latent_loss import LatentData
+from persim_gym.learned.latent.feature_map import FeatureMap
+from persim_gym.learned.latent.loss import LatentData
 
 Array = NDArray[np.float64]
 Rule = Callable[[Array, Array, Array], Array]

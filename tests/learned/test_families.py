@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from persim_gym.learned.charted import ChartedEnsemble
 from persim_gym.learned.config import ClosedForm
 from persim_gym.learned.families import Setting, fit_als, in_inner_coordinates, one_step_rmse
+from persim_gym.learned.frames.charted import ChartedEnsemble
 from persim_gym.learned.preparation import Data
 from persim_gym.learned.progress import FitReport
-from tests.learned.test_charted import SEEN, Swing, data_of
+from tests.learned.frames.test_charted import SEEN, Swing, data_of
 
 SETTING = Setting(torch.device("cpu"), FitReport())
 CONFIG = ClosedForm(degree=2, rank=2, ensemble_size=2)

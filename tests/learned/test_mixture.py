@@ -10,8 +10,8 @@ import torch
 from persim_gym.learned import PerSim
 from persim_gym.learned.ensemble import UNROLL_MODES
 from persim_gym.learned.mixture import MixtureEnsemble
-from tests.learned.test_frame import CONTINUOUS, DISCRETE, data_of
-from tests.learned.test_frame_ensemble import Bend, made
+from tests.learned.frames.test_ensemble import Bend, made
+from tests.learned.frames.test_frame import CONTINUOUS, DISCRETE, data_of
 from tests.learned.worlds import PlainTask
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from persim_gym.learned.closed_form.search import Trial
 from persim_gym.learned.networks.optimise import FitProgress
 from persim_gym.learned.progress import reporter
-from persim_gym.learned.search import Trial
 
 
 def epoch(number: int, heldout: float) -> FitProgress:

@@ -25,9 +25,9 @@ from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.closed_form.population_sums import Sums
 from persim_gym.learned.closed_form.problem import Problem
 from persim_gym.learned.closed_form.pruning import prune
+from persim_gym.learned.closed_form.search import DEGREES, LOSS, Trial
 from persim_gym.learned.closed_form.selection import CHEAP, Choice, Selection
 from persim_gym.learned.config import ClosedForm
-from persim_gym.learned.search import DEGREES, LOSS, Trial
 
 #: Bytes of statistics that are in memory together. Agents beyond that go by in parts, but weights
 #: are not begun on fewer than some agents.

@@ -17,10 +17,10 @@ from persim_gym.learned.closed_form.agent_sums import Rows
 from persim_gym.learned.closed_form.alternation import ROWS_PER_WEIGHT, LowRankFit
 from persim_gym.learned.closed_form.basis import Inputs, Monomials, angles_of
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
-from persim_gym.learned.geometry import TURN
-from persim_gym.learned.history import width_of
+from persim_gym.learned.frames.geometry import TURN
+from persim_gym.learned.frames.history import width_of
+from persim_gym.learned.hierarchical.orthonormal import independent, some
 from persim_gym.learned.moments import blocks, measure
-from persim_gym.learned.orthonormal import independent, some
 from persim_gym.offline.transitions import Transitions
 
 #: Terms of a basis beyond which nothing is fitted.

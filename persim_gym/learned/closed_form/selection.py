@@ -33,7 +33,7 @@ from persim_gym.learned.closed_form.basis import Monomials
 from persim_gym.learned.closed_form.heldout import Windows, first_half, rows_of, split_agents
 from persim_gym.learned.closed_form.problem import MAX_MONOMIALS, Problem
 from persim_gym.learned.closed_form.pruning import prune
-from persim_gym.learned.search import DEGREES, FINE, LOSS, Trial, Walk, settled
+from persim_gym.learned.closed_form.search import DEGREES, FINE, LOSS, Trial, Walk, settled
 
 #: Bytes of statistics that a candidate may take.
 MEMORY = 1_000_000_000

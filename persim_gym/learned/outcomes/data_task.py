@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.core import Array
+from persim_gym.learned.frames.walls import find_walls
 from persim_gym.learned.outcomes import heads
 from persim_gym.learned.outcomes.heads import Head
-from persim_gym.learned.walls import find_walls
 from persim_gym.offline.transitions import Transitions
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from persim_gym.core import Array
 from persim_gym.envs.suites import SUITES
-from persim_gym.learned.history import slots
+from persim_gym.learned.frames.history import slots
 from persim_gym.learned.naming import AgentIndex
 from persim_gym.learned.parts import Parts
 from persim_gym.learned.posterior.agent import AgentPosterior

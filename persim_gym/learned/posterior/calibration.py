@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.learned.ensemble import Ensemble, before_bounds
-from persim_gym.learned.frame_ensemble import FrameEnsemble
-from persim_gym.learned.hierarchical_model import HierarchicalModel
-from persim_gym.learned.history import slots
+from persim_gym.learned.frames.ensemble import FrameEnsemble
+from persim_gym.learned.frames.history import slots
+from persim_gym.learned.hierarchical.model import HierarchicalModel
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.posterior.knowledge import Knowledge, Known, MixedKnowledge
 from persim_gym.learned.posterior.prior import (

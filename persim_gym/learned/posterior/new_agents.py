@@ -19,10 +19,10 @@ from torch import Tensor
 
 from persim_gym.core import Task
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.frame_ensemble import FrameEnsemble
-from persim_gym.learned.latent_loss import LatentData
-from persim_gym.learned.latent_network import LatentNetwork
-from persim_gym.learned.latent_posterior import posterior
+from persim_gym.learned.frames.ensemble import FrameEnsemble
+from persim_gym.learned.latent.loss import LatentData
+from persim_gym.learned.latent.network import LatentNetwork
+from persim_gym.learned.latent.posterior import posterior
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.posterior.agent import AgentPosterior, check_rows, off_bounds
 from persim_gym.learned.posterior.knowledge import Knowledge, Known, MixedKnowledge

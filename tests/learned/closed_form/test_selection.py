@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from persim_gym.learned import PerSim
 from persim_gym.learned.closed_form import selection
+from persim_gym.learned.closed_form.search import Trial, settled
 from persim_gym.learned.config import ClosedForm, plan_fit
-from persim_gym.learned.search import Trial, settled
-from tests.learned import test_search
+from tests.learned.closed_form import test_search
 from tests.learned.closed_form.polynomial_worlds import LowRankWorld, open_loop, record
 from tests.learned.worlds import PlainTask
 

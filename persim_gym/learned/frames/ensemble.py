@@ -1,0 +1,315 @@
+"""Models of plain arrays as an ensemble: a frame turns states into features, and changes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from persim_gym.learned.bounds import BoundEffects
+from persim_gym.learned.ensemble import Change, Ensemble
+from persim_gym.learned.frames.frame import Frame
+
+#: Scaled changes ``[m, p, k, c]`` of bound agents under features ``[m or 1, p, k, q]``.
+Bound = Callable[[Tensor], Tensor]
+
+
+class Model(Protocol):
+    """Members that map features ``[q]`` to scaled changes ``[c]``, for each agent in its way."""
+
+    #: By what it is known in files; see :func:`register`.
+    kind: ClassVar[str]
+
+    @property
+    def members(self) -> int:
+        """Number of members ``m``."""
+
+    @property
+    def num_agents(self) -> int:
+        """Number of agents ``N``."""
+
+    @property
+    def factors(self) -> Tensor:
+        """What is personal, ``[m, N, r]``."""
+
+    @property
+    def widths(self) -> Sequence[int]:
+        """Widths of the layers that features go through: how much work a row is."""
+
+    def change(self, agents: Tensor, features: Tensor) -> Tensor:
+        """Scaled changes ``[m, n, c]`` of agents ``[n]`` under ``[n, q]`` or ``[m, n, q]``."""
+
+    def with_factors(self, factors: Tensor) -> Model:
+        """The same for agents of other factors ``[m, N', r]``."""
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Model:
+        """The same on a device, in a precision."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What is kept in a file; :meth:`meta` has the rest."""
+
+    def meta(self) -> dict[str, Any]:
+        """Everything else, as plain types."""
+
+    @classmethod
+    def from_parts(cls, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> Model:
+        """What :meth:`tensors` and :meth:`meta` have given."""
+
+
+@runtime_checkable
+class BindingModel(Protocol):
+    """A model that is quicker for agents that it knows beforehand."""
+
+    def bind(self, agents: Tensor) -> Bound:
+        """The model of agents ``[p]`` alone: each on ``k`` rows of features."""
+
+
+@runtime_checkable
+class LinearModel(Protocol):
+    """A model that is linear in an agent's factor: new agents are a linear regression."""
+
+    def design(self, features: Tensor) -> Tensor:
+        """What a factor is multiplied to, ``[m, n, c, r]`` of features ``[n, q]``."""
+
+    def offset(self) -> Tensor:
+        """The scaled change that no factor has a part in ``[c]``."""
+
+
+_MODELS: dict[str, type[Any]] = {}
+
+
+def register(model: type[Any]) -> type[Any]:
+    """Let files know a kind of model; a decorator of its class.
+
+    Raises:
+        ValueError: If another class has the kind.
+    """
+    known = _MODELS.setdefault(model.kind, model)
+    if known.__qualname__ != model.__qualname__:
+        raise ValueError(f"kind {model.kind!r} is {known.__qualname__}'s")
+    return model
+
+
+def read_model(kind: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> Any:
+    """A model from its parts.
+
+    Raises:
+        ValueError: If the kind is unknown.
+    """
+    if kind not in _MODELS:
+        raise ValueError(f"this version knows no model of kind {kind!r}")
+    return _MODELS[kind].from_parts(tensors, meta)
+
+
+class FrameEnsemble(Ensemble):
+    """A model in its frame.
+
+    It computes in inner coordinates, of which :class:`~persim_gym.learned.frames.geometry.Geometry`
+    knows: an angle's members can be averaged there, and a circle has one coordinate. Effects of
+    bounds are of inner coordinates, too, of those that are no angles.
+
+    Args:
+        frame: The frame.
+        model: The members.
+        low: Lower bounds of observations ``[d]``, may be infinite.
+        high: Upper bounds ``[d]``.
+        effects: What going over a bound does to the inner coordinates, where that was learned.
+    """
+
+    def __init__(
+        self,
+        frame: Frame,
+        model: Model,
+        low: Tensor,
+        high: Tensor,
+        effects: BoundEffects | None = None,
+    ) -> None:
+        self.frame = frame
+        self.model = model
+        unit = frame.unit
+        self._bounds = low.to(unit), high.to(unit)
+        super().__init__(*frame.geometry.bounds(*self._bounds), effects)
+
+    def _like(self, model: Model, effects: BoundEffects | None) -> FrameEnsemble:
+        return FrameEnsemble(self.frame, model, *self._bounds, effects)
+
+    @property
+    def obs_dim(self) -> int:
+        """Coordinates ``d`` of an observation."""
+        return self.frame.obs_dim
+
+    @property
+    def limits(self) -> tuple[Tensor, Tensor]:
+        """Lower and upper bounds of observations ``[d]``, ``[d]``."""
+        return self._bounds
+
+    @property
+    def members(self) -> int:
+        """Number of members ``m``."""
+        return self.model.members
+
+    @property
+    def num_agents(self) -> int:
+        """Number of agents ``N``."""
+        return self.model.num_agents
+
+    @property
+    def rank(self) -> int:
+        """Personal numbers ``r`` of an agent."""
+        return self.model.factors.shape[2]
+
+    @property
+    def lag(self) -> int:
+        """Observations that a state holds."""
+        return self.frame.lag
+
+    @property
+    def past(self) -> int:
+        """Numbers of the past action that a state holds with each observation."""
+        return self.frame.past
+
+    @property
+    def turning(self) -> bool:
+        """Whether it computes in inner coordinates."""
+        return not self.frame.geometry.trivial
+
+    @property
+    def precise(self) -> bool:
+        """Whether it can compute in double precision."""
+        return True
+
+    @property
+    def linear(self) -> bool:
+        """Whether it is linear in an agent's factor, so that agents can be added."""
+        return isinstance(self.model, LinearModel)
+
+    @property
+    def widths(self) -> Sequence[int]:
+        """Widths of the layers that features go through."""
+        return self.model.widths
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> FrameEnsemble:
+        """The same on a device, in a precision."""
+        frame = self.frame.to(device, dtype)
+        effects = None if self.effects is None else self.effects.to(device, frame.unit.dtype)
+        return FrameEnsemble(frame, self.model.to(device, dtype), *self._bounds, effects)
+
+    def with_effects(self, effects: BoundEffects | None) -> FrameEnsemble:
+        """The same with what happens at bounds, in inner coordinates."""
+        if effects is not None:
+            effects = effects.to(self.device, self.low.dtype)
+        return self._like(self.model, effects)
+
+    def agent_factors(self) -> Tensor:
+        """What is personal, ``[m, N, r]``."""
+        return self.model.factors
+
+    def with_factors(self, factors: Tensor) -> FrameEnsemble:
+        """The same model for agents of other factors ``[m, N', r]``."""
+        return self._like(self.model.with_factors(factors.to(self.model.factors)), self.effects)
+
+    def _linear(self) -> LinearModel:
+        if not isinstance(self.model, LinearModel):
+            raise TypeError(
+                f"a model of kind {self.model.kind!r} is not linear in what is personal, so that "
+                "agents cannot be added to it in closed form"
+            )
+        return self.model
+
+    @torch.no_grad()
+    def design(self, states: Tensor, actions: Tensor) -> Tensor:
+        """What an agent's factor is multiplied to, in inner coordinates ``[m, n, c, r]``.
+
+        Raises:
+            TypeError: If the model is not linear in it.
+        """
+        design = self._linear().design(self.frame.features(states, actions))
+        return design * self.frame.unit[:, None]
+
+    def offset(self) -> Tensor:
+        """The change of inner coordinates that no factor has a part in ``[c]``."""
+        return self._linear().offset() * self.frame.unit
+
+    def difference(self, states: Tensor, next_obs: Tensor) -> Tensor:
+        """Changes ``[..., c]`` of inner coordinates."""
+        g = self.frame.geometry
+        return g.between(g.inward(states[..., -self.obs_dim :]), g.inward(next_obs))
+
+    def following(self, states: Tensor, change: Tensor) -> Tensor:
+        """Observations ``[..., d]`` after changes of inner coordinates."""
+        g = self.frame.geometry
+        return g.outward(g.inward(states[..., -self.obs_dim :]) + change)
+
+    @torch.no_grad()
+    def _unsettled(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
+        inner = self._entered(states)
+        change = self.model.change(agents, self.frame.inner_features(inner, actions))
+        latest = inner[..., -self.frame.targets :]
+        following = latest + change.to(latest) * self.frame.unit
+        return self._left(following).to(states.dtype)
+
+    def settle(self, obs: Tensor) -> Tensor:
+        """Predicted observations ``[..., d]`` put back into their space."""
+        g = self.frame.geometry
+        return g.outward(self._held(g.inward(obs)))
+
+    def _change(self, agents: Tensor, actions: Tensor, *, together: bool) -> Change:
+        return _FramedChange(self.frame, self.model, agents, actions)
+
+    def _entered(self, states: Tensor) -> Tensor:
+        return self.frame.inward(states)
+
+    def _left(self, obs: Tensor) -> Tensor:
+        return self.frame.geometry.outward(obs)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The frame's and the model's, by part and name."""
+        found = {f"frame.{name}": tensor for name, tensor in self.frame.tensors().items()}
+        found |= {f"model.{name}": tensor for name, tensor in self.model.tensors().items()}
+        low, high = self._bounds
+        return found | {"space.low": low, "space.high": high}
+
+    def to_json(self) -> dict[str, Any]:
+        """Kinds, the frame and the model, as plain types."""
+        plain = {"frame": self.frame.to_json(), "model": self.model.kind, "meta": self.model.meta()}
+        return {"kind": "frame", **plain}
+
+    @classmethod
+    def from_file(
+        cls, shape: Mapping[str, Any], parts: Mapping[str, Mapping[str, Tensor]]
+    ) -> FrameEnsemble:
+        """What :meth:`tensors`, by part, and :meth:`to_json` have given.
+
+        Raises:
+            KeyError: If something is missing.
+            ValueError: If sizes do not fit together, or the kind of model is unknown.
+        """
+        frame = Frame.from_parts(parts["frame"], shape["frame"])
+        model = read_model(shape["model"], parts["model"], shape["meta"])
+        return cls(frame, model, parts["space"]["low"], parts["space"]["high"])
+
+
+class _FramedChange:
+    """Changes of inner coordinates; rows stand before coordinates in the model, after outside."""
+
+    def __init__(self, frame: Frame, model: Model, agents: Tensor, actions: Tensor) -> None:
+        self.frame, self.model, self.agents = frame, model, agents
+        # Times first: each step's actions are then one piece of memory.
+        self.actions = actions.movedim(3, 0).contiguous()  # [h, m or 1, p, k(, a)]
+        self.bound = model.bind(agents) if isinstance(model, BindingModel) else self._unbound
+
+    def _unbound(self, features: Tensor) -> Tensor:
+        p, k = features.shape[1:3]
+        rows = features.flatten(1, 2)
+        change = self.model.change(self.agents.repeat_interleave(k), rows)
+        return change.unflatten(1, (p, k))
+
+    def keep(self, columns: Tensor) -> None:
+        index = columns[None, ..., None] if self.actions.ndim == 5 else columns[None]
+        self.actions = torch.take_along_dim(self.actions, index, 3)
+
+    def __call__(self, states: Tensor, t: int) -> Tensor:
+        features = self.frame.inner_features(states.mT, self.actions[t])
+        return (self.bound(features).to(states) * self.frame.unit).mT

@@ -1,0 +1,285 @@
+"""How many past observations tell more than the present one: judged by quick regressions.
+
+For every lag each agent's ridge regression, shrunk to that of all, is fitted on the first part of
+every trajectory and simulates the last part. It is quadratic in the present and linear in the past:
+a cheap stand-in for what is fitted afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from persim_gym.learned.frames.ensemble import FrameEnsemble, register
+from persim_gym.learned.frames.frame import Frame
+from persim_gym.learned.preparation import Data
+
+LAGS = (1, 2, 3, 4, 5)
+#: Steps of the open-loop predictions, and share of every trajectory that is held out.
+HORIZON, HELD = 10, 0.25
+#: Agents that are looked at, and open-loop predictions of each.
+AGENTS, WINDOWS = 60, 3
+#: Ridges of what is personal, in units of the noise.
+RIDGES = (0.01, 1.0, 100.0)
+#: Shares of the error of one step, and after ten, that a past must take away: noise is averaged out
+#: by a longer past as well, which takes away less of the first.
+GAIN, OPEN_GAIN = 0.3, 0.25
+#: By how much a shorter past may be worse than the best, and an error after ten steps below which
+#: nothing is hidden.
+SLACK, SMALL = 1.15, 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class LagTrial:
+    """What a past of ``lag`` observations is worth.
+
+    Attributes:
+        lag: Observations of a state.
+        one_step: Error of held-out single steps, in units of the changes' standard deviation; the
+            root mean square, of agents the median.
+        open_loop: Error after ten steps of held-out stretches, in units of the observations'
+            standard deviation; of stretches the median.
+    """
+
+    lag: int
+    one_step: float
+    open_loop: float
+
+
+@dataclass(frozen=True, slots=True)
+class LagChoice:
+    """Lags that were tried.
+
+    Attributes:
+        trials: One for each, in ascending order.
+        best: The one with the least open-loop error.
+        chosen: 1 where no past takes away as much as was asked for; else the shortest that is
+            nearly as good as the best.
+    """
+
+    trials: tuple[LagTrial, ...]
+    best: int
+    chosen: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types."""
+        return asdict(self)
+
+
+def judge_lags(data: Data, lags: Sequence[int] = LAGS, gain: float = GAIN) -> LagChoice:
+    """Judge how long a past is worth its while, in a second or two.
+
+    Args:
+        data: The data.
+        lags: Lags to try; those are left out that trajectories are too short for.
+        gain: Share of the error of one step that a past must take away.
+
+    Raises:
+        ValueError: If no trajectory is long enough for any.
+    """
+    t = data.transitions
+    rng = np.random.default_rng(0)
+    present = np.unique(t.agent)
+    chosen = np.sort(rng.permutation(present)[:AGENTS])
+    part = t.select(np.isin(t.agent, chosen))
+    few = Data(part, data.task)
+    typical = int(np.median(part.lengths))
+    possible = [lag for lag in sorted(set(lags)) if lag == 1 or 4 * lag <= typical]
+    if not possible:
+        raise ValueError(f"trajectories of {typical} steps are too short for lags {list(lags)}")
+    usable = part.step >= max(possible) - 1  # the same transitions for all
+    late = part.step >= np.repeat(np.ceil((1 - HELD) * part.lengths), part.lengths)
+    if not (usable & late).any() or not (usable & ~late).any():
+        return LagChoice((), possible[0], possible[0])
+    trials = tuple(_judge(few, lag, usable, late) for lag in possible)
+    errors = [max(trial.open_loop, SMALL) for trial in trials]
+    one_step = min(trial.one_step for trial in trials)
+    pays = min(errors) < (1 - OPEN_GAIN) * errors[0]
+    pays &= one_step < (1 - gain) * trials[0].one_step
+    enough = SLACK * min(errors) if pays else errors[0]
+    best = min(trials, key=lambda trial: trial.open_loop)
+    near = trials[next(k for k, error in enumerate(errors) if error <= enough)]
+    return LagChoice(trials, best.lag, near.lag)
+
+
+def _judge(data: Data, lag: int, usable: NDArray[np.bool_], late: NDArray[np.bool_]) -> LagTrial:
+    t = data.transitions
+    frame = Frame.of(data, lag, usable & ~late, geometry=data.geometry)
+    states, actions = frame.states(data), torch.as_tensor(t.action)
+    features = frame.features(states, actions)
+    change = frame.change(torch.as_tensor(t.obs), torch.as_tensor(t.next_obs))
+    agents = torch.as_tensor(np.unique(t.agent, return_inverse=True)[1])
+    early, rows = (torch.as_tensor(np.flatnonzero(usable & part)) for part in (~late, late))
+    present = _present(frame)
+    fits = [
+        Ridge.fitted(features[early], change[early], agents[early], present, ridge)
+        for ridge in RIDGES
+    ]
+    one_steps = []
+    for model in fits:
+        left = (model.change(agents[rows], features[rows])[0] - change[rows]).square().mean(1)
+        one_steps.append(_median_by(left.numpy(), agents[rows].numpy()))
+    model = fits[int(np.argmin(one_steps))]
+    space = data.task.observation_space
+    low, high = torch.as_tensor(space.low.copy()), torch.as_tensor(space.high.copy())
+    ensemble = FrameEnsemble(frame.within(0.5), model, low, high)
+    first = _windows(usable & late, t.episode)
+    open_loop = _open_loop(ensemble, data, states.double(), agents, first)
+    return LagTrial(lag, float(min(one_steps)), open_loop)
+
+
+def _median_by(square: NDArray[np.float64], agents: NDArray[np.int64]) -> float:
+    count = np.bincount(agents)
+    mean = np.bincount(agents, weights=square)[count > 0] / count[count > 0]
+    return float(np.median(np.sqrt(mean)))
+
+
+def _windows(held: NDArray[np.bool_], episode: NDArray[np.int64]) -> NDArray[np.int64]:
+    """First rows of held-out stretches ``[k]``, some of each episode."""
+    rows = np.flatnonzero(held)
+    ends = np.searchsorted(episode, episode[rows], side="right")
+    rows = rows[rows + HORIZON <= ends]
+    if not len(rows):
+        return rows
+    starts = np.flatnonzero(np.append(True, episode[rows][1:] != episode[rows][:-1]))
+    counts = np.diff(np.append(starts, len(rows)))
+    spread = np.linspace(0, 1, WINDOWS)[:, None] * (counts - 1)
+    return np.unique(rows[(starts + spread.astype(np.int64)).ravel()])
+
+
+def _open_loop(
+    ensemble: FrameEnsemble, data: Data, states: Tensor, agents: Tensor, first: NDArray[np.int64]
+) -> float:
+    if not len(first):
+        return float("inf")
+    t = data.transitions
+    rows = first[:, None] + np.arange(HORIZON)
+    *_, last = ensemble.unroll(
+        agents[first], states[first], torch.as_tensor(t.action[rows])[:, None]
+    )
+    g = ensemble.frame.geometry
+    truth = torch.as_tensor(t.next_obs[rows[:, -1]])
+    unit = torch.as_tensor(data.spread, dtype=torch.float64)
+    left = g.between(g.inward(truth.double()), g.inward(last[0, :, 0]))
+    columns = list(g.columns)
+    scaled = left / unit[columns]
+    square = torch.nan_to_num(scaled.square().mean(1), nan=1e6).clamp_max(1e6)
+    return float(square.sqrt().median())
+
+
+def _present(frame: Frame) -> list[int]:
+    """Features of the present, actions included: those of which products are taken."""
+    g, lag = frame.geometry, frame.lag
+    now = len(g.plain) + 2 * len(g.periodic)
+    past = (lag - 1) * (g.size + frame.past)
+    return [k for k, column in enumerate(frame.kept) if column < now or column >= now + past]
+
+
+@register
+class Ridge:
+    """Each agent's ridge regression, shrunk to that of all: the model by which lags are judged.
+
+    Args:
+        factors: Weights of the basis ``[1, N, P * c]``.
+        present: Features of which products are taken.
+        targets: Number of changes ``c``.
+    """
+
+    kind: ClassVar[str] = "ridge"
+
+    def __init__(self, factors: Tensor, present: Sequence[int], targets: int) -> None:
+        self.factors, self.present, self.targets = factors, list(present), targets
+
+    @classmethod
+    def fitted(
+        cls, features: Tensor, change: Tensor, agents: Tensor, present: Sequence[int], ridge: float
+    ) -> Ridge:
+        """Fit: what is personal is as large as the noise allows, times a ridge."""
+        count, c = int(agents.max()) + 1, change.shape[1]
+        basis = _basis(features, present)
+        size = basis.shape[1]
+        gram = basis.T @ basis
+        eye = torch.eye(size, dtype=gram.dtype, device=gram.device)
+        common = torch.linalg.solve(gram + 1e-9 * len(basis) * eye, basis.T @ change)
+        left = change - basis @ common
+        own = basis.new_zeros(count, size, size)
+        moment = basis.new_zeros(count, size, c)
+        for agent in range(count):
+            rows = agents == agent
+            own[agent] = basis[rows].T @ basis[rows]
+            moment[agent] = basis[rows].T @ left[rows]
+        scaled = ridge * 1e-2 * eye
+        personal = torch.linalg.solve(own + scaled, moment)
+        return cls((common + personal).reshape(1, count, size * c), present, c)
+
+    @property
+    def members(self) -> int:
+        """One."""
+        return len(self.factors)
+
+    @property
+    def num_agents(self) -> int:
+        """Number of agents ``N``."""
+        return self.factors.shape[1]
+
+    @property
+    def widths(self) -> Sequence[int]:
+        """Size of the basis, and changes."""
+        return (self.factors.shape[2] // self.targets, self.targets)
+
+    def change(self, agents: Tensor, features: Tensor) -> Tensor:
+        """Scaled changes ``[1, n, c]``."""
+        basis = _basis(features, self.present)
+        weights = self.factors[0, agents].unflatten(1, (-1, self.targets))
+        found = torch.einsum("...np,npc->...nc", basis, weights)
+        return found if features.ndim == 3 else found[None]
+
+    def bind(self, agents: Tensor) -> Any:
+        """The regressions of agents ``[p]``."""
+        weights = self.factors[:, agents].unflatten(2, (-1, self.targets))
+        return lambda features: _basis(features, self.present) @ weights
+
+    def design(self, features: Tensor) -> Tensor:
+        """What the weights are multiplied to, ``[1, n, c, P * c]``."""
+        basis = _basis(features, self.present)
+        eye = torch.eye(self.targets, dtype=basis.dtype, device=basis.device)
+        return torch.einsum("np,ce->ncpe", basis, eye).flatten(2)[None]
+
+    def offset(self) -> Tensor:
+        """None ``[c]``."""
+        return self.factors.new_zeros(self.targets)
+
+    def with_factors(self, factors: Tensor) -> Ridge:
+        """The same for agents of other weights."""
+        return Ridge(factors, self.present, self.targets)
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Ridge:
+        """The same on a device, in a precision."""
+        return self.with_factors(self.factors.to(device, dtype or self.factors.dtype))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The weights."""
+        return {"factors": self.factors}
+
+    def meta(self) -> dict[str, Any]:
+        """Everything else."""
+        return {"present": self.present, "targets": self.targets}
+
+    @classmethod
+    def from_parts(cls, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> Ridge:
+        """What :meth:`tensors` and :meth:`meta` have given."""
+        return cls(tensors["factors"], meta["present"], int(meta["targets"]))
+
+
+def _basis(features: Tensor, present: Sequence[int]) -> Tensor:
+    """A constant, the features ``[..., q]``, and products of two present ones ``[..., P]``."""
+    now = features[..., list(present)]
+    left, right = torch.triu_indices(len(present), len(present))
+    one = torch.ones_like(features[..., :1])
+    return torch.cat([one, features, now[..., left] * now[..., right]], dim=-1)

@@ -1,0 +1,151 @@
+"""Angles found in data: pairs of coordinates on a circle, and coordinates that jump by a turn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from persim_gym.learned.frames.geometry import TURN, Angle, Circle, Geometry
+from persim_gym.learned.moments import blocks
+from persim_gym.offline.transitions import Transitions
+
+#: Standard deviation of a pair's squared radius, over its mean, up to which it lies on a circle:
+#: of any radius, and of radius 1, where noise may have moved it off. By how much a radius that is
+#: taken for 1 may differ from it.
+TIGHT, NOISY, UNIT = 5e-3, 0.15, 0.02
+#: Standard deviation of the squared radius over that of each of the two squares, below which the
+#: one makes up for the other; and of these over the squared radius, below which nothing turns.
+MADE_UP, STILL = 0.5, 1e-6
+#: Correlation of what is left of the squared radius with where on the circle a point is, above
+#: which it is no noise; and what chance is allowed, in standard deviations of it.
+UNRELATED, CHANCE = 0.1, 3.0
+#: Ranges that angles are wrapped into, as turn and least value.
+RANGES = ((TURN, -math.pi), (TURN, 0.0), (360.0, -180.0), (360.0, 0.0))
+#: Share of a turn by which values may be out of their range, and that a jump and an ordinary
+#: change are at least and at most.
+OUTSIDE, JUMP, ORDINARY = 0.02, 0.75, 0.3
+#: Jumps that are needed, and eighths of a turn in which values are.
+JUMPS, EIGHTHS = 3, 6
+
+
+def find_geometry(transitions: Transitions, angles: tuple[int, ...] = ()) -> Geometry:
+    """Angles that the data declare, the task declares, or that are found.
+
+    Args:
+        transitions: The data, with ``angles`` and ``circles`` that are declared.
+        angles: Columns that the task declares as angles in radians.
+
+    Raises:
+        ValueError: If a declared pair is nowhere near a circle, or columns do not fit together.
+    """
+    t = transitions
+    d = t.obs.shape[1]
+    circles = [_declared_circle(t, *pair) for pair in t.circles]
+    known = {c for pair in t.circles for c in pair}
+    found: list[Angle] = []
+    for column, period in (*t.angles, *((c, TURN) for c in angles)):
+        if column not in known:
+            known.add(column)
+            found.append(_declared_angle(t, column, period))
+    for circle in _circles(t, known):
+        known |= {circle.cosine, circle.sine}
+        circles.append(circle)
+    for column in range(d):
+        if column not in known and (angle := _wrapped(t, column, RANGES)) is not None:
+            found.append(angle)
+    return Geometry(d, tuple(circles), tuple(sorted(found, key=lambda angle: angle.column)))
+
+
+def _declared_circle(t: Transitions, cosine: int, sine: int) -> Circle:
+    pair = t.next_obs[:, [cosine, sine]].astype(np.float64)
+    square = np.square(pair).sum(axis=1)
+    middle = float(square.mean())
+    if middle == 0.0 or float(square.std()) > 0.5 * middle:
+        raise ValueError(
+            f"columns {cosine} and {sine} are declared as cosine and sine of an angle, and their "
+            f"squares add up to {square.min():.3g} up to {square.max():.3g}: they must lie near a "
+            "circle around the origin"
+        )
+    return Circle(cosine, sine, _radius(middle))
+
+
+def _radius(square: float) -> float:
+    """The radius of a mean square, which noise makes a little larger: 1 where it is near."""
+    radius = math.sqrt(square)
+    return 1.0 if abs(radius - 1.0) < UNIT else radius
+
+
+def _declared_angle(t: Transitions, column: int, period: float) -> Angle:
+    ranges = tuple(r for r in RANGES if r[0] == period) or ((period, -period / 2), (period, 0.0))
+    return _wrapped(t, column, ranges) or Angle(column, period)
+
+
+def _circles(t: Transitions, known: set[int]) -> Iterator[Circle]:
+    """Pairs of coordinates that lie on a circle in all the data, the closest first."""
+    d, n = t.obs.shape[1], len(t)
+    total, products = np.zeros(d), np.zeros((d, d))
+    for rows in blocks(n):
+        square = np.square(t.next_obs[rows].astype(np.float64))
+        total += square.sum(axis=0)
+        products += square.T @ square
+    mean = total / n
+    covariance = products / n - np.outer(mean, mean)
+    variance = np.diag(covariance)
+    both = mean[:, None] + mean[None, :]
+    spread = variance[:, None] + variance[None, :] + 2 * covariance
+    off = np.sqrt(np.maximum(spread, 0.0)) / np.maximum(both, 1e-300)
+    taken = set(known)
+    first, second = np.triu_indices(d, 1)
+    for place in np.argsort(off[first, second], kind="stable").tolist():
+        i, j = int(first[place]), int(second[place])
+        distance = float(off[i, j])
+        if distance > NOISY:
+            return
+        radius = math.sqrt(both[i, j])
+        least = float(min(variance[i], variance[j]))
+        still = least <= (STILL * both[i, j]) ** 2
+        if {i, j} & taken or still or spread[i, j] >= MADE_UP**2 * least:
+            continue
+        if distance > TIGHT and not (abs(radius - 1) < UNIT and _only_noise(t, i, j)):
+            continue
+        taken |= {i, j}
+        yield Circle(i, j, _radius(float(both[i, j])))
+
+
+def _only_noise(t: Transitions, i: int, j: int) -> bool:
+    """Whether a pair's distance from its circle has nothing to do with where it is on it."""
+    x, y = (t.next_obs[:, c].astype(np.float64) for c in (i, j))
+    off = x**2 + y**2
+    off -= off.mean()
+    for place in (x, y, x * y, x**2 - y**2):
+        centred = place - place.mean()
+        size = float(np.linalg.norm(off) * np.linalg.norm(centred))
+        if abs(float(off @ centred)) > (UNRELATED + CHANCE / math.sqrt(len(off))) * size:
+            return False
+    return True
+
+
+def _wrapped(t: Transitions, column: int, ranges: tuple[tuple[float, float], ...]) -> Angle | None:
+    """The range that a column is wrapped into, if it jumps by nearly a turn and not otherwise."""
+    before, after = (values[:, column] for values in (t.obs, t.next_obs))
+    low, high = (float(f((f(before), f(after)))) for f in (np.min, np.max))
+    for period, least in ranges:
+        margin = OUTSIDE * period
+        if low < least - margin or high > least + period + margin or high - low < JUMP * period:
+            continue
+        change: NDArray[np.float64] = np.abs(after.astype(np.float64) - before)
+        jumps = change > JUMP * period
+        ordinary = change[~jumps]
+        if int(jumps.sum()) < JUMPS or not len(ordinary):
+            continue
+        seen, _ = np.histogram(after, 8, (least, least + period))
+        if int((seen > 0).sum()) < EIGHTHS:
+            continue
+        largest = float(ordinary.max())
+        around = float((period - change[jumps]).max())
+        if largest <= ORDINARY * period and around <= max(2 * largest, margin):
+            return Angle(column, period, least)
+    return None

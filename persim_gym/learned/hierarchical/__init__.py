@@ -1,0 +1,1 @@
+"""Each agent's own polynomial under a population's Gaussian prior."""

@@ -1,0 +1,134 @@
+"""Hierarchical polynomial regression: every agent has coefficients of its own.
+
+The change of a coordinate is a polynomial of state and action, whose coefficients are an agent's
+own, drawn from a Gaussian population (:mod:`persim_gym.learned.hierarchical.population`). That is the low-rank
+model without a limit of the rank: nothing has to be shared by all agents but how likely a
+coefficient is. An agent with many transitions has its own regression, one with few is what the
+population makes of them. All in closed form; costs grow linearly with the agents.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from persim_gym.learned.hierarchical.model import HierarchicalModel
+from persim_gym.learned.hierarchical.orthonormal import ProductBasis
+from persim_gym.learned.hierarchical.population import (
+    Population,
+    covariance_root,
+    moments,
+    posterior,
+)
+from persim_gym.learned.hierarchical.search import CLOSE, FAR, LAW, WORK, Samples, Search
+
+#: Widths of the recorded changes by which a change may leave their range.
+CHANGE = 1.0
+#: Agents whose posteriors are in memory together.
+AGENTS_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class HierarchicalFit:
+    """What a fit has found.
+
+    Attributes:
+        model: The members, in double precision; their mean is the posterior's.
+        degree: Degree of the basis.
+        tails: Degrees of freedom of the noise, where heavy tails were found.
+        trials: Degree, terms and held-out error of what was tried, as plain types.
+        notes: What was not tried, and why.
+    """
+
+    model: HierarchicalModel
+    degree: int
+    tails: float | None
+    trials: tuple[dict[str, Any], ...]
+    notes: tuple[str, ...]
+
+
+def fit_hierarchical(
+    features: Any,
+    change: Any,
+    agent: Any,
+    num_agents: int,
+    *,
+    degree: int | None = None,
+    tails: float | str | None = "auto",
+    members: int = 5,
+    effort: str = "default",
+    seed: int = 0,
+) -> HierarchicalFit:
+    """Fit every agent's polynomial under the population's prior.
+
+    Args:
+        features: Standardised states and actions ``[T, q]``, discrete actions as indicators
+            without the first; an agent's transitions in order of time.
+        change: Scaled changes ``[T, c]``.
+        agent: ``[T]``.
+        num_agents: ``N``; of one without transitions the population's mean is taken.
+        degree: Degree of the polynomials; by default the one that predicts the last quarter of
+            every agent's transitions best.
+        tails: Degrees of freedom of Student's t noise, ``None`` for a Gaussian, ``"auto"`` for
+            what predicts better where what is left has heavy tails.
+        members: Draws from the posterior ``m``; a single one is its mean.
+        effort: ``"quick"``, ``"default"`` or ``"thorough"``: how large a basis may be.
+        seed: Seed of the draws.
+
+    Raises:
+        ValueError: If the arguments do not fit together or there are too few transitions.
+        FloatingPointError: If the data are beyond double precision.
+    """
+    data = Samples.of(features, change, agent, num_agents)
+    if effort not in WORK:
+        raise ValueError(f"effort must be one of {', '.join(WORK)}, got {effort!r}")
+    if members < 1:
+        raise ValueError(f"members must be at least 1, got {members}")
+    rng = np.random.default_rng([seed, 5])
+    search = Search(data, effort, degree, rng)
+    chosen, heavy = search.choose(tails)
+    basis, turn = search.basis.first(chosen), search.turn(chosen)
+    prior, weight = search.population(chosen, heavy, data)
+    law = float(prior.noise.max()) <= LAW
+    basis = basis.held(FAR if law else CLOSE, data.features)
+    factors = _drawn(data, basis, turn, prior, weight, members, rng)
+    low, high = data.change.amin(0), data.change.amax(0)
+    reach = CHANGE * (high - low)
+    root = torch.block_diag(*(turn @ covariance_root(prior.covariance)).unbind(0))
+    mean = (prior.mean @ turn.mT).flatten()
+    model = HierarchicalModel(basis, factors, mean, root, prior.noise, low - reach, high + reach)
+    return HierarchicalFit(model, chosen, heavy, tuple(search.trials), tuple(search.notes))
+
+
+def _drawn(
+    data: Samples,
+    basis: ProductBasis,
+    turn: Tensor,
+    prior: Population,
+    weight: Tensor | None,
+    members: int,
+    rng: np.random.Generator,
+) -> Tensor:
+    """Each member's draw from the agents' posteriors, their mean kept: ``[m, N, c * P]``."""
+    parts = []
+    order = torch.argsort(data.agent, stable=True)
+    ends = torch.bincount(data.agent, minlength=data.num_agents).cumsum(0).tolist()
+    for first in range(0, data.num_agents, AGENTS_AT_ONCE):
+        stop = min(first + AGENTS_AT_ONCE, data.num_agents)
+        rows = order[ends[first - 1] if first else 0 : ends[stop - 1]]
+        part = data.select(rows)
+        own = None if weight is None else weight[rows]
+        phi = basis(part.features) @ turn
+        stats = moments(phi, part.change, part.agent - first, stop - first, own)
+        mean, half = posterior(stats, prior)
+        drawn = mean.expand(members, *mean.shape)
+        if members > 1:
+            noise = torch.as_tensor(rng.standard_normal((members, *mean.shape))).to(mean)
+            noise = (noise - noise.mean(0)) * (members / (members - 1)) ** 0.5
+            drawn = drawn + (half.mT @ noise[..., None])[..., 0]
+        parts.append((drawn @ turn.mT).transpose(1, 2).flatten(2))
+    return torch.cat(parts, dim=1)

@@ -1,0 +1,171 @@
+"""Members whose agents each have coefficients of their own in a polynomial basis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from persim_gym.learned.frames.ensemble import register
+from persim_gym.learned.hierarchical.orthonormal import ProductBasis
+
+#: Rows of each agent from which rows are grouped by agent, and rows for one that are worth it.
+GROUPED, PADDED = 4, 2
+
+
+@register
+class HierarchicalModel:
+    """Members ``change_c = phi(features) . coefficient_c(agent)``.
+
+    Args:
+        basis: ``phi``, of ``P`` terms.
+        factors: The agents' coefficients, coordinate after coordinate ``[m, N, c * P]``.
+        prior_mean: Mean coefficients of the population ``[c * P]``.
+        prior_root: A root of their covariance ``[c * P, c * P]``.
+        noise: Variance of what is left ``[c]``.
+        low: Least change ``[c]``.
+        high: Largest change ``[c]``.
+    """
+
+    kind: ClassVar[str] = "hierarchical"
+
+    def __init__(
+        self,
+        basis: ProductBasis,
+        factors: Tensor,
+        prior_mean: Tensor,
+        prior_root: Tensor,
+        noise: Tensor,
+        low: Tensor,
+        high: Tensor,
+    ) -> None:
+        self.basis, self.factors = basis, factors
+        self.prior_mean, self.prior_root, self.noise = prior_mean, prior_root, noise
+        self.low, self.high = low, high
+
+    @property
+    def members(self) -> int:
+        """Number of members ``m``."""
+        return len(self.factors)
+
+    @property
+    def num_agents(self) -> int:
+        """Number of agents ``N``."""
+        return self.factors.shape[1]
+
+    @property
+    def rank(self) -> int:
+        """Personal numbers ``r`` of an agent."""
+        return self.factors.shape[2]
+
+    @property
+    def outputs(self) -> int:
+        """Coordinates ``c`` of a change."""
+        return len(self.low)
+
+    @property
+    def widths(self) -> Sequence[int]:
+        """How much work a row is: inputs, terms, changes."""
+        return (self.basis.terms.shape[1], len(self.basis), self.outputs)
+
+    @torch.no_grad()
+    def change(self, agents: Tensor, features: Tensor) -> Tensor:
+        """Every member's changes.
+
+        Args:
+            agents: ``[n]``.
+            features: ``[n, q]``, the same for all members, or ``[m, n, q]``.
+
+        Returns:
+            ``[m, n, c]``, within what was recorded and a width of it.
+        """
+        phi = self.basis(features.to(self.factors.dtype))
+        phi = phi if phi.ndim == 3 else phi[None]
+        order, counts = _grouped(agents)
+        if order is None:  # too uneven to be worth it: each row its own coefficients
+            own = self._coefficients(agents)
+            out = (own @ phi[..., None])[..., 0]
+        else:
+            who, places, padded = counts
+            rows = phi[:, padded]  # [m or 1, u, longest, P]
+            found = rows @ self._coefficients(who).mT
+            out = found.flatten(1, 2)[:, places]
+        return torch.clamp(out, self.low, self.high)
+
+    def _coefficients(self, agents: Tensor) -> Tensor:
+        """``[m, n, c, P]``."""
+        own = self.factors[:, agents]
+        return own.view(*own.shape[:2], self.outputs, -1)
+
+    @torch.no_grad()
+    def design(self, features: Tensor) -> Tensor:
+        """What an agent's factor is multiplied to ``[m, n, c, r]``, limits of changes aside."""
+        phi = self.basis(features.to(self.factors.dtype))
+        phi = phi if phi.ndim == 3 else phi.expand(self.members, *phi.shape)
+        eye = torch.eye(self.outputs, dtype=phi.dtype, device=phi.device)
+        return (eye[:, :, None] * phi[:, :, None, None, :]).flatten(3)
+
+    def offset(self) -> Tensor:
+        """The change that no factor has a part in: none ``[c]``."""
+        return torch.zeros_like(self.low)
+
+    def with_factors(self, factors: Tensor) -> HierarchicalModel:
+        """The same model for agents of other factors ``[m, N', r]``."""
+        moved = factors.to(self.factors.device, self.factors.dtype)
+        return HierarchicalModel(self.basis, moved, *self._rest())
+
+    def _rest(self) -> tuple[Tensor, ...]:
+        return self.prior_mean, self.prior_root, self.noise, self.low, self.high
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> HierarchicalModel:
+        """The same on a device, in a precision."""
+        dtype = dtype or self.factors.dtype
+        rest = (part.to(device, dtype) for part in (self.factors, *self._rest()))
+        return HierarchicalModel(self.basis.to(device, dtype), *rest)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What is kept in a file."""
+        found = {f"basis.{name}": tensor for name, tensor in self.basis.tensors().items()}
+        names = ("factors", "prior_mean", "prior_root", "noise", "low", "high")
+        return found | {name: getattr(self, name) for name in names}
+
+    def meta(self) -> dict[str, Any]:
+        """Kind and sizes as plain types."""
+        return {"terms": len(self.basis), "outputs": self.outputs}
+
+    @classmethod
+    def from_parts(
+        cls, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]
+    ) -> HierarchicalModel:
+        """What :meth:`tensors` and :meth:`meta` have given.
+
+        Raises:
+            KeyError: If something is missing.
+            ValueError: If sizes do not fit together.
+        """
+        parts = ("terms", "shift", "size", "low", "high")
+        basis = ProductBasis(*(tensors[f"basis.{name}"] for name in parts))
+        names = ("factors", "prior_mean", "prior_root", "noise", "low", "high")
+        model = cls(basis, *(tensors[name] for name in names))
+        p, r = int(meta["terms"]), int(meta["terms"]) * int(meta["outputs"])
+        if len(basis) != p or model.rank != r or model.prior_root.shape != (r, r):
+            raise ValueError("basis and coefficients are not of the same model")
+        return model
+
+
+def _grouped(agents: Tensor) -> tuple[Tensor | None, Any]:
+    """Rows by agent, padded: agents ``[u]``, each row's place, and rows ``[u, longest]``."""
+    who, index, count = torch.unique(agents, return_inverse=True, return_counts=True)
+    longest = int(count.max()) if len(count) else 0
+    if len(who) * longest > PADDED * len(agents) or longest < GROUPED:
+        return None, None
+    order = torch.argsort(index, stable=True)
+    first = count.cumsum(0) - count
+    step = torch.arange(len(agents), device=agents.device) - first[index[order]]
+    padded = order.new_zeros(len(who), longest)
+    padded[index[order], step] = order
+    places = torch.empty_like(order)
+    places[order] = index[order] * longest + step
+    return order, (who, places, padded)

@@ -1,0 +1,1 @@
+"""Networks that an agent's latent enters nonlinearly."""

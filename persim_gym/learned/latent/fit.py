@@ -1,0 +1,338 @@
+"""Fitting networks of latents: one step ahead, and over several steps where data are noisy."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from persim_gym.learned.config import Latent
+from persim_gym.learned.latent.feature_map import FeatureMap
+from persim_gym.learned.latent.loss import (
+    LatentData,
+    OneStep,
+    Parameters,
+    SeveralSteps,
+    noise_of_observations,
+    window_starts,
+)
+from persim_gym.learned.latent.network import LatentNetwork, LatentShape
+from persim_gym.learned.latent.posterior import posterior
+from persim_gym.learned.latent.start import first_latents
+from persim_gym.learned.networks.optimise import Adam, FitProgress
+from persim_gym.threads import few_threads
+
+
+@dataclass(slots=True)
+class LatentSnapshot:
+    """What a fit needs to go on.
+
+    Attributes:
+        stage: Which of the fit's stages it is in: 0 or 1.
+        epoch: Epochs done in it.
+        tensors: Parameters, Adam's two moments, running variances, and the noise that was found.
+        seconds: Time spent.
+    """
+
+    stage: int
+    epoch: int
+    tensors: dict[str, Tensor]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """A stretch of the fit with one objective and one cycle of the step size."""
+
+    index: int
+    loss: OneStep | SeveralSteps
+    steps: int
+    batch: int
+    rate: float
+
+
+def fit_latent(
+    data: LatentData,
+    config: Latent | None = None,
+    *,
+    frame: FeatureMap | None = None,
+    resume: LatentSnapshot | None = None,
+    on_epoch: Callable[[FitProgress], None] | None = None,
+    save: Callable[[LatentSnapshot], None] | None = None,
+    save_every: float = 30.0,
+) -> LatentNetwork:
+    """Fit all members at once.
+
+    One step ahead first. If what that leaves over shows that observations are noisy, and ``frame``
+    says how features move, the fit goes on over windows of several steps, open loop; else it goes
+    on one step ahead. The same data, configuration and thread count give the same network, resumed
+    or not.
+
+    Args:
+        data: The transitions.
+        config: Sizes and effort.
+        frame: Which features are the state; without it, noise of observations is not seen.
+        resume: Where to go on.
+        on_epoch: Called after each epoch.
+        save: Takes a snapshot, about every ``save_every`` seconds.
+        save_every: Seconds between snapshots.
+
+    Raises:
+        ValueError: If there is no transition.
+        FloatingPointError: If the loss is not finite.
+    """
+    if not len(data):
+        raise ValueError("a fit needs at least one transition, got none")
+    config = config or Latent()
+    everyone = data
+    chosen = np.arange(data.num_agents)
+    if data.num_agents > config.max_agents:
+        order = np.random.default_rng(config.seed).permutation(data.num_agents)
+        chosen = np.sort(order[: config.max_agents])
+        data = data.of_agents(chosen)
+    fit = _Fit(data, config, frame, on_epoch, save, save_every)
+    with few_threads(config.ensemble_size * config.batch_size, (1,), torch.device("cpu")):
+        network = fit.run(resume)
+    if everyone is data:
+        return network
+    mean, deviation = posterior(network, everyone)
+    mean[:, chosen], deviation[:, chosen] = network.factors, network.deviations
+    return network.with_factors(mean, deviation)
+
+
+class _Fit:
+    def __init__(
+        self,
+        data: LatentData,
+        config: Latent,
+        frame: FeatureMap | None,
+        on_epoch: Callable[[FitProgress], None] | None,
+        save: Callable[[LatentSnapshot], None] | None,
+        save_every: float,
+    ) -> None:
+        self.data, self.config, self.frame = data, config, frame
+        self.on_epoch, self.save, self.save_every = on_epoch, save, save_every
+        self.network = initial_network(data, config)
+        self.starts = np.empty(0, dtype=np.int64)
+        if frame is not None and config.window_steps:
+            self.starts = window_starts(data, frame, config.window, max(1, config.window // 2))
+        self.parameters = Parameters(self.network.shape, len(self.starts))
+        self.spent = 0.0
+        self.done = 0
+
+    def run(self, resume: LatentSnapshot | None) -> LatentNetwork:
+        """All stages; returns the fitted network."""
+        vector = self.parameters.vector(self.network)
+        noise: Tensor | None = None
+        first = 0
+        if resume is not None:
+            first, self.spent = resume.stage, resume.seconds
+            noise = resume.tensors.get("noise")
+            vector = resume.tensors["parameters"].clone()
+        self.began = self.saved = time.monotonic()
+        for index in range(first, 2):
+            if index == 1 and noise is None:
+                noise = self._noise(vector)
+            stage = self._stage(index, noise)
+            self._run_stage(stage, vector, noise, resume if index == first else None)
+        network = self.parameters.network(vector, self.network)
+        return self._finished(network)
+
+    def _stage(self, index: int, noise: Tensor | None) -> _Stage:
+        c = self.config
+        common = self.network, self.parameters, self.data, c.decay
+        if index == 1 and noise is not None and len(noise):
+            assert self.frame is not None
+            loss = SeveralSteps(*common, self.frame, self.starts, c.window, noise)
+            batch = min(c.windows, loss.count)
+            return _Stage(index, loss, c.window_steps, batch, c.window_learning_rate)
+        batch = min(c.batch_size, len(self.data))
+        steps = c.steps if index else c.first_steps
+        return _Stage(index, OneStep(*common), steps, batch, c.learning_rate)
+
+    def _noise(self, vector: Tensor) -> Tensor:
+        """Variance of observations' noise ``[c]``, or nothing where it is not worth windows."""
+        if len(self.starts) < FEWEST_WINDOWS:
+            return torch.empty(0)
+        network = self.parameters.network(vector, self.network)
+        noise, left = noise_of_observations(network, self.data)
+        if not (2 * noise > self.config.noise_share * left).any():
+            return torch.empty(0)
+        return noise + 1e-3 * left + 1e-12
+
+    def _run_stage(
+        self, stage: _Stage, vector: Tensor, noise: Tensor | None, resume: LatentSnapshot | None
+    ) -> None:
+        passes = max(1, stage.loss.count // stage.batch)
+        length = max(passes, FEWEST_STEPS)  # steps of an epoch
+        epochs = -(-stage.steps // length)
+        optimiser = _Adam(vector)
+        scale = self._scale(stage, noise, vector)
+        first = 0
+        if resume is not None:
+            first = resume.epoch
+            optimiser.steps = min(first * length, stage.steps)
+            optimiser.mean.copy_(resume.tensors["mean"])
+            optimiser.square.copy_(resume.tensors["square"])
+            stage.loss.running = resume.tensors["running"].clone()
+        for epoch in range(first, epochs):
+            steps = range(epoch * length, min((epoch + 1) * length, stage.steps))
+            draw = _generator(self.config.seed, stage.index, 1, epoch)
+            batches = self._batches(stage, passes, steps)
+            for step, rows in zip(steps, batches, strict=True):
+                leaf = vector.detach().requires_grad_(True)
+                value = stage.loss(self.parameters.views(leaf), rows, draw)
+                value.backward()
+                assert leaf.grad is not None
+                optimiser.step_scaled(leaf.grad, scale * _rate(stage.rate, step, stage.steps))
+            self._report(stage, epoch + 1, epochs)
+            state = {"parameters": vector, "mean": optimiser.mean, "square": optimiser.square}
+            self._keep(stage, epoch + 1, state, noise)
+
+    def _batches(self, stage: _Stage, passes: int, steps: range) -> Iterator[Tensor]:
+        """Rows ``[m, b]``, each member's in an order of its own."""
+        m, drawn, order = self.config.ensemble_size, -1, torch.empty(0)
+        for step in steps:
+            if step // passes != drawn:
+                drawn = step // passes
+                generator = _generator(self.config.seed, stage.index, 0, drawn)
+                count = stage.loss.count
+                order = torch.stack([torch.randperm(count, generator=generator) for _ in range(m)])
+            at = (step % passes) * stage.batch
+            yield order[:, at : at + stage.batch]
+
+    def _scale(self, stage: _Stage, noise: Tensor | None, vector: Tensor) -> Tensor:
+        """Step sizes of the parameters beside each other ``[P]``: start states have units."""
+        scale = torch.ones_like(vector)
+        starts = self.parameters.views(scale)["starts"]
+        starts.zero_()
+        if isinstance(stage.loss, SeveralSteps) and noise is not None:
+            starts += START_RATE / max(stage.rate, 1e-12) * noise.sqrt()
+        return scale
+
+    def _report(self, stage: _Stage, epoch: int, epochs: int) -> None:
+        running = stage.loss.running
+        assert running is not None
+        losses = running.reshape(len(running), -1).mean(1).tolist()
+        if not all(map(math.isfinite, losses)):
+            raise FloatingPointError(
+                "the fit has diverged: the loss of a member is not finite; lower learning_rate "
+                f"(now {self.config.learning_rate}) or window_learning_rate "
+                f"(now {self.config.window_learning_rate})"
+            )
+        if self.on_epoch is not None:
+            done = epochs * stage.index + epoch, epochs * 2
+            seconds = self.spent + time.monotonic() - self.began
+            self.on_epoch(FitProgress(*done, tuple(losses), math.nan, seconds))
+
+    def _keep(
+        self, stage: _Stage, epoch: int, state: dict[str, Tensor], noise: Tensor | None
+    ) -> None:
+        now = time.monotonic()
+        if self.save is None or now - self.saved < self.save_every:
+            return
+        assert stage.loss.running is not None
+        tensors = state | {"running": stage.loss.running}
+        if noise is not None:
+            tensors["noise"] = noise
+        copies = {name: tensor.clone() for name, tensor in tensors.items()}
+        self.save(LatentSnapshot(stage.index, epoch, copies, self.spent + now - self.began))
+        self.saved = now
+
+    def _finished(self, network: LatentNetwork) -> LatentNetwork:
+        """The network with its population and its unexplained variance."""
+        mean, spread = network.factors, network.deviations
+        centre = mean.mean(1)
+        apart = mean - centre[:, None]
+        covariance = apart.mT @ apart / max(1, network.num_agents - 1)
+        covariance += torch.diag_embed(spread.square().mean(1) + 1e-4)
+        agents = torch.as_tensor(self.data.agents)
+        features = torch.as_tensor(self.data.features, dtype=torch.float32)
+        changes = torch.as_tensor(self.data.changes, dtype=torch.float32)
+        squares = torch.zeros(network.members, changes.shape[1])
+        with torch.no_grad():
+            for k in range(0, len(agents), _ROWS):
+                part = slice(k, k + _ROWS)
+                error = network.change(agents[part], features[part]) - changes[part]
+                squares += error.square().sum(1)
+        return network.with_tensors(
+            prior_mean=centre, prior_covariance=covariance, noise=squares / len(agents) + 1e-10
+        )
+
+
+def initial_network(data: LatentData, config: Latent) -> LatentNetwork:
+    """Where a fit begins."""
+    generator = _generator(config.seed, 0, 2, 0)
+    m, r = config.ensemble_size, config.latent
+    shape = LatentShape(
+        m, data.num_agents, data.features.shape[1], data.changes.shape[1], r, config.hidden
+    )
+    known = first_latents(data.features, data.changes, data.agents, data.num_agents, r)
+    latents = torch.tensor(known, dtype=torch.float32).repeat(m, 1, 1)
+    latents += 0.05 * torch.randn(latents.shape, generator=generator)
+    network = LatentNetwork.initial(shape, latents, generator)
+    features = torch.tensor(data.features, dtype=torch.float32)
+    low, high = features.amin(0), features.amax(0)
+    room = config.hold * (high - low)
+    return network.with_tensors(low=low - room, high=high + room, mix=_mix(data.features))
+
+
+def _mix(features: NDArray[np.float64]) -> Tensor:
+    """The symmetric matrix ``[q, q]`` that takes correlations between features away.
+
+    What differs between neighbours in time would else be a thousandth of what they share.
+    """
+    values, vectors = np.linalg.eigh(features.T @ features / len(features))
+    roots = np.sqrt(np.maximum(values, SMALLEST * values[-1]) + 1e-12)
+    return torch.tensor((vectors / roots) @ vectors.T, dtype=torch.float32)
+
+
+#: Variance of a combination of features, over that of the largest one, from which it counts.
+SMALLEST = 1e-6
+
+
+class _Adam(Adam):
+    """Adam with a shorter memory of squares, and a step size for each parameter."""
+
+    BETA2 = 0.99
+
+    def step_scaled(self, gradient: Tensor, rates: Tensor) -> None:
+        """Take one step of sizes ``rates`` ``[P]`` against the gradient ``[P]``."""
+        self.steps += 1
+        self.mean.lerp_(gradient, 1 - self.BETA1)
+        self.square.mul_(self.BETA2).addcmul_(gradient, gradient, value=1 - self.BETA2)
+        torch.div(self.square, 1 - self.BETA2**self.steps, out=self._scale)
+        self._scale.sqrt_().add_(self.EPSILON)
+        step = (self.mean / self._scale).mul_(rates)
+        self.parameters.sub_(step, alpha=1 / (1 - self.BETA1**self.steps))
+
+
+def _rate(highest: float, step: int, steps: int) -> float:
+    """One cycle: up over a tenth, and down to nothing as a cosine."""
+    warm = max(1, steps // 10)
+    if step < warm:
+        return highest * (0.1 + 0.9 * step / warm)
+    return highest * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+
+def _generator(*seeds: int) -> torch.Generator:
+    state = int(np.random.SeedSequence(list(seeds)).generate_state(1)[0])
+    return torch.Generator().manual_seed(state)
+
+
+#: Steps of an epoch at least: what is done once an epoch is then not seen.
+FEWEST_STEPS = 20
+
+#: Windows below which no fit over windows is tried.
+FEWEST_WINDOWS = 20
+
+#: Step size of start states, in deviations of observations' noise.
+START_RATE = 0.03
+
+_ROWS = 65_536

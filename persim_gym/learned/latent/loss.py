@@ -1,0 +1,293 @@
+"""What a latent network is fitted by: one step ahead, and several steps open loop."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from persim_gym.learned.latent.feature_map import FeatureMap
+from persim_gym.learned.latent.network import LatentNetwork, LatentShape
+
+
+@dataclass(frozen=True, slots=True)
+class LatentData:
+    """Transitions in the network's units, in the order they were recorded in.
+
+    Attributes:
+        features: States with actions ``[T, q]``, of mean 0 and deviation 1: discrete actions
+            one-hot without the first, angles as cosine and sine.
+        changes: What the transition changes ``[T, c]``, of deviation 1.
+        agents: ``[T]``.
+        episodes: ``[T]``.
+        num_agents: Number of agents ``N``; some may have no transition.
+    """
+
+    features: NDArray[np.float64]
+    changes: NDArray[np.float64]
+    agents: NDArray[np.int64]
+    episodes: NDArray[np.int64]
+    num_agents: int
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not fit together, or are not finite."""
+        n = len(self.features)
+        for name in ("features", "changes", "agents", "episodes"):
+            array = getattr(self, name)
+            wanted = 2 if name in ("features", "changes") else 1
+            if array.ndim != wanted or len(array) != n:
+                raise ValueError(f"{name} must have {wanted} axes and {n} rows, got {array.shape}")
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name} must be finite: leave out rows with nan or infinity")
+        if n and (self.agents.min() < 0 or self.agents.max() >= self.num_agents):
+            raise ValueError(
+                f"agents must be in [0, {self.num_agents}), got "
+                f"{self.agents.min()} to {self.agents.max()}"
+            )
+
+    def __len__(self) -> int:
+        """Number of transitions ``T``."""
+        return len(self.features)
+
+    def of_agents(self, chosen: NDArray[np.int64]) -> LatentData:
+        """Transitions of some agents, which are numbered anew, in the order given."""
+        number = np.full(self.num_agents, -1)
+        number[chosen] = np.arange(len(chosen))
+        rows = number[self.agents] >= 0
+        own = number[self.agents[rows]]
+        parts = self.features[rows], self.changes[rows], own, self.episodes[rows]
+        return LatentData(*parts, len(chosen))
+
+
+class Parameters:
+    """All that is fitted, as one vector: layers, latents, their deviations, and start states.
+
+    Args:
+        shape: Sizes of the network.
+        starts: Number of windows whose first state is fitted.
+    """
+
+    def __init__(self, shape: LatentShape, starts: int) -> None:
+        m = shape.members
+        latent = (m, shape.num_agents, shape.latent)
+        self.shape = shape
+        self.sizes = shape.layers() | {
+            "latent.mean": latent,
+            "latent.log_deviation": latent,
+            "starts": (m, starts, shape.outputs),
+        }
+        self._lengths = [math.prod(size) for size in self.sizes.values()]
+
+    def views(self, vector: Tensor) -> dict[str, Tensor]:
+        """The parts of a vector ``[P]`` by name."""
+        parts = vector.split(self._lengths)
+        return {n: p.view(size) for (n, size), p in zip(self.sizes.items(), parts, strict=True)}
+
+    def vector(self, network: LatentNetwork) -> Tensor:
+        """A network's parameters ``[P]``, with start states as they were recorded."""
+        vector = torch.zeros(sum(self._lengths), device=network.device)
+        views, found = self.views(vector), network.tensors()
+        for name in self.shape.layers():
+            views[name].copy_(found[name])
+        views["latent.mean"].copy_(network.factors)
+        views["latent.log_deviation"].copy_(network.deviations.log())
+        return vector
+
+    def network(self, vector: Tensor, before: LatentNetwork) -> LatentNetwork:
+        """The network that a vector describes; what is not fitted is taken from another."""
+        views = self.views(vector.clone())
+        fitted = {name: views[name] for name in self.shape.layers()}
+        fitted["latent.mean"] = views["latent.mean"]
+        fitted["latent.deviation"] = views["latent.log_deviation"].exp()
+        return LatentNetwork(self.shape, before.tensors() | fitted)
+
+
+class _Loss:
+    """What both kinds of fit share: latents drawn, priors priced, variances followed.
+
+    The objective is that of a variational fit, in units of one transition: the logarithm of each
+    coordinate's likelihood with the variance that it has at the moment, plus priors of latents
+    and weights. Where data explain themselves, priors count for nothing; where they are few or
+    noisy, agents are drawn to each other.
+    """
+
+    #: Share of a batch in the running variances.
+    FOLLOW = 0.05
+
+    def __init__(
+        self, network: LatentNetwork, parameters: Parameters, data: LatentData, decay: float
+    ) -> None:
+        device = network.device
+        self.network, self.parameters = network, parameters
+        self.features = torch.tensor(data.features, dtype=torch.float32, device=device)
+        self.changes = torch.tensor(data.changes, dtype=torch.float32, device=device)
+        self.agents = torch.tensor(data.agents, device=device)
+        self.decay = decay
+        self.running: Tensor | None = None
+        shape = network.shape
+        self._offset = torch.arange(shape.members, device=device)[:, None] * shape.num_agents
+
+    def latents(self, p: dict[str, Tensor], agents: Tensor, draw: torch.Generator) -> Tensor:
+        """A draw of the latents of agents ``[m, b]``: ``[m, b, r]``."""
+        r = self.parameters.shape.latent
+        rows = (agents + self._offset).reshape(-1)
+        mean, spread = (
+            p[name].reshape(-1, r).index_select(0, rows)
+            for name in ("latent.mean", "latent.log_deviation")
+        )
+        noise = torch.randn(mean.shape, generator=draw).to(mean)
+        return (mean + spread.exp() * noise).view(*agents.shape, r)
+
+    def priors(self, p: dict[str, Tensor]) -> Tensor:
+        """Price of latents and weights, in all, of all members."""
+        spread = p["latent.log_deviation"]
+        price = 0.5 * (p["latent.mean"].square() + (2 * spread).exp()).sum() - spread.sum()
+        if self.decay:
+            for name, size in self.parameters.shape.layers().items():
+                if name.endswith("weight"):
+                    price = price + 0.5 * self.decay * size[1] * p[name].square().sum()
+        return price
+
+    def weighed(self, squares: Tensor) -> Tensor:
+        """Half the squares ``[m, .., c]`` over their running variance, summed."""
+        now = squares.detach()
+        self.running = now if self.running is None else self.running.lerp_(now, self.FOLLOW)
+        floor = FLOOR * self.running.mean(-1, keepdim=True) + 1e-12
+        return (0.5 * squares / (self.running + floor)).sum()
+
+    def rows(self, source: Tensor, index: Tensor) -> Tensor:
+        """Rows ``[m, b]`` of a table ``[T, k]``: ``[m, b, k]``."""
+        return source.index_select(0, index.reshape(-1)).view(*index.shape, -1)
+
+
+#: A coordinate that is explained better than this share of the coordinates' mean variance counts
+#: as if it were not: the others would have no part in the fit.
+FLOOR = 0.05
+
+
+class OneStep(_Loss):
+    """One step ahead. What is indexed are transitions."""
+
+    @property
+    def count(self) -> int:
+        """Number of transitions."""
+        return len(self.features)
+
+    def __call__(self, p: dict[str, Tensor], rows: Tensor, draw: torch.Generator) -> Tensor:
+        """The objective on transitions ``[m, b]``."""
+        latents = self.latents(p, self.agents[rows], draw)
+        predicted = self.network.response(latents, self.rows(self.features, rows), p)
+        squares = (predicted - self.rows(self.changes, rows)).square().mean(1)
+        return self.weighed(squares) + self.priors(p) / self.count
+
+
+class SeveralSteps(_Loss):
+    """Open loop over windows, the first state of each fitted as well. What is indexed are windows.
+
+    One step ahead, noise of observations stands on both sides of the equation and biases what is
+    learned. Over several steps the same few parameters have to explain a whole window, and its
+    first state is free within the noise.
+
+    Args:
+        network: Where the fit begins.
+        parameters: Its parameters as a vector.
+        data: The transitions.
+        decay: Weight of the weights' prior.
+        frame: How features move with the state.
+        starts: First rows of the windows ``[W]``.
+        steps: Length of a window.
+        noise: Variance of observations' noise ``[c]``, in units of the changes.
+    """
+
+    def __init__(
+        self,
+        network: LatentNetwork,
+        parameters: Parameters,
+        data: LatentData,
+        decay: float,
+        frame: FeatureMap,
+        starts: NDArray[np.int64],
+        steps: int,
+        noise: Tensor,
+    ) -> None:
+        super().__init__(network, parameters, data, decay)
+        self.frame, self.steps, self.noise = frame, steps, noise
+        self.starts = torch.as_tensor(starts, device=network.device)
+        self.given = frame.given(self.features)
+        self.after = frame.moved(self.features, self.changes)[:, frame.state]
+
+    @property
+    def count(self) -> int:
+        """Number of windows."""
+        return len(self.starts)
+
+    def __call__(self, p: dict[str, Tensor], rows: Tensor, draw: torch.Generator) -> Tensor:
+        """The objective on windows ``[m, b]``."""
+        first = self.starts[rows]
+        latents = self.latents(p, self.agents[first], draw)
+        index = rows[..., None].expand(-1, -1, p["starts"].shape[-1])
+        moved = p["starts"].gather(1, index)
+        features = self.frame.moved(self.rows(self.features, first), moved)
+        squares = []
+        for k in range(self.steps):
+            change = self.network.response(latents, self.network.hold(features), p)
+            if k + 1 < self.steps:
+                given = self.rows(self.given, first + k + 1)
+                features = self.frame.advanced(features, change, given)
+            else:
+                features = self.frame.moved(features, change)
+            error = features[..., self.frame.state] - self.rows(self.after, first + k)
+            squares.append(error.square().mean(1))
+        data = self.weighed(torch.stack(squares, 1)) / self.steps
+        known = (0.5 * moved.square() / self.noise).sum(2).mean(1).sum() / self.steps
+        return data + known + self.priors(p) / len(self.features)
+
+
+def window_starts(
+    data: LatentData, frame: FeatureMap, steps: int, stride: int
+) -> NDArray[np.int64]:
+    """First rows ``[W]`` of windows of transitions that follow each other.
+
+    Two rows follow each other where the second begins in the state that the first ends in: where
+    a transition was left out between them, they do not.
+    """
+    state = frame.state
+    features, changes = torch.as_tensor(data.features), torch.as_tensor(data.changes)
+    gap = (frame.moved(features, changes)[:-1, state] - features[1:, state]).abs().amax(1).numpy()
+    linked = (gap < FOLLOWS) & (data.episodes[1:] == data.episodes[:-1])
+    begins = np.flatnonzero(np.concatenate([[True], ~linked]))
+    lengths = np.diff(np.append(begins, len(data)))
+    place = np.arange(len(data)) - np.repeat(begins, lengths)
+    left = np.repeat(lengths, lengths) - place
+    return np.flatnonzero((left >= steps) & (place % stride == 0))
+
+
+#: Difference of features, in deviations, under which two states are the same: arrays may have gone
+#: through single precision.
+FOLLOWS = 1e-3
+
+
+@torch.no_grad()
+def noise_of_observations(network: LatentNetwork, data: LatentData) -> tuple[Tensor, Tensor]:
+    """Variance of observations' noise ``[c]``, and of all that one step leaves over ``[c]``.
+
+    Noise of an observation enters the change before it and, turned round, the one after it:
+    neighbouring residuals are correlated by the negative of its variance. What the dynamics
+    themselves add is not, and what a model misses is alike from one step to the next.
+    """
+    agents = torch.as_tensor(data.agents)
+    features = torch.as_tensor(data.features, dtype=torch.float32)
+    changes = torch.as_tensor(data.changes, dtype=torch.float32)
+    rows = zip(agents.split(_ROWS), features.split(_ROWS), strict=True)
+    left = torch.cat([network.change(a, x).mean(0) for a, x in rows]) - changes
+    same = torch.as_tensor(data.episodes[1:] == data.episodes[:-1])
+    pairs = (left[1:] * left[:-1])[same]
+    together = pairs.mean(0) if len(pairs) else torch.zeros(left.shape[1])
+    return (-together).clamp_min(0.0), left.square().mean(0)
+
+
+_ROWS = 65_536

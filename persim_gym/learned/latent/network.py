@@ -1,0 +1,273 @@
+"""A network that an agent's latent enters beside state and action, all members at once.
+
+The change of state is ``f(features, latent of the agent)``: where a product of factors is linear in
+what is known of an agent, this is not, so that an agent can move a kink, a threshold or a contact.
+Two hidden layers, and a linear layer past them. All ``m`` members live in stacked tensors.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import silu
+
+from persim_gym.learned.frames.ensemble import register
+
+#: Rows of all members that a Jacobian is computed for at a time: what lies between stays small.
+CHUNK = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class LatentShape:
+    """Sizes of a network.
+
+    Attributes:
+        members: Members ``m`` of the ensemble.
+        num_agents: Agents ``N``, each with a latent.
+        features: Features ``q`` of a state and an action.
+        outputs: Coordinates ``c`` of a change.
+        latent: Coordinates ``r`` of a latent.
+        hidden: Widths of the hidden layers.
+    """
+
+    members: int
+    num_agents: int
+    features: int
+    outputs: int
+    latent: int
+    hidden: tuple[int, ...]
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Widths of the layers, from the input to the change."""
+        return (self.features + self.latent, *self.hidden, self.outputs)
+
+    def layers(self) -> dict[str, tuple[int, ...]]:
+        """Every layer's shape, by name, in a fixed order."""
+        m = self.members
+        shapes: dict[str, tuple[int, ...]] = {}
+        for i, (into, out) in enumerate(itertools.pairwise(self.widths[:-1])):
+            shapes[f"{i}.weight"] = (m, into, out)
+            shapes[f"{i}.bias"] = (m, 1, out)
+        shapes["head.weight"] = (m, self.hidden[-1] + self.widths[0], self.outputs)
+        shapes["head.bias"] = (m, 1, self.outputs)
+        return shapes
+
+
+@register
+class LatentNetwork:
+    """Stacked members, the agents' latents, and what is known of them.
+
+    Features and changes are in the network's own units: mean 0, deviation 1.
+
+    Args:
+        shape: Sizes.
+        tensors: The layers, as :meth:`LatentShape.layers` lists them, and beside them
+
+            * ``latent.mean`` ``[m, N, r]``: the agents' latents;
+            * ``latent.deviation`` ``[m, N, r]``: how far each is known;
+            * ``prior.mean`` ``[m, r]``, ``prior.covariance`` ``[m, r, r]``: the population;
+            * ``noise`` ``[m, c]``: variance that is not explained, one step ahead;
+            * ``mix`` ``[q, q]``: what features are multiplied with, so that two that are nearly the
+              same (a state and the one before it) are told apart;
+            * ``low``, ``high`` ``[q]``: where features are held, so that nothing runs away outside
+              the data.
+    """
+
+    kind: ClassVar[str] = "latent"
+
+    def __init__(self, shape: LatentShape, tensors: Mapping[str, Tensor]) -> None:
+        self.shape = shape
+        self._tensors = dict(tensors)
+        count = len(shape.hidden)
+        self._layers = [(f"{i}.weight", f"{i}.bias") for i in range(count)]
+
+    @classmethod
+    def initial(
+        cls, shape: LatentShape, latents: Tensor, generator: torch.Generator
+    ) -> LatentNetwork:
+        """Random weights, and given latents ``[m, N, r]``.
+
+        Biases are spread over the data's deviation, so that kinks lie all over it.
+        """
+        m, n, r = latents.shape
+        found: dict[str, Tensor] = {}
+        for name, size in shape.layers().items():
+            fan = math.sqrt(size[1])
+            if name == "head.bias":
+                found[name] = torch.zeros(size)
+            elif name.endswith("bias"):
+                found[name] = torch.empty(size).uniform_(-1, 1, generator=generator)
+            else:
+                spread = 0.3 if name == "head.weight" else 1.4
+                found[name] = torch.empty(size).normal_(0, spread / fan, generator=generator)
+        found["latent.mean"] = latents
+        found["latent.deviation"] = torch.full((m, n, r), FIRST_DEVIATION)
+        found["prior.mean"] = torch.zeros(m, r)
+        found["prior.covariance"] = torch.eye(r).repeat(m, 1, 1)
+        found["noise"] = torch.ones(m, shape.outputs)
+        found["mix"] = torch.eye(shape.features)
+        found["low"] = torch.full((shape.features,), -math.inf)
+        found["high"] = torch.full((shape.features,), math.inf)
+        return cls(shape, found)
+
+    @property
+    def members(self) -> int:
+        """Number of members ``m``."""
+        return self.shape.members
+
+    @property
+    def num_agents(self) -> int:
+        """Number of agents ``N``."""
+        return self.shape.num_agents
+
+    @property
+    def widths(self) -> Sequence[int]:
+        """Widths of the layers that a row goes through."""
+        return self.shape.widths
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self._tensors["head.bias"].device
+
+    @property
+    def factors(self) -> Tensor:
+        """The agents' latents ``[m, N, r]``."""
+        return self._tensors["latent.mean"]
+
+    @property
+    def deviations(self) -> Tensor:
+        """How far the agents' latents are known ``[m, N, r]``."""
+        return self._tensors["latent.deviation"]
+
+    @property
+    def prior(self) -> tuple[Tensor, Tensor]:
+        """Mean ``[m, r]`` and covariance ``[m, r, r]`` of the population's latents."""
+        return self._tensors["prior.mean"], self._tensors["prior.covariance"]
+
+    @property
+    def noise(self) -> Tensor:
+        """Variance of a change that is not explained ``[m, c]``."""
+        return self._tensors["noise"]
+
+    def with_factors(self, factors: Tensor, deviations: Tensor | None = None) -> LatentNetwork:
+        """The same layers for agents of other latents ``[m, N', r]``."""
+        mean = factors.to(self.factors)
+        changed = {"latent.mean": mean}
+        changed["latent.deviation"] = (
+            torch.zeros_like(mean) if deviations is None else deviations.to(mean)
+        )
+        return LatentNetwork(replace(self.shape, num_agents=mean.shape[1]), self._tensors | changed)
+
+    def with_tensors(self, **changed: Tensor) -> LatentNetwork:
+        """The same with some tensors replaced; names have ``_`` in place of the dot."""
+        names = {name.replace(".", "_"): name for name in self._tensors}
+        return LatentNetwork(
+            self.shape, self._tensors | {names[key]: value for key, value in changed.items()}
+        )
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> LatentNetwork:
+        """The same on a device, in a precision."""
+        moved = {name: t.to(device, dtype or t.dtype) for name, t in self._tensors.items()}
+        return LatentNetwork(self.shape, moved)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that is kept in a file; :meth:`meta` has the sizes."""
+        return dict(self._tensors)
+
+    def meta(self) -> dict[str, Any]:
+        """Sizes as plain types."""
+        return asdict(self.shape) | {"hidden": list(self.shape.hidden)}
+
+    @classmethod
+    def from_parts(cls, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> LatentNetwork:
+        """What :meth:`tensors` and :meth:`meta` describe.
+
+        Raises:
+            TypeError: If a size is missing or unknown.
+            ValueError: If a tensor is missing, or of another shape.
+        """
+        shape = LatentShape(**{**meta, "hidden": tuple(meta["hidden"])})
+        for name, size in shape.layers().items():
+            found = tuple(tensors[name].shape) if name in tensors else None
+            if found != size:
+                raise ValueError(f"layer {name!r} of a latent network must be {size}, got {found}")
+        return cls(shape, tensors)
+
+    def change(self, agents: Tensor, features: Tensor) -> Tensor:
+        """Every member's change.
+
+        Args:
+            agents: ``[n]``.
+            features: ``[n, q]``, the same for all members, or ``[m, n, q]``.
+
+        Returns:
+            ``[m, n, c]``.
+        """
+        held = self.hold(features)
+        if held.ndim == 2:
+            held = held.expand(self.members, -1, -1)
+        return self.response(self.factors.index_select(1, agents), held)
+
+    def hold(self, features: Tensor) -> Tensor:
+        """Features held within the range of the data, and a little around it."""
+        return torch.clamp(features, self._tensors["low"], self._tensors["high"])
+
+    def response(
+        self, latents: Tensor, features: Tensor, layers: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
+        """Changes ``[m, n, c]`` for latents ``[m, n, r]`` and features ``[m, n, q]``.
+
+        Args:
+            latents: The latents.
+            features: The features.
+            layers: Layers in place of the network's own.
+        """
+        t = self._tensors if layers is None else layers
+        mixed = features @ self._tensors["mix"]
+        first = hidden = torch.cat([mixed, latents], dim=-1)
+        for weight, bias in self._layers:
+            hidden = silu(torch.baddbmm(t[bias], hidden, t[weight]))
+        hidden = torch.cat([hidden, first], dim=-1)
+        return torch.baddbmm(t["head.bias"], hidden, t["head.weight"])
+
+    @torch.no_grad()
+    def jacobian(self, latents: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Changes ``[m, n, c]``, and their derivatives by the latents ``[m, n, c, r]``."""
+        rows = max(1, CHUNK // self.members)
+        parts = [
+            self._jacobian(own, x)
+            for own, x in zip(latents.split(rows, 1), features.split(rows, 1), strict=True)
+        ]
+        changes, slopes = zip(*parts, strict=True)
+        return torch.cat(changes, 1), torch.cat(slopes, 1)
+
+    def _jacobian(self, latents: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        t, s = self._tensors, self.shape
+        m, n, c = s.members, latents.shape[1], s.outputs
+        first = hidden = torch.cat([features @ t["mix"], latents], dim=-1)
+        slopes: list[Tensor] = []
+        for weight, bias in self._layers:
+            inner = torch.baddbmm(t[bias], hidden, t[weight])
+            gate = torch.sigmoid(inner)
+            slopes.append(gate * (1 + inner * (1 - gate)))
+            hidden = inner * gate
+        change = torch.baddbmm(t["head.bias"], torch.cat([hidden, first], dim=-1), t["head.weight"])
+        width = s.hidden[-1]
+        back = t["head.weight"][:, :width].mT[:, None].expand(m, n, c, width)
+        for (weight, _), slope in zip(self._layers[::-1], slopes[::-1], strict=True):
+            inner = (back * slope[:, :, None]).reshape(m, n * c, slope.shape[-1])
+            back = (inner @ t[weight].mT).view(m, n, c, t[weight].shape[1])
+        past = t["head.weight"][:, width + s.features :].mT[:, None]
+        return change, back[..., s.features :] + past
+
+
+#: Standard deviation of a latent that a fit begins with.
+FIRST_DEVIATION = 0.14

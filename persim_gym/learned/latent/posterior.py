@@ -1,0 +1,160 @@
+"""Latents of agents from their transitions, under the population's prior."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from persim_gym.learned.latent.loss import LatentData
+from persim_gym.learned.latent.network import LatentNetwork
+
+#: Transitions that are worked on at a time.
+MOST_ROWS = 100_000
+
+
+@torch.no_grad()
+def posterior(
+    network: LatentNetwork, data: LatentData, *, noise: Tensor | None = None, rounds: int = 20
+) -> tuple[Tensor, Tensor]:
+    """Most likely latents of agents, and how far they are known.
+
+    Gauss-Newton steps with damping of each agent's own, all agents and members at once, from the
+    best of some members of the population: where an agent moves a threshold, the nearest optimum
+    is not always the one. At the end the model is linear in the latent (Laplace).
+
+    Args:
+        network: The fitted network; its own agents play no part, but as places to begin.
+        data: Transitions of the agents, in the network's units. An agent without any gets the
+            population's mean and deviation.
+        noise: Variance of a change ``[m, c]`` that the transitions are weighed by; the network's
+            own, if none is given.
+        rounds: Most steps.
+
+    Returns:
+        Mean ``[m, N', r]`` and deviation ``[m, N', r]``.
+    """
+    noise = network.noise if noise is None else noise
+    ends = np.cumsum(np.bincount(data.agents, minlength=data.num_agents))
+    groups = np.split(np.arange(data.num_agents), np.flatnonzero(np.diff(ends // MOST_ROWS)) + 1)
+    parts = [
+        _solve(network, data if len(groups) == 1 else data.of_agents(group), noise, rounds)
+        for group in groups
+    ]
+    means, deviations = zip(*parts, strict=True)
+    return torch.cat(means, 1), torch.cat(deviations, 1)
+
+
+def _solve(
+    network: LatentNetwork, data: LatentData, noise: Tensor, rounds: int
+) -> tuple[Tensor, Tensor]:
+    problem = _Problem(network, data, noise)
+    latents = problem.first()
+    found, known = latents.clone(), torch.zeros_like(latents)
+    live = torch.arange(data.num_agents, device=latents.device)
+    price, gradient, curvature = problem.expand(latents)
+    damping = torch.full_like(price, 1e-3)
+    for round_ in range(rounds):
+        scale = curvature.diagonal(dim1=-2, dim2=-1)
+        damped = curvature + torch.diag_embed(damping[..., None] * scale)
+        tried = latents - torch.linalg.solve(damped, gradient[..., None])[..., 0]
+        new = problem.expand(tried)
+        better = new[0] < price
+        gained = price - new[0]
+        latents = torch.where(better[..., None], tried, latents)
+        gradient = torch.where(better[..., None], new[1], gradient)
+        curvature = torch.where(better[..., None, None], new[2], curvature)
+        price = torch.where(better, new[0], price)
+        damping = torch.where(better, damping * 0.2, damping * 8)
+        over = (better & (gained <= 1e-4 * (1 + price.abs()))) | (damping > 1e3)
+        done = over.all(0)
+        if 2 * int(done.sum()) < len(live) and round_ + 1 < rounds:
+            continue  # to go on with a part pays where it is a small one
+        found[:, live] = latents
+        known[:, live] = torch.linalg.inv(curvature).diagonal(dim1=-2, dim2=-1)
+        rest = torch.nonzero(~done)[:, 0]
+        if not len(rest):
+            break
+        live, problem = live[rest], problem.only(rest)
+        latents, price, damping = latents[:, rest], price[:, rest], damping[:, rest]
+        gradient, curvature = gradient[:, rest], curvature[:, rest]
+    return found, known.clamp_min(0.0).sqrt()
+
+
+class _Problem:
+    """Half the squares of all transitions over their variance, and of latents over the prior's."""
+
+    #: Members of the population that are tried as places to begin, and transitions they are tried
+    #: on.
+    PLACES, TRIED = 16, 16
+
+    def __init__(self, network: LatentNetwork, data: LatentData, noise: Tensor) -> None:
+        kind = network.factors
+        self.network = network
+        self.count = data.num_agents
+        self.agents = torch.as_tensor(data.agents, device=kind.device)
+        self.features = network.hold(torch.as_tensor(data.features).to(kind))
+        self.changes = torch.as_tensor(data.changes).to(kind)
+        self.weight = (1 / noise)[:, None]  # [m, 1, c]
+        self.mean, covariance = network.prior
+        self.precision = torch.linalg.inv(covariance)[:, None]  # [m, 1, r, r]
+
+    def only(self, chosen: Tensor) -> _Problem:
+        """The same of some agents, which are numbered anew."""
+        part = copy.copy(self)
+        number = torch.full((self.count,), -1, device=chosen.device)
+        number[chosen] = torch.arange(len(chosen), device=chosen.device)
+        rows = torch.nonzero(number[self.agents] >= 0)[:, 0]
+        part.count, part.agents = len(chosen), number[self.agents[rows]]
+        part.features, part.changes = self.features[rows], self.changes[rows]
+        return part
+
+    def first(self) -> Tensor:
+        """Places to begin ``[m, N', r]``: the best of the population's mean and some members."""
+        m, r = self.mean.shape
+        known = self.network.factors
+        picked = torch.linspace(0, known.shape[1] - 1, min(self.PLACES, known.shape[1]))
+        places = torch.cat([self.mean[:, None], known[:, picked.long()]], dim=1)
+        rows = torch.as_tensor(self._some(), device=self.agents.device)
+        x, y = self.features[rows].expand(m, -1, -1), self.changes[rows]
+        prices = []
+        for place in places.unbind(1):
+            found = self.network.response(place[:, None].expand(m, len(rows), r), x)
+            each = 0.5 * ((found - y).square() * self.weight).sum(2)
+            apart = (place - self.mean)[:, None]
+            prior = 0.5 * ((apart @ self.precision[:, 0]) * apart).sum(2)
+            prices.append(self._sum(each, self.agents[rows]) + prior)
+        best = torch.stack(prices, 2).argmin(2)  # [m, N']
+        return places.gather(1, best[..., None].expand(-1, -1, r)).clone()
+
+    def expand(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Price ``[m, N']``, gradient ``[.., r]`` and curvature ``[.., r, r]`` at latents."""
+        found, slope = self.network.jacobian(
+            latents.index_select(1, self.agents), self.features.expand(len(latents), -1, -1)
+        )
+        error = found - self.changes
+        weighed = slope * self.weight[..., None]
+        apart = latents - self.mean[:, None]
+        pull = (self.precision @ apart[..., None])[..., 0]
+        price = self._sum(0.5 * (error.square() * self.weight).sum(2), self.agents)
+        gradient = self._sum((weighed * error[..., None]).sum(2), self.agents)
+        curvature = self._sum(weighed.mT @ slope, self.agents)
+        return price + 0.5 * (apart * pull).sum(2), gradient + pull, curvature + self.precision
+
+    def _sum(self, values: Tensor, agents: Tensor) -> Tensor:
+        """Sums over each agent's rows: ``[m, n, ..]`` -> ``[m, N', ..]``."""
+        out = values.new_zeros(values.shape[0], self.count, *values.shape[2:])
+        return out.index_add_(1, agents, values)
+
+    def _some(self) -> NDArray[np.int64]:
+        """Some rows of every agent, spread over its transitions."""
+        agents = self.agents.cpu().numpy()
+        order = np.argsort(agents, kind="stable")
+        counts = np.bincount(agents, minlength=self.count)
+        first = np.cumsum(counts) - counts
+        place = np.arange(len(agents)) - first[agents[order]]
+        stride = np.maximum(1, -(-counts // self.TRIED))[agents[order]]
+        return np.sort(order[place % stride == 0])

@@ -1,0 +1,1 @@
+"""Noise of process and observations, sampled steps, predictive intervals."""

@@ -1,0 +1,60 @@
+"""How many past observations a state holds, judged by the data."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import torch
+
+from persim_gym.learned.frames.ensemble import LinearModel
+from persim_gym.learned.frames.lags import judge_lags
+from persim_gym.learned.preparation import Data
+from tests.learned.worlds import PlainTask, transitions
+
+
+def test_lags_are_judged() -> None:
+    """A law of the second order: its speed is hidden."""
+    rng = np.random.default_rng(0)
+    agents, steps = 20, 80
+    push = rng.uniform(-1, 1, (agents, steps, 1))
+    place, speed = rng.normal(size=(2, agents))
+    stiff = rng.uniform(0.05, 0.15, agents)
+    walk, speeds = [place], [speed]
+    for t in range(steps):
+        speed = speed - stiff * place + 0.2 * push[:, t, 0]
+        place = place + 0.5 * speed
+        walk.append(place)
+        speeds.append(speed)
+    whole = np.stack([np.stack(walk, 1), np.stack(speeds, 1)], axis=2)
+    who = np.repeat(np.arange(agents), steps)
+    flat = push.reshape(-1, 1)
+    for columns, lag in (([0, 1], 1), ([0], 2)):
+        seen = whole[:, :, columns]
+        before, after = (p.reshape(len(who), -1) for p in (seen[:, :-1], seen[:, 1:]))
+        task = PlainTask.of(len(columns), action_dim=1)
+        found = judge_lags(Data(transitions(who, before, flat, after), task))
+        assert [trial.lag for trial in found.trials] == [1, 2, 3, 4, 5]
+        assert found.chosen == lag
+        assert found.trials[lag - 1].open_loop < 1e-3
+    assert found.trials[0].open_loop > 0.1
+    assert judge_lags(Data(transitions(who, before, flat, after), task), gain=1.0).chosen == 1
+    assert json.loads(json.dumps(found.to_json()))["chosen"] == 2
+    short = transitions(who[:40], before[:40], flat[:40], after[:40], episode=np.arange(40) // 2)
+    assert judge_lags(Data(short, task)).chosen == 1
+
+
+def test_the_model_that_judges_lags_is_linear() -> None:
+    from persim_gym.learned.frames.lags import Ridge
+
+    rng = np.random.default_rng(0)
+    features, change = (torch.as_tensor(rng.normal(size=(90, k))) for k in (4, 2))
+    agents = torch.arange(90) % 3
+    model = Ridge.fitted(features, change, agents, [0, 1], 1.0)
+    assert isinstance(model, LinearModel)
+    expected = model.change(agents, features)
+    own = model.factors[:, agents]
+    linear = torch.einsum("mncr,mnr->mnc", model.design(features), own) + model.offset()
+    assert torch.allclose(linear, expected)
+    bound = model.bind(torch.arange(3))(features.view(30, 3, 4).transpose(0, 1)[None])
+    assert torch.allclose(bound[0].transpose(0, 1).reshape(90, 2), expected[0])

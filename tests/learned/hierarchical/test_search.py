@@ -1,0 +1,41 @@
+"""Which degree, and of which agents it is learned."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from persim_gym.learned.hierarchical.fit import fit_hierarchical
+from tests.learned.hierarchical.test_fit import World, error
+
+
+def test_heavy_tails_are_found_and_do_no_harm() -> None:
+    world = World(30)
+    z, y, agent = world.record(50)
+    y = y + 0.05 * np.random.default_rng(0).standard_t(1.5, size=y.shape)
+    chosen, gaussian = (fit_hierarchical(z, y, agent, 30, tails=t) for t in ("auto", None))
+    assert chosen.tails == 4.0
+    assert np.median(error(chosen, world)) < 0.7 * np.median(error(gaussian, world))
+    assert fit_hierarchical(*world.record(50, noise=0.05), 30).tails is None
+
+
+def test_more_agents_than_the_population_is_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    from persim_gym.learned.hierarchical import fit as hierarchical
+    from persim_gym.learned.hierarchical import search as hierarchical_search
+
+    monkeypatch.setattr(hierarchical_search, "FEWEST", 20)
+    monkeypatch.setattr(hierarchical_search, "WORK", {"default": 1e3})
+    monkeypatch.setattr(hierarchical, "AGENTS_AT_ONCE", 7)
+    world = World(50)
+    z, y, agent = world.record(30)
+    order = np.random.default_rng(0).permutation(len(agent))  # in any order
+    with pytest.raises(ValueError, match="too many: choose a lower degree"):
+        fit_hierarchical(z, y, agent, 50, degree=2)
+    monkeypatch.setattr(hierarchical_search, "WORK", {"default": 1e4})
+    fit = fit_hierarchical(z[order], y[order], agent[order], 52, degree=2)
+    assert error(fit, world).max() < 1e-3
+    assert bool(torch.isfinite(fit.model.factors).all())
+    torch.testing.assert_close(  # of an agent without transitions nothing is known
+        fit.model.factors[:, 50:].mean(0), fit.model.prior_mean.expand(2, -1), atol=1e-6, rtol=1e-6
+    )

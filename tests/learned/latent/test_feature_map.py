@@ -1,0 +1,39 @@
+"""Features that move with the state."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from persim_gym.learned.latent.feature_map import Circle, FeatureMap
+
+
+def test_features_move_with_the_state() -> None:
+    angle, speed, action, older = 0.3, 2.0, 0.7, 1.5
+    means, scales = (0.1, -0.2), (0.5, 2.0)
+    frame = FeatureMap(
+        features=5,
+        columns=[2],
+        outputs=[1],
+        gains=[4.0],
+        circles=[Circle(0, 1, output=0, gain=0.5, mean=means, scale=scales)],
+        older=[4],
+        newer=[2],
+    )
+
+    def features(angle: float, speed: float, action: float, older: float) -> torch.Tensor:
+        cosine = (np.cos(angle) - means[0]) / scales[0]
+        sine = (np.sin(angle) - means[1]) / scales[1]
+        return torch.tensor([cosine, sine, speed, action, older], dtype=torch.float64)
+
+    now = features(angle, speed, action, older)
+    change = torch.tensor([0.2, -0.25], dtype=torch.float64)
+    then = features(-9.0, -9.0, 0.1, -9.0)
+    moved = frame.moved(now, change)
+    given = frame.given(then)
+    assert torch.allclose(moved, features(angle + 0.1, speed - 1.0, action, older))
+    after = frame.advanced(now, change, given)
+    assert torch.allclose(after, features(angle + 0.1, speed - 1.0, 0.1, speed))
+    with pytest.raises(ValueError, match="one length"):
+        FeatureMap(1, [0], [0, 1], [1.0])

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from persim_gym.learned.config import Latent
+from persim_gym.learned.latent.fit import LatentSnapshot, fit_latent
+from persim_gym.learned.latent.network import LatentNetwork
+from persim_gym.learned.networks.optimise import FitProgress
+from tests.learned.latent_worlds import Recorded, kink, record, relax
+
+QUICK = Latent(ensemble_size=2, latent=2, hidden=(16, 16), batch_size=128, first_steps=300, steps=0)
+NAMES = ("features", "changes", "agents", "episodes")
+THRESHOLDS = np.linspace(-0.8, 0.8, 16)
+
+
+@pytest.fixture(scope="module")
+def kinked() -> Recorded:
+    return record(kink, THRESHOLDS, 80, seed=0, scattered=True)
+
+
+@pytest.fixture(scope="module")
+def fitted(kinked: Recorded) -> LatentNetwork:
+    return fit_latent(kinked.data, replace(QUICK, steps=600), frame=kinked.frame)
+
+
+def error(network: LatentNetwork, recorded: Recorded, rule: object, covariates: object) -> float:
+    """Error of one step on fresh states and actions, as a share of the change's deviation."""
+    rng = np.random.default_rng(99)
+    agents = rng.integers(0, network.num_agents, 2000)
+    states, actions = rng.uniform(-1, 1, 2000), rng.uniform(-1, 1, 2000)
+    features = torch.tensor(recorded.features(states, actions), dtype=torch.float32)
+    found = network.change(torch.as_tensor(agents), features).mean(0)[:, 0].numpy()
+    truth = rule(states, actions, np.asarray(covariates)[agents]) / recorded.change_scale[0]  # type: ignore[operator]
+    return float(np.sqrt(((found - truth) ** 2).mean()))
+
+
+def test_a_threshold_of_each_agents_own_is_found(kinked: Recorded, fitted: LatentNetwork) -> None:
+    pooled = replace(kinked.data, agents=np.zeros_like(kinked.data.agents), num_agents=1)
+    one_for_all = fit_latent(pooled, replace(QUICK, steps=600))
+    alike = one_for_all.with_factors(one_for_all.factors.expand(-1, len(THRESHOLDS), -1))
+    own = error(fitted, kinked, kink, THRESHOLDS)
+    assert own < 0.05
+    assert own < 0.3 * error(alike, kinked, kink, THRESHOLDS)
+
+
+def test_one_seed_one_network(kinked: Recorded) -> None:
+    short = replace(QUICK, first_steps=40, steps=40)
+    first, second = (fit_latent(kinked.data, short, frame=kinked.frame) for _ in range(2))
+    other = fit_latent(kinked.data, replace(short, seed=1), frame=kinked.frame)
+    assert all(torch.equal(a, second.tensors()[name]) for name, a in first.tensors().items())
+    assert not torch.equal(first.factors, other.factors)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.2])
+@pytest.mark.parametrize("killed_at", [1, 3, 5])
+def test_a_fit_that_was_killed_ends_as_one_that_was_not(noise: float, killed_at: int) -> None:
+    recorded = record(relax, np.linspace(0.5, 2.0, 6), 40, seed=1, noise=noise)
+    config = replace(QUICK, first_steps=50, steps=50, window_steps=50, window=5)
+    snapshots: list[LatentSnapshot] = []
+    options = {"frame": recorded.frame, "save": snapshots.append, "save_every": 0.0}
+    whole = fit_latent(recorded.data, config, **options)  # type: ignore[arg-type]
+    resumed = fit_latent(recorded.data, config, frame=recorded.frame, resume=snapshots[killed_at])
+    assert all(torch.equal(a, resumed.tensors()[name]) for name, a in whole.tensors().items())
+
+
+def test_progress_is_reported_from_the_first_epoch_to_the_last(kinked: Recorded) -> None:
+    seen: list[FitProgress] = []
+    fit_latent(kinked.data, replace(QUICK, first_steps=40, steps=40), on_epoch=seen.append)
+    assert [p.epoch for p in seen] == list(range(1, seen[-1].epochs + 1))
+    assert all(len(p.loss) == QUICK.ensemble_size and np.isfinite(p.loss).all() for p in seen)
+
+
+def test_agents_beyond_the_most_are_adapted_to(kinked: Recorded) -> None:
+    few = fit_latent(kinked.data, replace(QUICK, steps=600, max_agents=10))
+    assert few.num_agents == len(THRESHOLDS)
+    assert error(few, kinked, kink, THRESHOLDS) < 0.05
+
+
+def test_agents_without_transitions_are_average(kinked: Recorded) -> None:
+    network = fit_latent(replace(kinked.data, num_agents=len(THRESHOLDS) + 1), QUICK)
+    assert network.deviations[:, -1].mean() > 2 * network.deviations[:, :-1].mean()
+    assert torch.isfinite(network.factors).all()
+
+
+@pytest.mark.parametrize(
+    ("changed", "seen"),
+    [
+        ({"ensemble_size": 3}, lambda n: n.members == 3),
+        ({"latent": 4}, lambda n: n.factors.shape[2] == 4),
+        ({"hidden": (8,)}, lambda n: n.shape.widths[1:-1] == (8,)),
+    ],
+)
+def test_sizes_are_what_was_asked_for(changed: dict, seen: object, kinked: Recorded) -> None:
+    config = replace(QUICK, first_steps=20, **changed)
+    assert seen(fit_latent(kinked.data, config))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"batch_size": 32},
+        {"first_steps": 60},
+        {"steps": 20},
+        {"learning_rate": 1e-3},
+        {"decay": 100.0},
+        {"noise_share": 1e9},
+        {"window": 5},
+        {"windows": 8},
+        {"window_steps": 10},
+        {"window_learning_rate": 1e-4},
+        {"hold": 0.5},
+        {"max_agents": 4},
+    ],
+)
+def test_every_option_has_an_effect(changed: dict) -> None:
+    noise = 0.0 if "steps" in changed else 0.2
+    recorded = record(relax, np.linspace(0.5, 2.0, 6), 40, seed=1, noise=noise)
+    base = replace(QUICK, first_steps=40, window_steps=20)
+    one, two = (
+        fit_latent(recorded.data, config, frame=recorded.frame)
+        for config in (base, replace(base, **changed))
+    )
+    far = torch.tensor([[0.0, 0.0], [9.0, 9.0]])
+    agents = torch.tensor([0, 1])
+    assert not torch.equal(one.change(agents, far), two.change(agents, far))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"ensemble_size": 0}, {"steps": -1}, {"hidden": ()}, {"decay": -1.0}, {"hold": float("nan")}],
+)
+def test_options_out_of_range_are_refused(changed: dict) -> None:
+    with pytest.raises(ValueError, match=next(iter(changed))):
+        Latent(**changed)
+
+
+def test_data_that_do_not_fit_together_are_refused(kinked: Recorded) -> None:
+    with pytest.raises(ValueError, match="changes must have 2 axes"):
+        replace(kinked.data, changes=kinked.data.changes[:-1])
+    with pytest.raises(ValueError, match="finite"):
+        replace(kinked.data, features=kinked.data.features * np.nan)
+    with pytest.raises(ValueError, match="at least one transition"):
+        fit_latent(replace(kinked.data, **{n: getattr(kinked.data, n)[:0] for n in NAMES}))
+    with pytest.raises(ValueError, match="agents must be in"):
+        replace(kinked.data, num_agents=3)
+
+
+def test_a_fit_that_diverges_says_so(kinked: Recorded) -> None:
+    with pytest.raises(FloatingPointError, match="learning_rate"):
+        fit_latent(kinked.data, replace(QUICK, learning_rate=1e18))

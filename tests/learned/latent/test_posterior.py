@@ -1,0 +1,79 @@
+"""Latents of agents that are met after the fit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from persim_gym.learned.config import Latent
+from persim_gym.learned.latent import posterior as latent_posterior
+from persim_gym.learned.latent.fit import fit_latent
+from persim_gym.learned.latent.loss import LatentData
+from persim_gym.learned.latent.network import LatentNetwork
+from persim_gym.learned.latent.posterior import posterior
+from tests.learned.latent_worlds import kink, record
+
+
+@pytest.fixture(scope="module")
+def population() -> LatentNetwork:
+    recorded = record(kink, np.linspace(-0.8, 0.8, 24), 80, seed=0, scattered=True)
+    config = Latent(
+        ensemble_size=2, latent=2, hidden=(16, 16), batch_size=256, first_steps=300, steps=500
+    )
+    return fit_latent(recorded.data, config)
+
+
+def test_a_new_agent_is_known_from_a_few_transitions(population: LatentNetwork) -> None:
+    recorded = record(kink, np.linspace(-0.8, 0.8, 24), 80, seed=0, scattered=True)
+    rng = np.random.default_rng(5)
+    where = np.array([-0.45, 0.5])
+    agents = np.repeat([0, 1], 12)
+    states, actions = rng.uniform(-1, 1, 24), rng.uniform(-1, 1, 24)
+    changes = kink(states, actions, where[agents]) / recorded.change_scale
+    data = LatentData(recorded.features(states, actions), changes[:, None], agents, agents, 3)
+    mean, deviation = posterior(population, data)
+    adapted = population.with_factors(mean, deviation)
+    fresh, own = rng.uniform(-1, 1, 400), rng.integers(0, 2, 400)
+    still = np.zeros(400)
+    truth = kink(fresh, still, where[own]) / recorded.change_scale
+    features = torch.tensor(recorded.features(fresh, still), dtype=torch.float32)
+
+    def error(agents: torch.Tensor) -> float:
+        found = adapted.change(agents, features).mean(0)[:, 0].numpy()
+        return float(np.sqrt(((found - truth) ** 2).mean()))
+
+    known, average = error(torch.as_tensor(own)), error(torch.full((400,), 2))
+    assert known < 0.15
+    assert known < 0.4 * average
+    assert torch.allclose(mean[:, 2], population.prior[0], atol=1e-4)  # without transitions
+    unsure = deviation.square().sum(2)
+    assert (unsure[:, 2] > 9 * unsure[:, :2].amax(1)).all()
+
+
+def test_noise_draws_an_agent_to_the_population(population: LatentNetwork) -> None:
+    recorded = record(kink, np.array([-0.8, 0.8]), 10, seed=4)
+    sure, _ = posterior(population, recorded.data)
+    unsure, _ = posterior(population, recorded.data, noise=torch.full((2, 1), 1e6))
+    centre = population.prior[0][:, None]
+    assert torch.allclose(unsure, centre.expand_as(unsure), atol=0.01)
+    assert (sure - centre).norm() > 10 * (unsure - centre).norm()
+
+
+def test_many_agents_are_worked_on_in_parts(
+    population: LatentNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = record(kink, np.linspace(-0.7, 0.7, 9), 20, seed=6, scattered=True)
+    data = replace(recorded.data, num_agents=11)  # the last two without transitions
+    features = torch.tensor(data.features, dtype=torch.float32)
+
+    def changes() -> torch.Tensor:
+        mean, deviation = posterior(population, data)
+        assert mean.shape == deviation.shape == (2, 11, 2)
+        return population.with_factors(mean).change(torch.as_tensor(data.agents), features)
+
+    whole = changes()
+    monkeypatch.setattr(latent_posterior, "MOST_ROWS", 10)
+    assert torch.allclose(whole, changes(), atol=0.02)
