@@ -2,9 +2,9 @@
 
 The change of a coordinate is a polynomial of state and action, whose coefficients are an agent's
 own, drawn from a Gaussian population (:mod:`~persim_gym.learned.hierarchical.population`). That is
-the low-rank model without a limit of the rank: nothing has to be shared by all agents but how likely a
-coefficient is. An agent with many transitions has its own regression, one with few is what the
-population makes of them. All in closed form; costs grow linearly with the agents.
+the low-rank model without a limit of the rank: nothing has to be shared by all agents but how
+likely a coefficient is. An agent with many transitions has its own regression, one with few is what
+the population makes of them. All in closed form; costs grow linearly with the agents.
 """
 
 from __future__ import annotations
