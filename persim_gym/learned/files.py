@@ -116,6 +116,7 @@ def _parts(tensors: dict[str, Tensor], card: dict[str, Any], task: Task | None) 
     with _fitting():
         ensemble = ensemble_from_file(shape, parts)
         soundness.check_card(card, ensemble.num_agents)
+        soundness.check_fits(tensors, ensemble)
     del card["disagreement_limit"]
     experience = Experience(
         **{name: tensor.numpy() for name, tensor in parts["experience"].items()},

@@ -130,6 +130,20 @@ def check_tensors(tensors: Mapping[str, Tensor], shape: Mapping[str, Any]) -> No
         raise ValueError(f"it predicts {sizes['c']} coordinates, {sizes['d']} are observed")
 
 
+def check_fits(tensors: Mapping[str, Tensor], ensemble: Ensemble) -> None:
+    """Check what is beside a model against its agents, coordinates and members.
+
+    Raises:
+        ValueError: If a shape does not fit.
+    """
+    sizes = {"N": ensemble.num_agents, "d": ensemble.obs_dim, "m": ensemble.members}
+    for name, tensor in tensors.items():
+        if name.startswith(("experience.", "prior.", "task.")) and name in SHAPES:
+            found, expected = tuple(tensor.shape), _sizes(SHAPES[name].split(), tensor, dict(sizes))
+            if found != expected:
+                raise ValueError(f"{name} has shape {found}, the model asks for {expected}")
+
+
 def _sizes(letters: list[str], tensor: Tensor, sizes: dict[str, int]) -> tuple[int, ...]:
     """The shape that a tensor should have; letters that are new become its own."""
     return tuple(
@@ -227,4 +241,4 @@ def check_works(ensemble: Ensemble, task: Task, starts: Tensor, own_task: bool) 
         raise ValueError(f"a prediction with it fails: {reason}") from error
 
 
-__all__ = ["check_card", "check_tensors", "check_works"]
+__all__ = ["check_card", "check_fits", "check_tensors", "check_works"]

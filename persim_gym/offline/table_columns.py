@@ -27,6 +27,7 @@ from persim_gym.offline.values import (
     kind_of,
     label,
     order_of,
+    says_number,
     short,
 )
 
@@ -109,7 +110,9 @@ class Column:
         there = np.flatnonzero(~self.missing).tolist()
         values = np.full(len(raw), np.nan)
         if any(not issubclass(kind, NUMBERS) for kind in {type(raw[row]) for row in there}):
-            row = next(row for row in there if not isinstance(raw[row], NUMBERS))
+            wrong = [row for row in there if not isinstance(raw[row], NUMBERS)]
+            # In a file without types one word makes text of all numbers: the word is to be named.
+            row = next((row for row in wrong if not says_number(raw[row])), wrong[0])
             raise ValueError(
                 f"{self.where(row)}: {raw[row]!r} is no number; convert the column, or leave what "
                 "is unknown empty"
@@ -197,6 +200,7 @@ class Column:
             return [str(value) for value in values.astype(str)]
         kind = self.series.dtype
         plain = isinstance(kind, np.dtype) and kind.kind == "f"
+        # From here on two whole numbers may be one.
         exact = 2 / np.finfo(kind if plain else np.float64).eps
         if len(values) and isinstance(values[0], bytes):
             return decoded(values)
@@ -209,7 +213,7 @@ class Column:
             if not isinstance(value, numbers.Integral):
                 if not is_whole(value):
                     raise ValueError(f"{self.where(row)}: {value} is neither text nor whole")
-                if isinstance(value, (float, np.floating)) and abs(value) > exact:
+                if isinstance(value, (float, np.floating)) and abs(value) >= exact:
                     raise ValueError(
                         f"{self.where(row)}: {value!r} is a floating-point number too large to be "
                         "exact, so that different ids may have become one: give text, or whole "
@@ -302,8 +306,6 @@ class Column:
         there = np.flatnonzero(~self.missing)
         raw = self.series.to_numpy(dtype=object)
         self._refuse_mixed(self.series)
-        if len(there) and isinstance(raw[there[0]], bytes):
-            raw[there] = decoded(raw[there])
         known: list[Any]
         if given is not None and given is not True:
             known = list(given)
@@ -326,7 +328,14 @@ class Column:
         if (codes[there] < 0).any():
             row = int(there[np.argmax(codes[there] < 0)])
             raise ValueError(f"{self.where(row)}: {raw[row]!r} is none of the actions {known!r}")
-        return codes, tuple(label(value) for value in known)
+        is_bytes = bool(known) and all(isinstance(value, bytes) for value in known)
+        names = tuple(decoded(known) if is_bytes else [label(value) for value in known])
+        if len(set(names)) < len(names):
+            raise ValueError(
+                f"column {self.name!r} has different actions of the same name: {known!r}; make all "
+                "of them text"
+            )
+        return codes, names
 
     def _looks_discrete(self, values: NDArray[Any]) -> bool:
         """Whether these values of the column are labels, or few whole numbers."""

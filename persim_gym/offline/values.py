@@ -51,6 +51,14 @@ def is_whole(value: Any) -> bool:
     return bool(math.isfinite(value) and value == math.floor(value))
 
 
+def says_number(value: Any) -> bool:
+    """Whether a value is text that reads as a number."""
+    try:
+        return isinstance(value, str) and math.isfinite(float(value))
+    except ValueError:
+        return False
+
+
 def decoded(values: Iterable[bytes]) -> list[str]:
     """Bytes as text if all of them are printable, else as hexadecimal digits."""
     try:

@@ -23,6 +23,7 @@ from persim_gym.core import Task
 from persim_gym.envs.suites import find_suite
 from persim_gym.learned import PerSim
 from persim_gym.learned.bounds import BoundEffects
+from persim_gym.learned.ensemble import UNROLL_MODES
 from persim_gym.learned.env import as_simulator
 from persim_gym.learned.guard import MEMBERS
 from persim_gym.planning import MPC, RandomShooting
@@ -120,6 +121,36 @@ def test_a_planner_s_rollouts_are_its_simulator_s(sim: PerSim) -> None:
         obs = sim.predict(agents, state, actions[:, t])
         np.testing.assert_allclose(steps[t].mean(0)[:, 0], obs, atol=1e-5)
         state = np.concatenate([state[:, 1:], obs[:, None]], axis=1)
+
+
+FAMILIES: dict[str, dict[str, Any]] = {
+    "als": {"degree": 1, "rank": 1},
+    "sgd": {"epochs": 1, "rank": 2},
+    "hierarchical": {"degree": 1},
+    "latent": {"hidden": (8,), "first_steps": 3, "steps": 3, "window_steps": 3},
+}
+
+
+@pytest.mark.parametrize("lag", [1, 2])
+@pytest.mark.parametrize("method", FAMILIES)
+def test_planners_roll_out_every_family(method: str, lag: int) -> None:
+    task = PlainTask.of(2, action_dim=1)
+    data = random_walks(task)
+    options = {**FAMILIES[method], "ensemble_size": 2, "lag": lag, "progress": False}
+    sim = PerSim.fit(data, task=task, method=method, **options)
+    agents, actions = np.array([0, 3]), np.full((2, 3, 1), 0.3, np.float32)
+    state = sim.recall(data.obs[:2])
+    for mode in UNROLL_MODES:
+        first = next(sim.unroll(agents, state, actions[:, None], mode))
+        expected = sim.predict_members(agents, state, actions[:, 0])
+        if mode == "sampled":
+            expected = expected[:1]
+        np.testing.assert_allclose(first[:, :, 0], expected, atol=1e-5)
+    if lag == 1:
+        steps = list(sim.unroll(agents, state, actions[:, None], "mean"))
+        for t, found in enumerate(steps):
+            state = sim.predict(agents, state, actions[:, t])
+            np.testing.assert_allclose(found.mean(0)[:, 0], state, atol=1e-5)
 
 
 def test_the_guard_s_limit_is_on_the_scale_of_disagreement(sim: PerSim) -> None:
@@ -355,9 +386,11 @@ def test_actions_that_are_no_finite_real_numbers_are_refused(bad: Any) -> None:
 DOUBLE = """
 import dataclasses
 import sys
+from pathlib import Path
 import numpy as np
 import torch
 torch.set_default_dtype(torch.float64)
+from persim_gym.store import SIMULATOR
 from tests.learned.worlds import PlainTask, random_walks
 from persim_gym.learned import PerSim
 from persim_gym.planning import MPC
@@ -367,24 +400,38 @@ for task, options in (
     (PlainTask.of(2, actions=3), {"method": "sgd", "epochs": 2, "rank": 2}),
     (PlainTask.of(3, action_dim=2, low=-0.6), {"method": "sgd", "epochs": 2, "rank": 2}),
     (None, {"method": "als", "degree": 2, "rank": 2}),
+    (None, {"method": "hierarchical", "degree": 1}),
+    (None, {"method": "latent", "hidden": (8,), "first_steps": 3, "steps": 3, "window_steps": 3}),
 ):
     data = random_walks(task or PlainTask.of(2, actions=3))
     reward = np.sin(3.0 * data.next_obs[:, 0].astype(np.float64))
     data = dataclasses.replace(data, reward=reward)
-    sim = PerSim.fit(data, task=task, ensemble_size=2, progress=False, **options)
+    folders = []
+    for default in (torch.float32, torch.float64):
+        torch.set_default_dtype(default)
+        folders.append(Path(sys.argv[1], str(len(list(Path(sys.argv[1]).iterdir())))))
+        sim = PerSim.fit(
+            data, task=task, ensemble_size=2, progress=False, out=folders[-1], **options
+        )
+    plain, double = ((folder / SIMULATOR).read_bytes() for folder in folders)
+    assert plain == double, options
     obs, action = data.obs[:3], data.action[:3]
-    sim.adapt(data.obs[:9], data.action[:9], data.next_obs[:9])
-    sim.update(0, obs, action, data.next_obs[:3])
-    folder = sim.save(sys.argv[1])
+    if sim.ensemble.linear:
+        sim.adapt(data.obs[:9], data.action[:9], data.next_obs[:9])
+        sim.update(0, obs, action, data.next_obs[:3])
+    folder = sim.save(sys.argv[1] + "-again")
     again = PerSim.load(folder, task=task)
-    np.testing.assert_array_equal(again.predict(4, obs, action), sim.predict(4, obs, action))
+    last = sim.num_agents - 1
+    np.testing.assert_array_equal(
+        again.predict(last, obs, action), sim.predict(last, obs, action)
+    )
     for model in (sim, again):
         envs = model.vector_env(3)
         envs.reset(seed=0)
         envs.step(action)
-        env = model.env(4)
+        env = model.env(last)
         state = env.reset(seed=0)[0]
-        env.step(MPC(model, 4).predict(state)[0])
+        env.step(MPC(model, last).predict(state)[0])
 """
 
 

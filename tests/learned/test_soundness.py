@@ -16,10 +16,11 @@ from torch import Tensor
 
 from persim_gym import store
 from persim_gym.learned import PerSim
+from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.offline import record
 
 
-def of_table() -> PerSim:
+def of_table(**options: Any) -> PerSim:
     """Rewards and ends learned from the data, agents with names, continuous actions."""
     rng = np.random.default_rng(0)
     rows = []
@@ -32,7 +33,16 @@ def of_table() -> PerSim:
     frame = pd.DataFrame(rows, columns=["id", "t", "x", "y", "u", "r", "end"])
     columns = {"agent": "id", "time": "t", "state": ["x", "y"], "action": "u", "reward": "r"}
     columns["terminated"] = "end"
-    return PerSim.fit(frame, columns=columns, method="als", degree=1, rank=2, progress=False)
+    options = options or {"method": "als", "degree": 1, "rank": 2}
+    return PerSim.fit(frame, columns=columns, progress=False, **options)
+
+
+LATENT = {"hidden": (6,), "first_steps": 2, "steps": 2, "window_steps": 2}
+
+
+def mixed(first: PerSim, second: PerSim) -> PerSim:
+    ensemble = MixtureEnsemble([first.ensemble, second.ensemble], [1, 2])
+    return PerSim(ensemble, first.task, first.experience, first.card)
 
 
 def of_recordings(task: str, **options: Any) -> PerSim:
@@ -51,13 +61,16 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             "polynomial": of_recordings("mountain-car", method="als", degree=2, rank=2),
             "network": of_recordings("cartpole", method="sgd", epochs=1, ensemble_size=2),
             "table": of_table(),
+            "hierarchical": of_table(method="hierarchical", degree=1, ensemble_size=2),
+            "latent": of_table(method="latent", ensemble_size=2, **LATENT),
         }
+    made["mixture"] = mixed(made["hierarchical"], made["latent"])
     adapted = made["polynomial"]
     adapted.adapt(name=None)
     return {name: sim.save(root / name) / store.SIMULATOR for name, sim in made.items()}
 
 
-KINDS = ("polynomial", "network", "table")
+KINDS = ("polynomial", "network", "table", "hierarchical", "latent", "mixture")
 
 
 def changes(tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
@@ -88,6 +101,8 @@ def use(path: Path) -> None:
     for agent in (0, sim.num_agents - 1):
         if sim.experience.seen is None or sim.experience.seen[agent]:
             assert sim.predict(agent, obs, action).shape == obs.shape
+    if not sim.ensemble.linear:
+        return
     sim.prior.factors(torch.zeros(sim.members, 1, sim.prior.size, dtype=torch.float64))
     sim.task.reward(obs, action, obs)
     sim.task.terminated(obs)

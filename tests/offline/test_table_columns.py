@@ -154,6 +154,29 @@ def test_bytes_are_text_if_they_can_be(source: str, tmp_path: Path) -> None:
     assert read(TYPED[source](frame, tmp_path)).agent_names == ("p9", "p10")
     frame = table(id=[b"p10"] * 3 + [b"\xff"] * 3)
     assert read(TYPED[source](frame, tmp_path)).agent_names == ("703130", "ff")
+    data = read(TYPED[source](table(u=[b"up", b"go"] * 3), tmp_path))
+    assert data.action_labels == ("go", "up")
+    assert data.action.tolist() == [1, 0, 0, 1]
+
+
+def test_bytes_may_be_named_as_actions() -> None:
+    for column in ([b"up", b"go"] * 3, pd.Categorical([b"up", b"go"] * 3)):
+        data = read(table(u=column), discrete_actions=[b"up", b"go"])
+        assert data.action_labels == ("up", "go")
+        assert data.action.tolist() == [0, 1, 1, 0]
+
+
+def test_actions_of_one_name() -> None:
+    with pytest.raises(
+        ValueError, match=r"different actions of the same name: .* make all of them"
+    ):
+        read(table(u=pd.Categorical([1, "1"] * 3)))
+
+
+def test_the_word_among_numbers_is_named(tmp_path: Path) -> None:
+    path = SOURCES["csv"](table(x=["0.1", "0.2", "-"] * 2), tmp_path)
+    with pytest.raises(ValueError, match="row 2: '-' is no number"):
+        read(path)
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -169,6 +192,7 @@ def test_whole_numbers_are_exact_where_one_is_missing(source: str, tmp_path: Pat
     [
         ([float(BIG)] * 6, "row 0: 1.23.*too large to be exact, so that different ids"),
         (np.float32([1, 1, 1, 2**25, 2**25, 2**25]), "row 3: .* too large to be exact"),
+        (np.float64([2**53] * 3 + [2**53 + 1] * 3), "row 0: .* too large to be exact"),
         ([decimal.Decimal("1.5")] * 6, "row 0: 1.5 is neither text nor whole"),
         ([True, True, 1, 1, 2, 2], r"row 2: .* mixes true and false \(True in row 0\) and other"),
         (["a", "a", b"a", b"a", "b", "b"], r"row 2: .* mixes text \('a' in row 0\) and other"),

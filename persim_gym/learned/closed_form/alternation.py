@@ -243,7 +243,9 @@ def _ridge(normal: Tensor, right: Tensor, mask: Tensor | None, ridge: float, r: 
     dead = scale < 1e-150
     scale = torch.where(dead, torch.ones_like(scale), scale)
     unit = normal / scale[:, :, None] / scale[:, None, :]
-    unit.diagonal(dim1=-2, dim2=-1).copy_(torch.where(dead, 1.0, 1.0 + ridge))
+    # In single precision whatever torch's default is, so that equal fits stay equal files.
+    loaded = torch.full_like(scale, 1.0 + ridge, dtype=torch.float32).masked_fill(dead, 1.0)
+    unit.diagonal(dim1=-2, dim2=-1).copy_(loaded)
     target = right / scale[..., None]
     if mask is None or bool(mask.all()):
         return _solve(unit, target) / scale[..., None]

@@ -288,6 +288,10 @@ class FrameEnsemble(Ensemble):
         """
         frame = Frame.from_parts(parts["frame"], shape["frame"])
         model = read_model(shape["model"], parts["model"], shape["meta"])
+        for name in ("low", "high"):
+            found, expected = tuple(parts["space"][name].shape), (frame.obs_dim,)
+            if found != expected:
+                raise ValueError(f"space.{name} has shape {found}, the frame asks for {expected}")
         return cls(frame, model, parts["space"]["low"], parts["space"]["high"])
 
 

@@ -125,7 +125,8 @@ def some(values: Tensor) -> Tensor:
     """At most :data:`MEASURED` rows, evenly chosen."""
     if len(values) <= MEASURED:
         return values
-    return values[torch.linspace(0, len(values) - 1, MEASURED, device=values.device).long()]
+    places = torch.linspace(0, len(values) - 1, MEASURED, dtype=torch.float32, device=values.device)
+    return values[places.long()]
 
 
 def orthonormal(basis: ProductBasis, values: Tensor) -> tuple[ProductBasis, Tensor]:

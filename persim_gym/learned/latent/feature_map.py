@@ -70,12 +70,12 @@ class FeatureMap:
         self.state = [*columns, *turned]
         used = [*outputs, *(c.output for c in circles)]
         # A step is two products of matrices: what is carried over, and what the change drives.
-        self._drive = torch.zeros(max(used, default=0) + 1, features)
+        self._drive = torch.zeros(max(used, default=0) + 1, features, dtype=torch.float32)
         self._drive[list(outputs), list(columns)] = torch.tensor(gains, dtype=torch.float32)
-        self._carry = torch.zeros(features, features)
+        self._carry = torch.zeros(features, features, dtype=torch.float32)
         self._carry[self.state, self.state] = 1.0
         self._carry[list(newer), list(older)] = 1.0
-        self._given = torch.ones(features)
+        self._given = torch.ones(features, dtype=torch.float32)
         self._given[[*self.state, *older]] = 0.0
 
     def moved(self, features: Tensor, change: Tensor) -> Tensor:

@@ -255,7 +255,7 @@ class _Fit:
         agents = torch.as_tensor(self.data.agents)
         features = torch.as_tensor(self.data.features, dtype=torch.float32)
         changes = torch.as_tensor(self.data.changes, dtype=torch.float32)
-        squares = torch.zeros(network.members, changes.shape[1])
+        squares = changes.new_zeros(network.members, changes.shape[1])
         with torch.no_grad():
             for k in range(0, len(agents), _ROWS):
                 part = slice(k, k + _ROWS)
@@ -275,7 +275,7 @@ def initial_network(data: LatentData, config: Latent) -> LatentNetwork:
     )
     known = first_latents(data.features, data.changes, data.agents, data.num_agents, r)
     latents = torch.tensor(known, dtype=torch.float32).repeat(m, 1, 1)
-    latents += 0.05 * torch.randn(latents.shape, generator=generator)
+    latents += 0.05 * torch.randn(latents.shape, generator=generator, dtype=torch.float32)
     network = LatentNetwork.initial(shape, latents, generator)
     features = torch.tensor(data.features, dtype=torch.float32)
     low, high = features.amin(0), features.amax(0)

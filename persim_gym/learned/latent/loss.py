@@ -89,7 +89,7 @@ class Parameters:
 
     def vector(self, network: LatentNetwork) -> Tensor:
         """A network's parameters ``[P]``, with start states as they were recorded."""
-        vector = torch.zeros(sum(self._lengths), device=network.device)
+        vector = torch.zeros(sum(self._lengths), dtype=torch.float32, device=network.device)
         views, found = self.views(vector), network.tensors()
         for name in self.shape.layers():
             views[name].copy_(found[name])
@@ -139,7 +139,7 @@ class _Loss:
             p[name].reshape(-1, r).index_select(0, rows)
             for name in ("latent.mean", "latent.log_deviation")
         )
-        noise = torch.randn(mean.shape, generator=draw).to(mean)
+        noise = torch.randn(mean.shape, generator=draw, dtype=torch.float32).to(mean)
         return (mean + spread.exp() * noise).view(*agents.shape, r)
 
     def priors(self, p: dict[str, Tensor]) -> Tensor:
@@ -286,7 +286,7 @@ def noise_of_observations(network: LatentNetwork, data: LatentData) -> tuple[Ten
     left = torch.cat([network.change(a, x).mean(0) for a, x in rows]) - changes
     same = torch.as_tensor(data.episodes[1:] == data.episodes[:-1])
     pairs = (left[1:] * left[:-1])[same]
-    together = pairs.mean(0) if len(pairs) else torch.zeros(left.shape[1])
+    together = pairs.mean(0) if len(pairs) else left.new_zeros(left.shape[1])
     return (-together).clamp_min(0.0), left.square().mean(0)
 
 

@@ -98,23 +98,26 @@ class LatentNetwork:
         """
         m, n, r = latents.shape
         found: dict[str, Tensor] = {}
+        single = torch.float32  # whatever torch's default is
         for name, size in shape.layers().items():
             fan = math.sqrt(size[1])
             if name == "head.bias":
-                found[name] = torch.zeros(size)
+                found[name] = torch.zeros(size, dtype=single)
             elif name.endswith("bias"):
-                found[name] = torch.empty(size).uniform_(-1, 1, generator=generator)
+                found[name] = torch.empty(size, dtype=single).uniform_(-1, 1, generator=generator)
             else:
                 spread = 0.3 if name == "head.weight" else 1.4
-                found[name] = torch.empty(size).normal_(0, spread / fan, generator=generator)
+                found[name] = torch.empty(size, dtype=single).normal_(
+                    0, spread / fan, generator=generator
+                )
         found["latent.mean"] = latents
-        found["latent.deviation"] = torch.full((m, n, r), FIRST_DEVIATION)
-        found["prior.mean"] = torch.zeros(m, r)
-        found["prior.covariance"] = torch.eye(r).repeat(m, 1, 1)
-        found["noise"] = torch.ones(m, shape.outputs)
-        found["mix"] = torch.eye(shape.features)
-        found["low"] = torch.full((shape.features,), -math.inf)
-        found["high"] = torch.full((shape.features,), math.inf)
+        found["latent.deviation"] = torch.full((m, n, r), FIRST_DEVIATION, dtype=single)
+        found["prior.mean"] = torch.zeros(m, r, dtype=single)
+        found["prior.covariance"] = torch.eye(r, dtype=single).repeat(m, 1, 1)
+        found["noise"] = torch.ones(m, shape.outputs, dtype=single)
+        found["mix"] = torch.eye(shape.features, dtype=single)
+        found["low"] = torch.full((shape.features,), -math.inf, dtype=single)
+        found["high"] = torch.full((shape.features,), math.inf, dtype=single)
         return cls(shape, found)
 
     @property
@@ -206,14 +209,12 @@ class LatentNetwork:
 
         Args:
             agents: ``[n]``.
-            features: ``[n, q]``, the same for all members, or ``[m, n, q]``.
+            features: ``[n, q]`` or ``[1, n, q]``, the same for all members, or ``[m, n, q]``.
 
         Returns:
             ``[m, n, c]``.
         """
-        held = self.hold(features)
-        if held.ndim == 2:
-            held = held.expand(self.members, -1, -1)
+        held = self.hold(features).expand(self.members, -1, -1)
         return self.response(self.factors.index_select(1, agents), held)
 
     def hold(self, features: Tensor) -> Tensor:

@@ -116,7 +116,8 @@ class _Problem:
         """Places to begin ``[m, N', r]``: the best of the population's mean and some members."""
         m, r = self.mean.shape
         known = self.network.factors
-        picked = torch.linspace(0, known.shape[1] - 1, min(self.PLACES, known.shape[1]))
+        most = min(self.PLACES, known.shape[1])
+        picked = torch.linspace(0, known.shape[1] - 1, most, dtype=torch.float32)
         places = torch.cat([self.mean[:, None], known[:, picked.long()]], dim=1)
         rows = torch.as_tensor(self._some(), device=self.agents.device)
         x, y = self.features[rows].expand(m, -1, -1), self.changes[rows]
