@@ -214,7 +214,7 @@ def train(
     force: Annotated[bool, typer.Option("--force", help="Replace a policy in FOLDER.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Train a policy inside an agent's simulator, try it in truth.
+    """Train a policy inside an agent's simulator, try it in the true environment.
 
     A Stable-Baselines3 algorithm learns in the simulator alone; the true environment is used for
     the final judgement only. The policy can then be recorded and rendered.
@@ -252,8 +252,8 @@ def train(
     guard = training.default_config(suite.name, policy.name).guard
     worlds = {
         "in the simulator": (GuardedSimulator(sim, guard=guard), policy),
-        "in truth": (true, policy),
-        "in truth, random actions": (true, "random"),
+        "true environment": (true, policy),
+        "true environment, random actions": (true, "random"),
     }
     outcomes = {
         name: episode_outcomes(sim.task, world, [index], actor, episodes, seed)

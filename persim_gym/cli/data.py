@@ -48,9 +48,9 @@ def agents(
     if as_csv and as_json:
         raise ValueError("--csv and --json are two formats: give one")
     suite = find_suite(task)
-    people = suite.population(options.population(size, seed, ranges))
-    names, values = people.names, people.values.tolist()
-    tests = 0 if ranges else min(len(people), len(suite.covariates.test_agents))
+    population = suite.population(options.population(size, seed, ranges))
+    names, values = population.names, population.values.tolist()
+    tests = 0 if ranges else min(len(population), len(suite.covariates.test_agents))
     if as_csv:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -63,7 +63,7 @@ def agents(
             {"agent": agent, **dict(zip(names, row, strict=True)), "test_agent": agent < tests}
             for agent, row in enumerate(values)
         ]
-        print_json({"task": suite.name, "population": people.to_json(), "agents": listed})
+        print_json({"task": suite.name, "population": population.to_json(), "agents": listed})
         return
     chosen = suite.covariates.ranges(options.parse_ranges(ranges))
     print_table(
@@ -74,7 +74,7 @@ def agents(
     )
     shown = values[:show]
     print_table(
-        f"Agents 0 to {len(shown) - 1} of {len(people):,} (seed {seed})",
+        f"Agents 0 to {len(shown) - 1} of {len(population):,} (seed {seed})",
         ["agent", "", *names],
         [[a, "test agent" if a < tests else "", *row] for a, row in enumerate(shown)],
         left=2,

@@ -80,7 +80,7 @@ def _finite(value: Any) -> Any:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: ``"4.1 s"``, ``"23 min"``, ``"3.5 h"``."""
+    """Seconds for readers: ``"4.1 s"``, ``"23 min"``, ``"3.5 h"``."""
     if seconds < 99.5:
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
     minutes = seconds / 60

@@ -112,8 +112,8 @@ def evaluate(
 
     chosen = _recipes(find_suite(task).name, policy)
     suite = find_suite(task)
-    people, task_ = suite.population(), suite.task()
-    true, groups = suite.dynamics(people), nearest(suite.name, people.values)
+    population, task_ = suite.population(), suite.task()
+    true, groups = suite.dynamics(population), nearest(suite.name, population.values)
     names = [recipe.name for recipe in behaviour_recipes(suite.name)]
     rows: list[dict[str, Any]] = []
     with on_interrupt("nothing was kept"), progress_bar("evaluate") as report:
@@ -122,7 +122,7 @@ def evaluate(
             acting = load_shipped(suite.name, recipe.name)
             single = suite.dynamics(Population.single(suite.covariates, recipe.covariates))
             own = play_returns(task_, single, acting, np.zeros(episodes, dtype=np.int64), seed)
-            agents = np.arange(len(people))
+            agents = np.arange(len(population))
             if recipe.name != TEST:
                 agents = agents[groups == names.index(recipe.name)]
             group = play_returns(task_, true, acting, agents, seed)

@@ -302,7 +302,7 @@ def evaluate(
     sim = models.open_simulator(simulator)
     suite = suite_of(sim.task)
     chosen = models.find_agents(agents, sim, suite)
-    people = suite.population(models.population_of(sim))
+    population = suite.population(models.population_of(sim))
     from persim_gym.evaluation import open_loop as evaluation
 
     with progress_bar("evaluate"):
@@ -311,7 +311,7 @@ def evaluate(
             chosen,
             episodes=episodes,
             seed=seed,
-            population=people,
+            population=population,
             warmup=warmup,
             horizon=horizon,
         )
@@ -374,9 +374,9 @@ def render(
     if sim is None:
         frames = video.episode_frames(suite.name, index, actor, steps=steps, seed=seed)
     else:
-        people = models.population_of(sim)
+        population = models.population_of(sim)
         frames = video.comparison_frames(
-            sim, index, actor, population=people, steps=steps, seed=seed
+            sim, index, actor, population=population, steps=steps, seed=seed
         )
     task = suite.task()
     total = (steps or task.max_episode_steps) + 1

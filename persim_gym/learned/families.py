@@ -63,7 +63,7 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Where a fit runs, and who is told of it.
+    """Where a fit runs, and what hears of its progress.
 
     Attributes:
         device: Where to compute.

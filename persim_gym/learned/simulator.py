@@ -216,7 +216,7 @@ class PerSim(AdaptiveDynamics):
     def save(self, path: str | Path) -> Path:
         """Write the simulators into a folder: ``simulator.safetensors``, whole or not at all.
 
-        A ``simulator.json`` beside it repeats the card for people; nothing reads it.
+        A ``simulator.json`` beside it repeats the card for readers; nothing reads it.
 
         Returns:
             The folder.

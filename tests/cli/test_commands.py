@@ -463,7 +463,7 @@ def policy(simulator: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = str(tmp_path_factory.mktemp("policies") / "dqn")
     args = ["--agent", "3", "--steps", "80", "--episodes", "2", "--seed", "1", "--out", folder]
     text = succeed("train", simulator, *args).stdout
-    assert re.search(r"^in truth +2 ", text, re.MULTILINE)
+    assert re.search(r"^true environment +2 ", text, re.MULTILINE)
     return folder
 
 
@@ -482,7 +482,7 @@ def test_train_judges_in_the_true_environment_of_the_agent(policy: str, simulato
     suite = find_suite("cartpole")
     true = suite.dynamics(suite.population({"size": 8, "seed": 3}))
     expected = playing.episode_returns(suite.task(), true, [3], load_policy(policy), 2, 1)
-    assert content["returns"]["in_truth"] == expected[0].tolist()
+    assert content["returns"]["true_environment"] == expected[0].tolist()
     assert len(content["returns"]["in_the_simulator"]) == 2
 
 
