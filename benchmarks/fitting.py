@@ -102,7 +102,8 @@ def memory(data: Transitions, effort: Effort) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "transitions.npz"
         arrays = {f.name: getattr(data, f.name) for f in fields(data)}
-        np.savez(file, **{name: a for name, a in arrays.items() if a is not None})
+        plain = (np.ndarray, int, str)
+        np.savez(file, **{name: a for name, a in arrays.items() if isinstance(a, plain)})
         script = Path(__file__).with_name("fitting_memory.py")
         growth = np.array([_growth(script, file) for _ in range(min(3, effort.rounds))])
     return row(

@@ -41,7 +41,7 @@ def main(folder: Path, policy: str, planner: RandomShooting, quick: bool) -> Non
                 ends[name] = str(infos[name]["guard"]) or "time is up"
         if plans is not None:  # the plans of those that go on
             going = [name in penv.agents for name in running]
-            plans = (plans[0][going], plans[1][going])
+            plans = tuple(part[going] for part in plans)
     print(f"policy {policy}, in the simulators of {len(total)} agents:")
     for name, reached in total.items():
         print(f"  {name}: return {reached:.0f} ({ends[name]})")

@@ -116,9 +116,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def record(original: Any, *args: Any, agents: int = 500, **rest: Any) -> Any:
         return original(*args, agents=min(agents, AGENTS), **rest)
 
-    def fit(original: Any, data: Any, **options: Any) -> PerSim:
-        if options.get("method") == "als":  # seconds as it is, and without epochs
-            return original(data, **options)
+    def fit(original: Any, data: Any, *config: Any, **options: Any) -> PerSim:
+        if config or options.get("method") == "als":  # seconds as it is, and without epochs
+            return original(data, *config, **options)
         return original(data, **options | {"epochs": min(options.get("epochs", EPOCHS), EPOCHS)})
 
     def learn(original: Any, model: Any, total_timesteps: int, **rest: Any) -> Any:
@@ -192,7 +192,7 @@ def test_sizes_are_capped(place: Path, small: list[str]) -> None:
     sim = PerSim.fit(data, epochs=300, progress=False)
     assert sim.card["config"]["epochs"] == EPOCHS
     mpc = MPC(sim)
-    _, (plans, _) = mpc.predict([0.0, 0.0, 0.0, 0.0])
+    _, (plans, *_) = mpc.predict([0.0, 0.0, 0.0, 0.0])
     assert plans.shape == (1, 5)
     assert small == ["record", "fit", "plan"]
 

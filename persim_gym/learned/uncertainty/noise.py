@@ -341,7 +341,7 @@ def _sized(
     factor = sized.factor(found.change, sizes[1])
     # The same sum of squares as before.
     ratio = np.square(left).mean(0) / np.maximum(np.square(left / factor).mean(0), 1e-300)
-    root = np.sqrt(1.0 / ratio)
+    root = np.sqrt(1.0 / np.where(ratio > 0, ratio, 1.0))  # nothing is left of a constant
     return replace(sized, process=noise.process * np.outer(root, root))
 
 

@@ -213,8 +213,8 @@ def test_a_candidate_that_fails_is_noted_and_others_go_on(monkeypatch: pytest.Mo
     monkeypatch.setattr(selection, "alternate", always)
     with pytest.raises(FloatingPointError, match="no closed-form fit could be computed"):
         fit()
-    closed = fit(method="auto", ensemble_size=2, seed=0).card  # networks do not mind
-    assert closed["fitted_by"] == "sgd"
+    closed = fit(method="auto", ensemble_size=2, seed=0).card  # other families do not mind
+    assert closed["fitted_by"] in ("hierarchical", "latent", "mixture")
     assert "no closed-form fit" in closed["metrics"]["closed_form"]
 
 
@@ -257,9 +257,9 @@ def test_auto_compares_where_the_law_is_none() -> None:
     data = record(touching, task, 20, 300, restart=300)
     sim = fit(data, task, method="auto", ensemble_size=2)
     compared = sim.card["metrics"]["compared"]
-    assert set(compared) == {"als", "sgd"}
-    assert compared["sgd"] < compared["als"]
-    assert sim.card["fitted_by"] == "sgd"
+    assert {"als", "hierarchical", "latent"} <= set(compared)
+    assert compared["latent"] < compared["als"]
+    assert sim.card["fitted_by"] in ("latent", "mixture")
 
 
 def test_options_decide_the_method_and_cannot_be_of_both() -> None:

@@ -150,7 +150,8 @@ def test_skip_learns_a_linear_law_without_a_hidden_unit() -> None:
 
 
 @pytest.mark.slow
-def test_held_states_do_not_run_away(world: HammerWorld, data: Transitions, sim: PerSim) -> None:
+def test_held_states_do_not_run_away(data: Transitions) -> None:
+    sim = PerSim.fit(data, task=HammerTask(), **OPTIONS | FORM | {"hold": False})
     held = PerSim.fit(data, task=HammerTask(), **OPTIONS | FORM | {"hold": True})
     assert torch.equal(weights(held), weights(sim))
     given = data.agent, data.obs, data.action
