@@ -23,8 +23,8 @@ BUDGETS = {"quick": 3e9, "default": 1.2e10, "thorough": 3e11}
 #: Ranks without a gain after which a degree's upward search ends, and the same where so much of
 #: the observations' deviation is still unexplained that something must be missing.
 PATIENCE, LAST_PATIENCE, POOR = 2, 4, 0.2
-#: Degrees without a gain after which the search ends; a law may be odd or even. One where errors
-#: are as small as :data:`EXACT`.
+#: Degrees without a gain after which the search ends; a law may be odd or even. Where errors are
+#: as small as :data:`EXACT`, one rank without a gain ends the search of a degree.
 FAILURES, EXACT = 2, 1e-4
 #: Degrees and ranks that are looked at beside the way, where the way has ended and something is
 #: still missing.
@@ -147,7 +147,7 @@ class Walk:
                     break
                 continue
             failures += 1
-            if failures >= (1 if best.error < EXACT else FAILURES):
+            if failures >= FAILURES:
                 self.ended = f"degree {degree} was no better than degree {best.degree}"
                 break
         else:
@@ -181,7 +181,9 @@ class Walk:
             if found is None:
                 return best
             best, misses = (found, 0) if better(found, best) else (best, misses + 1)
-            if misses >= (PATIENCE if best.error < POOR else LAST_PATIENCE):
+            # Where errors are small already, a higher degree is a shorter way than more ranks.
+            patience = 1 if best.error < EXACT else PATIENCE
+            if misses >= (patience if best.error < POOR else LAST_PATIENCE):
                 break
         for tried in range(begin - 1, 0, -1):
             if best.rank != tried + 1:
