@@ -139,7 +139,10 @@ def check_fits(tensors: Mapping[str, Tensor], ensemble: Ensemble) -> None:
     sizes = {"N": ensemble.num_agents, "d": ensemble.obs_dim, "m": ensemble.members}
     for name, tensor in tensors.items():
         if name.startswith(("experience.", "prior.", "task.")) and name in SHAPES:
-            found, expected = tuple(tensor.shape), _sizes(SHAPES[name].split(), tensor, dict(sizes))
+            found, own = tuple(tensor.shape), dict(sizes)
+            if name.startswith("prior.") and found[:1] == (1,):
+                own["m"] = 1  # a prior that all members share
+            expected = _sizes(SHAPES[name].split(), tensor, own)
             if found != expected:
                 raise ValueError(f"{name} has shape {found}, the model asks for {expected}")
 
