@@ -21,8 +21,9 @@ from reference_fit import ReferenceFit, ReferenceNet, samples
 from samples import AGENTS, transitions
 
 from persim_gym.learned import PerSim
-from persim_gym.learned.config import Networks, preset_config
+from persim_gym.learned.config import Networks
 from persim_gym.learned.preparation import task_of
+from persim_gym.learned.presets import preset_config
 from persim_gym.offline.transitions import Transitions
 
 MEMBERS = 5

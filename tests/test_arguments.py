@@ -36,7 +36,8 @@ from persim_gym.experiments import Cell, preset_cells, run_cells, select_cells
 from persim_gym.experiments.report.page import write_report
 from persim_gym.experiments.results import read_findings
 from persim_gym.learned import Networks, PerSim
-from persim_gym.learned.config import ClosedForm, plan_fit
+from persim_gym.learned.config import ClosedForm
+from persim_gym.learned.plan import plan_fit
 from persim_gym.offline import EpsilonMixture, FunctionPolicy, RandomPolicy, as_policy
 from persim_gym.offline.collection import prepare_all
 from persim_gym.offline.recorder import prepare

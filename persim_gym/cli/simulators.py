@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from persim_gym.envs.rendering import Frame
-    from persim_gym.learned.config import FitPlan
+    from persim_gym.learned.plan import FitPlan
     from persim_gym.learned.simulator import PerSim
     from persim_gym.offline.transitions import Transitions
 
@@ -102,7 +102,7 @@ def fit(
 
     from persim_gym import store
     from persim_gym.envs.suites import SUITES
-    from persim_gym.learned.config import plan_fit
+    from persim_gym.learned.plan import plan_fit
     from persim_gym.learned.simulator import PerSim
 
     given = {

@@ -25,7 +25,7 @@ from persim_gym.experiments.engines import (
 from persim_gym.experiments.methods import find_method
 from persim_gym.experiments.recordings import missing_recordings, record_missing
 from persim_gym.experiments.row_files import RowFiles
-from persim_gym.learned.config import plan_fit
+from persim_gym.learned.plan import plan_fit
 from persim_gym.learned.preparation import check_device
 from persim_gym.offline.recorder import Recording
 from persim_gym.planning.choices import choose_planner

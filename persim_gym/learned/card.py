@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from persim_gym.core import Task
-from persim_gym.learned.config import FitPlan
 from persim_gym.learned.families import Fitted
 from persim_gym.learned.outcomes.data_task import DataTask, outcomes_sha256
+from persim_gym.learned.plan import FitPlan
 from persim_gym.offline.transitions import Transitions
 
 

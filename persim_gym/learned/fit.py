@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from persim_gym import store
 from persim_gym.learned.choice import ESCAPES, Candidate, Comparison, compare
 from persim_gym.learned.closed_form.fit import UNEXPLAINED
-from persim_gym.learned.config import ClosedForm, FitPlan, Hierarchical, Latent, Networks
+from persim_gym.learned.config import ClosedForm, Hierarchical, Latent, Networks
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.families import (
     Fitted,
@@ -37,6 +37,7 @@ from persim_gym.learned.frames.history import slots, width_of
 from persim_gym.learned.frames.lags import judge_lags
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.networks.optimise import Checkpoint
+from persim_gym.learned.plan import FitPlan
 from persim_gym.learned.preparation import Data
 from persim_gym.learned.stretches import Predictor, Record, held_out
 from persim_gym.learned.uncertainty.intervals import Unseen

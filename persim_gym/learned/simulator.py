@@ -15,7 +15,7 @@ from persim_gym.envs.suites import SUITES
 from persim_gym.learned import shells
 from persim_gym.learned.adaptive import AdaptiveDynamics
 from persim_gym.learned.card import card_of, recipe_of
-from persim_gym.learned.config import Config, plan_fit
+from persim_gym.learned.config import Config
 from persim_gym.learned.dynamics import LearnedDynamics
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.experience import Experience
@@ -24,6 +24,7 @@ from persim_gym.learned.files import read_simulator, write_simulator
 from persim_gym.learned.fit import checkpoint_in, fit_by, record_of
 from persim_gym.learned.networks.optimise import FitProgress
 from persim_gym.learned.parts import Parts
+from persim_gym.learned.plan import plan_fit
 from persim_gym.learned.posterior.calibration import disagreement_limit, learn_knowledge
 from persim_gym.learned.posterior.knowledge import Known
 from persim_gym.learned.preparation import Data, as_transitions, check_device, task_for

@@ -11,7 +11,8 @@ from persim_gym import checks
 from persim_gym.core import Task
 from persim_gym.learned.closed_form.agent_sums import memory
 from persim_gym.learned.closed_form.basis import Monomials, angles_of
-from persim_gym.learned.config import ClosedForm, FitPlan, Hierarchical, Latent, Networks
+from persim_gym.learned.config import ClosedForm, Hierarchical, Latent, Networks
+from persim_gym.learned.plan import FitPlan
 from persim_gym.offline.transitions import Transitions
 
 _REMEDY = "choose smaller ones"

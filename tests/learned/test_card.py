@@ -7,7 +7,7 @@ import json
 import numpy as np
 
 from persim_gym.learned.card import recipe_of
-from persim_gym.learned.config import plan_fit
+from persim_gym.learned.plan import plan_fit
 from tests.learned.worlds import PlainTask, transitions
 
 

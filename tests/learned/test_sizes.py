@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from persim_gym.learned.config import plan_fit
+from persim_gym.learned.plan import plan_fit
 from persim_gym.learned.sizes import check_sizes
 from tests.learned.worlds import PlainTask, transitions
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from persim_gym.learned import PerSim
 from persim_gym.learned.closed_form import selection
 from persim_gym.learned.closed_form.search import Trial, settled
-from persim_gym.learned.config import ClosedForm, plan_fit
+from persim_gym.learned.config import ClosedForm
 from tests.learned.closed_form import test_search
 from tests.learned.closed_form.polynomial_worlds import LowRankWorld, open_loop, record
 from tests.learned.worlds import PlainTask
@@ -260,18 +260,6 @@ def test_auto_compares_where_the_law_is_none() -> None:
     assert {"als", "hierarchical", "latent"} <= set(compared)
     assert compared["latent"] < compared["als"]
     assert sim.card["fitted_by"] in ("latent", "mixture")
-
-
-def test_options_decide_the_method_and_cannot_be_of_both() -> None:
-    assert plan_fit("plain", options={"degree": 2}).method == "als"
-    assert plan_fit("plain", options={"epochs": 2}).method == "sgd"
-    assert plan_fit("plain", options={"rank": 2}).method == "auto"
-    with pytest.raises(ValueError, match=r"'epochs' is an option of networks.*'degree' one of the"):
-        plan_fit("plain", options={"degree": 2, "epochs": 3})
-    with pytest.raises(ValueError, match="unknown option 'epochs' of a closed-form fit"):
-        plan_fit("plain", method="als", options={"epochs": 3})
-    with pytest.raises(ValueError, match="unknown option 'degree' of a fit"):
-        plan_fit("plain", method="sgd", options={"degree": 3})
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from persim_gym.envs import find_suite
 from persim_gym.learned import PRESETS, PerSim
 from persim_gym.learned.closed_form.basis import angles_of
-from persim_gym.learned.config import plan_fit
 from persim_gym.learned.networks.gradients import mixed_precision_pays
 from persim_gym.offline.transitions import Transitions
 from tests.learned.worlds import PlainTask, random_walks, transitions, weights
@@ -214,13 +213,6 @@ def test_files_of_before_have_none_of_the_forms(sim: PerSim) -> None:
 
 
 # -- HalfCheetah -----------------------------------------------------------------------------------
-
-
-def test_networks_are_fitted_at_once_where_the_law_is_no_polynomial() -> None:
-    assert plan_fit("half-cheetah", options={}).method == "sgd"
-    assert plan_fit("half-cheetah", options={"degree": 1}).method == "als"
-    assert set(plan_fit("half-cheetah", method="als", options={}).configs) == {"als"}
-    assert plan_fit("cartpole", options={}).method == "auto"
 
 
 def test_half_cheetah_declares_the_angle_that_goes_round() -> None:
