@@ -102,6 +102,7 @@ def fit(
 
     from persim_gym import store
     from persim_gym.envs.suites import SUITES
+    from persim_gym.learned.checkpoint import checkpoints_beside
     from persim_gym.learned.plan import plan_fit
     from persim_gym.learned.simulator import PerSim
 
@@ -151,7 +152,7 @@ def fit(
             **changes,
         )  # fmt: skip
     except KeyboardInterrupt:
-        if (out / store.CHECKPOINT).exists():
+        if checkpoints_beside(out / store.CHECKPOINT):
             interrupted(f"the same command goes on from the checkpoint in {out}")
         interrupted("there was no checkpoint yet, the same command begins anew")
     _print_simulator(sim, out, as_json)
@@ -180,18 +181,21 @@ def _announce_checkpoint(out: Path, transitions: Transitions, plan: FitPlan, for
         ValueError: If it is a checkpoint of another fit.
     """
     from persim_gym import store
+    from persim_gym.learned.checkpoint import KIND, checkpoints_beside
 
-    file = out / store.CHECKPOINT
-    if not file.exists():
-        return
-    if force:
-        file.unlink()
-        return
-    _, card = store.read(file, "checkpoint")
-    _check_same(f"{out} holds a checkpoint", card["recipe"], transitions, plan)
-    networks = plan.configs.get("sgd")
-    epochs = card["epoch"] if networks is None else networks.epochs
-    say("resuming", f"{file} holds {card['epoch']} of {epochs} epochs")
+    found = checkpoints_beside(out / store.CHECKPOINT)
+    for file in found:
+        if force:
+            file.unlink()
+            continue
+        _, card = store.read(file, KIND)
+        _check_same(f"{out} holds a checkpoint", card["recipe"], transitions, plan)
+        networks = plan.configs.get("sgd")
+        if networks is not None and len(found) == 1:
+            done = f"{file} holds {card['facts']['epoch']} of {networks.epochs} epochs"
+        else:
+            done = f"{file} holds a part of the fit"
+        say("resuming", done)
 
 
 def _check_same(

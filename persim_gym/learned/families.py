@@ -8,6 +8,8 @@ that an agent's latent enters nonlinearly. Whatever they are made of, what comes
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 import warnings
 from collections.abc import Callable
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.learned.bounds import learn_bounds
+from persim_gym.learned.checkpoint import Checkpoint
 from persim_gym.learned.closed_form.fit import fit_closed_form
 from persim_gym.learned.closed_form.problem import pose
 from persim_gym.learned.config import ClosedForm, Hierarchical, Latent, Networks
@@ -29,11 +32,11 @@ from persim_gym.learned.frames.ensemble import FrameEnsemble, Model
 from persim_gym.learned.frames.frame import Frame
 from persim_gym.learned.hierarchical.fit import fit_hierarchical
 from persim_gym.learned.latent.feature_map import Circle, FeatureMap
-from persim_gym.learned.latent.fit import fit_latent
+from persim_gym.learned.latent.fit import LatentSnapshot, fit_latent
 from persim_gym.learned.latent.loss import LatentData
 from persim_gym.learned.networks.ensemble import NetworkEnsemble
 from persim_gym.learned.networks.network import LowRankNetwork
-from persim_gym.learned.networks.optimise import Checkpoint, fit_network
+from persim_gym.learned.networks.optimise import Snapshot, fit_network
 from persim_gym.learned.preparation import Data, prepare
 from persim_gym.learned.progress import FitReport
 from persim_gym.learned.uncertainty.intervals import Unseen
@@ -68,7 +71,7 @@ class Setting:
     Attributes:
         device: Where to compute.
         report: Told of progress.
-        checkpoint: Of networks: where an interrupted fit goes on.
+        checkpoint: Where an interrupted fit goes on.
         save_every: Seconds between checkpoints.
     """
 
@@ -76,6 +79,14 @@ class Setting:
     report: FitReport
     checkpoint: Checkpoint | None = None
     save_every: float = 30.0
+
+    def checkpoint_of(self, config: Any, without: Without) -> Checkpoint | None:
+        """Where a family's fit to a part of the data goes on."""
+        if self.checkpoint is None or (without is None and isinstance(config, Networks)):
+            return self.checkpoint
+        what = hashlib.sha256(json.dumps(config.to_json(), sort_keys=True).encode())
+        what.update(b"" if without is None else np.packbits(without).tobytes())
+        return self.checkpoint.part(what.hexdigest()[:12])
 
 
 def in_inner_coordinates(fit: Callable[[Data], Fitted], data: Data) -> Fitted:
@@ -128,9 +139,10 @@ def fit_als(data: Data, config: ClosedForm, setting: Setting, without: Without =
 
 def fit_networks(data: Data, config: Networks, setting: Setting, without: Without = None) -> Fitted:
     """Fit the paper's networks by gradient descent; of data without angles in disguise."""
-    device, report, checkpoint = setting.device, setting.report, setting.checkpoint
+    device, report = setting.device, setting.report
+    checkpoint = setting.checkpoint_of(config, without)
     ready = prepare(data, config, without)
-    resume = checkpoint.load() if checkpoint is not None else None
+    kept = checkpoint.load() if checkpoint is not None else None
     network = LowRankNetwork.initial(ready.shape, ready.generator(config.seed), device)
     scaling = ready.scaling.to(device)
 
@@ -141,20 +153,22 @@ def fit_networks(data: Data, config: Networks, setting: Setting, without: Withou
         network,
         ready.training_data(device),
         config,
-        resume=resume,
+        resume=Snapshot(**(kept[1] | kept[0])) if kept is not None else None,
         heldout_rmse=heldout_rmse if ready.held.any() else None,
         on_epoch=report.on_epoch,
-        save=checkpoint.save if checkpoint is not None else None,
+        save=None
+        if checkpoint is None
+        else lambda now: checkpoint.save(now.tensors(), now.facts()),
         save_every=setting.save_every,
     )
-    kept = sorted(np.argsort(last.loss)[: config.ensemble_size].tolist())
-    ensemble: Ensemble = NetworkEnsemble(fitted.members(kept), scaling)
+    best = sorted(np.argsort(last.loss)[: config.ensemble_size].tolist())
+    ensemble: Ensemble = NetworkEnsemble(fitted.members(best), scaling)
     if config.skip_clipped:
         seen = data.clipped & ~ready.held
         seen = seen if without is None else seen & ~without
         ensemble = with_bounds(ensemble, data, ready.states, seen, torch.float32)
     metrics = {
-        "loss": [last.loss[member] for member in kept],
+        "loss": [last.loss[member] for member in best],
         "heldout_rmse": one_step_rmse(ensemble, data, ready.states, ready.held)
         if ready.held.any()
         else None,
@@ -193,10 +207,17 @@ def fit_latents(data: Data, config: Latent, setting: Setting, without: Without =
         rows.features.numpy(), rows.changes.numpy(), rows.agents.numpy(),
         data.transitions.episode[rows.rows], data.transitions.num_agents,
     )  # fmt: skip
+    checkpoint = setting.checkpoint_of(config, without)
+    kept = checkpoint.load() if checkpoint is not None else None
     network = fit_latent(
-        plain, config, frame=_feature_map(rows.frame),
+        plain,
+        config,
+        frame=_feature_map(rows.frame),
+        resume=LatentSnapshot(tensors=kept[0], **kept[1]) if kept is not None else None,
         on_epoch=setting.report.on_epoch,
-    )  # fmt: skip
+        save=None if checkpoint is None else lambda now: checkpoint.save(now.tensors, now.facts()),
+        save_every=setting.save_every,
+    )
     metrics: dict[str, Any] = {
         "heldout_rmse": None,
         "notes": [],

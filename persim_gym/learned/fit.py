@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from persim_gym import store
+from persim_gym.learned.checkpoint import Checkpoint
 from persim_gym.learned.choice import ESCAPES, Candidate, Comparison, compare
 from persim_gym.learned.closed_form.fit import UNEXPLAINED
 from persim_gym.learned.config import ClosedForm, Hierarchical, Latent, Networks
@@ -36,7 +37,6 @@ from persim_gym.learned.families import (
 from persim_gym.learned.frames.history import slots, width_of
 from persim_gym.learned.frames.lags import judge_lags
 from persim_gym.learned.mixture import MixtureEnsemble
-from persim_gym.learned.networks.optimise import Checkpoint
 from persim_gym.learned.plan import FitPlan
 from persim_gym.learned.preparation import Data
 from persim_gym.learned.stretches import Predictor, Record, held_out
@@ -146,9 +146,8 @@ def _with_unseen(data: Data, fitted: Fitted, config: Any, setting: Setting) -> F
         return fitted
     without = np.ones(len(data.transitions), dtype=np.bool_)
     without[parts[0].rows] = False
-    alone = replace(setting, checkpoint=None)
     try:
-        again = fit_family(data, _as_chosen(config, fitted), alone, without)
+        again = fit_family(data, _as_chosen(config, fitted), setting, without)
     except (ValueError, FloatingPointError):  # too little is left
         return fitted
     return replace(fitted, unseen=Unseen(again.ensemble, np.flatnonzero(without)))
@@ -176,8 +175,7 @@ def _fitting(data: Data, config: Any, setting: Setting) -> Callable[[NDArray[np.
     def fit(rows: NDArray[np.int64]) -> Predictor:
         without = np.ones(len(data.transitions), dtype=np.bool_)
         without[rows] = False
-        alone = replace(setting, checkpoint=None)
-        return OpenLoop(fit_family(data, config, alone, without), rows)
+        return OpenLoop(fit_family(data, config, setting, without), rows)
 
     return fit
 

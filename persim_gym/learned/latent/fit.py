@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ class LatentSnapshot:
     """What a fit needs to go on.
 
     Attributes:
-        stage: Which of the fit's stages it is in: 0 or 1.
+        stage: Which of the fit's stages it is in: 0 or 1; 2 where it is done.
         epoch: Epochs done in it.
         tensors: Parameters, Adam's two moments, running variances, and the noise that was found.
         seconds: Time spent.
@@ -44,6 +45,10 @@ class LatentSnapshot:
     epoch: int
     tensors: dict[str, Tensor]
     seconds: float
+
+    def facts(self) -> dict[str, Any]:
+        """What is small in it."""
+        return {"stage": self.stage, "epoch": self.epoch, "seconds": self.seconds}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +146,9 @@ class _Fit:
                 noise = self._noise(vector)
             stage = self._stage(index, noise)
             self._run_stage(stage, vector, noise, resume if index == first else None)
+        if self.save is not None and first < 2:
+            seconds = self.spent + time.monotonic() - self.began
+            self.save(LatentSnapshot(2, 0, {"parameters": vector.clone()}, seconds))
         network = self.parameters.network(vector, self.network)
         return self._finished(network)
 

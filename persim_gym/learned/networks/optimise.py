@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym import files, store
 from persim_gym.learned.config import Networks
 from persim_gym.learned.networks.gradients import Batch, SquaredError, mixed_precision_pays
 from persim_gym.learned.networks.network import LowRankNetwork, NetworkShape
@@ -82,46 +80,13 @@ class Snapshot:
     epoch: int
     seconds: float
 
+    def tensors(self) -> dict[str, Tensor]:
+        """What is large in it."""
+        return {name: getattr(self, name) for name in ("parameters", "mean", "square")}
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """The file by which a fit that was killed goes on.
-
-    Attributes:
-        path: Where it is.
-        recipe: Data and options of the fit, of plain types.
-    """
-
-    path: Path
-    recipe: dict[str, Any]
-
-    def save(self, snapshot: Snapshot) -> None:
-        """Write a snapshot, in place of the last one."""
-        tensors = {name: getattr(snapshot, name) for name in ("parameters", "mean", "square")}
-        card = {"recipe": self.recipe, "epoch": snapshot.epoch, "seconds": snapshot.seconds}
-        store.write(self.path, "checkpoint", tensors, card)
-
-    def load(self) -> Snapshot | None:
-        """The last snapshot, if there is one.
-
-        Raises:
-            ValueError: If it is damaged, or of other data or options.
-        """
-        files.sweep(self.path)
-        if not self.path.exists():
-            return None
-        tensors, card = store.read(self.path, "checkpoint")
-        if card["recipe"] != self.recipe:
-            raise ValueError(
-                f"{self.path} is a checkpoint of another fit (other data or other options): "
-                "delete it, or choose another folder"
-            )
-        return Snapshot(**tensors, epoch=card["epoch"], seconds=card["seconds"])
-
-    def discard(self) -> None:
-        """Remove the file, and what killed fits have left of it: the fit is done."""
-        self.path.unlink(missing_ok=True)
-        files.sweep(self.path)
+    def facts(self) -> dict[str, Any]:
+        """What is small in it."""
+        return {"epoch": self.epoch, "seconds": self.seconds}
 
 
 class Adam:
