@@ -259,6 +259,11 @@ class LearnedDynamics:
         return self._like(obs, torch.stack(steps, dim=2))
 
     @property
+    def noisy(self) -> bool:
+        """Whether the process's noise is known."""
+        return self._parts.uncertainty is not None
+
+    @property
     def uncertainty(self) -> Uncertainty:
         """Noise of the process and of observations, and what intervals are made of.
 
@@ -293,6 +298,37 @@ class LearnedDynamics:
             agents, states, actions, "p", "k", "h", finite=False
         )
         return self.ensemble.unroll(agents_, states_, actions_, mode)
+
+    def unroll_noisy(
+        self, agents: Array, states: Array, actions: Array, seed: int
+    ) -> Generator[Tensor, Tensor | None, None]:
+        """The same with the process's noise, which all sequences of a row meet alike.
+
+        Args:
+            agents: As in :meth:`unroll`.
+            states: As in :meth:`unroll`.
+            actions: As in :meth:`unroll`.
+            seed: Of what is drawn.
+
+        Yields:
+            ``[m, p, k, d]`` for each step; indices ``[p, k']`` of sequences may be sent back.
+
+        Raises:
+            ValueError: If the noise is not known.
+        """
+        agents_, states_, actions_ = self._inputs(
+            agents, states, actions, "p", "k", "h", finite=False
+        )
+        p, k = actions_.shape[:2]
+        rows = agents_.repeat_interleave(k), states_.repeat_interleave(k, 0), actions_.flatten(0, 1)
+        rng = np.random.default_rng(seed)
+        noise = self.uncertainty.noise
+        steps = sampled_rollout(self.ensemble, noise, *rows, rng, alike=k).unflatten(1, (p, k))
+        for t in range(steps.shape[3]):
+            kept = yield steps[..., t, :]
+            if kept is not None:
+                index = kept[None, :, :, None, None].expand(len(steps), -1, -1, *steps.shape[3:])
+                steps = steps.gather(2, index)
 
     def _step(self, agents: Array, obs: Array, actions: Array) -> Tensor:
         rows = self._inputs(agents, obs, actions, "n")

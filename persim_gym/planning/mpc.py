@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -208,8 +209,12 @@ class MPC:
                 known[start] = begin_states(self.dynamics, obs[start])
         states = torch.as_tensor(known, device=self._device)
         rows = torch.as_tensor(agents, device=self._device)
+        objective = self.objective
+        if objective.propagation == "sample":  # other noise in each decision
+            drawn = torch.randint(2**31, (), generator=self._generator, device=self._device)
+            objective = replace(objective, seed=int(drawn))
         plan = self.planner.plan(
-            lambda actions: self.objective(rows, states, actions),
+            lambda actions: objective(rows, states, actions),
             self.task.action_space,
             n,
             plans,

@@ -15,8 +15,8 @@ from persim_gym import checks
 from persim_gym.core import Array, Dynamics, Task, check_dynamics, check_task, next_states
 from persim_gym.planning.tally import Tally, columns
 
-Propagation = Literal["members", "mean", "sampled"]
-PROPAGATIONS: tuple[Propagation, ...] = ("members", "mean", "sampled")
+Propagation = Literal["members", "mean", "sampled", "sample"]
+PROPAGATIONS: tuple[Propagation, ...] = ("members", "mean", "sampled", "sample")
 
 #: Rows (problem, candidate) that are unrolled together: few enough for a processor's cache, many
 #: enough for an accelerator.
@@ -48,6 +48,20 @@ class ComparingDynamics(UnrollingDynamics, Protocol):
 
     def spread(self, predictions: Tensor) -> Tensor:
         """Disagreement ``[...]`` of members' predictions ``[m, ..., d]``."""
+
+
+@runtime_checkable
+class NoisyDynamics(UnrollingDynamics, Protocol):
+    """A dynamics that draws the process's noise."""
+
+    @property
+    def noisy(self) -> bool:
+        """Whether it knows that noise."""
+
+    def unroll_noisy(
+        self, agents: Array, states: Array, actions: Array, seed: int
+    ) -> Generator[Tensor, Tensor | None, None]:
+        """As :meth:`unroll` with mode ``"members"``; the noise is the same for all candidates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +118,8 @@ class Objective:
     * ``"sampled"``: candidate ``j`` follows member ``j mod m`` alone, and its return is what that
       member says: one prediction a step instead of ``m``. Of candidates that are equally good in
       truth, those whose member is more hopeful are preferred.
+    * ``"sample"``: as ``"members"``, with the process's noise as it was found in the data. What is
+      drawn is the same for all candidates of a problem, and new in each decision.
 
     With a ``penalty`` each step's reward is reduced by ``penalty`` times the members' disagreement
     about the state after it, which is what :meth:`PerSim.spread
@@ -118,9 +134,10 @@ class Objective:
     Attributes:
         task: Reward and termination.
         dynamics: True or learned.
-        propagation: ``"members"``, ``"mean"`` or ``"sampled"``.
+        propagation: ``"members"``, ``"mean"``, ``"sampled"`` or ``"sample"``.
         shaping: What is added to the return for planning's sake alone, or ``None``.
         penalty: Reward to subtract per unit of disagreement, in every step.
+        seed: Of the noise that ``"sample"`` draws.
 
     Raises:
         TypeError: If the penalty is no number, or the shaping none of these.
@@ -133,6 +150,7 @@ class Objective:
     propagation: Propagation = "members"
     shaping: Shaping | Upright | None = None
     penalty: float = 0.0
+    seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
@@ -141,6 +159,12 @@ class Objective:
         checks.one_of("propagation", self.propagation, PROPAGATIONS)
         checks.number("penalty", self.penalty, 0, says="finite and not negative")
         _check_shaping(self.shaping, self.task)
+        noisy = isinstance(self.dynamics, NoisyDynamics) and self.dynamics.noisy
+        if self.propagation == "sample" and not noisy:
+            raise ValueError(
+                "propagation='sample' needs a simulator that knows the noise of its data, and this "
+                f"{type(self.dynamics).__name__} has none: use 'members' or 'mean'"
+            )
         if not self.penalty:
             return
         if self.propagation == "sampled":
@@ -181,7 +205,11 @@ class Objective:
     def _returns(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
         k, h = actions.shape[1:3]
         latest = states.flatten(1)[:, -self.task.observation_space.shape[0] :]
-        steps = unroll(self.dynamics, agents, states, actions, self.propagation)
+        if self.propagation == "sample":
+            assert isinstance(self.dynamics, NoisyDynamics)
+            steps = self.dynamics.unroll_noisy(agents, states, actions, self.seed)
+        else:
+            steps = unroll(self.dynamics, agents, states, actions, self.propagation)
         bonus = self.shaping if isinstance(self.shaping, Shaping) else None
         kept: Tensor | None = None
         first = next(steps)

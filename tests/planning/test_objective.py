@@ -274,7 +274,7 @@ def test_members_end_each_at_its_own_time() -> None:
 
 def test_an_unknown_propagation_is_refused() -> None:
     with pytest.raises(
-        ValueError, match="propagation must be one of members, mean, sampled, got 'median'"
+        ValueError, match="propagation must be one of members, mean, sampled, sample, got 'median'"
     ):
         Objective(LineTask(), Line(), "median")  # type: ignore[arg-type]
 

@@ -95,6 +95,7 @@ def disturb(
     states: Tensor,
     obs: Tensor,
     rng: np.random.Generator,
+    alike: int = 1,
 ) -> Tensor:
     """Predicted observations with noise of the process, inside the observation space.
 
@@ -105,6 +106,7 @@ def disturb(
         states: States before the step ``[..., n, l * w]``.
         obs: Predicted observations ``[..., n, d]``.
         rng: Randomness.
+        alike: Neighbouring rows to which the same happens.
 
     Returns:
         ``[..., n, d]``.
@@ -112,7 +114,9 @@ def disturb(
     change = ensemble.difference(states, obs)
     plain = change.double().cpu().numpy()
     after = np.zeros_like(plain) if ensemble.turning else obs.double().cpu().numpy()
-    drawn = noise.shaped(rng.standard_normal(plain.shape), agents, plain, after)
+    *lead, n, c = plain.shape
+    normal = rng.standard_normal((*lead, n // alike, c)).repeat(alike, axis=-2)
+    drawn = noise.shaped(normal, agents, plain, after)
     seen = ensemble.following(states, change + torch.as_tensor(drawn).to(change))
     low, high = (bound.to(seen) for bound in ensemble.limits)
     return torch.clamp(seen, low, high) + (obs - obs)
@@ -126,6 +130,7 @@ def sampled_rollout(
     states: Tensor,
     actions: Tensor,
     rng: np.random.Generator,
+    alike: int = 1,
 ) -> Tensor:
     """Open-loop predictions with noise of the process, each member from its own states.
 
@@ -136,6 +141,7 @@ def sampled_rollout(
         states: ``[n, l * w]``.
         actions: ``[n, h]`` integers or ``[n, h, a]``.
         rng: Randomness.
+        alike: Neighbouring rows to which the same happens.
 
     Returns:
         ``[m, n, h, d]``.
@@ -147,7 +153,7 @@ def sampled_rollout(
     steps = []
     for t in range(actions.shape[1]):
         obs = ensemble.step(agents, own, actions[:, t])
-        obs = disturb(ensemble, noise, numbers, own, obs, rng)
+        obs = disturb(ensemble, noise, numbers, own, obs, rng, alike)
         steps.append(obs)
         if ensemble.lag == 1:
             own = obs

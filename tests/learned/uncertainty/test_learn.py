@@ -12,6 +12,8 @@ from safetensors.numpy import load_file
 
 from persim_gym.learned import PerSim
 from persim_gym.learned.guard import GuardedSimulator
+from persim_gym.planning import MPC, RandomShooting
+from persim_gym.planning.objective import Objective
 from persim_gym.store import SIMULATOR
 from tests.learned.noisy_worlds import PROCESS, TASK, WORLDS, fitted
 from tests.learned.worlds import PlainTask, random_simulator, random_walks
@@ -117,3 +119,55 @@ def test_files_keep_noise_and_intervals(sim: PerSim, tmp_path: Path) -> None:
 def test_a_simulator_without_noise_cannot_be_sampled() -> None:
     with pytest.raises(ValueError, match="fit it again"):
         GuardedSimulator(random_simulator(PlainTask.of(2, actions=3)), propagation="sample")
+
+
+# -- planners --------------------------------------------------------------------------------------
+
+
+def test_a_planner_s_return_holds_what_noise_costs(sim: PerSim) -> None:
+    """The mean of squares grows with the noise's variance; without noise it does not."""
+
+    class Squares(type(sim.task)):  # type: ignore[misc]
+        def reward(self, obs: Any, action: Any, next_obs: Any) -> Any:
+            return -(next_obs**2).sum(-1)
+
+        def terminated(self, obs: Any) -> Any:
+            return obs[..., 0] > 1e9
+
+    task = Squares.__new__(Squares)
+    task.__dict__.update(sim.task.__dict__)
+    agents, states = torch.tensor([3, 3]), torch.zeros(2, 2)
+    actions = torch.zeros(2, 5, 8, 1)
+    still = Objective(task, sim, "members")(agents, states, actions)
+    returns = torch.stack(
+        [Objective(task, sim, "sample", seed=seed)(agents, states, actions) for seed in range(300)]
+    )
+    torch.testing.assert_close(returns, returns[:, :, :1].expand_as(returns))  # alike for all
+    assert not torch.allclose(returns[:, 0], returns[:, 1])
+    drawn = sim.rollout(
+        np.full(600, 3), np.zeros((600, 2)), np.zeros((600, 8, 1)), propagation="sample", seed=1
+    )
+    expected = -np.square(drawn).sum((2, 3)).mean()
+    assert float(returns.mean()) == pytest.approx(expected, rel=0.15)
+    assert float(returns.mean()) < float(still.mean()) - 0.5 * abs(expected)
+
+
+def test_mpc_draws_other_noise_in_each_decision(sim: PerSim) -> None:
+    mpc = MPC(sim, 3, planner=RandomShooting(horizon=3, candidates=8), propagation="sample")
+    seeds: list[int] = []
+    unroll = sim.unroll_noisy
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            type(sim), "unroll_noisy", lambda self, *a: (seeds.append(a[3]), unroll(*a))[1]
+        )
+        for _ in range(2):
+            action, _ = mpc.predict(np.zeros(2, dtype=np.float32))
+            assert sim.task.action_space.contains(action)
+    assert len(set(seeds)) == 2
+
+
+def test_true_physics_has_no_noise_to_draw() -> None:
+    with pytest.raises(ValueError, match="needs a simulator that knows the noise"):
+        MPC("PerSim-CartPole-v0", propagation="sample")
+    with pytest.raises(ValueError, match="needs a simulator that knows the noise"):
+        MPC(random_simulator(PlainTask.of(2, actions=3)), propagation="sample")
