@@ -17,6 +17,7 @@ from persim_gym.cli import (
     data,
     demo,
     equations,
+    export,
     policies,
     report,
     simulators,
@@ -87,6 +88,11 @@ app.command(
 app.command(
     epilog=examples("evaluate runs/cartpole", "evaluate runs/cartpole --agents 0,7 --json")
 )(simulators.evaluate)
+app.command(
+    epilog=examples(
+        "export runs/cartpole --out cartpole.onnx", "export runs/cartpole --out cartpole.py"
+    )
+)(export.export)
 app.command(epilog=examples("equations runs/cartpole", "equations runs/cartpole --agent 3"))(
     equations.equations
 )

@@ -27,6 +27,7 @@ ORDER = (
     "adapt",
     "evaluate",
     "equations",
+    "export",
     "plan",
     "train",
     "render",

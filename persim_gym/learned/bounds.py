@@ -46,8 +46,10 @@ class BoundEffects:
         """Predicted observations ``[..., d]``, before clipping, with the effects of bounds."""
         for number, column in enumerate(self.coordinate.tolist()):
             over = self.side[number] * (obs[..., column : column + 1] - self.bound[number])
-            # On a processor it is quick to see that nothing goes over; elsewhere it is a wait.
-            if obs.device.type == "cpu" and not bool((over > 0).any()):
+            # On a processor it is quick to see that nothing goes over; elsewhere it is a wait,
+            # and in a graph it cannot be asked.
+            quick = obs.device.type == "cpu" and not torch.compiler.is_exporting()
+            if quick and not bool((over > 0).any()):
                 continue
             constant, share, slope = self.effect[number]
             obs = torch.where(over > 0, constant + share * obs + slope * over, obs)

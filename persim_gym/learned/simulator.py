@@ -193,6 +193,16 @@ class PerSim(AdaptiveDynamics):
 
         return equations_of(self, agent, digits=digits)
 
+    def export(self, path: str | Path) -> Path:
+        """Write one step as a file that does not need this package.
+
+        ``.onnx`` and ``.pt2`` (torch) of any simulator, ``.py`` (plain NumPy code) of a closed
+        form; see :func:`persim_gym.learned.export.export`.
+        """
+        from persim_gym.learned.export import export
+
+        return export(self, path)
+
     # -- environments --------------------------------------------------------------------------
 
     def env(self, agent: int | str | None = None, **options: Any) -> shells.LearnedSimEnv:

@@ -157,6 +157,8 @@ class HierarchicalModel:
 
 def _grouped(agents: Tensor) -> tuple[Tensor | None, Any]:
     """Rows by agent, padded: agents ``[u]``, each row's place, and rows ``[u, longest]``."""
+    if torch.compiler.is_exporting():  # a graph cannot depend on who is there
+        return None, None
     who, index, count = torch.unique(agents, return_inverse=True, return_counts=True)
     longest = int(count.max()) if len(count) else 0
     if len(who) * longest > PADDED * len(agents) or longest < GROUPED:

@@ -87,7 +87,7 @@ class ProductBasis:
         """Inputs ``[..., n, q]`` -> terms ``[..., n, P]``."""
         flat = values.reshape(-1, values.shape[-1])
         rows = max(1, AT_ONCE // max(1, len(self.terms)))
-        if len(flat) <= rows:
+        if torch.compiler.is_exporting() or len(flat) <= rows:
             return self._rows(flat).view(*values.shape[:-1], len(self))
         parts = torch.cat([self._rows(part) for part in flat.split(rows)])
         return parts.view(*values.shape[:-1], len(self))
@@ -105,7 +105,7 @@ class ProductBasis:
         table = torch.stack(single, -1)  # [n, q, g + 1]
         out: Tensor | None = None
         for column in range(self.terms.shape[1]):  # few: inputs, not rows
-            if not bool(self.terms[:, column].any()):
+            if not torch.compiler.is_exporting() and not bool(self.terms[:, column].any()):
                 continue
             own = table[:, column].index_select(1, self.terms[:, column])
             out = own if out is None else out.mul_(own)
