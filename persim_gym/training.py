@@ -29,6 +29,7 @@ from persim_gym.threads import few_threads
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.callbacks import BaseCallback
+    from stable_baselines3.common.logger import Logger
 
 __all__ = [
     "ALGORITHMS",
@@ -159,6 +160,7 @@ def train_in_simulator(
     on_progress: Callable[[int, int], None] | None = None,
     *,
     config: TrainConfig | None = None,
+    logger: Logger | None = None,
 ) -> BaseAlgorithm:
     """Train a Stable-Baselines3 agent inside one agent's simulator; nothing true is touched.
 
@@ -180,6 +182,8 @@ def train_in_simulator(
             actions and SAC for continuous ones.
         on_progress: Called with how many steps are done, and of how many.
         config: Other settings than :func:`default_config`.
+        logger: Stable-Baselines3's, such as
+            ``stable_baselines3.common.logger.configure(folder, ["tensorboard"])`` gives.
 
     Returns:
         The model, with the best policy of the evaluations.
@@ -206,6 +210,8 @@ def train_in_simulator(
         # A copy: Stable-Baselines3 writes into the dictionaries that it is given.
         given = copy.deepcopy(dict(settings.settings))
         model: BaseAlgorithm = make("MlpPolicy", env, seed=seed, device="cpu", **given)
+        if logger is not None:
+            model.set_logger(logger)
         best = _BestInSimulator(sim, agent, seed, steps, settings)
         model.learn(steps, callback=_callback(best, steps, on_progress))
         best.finish(model)

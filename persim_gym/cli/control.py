@@ -16,6 +16,7 @@ from persim_gym.cli.output import print_facts, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from stable_baselines3.common.logger import Logger
 
     from persim_gym.learned.simulator import PerSim
     from persim_gym.planning import PlannerChoice
@@ -192,6 +193,23 @@ def _spread(returns: NDArray[Any]) -> list[object]:
     ]
 
 
+def _logger(kind: str, folder: Path) -> Logger:
+    """Stable-Baselines3's logger of a kind, in a folder.
+
+    Raises:
+        ValueError: If there is no such kind.
+        ImportError: If TensorBoard is absent.
+    """
+    from stable_baselines3.common.logger import configure
+
+    from persim_gym.metrics import LOGS, open_metrics
+
+    checks.one_of("log", kind, LOGS)
+    if kind == "tensorboard":  # says what to install where it is absent
+        open_metrics(kind, folder).close()
+    return configure(str(folder), [kind])
+
+
 def train(
     simulator: options.Simulator,
     agent: options.Agent,
@@ -211,6 +229,7 @@ def train(
         int, typer.Option(metavar="N", min=1, help="Episodes of the final judgement.")
     ] = 20,
     seed: options.Seed = 0,
+    log: options.Log = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a policy in FOLDER.")] = False,
     as_json: options.Json = False,
 ) -> None:
@@ -232,13 +251,16 @@ def train(
     if (out / training.POLICY).exists() and not force:
         raise ValueError(f"{out} holds a policy: choose another folder, or replace it with --force")
     true = suite.dynamics(suite.population(models.population_of(sim)))
+    logger = None if log is None else _logger(log, out / options.LOGS)
     with (
         on_interrupt("nothing was kept, the same command begins anew"),
         progress_bar("train") as report,
     ):
         trained = training.train_in_simulator(
-            sim, index, steps, seed, algorithm, on_progress=report
+            sim, index, steps, seed, algorithm, on_progress=report, logger=logger
         )
+    if logger is not None:
+        logger.close()
     card = {
         "task": suite.name,
         "agent": index,

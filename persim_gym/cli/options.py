@@ -63,6 +63,16 @@ def path_to_read(metavar: str, help_text: str) -> Any:
     return typer.Argument(metavar=metavar, help=help_text, parser=parse)
 
 
+#: Folder of logs, in that of what is made.
+LOGS = "logs"
+Log = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KIND",
+        help="Log numbers on the way to FOLDER/logs: json or tensorboard.",
+        show_default="no log",
+    ),
+]
 Simulator = Annotated[
     Path, path_to_read("SIM", "Folder of a fitted simulator, such as runs/cartpole.")
 ]

@@ -75,6 +75,7 @@ def fit(
     seed: options.Seed = 0,
     device: options.Device = "cpu",
     threads: options.Threads = None,
+    log: options.Log = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace a simulator or a half-done fit in FOLDER.")
     ] = False,
@@ -102,9 +103,11 @@ def fit(
 
     from persim_gym import store
     from persim_gym.envs.suites import SUITES
+    from persim_gym.learned.callbacks import LogMetrics
     from persim_gym.learned.checkpoint import checkpoints_beside
     from persim_gym.learned.plan import plan_fit
     from persim_gym.learned.simulator import PerSim
+    from persim_gym.metrics import open_metrics
 
     given = {
         "effort": effort,
@@ -146,10 +149,11 @@ def fit(
         _print_simulator(done, out, as_json)
         return
     _announce_checkpoint(out, transitions, plan, force)
+    callbacks = [] if log is None else [LogMetrics(open_metrics(log, out / options.LOGS))]
     try:
         sim = PerSim.fit(
             transitions, method=method, preset=preset, device=device, out=out, save_every=10.0,
-            **changes,
+            callbacks=callbacks, **changes,
         )  # fmt: skip
     except KeyboardInterrupt:
         if checkpoints_beside(out / store.CHECKPOINT):

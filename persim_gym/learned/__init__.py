@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from persim_gym.learned.callbacks import FitCallback, LogMetrics
 from persim_gym.learned.config import ClosedForm, Hierarchical, Latent, Networks
 from persim_gym.learned.networks.optimise import FitProgress
 from persim_gym.learned.outcomes.data_task import DataTask
@@ -26,10 +27,12 @@ __all__ = [
     "PRESETS",
     "ClosedForm",
     "DataTask",
+    "FitCallback",
     "FitProgress",
     "Hierarchical",
     "Latent",
     "LearnedSimEnv",
+    "LogMetrics",
     "Networks",
     "PerSim",
     "to_sb3",

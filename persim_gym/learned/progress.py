@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from persim_gym.learned.callbacks import FitCallback
 from persim_gym.learned.closed_form.search import Trial
 from persim_gym.learned.networks.optimise import FitProgress
 
@@ -27,13 +28,26 @@ class FitReport:
 
 @contextlib.contextmanager
 def reporter(
-    show: bool | None, on_epoch: Callable[[FitProgress], None] | None
+    show: bool | None,
+    on_epoch: Callable[[FitProgress], None] | None,
+    callbacks: Sequence[FitCallback] = (),
 ) -> Iterator[FitReport]:
     """What a fit calls: a bar (by default on a terminal) and the caller's own."""
+
+    def after_epoch(now: FitProgress) -> None:
+        if on_epoch is not None:
+            on_epoch(now)
+        for callback in callbacks:
+            callback.on_epoch(now)
+
+    def after_trial(now: Trial) -> None:
+        for callback in callbacks:
+            callback.on_trial(now)
+
     if show is None:
         show = sys.stderr.isatty()
     if not show:
-        yield FitReport(on_epoch or (lambda _: None))
+        yield FitReport(after_epoch, after_trial)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -51,6 +65,7 @@ def reporter(
         def trial(now: Trial) -> None:
             what = f"degree {now.degree}, rank {now.rank}: held-out error {now.error:.2g}"
             bar.update(task, total=None, what=what)
+            after_trial(now)
 
         def epoch(now: FitProgress) -> None:
             loss = sum(now.loss) / len(now.loss)
@@ -59,7 +74,6 @@ def reporter(
                 known.append(f", held-out RMSE {now.heldout_rmse:.3g}")
             what += known[-1] if known else ""
             bar.update(task, total=now.epochs, completed=now.epoch, what=what)
-            if on_epoch is not None:
-                on_epoch(now)
+            after_epoch(now)
 
         yield FitReport(epoch, trial)

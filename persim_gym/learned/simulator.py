@@ -14,6 +14,7 @@ from persim_gym.core import Task
 from persim_gym.envs.suites import SUITES
 from persim_gym.learned import shells
 from persim_gym.learned.adaptive import AdaptiveDynamics
+from persim_gym.learned.callbacks import FitCallback
 from persim_gym.learned.card import card_of, recipe_of
 from persim_gym.learned.config import Config
 from persim_gym.learned.dynamics import LearnedDynamics
@@ -92,6 +93,7 @@ class PerSim(AdaptiveDynamics):
         device: str = "cpu",
         out: str | Path | None = None,
         on_epoch: Callable[[FitProgress], None] | None = None,
+        callbacks: Sequence[FitCallback] = (),
         progress: bool | None = None,
         save_every: float = 30.0,
         **options: Any,
@@ -122,6 +124,8 @@ class PerSim(AdaptiveDynamics):
             out: Folder for the simulator. With it, a fit that was killed goes on from its last
                 checkpoint when it is called again with the same data and options.
             on_epoch: Told of each epoch.
+            callbacks: What the fit calls on its way, such as
+                :class:`~persim_gym.learned.LogMetrics`.
             progress: Show a progress bar; by default where there is a terminal.
             save_every: Seconds between checkpoints.
             **options: Fields of the configurations that differ from their defaults, such as
@@ -140,6 +144,8 @@ class PerSim(AdaptiveDynamics):
             progress = checks.switch("progress", progress)
         if on_epoch is not None and not callable(on_epoch):
             raise TypeError(f"on_epoch must be a function, got {checks.shown(on_epoch)}")
+        if any(not isinstance(callback, FitCallback) for callback in callbacks):
+            raise TypeError(f"callbacks must be FitCallbacks, got {checks.shown(callbacks)}")
         transitions = as_transitions(data, columns, agent_of)
         name = transitions.task_name if task is None else task.name
         plan = plan_fit(
@@ -153,7 +159,9 @@ class PerSim(AdaptiveDynamics):
         check_sizes(plan, transitions, task)
         recipe = recipe_of(plan, preset, task, transitions)
         checkpoint = checkpoint_in(out, recipe)
-        with reporter(progress, on_epoch) as report:
+        for callback in callbacks:
+            callback.on_fit_begin()
+        with reporter(progress, on_epoch, callbacks) as report:
             setting = Setting(torch_device, report, checkpoint, save_every)
             fitted = fit_by(checked, plan, setting)
         parts = _parts(fitted, checked, plan.seed, recipe, torch_device)
@@ -161,6 +169,8 @@ class PerSim(AdaptiveDynamics):
         if out is not None and checkpoint is not None:
             sim.save(out)
             checkpoint.discard()
+        for callback in callbacks:
+            callback.on_fit_end(sim)
         return sim
 
     def view(self) -> PerSim:

@@ -350,6 +350,22 @@ def test_fit_with_force_begins_anew(dataset: str, tmp_path: Path) -> None:
     assert result.stderr == ""
 
 
+def test_a_fit_and_a_training_are_logged(dataset: str, tmp_path: Path) -> None:
+    run, policy = tmp_path / "run", tmp_path / "policy"
+    result = invoke("fit", dataset, "--out", str(run), *TINY, "--log", "json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads((run / "logs" / "metrics.jsonl").read_text().splitlines()[0])["step"] == 1
+    short = ("--steps", "600", "--episodes", "1")
+    trained = invoke(
+        "train", str(run), "--agent", "0", "--out", str(policy), *short, "--log", "json"
+    )
+    assert trained.exit_code == 0, trained.stderr
+    assert (policy / "logs" / "progress.json").exists()
+    wrong = invoke("fit", dataset, "--out", str(tmp_path / "x"), *TINY, "--log", "csv")
+    assert wrong.exit_code == 2
+    assert "must be one of json, tensorboard, got 'csv'" in wrong.stderr
+
+
 def test_ctrl_c_says_how_to_go_on(
     dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,7 @@ ROOMS = (
     "writing",
     "store",
     "progress",
+    "metrics",
     "threads",
     "envs",
     "rollout",
