@@ -98,6 +98,7 @@ COMMANDS = [
     ["adapt"],
     ["evaluate"],
     ["equations"],
+    ["export"],
     ["plan"],
     ["train"],
     ["render"],
