@@ -233,7 +233,7 @@ def train(
     force: Annotated[bool, typer.Option("--force", help="Replace a policy in FOLDER.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Train a policy inside an agent's simulator and judge it outside.
+    """Train a policy inside a simulator and judge it outside.
 
     A Stable-Baselines3 algorithm learns in the simulator alone; the true environment is used for
     the final judgement only. The policy can then be recorded and rendered.

@@ -22,7 +22,7 @@ def export(
         ),
     ],
 ) -> None:
-    """Write one step of a simulator as a file that does not need persim-gym.
+    """Write one step as a file that does not need persim-gym.
 
     ONNX and torch take every simulator, NumPy code is written of closed forms. What is written is
     compared with the simulator first.
