@@ -20,6 +20,7 @@ from persim_gym.cli import (
     export,
     policies,
     report,
+    sharing,
     simulators,
 )
 from persim_gym.cli.group import OneLineGroup
@@ -93,6 +94,7 @@ app.command(
         "export runs/cartpole --out cartpole.onnx", "export runs/cartpole --out cartpole.py"
     )
 )(export.export)
+app.add_typer(sharing.hub, name="hub")
 app.command(epilog=examples("equations runs/cartpole", "equations runs/cartpole --agent 3"))(
     equations.equations
 )

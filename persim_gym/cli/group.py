@@ -28,6 +28,7 @@ ORDER = (
     "evaluate",
     "equations",
     "export",
+    "hub",
     "plan",
     "train",
     "render",

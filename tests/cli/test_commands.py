@@ -99,6 +99,9 @@ COMMANDS = [
     ["evaluate"],
     ["equations"],
     ["export"],
+    ["hub"],
+    ["hub", "push"],
+    ["hub", "pull"],
     ["plan"],
     ["train"],
     ["render"],
@@ -111,7 +114,7 @@ COMMANDS = [
 def test_help_of_each_command_fits_a_terminal_and_has_an_example(command: list[str]) -> None:
     text = succeed(*command, "--help").stdout
     assert max(map(len, text.splitlines())) <= 80
-    if command not in (["datasets"], ["policies"]):
+    if command not in (["datasets"], ["policies"], ["hub"]):
         assert f"  persim-gym {' '.join(command)}" in text
     assert "\b" not in text
 

@@ -32,6 +32,7 @@ ROOMS = (
     "policies",
     "offline",
     "learned",
+    "hub",
     "planning",
     "baselines",
     "evaluation",

@@ -1,0 +1,79 @@
+"""Commands that share simulators and data sets on the Hugging Face hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from persim_gym.cli import options
+from persim_gym.cli.group import say
+
+hub = typer.Typer(help="Share simulators and data sets on the Hugging Face hub.")
+
+
+@hub.command(
+    epilog=options.examples(
+        "hub push runs/cartpole me/persim-cartpole", "hub push persim/cartpole/random-v0 me"
+    )
+)
+def push(
+    what: Annotated[
+        str, typer.Argument(metavar="WHAT", help="Folder of a simulator, or a data set's id.")
+    ],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="Of a simulator NAME/REPOSITORY, of a data set its owner's name."
+        ),
+    ],
+    private: Annotated[
+        bool, typer.Option("--private", help="A new repository is its owner's alone.")
+    ] = False,
+) -> None:
+    """Put a simulator or a data set on the hub.
+
+    The hub's token is that of `hf auth login`.
+    """
+    from persim_gym import hub as sharing
+    from persim_gym import store
+
+    if (Path(what) / store.SIMULATOR).exists():
+        from persim_gym.cli.models import open_simulator
+
+        sim = open_simulator(Path(what))
+        say("shared", sharing.push_simulator(sim, name, private=private))
+    else:
+        address = sharing.push_dataset(what, name)
+        say("shared", f"{address}; next: persim-gym hub pull {address}")
+
+
+@hub.command(
+    epilog=options.examples(
+        "hub pull me/persim-cartpole --out runs/theirs",
+        "hub pull hf://me/persim/cartpole/random-v0",
+    )
+)
+def pull(
+    address: Annotated[
+        str, typer.Argument(metavar="NAME", help="NAME/REPOSITORY, or hf://OWNER/DATASET.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FOLDER", help="Where the simulator goes.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Take a simulator or a data set from the hub."""
+    from persim_gym import hub as sharing
+
+    if address.startswith("hf://"):
+        dataset = sharing.pull_dataset(address)
+        say("taken", f"{dataset}; next: persim-gym datasets show {dataset}")
+        return
+    if out is None:
+        raise ValueError("a simulator needs a place: give --out FOLDER")
+    sim = sharing.pull_simulator(address, out)
+    say("taken", f"{sim} into {out}; next: persim-gym evaluate {out}")

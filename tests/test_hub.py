@@ -1,0 +1,102 @@
+"""The hub, played by a folder: what is put there comes back, and without a network one line."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from persim_gym import hub
+from persim_gym.cli import app
+from persim_gym.learned import PerSim
+from tests.learned.worlds import PlainTask, random_walks
+
+huggingface_hub = pytest.importorskip("huggingface_hub", reason="the extra 'hub' is not installed")
+
+
+class FolderHub:
+    """As much of ``HfApi`` as is used, over a folder."""
+
+    root: Path
+
+    def __init__(self, token: str | None = None) -> None:
+        self.token = token
+
+    def create_repo(self, name: str, *, private: bool, exist_ok: bool) -> str:
+        (self.root / name).mkdir(parents=True, exist_ok=exist_ok)
+        return f"https://hub/{name}"
+
+    def upload_folder(self, *, repo_id: str, folder_path: str, **_: Any) -> None:
+        shutil.copytree(folder_path, self.root / repo_id, dirs_exist_ok=True)
+
+    def snapshot_download(self, name: str, **_: Any) -> str:
+        if not (self.root / name).exists():
+            raise huggingface_hub.utils.LocalEntryNotFoundError("no network\nat all")
+        return str(self.root / name)
+
+
+@pytest.fixture
+def folder_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    FolderHub.root = tmp_path / "hub"
+    monkeypatch.setattr(huggingface_hub, "HfApi", FolderHub)
+    return FolderHub.root
+
+
+@pytest.fixture
+def sim() -> PerSim:
+    return PerSim.fit(random_walks(PlainTask.of(2, actions=3)), method="als", progress=False)
+
+
+def test_a_simulator_goes_and_comes(folder_hub: Path, sim: PerSim, tmp_path: Path) -> None:
+    assert hub.push_simulator(sim, "me/walks") == "https://hub/me/walks"
+    assert "me/walks" in (folder_hub / "me" / "walks" / "README.md").read_text()
+    there = hub.pull_simulator("me/walks")
+    kept = hub.pull_simulator("me/walks", tmp_path / "kept")
+    for other in (there, kept):
+        assert other.ensemble.tensors().keys() == sim.ensemble.tensors().keys()
+        assert (other.latent_factors == sim.latent_factors).all()
+    assert (tmp_path / "kept" / "README.md").exists()
+
+
+def test_the_commands(folder_hub: Path, sim: PerSim, tmp_path: Path) -> None:
+    sim.save(tmp_path / "run")
+    run = CliRunner()
+    pushed = run.invoke(app, ["hub", "push", str(tmp_path / "run"), "me/walks"])
+    assert pushed.exit_code == 0, pushed.stderr
+    pulled = run.invoke(app, ["hub", "pull", "me/walks", "--out", str(tmp_path / "back")])
+    assert pulled.exit_code == 0, pulled.stderr
+    assert PerSim.load(tmp_path / "back").num_agents == sim.num_agents
+
+
+def test_what_is_no_simulator_is_refused(folder_hub: Path) -> None:
+    (folder_hub / "me" / "other").mkdir(parents=True)
+    with pytest.raises(ValueError, match="me/other holds no simulator"):
+        hub.pull_simulator("me/other")
+
+
+@pytest.mark.parametrize("name", ["walks", "a/b/c", "/b"])
+def test_a_wrong_name_is_refused_before_any_work(name: str, sim: PerSim) -> None:
+    with pytest.raises(ValueError, match="repository must be"):
+        hub.push_simulator(sim, name)
+
+
+@pytest.mark.parametrize("address", ["persim/cartpole/random-v0", "hf://me", "hf://"])
+def test_a_wrong_address_is_refused(address: str) -> None:
+    with pytest.raises(ValueError, match="address must be hf://OWNER/DATASET"):
+        hub.pull_dataset(address)
+
+
+def test_without_a_network_one_line_says_so(folder_hub: Path) -> None:
+    result = CliRunner().invoke(app, ["hub", "pull", "me/nothing", "--out", "x"])
+    assert result.exit_code in (1, 2)
+    assert result.stderr.count("\n") == 1
+    assert "the hub was not reached or refused (no network)" in result.stderr
+
+
+def test_without_the_extra_the_remedy_is_said(sim: PerSim, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
+    with pytest.raises(ImportError, match=r"pip install 'persim-gym\[hub\]'"):
+        hub.push_simulator(sim, "me/walks")
