@@ -11,15 +11,7 @@ import torch
 from torch import Tensor
 
 from persim_gym.learned.closed_form.agent_sums import Rows, Statistics, gather, memory
-from persim_gym.learned.closed_form.alternation import (
-    Factors,
-    LowRankFit,
-    alternate,
-    posterior,
-    principal,
-    regauged,
-    weights_from,
-)
+from persim_gym.learned.closed_form.alternation import LowRankFit, alternate, principal, regauged
 from persim_gym.learned.closed_form.basis import Monomials
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.closed_form.population_sums import Sums
@@ -27,6 +19,7 @@ from persim_gym.learned.closed_form.problem import Problem
 from persim_gym.learned.closed_form.pruning import prune
 from persim_gym.learned.closed_form.search import DEGREES, LOSS, Trial
 from persim_gym.learned.closed_form.selection import CHEAP, Choice, Selection
+from persim_gym.learned.closed_form.steps import Factors, posterior, weights_from
 from persim_gym.learned.config import ClosedForm
 
 #: Bytes of statistics that are in memory together. Agents beyond that go by in parts, but weights

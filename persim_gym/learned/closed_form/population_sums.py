@@ -15,7 +15,7 @@ from torch import Tensor
 from persim_gym.learned.closed_form.agent_sums import Statistics
 
 if TYPE_CHECKING:
-    from persim_gym.learned.closed_form.alternation import Factors
+    from persim_gym.learned.closed_form.steps import Factors
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,13 +19,9 @@ import torch
 
 from persim_gym.learned.closed_form.agent_sums import Statistics, gather, memory
 from persim_gym.learned.closed_form.alternation import (
-    ROWS_PER_WEIGHT,
-    Factors,
     LowRankFit,
     alternate,
-    carried,
     first_factors,
-    posterior,
     principal,
     widened,
 )
@@ -34,6 +30,7 @@ from persim_gym.learned.closed_form.heldout import Windows, first_half, rows_of,
 from persim_gym.learned.closed_form.problem import MAX_MONOMIALS, Problem
 from persim_gym.learned.closed_form.pruning import prune
 from persim_gym.learned.closed_form.search import DEGREES, FINE, LOSS, Trial, Walk, settled
+from persim_gym.learned.closed_form.steps import ROWS_PER_WEIGHT, Factors, carried, posterior
 
 #: Bytes of statistics that a candidate may take.
 MEMORY = 1_000_000_000

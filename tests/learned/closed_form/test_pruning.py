@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from persim_gym.learned.closed_form.agent_sums import Rows, Statistics, gather
-from persim_gym.learned.closed_form.alternation import Factors, LowRankFit, alternate, unpacked
+from persim_gym.learned.closed_form.alternation import LowRankFit, alternate
 from persim_gym.learned.closed_form.population_sums import Sums
 from persim_gym.learned.closed_form.pruning import needed, prune, removal_costs
+from persim_gym.learned.closed_form.steps import Factors, unpacked
 from tests.learned.closed_form.test_agent_sums import BASIS, features, some_rows
 
 
