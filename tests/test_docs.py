@@ -34,7 +34,7 @@ NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 DATASET = "persim/cartpole/random-v0"
 AGENTS, EPOCHS, STEPS = 30, 2, 300
 
-BLOCK = re.compile(r"(?:<!-- no-run: ([^\n]+) -->\n)?```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"(?:<!-- no-run: ([^\n]+) -->\n)?```([\w{}-]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 @dataclasses.dataclass(frozen=True)

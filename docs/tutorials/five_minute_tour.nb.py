@@ -1,0 +1,4 @@
+# %% [markdown]
+# # five_minute_tour
+#
+# To come.

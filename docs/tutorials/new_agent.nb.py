@@ -1,0 +1,4 @@
+# %% [markdown]
+# # new_agent
+#
+# To come.

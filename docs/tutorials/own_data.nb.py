@@ -1,0 +1,4 @@
+# %% [markdown]
+# # own_data
+#
+# To come.

@@ -1,0 +1,4 @@
+# %% [markdown]
+# # own_dynamics
+#
+# To come.

@@ -1,0 +1,4 @@
+# %% [markdown]
+# # train_in_a_simulator
+#
+# To come.
