@@ -1,7 +1,9 @@
 """Run the notebooks of `docs/tutorials` and keep them, with their outputs, for the site.
 
-    python tools/notebooks.py            run those that are new, or older than the package
-    python tools/notebooks.py own_data   run one
+```bash
+python tools/notebooks.py            run those that are new, or older than the package
+python tools/notebooks.py own_data   run one
+```
 
 A notebook is a Python file in the percent format of Jupytext. Each runs in a kernel and an empty
 folder of its own, with a place for data sets of its own.
@@ -48,7 +50,7 @@ def run(source: Path) -> nbformat.NotebookNode:
         env = os.environ | {
             "MINARI_DATASETS_PATH": f"{folder}/minari",
             "PYTHONPATH": os.pathsep.join(paths),
-            "PYTHONWARNINGS": "ignore::DeprecationWarning",
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
         }
         client = NotebookClient(
             notebook,
