@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.pycode import ModuleAnalyzer
 
 import persim_gym
 
@@ -68,6 +70,22 @@ def load_lazy_names(app: Sphinx) -> None:
             setattr(module, name, thing)
 
 
+def comment_constants(app: Sphinx) -> None:
+    """Let exported values have the ``#:`` comment of the module that defines them."""
+    homes = [m for m in sys.modules if m.startswith("persim_gym.")]
+    for module_name in public_modules():
+        here = ModuleAnalyzer.for_module(module_name)
+        here.analyze()
+        for name, thing in exported(sys.modules[module_name]):
+            if hasattr(thing, "__qualname__"):
+                continue  # a class or a function
+            for home in homes:
+                if vars(sys.modules[home]).get(name) is thing and home != module_name:
+                    comment = ModuleAnalyzer.for_module(home).find_attr_docs().get(("", name))
+                    if comment:
+                        here.attr_docs[("", name)] = comment
+
+
 def exists(target: str) -> bool:
     """Whether a dotted name of this package leads to something."""
     parts = target.split(".")
@@ -113,5 +131,6 @@ def resolve(
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
     app.connect("builder-inited", load_lazy_names)
+    app.connect("builder-inited", comment_constants)
     app.connect("missing-reference", resolve)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -506,6 +506,7 @@ _GENERIC = Networks(
 #: its 25 inputs one of degree 2 can be afforded, which leaves a tenth of a step's variance.
 NETWORKS_AT_ONCE = ("half-cheetah",)
 
+#: Configurations of the networks: preset -> task -> configuration.
 PRESETS: dict[str, dict[str, Networks]] = {"default": _DEFAULT, "paper": _PAPER}
 
 
