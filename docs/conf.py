@@ -45,7 +45,6 @@ autodoc_default_options = {
     "members": True,
     "imported-members": True,
     "member-order": "bysource",
-    "no-value": True,
     # What Gymnasium, PettingZoo and Python say of their own classes stands in their own pages.
     "inherited-members": "object, Generic, Protocol, Env, VectorEnv, ParallelEnv, EventDispatcher",
 }

@@ -1,4 +1,4 @@
-"""``llms.txt``, an index of the pages with a line on each, and ``llms-full.txt``, all their text."""
+"""``llms.txt``, an index of the pages with a line on each; ``llms-full.txt``, all their text."""
 
 from __future__ import annotations
 

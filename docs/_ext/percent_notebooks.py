@@ -48,7 +48,7 @@ def markdown(notebook: Any, images: Path, page: Path) -> Iterator[str]:
                 image.write_bytes(base64.b64decode(data["image/png"]))
                 yield f"![What the cell draws]({os.path.relpath(image, page.parent)})"
             elif text := (output.get("text") or data.get("text/plain", "")).rstrip():
-                yield f"```text\n{text}\n```"
+                yield f"```{{code-block}} text\n:class: output\n\n{text}\n```"
 
 
 class PercentParser(MystParser):

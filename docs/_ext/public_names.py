@@ -83,7 +83,7 @@ def comment_constants(app: Sphinx) -> None:
                 if vars(sys.modules[home]).get(name) is thing and home != module_name:
                     comment = ModuleAnalyzer.for_module(home).find_attr_docs().get(("", name))
                     if comment:
-                        here.attr_docs[("", name)] = comment
+                        here.attr_docs[("", name)] = [*comment, ":meta hide-value:", ""]
 
 
 def exists(target: str) -> bool:

@@ -3,8 +3,8 @@
 #
 # Record agents, fit a simulator of each, see how far it predicts, and plan in it.
 #
-# Forty CartPoles differ in the force of their motor and the length of their pole. Nobody tells the
-# learner: it sees one short recording of random actions for each.
+# Forty CartPoles differ in the force of their motor and the length of their pole. The
+# learner does not know them: it sees one short recording of random actions of each.
 
 # %%
 import numpy as np
@@ -23,7 +23,7 @@ print(data.id, "-", data.total_episodes, "trajectories,", data.total_steps, "ste
 from persim_gym.learned import PerSim
 
 sim = PerSim.fit(data, method="als", effort="quick", progress=False)
-sim
+print("rank", sim.latent_factors.shape[-1], "-", sim.members, "members")
 
 # %% [markdown]
 # Agent 0 has a weak motor, agent 2 a strong one. The same push, from the same state (position,
@@ -50,8 +50,8 @@ suite = find_suite("cartpole")
 rows = read_transitions(data)
 one = PooledModel(PerSim.fit(pooled(rows), method="als", effort="quick", progress=False))
 episodes = follow(
-    sim.task, suite.dynamics(suite.population()), np.arange(5), scripted_policy("cartpole", 0),
-    episodes=10, seed=0, warmup=10, horizon=50,
+    sim.task, suite.dynamics(suite.population()), np.arange(5),
+    scripted_policy("cartpole", 0), episodes=10, seed=0, warmup=10, horizon=50,
 )
 errors = {
     "its own simulator": open_loop_error(sim, episodes),
@@ -76,7 +76,8 @@ axes.legend();
 env = sim.env(agent=2)
 obs, info = env.reset(seed=0)
 obs, reward, terminated, truncated, info = env.step(1)
-obs, reward, info["disagreement"]
+print("observation", obs.round(3), "reward", reward)
+print("the members disagree by", round(float(info["disagreement"]), 5))
 
 # %% [markdown]
 # ## Plan in it

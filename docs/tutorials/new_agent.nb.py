@@ -20,20 +20,22 @@ sim = PerSim.fit(rows.select(known), method="als", effort="quick", progress=Fals
 # %%
 own = rows.select(rows.agent == 57)
 ada = sim.add_agent(name="Ada")
-print("spread before any transition:", round(float(np.mean(sim.posterior("Ada").spread)), 3))
+print(f"spread before any transition: {np.mean(sim.posterior('Ada').spread):.2f}")
 
 # %% [markdown]
 # ## Transitions as they arrive
 
 # %%
 def error():
-    """Of one-step predictions of all that was recorded of the agent."""
-    return float(np.sqrt(np.mean((sim.predict(ada, own.obs, own.action) - own.next_obs) ** 2)))
+    """RMSE of one-step predictions of all that was recorded of the agent."""
+    predicted = sim.predict(ada, own.obs, own.action)
+    return float(np.sqrt(np.mean((predicted - own.next_obs) ** 2)))
 
 
 errors = [error()]
 for t in range(min(8, len(own))):
-    posterior = sim.update("Ada", own.obs[t : t + 1], own.action[t : t + 1], own.next_obs[t : t + 1])
+    row = slice(t, t + 1)
+    posterior = sim.update("Ada", own.obs[row], own.action[row], own.next_obs[row])
     errors.append(error())
     print(f"{posterior.count} transitions: one-step RMSE {errors[-1]:.5f}")
 
@@ -52,7 +54,8 @@ axes.set(xlabel="transitions known of the new agent", ylabel="one-step RMSE");
 
 # %%
 low, high = sim.posterior("Ada").interval(own.obs[:1], own.action[:1], level=0.8)
-print(f"velocity: {low[0, 1]:.4f} to {high[0, 1]:.4f} m/s, observed {own.next_obs[0, 1]:.4f}")
+print(f"velocity: {low[0, 1]:.5f} to {high[0, 1]:.5f} m/s")
+print(f"observed: {own.next_obs[0, 1]:.5f} m/s")
 
 # %% [markdown]
 # ## The new agent is an agent

@@ -2,7 +2,7 @@
 # # From a CSV to a what-if
 #
 # Twenty patients take a drug by mouth. Each clears it at a rate of their own, and of each there are
-# two days of hourly readings. What would another dose have done?
+# two days of hourly readings, with noise. What would another dose have done?
 #
 # The table is made here, so that the answer can be compared with the truth. With a file of your
 # own, begin at *Read*.
@@ -13,7 +13,7 @@ import pandas as pd
 
 HOURS = 48
 rng = np.random.default_rng(0)
-clearance = rng.uniform(0.05, 0.25, size=20)  # share of the concentration that is lost in an hour
+clearance = rng.uniform(0.05, 0.25, size=20)  # share that is lost in an hour
 
 
 def next_hour(patients, gut, blood, dose):
@@ -25,11 +25,11 @@ rows, patients = [], np.arange(20)
 gut, blood = np.zeros(20), np.zeros(20)
 for hour in range(HOURS):
     dose = np.where(rng.random(20) < 0.25, rng.uniform(20, 100, size=20), 0.0)
-    rows += [(f"P{p:02}", hour, gut[p], blood[p], dose[p]) for p in patients]
+    read = blood + rng.normal(scale=0.05, size=20)  # the instrument's noise
+    rows += [(f"P{p:02}", hour, gut[p], read[p], dose[p]) for p in patients]
     gut, blood = next_hour(patients, gut, blood, dose)
-pd.DataFrame(rows, columns=["patient", "hour", "gut_mg", "blood_mg_per_l", "dose_mg"]).to_csv(
-    "patients.csv", index=False
-)
+names = ["patient", "hour", "gut_mg", "blood_mg_per_l", "dose_mg"]
+pd.DataFrame(rows, columns=names).to_csv("patients.csv", index=False)
 
 # %% [markdown]
 # ## Read
@@ -58,15 +58,16 @@ from persim_gym.learned import PerSim
 
 late = data.step >= HOURS - 13
 train = data.select(~late)
-sim = PerSim.fit(train, method="als", effort="quick", progress=False)
-one = PooledModel(PerSim.fit(pooled(train), task=sim.task, method="als", effort="quick", progress=False))
+options = {"method": "als", "effort": "quick", "progress": False}
+sim = PerSim.fit(train, **options)
+one = PooledModel(PerSim.fit(pooled(train), task=sim.task, **options))
 
 starts = np.flatnonzero(data.step == HOURS - 13)
 ahead = starts[:, None] + np.arange(12)
 true = data.next_obs[ahead, 1]
 for name, model in {"own": sim, "pooled": one, "persistence": Persistence()}.items():
-    predicted = model.rollout(data.agent[starts], data.obs[starts], data.action[ahead]).mean(0)
-    rmse = np.sqrt(np.mean((predicted[..., 1] - true) ** 2))
+    members = model.rollout(data.agent[starts], data.obs[starts], data.action[ahead])
+    rmse = np.sqrt(np.mean((members.mean(0)[..., 1] - true) ** 2))
     print(f"{name:12} RMSE over 12 held-out hours: {rmse:.3f} mg/L")
 
 # %% [markdown]
@@ -103,7 +104,8 @@ for agent, color in ((slow, "tab:blue"), (fast, "tab:orange")):
     axes.plot(hours, truth[agent], "o", ms=3, color=color)
     axes.plot(hours, answer[agent], color=color, label=f"{data.agent_names[agent]}")
     axes.fill_between(hours, low[agent, :, 1], high[agent, :, 1], color=color, alpha=0.2)
-axes.set(xlabel="hours after 80 mg", ylabel="blood, mg/L", title="lines: simulator, dots: truth")
+axes.set(xlabel="hours after 80 mg", ylabel="blood, mg/L")
+axes.set_title("lines: simulator with 95 % interval, dots: truth")
 axes.legend();
 
 # %% [markdown]

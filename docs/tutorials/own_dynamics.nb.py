@@ -139,10 +139,13 @@ sim = PerSim.fit(data, task=task, method="als", effort="quick", progress=False)
 episodes = follow(
     task, true, np.arange(5), Thermostat(), episodes=4, seed=1, warmup=2, horizon=24
 )
-for name, model in {
-    "its own simulator": sim, "linear regression": LinearRegression(data), "persistence": Persistence(),
-}.items():
-    print(f"{name:18} RMSE {open_loop_error(model, episodes).rmse.mean():.3f} degrees")
+models = {
+    "its own simulator": sim,
+    "linear regression": LinearRegression(data),
+    "persistence": Persistence(),
+}
+for name, model in models.items():
+    print(f"{name:18} RMSE {open_loop_error(model, episodes).rmse.mean():.2g} degrees")
 
 # %% [markdown]
 # ## Plan

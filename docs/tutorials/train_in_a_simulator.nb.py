@@ -48,7 +48,8 @@ mean, _ = evaluate_policy(ppo, true, n_eval_episodes=10)
 print(f"PPO after 4,096 steps: {mean:.0f}")
 
 # %% [markdown]
-# Few steps make no good policy: the [results](../results/simulators.md#the-demo) are of 30,000.
+# So few steps do not always make a good policy: the [results](../results/simulators.md#the-demo)
+# are of 30,000.
 #
 # ## Where a simulator is not to be trusted
 #
@@ -63,4 +64,4 @@ over = False
 while not over:
     obs, reward, terminated, truncated, info = env.step(1)  # always to the right
     over = terminated or truncated
-print("terminated", terminated, "- truncated", truncated, "- guard", info.get("guard"))
+print("terminated:", terminated, "- stopped by the guard:", info["guard"] or "no")

@@ -14,7 +14,14 @@ from tests.site.sources import DOCS
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built pages; a warning of the build is a failure."""
-    for module in ("sphinx", "myst_parser", "furo", "sphinx_design", "sphinx_copybutton", "jupytext"):
+    for module in (
+        "sphinx",
+        "myst_parser",
+        "furo",
+        "sphinx_design",
+        "sphinx_copybutton",
+        "jupytext",
+    ):
         pytest.importorskip(module, reason="needs `pip install 'persim-gym[docs]'`")
     folder = tmp_path_factory.mktemp("site")
     command = [

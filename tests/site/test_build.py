@@ -64,7 +64,9 @@ def test_links_and_anchors(pages: dict[Path, Page]) -> None:
                 continue
             file = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             anchor = unquote(parts.fragment)
-            if not file.exists() or (anchor and file in pages and anchor not in pages[file].anchors):
+            if not file.exists() or (
+                anchor and file in pages and anchor not in pages[file].anchors
+            ):
                 dead.append(f"{path.name} -> {link}")
     assert not dead
 

@@ -57,5 +57,7 @@ def test_faults_are_found() -> None:
     assert len(faults(f"Short. {long}. Also short.")) == 1
     assert not faults(f"{' '.join(['word'] * 40)}.\n\n{' '.join(['word'] * 40)}.")
     assert len(faults("Some people look twice.")) == 2
-    assert not faults("Read `people.csv`, $look$ and [this](look.md). The legend overlooks nothing.")
+    assert not faults(
+        "Read `people.csv`, $look$ and [this](look.md). The legend overlooks nothing."
+    )
     assert not faults("* one\n* two\n\n| a | b |\n| --- | --- |\n| " + "c " * 30 + "| " + "d " * 30)
