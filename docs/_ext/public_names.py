@@ -79,11 +79,12 @@ def comment_constants(app: Sphinx) -> None:
         for name, thing in exported(sys.modules[module_name]):
             if hasattr(thing, "__qualname__"):
                 continue  # a class or a function
+            comment = here.attr_docs.get(("", name), [""])
             for home in homes:
-                if vars(sys.modules[home]).get(name) is thing and home != module_name:
-                    comment = ModuleAnalyzer.for_module(home).find_attr_docs().get(("", name))
-                    if comment:
-                        here.attr_docs[("", name)] = [*comment, ":meta hide-value:", ""]
+                if vars(sys.modules[home]).get(name) is thing:
+                    there = ModuleAnalyzer.for_module(home).find_attr_docs()
+                    comment = there.get(("", name), comment)
+            here.attr_docs[("", name)] = [*comment, ":meta hide-value:", ""]
 
 
 def exists(target: str) -> bool:

@@ -99,10 +99,10 @@ import matplotlib.pyplot as plt
 
 figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
 slow, fast = clearance.argmin(), clearance.argmax()
-for agent, color in ((slow, "tab:blue"), (fast, "tab:orange")):
-    hours = np.arange(1, 25)
+hours = np.arange(1, 25)
+for agent, color, line in ((slow, "tab:blue", "-"), (fast, "tab:orange", "--")):
     axes.plot(hours, truth[agent], "o", ms=3, color=color)
-    axes.plot(hours, answer[agent], color=color, label=f"{data.agent_names[agent]}")
+    axes.plot(hours, answer[agent], line, color=color, label=data.agent_names[agent])
     axes.fill_between(hours, low[agent, :, 1], high[agent, :, 1], color=color, alpha=0.2)
 axes.set(xlabel="hours after 80 mg", ylabel="blood, mg/L")
 axes.set_title("lines: simulator with 95 % interval, dots: truth")

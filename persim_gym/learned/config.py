@@ -506,7 +506,6 @@ _GENERIC = Networks(
 #: its 25 inputs one of degree 2 can be afforded, which leaves a tenth of a step's variance.
 NETWORKS_AT_ONCE = ("half-cheetah",)
 
-#: Configurations of the networks by preset, and in it by task.
 PRESETS: dict[str, dict[str, Networks]] = {"default": _DEFAULT, "paper": _PAPER}
 
 
