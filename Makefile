@@ -25,7 +25,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench docs lint types clean
+.PHONY: help demo test bench docs site lint types clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -38,9 +38,10 @@ demo: $(VENV)/.installed  ## Install, then run the demo (TASK=mountain-car choos
 test: lint types  ## Everything that CI runs: lint, types and tests
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
-lint: $(VENV)/.installed-dev  ## Check style and format
+lint: $(VENV)/.installed-dev  ## Check style, format and spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 
 types: $(VENV)/.installed-dev  ## Check types
 	$(BIN)/mypy
@@ -48,9 +49,13 @@ types: $(VENV)/.installed-dev  ## Check types
 bench: $(VENV)/.installed  ## Run the speed benchmarks
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
-docs: $(VENV)/.installed-dev  ## Run the code blocks of the documentation
-	$(BIN)/python -m pytest tests/test_docs.py $(ARGS)
-	@echo 'The documentation is Markdown: begin with README.md, then docs/.'
+docs: site  ## Build the site, and run the code blocks of the documentation
+	$(BIN)/python -m pytest tests/test_docs.py tests/site $(ARGS)
+	@echo 'Read it: docs/_build/html/index.html'
+
+site: $(VENV)/.installed-dev  ## Build the site alone, with the notebooks run; warnings are errors
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python tools/notebooks.py
+	$(BIN)/python -m sphinx -b html -W --keep-going -d docs/_build/doctrees -q docs docs/_build/html
 
 clean:  ## Remove caches and builds (.venv, runs and data stay)
 	rm -rf build dist docs/_build htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+#: The id by which Gymnasium knows learned environments.
 LEARNED_ID = "PerSim-Learned-v0"
 
 # The registration table: id, task, time limit.

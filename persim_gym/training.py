@@ -43,6 +43,7 @@ __all__ = [
     "train_in_simulator",
 ]
 
+#: The algorithms of Stable-Baselines3 that :func:`train_in_simulator` knows.
 ALGORITHMS = ("dqn", "ppo", "sac", "td3")
 
 

@@ -62,7 +62,7 @@ def episode_outcomes(
     """Undiscounted returns of a policy, all agents and episodes as one batch.
 
     In true physics these are the policy's real returns. In a
-    :class:`~persim_gym.learned.env.GuardedSimulator` they are those inside the simulator, cut off
+    :class:`~persim_gym.learned.guard.GuardedSimulator` they are those inside the simulator, cut off
     where its guard stops.
 
     Episode ``e`` of every agent starts as an environment that is reset with

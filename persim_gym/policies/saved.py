@@ -20,6 +20,7 @@ from torch import nn
 from persim_gym import checks, store
 from persim_gym.threads import few_threads
 
+#: The name of a policy's file in its folder.
 POLICY = store.POLICY
 
 Head = Literal["greedy", "squashed", "clipped"]
