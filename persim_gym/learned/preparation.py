@@ -25,6 +25,7 @@ from persim_gym.learned.frames.search import find_geometry
 from persim_gym.learned.networks.ensemble import Scaling, StateInputs
 from persim_gym.learned.networks.network import NetworkShape
 from persim_gym.learned.networks.optimise import Scaled, validation_window
+from persim_gym.learned.support import action_ranges
 from persim_gym.offline.transitions import Transitions
 
 #: Rows whose moments are taken together.
@@ -104,6 +105,9 @@ class Data:
             kept = np.concatenate([early[:PASTS], others[:PASTS]])
             pasts = slots(t, lag, past)[kept]
             starts = early if len(early) else starts
+        space = self.task.action_space
+        choices = int(space.n) if isinstance(space, Discrete) else 0
+        own_low, own_high = action_ranges(t.agent, t.action, t.num_agents, choices)
         return Experience(
             low=np.minimum(t.obs.min(0), t.next_obs.min(0)),
             high=np.maximum(t.obs.max(0), t.next_obs.max(0)),
@@ -112,6 +116,10 @@ class Data:
             disagreement_limit=math.inf,
             seen=np.isin(np.arange(t.num_agents), t.agent),
             pasts=pasts,
+            action_low=own_low.min(axis=0),
+            action_high=own_high.max(axis=0),
+            own_low=own_low,
+            own_high=own_high,
         )
 
 

@@ -64,6 +64,8 @@ class DataTask:
 
     render_fps = FRAMES
     root_velocity = None
+    #: The action space is no more than what was recorded: beyond it no action is known to be cut.
+    recorded_actions = True
 
     def __init__(
         self,
