@@ -90,6 +90,8 @@ def fit(
     discrete_actions: tables.Discrete = None,
     max_gap: tables.MaxGap = None,
     drop: tables.Drop = False,
+    bounds: tables.Bounds = None,
+    unit: tables.Unit = None,
     task_name: tables.Name = None,
 ) -> None:
     """Fit the simulators of a data set's agents, or of a table's.
@@ -131,6 +133,7 @@ def fit(
         drop=drop,
         name=task_name,
     )
+    transitions = tables.declared(transitions, bounds, unit)
     plan = plan_fit(
         transitions.task_name,
         method=method,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.core import Task
+from persim_gym.learned.bounds import cutting_bounds
 from persim_gym.learned.closed_form.basis import angles_of
 from persim_gym.learned.config import Networks
 from persim_gym.learned.experience import Experience
@@ -342,11 +343,9 @@ def check_data(transitions: Transitions, task: Task) -> None:
 
 
 def on_bounds(transitions: Transitions, task: Task) -> NDArray[np.bool_]:
-    """Transitions that end on a bound of the observation space ``[T]``."""
-    space = task.observation_space
-    at: NDArray[np.bool_] = (transitions.next_obs <= space.low) | (
-        transitions.next_obs >= space.high
-    )
+    """Transitions that end on a bound of the observation space that cuts ``[T]``."""
+    low, high = cutting_bounds(task)
+    at: NDArray[np.bool_] = (transitions.next_obs <= low) | (transitions.next_obs >= high)
     return np.asarray(at.any(axis=1))
 
 

@@ -36,7 +36,8 @@ class LearnedSimEnv(SimEnv):
     ``info`` holds ``agent``, ``disagreement``, ``clipped`` (coordinates put back into the space),
     ``guard`` (the :class:`~persim_gym.envs.guard.Reason` of a truncation, false where there is
     none), ``outside`` (coordinates of the action outside of what was recorded of any agent),
-    ``outside_own`` (of the agent itself), and with a penalty ``reward_raw`` and ``penalty``; at a reset the same, of nothing yet.
+    ``outside_own`` (of the agent itself), and with a penalty ``reward_raw`` and ``penalty``; at a
+    reset the same, of nothing yet.
     The environment keeps its task's time limit itself.
 
     Args:

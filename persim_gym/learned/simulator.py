@@ -30,6 +30,7 @@ from persim_gym.learned.preparation import Data, as_transitions, check_device, t
 from persim_gym.learned.progress import reporter
 from persim_gym.learned.sizes import check_sizes
 from persim_gym.learned.uncertainty.learn import Uncertainty, learn_uncertainty
+from persim_gym.offline.declared import declare
 
 if TYPE_CHECKING:
     from persim_gym.envs.parallel import SimParallelEnv
@@ -88,6 +89,8 @@ class PerSim(AdaptiveDynamics):
         task: Task | None = None,
         columns: Mapping[str, Any] | None = None,
         agent_of: Any = None,
+        bounds: Mapping[Any, Any] | None = None,
+        units: Mapping[Any, Any] | None = None,
         device: str = "cpu",
         out: str | Path | None = None,
         on_epoch: Callable[[FitProgress], None] | None = None,
@@ -117,6 +120,10 @@ class PerSim(AdaptiveDynamics):
                 ``{"agent": "patient", "time": "minute", "state": [...], "action": [...]}``.
             agent_of: Of a Minari data set: whose each episode is, as in
                 :func:`~persim_gym.offline.read_transitions`.
+            bounds: Least and largest possible values of coordinates, ``{"ferritin": (0, None)}``:
+                predictions, samples and intervals stay within. Of data of your own a coordinate of
+                one sign keeps it without; see :func:`~persim_gym.offline.declare`.
+            units: Units of coordinates, ``{"ferritin": "ug/L"}``, for axes and tables.
             device: ``"cpu"``, ``"cuda"`` or any other of torch's.
             out: Folder for the simulator. With it, a fit that was killed goes on from its last
                 checkpoint when it is called again with the same data and options.
@@ -139,7 +146,9 @@ class PerSim(AdaptiveDynamics):
             progress = checks.switch("progress", progress)
         if on_epoch is not None and not callable(on_epoch):
             raise TypeError(f"on_epoch must be a function, got {checks.shown(on_epoch)}")
-        transitions = as_transitions(data, columns, agent_of)
+        transitions = declare(as_transitions(data, columns, agent_of), bounds, units)
+        if task is not None and bounds:
+            raise ValueError("bounds= are for data without a task: the space of task= has bounds")
         name = transitions.task_name if task is None else task.name
         plan = plan_fit(
             name, config=config, method=method, preset=preset, options=options,

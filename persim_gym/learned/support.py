@@ -179,7 +179,7 @@ class ActionRecord:
 
 
 def action_range(actions: NDArray[Any], choices: int) -> tuple[Floats, Floats]:
-    """Least and largest actions ``[w]`` of some ``[n(, a)]``; of none infinite, the wrong way round.
+    """Least and largest actions ``[w]`` of some ``[n(, a)]``; of none infinite, in wrong order.
 
     Args:
         actions: The actions.

@@ -88,8 +88,9 @@ class PredictiveDynamics(LearnedDynamics):
             strict: Refuse actions outside of what was recorded of any agent.
 
         Returns:
-            Lower and upper ends ``[n, h, d]`` each, within the observation space, and not below
-            zero, or above, where no data were. Ends of angles that wrap may be beyond a turn.
+            Lower and upper ends ``[n, h, d]`` each, within the observation space and its physical
+            limits; of a task without any known, not below zero, or above, where no data were. Ends
+            of angles that wrap may be beyond a turn.
 
         Raises:
             ValueError: If an argument is invalid, nothing is known of errors, or ``strict`` refuses
@@ -106,9 +107,11 @@ class PredictiveDynamics(LearnedDynamics):
             steps = extra.double().cumsum(1).cpu().numpy()[..., None]
             width = np.hypot(width, steps * self.experience.change_scale)
         low, high = (bound.double().cpu().numpy() for bound in self.ensemble.limits)
-        known = self.experience
-        low = np.where(known.low >= 0, np.maximum(low, 0.0), low)
-        high = np.where(known.high <= 0, np.minimum(high, 0.0), high)
+        limits = getattr(self.task, "limits", None)
+        if limits is None:
+            known = self.experience
+            limits = np.where(known.low >= 0, 0.0, low), np.where(known.high <= 0, 0.0, high)
+        low, high = np.maximum(low, limits[0]), np.minimum(high, limits[1])
         low = np.where(intervals.turn > 0, -np.inf, low)
         high = np.where(intervals.turn > 0, np.inf, high)
         ends = (np.clip(centre + sign * width, low, high) for sign in (-1.0, 1.0))
