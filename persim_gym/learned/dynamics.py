@@ -190,9 +190,7 @@ class LearnedDynamics:
         self, agents: Array, obs: Rows, actions: Array, *, strict: bool = ...
     ) -> NDArray[np.float32]: ...
 
-    def predict(
-        self, agents: Array, obs: Array, actions: Array, *, strict: bool = False
-    ) -> Array:
+    def predict(self, agents: Array, obs: Array, actions: Array, *, strict: bool = False) -> Array:
         """Next observations, the members' mean.
 
         Args:
@@ -348,9 +346,7 @@ class LearnedDynamics:
         )
         return self.ensemble.unroll(agents_, states_, actions_, mode)
 
-    def _step(
-        self, agents: Array, obs: Array, actions: Array, *, strict: bool = False
-    ) -> Tensor:
+    def _step(self, agents: Array, obs: Array, actions: Array, *, strict: bool = False) -> Tensor:
         rows = self._inputs(agents, obs, actions, "n", strict=strict)
         # Hidden layers of many rows would take far more memory than the rows.
         size = ROWS_AT_ONCE.get(self.device.type, ROWS_AT_ONCE["cpu"])

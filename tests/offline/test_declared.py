@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,7 +76,7 @@ def test_wrong_declarations_are_refused(
 
 @pytest.mark.usefixtures("root")
 def test_a_minari_data_set_keeps_them() -> None:
-    dataset = record("cartpole", agents=2, episodes=1, horizon=5)
+    dataset = record("PerSim-CartPole-v0", agents=2, max_episode_steps=5)
     data = replace(read_transitions(dataset), task_name="mine")
     with pytest.raises(ValueError, match="the space of task 'cartpole' is known"):
         declare(read_transitions(dataset), {0: (-9, 9)})
