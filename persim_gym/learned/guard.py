@@ -219,6 +219,9 @@ class GuardedSimulator:
             following, spread, clipped = self._stepped(compiled, agents, states, actions, kept)
         if self._noise is not None:
             following = self._sampled(agents, states, following, rng)
+            low, high = self._space
+            at = np.asarray((following <= low) | (following >= high))
+            clipped = np.maximum(clipped, at.sum(axis=1))
         counts = np.zeros((2, len(agents)), dtype=np.int64) if outside is None else outside[:2]
         if outside is not None:
             spread = np.hypot(spread, outside.extra)

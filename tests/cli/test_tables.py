@@ -103,6 +103,8 @@ def test_bounds_and_units_of_columns(file: Path, tmp_path: Path) -> None:
     assert task["limits"] == [[-90.0, None], [None, None]]
     assert task["obs_units"] == ["km/h", ""]
     assert task["action_units"] == ["a=b"]
+    shown = run("fit", file, "--out", tmp_path / "sim", *COLUMNS, *TINY, *options).stdout
+    assert re.search(r"predictions stay within +x >= -90 km/h\s", shown)
     other = run("fit", file, "--out", tmp_path / "sim", *COLUMNS, *TINY, code=2)
     assert "another fit (other data)" in other.stderr
     for wrong, says in (

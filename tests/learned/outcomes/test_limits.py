@@ -117,7 +117,9 @@ def test_predictions_samples_and_intervals_keep_the_sign(family: str, sign: floa
     envs = sim.vector_env(AGENTS, propagation="sample", guard=False, start="data")
     envs.reset(seed=0)
     for _ in range(10):
-        assert (sign * envs.step(actions[:, 0])[0][:, 0] >= 0).all()
+        seen, *_, infos = envs.step(actions[:, 0])
+        assert (sign * seen[:, 0] >= 0).all()
+        assert (infos["clipped"] >= (seen[:, 0] == 0)).all()  # also what noise has put there
 
 
 def test_declared_bounds_hold_and_are_kept(tmp_path: Path) -> None:
