@@ -26,7 +26,7 @@ class Outside(NamedTuple):
     """What is outside of the record, of actions ``[...]``.
 
     Attributes:
-        count: Coordinates of the action outside of what was recorded of any agent ``[...]``.
+        outside: Coordinates of the action outside of what was recorded of any agent ``[...]``.
         own: Coordinates outside of what was recorded of the agent itself ``[...]``.
         extra: Uncertainty of extrapolation, in units of disagreement ``[...]``: how many widths of
             the record the action is beyond it, and :data:`OWN` of the distance beyond the agent's
@@ -34,7 +34,7 @@ class Outside(NamedTuple):
         beyond: The first of these alone ``[...]``.
     """
 
-    count: NDArray[np.int64]
+    outside: NDArray[np.int64]
     own: NDArray[np.int64]
     extra: Floats
     beyond: Floats
@@ -85,20 +85,22 @@ class ActionRecord:
         space = task.action_space
         discrete = isinstance(space, Discrete)
         width = int(space.n) if isinstance(space, Discrete) else int(np.prod(space.shape or ()))
-        low, high = experience.action_low, experience.action_high
-        own_low, own_high = experience.own_low, experience.own_high
+        low: NDArray[Any] | None = experience.action_low
+        high: NDArray[Any] | None = experience.action_high
+        own_low: NDArray[Any] | None = experience.own_low
+        own_high: NDArray[Any] | None = experience.own_high
+        if not isinstance(space, Discrete) and getattr(task, "recorded_actions", False):
+            low, high = (space.low, space.high) if low is None else (low, high)
         if low is None or high is None:
-            if discrete or not getattr(task, "recorded_actions", False):
-                return None
-            low, high = space.low, space.high  # type: ignore[union-attr]
+            return None
         if own_low is None or own_high is None or len(own_low) != num_agents:
-            own_low, own_high = (np.tile(end, (num_agents, 1)) for end in (low, high))
+            own_low, own_high = np.tile(low, (num_agents, 1)), np.tile(high, (num_agents, 1))
         if low.shape != (width,) or own_low.shape[1:] != (width,):
             return None
         names = getattr(task, "action_labels" if discrete else "action_names", None)
         names = names or [str(k) for k in range(width)]
-        ends = (np.asarray(end, dtype=np.float64) for end in (low, high, own_low, own_high))
-        return cls(*ends, discrete, names)
+        ends = [np.asarray(end, dtype=np.float64) for end in (low, high, own_low, own_high)]
+        return cls(ends[0], ends[1], ends[2], ends[3], discrete, names)
 
     def measure(self, agents: NDArray[np.int64], actions: NDArray[Any]) -> Outside | None:
         """What is outside; ``None`` where nothing is.
@@ -162,9 +164,9 @@ class ActionRecord:
             ValueError: If there is one; the message says which, the range and the remedy.
         """
         found = self.measure(agents, actions)
-        if found is None or not found.count.any():
+        if found is None or not found.outside.any():
             return
-        place = tuple(int(k) for k in np.argwhere(found.count)[0])
+        place = tuple(int(k) for k in np.argwhere(found.outside)[0])
         agent, action = int(agents[place[0]]), np.asarray(actions[place])
         where = f"row {place[0]}" + (f", step {place[1]}" if len(place) > 1 else "")
         whom = repr(labels[agent]) if labels else str(agent)

@@ -345,9 +345,7 @@ class Transitions:
         return digest.hexdigest()
 
 
-def with_units(
-    names: Sequence[str] | None, units: Sequence[str] | None
-) -> tuple[str, ...] | None:
+def with_units(names: Sequence[str] | None, units: Sequence[str] | None) -> tuple[str, ...] | None:
     """Names with their units, such as ``"ferritin (ug/L)"``; ``None`` where there are no names."""
     if names is None or not units:
         return None if names is None else tuple(names)

@@ -103,6 +103,9 @@ class DataTask:
         self.obs_names = obs_names
         self.action_names = action_names
         self.action_labels = action_labels
+        for units, names in ((obs_units, obs_names), (action_units, action_names)):
+            if units is not None and names is not None and len(units) != len(names):
+                raise ValueError(f"units are one for each of {len(names)} coordinates, got {units}")
         self.obs_units = obs_units
         self.action_units = action_units
         self.limits = limits
@@ -118,7 +121,10 @@ class DataTask:
         The others are limits of predictions alone: data may lie on them as they are.
         """
         space = self.observation_space
-        at = np.array(self.card.get("walls", np.zeros((2, *space.shape))), dtype=np.bool_)
+        known = self.card.get("walls")
+        at = np.zeros((2, *space.shape), np.bool_) if known is None else np.array(known, np.bool_)
+        if at.shape != (2, *space.shape):
+            raise ValueError(f"walls are two for each of {space.shape[0]} coordinates, got {known}")
         return np.where(at[0], space.low, -np.inf), np.where(at[1], space.high, np.inf)
 
     @property
@@ -293,8 +299,8 @@ class DataTask:
             reward_range=(float(least), float(most)),
             termination=head("termination", plain["termination_head"]),
             card={key: plain[key] for key in ("reward", "termination", "walls") if key in plain},
-            limits=_ends_of(plain.get("limits")),
-            recorded=_ends_of(plain.get("recorded")),
+            limits=_ends_of(plain.get("limits"), len(tensors["low"])),
+            recorded=_ends_of(plain.get("recorded"), len(tensors["low"])),
             **names,
         )
 
@@ -313,10 +319,16 @@ def _plain_ends(ends: Ends | None) -> list[list[float | None]] | None:
     return [[x if np.isfinite(x) else None for x in end.tolist()] for end in ends]
 
 
-def _ends_of(plain: Any) -> Ends | None:
-    """What :func:`_plain_ends` has given."""
+def _ends_of(plain: Any, d: int) -> Ends | None:
+    """What :func:`_plain_ends` has given.
+
+    Raises:
+        ValueError: If it is of other than ``d`` coordinates.
+    """
     if plain is None:
         return None
+    if [len(end) for end in plain] != [d, d]:
+        raise ValueError(f"limits are two for each of {d} coordinates, got {plain}")
     low, high = (
         np.array([side * np.inf if x is None else x for x in end], dtype=np.float64)
         for side, end in zip((-1, 1), plain, strict=True)
