@@ -216,7 +216,7 @@ def test_a_seed_decides_everything(sim: PerSim, propagation: str) -> None:
 def test_an_agent_has_a_simulator_of_its_own(sim: PerSim) -> None:
     env = sim.env(agent=1)
     action = actions_for(env.action_space, np.random.default_rng(0))
-    quiet = {"disagreement": 0.0, "clipped": 0, "guard": ""}
+    quiet = {"disagreement": 0.0, "clipped": 0, "guard": "", "outside": 0, "outside_own": 0}
     assert env.reset(seed=0)[1] == {"agent": 1, **quiet}
     first = env.step(action)[0]
     assert env.reset(seed=0, options={"agent": 2})[1] == {"agent": 2, **quiet}
