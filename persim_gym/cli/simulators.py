@@ -91,6 +91,8 @@ def fit(
     discrete_actions: tables.Discrete = None,
     max_gap: tables.MaxGap = None,
     drop: tables.Drop = False,
+    bounds: tables.Bounds = None,
+    unit: tables.Unit = None,
     task_name: tables.Name = None,
 ) -> None:
     """Fit the simulators of a data set's agents, or of a table's.
@@ -135,6 +137,7 @@ def fit(
         drop=drop,
         name=task_name,
     )
+    transitions = tables.declared(transitions, bounds, unit)
     plan = plan_fit(
         transitions.task_name,
         method=method,
@@ -283,7 +286,24 @@ def _learned_outcomes(task: Mapping[str, Any] | None) -> list[tuple[str, object]
     ]
     if "heldout_accuracy" in end:
         facts.append((f"end ({end['kind']}), held-out accuracy", end["heldout_accuracy"]))
+    if within := _limits(task):
+        facts.append(("predictions stay within", within))
     return facts
+
+
+def _limits(task: Mapping[str, Any]) -> str:
+    """Physical limits of coordinates, declared or taken from the sign of all data."""
+    lows, highs = task.get("limits") or ((), ())
+    names = task.get("obs_names") or [f"coordinate {k}" for k in range(len(lows))]
+    units = task.get("obs_units") or [""] * len(names)
+    found = []
+    for name, low, high, unit in zip(names, lows, highs, units, strict=False):
+        if low is not None and high is not None:
+            found.append(f"{low:g} <= {name} <= {high:g} {unit}".rstrip())
+        elif low is not None or high is not None:
+            sign = ">=" if high is None else "<="
+            found.append(f"{name} {sign} {low if high is None else high:g} {unit}".rstrip())
+    return ", ".join(found)
 
 
 def evaluate(

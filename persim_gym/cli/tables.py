@@ -72,6 +72,49 @@ Name = Annotated[
     ),
 ]
 
+Bounds = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=LOW:HIGH",
+        help="Possible values of a column, such as ferritin=0: or ph=6.5:8; repeatable.",
+        rich_help_panel=_PANEL,
+        show_default="one sign is kept",
+    ),
+]
+Unit = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=UNIT",
+        help="Unit of a column, such as ferritin=ug/L; repeatable.",
+        rich_help_panel=_PANEL,
+        show_default=False,
+    ),
+]
+
+
+def declared(data: Transitions, bounds: list[str] | None, units: list[str] | None) -> Transitions:
+    """Data with the bounds and units of ``--bounds`` and ``--unit``.
+
+    Raises:
+        ValueError: If one can not be read, or does not fit the data.
+    """
+    from persim_gym.offline.declared import declare
+
+    ends: dict[str, tuple[float | None, ...]] = {}
+    for text in bounds or ():
+        name, _, span = text.rpartition("=")
+        low, colon, high = span.partition(":")
+        try:
+            ends[name] = tuple(float(end) if end.strip() else None for end in (low, high))
+        except ValueError:
+            colon = ""
+        if not (name and colon):
+            raise ValueError(f"--bounds is NAME=LOW:HIGH, such as ferritin=0:, got {text!r}")
+    named = [text.partition("=") for text in units or ()]
+    if wrong := [name + sign for name, sign, unit in named if not (name and sign and unit)]:
+        raise ValueError(f"--unit is NAME=UNIT, such as ferritin=ug/L, got {wrong[0]!r}")
+    return declare(data, ends, {name: unit for name, _, unit in named})
+
 
 def is_table(dataset: str) -> bool:
     """Whether a data set is named by a table's file or folder."""

@@ -20,7 +20,6 @@ from persim_gym.envs.lanes import (
     GuardedRows,
     Lanes,
     StartSampler,
-    check_actions,
     check_state,
     first,
 )
@@ -91,6 +90,7 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
         self._advance_row = None
         if isinstance(dynamics, GuardedRows) and dynamics.lag == 1:
             self._advance_row = dynamics.advance_row
+        self._strict = getattr(dynamics, "strict", False)
         self._discrete = task.action_space.n if isinstance(task.action_space, Discrete) else None
         self._obs: NDArray[np.float64] | None = None
         self._latest: NDArray[np.float64] | None = None
@@ -205,14 +205,15 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
         elif self._advance_row is not None:
             if self._discrete is not None:
                 action = self._check_discrete(action)
+                if self._strict:
+                    self._lanes.check_actions(np.array([action]))
             else:
-                action = check_actions(self.task, np.asarray(action)[None], 1)[0]
+                action = self._lanes.check_actions(np.asarray(action)[None])[0]
             following, reward, terminated, truncated, info = self._guarded_step(obs, action)
         else:
             if self._discrete is not None:
-                actions = np.array([self._check_discrete(action)])
-            else:
-                actions = check_actions(self.task, np.asarray(action)[None], 1)
+                action = self._check_discrete(action)
+            actions = self._lanes.check_actions(np.asarray(action)[None])
             step = self._lanes.advance(actions, self.np_random, None)
             following = step.obs[0]
             reward, terminated = float(step.reward[0]), bool(step.terminated[0])
@@ -236,7 +237,8 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
         following = np.array(found.next_obs)
         # In batches of one: a task of a user's own may ask for the first axis.
         batch = following[None]
-        reward = first(self.task.reward(obs[None], np.array([action]), batch))
+        acted = lanes.cut(np.array([action]))
+        reward = first(self.task.reward(obs[None], acted, batch))
         terminated = bool(first(self.task.terminated(batch)))
         lanes.steps[0] += 1
         limit = lanes.max_episode_steps
@@ -247,6 +249,8 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
             "disagreement": np.float64(found.disagreement),
             "clipped": np.int64(found.clipped),
             "guard": found.reason,
+            "outside": np.int64(found.outside),
+            "outside_own": np.int64(found.outside_own),
         }
         if self.dynamics.penalty:  # type: ignore[attr-defined]
             info |= {"reward_raw": np.float64(reward), "penalty": np.float64(found.penalty)}

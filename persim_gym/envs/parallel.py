@@ -20,7 +20,6 @@ from persim_gym.envs.lanes import (
     Lanes,
     LaneStarts,
     StartSampler,
-    check_actions,
     check_state,
     time_limit,
 )
@@ -210,8 +209,8 @@ class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
             )
         running = self.agents
         batch = np.stack([np.asarray(actions[name]) for name in running])
-        batch = check_actions(self.task, batch, len(running))
         lanes = np.array([self._lane[name] for name in running])
+        batch = self._lanes.check_actions(batch, lanes)
         step = self._lanes.advance(batch, self.np_random, lanes)
         obs = step.obs.astype(np.float32)
         observations = {name: obs[i].copy() for i, name in enumerate(running)}

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.learned.bounds import learn_bounds
+from persim_gym.learned.bounds import cutting_bounds, learn_bounds
 from persim_gym.learned.checkpoint import Checkpoint
 from persim_gym.learned.closed_form.fit import fit_closed_form
 from persim_gym.learned.closed_form.problem import pose
@@ -309,12 +309,10 @@ def with_bounds(
     if not clipped.any():
         return ensemble
     predicted = predict_rows(ensemble, data, states, clipped, dtype).mean(0)
-    space = data.task.observation_space
     effects = learn_bounds(
         predicted.double().cpu().numpy(),
         data.transitions.next_obs[clipped],
-        space.low,
-        space.high,
+        *cutting_bounds(data.task),
         data.change_scale,
     )
     return ensemble.with_effects(effects)

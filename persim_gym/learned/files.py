@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,9 +45,9 @@ def write_simulator(folder: Path, parts: Parts) -> Path:
     ensemble, task, experience = parts.ensemble, parts.task, parts.experience
     knowledge = parts.knowledge
     tensors = ensemble_tensors(ensemble)
-    for name in ("low", "high", "change_scale", "starts", "seen", "pasts"):
-        if getattr(experience, name) is not None:
-            tensors[f"experience.{name}"] = torch.as_tensor(getattr(experience, name))
+    for name in (field.name for field in fields(experience)):
+        if isinstance(known := getattr(experience, name), np.ndarray):
+            tensors[f"experience.{name}"] = torch.as_tensor(known)
     if isinstance(task, DataTask):
         tensors |= {f"task.{name}": t for name, t in task.tensors().items()}
     limit = experience.disagreement_limit

@@ -32,6 +32,7 @@ from persim_gym.learned.preparation import Data, as_transitions, check_device, t
 from persim_gym.learned.progress import reporter
 from persim_gym.learned.sizes import check_sizes
 from persim_gym.learned.uncertainty.learn import Uncertainty, learn_uncertainty
+from persim_gym.offline.declared import declare
 
 if TYPE_CHECKING:
     from persim_gym.envs.parallel import SimParallelEnv
@@ -90,6 +91,8 @@ class PerSim(AdaptiveDynamics):
         task: Task | None = None,
         columns: Mapping[str, Any] | None = None,
         agent_of: Any = None,
+        bounds: Mapping[Any, Any] | None = None,
+        units: Mapping[Any, Any] | None = None,
         device: str = "cpu",
         out: str | Path | None = None,
         on_epoch: Callable[[FitProgress], None] | None = None,
@@ -120,6 +123,10 @@ class PerSim(AdaptiveDynamics):
                 ``{"agent": "patient", "time": "minute", "state": [...], "action": [...]}``.
             agent_of: Of a Minari data set: whose each episode is, as in
                 :func:`~persim_gym.offline.read_transitions`.
+            bounds: Least and largest possible values of coordinates, ``{"ferritin": (0, None)}``:
+                predictions, samples and intervals stay within. Of data of your own a coordinate of
+                one sign keeps it without; see :func:`~persim_gym.offline.declare`.
+            units: Units of coordinates, ``{"ferritin": "ug/L"}``, for axes and tables.
             device: ``"cpu"``, ``"cuda"`` or any other of torch's.
             out: Folder for the simulator. With it, a fit that was killed goes on from its last
                 checkpoint when it is called again with the same data and options.
@@ -146,7 +153,9 @@ class PerSim(AdaptiveDynamics):
             raise TypeError(f"on_epoch must be a function, got {checks.shown(on_epoch)}")
         if any(not isinstance(callback, FitCallback) for callback in callbacks):
             raise TypeError(f"callbacks must be FitCallbacks, got {checks.shown(callbacks)}")
-        transitions = as_transitions(data, columns, agent_of)
+        transitions = declare(as_transitions(data, columns, agent_of), bounds, units)
+        if task is not None and bounds:
+            raise ValueError("bounds= are for data without a task: the space of task= has bounds")
         name = transitions.task_name if task is None else task.name
         plan = plan_fit(
             name, config=config, method=method, preset=preset, options=options,

@@ -15,7 +15,7 @@ from persim_gym.offline.cards import QUANTILES, Coordinate, DataCard, Episodes, 
 from persim_gym.offline.reading import read_transitions
 from persim_gym.offline.recorded import population_of
 from persim_gym.offline.summaries import describe
-from persim_gym.offline.transitions import Transitions
+from persim_gym.offline.transitions import Transitions, with_units
 
 #: Cells of a plane along each axis, and bins of one coordinate.
 CELLS, BINS = 40, 60
@@ -148,6 +148,7 @@ def _limits(
 def _coordinates(transitions: Transitions) -> tuple[Coordinate, ...]:
     d = transitions.obs.shape[1]
     names = transitions.obs_names or coordinate_names(transitions.task_name, d)
+    names = with_units(names, transitions.obs_units) or names
     found = []
     for i, name in enumerate(names):
         values = _states(transitions, i)

@@ -96,6 +96,30 @@ def test_options_reach_the_reader(file: Path, tmp_path: Path) -> None:
     assert card["data_task"]["actions"] is None
 
 
+def test_bounds_and_units_of_columns(file: Path, tmp_path: Path) -> None:
+    options = ("--bounds", "x=-90:", "--bounds", "y=:", "--unit", "x=km/h", "--unit", "u=a=b")
+    result = run("fit", file, "--out", tmp_path / "sim", *COLUMNS, *TINY, *options, "--json")
+    task = json.loads(result.stdout)["data_task"]
+    assert task["limits"] == [[-90.0, None], [None, None]]
+    assert task["obs_units"] == ["km/h", ""]
+    assert task["action_units"] == ["a=b"]
+    shown = run("fit", file, "--out", tmp_path / "sim", *COLUMNS, *TINY, *options).stdout
+    assert re.search(r"predictions stay within +x >= -90 km/h\s", shown)
+    other = run("fit", file, "--out", tmp_path / "sim", *COLUMNS, *TINY, code=2)
+    assert "another fit (other data)" in other.stderr
+    for wrong, says in (
+        (("--bounds", "x"), "--bounds is NAME=LOW:HIGH, such as ferritin=0:, got 'x'"),
+        (("--bounds", "x=3"), "--bounds is NAME=LOW:HIGH"),
+        (("--bounds", "x=low:"), "--bounds is NAME=LOW:HIGH"),
+        (("--bounds", "z=0:"), "there are x, y"),
+        (("--bounds", "x=90:"), "outside its declared bounds 90 to inf"),
+        (("--unit", "x"), "--unit is NAME=UNIT, such as ferritin=ug/L, got 'x'"),
+    ):
+        refused = run("fit", file, "--out", tmp_path / "wrong", *COLUMNS, *TINY, *wrong, code=2)
+        assert says in refused.stderr
+        assert refused.stderr.count("\n") <= 2  # a note of what was read, and the error
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [
