@@ -108,13 +108,13 @@ def held_out(record: Record, rng: np.random.Generator) -> list[Part]:
     wanted = np.isin(record.agent, looked)
     found = []
     for held in parts:
-        starts, length, longest = _starts(record, held & wanted)
+        starts, length, longest = starts_in(record, held & wanted)
         if len(starts):
             found.append(Part(np.flatnonzero(~held), starts, length, longest))
     return found
 
 
-def _starts(
+def starts_in(
     record: Record, held: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Rows at which predictions begin, evenly over each stretch, the steps left, and its length."""
