@@ -20,6 +20,7 @@ from persim_gym.cli import (
     policies,
     report,
     simulators,
+    validate,
 )
 from persim_gym.cli.group import OneLineGroup
 from persim_gym.cli.options import examples
@@ -87,6 +88,15 @@ app.command(
 app.command(
     epilog=examples("evaluate runs/cartpole", "evaluate runs/cartpole --agents 0,7 --json")
 )(simulators.evaluate)
+app.command(
+    epilog=examples(
+        "validate runs/cartpole --out runs/cartpole-trust",
+        "validate runs/cartpole --out runs/trust --split ends --split agents",
+        "validate patients.csv --out runs/trust --agent-column patient \\\n"
+        "    --time-column minute --state glucose,iob --action insulin \\\n"
+        '    --require "rmse(glucose,10)<persistence"',
+    )
+)(validate.validate)
 app.command(epilog=examples("equations runs/cartpole", "equations runs/cartpole --agent 3"))(
     equations.equations
 )

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from persim_gym.learned.config import CHOICE, FAMILIES, FitPlan, plan_fit
+from persim_gym.learned.config import CHOICE, FAMILIES, ClosedForm, FitPlan, plan_fit
 
 
 def plan_from(
@@ -44,3 +44,14 @@ def plan_from(
         lag = None  # the data decided
     plan = plan_fit(task_name, method=method, preset=preset, options={}, known=known)
     return dataclasses.replace(plan, method=method, configs=configs, lag=lag)
+
+
+def with_rank_of(plan: FitPlan, agents: int) -> FitPlan:
+    """The plan with a rank of the closed form that so many agents can have."""
+    configs = {
+        name: dataclasses.replace(own, rank=min(own.rank, agents))
+        if isinstance(own, ClosedForm) and own.rank is not None
+        else own
+        for name, own in plan.configs.items()
+    }
+    return dataclasses.replace(plan, configs=configs)

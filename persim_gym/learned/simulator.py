@@ -22,6 +22,7 @@ from persim_gym.learned.experience import Experience
 from persim_gym.learned.families import Fitted, Setting
 from persim_gym.learned.files import read_simulator, write_simulator
 from persim_gym.learned.fit import checkpoint_in, fit_by, record_of
+from persim_gym.learned.heldout_errors import heldout_errors
 from persim_gym.learned.networks.optimise import FitProgress
 from persim_gym.learned.outcomes.data_task import DataTask
 from persim_gym.learned.parts import Parts
@@ -29,7 +30,7 @@ from persim_gym.learned.posterior.calibration import disagreement_limit, learn_k
 from persim_gym.learned.posterior.knowledge import Known
 from persim_gym.learned.preparation import Data, as_transitions, check_device, task_for
 from persim_gym.learned.progress import reporter
-from persim_gym.learned.refit import plan_from
+from persim_gym.learned.refit import plan_from, with_rank_of
 from persim_gym.learned.sizes import check_sizes
 from persim_gym.learned.uncertainty.learn import Uncertainty, learn_uncertainty
 
@@ -180,6 +181,7 @@ class PerSim(AdaptiveDynamics):
         """
         known = not isinstance(self.task, DataTask)
         plan = plan_from(self.card, self.task.name, known=known, chosen=chosen)
+        plan = with_rank_of(plan, data.num_agents)
         return fit_as(plan, data, self.task, str(self.device))
 
     def view(self) -> PerSim:
@@ -325,6 +327,7 @@ def _parts(
     learned = learn_uncertainty(ensemble, data, record, fitted.unseen, seed)
     if learned is not None:
         card["metrics"]["estimated_noise"] = learned.noise.to_json()
+    card["metrics"]["heldout"] = heldout_errors(fitted, data, record, seed)
     parts = Parts(ensemble, data.task, experience, card, known, learned)
     if ensemble.members > 1:
         disagreement = LearnedDynamics(parts).disagreement

@@ -47,7 +47,7 @@ ROOMS = (
 LATE = {
     ("learned/simulator.py", "persim_gym.evaluation.validation"): "sim.validate(): whoever holds a "
     "simulator finds there how far to trust it; judging one needs all that evaluation has",
-    ("evaluation/validation/result.py", "persim_gym.plots.validation"): "validation.save(): its "
+    ("evaluation/validation/result.py", "persim_gym.plots.validation_page"): "validation.save(): its "
     "page is drawn",
 }
 

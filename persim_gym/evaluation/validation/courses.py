@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym.evaluation.references import Remembering
-from persim_gym.evaluation.validation.distances import short
 from persim_gym.evaluation.validation.models import SIMULATOR, Asked, Models
 from persim_gym.evaluation.validation.splits import Split
+from persim_gym.learned.distances import short
 from persim_gym.offline.transitions import Transitions
 
 Floats = NDArray[np.float64]

@@ -10,8 +10,8 @@ from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
 from persim_gym.evaluation.references import Persistence, PooledModel, Predictor, pooled
-from persim_gym.evaluation.validation.linear import LinearModels
 from persim_gym.evaluation.validation.splits import Split, compact
+from persim_gym.learned.plain_models import RidgeModels
 from persim_gym.learned.simulator import PerSim
 from persim_gym.offline.transitions import Transitions
 
@@ -87,7 +87,7 @@ def fit_models(
     try:
         one = PooledModel(sim.refit(pooled(train), chosen=True))
     except (ValueError, FloatingPointError) as error:
-        simple = LinearModels.fit(pooled(train), turn, choices)
+        simple = RidgeModels.fit(pooled(train), turn, choices)
         one = PooledModel(simple)
         notes.append(
             f"The pooled model is a linear one, for it could not be fitted like the simulator: "
@@ -95,7 +95,7 @@ def fit_models(
         )
     asked[POOLED] = Asked(one, np.zeros_like(own))
     rows = np.sort(np.concatenate([split.fitted, split.known]))
-    linear = LinearModels.fit(compact(data, rows), turn, choices)
+    linear = RidgeModels.fit(compact(data, rows), turn, choices)
     asked[LINEAR] = Asked(linear, _index(data, rows))
     if saved is not None and saved.num_agents >= data.num_agents:
         asked[SAVED] = Asked(saved, np.arange(data.num_agents))
@@ -125,7 +125,7 @@ def models_as_they_are(
         )
     except (ValueError, FloatingPointError) as error:
         notes.append(f"There is no pooled model: {error}")
-    linear = LinearModels.fit(fitted_on, turn, choices_of(sim))
+    linear = RidgeModels.fit(fitted_on, turn, choices_of(sim))
     known = np.where(agents < fitted_on.num_agents, agents, -1)
     asked[LINEAR] = Asked(linear, known)
     return Models(sim, asked, tuple(notes))

@@ -102,6 +102,11 @@ class Validation:
     support: Mapping[str, Any] | None = field(default=None)
     off_policy: Mapping[str, Any] | None = field(default=None)
 
+    @classmethod
+    def unreadable(cls, title: str, why: str) -> Validation:
+        """Of data that could not even be read."""
+        return cls(title, (), (), {"data": title}, (SplitResult.without("ends", why),))
+
     @property
     def judged(self) -> tuple[SplitResult, ...]:
         """The splits that have scores."""
@@ -218,7 +223,7 @@ class Validation:
         Returns:
             The page.
         """
-        from persim_gym.plots.validation import write_page
+        from persim_gym.plots.validation_page import write_page
 
         folder = checks.output_folder("folder", folder)
         write_json(folder / JSON, self.to_json())

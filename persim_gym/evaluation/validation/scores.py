@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym.evaluation.validation.courses import Courses
-from persim_gym.evaluation.validation.distances import short
 from persim_gym.evaluation.validation.models import SIMULATOR
+from persim_gym.learned.distances import short
 
 Floats = NDArray[np.float64]
 

@@ -25,11 +25,11 @@ from persim_gym.offline.transitions import Transitions
 SHARE, FEWEST = 0.2, 4
 #: The splits, and the question that each of them answers.
 SPLITS = {
-    "ends": "The end of every trajectory is kept from the fit. Will these agents go on as predicted?",
-    "agents": "Whole agents are kept from the fit, and adapted from the first half of their record. "
-    "Can simulators of new agents be trusted?",
+    "ends": "The end of every trajectory is kept from the fit. Will these agents go on so?",
+    "agents": "Whole agents are kept from the fit, and adapted from the first half of their "
+    "record. Can simulators of new agents be trusted?",
     "behaviour": "One behaviour is kept from the fit. Can other ways of acting be asked about?",
-    "time": "All that came after one time is kept from the fit. Does the past say what comes later?",
+    "time": "All that came after one time is kept from the fit. Does the past tell what comes?",
     "new": "The simulator as it is, on data that it has not seen. Nothing is fitted.",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -109,32 +110,50 @@ def validate(
     return _validation(sim, found, tuple(results))
 
 
-def data_of(sim: PerSim) -> Transitions:
+def data_of(sim: PerSim, place: str | None = None) -> Transitions:
     """The data that a simulator was fitted on, read again.
+
+    Args:
+        sim: The simulator.
+        place: A table with the columns of the fit, or a Minari data set; by default what the card
+            names.
 
     Raises:
         ValueError: If they are not at hand, or have changed since.
     """
-    import minari
-
-    about = sim.card.get("dataset", {})
-    name = about.get("id") or ""
-    if name not in minari.list_local_datasets():
-        what = f"{name!r} is no Minari data set on this machine" if name else "they have no name"
+    about, source = sim.card.get("dataset", {}), sim.card.get("source", {})
+    name = place or source.get("path") or about.get("id") or ""
+    found = _read_again(name, source)
+    if found is None:
+        what = f"{name!r} is not on this machine" if name else "they have no name"
         raise ValueError(
-            f"what this simulator was fitted on is not at hand ({what}): give the data, "
-            "sim.validate(data)"
+            f"the data that this simulator was fitted on are not at hand ({what}): give them, "
+            "--data DATA on the command line, sim.validate(data) in Python"
         )
-    found = as_transitions(name)
-    agents = int(about.get("agents") or found.num_agents)
-    if found.sha256() != about.get("sha256"):
-        found = found.select(found.agent < agents)
+    if found.sha256() != about.get("sha256"):  # a simulator may be of the first agents alone
+        found = found.select(found.agent < int(about.get("agents") or found.num_agents))
     if found.sha256() != about.get("sha256"):
         raise ValueError(
-            f"data set {name!r} has been recorded anew since the simulator was fitted: give the "
-            "data that it was fitted on, or fit again"
+            f"the data {name!r} have changed since the simulator was fitted: give those that it "
+            "was fitted on, or fit again"
         )
     return found
+
+
+def _read_again(name: str, source: Mapping[str, Any]) -> Transitions | None:
+    """A table by the columns of a fit, or a Minari data set; ``None`` where there is none."""
+    from persim_gym.offline.sources import is_table
+
+    if name and is_table(name) and Path(name).exists():
+        if not source.get("columns"):
+            raise ValueError(
+                f"this simulator does not know the columns of the table {name}: persim-gym "
+                f"validate takes them with --data {name}, and sim.validate takes transitions"
+            )
+        return as_transitions(name, source["columns"])
+    import minari
+
+    return as_transitions(name) if name in minari.list_local_datasets() else None
 
 
 def _fitting(data: Transitions, options: Mapping[str, Any]) -> Refit:
@@ -240,7 +259,7 @@ def _validation(
     return Validation(
         title=data.task_name,
         columns=names,
-        units=("",) * len(names),
+        units=getattr(data, "obs_units", None) or ("",) * len(names),
         facts={
             "data": data.dataset_id or data.task_name,
             "agents": len(count),

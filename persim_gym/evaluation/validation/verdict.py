@@ -17,7 +17,7 @@ ENOUGH = 10
 #: An error must be below this part of persistence's to count as better, and above that part of a
 #: reference's to count as worse.
 BETTER, WORSE = 0.95, 1.02
-#: R2 from which values may be read off, and share of what was that 95 % intervals must hold.
+#: R2 from which values may be read off, and share of what was that 95% intervals must hold.
 VALUES, HELD = 0.5, 0.85
 #: By what factor the error of an agent that is not to be used is above the median agent's.
 FAR = 1.5
@@ -30,7 +30,7 @@ NAMED = 8
 RULES = (
     f"A coordinate is judged at a number of steps from {ENOUGH} predictions on.",
     f"Values may be read off up to a number of steps at which the error is below {BETTER:.0%} of "
-    f"persistence's and R2 is at least {VALUES}, if 95 % intervals hold at least {HELD:.0%} of "
+    f"persistence's and R2 is at least {VALUES}, if 95% intervals hold at least {HELD:.0%} of "
     f"what was, and if up to there the error is nowhere above {WORSE:.0%} of persistence's or of "
     "the pooled model's.",
     f"The rough course may be read off where the error is below {BETTER:.0%} of persistence's, R2 "
@@ -177,7 +177,7 @@ def _sentence(scores: Scores, place: int, name: str, values: int, course: int, l
         if model in scores.rmse
     ]
     if 0.95 in scores.coverage:
-        facts.append(f"95 % intervals hold {scores.coverage[0.95][at, place]:.0%}")
+        facts.append(f"95% intervals hold {scores.coverage[0.95][at, place]:.0%}")
     text += f" ({', '.join(facts)} at {_steps(scores.steps[at])}){rest}."
     if values < longest:
         why = _reasons(scores, place, last)
@@ -202,7 +202,7 @@ def _reasons(scores: Scores, place: int, k: int) -> list[str]:
         found.append(below)
     if _narrow(scores, k, place):
         found.append(
-            f"intervals are too narrow: those of 95 % hold {scores.coverage[0.95][k, place]:.0%}"
+            f"intervals are too narrow: those of 95% hold {scores.coverage[0.95][k, place]:.0%}"
         )
     return found
 

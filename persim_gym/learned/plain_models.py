@@ -1,4 +1,7 @@
-"""Each agent's own linear model: what a spreadsheet could do without any other agent."""
+"""Plain models to compare with: ridge regression of the change, for each agent or for all.
+
+They have no settings to choose and take a moment: what a spreadsheet could do.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym.core import Array
-from persim_gym.evaluation.validation.distances import short
+from persim_gym.learned.distances import short
 from persim_gym.offline.transitions import Transitions
 
 Floats = NDArray[np.float64]
@@ -20,8 +23,8 @@ RIDGE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class LinearModels:
-    """The change of each agent's observation as a linear function of observation and action.
+class RidgeModels:
+    """The change of each agent's observation as a polynomial of observation and action.
 
     Attributes:
         weights: ``[N, p, d]``.
@@ -31,6 +34,7 @@ class LinearModels:
         high: What they are held below ``[d]``.
         turn: Full turns of coordinates that go round, and 0 of the others ``[d]``.
         choices: Number of discrete actions, 0 where actions are continuous.
+        degree: 1 or 2.
     """
 
     weights: Floats
@@ -40,21 +44,23 @@ class LinearModels:
     high: Floats
     turn: Floats
     choices: int
+    degree: int = 1
     lag: int = 1
 
     @classmethod
-    def fit(cls, data: Transitions, turn: Floats, choices: int) -> LinearModels:
+    def fit(cls, data: Transitions, turn: Floats, choices: int, degree: int = 1) -> RidgeModels:
         """Fit all agents by ridge regression, in closed form.
 
         Args:
             data: The transitions.
             turn: Full turns ``[d]``.
             choices: Number of discrete actions, 0 where actions are continuous.
+            degree: 1 or 2.
         """
         inputs = _inputs(data.obs.astype(np.float64), data.action, turn, choices)
         centre, scale = inputs.mean(0), inputs.std(0)
         scale[scale < 1e-12] = 1.0
-        inputs = _with_one((inputs - centre) / scale)
+        inputs = _terms((inputs - centre) / scale, degree)
         change = short(data.change(np.arange(len(data))), turn)
         p, d = inputs.shape[1], change.shape[1]
         gram = np.zeros((data.num_agents, p, p))
@@ -72,7 +78,7 @@ class LinearModels:
         high = np.maximum(data.obs.max(0), data.next_obs.max(0)).astype(np.float64)
         room = np.where(turn > 0, np.inf, high - low)
         weights = np.linalg.solve(gram, cross)
-        return cls(weights, centre, scale, low - room, high + room, turn, choices)
+        return cls(weights, centre, scale, low - room, high + room, turn, choices, degree)
 
     def rollout(self, agents: Array, obs: Array, actions: Array) -> Floats:
         """Predictions ``[1, n, h, d]``; see :meth:`persim_gym.learned.PerSim.rollout`."""
@@ -80,7 +86,8 @@ class LinearModels:
         own, steps = self.weights[np.asarray(agents)], []
         for step in range(acted.shape[1]):
             inputs = _inputs(now, acted[:, step], self.turn, self.choices)
-            change = np.einsum("np,npd->nd", _with_one((inputs - self.centre) / self.scale), own)
+            terms = _terms((inputs - self.centre) / self.scale, self.degree)
+            change = np.einsum("np,npd->nd", terms, own)
             now = np.clip(now + change, self.low, self.high)
             steps.append(now)
         return np.stack(steps, axis=1)[None]
@@ -94,5 +101,10 @@ def _inputs(obs: Floats, action: NDArray[np.generic], turn: Floats, choices: int
     return np.concatenate([obs[:, plain], np.cos(angle), np.sin(angle), acted], axis=1)
 
 
-def _with_one(inputs: Floats) -> Floats:
-    return np.concatenate([np.ones((len(inputs), 1)), inputs], axis=1)
+def _terms(inputs: Floats, degree: int) -> Floats:
+    """1, the inputs, and with a degree of 2 their products ``[n, p]``."""
+    parts = [np.ones((len(inputs), 1)), inputs]
+    if degree == 2:
+        first, second = np.triu_indices(inputs.shape[1])
+        parts.append(inputs[:, first] * inputs[:, second])
+    return np.concatenate(parts, axis=1)
