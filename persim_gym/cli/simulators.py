@@ -266,7 +266,11 @@ def _learned_outcomes(task: Mapping[str, Any] | None) -> list[tuple[str, object]
     """How reward and termination were learned from the data."""
     if task is None:
         return []
-    return [("reward learned as", task["reward"]["kind"]), ("end", task["termination"]["kind"])]
+    facts: list[tuple[str, object]] = [("reward learned as", task["reward"]["kind"])]
+    end = task["termination"]
+    if "heldout_accuracy" in end:
+        facts.append((f"end ({end['kind']}), held-out accuracy", end["heldout_accuracy"]))
+    return facts
 
 
 def evaluate(

@@ -181,7 +181,6 @@ class PerSim(AdaptiveDynamics):
         """
         known = not isinstance(self.task, DataTask)
         plan = plan_from(self.card, self.task.name, known=known, chosen=chosen)
-        plan = with_rank_of(plan, data.num_agents)
         return fit_as(plan, data, self.task, str(self.device))
 
     def view(self) -> PerSim:
@@ -308,6 +307,7 @@ def fit_as(plan: FitPlan, data: Transitions, task: Task, device: str = "cpu") ->
         FloatingPointError: If the loss diverges.
     """
     to, checked = check_device(device), Data(data, task)
+    plan = with_rank_of(plan, data.num_agents)
     check_sizes(plan, data, task)
     recipe = recipe_of(plan, plan.preset, task, data)
     with reporter(False, None) as report:

@@ -115,9 +115,12 @@ def held_out(record: Record, rng: np.random.Generator) -> list[Part]:
 
 
 def starts_in(
-    record: Record, held: NDArray[np.bool_]
+    record: Record, held: NDArray[np.bool_], each: int = STARTS
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Rows at which predictions begin, evenly over each stretch, the steps left, and its length."""
+    """Rows at which predictions begin, evenly over each stretch, the steps left, and its length.
+
+    There are ``each`` of a stretch at the most.
+    """
     new = np.append(True, (record.episode[1:] != record.episode[:-1]) | ~held[:-1])
     stretch = np.cumsum(new)
     rows = np.flatnonzero(held)
@@ -125,7 +128,7 @@ def starts_in(
         return rows, rows, rows
     begins = np.flatnonzero(np.append(True, stretch[rows][1:] != stretch[rows][:-1]))
     length = np.diff(np.append(begins, len(rows)))
-    step = np.maximum(1, -(-length // STARTS))
+    step = np.maximum(1, -(-length // each))
     inside = np.arange(len(rows)) - np.repeat(begins, length)
     chosen = inside % np.repeat(step, length) == 0
     if record.scored is not None:

@@ -13,7 +13,7 @@ from persim_gym.evaluation.validation.models import PERSISTENCE, REFERENCES, SIM
 from persim_gym.evaluation.validation.result import Shown, SplitResult, Validation
 from persim_gym.evaluation.validation.scores import Scores
 from persim_gym.evaluation.validation.splits import SPLITS
-from persim_gym.evaluation.validation.verdict import HEADLINES, RULES, Grade, Reading
+from persim_gym.evaluation.validation.verdict import RULES, Grade, Reading
 from persim_gym.pages import Bold, render
 from persim_gym.plots import validation as figures
 from persim_gym.plots.numbers import number, r2_text
@@ -36,7 +36,7 @@ def render_page(validation: Validation) -> str:
     return render(
         "validation.html.jinja",
         title=validation.title,
-        headline=HEADLINES[validation.grade],
+        headline=validation.headline,
         grade=str(validation.grade),
         facts=[(name, _plain(value)) for name, value in validation.facts.items()],
         notes=validation.notes,
@@ -195,20 +195,19 @@ def _course(
 def _by_agent(
     validation: Validation, split: SplitResult, scores: Scores, vary: Sequence[int]
 ) -> dict[str, Any]:
-    """Error of every agent at the longest number of steps, the worst first."""
-    own, still = (scores.scaled(name)[:, -1] for name in (SIMULATOR, PERSISTENCE))
+    """Error of every agent over all steps, the worst first."""
+    own, still = (scores.scaled(name) for name in (SIMULATOR, PERSISTENCE))
     order = np.argsort(-np.nan_to_num(own, nan=-1.0), kind="stable")[:LISTED].tolist()
     rows = []
     for k in order:
         name = split.agents[k]
         called = f"{name} (not to be used)" if name in split.verdict.not_used else name
-        cells = [number(float(scores.agent_rmse[SIMULATOR][k, -1, place])) for place in vary]
+        cells = [number(float(scores.course_rmse[SIMULATOR][k, place])) for place in vary]
         rows.append([called, number(float(own[k])), number(float(still[k])), *cells])
     head = ["agent", "over all, in deviations", "persistence, the same"]
     return {
         "head": [*head, *(validation.columns[place] for place in vary)],
         "rows": rows,
-        "steps": scores.steps[-1],
     }
 
 

@@ -15,7 +15,7 @@ from persim_gym.evaluation.validation.models import PERSISTENCE, REFERENCES, SIM
 from persim_gym.evaluation.validation.rules import EVERY, Rule
 from persim_gym.evaluation.validation.scores import Scores
 from persim_gym.evaluation.validation.splits import SPLITS
-from persim_gym.evaluation.validation.verdict import HEADLINES, RULES, Grade, Verdict
+from persim_gym.evaluation.validation.verdict import ENOUGH, HEADLINES, RULES, Grade, Verdict
 from persim_gym.writing import finite, write_json
 
 Floats = NDArray[np.float64]
@@ -120,9 +120,15 @@ class Validation:
         return self.judged[0].verdict.grade if self.judged else Grade.UNKNOWN
 
     @property
+    def headline(self) -> str:
+        """The verdict in one sentence."""
+        first = next((s.verdict for s in self.judged if s.verdict.grade is self.grade), None)
+        return HEADLINES[self.grade] if first is None else first.headline
+
+    @property
     def verdict(self) -> str:
         """What may be read off and what not, in words: a sentence a line."""
-        lines = [HEADLINES[self.grade]]
+        lines = [self.headline]
         for split in self.splits:
             if len(self.splits) > 1:
                 lines.append(f"Split {split.name}: {split.verdict.headline}")
@@ -264,10 +270,20 @@ def _coordinate(split: SplitResult, scores: Scores, place: int) -> dict[str, Any
 
 def _failing(rule: Rule, scores: Scores, place: int) -> str:
     """Why a coordinate fails a rule; empty where it does not."""
-    steps = scores.steps[-1] if rule.steps is None else rule.steps
-    if steps not in scores.steps:
-        return f"the records are too short for {steps} steps, {scores.steps[-1]} is the most"
-    k = scores.steps.index(steps)
+    judged = np.flatnonzero(scores.count >= ENOUGH)
+    if rule.steps is None and len(judged):
+        k = int(judged[-1])
+    elif rule.steps in scores.steps:
+        k = scores.steps.index(rule.steps)
+    else:
+        k = len(scores.steps) - 1
+        if rule.steps is not None:
+            return (
+                f"the records are too short for {rule.steps} steps, {scores.steps[k]} is the most"
+            )
+    steps = scores.steps[k]
+    if scores.count[k] < ENOUGH:
+        return f"{scores.count[k]} predictions of {steps} steps are too few ({ENOUGH} are needed)"
     value = rule.value
     if isinstance(value, str):
         if value not in scores.rmse:

@@ -57,6 +57,7 @@ class Scores:
         agent_count: The same of each agent ``[A, K]``.
         rmse: By model, root of the mean squared error over all predictions ``[K, d]``.
         agent_rmse: By model, of each agent ``[A, K, d]``.
+        course_rmse: By model, of each agent over all steps ``[A, d]``.
         curve: By model, the same as ``rmse`` at every step ``[H, d]``.
         r2: Share by which the squared error is below that of each agent's own mean ``[K, d]``.
         coverage: By level, share of what was that its interval holds ``[K, d]``.
@@ -74,6 +75,7 @@ class Scores:
     agent_count: NDArray[np.int64]
     rmse: Mapping[str, Floats]
     agent_rmse: Mapping[str, Floats]
+    course_rmse: Mapping[str, Floats]
     curve: Mapping[str, Floats]
     r2: Floats
     coverage: Mapping[float, Floats]
@@ -100,11 +102,14 @@ class Scores:
         return np.where(self.rmse[reference] > 0, 1 - ratio, np.nan)
 
     def scaled(self, model: str) -> Floats:
-        """Error of each agent over all coordinates that vary, in their deviations ``[A, K]``."""
+        """Error of each agent over all steps and all coordinates that vary ``[A]``.
+
+        In units of the coordinates' standard deviations.
+        """
         vary = ~self.constant
         if not vary.any():
-            return np.zeros(self.agent_rmse[model].shape[:2])
-        unit = self.agent_rmse[model][..., vary] / self.deviation[vary]
+            return np.zeros(len(self.agents))
+        unit = self.course_rmse[model][:, vary] / self.deviation[vary]
         return np.asarray(np.sqrt(np.square(unit).mean(-1)))
 
 
@@ -125,6 +130,10 @@ def score(courses: Courses, steps: Sequence[int], known: Known) -> Scores:
     by_agent = {
         name: _by_agent(square[:, at], valid, own, len(agents)) for name, square in squares.items()
     }
+    over_all = {
+        name: _by_agent(square, courses.valid, own, len(agents), over_steps=True)
+        for name, square in squares.items()
+    }
     away = np.square(short(courses.true - known.mean[courses.agent][:, None], courses.turn))
     with np.errstate(divide="ignore", invalid="ignore"):
         baseline = np.square(_root(away[:, at], valid))
@@ -141,6 +150,7 @@ def score(courses: Courses, steps: Sequence[int], known: Known) -> Scores:
         ),
         rmse=rmse,
         agent_rmse=by_agent,
+        course_rmse=over_all,
         curve={name: _root(square, every) for name, square in squares.items()},
         r2=r2,
         coverage={level: _mean(hit, valid) for level, hit in inside.items()},
@@ -167,13 +177,24 @@ def _root(square: Floats, valid: NDArray[np.bool_]) -> Floats:
 
 
 def _by_agent(
-    square: Floats, valid: NDArray[np.bool_], own: NDArray[np.int64], agents: int
+    square: Floats,
+    valid: NDArray[np.bool_],
+    own: NDArray[np.int64],
+    agents: int,
+    *,
+    over_steps: bool = False,
 ) -> Floats:
-    """Root mean squares ``[A, K, d]`` of squares ``[n, K, d]`` of ``agents`` agents ``own [n]``."""
+    """Root mean squares ``[A, K, d]``, or over all steps ``[A, d]``, of squares ``[n, K, d]``.
+
+    ``own`` says whose each is ``[n]``.
+    """
     used = valid[..., None] & ~np.isnan(square)
-    total, count = np.zeros((2, agents, *square.shape[1:]))
-    np.add.at(total, own, np.where(used, square, 0.0))
-    np.add.at(count, own, used.astype(np.float64))
+    kept, number = np.where(used, square, 0.0), used.astype(np.float64)
+    if over_steps:
+        kept, number = kept.sum(1), number.sum(1)
+    total, count = np.zeros((2, agents, *kept.shape[1:]))
+    np.add.at(total, own, kept)
+    np.add.at(count, own, number)
     return np.sqrt(np.where(count > 0, total / np.maximum(count, 1), np.nan))
 
 

@@ -18,11 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.learned.stretches import HELD, Part, Record, held_out, starts_in
+from persim_gym.learned.stretches import HELD, STARTS, Part, Record, held_out, starts_in
 from persim_gym.offline.transitions import Transitions
 
 #: Share of the agents that are held out whole, and the fewest that there must be.
 SHARE, FEWEST = 0.2, 4
+#: Predictions that there are at least, where stretches are long enough: of few agents more of each.
+FEW = 60
 #: The splits, and the question that each of them answers.
 SPLITS = {
     "ends": "The end of every trajectory is kept from the fit. Will these agents go on so?",
@@ -142,7 +144,8 @@ def _held(
 ) -> Split:
     """The split that predicts some rows and by default fits all others."""
     fitted = ~held if fitted is None else fitted
-    start, length, longest = starts_in(_record(data), held)
+    own = len(np.unique(data.agent[held]))
+    start, length, longest = starts_in(_record(data), held, max(STARTS, -(-FEW // max(own, 1))))
     nothing = np.zeros(0, dtype=np.int64)
     return Split(
         name,
@@ -163,9 +166,11 @@ def _ends(data: Transitions, seed: int) -> Split:
             "steps of each agent"
         )
     part = parts[0]
-    return Split(
-        "ends", part.rows, np.zeros(0, dtype=np.int64), part.start, part.length, part.longest
-    )
+    kept = np.ones(len(data), dtype=np.bool_)
+    kept[part.rows] = False
+    # Of very many agents some are looked at.
+    looked = np.isin(data.agent, data.agent[part.start])
+    return _held("ends", data, kept & looked, fitted=~kept)
 
 
 def _agents(data: Transitions, seed: int) -> Split:
@@ -208,7 +213,7 @@ def _behaviour(data: Transitions, behaviour: NDArray[Any] | None) -> Split:
 
 def _time(data: Transitions, time: NDArray[np.float64] | None) -> Split:
     when = place_in_record(data.agent).astype(np.float64) if time is None else time
-    cut = float(np.quantile(when, 1 - HELD))
+    cut = float(np.quantile(when, 1 - HELD, method="lower"))
     held = when > cut
     lost = np.setdiff1d(data.agent[held], data.agent[~held])
     held_known = held & ~np.isin(data.agent, lost)

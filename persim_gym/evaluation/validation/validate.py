@@ -226,7 +226,7 @@ def _short_notes(steps: Sequence[int], horizons: Sequence[int]) -> tuple[str, ..
 
 def _worst(courses: Courses, scores: Scores, names: Sequence[str]) -> tuple[Shown, ...]:
     """A course of each agent with the largest errors: the longest one, of equals the first."""
-    last = scores.scaled(SIMULATOR)[:, -1]
+    last = scores.scaled(SIMULATOR)
     order = np.argsort(-np.nan_to_num(last, nan=-1.0), kind="stable")[:WORST]
     found = []
     for place in order.tolist():

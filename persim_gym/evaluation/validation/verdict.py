@@ -16,7 +16,7 @@ from persim_gym.evaluation.validation.scores import Scores
 ENOUGH = 10
 #: An error must be below this part of persistence's to count as better, and above that part of a
 #: reference's to count as worse.
-BETTER, WORSE = 0.95, 1.02
+BETTER, WORSE = 0.95, 1.05
 #: R2 from which values may be read off, and share of what was that 95% intervals must hold.
 VALUES, HELD = 0.5, 0.85
 #: By what factor the error of an agent that is not to be used is above the median agent's.
@@ -36,7 +36,7 @@ RULES = (
     f"The rough course may be read off where the error is below {BETTER:.0%} of persistence's, R2 "
     f"is above 0, and the error is not above {WORSE:.0%} of the pooled model's.",
     "Anything else may not be read off.",
-    f"An agent is not to be used if its error over all coordinates, in their standard deviations, "
+    f"An agent is not to be used if its error over all steps and coordinates, in their deviations, "
     f"is above persistence's for it and above {FAR} times the median agent's.",
     "The simulator is not for use if its error is above persistence's for more than half of the "
     f"agents, or if it predicts what it has seen with more than {SPOILT} times the error of one "
@@ -115,9 +115,12 @@ def judge(scores: Scores, coordinates: Sequence[str], agents: Sequence[str]) -> 
     """
     readings = tuple(_read(scores, place, name) for place, name in enumerate(coordinates))
     not_used, worse = _agents(scores, agents)
-    warnings = [*_spoilt(scores), *_crowd(not_used, worse, len(agents)), *_alike(scores)]
     judged = [reading for reading in readings if reading.judged]
-    longest = scores.steps[-1]
+    warnings = _spoilt(scores)
+    if judged:
+        warnings += [*_crowd(not_used, worse, len(agents)), *_alike(scores)]
+    enough = np.flatnonzero(scores.count >= ENOUGH)
+    longest = scores.steps[int(enough[-1])] if len(enough) else 0
     if not judged:
         grade = Grade.UNKNOWN
     elif worse > 0.5 or _is_spoilt(scores):
@@ -130,7 +133,10 @@ def judge(scores: Scores, coordinates: Sequence[str], agents: Sequence[str]) -> 
         grade = Grade.ROUGH
     else:
         grade = Grade.BAD
-    return Verdict(grade, HEADLINES[grade], readings, tuple(warnings), not_used)
+    headline = HEADLINES[grade]
+    if grade is Grade.GOOD:
+        headline = f"Values may be read off, of every coordinate, up to {_steps(longest)} ahead."
+    return Verdict(grade, headline, readings, tuple(warnings), not_used)
 
 
 def _read(scores: Scores, place: int, name: str) -> Reading:
@@ -209,7 +215,7 @@ def _reasons(scores: Scores, place: int, k: int) -> list[str]:
 
 def _agents(scores: Scores, names: Sequence[str]) -> tuple[tuple[str, ...], float]:
     """Agents that are not to be used, and the share of those that persistence predicts better."""
-    own, still = scores.scaled(SIMULATOR)[:, -1], scores.scaled(PERSISTENCE)[:, -1]
+    own, still = scores.scaled(SIMULATOR), scores.scaled(PERSISTENCE)
     there = ~np.isnan(own)
     if not there.any():
         return (), 0.0
@@ -236,9 +242,9 @@ def _crowd(not_used: tuple[str, ...], worse: float, agents: int) -> list[str]:
 
 def _alike(scores: Scores) -> list[str]:
     """Whether it takes personal simulators at all."""
-    if POOLED not in scores.rmse:
+    if POOLED not in scores.rmse or len(scores.agents) < 2:
         return []
-    own, one = (np.nanmedian(scores.scaled(model)[:, -1]) for model in (SIMULATOR, POOLED))
+    own, one = (np.nanmedian(scores.scaled(model)) for model in (SIMULATOR, POOLED))
     if not own > BETTER * one:
         return []
     return [
@@ -250,7 +256,7 @@ def _alike(scores: Scores) -> list[str]:
 def _is_spoilt(scores: Scores) -> bool:
     if SAVED not in scores.rmse:
         return False
-    fresh, saved = (np.nanmedian(scores.scaled(model)[:, -1]) for model in (SIMULATOR, SAVED))
+    fresh, saved = (np.nanmedian(scores.scaled(model)) for model in (SIMULATOR, SAVED))
     return bool(saved > SPOILT * fresh and saved > 1e-3)
 
 
