@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -115,6 +115,15 @@ def judge(scores: Scores, coordinates: Sequence[str], agents: Sequence[str]) -> 
     """
     readings = tuple(_read(scores, place, name) for place, name in enumerate(coordinates))
     not_used, worse = _agents(scores, agents)
+    if reason := _unfit(scores, worse):
+        readings = tuple(
+            replace(
+                r, values=0, course=0, text=f"{r.coordinate}: nothing may be read off, {reason}."
+            )
+            if r.judged
+            else r
+            for r in readings
+        )
     judged = [reading for reading in readings if reading.judged]
     warnings = _spoilt(scores)
     if judged:
@@ -123,7 +132,7 @@ def judge(scores: Scores, coordinates: Sequence[str], agents: Sequence[str]) -> 
     longest = scores.steps[int(enough[-1])] if len(enough) else 0
     if not judged:
         grade = Grade.UNKNOWN
-    elif worse > 0.5 or _is_spoilt(scores):
+    elif reason:
         grade = Grade.BAD
     elif all(reading.values == longest for reading in judged):
         grade = Grade.GOOD
@@ -137,6 +146,15 @@ def judge(scores: Scores, coordinates: Sequence[str], agents: Sequence[str]) -> 
     if grade is Grade.GOOD:
         headline = f"Values may be read off, of every coordinate, up to {_steps(longest)} ahead."
     return Verdict(grade, headline, readings, tuple(warnings), not_used)
+
+
+def _unfit(scores: Scores, worse: float) -> str:
+    """Why nothing at all may be read off; empty where something may."""
+    if _is_spoilt(scores):
+        return "for the saved simulator is not what its fit makes of these data"
+    if worse > 0.5:
+        return "for persistence predicts most agents better"
+    return ""
 
 
 def _read(scores: Scores, place: int, name: str) -> Reading:
