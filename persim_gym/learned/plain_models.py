@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 #: Rows whose products are in memory together.
 BLOCK = 8192
 #: Ridge penalty in transitions of an agent: with few of them the model is near persistence.
-RIDGE = 0.1
+RIDGE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
