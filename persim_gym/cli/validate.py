@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -93,7 +94,14 @@ def validate(
     Exit code 1 if a rule of --require does not hold.
     """
     from persim_gym.evaluation.validation import Rule
+    from persim_gym.evaluation.validation.splits import SPLITS
+    from persim_gym.learned.config import METHODS
 
+    checks.integer("--seed", seed, most=checks.LARGEST_SEED)
+    for name in split or ():
+        checks.one_of("--split", name, SPLITS)
+    if method is not None:
+        checks.one_of("--method", method, METHODS)
     rules = [Rule.parse(text) for text in require or ()]
     steps = _horizons(horizons, rules)
     sim = _simulator(target)
@@ -193,9 +201,11 @@ def _validated(
 
 def _horizons(text: str, rules: Sequence[Rule]) -> list[int]:
     """Steps of a list such as ``1,10,50``, and those that rules ask for."""
+    from persim_gym.evaluation.validation.validate import MOST
+
     found = set()
     for part in text.split(","):
-        if not part.strip().isdigit():
+        if not re.fullmatch(r"\s*\d{1,9}\s*", part):
             raise ValueError(f"--horizons must be like 1,10,50, got {text!r}")
-        found.add(int(part))
+        found.add(checks.integer("--horizons", int(part), 1, MOST))
     return sorted(found | {rule.steps for rule in rules if rule.steps is not None})

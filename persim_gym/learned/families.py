@@ -242,8 +242,8 @@ class _Rows:
         features = frame.features(frame.states(data)[rows], torch.as_tensor(t.action[rows]))
         if not features.shape[1]:
             raise ValueError(
-                "neither a coordinate nor an action varies in what is left to fit: there is nothing "
-                "to learn from; record more"
+                "neither a coordinate nor an action varies in what is left to fit: there is "
+                "nothing to learn from; record more"
             )
         changes = frame.change(obs, obs + torch.as_tensor(t.change(rows)))
         agents = torch.as_tensor(t.agent[rows])

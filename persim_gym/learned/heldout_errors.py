@@ -20,7 +20,7 @@ from persim_gym.learned.families import Fitted
 from persim_gym.learned.fit import OpenLoop
 from persim_gym.learned.plain_models import RidgeModels
 from persim_gym.learned.preparation import Data
-from persim_gym.learned.stretches import Errors, Part, Record, held_out, starts_in
+from persim_gym.learned.stretches import Errors, Part, Predictor, Record, held_out, starts_in
 from persim_gym.offline.transitions import Transitions
 
 #: Predictions at the most, and transitions that a pooled model is fitted to.
@@ -77,7 +77,7 @@ def heldout_errors(fitted: Fitted, data: Data, record: Record, seed: int) -> dic
     spread = np.where(record.unit > 0, record.unit, 1.0)
     own = dataclasses.replace(record, unit=spread)
     kept = ~held if unseen is not None else np.ones_like(held)
-    predictors = {
+    predictors: dict[str, Predictor] = {
         "simulator": OpenLoop(dataclasses.replace(fitted, ensemble=ensemble)),
         "persistence": _Plain(None, width),
         "pooled": _Plain(_pooled(data, record, kept), width),

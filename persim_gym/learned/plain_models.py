@@ -77,7 +77,7 @@ class RidgeModels:
         low = np.minimum(data.obs.min(0), data.next_obs.min(0)).astype(np.float64)
         high = np.maximum(data.obs.max(0), data.next_obs.max(0)).astype(np.float64)
         room = np.where(turn > 0, np.inf, high - low)
-        weights = np.linalg.solve(gram, cross)
+        weights: Floats = np.linalg.solve(gram, cross).astype(np.float64)
         return cls(weights, centre, scale, low - room, high + room, turn, choices, degree)
 
     def rollout(self, agents: Array, obs: Array, actions: Array) -> Floats:

@@ -137,7 +137,7 @@ def legend(names: Sequence[str], *, theme: Theme = LIGHT) -> Figure:
 
 def course_legend(*, theme: Theme = LIGHT) -> Figure:
     """The lines of course panels and their names."""
-    handles = [
+    handles: list[Line2D | Patch] = [
         Line2D([], [], color=theme.true, lw=2.0, label="recorded"),
         Line2D([], [], color=theme.learned, lw=1.8, dashes=(4, 1.5), label="predicted"),
         Patch(facecolor=theme.learned, alpha=0.2, label="95% interval"),

@@ -47,8 +47,8 @@ ROOMS = (
 LATE = {
     ("learned/simulator.py", "persim_gym.evaluation.validation"): "sim.validate(): whoever holds a "
     "simulator finds there how far to trust it; judging one needs all that evaluation has",
-    ("evaluation/validation/result.py", "persim_gym.plots.validation_page"): "validation.save(): its "
-    "page is drawn",
+    ("evaluation/validation/result.py", "persim_gym.plots.validation_page"): "validation.save(): "
+    "its page is drawn",
 }
 
 

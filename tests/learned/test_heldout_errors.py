@@ -19,7 +19,7 @@ def heldout(**options: Any) -> dict[str, Any]:
 
 
 def test_errors_are_of_steps_that_were_kept_and_in_each_unit() -> None:
-    found = heldout(method="als", degree=1, rank=3)
+    found = heldout(method="hierarchical", degree=1)
     assert found["steps"] == 10
     assert found["seen"] is False
     rmse = {name: np.array(own) for name, own in found["rmse"].items()}
@@ -50,7 +50,7 @@ def test_constant_coordinates_have_no_error(column: int) -> None:
     obs, next_obs = data.obs.copy(), data.next_obs.copy()
     obs[:, column] = next_obs[:, column] = 3.0
     data = dataclasses.replace(data, obs=obs, next_obs=next_obs)
-    sim = PerSim.fit(data, method="als", degree=1, rank=2, ensemble_size=1, progress=False)
+    sim = PerSim.fit(data, method="hierarchical", degree=1, ensemble_size=1, progress=False)
     found = sim.card["metrics"]["heldout"]["rmse"]
     assert found["simulator"][column] == pytest.approx(0, abs=1e-4)
     assert found["persistence"][column] == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def test_a_closed_form_has_no_more_rank_than_agents() -> None:
 
 def test_refit_of_the_same_data_is_the_same_simulator() -> None:
     data = patients(5, 20)
-    fit = {"method": "als", "degree": 1, "rank": 2, "ensemble_size": 1}
+    fit: dict[str, Any] = {"method": "hierarchical", "degree": 1, "ensemble_size": 1}
     sim = PerSim.fit(data, progress=False, **fit)
     again = sim.refit(data)
     asked = (data.agent, data.obs, data.action)

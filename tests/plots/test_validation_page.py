@@ -15,7 +15,7 @@ from persim_gym.plots.validation import calibration_panel, course_panel, error_p
 from tests.evaluation.validation.worlds import patients
 from tests.pages.parsed import Page
 
-FIT: dict[str, Any] = {"method": "als", "degree": 1, "rank": 2, "ensemble_size": 1}
+FIT: dict[str, Any] = {"method": "hierarchical", "degree": 1, "ensemble_size": 1}
 
 
 @pytest.fixture(scope="module")
@@ -86,13 +86,13 @@ def test_figures_draw_what_was_found(found: Validation) -> None:
     scores, shown = split.scores, split.worst[0]
     assert scores is not None
     lines = error_panel(scores, 0, "mg/dL").axes[0].get_lines()
-    np.testing.assert_allclose(lines[0].get_ydata(), scores.curve["simulator"][:, 0])
+    np.testing.assert_allclose(np.array(lines[0].get_ydata()), scores.curve["simulator"][:, 0])
     assert len(lines) == 4
     calibration = calibration_panel(scores, 0, found.columns).axes[0].get_lines()
     share = [float(scores.coverage[level][0, 1]) for level in (0.5, 0.8, 0.9, 0.95)]
-    np.testing.assert_allclose(calibration[2].get_ydata(), share)
+    np.testing.assert_allclose(np.array(calibration[2].get_ydata()), share)
     course = course_panel(shown, 1).axes[0]
-    np.testing.assert_allclose(course.get_lines()[0].get_ydata(), shown.true[:, 1])
+    np.testing.assert_allclose(np.array(course.get_lines()[0].get_ydata()), shown.true[:, 1])
     assert len(course.collections) == 1
 
 

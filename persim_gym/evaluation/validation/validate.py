@@ -81,7 +81,7 @@ def validate(
     """
     sim = model if isinstance(model, PerSim) else None
     steps = _horizons(horizons)
-    seed = checks.integer("seed", seed, 0)
+    seed = checks.integer("seed", seed, 0, checks.LARGEST_SEED)
     if sim is None:
         if data is not None:
             raise TypeError("give one of both: a simulator and data, or data alone")

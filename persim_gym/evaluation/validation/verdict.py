@@ -163,10 +163,9 @@ def _read(scores: Scores, place: int, name: str) -> Reading:
         return Reading(name, 0, 0, False, text)
     enough = scores.count >= ENOUGH
     if not enough.any():
-        text = (
-            f"{name}: {int(scores.count.max(initial=0))} predictions are too few to judge by "
-            f"({ENOUGH} are needed)."
-        )
+        most = int(scores.count.max(initial=0))
+        some = "1 prediction is" if most == 1 else f"{most} predictions are"
+        text = f"{name}: {some} too few to judge by ({ENOUGH} are needed)."
         return Reading(name, 0, 0, False, text)
     values = course = 0
     spoilt = False  # somewhere on the way a reference was better

@@ -16,7 +16,7 @@ from persim_gym.learned import PerSim
 from persim_gym.offline.transitions import Transitions
 from tests.evaluation.validation.worlds import as_data, patients
 
-FIT: dict[str, Any] = {"method": "als", "degree": 1, "rank": 3, "ensemble_size": 1}
+FIT: dict[str, Any] = {"method": "hierarchical", "degree": 1, "ensemble_size": 1}
 
 
 def shuffled(sim: PerSim) -> PerSim:
@@ -106,7 +106,8 @@ def test_units_are_never_mixed(sim: PerSim, data: Transitions, good: Validation)
     grams = dataclasses.replace(data, obs=data.obs * unit, next_obs=data.next_obs * unit)
     (split,) = validate(grams, horizons=(1, 5), **FIT).splits
     own, other = good.splits[0].scores, split.scores
-    assert own is not None and other is not None
+    assert own is not None
+    assert other is not None
     np.testing.assert_allclose(other.rmse["persistence"], own.rmse["persistence"] * unit, rtol=1e-4)
     np.testing.assert_allclose(other.scaled("persistence"), own.scaled("persistence"), rtol=1e-4)
     np.testing.assert_allclose(other.r2, own.r2, atol=0.02)
@@ -139,9 +140,9 @@ def still(column: int) -> Transitions:
 
 BAD: dict[str, tuple[Callable[[], Transitions], str]] = {
     "one agent": (lambda: patients(1, 24), "There is one agent"),
-    "three rows": (lambda: patients(1, 3), "too few transitions"),
+    "three rows": (lambda: patients(1, 3), "1 prediction is too few"),
     "one row": (lambda: patients(1, 1), "no agent has two transitions"),
-    "two rows of each": (lambda: patients(8, 2), "no agent has two transitions"),
+    "two rows of each": (lambda: patients(8, 2), "8 predictions are too few"),
     "all alike": (lambda: patients(8, 24, differ=0.0, noise=0.5), "do not show that the agents di"),
     "a constant coordinate": (lambda: still(1), "weight: constant in the data"),
     "nothing changes": (
