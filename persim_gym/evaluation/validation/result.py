@@ -20,6 +20,8 @@ from persim_gym.writing import finite, write_json
 
 Floats = NDArray[np.float64]
 
+#: Grades from the best to the worst; what is not known says nothing.
+WORST_LAST = (Grade.UNKNOWN, Grade.GOOD, Grade.LIMITED, Grade.ROUGH, Grade.BAD)
 #: Version of the JSON.
 FORMAT = 1
 #: Names of the files that a folder gets.
@@ -114,10 +116,9 @@ class Validation:
 
     @property
     def grade(self) -> Grade:
-        """The first split's grade; ``BAD`` where any split's is."""
-        if any(split.verdict.grade is Grade.BAD for split in self.judged):
-            return Grade.BAD
-        return self.judged[0].verdict.grade if self.judged else Grade.UNKNOWN
+        """The worst grade of the splits that could be judged."""
+        found = [split.verdict.grade for split in self.judged]
+        return max(found, key=WORST_LAST.index, default=Grade.UNKNOWN)
 
     @property
     def headline(self) -> str:
