@@ -91,7 +91,7 @@ app.command(
 app.command(
     epilog=examples(
         "validate runs/cartpole --out runs/cartpole-trust",
-        "validate runs/cartpole --out runs/trust --split ends --split agents",
+        "validate runs/cartpole --out runs/trust --split agents",
         "validate patients.csv --out runs/trust --agent-column patient \\\n"
         "    --time-column minute --state glucose,iob --action insulin \\\n"
         '    --require "rmse(glucose,10)<persistence"',

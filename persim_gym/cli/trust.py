@@ -105,11 +105,10 @@ def _print_split(validation: Validation, split: SplitResult) -> None:
             row["steps"],
             row["rmse"],
             *(row[name] for name in models),
-            row["skill over persistence"],
             row["r2"],
             *(row[name] for name in last),
         ]
         for row in rows
     ]
-    head = ["coordinate", "steps", "RMSE", *models, "skill", "R2", *("in 95%" for _ in last)]
+    head = ["coordinate", "steps", "RMSE", *models, "R2", *("in 95%" for _ in last)]
     print_table(f"Split {split.name}: {len(split.agents)} agents", head, cells)

@@ -199,8 +199,10 @@ def _judged(
     except (ValueError, FloatingPointError) as error:
         return SplitResult.without(name, str(error))
     used = np.sort(np.concatenate([split.fitted, split.known]))
+    notes = (*split.notes, *models.notes, *_short_notes(steps, horizons))
     if name == "new":
         used = np.arange(len(data))
+        notes = ("Nothing checks that the simulator has not seen some of these rows.", *notes)
     known = Known.of(data.agent[used], data.obs[used], data.num_agents)
     scores = score(courses, steps, known)
     agents = tuple(agent_name(data, k) for k in scores.agents.tolist())
@@ -211,7 +213,7 @@ def _judged(
         agents=agents,
         scores=scores,
         verdict=verdict,
-        notes=(*split.notes, *models.notes, *_short_notes(steps, horizons)),
+        notes=notes,
         worst=_worst(courses, scores, agents),
     )
 

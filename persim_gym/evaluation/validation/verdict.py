@@ -19,6 +19,8 @@ ENOUGH = 10
 BETTER, WORSE = 0.95, 1.05
 #: R2 from which values may be read off, and share of what was that 95% intervals must hold.
 VALUES, HELD = 0.5, 0.85
+#: Error, in standard deviations, below which values may be read off whatever the intervals hold.
+EXACT = 0.02
 #: By what factor the error of an agent that is not to be used is above the median agent's.
 FAR = 1.5
 #: By what factor a saved simulator may be worse than one that has seen less.
@@ -31,7 +33,7 @@ RULES = (
     f"A coordinate is judged at a number of steps from {ENOUGH} predictions on.",
     f"Values may be read off up to a number of steps at which the error is below {BETTER:.0%} of "
     f"persistence's and R2 is at least {VALUES}, if 95% intervals hold at least {HELD:.0%} of "
-    f"what was, and if up to there the error is nowhere above {WORSE:.0%} of persistence's or of "
+    f"what was or the error is below {EXACT:.0%} of the standard deviation, and if up to there the error is nowhere above {WORSE:.0%} of persistence's or of "
     "the pooled model's.",
     f"The rough course may be read off where the error is below {BETTER:.0%} of persistence's, R2 "
     f"is above 0, and the error is not above {WORSE:.0%} of the pooled model's.",
@@ -303,7 +305,8 @@ def _worse(scores: Scores, k: int, place: int, model: str) -> bool:
 
 
 def _narrow(scores: Scores, k: int, place: int) -> bool:
-    return 0.95 in scores.coverage and bool(scores.coverage[0.95][k, place] < HELD)
+    exact = scores.rmse[SIMULATOR][k, place] < EXACT * scores.deviation[place]
+    return not exact and 0.95 in scores.coverage and bool(scores.coverage[0.95][k, place] < HELD)
 
 
 def _steps(count: int) -> str:

@@ -86,6 +86,12 @@ def test_each_rule_alone_takes_values_away() -> None:
         assert says in text
 
 
+def test_what_is_as_good_as_exact_may_have_narrow_intervals() -> None:
+    """The standard deviation is 5."""
+    assert judge(scores(own=0.09, coverage=0.1), NAMES, AGENTS).grade is Grade.GOOD
+    assert judge(scores(own=0.11, coverage=0.1), NAMES, AGENTS).grade is Grade.ROUGH
+
+
 def test_values_end_where_a_reference_is_better_on_the_way() -> None:
     early = scores()
     rmse = {**early.rmse, "pooled": at(early.rmse["pooled"], 0, 0, 0.5)}
