@@ -11,7 +11,7 @@ import typer
 from persim_gym.cli import models, options, tables
 from persim_gym.cli.group import interrupted, on_interrupt, say
 from persim_gym.cli.output import print_facts, print_json, print_table, progress_bar
-from persim_gym.cli.trust import print_heldout, print_validation
+from persim_gym.cli.trust import evaluate_own, print_heldout
 from persim_gym.envs.suites import SUITES, suite_of
 
 if TYPE_CHECKING:
@@ -307,7 +307,7 @@ def evaluate(
     """
     sim = models.open_simulator(simulator)
     if sim.task.name not in SUITES:
-        _evaluate_own(sim, data, horizon, seed, as_json)
+        evaluate_own(sim, data, horizon, seed, as_json)
         return
     if data is not None:
         raise ValueError(f"--data is of own data: {sim.task.name} has true environments")
@@ -348,20 +348,6 @@ def evaluate(
     )
     if (error.episodes == 0).any():
         say("note", "an agent whose episodes all ended during the real steps has no error")
-
-
-def _evaluate_own(sim: PerSim, data: str | None, horizon: int, seed: int, as_json: bool) -> None:
-    """Held-out errors of a simulator whose data are the user's own."""
-    from persim_gym.evaluation.validation import HORIZONS
-    from persim_gym.evaluation.validation.validate import data_of
-
-    steps = sorted({*(h for h in HORIZONS if h < horizon), horizon})
-    with progress_bar("evaluate"):
-        found = sim.validate(data_of(sim, data), splits="ends", horizons=steps, seed=seed)
-    if as_json:
-        print_json(found.to_json())
-        return
-    print_validation(found)
 
 
 def render(

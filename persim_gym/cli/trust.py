@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from persim_gym.cli.group import say
-from persim_gym.cli.output import print_table
+from persim_gym.cli.output import print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
     from persim_gym.evaluation.validation import SplitResult, Validation
+    from persim_gym.learned.simulator import PerSim
 
 #: Coordinates that a line names.
 NAMED = 8
@@ -70,6 +71,20 @@ def _lost(
         if better:
             found[name] = better
     return found
+
+
+def evaluate_own(sim: PerSim, data: str | None, horizon: int, seed: int, as_json: bool) -> None:
+    """Held-out errors of a simulator whose data are the user's own."""
+    from persim_gym.evaluation.validation import HORIZONS
+    from persim_gym.evaluation.validation.validate import data_of
+
+    steps = sorted({*(h for h in HORIZONS if h < horizon), horizon})
+    with progress_bar("evaluate"):
+        found = sim.validate(data_of(sim, data), splits="ends", horizons=steps, seed=seed)
+    if as_json:
+        print_json(found.to_json())
+        return
+    print_validation(found)
 
 
 def print_validation(validation: Validation) -> None:

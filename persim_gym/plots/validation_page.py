@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from persim_gym.evaluation.validation.models import PERSISTENCE, REFERENCES, SIMULATOR
+from persim_gym.evaluation.validation.models import PERSISTENCE, REFERENCES, SAVED, SIMULATOR
 from persim_gym.evaluation.validation.result import Shown, SplitResult, Validation
 from persim_gym.evaluation.validation.scores import Scores
 from persim_gym.evaluation.validation.splits import SPLITS
@@ -127,7 +127,9 @@ def _scores(validation: Validation, split: SplitResult, scores: Scores) -> dict[
 def _errors(scores: Scores, labels: Sequence[str], vary: Sequence[int]) -> dict[str, Any]:
     names = [name for name in (SIMULATOR, *REFERENCES) if name in scores.rmse]
     head = ["coordinate", "steps", "predictions", *(figures.NAMES[name] for name in names)]
+    saved = scores.rmse.get(SAVED)
     head += [f"skill over {figures.NAMES[name]}" for name in names[1:]] + ["R²"]
+    head += ["as saved, has seen this"] * (saved is not None)
     rows = []
     for place in vary:
         for k, steps in enumerate(scores.steps):
@@ -136,7 +138,8 @@ def _errors(scores: Scores, labels: Sequence[str], vary: Sequence[int]) -> dict[
             cells = [Bold(number(v)) if v == least else number(v) for v in own]
             skills = [_skill(float(scores.skill(name)[k, place])) for name in names[1:]]
             r2 = _known(float(scores.r2[k, place]))
-            rows.append([labels[place], steps, int(scores.count[k]), *cells, *skills, r2_text(r2)])
+            row = [labels[place], steps, int(scores.count[k]), *cells, *skills, r2_text(r2)]
+            rows.append(row if saved is None else [*row, number(float(saved[k, place]))])
     return {"head": head, "rows": rows}
 
 

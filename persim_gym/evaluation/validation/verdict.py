@@ -33,8 +33,8 @@ RULES = (
     f"A coordinate is judged at a number of steps from {ENOUGH} predictions on.",
     f"Values may be read off up to a number of steps at which the error is below {BETTER:.0%} of "
     f"persistence's and R2 is at least {VALUES}, if 95% intervals hold at least {HELD:.0%} of "
-    f"what was or the error is below {EXACT:.0%} of the standard deviation, and if up to there the error is nowhere above {WORSE:.0%} of persistence's or of "
-    "the pooled model's.",
+    f"what was or the error is below {EXACT:.0%} of the standard deviation, and if up to there "
+    f"the error is nowhere above {WORSE:.0%} of persistence's or of the pooled model's.",
     f"The rough course may be read off where the error is below {BETTER:.0%} of persistence's, R2 "
     f"is above 0, and the error is not above {WORSE:.0%} of the pooled model's.",
     "Anything else may not be read off.",
