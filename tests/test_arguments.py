@@ -32,6 +32,7 @@ from persim_gym.envs.suites import (
 )
 from persim_gym.evaluation import evaluate
 from persim_gym.evaluation.returns import episode_returns
+from persim_gym.evaluation.validation import validate
 from persim_gym.experiments import Cell, preset_cells, run_cells, select_cells
 from persim_gym.experiments.report.page import write_report
 from persim_gym.experiments.results import read_findings
@@ -189,6 +190,11 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         evaluate,
         {"sim": SIM, "agents": [0], "episodes": 1, "seed": 0, "policy": "random",
          "population": 3, "warmup": 1, "horizon": 2},
+    ),
+    "validate": (
+        lambda **given: validate(fitted(), **given),
+        {"data": WALKS, "splits": "new", "horizons": (1,), "seed": 0, "behaviour": None,
+         "time": None, "fitted_on": None, "columns": None},
     ),
     "episode_returns": (
         episode_returns,

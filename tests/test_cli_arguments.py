@@ -54,6 +54,7 @@ BAD_OUT = ["''", "file", "file/inside", "/proc/nothing/inside", "x" * 300, "~nob
 FOLDERS = [
     f"fit {TABLE} --out", "adapt sim nowhere --out", "train sim --agent 0 --out",
     "policies train cartpole --out", "benchmark --out", "demo --out", "report nowhere --out",
+    f"validate {TABLE} --out",
 ]  # fmt: skip
 FILES = ["render cartpole --agent 0 --out", "datasets show nowhere --plot"]
 NUMBERS = [
@@ -64,7 +65,8 @@ NUMBERS = [
     "plan cartpole --agent 0 --horizon", "plan cartpole --agent 0 --threads",
     "plan cartpole --agent 0 --seed", "plan cartpole --max-steps 2 --agent",
     "evaluate sim --episodes", "evaluate sim --horizon", "evaluate sim --warmup",
-    "evaluate sim --agents", "train sim --agent 0 --out new --seed", "demo --seed",
+    "evaluate sim --agents", f"validate {TABLE} --out new --horizons",
+    f"validate {TABLE} --out new --seed", "train sim --agent 0 --out new --seed", "demo --seed",
     "benchmark --seeds", "benchmark --jobs", "benchmark --threads",
 ]  # fmt: skip
 EMPTY = [
@@ -82,6 +84,8 @@ EMPTY = [
     "benchmark --experiment {}", "benchmark --engine {}", "benchmark --device {}",
     "plan cartpole --agent 0 --planner {}", f"fit {TABLE} --out new --method {{}}",
     f"fit {TABLE} --out new --preset {{}}", f"fit {TABLE} --out new --device {{}}",
+    "validate {} --out new", f"validate {TABLE} --out new --require {{}}",
+    f"validate {TABLE} --out new --method {{}}", f"validate {TABLE} --out new --split {{}}",
 ]  # fmt: skip
 LINES = [
     *(f"{line} {bad}" for line in FOLDERS for bad in BAD_OUT),

@@ -22,6 +22,7 @@ from persim_gym.cli import (
     report,
     sharing,
     simulators,
+    validate,
 )
 from persim_gym.cli.group import OneLineGroup
 from persim_gym.cli.options import examples
@@ -95,6 +96,15 @@ app.command(
     )
 )(export.export)
 app.add_typer(sharing.hub, name="hub")
+app.command(
+    epilog=examples(
+        "validate runs/cartpole --out runs/cartpole-trust",
+        "validate runs/cartpole --out runs/trust --split agents",
+        "validate patients.csv --out runs/trust --agent-column patient \\\n"
+        "    --time-column minute --state glucose,iob --action insulin \\\n"
+        '    --require "rmse(glucose,10)<persistence"',
+    )
+)(validate.validate)
 app.command(epilog=examples("equations runs/cartpole", "equations runs/cartpole --agent 3"))(
     equations.equations
 )

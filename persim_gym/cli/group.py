@@ -26,6 +26,7 @@ ORDER = (
     "fit",
     "adapt",
     "evaluate",
+    "validate",
     "equations",
     "export",
     "hub",

@@ -11,7 +11,8 @@ import typer
 from persim_gym.cli import models, options, tables
 from persim_gym.cli.group import interrupted, on_interrupt, say
 from persim_gym.cli.output import print_facts, print_json, print_table, progress_bar
-from persim_gym.envs.suites import suite_of
+from persim_gym.cli.trust import evaluate_own, print_heldout
+from persim_gym.envs.suites import SUITES, suite_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -241,16 +242,12 @@ def _chosen(trial: Mapping[str, Any] | None) -> list[tuple[str, object]]:
     """What a closed-form fit has chosen."""
     if trial is None:
         return []
-    return [
-        ("degree", trial["degree"]),
-        ("terms of a member", trial["terms"]),
-        *([("held-out open-loop error", trial["error"])] if "error" in trial else []),
-    ]
+    return [("degree", trial["degree"]), ("terms of a member", trial["terms"])]
 
 
 def _compared(errors: Mapping[str, float] | None) -> list[tuple[str, object]]:
     """Held-out open-loop errors of the families that were compared."""
-    return [(f"held-out error of {name}", error) for name, error in (errors or {}).items()]
+    return [(f"error of {name}, in deviations", error) for name, error in (errors or {}).items()]
 
 
 def _print_simulator(sim: PerSim, out: Path, as_json: bool) -> None:
@@ -268,22 +265,20 @@ def _print_simulator(sim: PerSim, out: Path, as_json: bool) -> None:
             *_compared(metrics.get("compared")),
             ("rank", sim.ensemble.rank),
             ("members", sim.members),
-            ("held-out one-step RMSE", metrics.get("heldout_rmse")),
             *_learned_outcomes(sim.card.get("data_task")),
             ("seconds", metrics.get("seconds")),
             ("folder", out),
         ],
     )
+    print_heldout(sim.card)
 
 
 def _learned_outcomes(task: Mapping[str, Any] | None) -> list[tuple[str, object]]:
-    """What reward and termination are worth that were learned from the data."""
+    """How reward and termination were learned from the data."""
     if task is None:
         return []
-    reward, end = task["reward"], task["termination"]
-    facts: list[tuple[str, object]] = [
-        (f"reward ({reward['kind']}), held-out R2", reward["heldout_r2"])
-    ]
+    facts: list[tuple[str, object]] = [("reward learned as", task["reward"]["kind"])]
+    end = task["termination"]
     if "heldout_accuracy" in end:
         facts.append((f"end ({end['kind']}), held-out accuracy", end["heldout_accuracy"]))
     if within := _limits(task):
@@ -318,6 +313,14 @@ def evaluate(
     warmup: Annotated[
         int, typer.Option(metavar="N", min=0, help="Real steps before the prediction.")
     ] = 10,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Of own data: the data set or table that was fitted.",
+            show_default="where the fit has read it",
+        ),
+    ] = None,
     seed: options.Seed = 0,
     as_json: options.Json = False,
 ) -> None:
@@ -326,8 +329,16 @@ def evaluate(
     In the true environment of each agent a scripted policy acts, which made no data. After a few
     real steps the simulator goes on by its own predictions under the same actions. RMSE is in the
     data's units over all coordinates; R2 is the median over episodes.
+
+    Own data have no true environment: then the end of every record is kept, the rest fitted again,
+    and the error is that of its prediction, coordinate by coordinate. See validate for more.
     """
     sim = models.open_simulator(simulator)
+    if sim.task.name not in SUITES:
+        evaluate_own(sim, data, horizon, seed, as_json)
+        return
+    if data is not None:
+        raise ValueError(f"--data is of own data: {sim.task.name} has true environments")
     suite = suite_of(sim.task)
     chosen = models.find_agents(agents, sim, suite)
     population = suite.population(models.population_of(sim))

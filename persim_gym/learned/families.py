@@ -261,6 +261,11 @@ class _Rows:
         rows = np.flatnonzero(used)
         obs = torch.as_tensor(t.obs[rows]).double()
         features = frame.features(frame.states(data)[rows], torch.as_tensor(t.action[rows]))
+        if not features.shape[1]:
+            raise ValueError(
+                "neither a coordinate nor an action varies in what is left to fit: there is "
+                "nothing to learn from; record more"
+            )
         changes = frame.change(obs, obs + torch.as_tensor(t.change(rows)))
         agents = torch.as_tensor(t.agent[rows])
         return cls(data, frame, rows, clipped & kept, features, changes, agents)

@@ -23,13 +23,16 @@ from persim_gym.learned.experience import Experience
 from persim_gym.learned.families import Fitted, Setting
 from persim_gym.learned.files import read_simulator, write_simulator
 from persim_gym.learned.fit import checkpoint_in, fit_by, record_of
+from persim_gym.learned.heldout_errors import heldout_errors
 from persim_gym.learned.networks.optimise import FitProgress
+from persim_gym.learned.outcomes.data_task import DataTask
 from persim_gym.learned.parts import Parts
-from persim_gym.learned.plan import plan_fit
+from persim_gym.learned.plan import FitPlan, plan_fit
 from persim_gym.learned.posterior.calibration import disagreement_limit, learn_knowledge
 from persim_gym.learned.posterior.knowledge import Known
 from persim_gym.learned.preparation import Data, as_transitions, check_device, task_for
 from persim_gym.learned.progress import reporter
+from persim_gym.learned.refit import plan_from, with_rank_of
 from persim_gym.learned.sizes import check_sizes
 from persim_gym.learned.uncertainty.learn import Uncertainty, learn_uncertainty
 from persim_gym.offline.declared import declare
@@ -37,7 +40,9 @@ from persim_gym.offline.declared import declare
 if TYPE_CHECKING:
     from persim_gym.envs.parallel import SimParallelEnv
     from persim_gym.envs.vector import SimVectorEnv
+    from persim_gym.evaluation.validation import Validation
     from persim_gym.learned.equations import Equations
+    from persim_gym.offline.transitions import Transitions
 
 
 class PerSim(AdaptiveDynamics):
@@ -182,6 +187,22 @@ class PerSim(AdaptiveDynamics):
             callback.on_fit_end(sim)
         return sim
 
+    def refit(self, data: Transitions, *, chosen: bool = False) -> PerSim:
+        """Fit other data of the same task in the way that this simulator was fitted.
+
+        Args:
+            data: The data; their agents may be others.
+            chosen: Take the family that was chosen, without comparing families again.
+
+        Raises:
+            ValueError: If the data are of another task or too few, or the simulator was made by
+                hand.
+            FloatingPointError: If the loss diverges.
+        """
+        known = not isinstance(self.task, DataTask)
+        plan = plan_from(self.card, self.task.name, known=known, chosen=chosen)
+        return fit_as(plan, data, self.task, str(self.device))
+
     def view(self) -> PerSim:
         """The same simulators, to which agents can be added without this one's knowing.
 
@@ -221,6 +242,28 @@ class PerSim(AdaptiveDynamics):
         from persim_gym.learned.export import export
 
         return export(self, path)
+
+    # -- trust ---------------------------------------------------------------------------------
+
+    def validate(self, data: Any = None, **options: Any) -> Validation:
+        """How far this simulator can be trusted.
+
+        A part of the data is kept, the rest fitted in this simulator's way, and what was kept is
+        predicted beside references; see :func:`persim_gym.evaluation.validation.validate` for all
+        arguments, such as ``splits=("ends", "agents")`` and ``horizons=(1, 10)``.
+
+        Args:
+            data: What it was fitted on, by default as its card names it; or other data of the same
+                agents, on which it is then judged as it is.
+            **options: Of that function.
+
+        Raises:
+            TypeError: If an argument has the wrong type.
+            ValueError: If an argument is invalid, or the data are not at hand.
+        """
+        from persim_gym.evaluation.validation import validate
+
+        return validate(self, data, **options)
 
     # -- environments --------------------------------------------------------------------------
 
@@ -280,6 +323,28 @@ class PerSim(AdaptiveDynamics):
         )
 
 
+def fit_as(plan: FitPlan, data: Transitions, task: Task, device: str = "cpu") -> PerSim:
+    """Fit data by a plan, without files and silently.
+
+    Args:
+        plan: What :func:`~persim_gym.learned.config.plan_fit` has decided.
+        data: The data.
+        task: Their task.
+        device: Where to compute.
+
+    Raises:
+        ValueError: If the data are of another task or too few.
+        FloatingPointError: If the loss diverges.
+    """
+    to, checked = check_device(device), Data(data, task)
+    plan = with_rank_of(plan, data.num_agents)
+    check_sizes(plan, data, task)
+    recipe = recipe_of(plan, plan.preset, task, data)
+    with reporter(False, None) as report:
+        fitted = fit_by(checked, plan, Setting(to, report))
+    return PerSim.of(_parts(fitted, checked, plan.seed, recipe, to))
+
+
 def _parts(
     fitted: Fitted, data: Data, seed: int, recipe: dict[str, Any], device: torch.device
 ) -> Parts:
@@ -292,6 +357,7 @@ def _parts(
     learned = learn_uncertainty(ensemble, data, record, fitted.unseen, seed)
     if learned is not None:
         card["metrics"]["estimated_noise"] = learned.noise.to_json()
+    card["metrics"]["heldout"] = heldout_errors(fitted, data, record, seed)
     parts = Parts(ensemble, data.task, experience, card, known, learned)
     if ensemble.members > 1:
         disagreement = LearnedDynamics(parts).disagreement

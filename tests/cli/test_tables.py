@@ -55,7 +55,9 @@ def test_fit_of_a_table(file: Path, tmp_path: Path) -> None:
     out = tmp_path / "sim"
     result = run("fit", file, "--out", out, *COLUMNS, "--reward", "r", "--terminated", "end", *TINY)
     assert "read: 24 rows of 3 agents: 21 transitions in 3 trajectories" in result.stderr
-    assert re.search(r"reward \(\w+\), held-out R2 +\S", result.stdout)
+    assert re.search(r"reward learned as +\w+", result.stdout)
+    assert "R2" not in result.stdout  # which says nothing of the states
+    assert re.search(r"^x +\S+ +\S+ +\S+ ", result.stdout, re.MULTILINE)
     assert re.search(r"end \(limits\), held-out accuracy", result.stdout)
     sim = PerSim.load(out)
     assert sim.agent_names == ("a", "b", "c")
@@ -142,7 +144,6 @@ def test_what_is_refused(args: tuple[str, ...], says: str, tmp_path: Path) -> No
 def test_commands_that_need_the_truth_refuse(file: Path, tmp_path: Path) -> None:
     run("fit", file, "--out", tmp_path / "sim", *COLUMNS, *TINY)
     for command in (
-        ("evaluate", tmp_path / "sim"),
         ("plan", tmp_path / "sim", "--agent", "0"),
         ("train", tmp_path / "sim", "--agent", "0", "--out", tmp_path / "policy"),
         ("render", tmp_path / "sim", "--agent", "0", "--out", tmp_path / "video.gif"),
