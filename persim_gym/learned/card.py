@@ -41,6 +41,8 @@ def card_of(fitted: Fitted, task: Task, transitions: Transitions) -> dict[str, A
         "obs_names": names[1] and list(names[1]),
         "action_names": names[2] and list(names[2]),
     }
+    if transitions.source is not None:
+        card["source"] = dict(transitions.source)
     if isinstance(task, DataTask):
         card["data_task"] = task.to_json()
     return card

@@ -26,6 +26,7 @@ from persim_gym.envs.vector import SimVectorEnv
 from persim_gym.learned.dynamics import LearnedDynamics
 from persim_gym.learned.guard import GuardedSimulator, Propagation
 from persim_gym.learned.loading import as_dynamics
+from persim_gym.learned.outcomes.given_reward import Reward, rewarded
 
 STARTS = ("task", "data")
 
@@ -45,6 +46,8 @@ class LearnedSimEnv(SimEnv):
         propagation: ``"mean"``, ``"random_member"``, ``"fixed_member"`` or ``"sample"``.
         guard: Truncate off the data's support or at high disagreement.
         penalty: Reward to subtract per unit of disagreement.
+        reward: Another reward than the task's: an expression over columns, or a function; see
+            :meth:`PerSim.with_reward <persim_gym.learned.PerSim.with_reward>`.
         start: Start states of the ``"task"``, or recorded ones (``"data"``).
         render_mode: ``None``, ``"rgb_array"`` or ``"human"``.
         max_episode_steps: Time limit, by default the task's, and none with -1.
@@ -65,6 +68,7 @@ class LearnedSimEnv(SimEnv):
         propagation: Propagation = "mean",
         guard: bool = True,
         penalty: float = 0.0,
+        reward: Reward | None = None,
         start: str = "task",
         render_mode: str | None = None,
         max_episode_steps: int | None = None,
@@ -73,7 +77,7 @@ class LearnedSimEnv(SimEnv):
         sim = as_dynamics(simulator)
         self.simulator = sim
         super().__init__(
-            sim.task,
+            rewarded(sim.task, reward),
             GuardedSimulator(sim, propagation, guard, penalty),
             agent=_seen_agents(sim, 1)[0] if agent is None else agent,
             render_mode=render_mode,
@@ -106,6 +110,7 @@ def vector_env(
     propagation: Propagation = "mean",
     guard: bool = True,
     penalty: float = 0.0,
+    reward: Reward | None = None,
     start: str = "task",
     covariates: Mapping[str, float] | None = None,
     agent: int | str | Sequence[int | str] | None = None,
@@ -118,7 +123,7 @@ def vector_env(
     """
     chosen = one_of(agent, agents)
     return SimVectorEnv(
-        sim.task,
+        rewarded(sim.task, reward),
         GuardedSimulator(sim, propagation, guard, penalty),
         num_envs,
         agents=_seen_agents(sim, num_envs) if chosen is None else chosen,
@@ -136,13 +141,14 @@ def parallel_env(
     propagation: Propagation = "mean",
     guard: bool = True,
     penalty: float = 0.0,
+    reward: Reward | None = None,
     start: str = "task",
     covariates: Mapping[str, float] | None = None,
     **shell: Any,
 ) -> SimParallelEnv:
     """Several simulators as a PettingZoo environment: options of :class:`LearnedSimEnv`."""
     return SimParallelEnv(
-        sim.task,
+        rewarded(sim.task, reward),
         GuardedSimulator(sim, propagation, guard, penalty),
         agents,
         sample_start=_start_sampler(sim, start),

@@ -65,6 +65,9 @@ class Transitions:
         angles: Coordinates that are declared as angles, each with a full turn in its units
             (``2 * pi`` for radians).
         circles: Pairs of coordinates that are declared as cosine and sine of an angle.
+        source: Of a table: where it was read from (``"path"``, if it was a file), ``"columns"``,
+            the arguments of :func:`~persim_gym.offline.read_table`, and its median ``"step"``. By
+            these another table is read in the same way. No fit looks at it.
 
     Raises:
         TypeError: If an array or a name is of the wrong type.
@@ -90,6 +93,7 @@ class Transitions:
     changes: NDArray[np.float32] | None = None
     angles: tuple[tuple[int, float], ...] = ()
     circles: tuple[tuple[int, int], ...] = ()
+    source: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Convert or refuse arrays that do not fit together, or that no model can be fitted on."""
@@ -306,6 +310,7 @@ class Transitions:
             changes=None if self.changes is None else self.changes[rows],
             angles=self.angles,
             circles=self.circles,
+            source=self.source,
         )
 
     def sha256(self) -> str:

@@ -1,0 +1,401 @@
+"""What MPC would do with an agent from where its record ends, and what is predicted to come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from persim_gym import checks
+from persim_gym.core import several_agents
+from persim_gym.learned.outcomes.expression import Columns
+from persim_gym.learned.outcomes.given_reward import Reward, RewardedTask, columns_of
+from persim_gym.learned.record import read_record
+from persim_gym.learned.simulator import PerSim
+from persim_gym.offline.transitions import Transitions
+from persim_gym.planning.choices import PlannerChoice
+from persim_gym.planning.mpc import MPC
+from persim_gym.planning.planner import Planner
+from persim_gym.progress import OnProgress
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Actions, and what is predicted to come of them.
+
+    Attributes:
+        actions: ``[h(, a)]``.
+        obs: Predicted observations after each of them ``[h, d]``, the members' mean.
+        low: Lower ends of their predictive intervals ``[h, d]``, not finite where nothing is known.
+        high: Upper ends ``[h, d]``.
+        rewards: Predicted rewards ``[h]``; nothing after the predicted end of the episode.
+        ends: After how many steps the episode is predicted to end; ``None`` if it goes on.
+    """
+
+    actions: NDArray[Any]
+    obs: NDArray[np.float32]
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+    rewards: NDArray[np.float64]
+    ends: int | None
+
+    def __len__(self) -> int:
+        """Number of steps."""
+        return len(self.actions)
+
+    @property
+    def total(self) -> float:
+        """Sum of the predicted rewards."""
+        return float(self.rewards.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """A plan for an agent, beside what was done.
+
+    Attributes:
+        agent: What the agent is called.
+        columns: What coordinates and actions are called.
+        reward: What is maximised, in words or as an expression.
+        level: Share of what comes that is to be inside the intervals.
+        start: The step of the agent's record from which on is planned, 0 the first.
+        state: The recorded observation there ``[d]``.
+        plan: What MPC does from there, inside the simulator.
+        done: From the same state, under the actions that were recorded after it; of a plan from the
+            end of the record, under its last actions once more. ``None`` without any.
+        repeated: Whether ``done`` has the last recorded actions once more.
+        before: Actions of the steps before the start, and what the simulator predicts under them
+            from the recorded state before the first; ``None`` at the beginning of a record.
+        recorded_before: What was recorded of them: observations ``[b + 1, d]``, the last of which
+            is ``state``.
+        recorded_after: What was recorded after the start ``[k, d]``, ``k`` up to the steps of the
+            plan; none at the end of the record.
+        rewards_after: Rewards of these recorded steps ``[k]``, by the same reward.
+        unsure: In how many steps of the plan the members disagree by more than held-out
+            transitions did.
+    """
+
+    agent: str
+    columns: Columns
+    reward: str
+    level: float
+    start: int
+    state: NDArray[np.float32]
+    plan: Course
+    done: Course | None
+    repeated: bool
+    before: Course | None
+    recorded_before: NDArray[np.float32]
+    recorded_after: NDArray[np.float32]
+    rewards_after: NDArray[np.float64]
+    unsure: int
+
+    def action_text(self, action: Any) -> str:
+        """One action as text: its numbers, or the name of a discrete one."""
+        return ", ".join(self._action_cells(action))
+
+    def _action_cells(self, action: Any) -> list[str]:
+        if self.columns.discrete:
+            labels = self.columns.labels
+            return [labels[int(action)] if labels else str(int(action))]
+        return [f"{float(value):.6g}" for value in action]
+
+    def rows(self) -> tuple[list[str], list[list[str]]]:
+        """The courses as a table: names of its columns, and a row a step.
+
+        ``course`` is ``plan``, ``done`` or ``before``; ``step`` counts from the start of the plan,
+        and a row holds the action of a step and the state that it leads to.
+        """
+        state = self.columns.state
+        parts = ("", " low", " high", " recorded")
+        head = ["agent", "course", "step", *self.columns.action]
+        head += [f"next {name}{part}" for name in state for part in parts] + ["reward"]
+        lines = []
+        for name, course, first, real in self._courses():
+            for t in range(len(course)):
+                cells = [self.agent, name, str(first + t), *self._action_cells(course.actions[t])]
+                for d in range(len(state)):
+                    values = [course.obs[t, d], course.low[t, d], course.high[t, d]]
+                    values.append(real[t, d] if t < len(real) else np.nan)
+                    cells += [f"{v:.6g}" if np.isfinite(v) else "" for v in values]
+                lines.append([*cells, f"{course.rewards[t]:.6g}"])
+        return head, lines
+
+    def _courses(self) -> list[tuple[str, Course, int, NDArray[np.float32]]]:
+        """Courses by name, their first step, and what was recorded under the same actions."""
+        nothing = self.recorded_after[:0]
+        found = [("plan", self.plan, 0, nothing)]
+        if self.done is not None:
+            found.append(("done", self.done, 0, nothing if self.repeated else self.recorded_after))
+        if self.before is not None:
+            past = self.recorded_before[1:]
+            found.append(("before", self.before, -len(self.before), past))
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain types."""
+        courses = {
+            name: {
+                "first_step": first,
+                "actions": course.actions.tolist(),
+                "predicted": course.obs.tolist(),
+                "low": course.low.tolist(),
+                "high": course.high.tolist(),
+                "recorded": real.tolist(),
+                "rewards": course.rewards.tolist(),
+                "total": course.total,
+                "ends": course.ends,
+            }
+            for name, course, first, real in self._courses()
+        }
+        return {
+            "agent": self.agent,
+            "start": self.start,
+            "reward": self.reward,
+            "level": self.level,
+            "state": dict(zip(self.columns.state, self.state.tolist(), strict=True)),
+            "columns": {"state": list(self.columns.state), "action": list(self.columns.action)},
+            "repeated": self.repeated,
+            "recorded_total": float(self.rewards_after.sum()) if len(self.rewards_after) else None,
+            "unsure": self.unsure,
+            **courses,
+        }
+
+
+@overload
+def recommend(sim: PerSim, agent: int | str, **options: Any) -> Recommendation: ...
+
+
+@overload
+def recommend(
+    sim: PerSim, agent: Sequence[int | str] | NDArray[np.integer[Any]], **options: Any
+) -> list[Recommendation]: ...
+
+
+def recommend(
+    sim: PerSim,
+    agent: int | str | Sequence[int | str] | NDArray[np.integer[Any]],
+    *,
+    data: Any = None,
+    start: int | None = None,
+    steps: int | None = None,
+    reward: Reward | None = None,
+    planner: Planner | PlannerChoice | str = "default",
+    penalty: float | None = None,
+    level: float = 0.95,
+    seed: int = 0,
+    on_progress: OnProgress | None = None,
+) -> Recommendation | list[Recommendation]:
+    """Plan for agents from their records, and predict what comes of it and of what was done.
+
+    MPC acts inside the simulator: in every step it plans, takes the first action and goes on from
+    the state that the members predict on average. No true environment is needed, and none is
+    touched: how good the plan is, is what the simulator says.
+
+    Args:
+        sim: The simulator.
+        agent: The agent by index or name, or several, for which all is planned side by side.
+        data: The record; by default it is read where the fit has read it. See
+            :func:`~persim_gym.learned.record.read_record`.
+        start: The step of each agent's record to plan from: 0 is the first, -1 the last from which
+            an action was taken; by default the state after it, in which the record ends.
+        steps: Steps of the plan; by default the planner's horizon, and the time limit at most.
+        reward: Another reward than the task's; see :meth:`PerSim.with_reward`.
+        planner: As of :class:`~persim_gym.planning.MPC`.
+        penalty: As of :class:`~persim_gym.planning.MPC`.
+        level: Share of what comes that is to be inside the intervals.
+        seed: Seed of the search.
+        on_progress: Called with how many steps are planned, and of how many.
+
+    Returns:
+        A recommendation, or of several agents one each.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument is invalid, there is no such agent, or nothing is recorded of it.
+    """
+    checks.with_attributes("sim", sim, ("task", "rollout", "with_reward"), "a simulator")
+    level = checks.number("level", level, 0, 1, above=True, below=True, says="between 0 and 1")
+    if reward is not None:
+        sim = sim.with_reward(reward)
+    several = not isinstance(agent, str) and np.ndim(agent) > 0
+    agents = several_agents(sim, agent if several else [agent])
+    mpc = MPC(sim, agents, planner=planner, penalty=penalty, seed=seed)
+    if steps is None:
+        steps = min(mpc.planner.horizon, sim.task.max_episode_steps)
+    steps = checks.integer("steps", steps, 1)
+    begins = [_Begin.of(sim, int(one), data, start, steps) for one in agents]
+    actions, unsure = _acted(sim, mpc, agents, begins, steps, on_progress)
+    found = [
+        begin.recommendation(sim, actions[k], int(unsure[k]), level)
+        for k, begin in enumerate(begins)
+    ]
+    return found if several else found[0]
+
+
+def _acted(
+    sim: PerSim,
+    mpc: MPC,
+    agents: NDArray[np.int64],
+    begins: list[_Begin],
+    steps: int,
+    on_progress: OnProgress | None,
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """What MPC does inside the simulator ``[n, h(, a)]``, and its unsure steps ``[n]``."""
+    states = np.stack([begin.state for begin in begins])
+    d = sim.task.observation_space.shape[0]
+    taken: list[NDArray[Any]] = []
+    unsure = np.zeros(len(agents), dtype=np.int64)
+    memory = None
+    for step in range(steps):
+        obs = states.reshape(len(states), -1)[:, -d:].astype(np.float32)
+        action, memory = mpc.plan(agents, obs, memory, known=states)
+        members = sim.predict_members(agents, states, action)
+        unsure += sim.disagreement(agents, states, action) > sim.experience.disagreement_limit
+        states = np.asarray(sim.follow(states, action, members.mean(0)))
+        taken.append(action)
+        if on_progress is not None:
+            on_progress(step + 1, steps)
+    return np.stack(taken, axis=1), unsure
+
+
+@dataclass(frozen=True, slots=True)
+class _Begin:
+    """Where in an agent's record a plan begins.
+
+    Attributes:
+        data: The agent's own transitions, in the order of time.
+        states: Their states ``[T, ...]``.
+        index: The agent.
+        row: The step; ``len(data)`` after the last.
+        state: The state there.
+        steps: Steps of the plan.
+    """
+
+    data: Transitions
+    states: NDArray[np.float32]
+    index: int
+    row: int
+    state: NDArray[np.float32]
+    steps: int
+
+    @classmethod
+    def of(cls, sim: PerSim, agent: int, data: Any, start: int | None, steps: int) -> _Begin:
+        """The beginning of a plan for one agent.
+
+        Raises:
+            ValueError: If nothing is recorded of the agent, or it has no such step.
+        """
+        record = read_record(sim, data, agent=agent)
+        rows = np.flatnonzero(record.agent == agent)
+        if not len(rows):
+            raise ValueError(
+                f"nothing is recorded of agent {_called(sim, agent)!r} in these data: give data "
+                "that it is in (data=, --data)"
+            )
+        own = record.select(rows)
+        states, n = sim.states_of(own), len(own)
+        if start is None:
+            row = n - int(own.terminated[-1])  # from an episode's end nothing can be done
+        else:
+            start = checks.integer("start", start, -n, n)
+            row = start + n if start < 0 else start
+        if row < n:
+            state = states[row]
+        else:
+            state = np.asarray(sim.follow(states[-1:], own.action[-1:], own.next_obs[-1:]))[0]
+        return cls(own, states, agent, row, state, steps)
+
+    def recommendation(
+        self, sim: PerSim, actions: NDArray[Any], unsure: int, level: float
+    ) -> Recommendation:
+        """The courses from here."""
+        own, row, d = self.data, self.row, sim.task.observation_space.shape[0]
+        after = self._same_episode(row, row + self.steps) if row < len(own) else slice(row, row)
+        last = len(own) - 1 if row == len(own) else row - 1
+        past = self._same_episode(max(0, row - self.steps), row, last) if row else slice(0, 0)
+        if row < len(own) and row and own.episode[row - 1] != own.episode[row]:
+            past = slice(row, row)  # what came before belongs to another episode
+        repeated = after.start == after.stop
+        again = own.action[past if repeated else after]
+        before = own.action[past]
+        pasts = [own.obs[past], self.state.reshape(-1)[-d:][None]]
+        course = _Predictor(sim, self.index, level)
+        return Recommendation(
+            agent=_called(sim, self.index),
+            columns=columns_of(sim.task),
+            reward=reward_text(sim),
+            level=level,
+            start=row,
+            state=pasts[1][0].astype(np.float32),
+            plan=course(self.state, actions),
+            done=course(self.state, again) if len(again) else None,
+            repeated=repeated,
+            before=course(self.states[past.start], before) if len(before) else None,
+            recorded_before=np.concatenate(pasts).astype(np.float32),
+            recorded_after=own.next_obs[after],
+            rewards_after=_rewards(sim, own.obs[after], own.action[after], own.next_obs[after]),
+            unsure=unsure,
+        )
+
+    def _same_episode(self, first: int, stop: int, of: int | None = None) -> slice:
+        """Steps of a range that are of the episode of one of them, by default of the first."""
+        episode = self.data.episode
+        inside = np.flatnonzero(episode == episode[first if of is None else of])
+        return slice(max(first, int(inside[0])), min(stop, int(inside[-1]) + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class _Predictor:
+    """Courses of one agent."""
+
+    sim: PerSim
+    agent: int
+    level: float
+
+    def __call__(self, state: NDArray[np.float32], actions: NDArray[Any]) -> Course:
+        sim, where = self.sim, (self.agent, state[None], actions[None])
+        obs = sim.rollout(*where).mean(0)[0]
+        try:
+            low, high = sim.rollout_interval(*where, level=self.level)
+        except ValueError:  # of older files, and of models without any held-out data
+            low = np.full_like(obs[None], -np.inf)
+            high = -low
+        now = state.reshape(-1)[-obs.shape[1] :][None]
+        before = np.concatenate([now, obs[:-1]])
+        rewards = _rewards(sim, before, actions, obs)
+        over = np.flatnonzero(np.asarray(sim.task.terminated(obs)))
+        ends = int(over[0]) + 1 if len(over) else None
+        if ends is not None:
+            rewards[ends:] = 0.0
+        return Course(actions, obs, np.asarray(low)[0], np.asarray(high)[0], rewards, ends)
+
+
+def _rewards(
+    sim: PerSim, obs: NDArray[Any], actions: NDArray[Any], next_obs: NDArray[Any]
+) -> NDArray[np.float64]:
+    if not len(actions):
+        return np.zeros(0)
+    parts = obs.astype(np.float64), actions, next_obs.astype(np.float64)
+    return np.broadcast_to(sim.task.reward(*parts), len(actions)).astype(np.float64)
+
+
+def reward_text(sim: PerSim) -> str:
+    """What a simulator's environments reward, in words or as an expression."""
+    task = sim.task
+    if isinstance(task, RewardedTask):
+        return task.given if isinstance(task.given, str) else "a Python function"
+    about = getattr(task, "card", {}).get("reward")
+    if about is None:
+        return "the task's"
+    return "learned from the data"
+
+
+def _called(sim: PerSim, agent: int) -> str:
+    return sim.agent_names[agent] if sim.agent_names else str(agent)
+
+
+__all__ = ["Course", "Recommendation", "recommend", "reward_text"]
