@@ -272,7 +272,7 @@ def _behaviour(behaviour: str, epsilon: float | None, suite: Suite) -> Any:
         raise ValueError("--epsilon mixes random actions into a policy's: random has no others")
     policy: Any = behaviour
     if (folder := checks.as_path("--behaviour", behaviour)).is_dir():
-        policy = models.saved_policy(folder, suite)
+        policy = models.saved_policy(folder, suite.task())
     else:
         named = as_policy(behaviour, suite.task())  # an unknown name is refused here
         if epsilon is not None:

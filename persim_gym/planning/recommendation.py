@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, overload
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym import checks
-from persim_gym.core import several_agents
+from persim_gym.core import Policy, several_agents
+from persim_gym.envs.lanes import check_actions
 from persim_gym.learned.outcomes.expression import Columns
-from persim_gym.learned.outcomes.given_reward import Reward, RewardedTask, columns_of
+from persim_gym.learned.outcomes.given_reward import (
+    Reward,
+    RewardedTask,
+    check_has_reward,
+    columns_of,
+)
 from persim_gym.learned.record import read_record
 from persim_gym.learned.simulator import PerSim
 from persim_gym.offline.transitions import Transitions
@@ -20,6 +26,9 @@ from persim_gym.planning.choices import PlannerChoice
 from persim_gym.planning.mpc import MPC
 from persim_gym.planning.planner import Planner
 from persim_gym.progress import OnProgress
+
+#: Steps that are predicted by default.
+FORESEEN = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +82,8 @@ class Recommendation:
             is ``state``.
         recorded_after: What was recorded after the start ``[k, d]``, ``k`` up to the steps of the
             plan; none at the end of the record.
-        rewards_after: Rewards of these recorded steps ``[k]``, by the same reward.
+        rewards_before: Rewards of the recorded steps before the start ``[b]``, by the same reward.
+        rewards_after: Those of the recorded steps after it ``[k]``.
         unsure: In how many steps of the plan the members disagree by more than held-out
             transitions did.
     """
@@ -90,8 +100,25 @@ class Recommendation:
     before: Course | None
     recorded_before: NDArray[np.float32]
     recorded_after: NDArray[np.float32]
+    rewards_before: NDArray[np.float64]
     rewards_after: NDArray[np.float64]
     unsure: int
+
+    def summary(self) -> list[tuple[str, int, float | None, float | None]]:
+        """What the courses are worth: name, steps, predicted and recorded sum of rewards."""
+        lines: list[tuple[str, int, float | None, float | None]] = [
+            ("the plan", len(self.plan), self.plan.total, None)
+        ]
+        if self.done is not None and self.repeated:
+            name = f"the last {len(self.done)} recorded actions once more"
+            lines.append((name, len(self.done), self.done.total, None))
+        elif self.done is not None:
+            recorded = _total(self.rewards_after)
+            lines.append(("the recorded actions", len(self.done), self.done.total, recorded))
+        if self.before is not None:
+            recorded = _total(self.rewards_before)
+            lines.append(("before the start", len(self.before), self.before.total, recorded))
+        return lines
 
     def action_text(self, action: Any) -> str:
         """One action as text: its numbers, or the name of a discrete one."""
@@ -159,7 +186,8 @@ class Recommendation:
             "state": dict(zip(self.columns.state, self.state.tolist(), strict=True)),
             "columns": {"state": list(self.columns.state), "action": list(self.columns.action)},
             "repeated": self.repeated,
-            "recorded_total": float(self.rewards_after.sum()) if len(self.rewards_after) else None,
+            "recorded_total": _total(self.rewards_after),
+            "recorded_total_before": _total(self.rewards_before),
             "unsure": self.unsure,
             **courses,
         }
@@ -221,6 +249,7 @@ def recommend(
     level = checks.number("level", level, 0, 1, above=True, below=True, says="between 0 and 1")
     if reward is not None:
         sim = sim.with_reward(reward)
+    check_has_reward(sim.task)
     several = not isinstance(agent, str) and np.ndim(agent) > 0
     agents = several_agents(sim, agent if several else [agent])
     mpc = MPC(sim, agents, planner=planner, penalty=penalty, seed=seed)
@@ -228,7 +257,14 @@ def recommend(
         steps = min(mpc.planner.horizon, sim.task.max_episode_steps)
     steps = checks.integer("steps", steps, 1)
     begins = [_Begin.of(sim, int(one), data, start, steps) for one in agents]
-    actions, unsure = _acted(sim, mpc, agents, begins, steps, on_progress)
+    memory = None
+
+    def act(obs: NDArray[np.float32], states: NDArray[np.float32]) -> NDArray[Any]:
+        nonlocal memory
+        action, memory = mpc.plan(agents, obs, memory, known=states)
+        return action
+
+    actions, unsure = _acted(sim, act, agents, begins, steps, on_progress)
     found = [
         begin.recommendation(sim, actions[k], int(unsure[k]), level)
         for k, begin in enumerate(begins)
@@ -236,23 +272,80 @@ def recommend(
     return found if several else found[0]
 
 
+def foresee(
+    sim: PerSim,
+    agent: int | str,
+    policy: Policy | None = None,
+    *,
+    data: Any = None,
+    start: int | None = None,
+    steps: int | None = None,
+    level: float = 0.95,
+) -> Recommendation:
+    """Predict an agent's course from its record on: under recorded actions, or under a policy.
+
+    Args:
+        sim: The simulator.
+        agent: The agent, by index or name.
+        policy: Who acts inside the simulator; by default the recorded actions are taken.
+        data: As of :func:`recommend`.
+        start: As of :func:`recommend`; by default so many steps before the end of the record, or
+            the beginning of its last episode.
+        steps: Steps; by default 100, and the time limit at most.
+        level: As of :func:`recommend`.
+
+    Returns:
+        The same as :func:`recommend`, with the policy's course as the plan, or the recorded
+        actions'.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument is invalid, there is no such agent, or nothing is recorded of it.
+    """
+    checks.with_attributes("sim", sim, ("task", "rollout", "with_reward"), "a simulator")
+    level = checks.number("level", level, 0, 1, above=True, below=True, says="between 0 and 1")
+    limit = min(FORESEEN, sim.task.max_episode_steps)
+    steps = limit if steps is None else checks.integer("steps", steps, 1)
+    agents = several_agents(sim, [agent])
+    begin = _Begin.of(sim, int(agents[0]), data, start, steps)
+    if start is None:
+        begin = begin.back(steps)
+    if policy is None:
+        actions = begin.recorded(steps)
+        return begin.recommendation(sim, actions, 0, level)
+    checks.with_attributes("policy", policy, ("predict",), "an object with predict()")
+    memory, first = None, np.ones(1, dtype=np.bool_)
+
+    def act(obs: NDArray[np.float32], states: NDArray[np.float32]) -> NDArray[Any]:
+        nonlocal memory
+        action, memory = policy.predict(obs, memory, first.copy(), True)
+        first[:] = False
+        return check_actions(sim.task, action, 1)
+
+    acted, unsure = _acted(sim, act, agents, [begin], steps, None)
+    return begin.recommendation(sim, acted[0], int(unsure[0]), level)
+
+
+#: Acts on observations ``[n, d]`` in states ``[n, ...]``.
+_Act: TypeAlias = Callable[["NDArray[np.float32]", "NDArray[np.float32]"], "NDArray[Any]"]
+
+
 def _acted(
     sim: PerSim,
-    mpc: MPC,
+    act: _Act,
     agents: NDArray[np.int64],
     begins: list[_Begin],
     steps: int,
     on_progress: OnProgress | None,
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """What MPC does inside the simulator ``[n, h(, a)]``, and its unsure steps ``[n]``."""
+    """What is done inside the simulator ``[n, h(, a)]``, and the unsure steps of it ``[n]``."""
     states = np.stack([begin.state for begin in begins])
     d = sim.task.observation_space.shape[0]
     taken: list[NDArray[Any]] = []
     unsure = np.zeros(len(agents), dtype=np.int64)
-    memory = None
     for step in range(steps):
         obs = states.reshape(len(states), -1)[:, -d:].astype(np.float32)
-        action, memory = mpc.plan(agents, obs, memory, known=states)
+        action = act(obs, states)
         members = sim.predict_members(agents, states, action)
         unsure += sim.disagreement(agents, states, action) > sim.experience.disagreement_limit
         states = np.asarray(sim.follow(states, action, members.mean(0)))
@@ -309,6 +402,24 @@ class _Begin:
             state = np.asarray(sim.follow(states[-1:], own.action[-1:], own.next_obs[-1:]))[0]
         return cls(own, states, agent, row, state, steps)
 
+    def back(self, steps: int) -> _Begin:
+        """So many steps earlier, in the same episode."""
+        inside = self._same_episode(max(0, self.row - steps), self.row, len(self.data) - 1)
+        return replace(self, row=inside.start, state=self.states[inside.start])
+
+    def recorded(self, steps: int) -> NDArray[Any]:
+        """Actions that were taken from here on.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        if self.row == len(self.data):
+            raise ValueError(
+                f"nothing was done after step {self.row}, the end of the record: give an earlier "
+                "start, or a policy"
+            )
+        return np.asarray(self.data.action[self._same_episode(self.row, self.row + steps)])
+
     def recommendation(
         self, sim: PerSim, actions: NDArray[Any], unsure: int, level: float
     ) -> Recommendation:
@@ -337,6 +448,7 @@ class _Begin:
             before=course(self.states[past.start], before) if len(before) else None,
             recorded_before=np.concatenate(pasts).astype(np.float32),
             recorded_after=own.next_obs[after],
+            rewards_before=_rewards(sim, own.obs[past], own.action[past], own.next_obs[past]),
             rewards_after=_rewards(sim, own.obs[after], own.action[after], own.next_obs[after]),
             unsure=unsure,
         )
@@ -383,6 +495,10 @@ def _rewards(
     return np.broadcast_to(sim.task.reward(*parts), len(actions)).astype(np.float64)
 
 
+def _total(rewards: NDArray[np.float64]) -> float | None:
+    return float(rewards.sum()) if len(rewards) else None
+
+
 def reward_text(sim: PerSim) -> str:
     """What a simulator's environments reward, in words or as an expression."""
     task = sim.task
@@ -391,11 +507,11 @@ def reward_text(sim: PerSim) -> str:
     about = getattr(task, "card", {}).get("reward")
     if about is None:
         return "the task's"
-    return "learned from the data"
+    return f"learned from the data (held-out R2 {about['heldout_r2']:.3g})"
 
 
 def _called(sim: PerSim, agent: int) -> str:
     return sim.agent_names[agent] if sim.agent_names else str(agent)
 
 
-__all__ = ["Course", "Recommendation", "recommend", "reward_text"]
+__all__ = ["Course", "Recommendation", "foresee", "recommend", "reward_text"]

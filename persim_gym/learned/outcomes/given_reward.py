@@ -17,7 +17,7 @@ from torch import Tensor
 from persim_gym import checks
 from persim_gym.core import Array, Task, check_task
 from persim_gym.envs.suites import SUITES
-from persim_gym.learned.outcomes.expression import Columns, Expression, quoted
+from persim_gym.learned.outcomes.expression import NEXT, Columns, Expression, quoted
 
 #: Rewards ``[...]`` of arrays ``[..., d]``, ``[...]`` or ``[..., a]``, ``[..., d]``.
 RewardFunction: TypeAlias = Callable[[Any, Any, Any], Any]
@@ -166,6 +166,24 @@ def without_given(task: Task) -> Task:
     return task.base if isinstance(task, RewardedTask) else task
 
 
+def check_has_reward(task: Task) -> None:
+    """Refuse to choose by a reward that says nothing: data came without one.
+
+    Raises:
+        ValueError: If the reward was learned, is the same everywhere, and no episode ends.
+    """
+    if isinstance(task, RewardedTask):
+        return
+    card = getattr(task, "card", {})
+    kinds = [card.get(part, {}).get("kind") for part in ("reward", "termination")]
+    if kinds == ["constant", "never"]:
+        raise ValueError(
+            "the data have no reward that could be learned, so there is nothing to choose by: give "
+            f"one over the columns {columns_of(task)}, such as "
+            f"reward=\"-abs({NEXT}.{quoted(columns_of(task).state[0])} - 1)\" (--reward)"
+        )
+
+
 def columns_of(task: Task) -> Columns:
     """What the columns of a task are called in an expression.
 
@@ -229,6 +247,6 @@ def _failed(error: Exception) -> str:
 
 
 __all__ = [
-    "Columns", "Reward", "RewardedTask", "columns_of", "quoted", "read_reward", "rewarded",
+    "Columns", "Reward", "RewardedTask", "check_has_reward", "columns_of", "quoted", "read_reward", "rewarded",
     "without_given",
 ]  # fmt: skip
