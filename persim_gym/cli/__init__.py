@@ -79,9 +79,7 @@ app.command(
     epilog=examples(
         "adapt runs/cartpole persim/cartpole/b-v0 --out runs/more",
         "adapt runs/cartpole persim/cartpole/b-v0 --agents 3 --out runs/3",
-        "adapt runs/patients new.csv --transitions 5 --out runs/more \\\n"
-        "    --agent-column patient --time-column minute \\\n"
-        "    --state glucose,iob --action insulin",
+        "adapt runs/patients new.csv --transitions 5 --out runs/more",
     )
 )(adapt.adapt)
 app.command(
@@ -94,14 +92,23 @@ app.command(
     epilog=examples(
         "plan runs/cartpole --agent 3",
         "plan half-cheetah --agent 0-4 --episodes 1 --max-steps 100",
+        'plan runs/patients --agent alice --reward "-abs(next.glucose - 110)" \\\n'
+        "    --steps 12 --out runs/alice-plan",
     )
 )(control.plan)
-app.command(epilog=examples("train runs/cartpole --agent 3 --out runs/policy"))(control.train)
+app.command(
+    epilog=examples(
+        "train runs/cartpole --agent 3 --out runs/policy",
+        'train runs/patients --agent alice --reward "-abs(next.glucose - 110)" \\\n'
+        "    --out runs/alice",
+    )
+)(control.train)
 app.command(
     epilog=examples(
         "render runs/cartpole --agent 3 --out cartpole.mp4",
         "render runs/cartpole --agent 3 --policy mpc --out mpc.gif",
         "render half-cheetah --agent 0 --out cheetah.mp4",
+        "render runs/patients --agent alice --out alice.png",
     )
 )(simulators.render)
 app.command(

@@ -9,7 +9,9 @@ import typer
 
 from persim_gym.cli import models, options, tables
 from persim_gym.cli.group import say
+from persim_gym.cli.next_step import agent_word, say_next
 from persim_gym.cli.output import print_json, print_table
+from persim_gym.envs.suites import SUITES
 
 if TYPE_CHECKING:
     from persim_gym.learned.simulator import PerSim
@@ -26,8 +28,10 @@ def adapt(
     agents: Annotated[
         str | None,
         typer.Option(
+            "--agents",
+            "--agent",
             metavar="LIST",
-            help="Agents of the data set, such as 0-4 or 0,3,7.",
+            help="Agents of the data, by name, such as alice,bob, or by index, such as 0-4.",
             show_default="all that the simulator does not have",
         ),
     ] = None,
@@ -58,7 +62,12 @@ def adapt(
     The agents were not in training; nothing is fitted again. Up to 50 transitions of each agent, at
     most a fifth of them and the last ones, are held out to tell its error one step ahead; all
     others are used, or as many as --transitions says.
+
+    A table is read by the columns of the table that the simulator was fitted on; options name those
+    that are called otherwise.
     """
+    from persim_gym.learned.record import columns_for, with_labels_of
+
     sim = models.open_simulator(simulator)
     _check_not_another(simulator, out, force)
     data = tables.read(
@@ -75,10 +84,13 @@ def adapt(
         max_gap=max_gap,
         drop=drop,
         name=None,
+        remembered=columns_for(sim.card),
     )
     from persim_gym.learned.posterior.adaptation import check_task
     from persim_gym.learned.preparation import check_data
 
+    _compare_steps(sim, data)
+    data = with_labels_of(sim.task, data)
     check_task(sim.task.name, data)
     check_data(data, sim.task)
     chosen = _chosen(sim, data, agents)
@@ -101,6 +113,22 @@ def adapt(
     else:
         note = "this family of models has no posterior sd and no intervals of an agent"
     say("note", note)
+    first = agent_word(sim, int(rows[0]["index"]))
+    if sim.task.name in SUITES:
+        say_next("evaluate", folder, "--agents", "0-4")
+    else:
+        say_next("plan", folder, "--agent", first)
+
+
+def _compare_steps(sim: PerSim, data: Transitions) -> None:
+    """Say it if the rows of a table are another time apart than those of the fit."""
+    steps = [source.get("step") for source in (sim.card.get("source", {}), data.source or {})]
+    if all(steps) and not 0.99 < steps[1] / steps[0] < 1.01:
+        say(
+            "warning",
+            f"the rows are {steps[1]:g} apart, those of the fit were {steps[0]:g}: a step of this "
+            "simulator is as long as in its fit, so resample the table",
+        )
 
 
 def _check_not_another(simulator: Path, out: Path, force: bool) -> None:

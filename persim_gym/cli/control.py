@@ -272,7 +272,10 @@ def train(
         raise ValueError(f"{simulator} is a task: training needs the folder of a simulator")
     index = models.find_agent(agent, sim, suite)
     sim = own_data.with_reward(sim, reward)
-    training.check_algorithm(sim.task, algorithm)
+    used = training.check_algorithm(sim.task, algorithm)
+    config = training.default_config(sim.task.name, used)
+    if suite is None:  # chosen by nothing but the simulator, the best would be its largest error
+        config = dataclasses.replace(config, evaluations=0)
     checks.integer("seed", seed, most=checks.LARGEST_SEED)
     if (out / training.POLICY).exists() and not force:
         raise ValueError(f"{out} holds a policy: choose another folder, or replace it with --force")
@@ -282,7 +285,7 @@ def train(
         progress_bar("train") as report,
     ):
         trained = training.train_in_simulator(
-            sim, index, steps, seed, algorithm, on_progress=report
+            sim, index, steps, seed, algorithm, on_progress=report, config=config
         )
     card = {
         "task": sim.task.name,
@@ -334,7 +337,11 @@ def train(
     _say_stopped(stopped)
     print_facts("Policy", [("folder", out)])
     if suite is None:
-        say("note", "there is no true environment of own data: the simulator judges its own policy")
+        say(
+            "note",
+            "there is no true environment of own data: the simulator judges its own policy, the "
+            "last one of the training",
+        )
     word, video = agent_word(sim, index), "png" if suite is None else "mp4"
     policy_of = ("--policy", out, "--out", f"{out}.{video}")
     say_next("render", simulator, "--agent", word, *policy_of)

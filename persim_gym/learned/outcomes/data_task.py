@@ -117,8 +117,8 @@ class DataTask:
         return self.starts[rng.integers(0, len(self.starts), size=n)].astype(np.float64)
 
     def renderer(self) -> Renderer:
-        """The drawing of a state: a gauge for each coordinate, the recorded range shaded."""
-        from persim_gym.envs.rendering.gauges import GaugesRenderer
+        """The drawing of an episode: running time series, the recorded range shaded."""
+        from persim_gym.envs.rendering.strips import StripsRenderer
 
         low, high = self.observation_space.low, self.observation_space.high
         names = self.obs_names or [f"coordinate {i}" for i in range(len(low))]
@@ -126,7 +126,13 @@ class DataTask:
         margins = SPACE_MARGIN * ~walls
         recorded = (high - low) / (1 + margins.sum(axis=0))
         shaded = np.stack([low + margins[0] * recorded, high - margins[1] * recorded])
-        return GaugesRenderer(names, low, high, shaded)
+        space = self.action_space
+        if isinstance(space, Discrete):
+            taken = np.array([[0.0], [space.n - 1.0]])
+        else:
+            taken = np.stack([space.low, space.high])
+        actions = self.action_names or [f"action {i}" for i in range(taken.shape[1])]
+        return StripsRenderer(names, shaded, actions, taken)
 
     # -- making and keeping --------------------------------------------------------------------
 
