@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 
 from persim_gym.cli import models, options, tables
 from persim_gym.cli.group import say
-from persim_gym.cli.next_step import agent_word, say_next
+from persim_gym.cli.next_step import agent_word, say_next, say_next_of
 from persim_gym.cli.output import print_json, print_table
 from persim_gym.envs.suites import SUITES
 
@@ -66,6 +67,7 @@ def adapt(
     A table is read by the columns of the table that the simulator was fitted on; options name those
     that are called otherwise.
     """
+    from persim_gym.learned.outcomes.given_reward import has_reward
     from persim_gym.learned.record import columns_for, with_labels_of
 
     sim = models.open_simulator(simulator)
@@ -90,7 +92,7 @@ def adapt(
     from persim_gym.learned.preparation import check_data
 
     _compare_steps(sim, data)
-    data = with_labels_of(sim.task, data)
+    data = _called_as(sim, with_labels_of(sim.task, data), state, action)
     check_task(sim.task.name, data)
     check_data(data, sim.task)
     chosen = _chosen(sim, data, agents)
@@ -113,20 +115,35 @@ def adapt(
     else:
         note = "this family of models has no posterior sd and no intervals of an agent"
     say("note", note)
-    first = agent_word(sim, int(rows[0]["index"]))
-    if sim.task.name in SUITES:
-        say_next("evaluate", folder, "--agents", "0-4")
+    if sim.task.name in SUITES or not has_reward(sim.task):
+        say_next_of(sim, folder)
     else:
-        say_next("plan", folder, "--agent", first)
+        say_next("plan", folder, "--agent", agent_word(sim, int(rows[0]["index"])))
+
+
+def _called_as(
+    sim: PerSim, data: Transitions, state: str | None, action: str | None
+) -> Transitions:
+    """Columns that were named by options are those of the fit, whatever they are called."""
+    own = {"obs_names": state, "action_names": action}
+    changes: dict[str, Any] = {}
+    for kind, option in own.items():
+        known, here = getattr(sim.task, kind, None), getattr(data, kind)
+        # The same names in another order are no other names: they are refused later.
+        if option and known and here and len(known) == len(here) and not set(known) & set(here):
+            changes[kind] = tuple(known)
+    return replace(data, **changes) if changes else data
 
 
 def _compare_steps(sim: PerSim, data: Transitions) -> None:
     """Say it if the rows of a table are another time apart than those of the fit."""
-    steps = [source.get("step") for source in (sim.card.get("source", {}), data.source or {})]
-    if all(steps) and not 0.99 < steps[1] / steps[0] < 1.01:
+    fitted, here = (
+        float(source.get("step", 0.0)) for source in (sim.card.get("source", {}), data.source or {})
+    )
+    if fitted and here and not 0.99 < here / fitted < 1.01:
         say(
             "warning",
-            f"the rows are {steps[1]:g} apart, those of the fit were {steps[0]:g}: a step of this "
+            f"the rows are {here:g} apart, those of the fit were {fitted:g}: a step of this "
             "simulator is as long as in its fit, so resample the table",
         )
 

@@ -10,6 +10,7 @@ import typer
 from persim_gym.checks import size_of
 from persim_gym.cli import options
 from persim_gym.cli.group import on_interrupt
+from persim_gym.cli.next_step import say_next
 from persim_gym.cli.output import print_facts
 
 
@@ -73,6 +74,7 @@ def import_dataset(
             ("folder", data.storage.data_path),
         ],
     )
+    say_next("fit", s.id, "--out", f"runs/{s.task}")
 
 
 __all__ = ["import_dataset"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from persim_gym.cli.group import say
@@ -23,6 +22,20 @@ def say_next(*words: object) -> None:
         say("next", f"persim-gym {line}")
 
 
+def say_next_of(sim: PerSim, folder: object, *, fitted: bool = False) -> None:
+    """Say what to do with a simulator: look at it once it is fitted, then plan in it."""
+    from persim_gym.envs.suites import SUITES
+    from persim_gym.learned.outcomes.given_reward import has_reward
+
+    agent = agent_word(sim, 0)
+    if sim.task.name in SUITES and fitted:
+        say_next("evaluate", folder)
+    elif has_reward(sim.task):
+        say_next("plan", folder, "--agent", agent)
+    else:
+        say_next("render", folder, "--agent", agent, "--out", f"{folder}.png")
+
+
 def agent_word(sim: PerSim | None, index: int) -> str:
     """An agent as ``--agent`` takes it: by its name, or its index where there is none."""
     if sim is None or not sim.agent_names:
@@ -34,9 +47,4 @@ def agent_word(sim: PerSim | None, index: int) -> str:
         return f"name:{name}"
 
 
-def beside(folder: Path, suffix: str) -> Path:
-    """A folder's or a file's path beside another: ``runs/x-policy`` of ``runs/x``."""
-    return folder.with_name(f"{folder.name}{suffix}")
-
-
-__all__ = ["agent_word", "beside", "say_next"]
+__all__ = ["agent_word", "say_next", "say_next_of"]

@@ -18,7 +18,6 @@ from persim_gym.cli.next_step import agent_word, say_next
 from persim_gym.cli.output import cell, print_facts, print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
-    from persim_gym.core import Policy
     from persim_gym.learned.outcomes.given_reward import Reward
     from persim_gym.learned.simulator import PerSim
     from persim_gym.planning import PlannerChoice
@@ -63,11 +62,11 @@ def plan(
     as_json: bool,
 ) -> None:
     """Plan from the agents' records inside their simulator, and say what is predicted."""
-    from persim_gym.planning.recommendation import recommend
+    from persim_gym.planning.recommendation import recommend_all
 
     chosen = models.find_agents(agents, sim, None)
     with on_interrupt("nothing was written"), progress_bar("plan") as report:
-        found = recommend(
+        found = recommend_all(
             sim,
             chosen,
             data=data,

@@ -11,7 +11,7 @@ import typer
 from persim_gym import checks
 from persim_gym.cli import models, options, own_data, tables
 from persim_gym.cli.group import interrupted, on_interrupt, say
-from persim_gym.cli.next_step import agent_word, say_next
+from persim_gym.cli.next_step import agent_word, say_next, say_next_of
 from persim_gym.cli.output import print_facts, print_json, print_table, progress_bar
 from persim_gym.envs.suites import suite_of
 
@@ -266,6 +266,7 @@ def _print_simulator(sim: PerSim, out: Path, as_json: bool) -> None:
             ("folder", out),
         ],
     )
+    say_next_of(sim, out, fitted=True)
 
 
 def _learned_outcomes(task: Mapping[str, Any] | None) -> list[tuple[str, object]]:
@@ -340,6 +341,7 @@ def evaluate(
     )
     if (error.episodes == 0).any():
         say("note", "an agent whose episodes all ended during the real steps has no error")
+    say_next_of(sim, simulator)
 
 
 def render(

@@ -134,7 +134,7 @@ def read(
             say("note", f"recorded as {found.task_name}: spaces, reward and end are learned")
         return found
     handling = "drop" if drop else None
-    given = {
+    asked: dict[str, Any] = {
         "agent": agent,
         "time": time,
         "step": step,
@@ -149,7 +149,7 @@ def read(
         "short": handling,
         "name": name,
     }
-    arguments = _filled({key: v for key, v in given.items() if v is not None}, remembered or {})
+    arguments = _filled({key: v for key, v in asked.items() if v is not None}, remembered or {})
     options = {"agent": "--agent-column", "state": "--state", "action": "--action"}
     if lacking := [option for key, option in options.items() if key not in arguments]:
         raise ValueError(

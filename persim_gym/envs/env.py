@@ -88,7 +88,7 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
         self._agent = int(agents[0])
         self._lanes = Lanes(task, dynamics, agents, max_episode_steps)
         self._sample_start = sample_start or task.sample_start
-        self._painter = Painter(task, covariates_of, label) if render_mode else None
+        self._painter = Painter(task, covariates_of, label, dynamics) if render_mode else None
         # A dynamics that serves single rows saves the scalar environment all array overhead.
         self._step_row = getattr(dynamics, "step_row", None) if max_episode_steps is None else None
         self._advance_row = None
@@ -298,8 +298,11 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
 class Painter:
     """Drawing of one episode: the renderer, its caption and what the observation leaves out."""
 
-    def __init__(self, task: Task, covariates_of: CovariatesOf | None, label: str) -> None:
+    def __init__(
+        self, task: Task, covariates_of: CovariatesOf | None, label: str, dynamics: Dynamics
+    ) -> None:
         self._task = task
+        self._dynamics = dynamics
         self._covariates_of = covariates_of
         self._label = label
         self._renderer: Renderer | None = None
@@ -341,7 +344,9 @@ class Painter:
         if remember is not None:
             remember(self._obs, self._actions)
         covariates = self._covariates_of(agent) if self._covariates_of else {}
-        label = " ".join(filter(None, [self._label, f"agent {agent}"]))
+        names = getattr(self._dynamics, "agent_names", None)  # of own data
+        called = names[agent] if names else agent
+        label = " ".join(filter(None, [self._label, f"agent {called}"]))
         return self._renderer.draw(obs, covariates, x=self._x, label=label)
 
     def show(self, frame: Frame) -> None:

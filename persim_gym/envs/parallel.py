@@ -105,7 +105,7 @@ class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
         self._np_random: np.random.Generator | None = None
         self._begun = False
         self._painters = (
-            [Painter(task, covariates_of, label) for _ in indices] if render_mode else []
+            [Painter(task, covariates_of, label, dynamics) for _ in indices] if render_mode else []
         )
 
     @property

@@ -104,7 +104,9 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         self._over = np.zeros(self.num_envs, dtype=np.bool_)
         self._begun = False
         self._painters = (
-            [Painter(task, covariates_of, label) for _ in self._all] if render_mode else []
+            [Painter(task, covariates_of, label, dynamics) for _ in self._all]
+            if render_mode
+            else []
         )
 
     @property

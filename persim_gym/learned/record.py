@@ -98,7 +98,9 @@ def _place(sim: LearnedDynamics, agent: int | None) -> Any:
     remedy = "give the data: --data FILE, or data= in Python"
     if path is not None:
         if not Path(path).exists():
-            raise FileNotFoundError(f"the record of this simulator was {path}, which is not there: {remedy}")
+            raise FileNotFoundError(
+                f"the record of this simulator was {path}, which is not there: {remedy}"
+            )
         return path
     if "source" not in card and dataset:
         import minari

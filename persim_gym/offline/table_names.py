@@ -93,7 +93,7 @@ def source_of(
         "terminated": named.terminated,
         **options,
     }
-    unset = (None, "error", (), [])
+    unset: tuple[Any, ...] = (None, "error", (), [])
     plain = {key: _plain(value) for key, value in columns.items() if value not in unset}
     path = {"path": str(table)} if isinstance(table, (str, Path)) else {}
     return {**path, "columns": plain, "step": float(step)}

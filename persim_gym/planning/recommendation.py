@@ -1,10 +1,10 @@
-"""What MPC would do with an agent from where its record ends, and what is predicted to come of it."""
+"""What MPC would do with an agent from where its record ends, and what is predicted of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias, overload
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -193,19 +193,19 @@ class Recommendation:
         }
 
 
-@overload
-def recommend(sim: PerSim, agent: int | str, **options: Any) -> Recommendation: ...
+def recommend(sim: PerSim, agent: int | str, **options: Any) -> Recommendation:
+    """Plan for one agent, by index or name; see :func:`recommend_all`, also for the options."""
+    return recommend_all(sim, [agent], **options)[0]
 
 
-@overload
-def recommend(
+def recommend_all(
     sim: PerSim, agent: Sequence[int | str] | NDArray[np.integer[Any]], **options: Any
 ) -> list[Recommendation]: ...
 
 
 def recommend(
     sim: PerSim,
-    agent: int | str | Sequence[int | str] | NDArray[np.integer[Any]],
+    agents: Sequence[int | str] | NDArray[np.integer[Any]],
     *,
     data: Any = None,
     start: int | None = None,
@@ -216,7 +216,7 @@ def recommend(
     level: float = 0.95,
     seed: int = 0,
     on_progress: OnProgress | None = None,
-) -> Recommendation | list[Recommendation]:
+) -> list[Recommendation]:
     """Plan for agents from their records, and predict what comes of it and of what was done.
 
     MPC acts inside the simulator: in every step it plans, takes the first action and goes on from
@@ -225,7 +225,7 @@ def recommend(
 
     Args:
         sim: The simulator.
-        agent: The agent by index or name, or several, for which all is planned side by side.
+        agents: By index or name; all are planned for side by side.
         data: The record; by default it is read where the fit has read it. See
             :func:`~persim_gym.learned.record.read_record`.
         start: The step of each agent's record to plan from: 0 is the first, -1 the last from which
@@ -239,7 +239,7 @@ def recommend(
         on_progress: Called with how many steps are planned, and of how many.
 
     Returns:
-        A recommendation, or of several agents one each.
+        One of each agent.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -250,13 +250,12 @@ def recommend(
     if reward is not None:
         sim = sim.with_reward(reward)
     check_has_reward(sim.task)
-    several = not isinstance(agent, str) and np.ndim(agent) > 0
-    agents = several_agents(sim, agent if several else [agent])
-    mpc = MPC(sim, agents, planner=planner, penalty=penalty, seed=seed)
+    chosen = several_agents(sim, agents)
+    mpc = MPC(sim, chosen, planner=planner, penalty=penalty, seed=seed)
     if steps is None:
         steps = min(mpc.planner.horizon, sim.task.max_episode_steps)
     steps = checks.integer("steps", steps, 1)
-    begins = [_Begin.of(sim, int(one), data, start, steps) for one in agents]
+    begins = [_Begin.of(sim, int(one), data, start, steps) for one in chosen]
     memory = None
 
     def act(obs: NDArray[np.float32], states: NDArray[np.float32]) -> NDArray[Any]:
@@ -264,12 +263,11 @@ def recommend(
         action, memory = mpc.plan(agents, obs, memory, known=states)
         return action
 
-    actions, unsure = _acted(sim, act, agents, begins, steps, on_progress)
-    found = [
+    actions, unsure = _acted(sim, act, chosen, begins, steps, on_progress)
+    return [
         begin.recommendation(sim, actions[k], int(unsure[k]), level)
         for k, begin in enumerate(begins)
     ]
-    return found if several else found[0]
 
 
 def foresee(
@@ -514,4 +512,4 @@ def _called(sim: PerSim, agent: int) -> str:
     return sim.agent_names[agent] if sim.agent_names else str(agent)
 
 
-__all__ = ["Course", "Recommendation", "foresee", "recommend", "reward_text"]
+__all__ = ["Course", "Recommendation", "foresee", "recommend", "recommend_all", "reward_text"]

@@ -75,7 +75,9 @@ def recommendation_figure(
     return draw_panels(panels_of(found, units or {}), f"agent {found.agent}", theme)
 
 
-def panels_of(found: Recommendation, units: Mapping[str, str], plan: str | None = "plan") -> list[Panel]:
+def panels_of(
+    found: Recommendation, units: Mapping[str, str], plan: str | None = "plan"
+) -> list[Panel]:
     """The panels of a recommendation.
 
     Args:
@@ -87,7 +89,9 @@ def panels_of(found: Recommendation, units: Mapping[str, str], plan: str | None 
     level = f"{found.level:.0%} interval"
     for d, name in enumerate(found.columns.state):
         real = np.concatenate([found.recorded_before, found.recorded_after])[:, d]
-        lines = [Line("recorded", "true", np.arange(len(real)) - len(found.recorded_before) + 1, real)]
+        lines = [
+            Line("recorded", "true", np.arange(len(real)) - len(found.recorded_before) + 1, real)
+        ]
         if found.before is not None:
             first = found.recorded_before[0, d]
             lines.append(_predicted(found.before, d, first, f"predicted, {level}", "learned"))
@@ -97,14 +101,20 @@ def panels_of(found: Recommendation, units: Mapping[str, str], plan: str | None 
             if plan or not found.repeated:
                 lines.append(_predicted(found.done, d, found.state[d], name_, color, begin=0))
         if plan:
-            lines.append(_predicted(found.plan, d, found.state[d], f"{plan}, {level}", "trained", 0))
+            lines.append(
+                _predicted(found.plan, d, found.state[d], f"{plan}, {level}", "trained", 0)
+            )
         panels.append(Panel(_with_unit(name, units), tuple(lines)))
     for a, name in enumerate(found.columns.action):
         lines = []
         if found.before is not None:
             lines.append(_acted(found.before, a, -len(found.before), "recorded", "true"))
         if found.done is not None and (plan or not found.repeated):
-            label, color = ("recorded actions once more", "nothing") if found.repeated else ("recorded", "true")
+            label, color = (
+                ("recorded actions once more", "nothing")
+                if found.repeated
+                else ("recorded", "true")
+            )
             lines.append(_acted(found.done, a, 0, label, color))
         if plan:
             lines.append(_acted(found.plan, a, 0, f"{plan}, {level}", "trained"))
@@ -123,8 +133,9 @@ def _predicted(
     x = first + np.arange(len(course) + 1)
     y, low, high = (np.append(now, part[:, d]) for part in (course.obs, course.low, course.high))
     known = bool(np.isfinite(low).all() and np.isfinite(high).all())
-    ends = (low, high) if known else (None, None)
-    return Line(name, color, x, y, *ends, dashed=color != "trained")
+    return Line(
+        name, color, x, y, low if known else None, high if known else None, color != "trained"
+    )
 
 
 def _acted(course: Course, a: int, first: int, name: str, color: str) -> Line:
@@ -161,7 +172,9 @@ def _draw(axes: Axes, panel: Panel, theme: Theme) -> None:
         if line.low is not None and line.high is not None:
             axes.fill_between(line.x, line.low, line.high, color=color, alpha=0.18, lw=0)
         style = "steps-post" if line.held else "default"
-        axes.plot(line.x, line.y, color=color, lw=1.5, ls="--" if line.dashed else "-", drawstyle=style)
+        axes.plot(
+            line.x, line.y, color=color, lw=1.5, ls="--" if line.dashed else "-", drawstyle=style
+        )
     axes.axvline(0, color=theme.faint, lw=0.8, ls=":")
     values = np.concatenate([line.y for line in panel.lines])
     ends = [part for line in panel.lines for part in (line.low, line.high) if part is not None]

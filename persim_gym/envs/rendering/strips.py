@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -33,11 +34,10 @@ class StripsRenderer:
         recorded: Smallest and largest recorded values ``[2, d]``.
         actions: What the action's coordinates are called ``[a]``.
         taken: Smallest and largest actions ``[2, a]``.
+        steps: Steps that fit into a strip; an episode that is longer moves to the left.
     """
 
     MOST = 12
-    #: Steps that fit into a strip; an episode that is longer moves to the left.
-    STEPS = 200
     #: Widths of the recorded range that a strip shows beyond it.
     BEYOND = 0.5
     _LEFT, _RIGHT, _TOP, _BOTTOM = 150.0, 510.0, 345.0, 15.0  # pixels
@@ -49,7 +49,9 @@ class StripsRenderer:
         recorded: NDArray[Any],
         actions: Sequence[str] = (),
         taken: NDArray[Any] | None = None,
+        steps: int = 200,
     ) -> None:
+        self._points = max(steps, 1) + 1
         self._names, self._rows = tuple(names), (*names, *actions)
         ranges = np.asarray(recorded, np.float64)
         if taken is not None:
@@ -92,7 +94,7 @@ class StripsRenderer:
         now = checked_observation(obs, self._names, x)
         caption = covariates_caption(covariates)
         canvas, d = self._canvas, len(self._names)
-        states = np.array([*self._obs[:-1], now] if self._obs else [now])[-self.STEPS :]
+        states = np.array([*self._obs[:-1], now] if self._obs else [now])[-self._points :]
         kept = max(len(states) - 1, 0)
         acted = np.array([np.ravel(one) for one in self._actions][-kept:] if kept else [])
         canvas.begin()
@@ -121,11 +123,11 @@ class StripsRenderer:
             (self._across((i + 1) // 2 if held else i), self._height(row, float(value)))
             for i, value in enumerate(values)
         ]
-        for start, end in zip(points, points[1:], strict=False):
+        for start, end in pairwise(points):
             self._canvas.line(color, start, end, 2.0)
 
     def _across(self, step: int) -> float:
-        return self._LEFT + (self._RIGHT - self._LEFT) * step / (self.STEPS - 1)
+        return self._LEFT + (self._RIGHT - self._LEFT) * step / (self._points - 1)
 
     def _height(self, row: int, value: float) -> float:
         share = (value - self._low[row]) / (self._high[row] - self._low[row])

@@ -118,6 +118,7 @@ class DataTask:
 
     def renderer(self) -> Renderer:
         """The drawing of an episode: running time series, the recorded range shaded."""
+        from persim_gym.envs.env import REMEMBERED
         from persim_gym.envs.rendering.strips import StripsRenderer
 
         low, high = self.observation_space.low, self.observation_space.high
@@ -132,7 +133,9 @@ class DataTask:
         else:
             taken = np.stack([space.low, space.high])
         actions = self.action_names or [f"action {i}" for i in range(taken.shape[1])]
-        return StripsRenderer(names, shaded, actions, taken)
+        return StripsRenderer(
+            names, shaded, actions, taken, min(self.max_episode_steps, REMEMBERED)
+        )
 
     # -- making and keeping --------------------------------------------------------------------
 

@@ -91,11 +91,8 @@ class Expression:
         values = _Values(self.columns, obs, action, next_obs)
         with np.errstate(all="ignore"):
             found = self._value(values) if callable(self._value) else self._value
-        tensor = isinstance(next_obs, Tensor)
         if not isinstance(found, (Tensor, np.ndarray, np.generic)):
-            lead = next_obs[..., 0]
-            filled = torch.full_like(lead, found) if tensor else np.full(np.shape(lead), found)
-            return filled
+            return next_obs[..., 0] * 0 + found
         return _number(found)
 
     def __repr__(self) -> str:
@@ -326,8 +323,8 @@ class _Reader:
 
     def _part(self, node: ast.AST) -> _Part:
         match node:
-            case ast.Constant(value=bool() | int() | float()):
-                return self._constant(node.value)
+            case ast.Constant(value=bool() | int() | float() as value):
+                return self._constant(value)
             case ast.Name():
                 return self._column(node.id, False)
             case ast.Attribute(value=ast.Name(id="next"), attr=name):

@@ -79,7 +79,7 @@ class RewardedTask:
         if isinstance(next_obs, Tensor):
             if self.expression is not None:
                 return self.expression(obs, action, next_obs)
-            plain = (part.cpu().numpy() for part in (obs, action, next_obs))
+            plain = (torch.as_tensor(part).cpu().numpy() for part in (obs, action, next_obs))
             return torch.as_tensor(self._function(*plain)).to(next_obs)
         found = (self.expression or self._function)(obs, action, next_obs)
         if not np.isfinite(found).all():
@@ -172,16 +172,19 @@ def check_has_reward(task: Task) -> None:
     Raises:
         ValueError: If the reward was learned, is the same everywhere, and no episode ends.
     """
-    if isinstance(task, RewardedTask):
-        return
-    card = getattr(task, "card", {})
-    kinds = [card.get(part, {}).get("kind") for part in ("reward", "termination")]
-    if kinds == ["constant", "never"]:
+    if not has_reward(task):
         raise ValueError(
             "the data have no reward that could be learned, so there is nothing to choose by: give "
             f"one over the columns {columns_of(task)}, such as "
-            f"reward=\"-abs({NEXT}.{quoted(columns_of(task).state[0])} - 1)\" (--reward)"
+            f'reward="-abs({NEXT}.{quoted(columns_of(task).state[0])} - 1)" (--reward)'
         )
+
+
+def has_reward(task: Task) -> bool:
+    """Whether there is something to choose by: a reward that varies, or an end."""
+    card = {} if isinstance(task, RewardedTask) else getattr(task, "card", {})
+    kinds = [card.get(part, {}).get("kind") for part in ("reward", "termination")]
+    return kinds != ["constant", "never"]
 
 
 def columns_of(task: Task) -> Columns:
@@ -224,7 +227,8 @@ def read_reward(text: str | None) -> Reward | None:
 
 def _function_in(path: Path, name: str) -> RewardFunction:
     spec = importlib.util.spec_from_file_location(f"_reward_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
@@ -247,6 +251,6 @@ def _failed(error: Exception) -> str:
 
 
 __all__ = [
-    "Columns", "Reward", "RewardedTask", "check_has_reward", "columns_of", "quoted", "read_reward", "rewarded",
-    "without_given",
+    "Columns", "Reward", "RewardedTask", "check_has_reward", "columns_of", "has_reward", "quoted",
+    "read_reward", "rewarded", "without_given",
 ]  # fmt: skip
