@@ -18,6 +18,7 @@ from persim_gym.cli import (
     demo,
     equations,
     policies,
+    render,
     report,
     simulators,
 )
@@ -110,7 +111,7 @@ app.command(
         "render half-cheetah --agent 0 --out cheetah.mp4",
         "render runs/patients --agent alice --out alice.png",
     )
-)(simulators.render)
+)(render.render)
 app.command(
     epilog=examples(
         "benchmark --preset quick --jobs 2",

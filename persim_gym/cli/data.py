@@ -15,10 +15,10 @@ import typer
 from persim_gym import checks
 from persim_gym.checks import size_of
 from persim_gym.cli import imports, models, options
-from persim_gym.cli.cards import print_card
+from persim_gym.cli.cards import print_card, print_summary
 from persim_gym.cli.group import on_interrupt, say, visible
 from persim_gym.cli.next_step import say_next
-from persim_gym.cli.output import print_facts, print_json, print_table
+from persim_gym.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
     from persim_gym.envs.suites import Suite
@@ -223,7 +223,7 @@ def _record_one(
     )
     with on_interrupt("nothing was recorded, the same command begins anew"):
         data = dataclasses.replace(recording, command=command or recording.command).run(force)
-    _print_summary(describe(data), data.storage.data_path)
+    print_summary(describe(data), data.storage.data_path)
     say_next("fit", recording.dataset_id, "--out", f"runs/{suite.name}")
 
 
@@ -390,19 +390,3 @@ def delete_dataset(
 
 def _plain(summary: Summary) -> dict[str, Any]:
     return dataclasses.asdict(summary)
-
-
-def _print_summary(summary: Summary, path: object) -> None:
-    print_facts(
-        summary.id,
-        [
-            ("task", summary.task),
-            ("behaviour", summary.behaviour),
-            ("agents", summary.agents),
-            ("episodes", summary.episodes),
-            ("transitions", summary.transitions),
-            ("mean return", summary.mean_return),
-            ("size", size_of(summary.size)),
-            ("folder", path),
-        ],
-    )

@@ -62,7 +62,7 @@ def plan(
     as_json: bool,
 ) -> None:
     """Plan from the agents' records inside their simulator, and say what is predicted."""
-    from persim_gym.planning.recommendation import recommend_all
+    from persim_gym.planning.recommending import recommend_all
 
     chosen = models.find_agents(agents, sim, None)
     with on_interrupt("nothing was written"), progress_bar("plan") as report:
@@ -215,7 +215,7 @@ def render(
 ) -> None:
     """Draw an agent's time series: recorded, and predicted from one recorded state on."""
     from persim_gym.envs.rendering import write_video
-    from persim_gym.planning.recommendation import foresee
+    from persim_gym.planning.recommending import foresee
     from persim_gym.plots.style import save
     from persim_gym.plots.time_series import draw_panels, panels_of, running_frames
 
