@@ -207,13 +207,13 @@ def running_frames(figure: Figure, first: int, last: int) -> Iterator[NDArray[np
         left, right = axes.get_xlim()
         axes.set_xlim(left, right)
         window = Rectangle((left, low), 0.0, high - low, transform=axes.transData)
-        for artist in (*axes.lines, *axes.collections):
-            artist.set_clip_path(window)
-        windows.append((window, left))
+        windows.append((window, left, (*axes.lines, *axes.collections)))
     canvas: Any = figure.canvas
     for step in range(first, last + 1):
-        for window, left in windows:
+        for window, left, artists in windows:
             window.set_width(step - left)
+            for artist in artists:  # it is looked at only when it is set
+                artist.set_clip_path(window)
         canvas.draw()
         yield np.array(canvas.buffer_rgba())[..., :3]
 
