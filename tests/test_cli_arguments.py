@@ -198,7 +198,7 @@ sys.meta_path.insert(0, Finder)
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 @pytest.mark.parametrize(
-    ("when", "lines"), [("gymnasium.spaces", 1), ("typer.core", 1), ("torch.nn", 1), ("the end", 0)]
+    ("when", "lines"), [("gymnasium.spaces", 1), ("typer.core", 1), ("torch.nn", 1), ("the end", 1)]
 )
 def test_ctrl_c_at_any_time_is_one_line(when: str, lines: int, place: Path) -> None:
     (place / "sitecustomize.py").write_text(STRIKE)

@@ -93,15 +93,15 @@ app.command(
     epilog=examples(
         "plan runs/cartpole --agent 3",
         "plan half-cheetah --agent 0-4 --episodes 1 --max-steps 100",
-        'plan runs/patients --agent alice --reward "-abs(next.glucose - 110)" \\\n'
-        "    --steps 12 --out runs/alice-plan",
+        "plan runs/patients --agent alice --steps 12 --out runs/plan \\\n"
+        '    --reward "-abs(next.glucose - 110)"',
     )
 )(control.plan)
 app.command(
     epilog=examples(
         "train runs/cartpole --agent 3 --out runs/policy",
-        'train runs/patients --agent alice --reward "-abs(next.glucose - 110)" \\\n'
-        "    --out runs/alice",
+        "train runs/patients --agent alice --out runs/alice \\\n"
+        '    --reward "-abs(next.glucose - 110)"',
     )
 )(control.train)
 app.command(

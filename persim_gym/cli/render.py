@@ -65,7 +65,8 @@ def render(
     own_data.check_no_own_options(data=data, start=start)
     checks.output_file("--out", out, VIDEOS)
     index = models.find_agent(agent, sim, suite)
-    actor = models.make_policy(policy or "random", suite.task(), sim, index, seed)
+    chosen = "random" if policy is None else policy
+    actor = models.make_policy(chosen, suite.task(), sim, index, seed)
     if sim is None:
         frames = video.episode_frames(suite.name, index, actor, steps=steps, seed=seed)
     else:
