@@ -80,7 +80,8 @@ EMPTY = [
     "policies evaluate cartpole --policy {}",
     "policies train {}", "demo --task {}", "benchmark --task {}", "benchmark --preset {}",
     "benchmark --experiment {}", "benchmark --engine {}", "benchmark --device {}",
-    "plan cartpole --agent 0 --planner {}", f"fit {TABLE} --out new --method {{}}",
+    "plan cartpole --agent 0 --planner {}", "plan cartpole --agent 0 --reward {}",
+    f"fit {TABLE} --out new --method {{}}",
     f"fit {TABLE} --out new --preset {{}}", f"fit {TABLE} --out new --device {{}}",
 ]  # fmt: skip
 LINES = [

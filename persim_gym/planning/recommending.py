@@ -27,8 +27,8 @@ from persim_gym.planning.planner import Planner
 from persim_gym.planning.recommendation import Course, Recommendation
 from persim_gym.progress import OnProgress
 
-#: Steps that are predicted by default.
-FORESEEN = 100
+#: Steps that are predicted by default, and at most.
+FORESEEN, MOST = 100, 10_000
 
 
 def recommend(sim: PerSim, agent: int | str, **options: Any) -> Recommendation:
@@ -87,7 +87,7 @@ def recommend_all(
     mpc = MPC(sim, chosen, planner=planner, penalty=penalty, seed=seed)
     if steps is None:
         steps = min(mpc.planner.horizon, sim.task.max_episode_steps)
-    steps = checks.integer("steps", steps, 1)
+    steps = checks.integer("steps", steps, 1, MOST)
     begins = [_Begin.of(sim, int(one), data, start, steps) for one in chosen]
     memory = None
 
@@ -136,7 +136,7 @@ def foresee(
     checks.with_attributes("sim", sim, ("task", "rollout", "with_reward"), "a simulator")
     level = checks.number("level", level, 0, 1, above=True, below=True, says="between 0 and 1")
     limit = min(FORESEEN, sim.task.max_episode_steps)
-    steps = limit if steps is None else checks.integer("steps", steps, 1)
+    steps = limit if steps is None else checks.integer("steps", steps, 1, MOST)
     agents = several_agents(sim, [agent])
     begin = _Begin.of(sim, int(agents[0]), data, start, steps)
     if start is None:

@@ -177,6 +177,7 @@ def test_a_picture_shows_the_state(sim: PerSim) -> None:
         frames.append(env.render())
     assert frames[0].shape == (400, 600, 3)
     np.testing.assert_array_equal(frames[1], frames[2])
+
     # The marker of the first coordinate moves up, and it alone.
     def warm(frame: Any) -> Any:
         apart = np.abs(frame[:170, 140:510].astype(int) - (209, 96, 61)).sum(-1)
