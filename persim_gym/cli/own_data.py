@@ -43,8 +43,13 @@ def with_reward(sim: PerSim, text: str | None) -> PerSim:
 
 def units_of(sim: PerSim) -> Mapping[str, str]:
     """Units of columns by name, as far as they were declared."""
-    units = getattr(sim.task, "units", None)
-    return units if isinstance(units, Mapping) else {}
+    from persim_gym.learned.outcomes.given_reward import columns_of
+
+    columns, found = columns_of(sim.task), {}
+    for names, kind in ((columns.state, "obs_units"), (columns.action, "action_units")):
+        units = getattr(sim.task, kind, None) or [""] * len(names)
+        found |= {name: unit for name, unit in zip(names, units, strict=True) if unit}
+    return found
 
 
 def plan(

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from persim_gym.cli import app
 from persim_gym.cli.next_step import agent_word, say_next
+from persim_gym.cli.own_data import units_of
 from persim_gym.learned import PerSim
 from persim_gym.training import load_policy
 from tests.learned.compartments import GAIN, NAMES, fitted, table
@@ -184,6 +185,13 @@ def test_adapt_knows_the_columns(place: Path) -> None:
 def test_bad_input(args: str, says: str, place: Path) -> None:
     refuse(*shlex.split(args), says=says)
     assert not (place / "never").exists()
+
+
+def test_units_are_shown_where_they_are_known(place: Path) -> None:
+    sim = PerSim.load(place / "runs/p")
+    assert units_of(sim) == {}
+    sim.task.obs_units = ("mg",)  # type: ignore[attr-defined]
+    assert units_of(sim.with_reward(GAIN)) == {"level": "mg"}
 
 
 def test_next_lines_can_be_copied(capsys: pytest.CaptureFixture[str]) -> None:
