@@ -45,7 +45,8 @@ def units_of(sim: PerSim) -> Mapping[str, str]:
     """Units of columns by name, as far as they were declared."""
     from persim_gym.learned.outcomes.given_reward import columns_of
 
-    columns, found = columns_of(sim.task), {}
+    columns = columns_of(sim.task)
+    found: dict[str, str] = {}
     for names, kind in ((columns.state, "obs_units"), (columns.action, "action_units")):
         units = getattr(sim.task, kind, None) or [""] * len(names)
         found |= {name: unit for name, unit in zip(names, units, strict=True) if unit}
