@@ -10,7 +10,7 @@ import typer
 
 from persim_gym.cli import models, options, tables
 from persim_gym.cli.group import say
-from persim_gym.cli.next_step import agent_word, say_next, say_next_of
+from persim_gym.cli.next_step import agent_word, reward_words, say_next, say_next_of
 from persim_gym.cli.output import print_json, print_table
 from persim_gym.envs.suites import SUITES
 
@@ -67,7 +67,6 @@ def adapt(
     A table is read by the columns of the table that the simulator was fitted on; options name those
     that are called otherwise.
     """
-    from persim_gym.learned.outcomes.given_reward import has_reward
     from persim_gym.learned.record import columns_for, with_labels_of
 
     sim = models.open_simulator(simulator)
@@ -115,10 +114,11 @@ def adapt(
     else:
         note = "this family of models has no posterior sd and no intervals of an agent"
     say("note", note)
-    if sim.task.name in SUITES or not has_reward(sim.task):
+    if sim.task.name in SUITES:
         say_next_of(sim, folder)
     else:
-        say_next("plan", folder, "--agent", agent_word(sim, int(rows[0]["index"])))
+        agent = agent_word(sim, int(rows[0]["index"]))
+        say_next("plan", folder, "--agent", agent, *reward_words(sim))
 
 
 def _called_as(

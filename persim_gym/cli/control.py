@@ -98,7 +98,7 @@ def plan(
 
     from persim_gym.evaluation.returns import episode_outcomes, episode_returns
     from persim_gym.learned.outcomes.given_reward import read_reward, rewarded
-    from persim_gym.planning import choose_planner
+    from persim_gym.planning.choices import choose_planner, planner_for_data
 
     suite, sim = models.open_model(model)
     if sim is not None and suite is None:
@@ -109,9 +109,11 @@ def plan(
         agents = models.find_agents(agent, sim, suite)
     task: Task = sim.task if sim is not None else suite.task()  # type: ignore[union-attr]
     sizes = {"candidates": candidates, "horizon": horizon, "rounds": rounds}
-    choice = choose_planner(
-        task, planner, **{name: size for name, size in sizes.items() if size is not None}
-    )
+    given = {name: size for name, size in sizes.items() if size is not None}
+    if planner == "default":
+        choice = planner_for_data(task, **given)
+    else:
+        choice = choose_planner(task, planner, **given)
     if threads is not None:
         torch.set_num_threads(threads)
     if sim is not None and device != "cpu":

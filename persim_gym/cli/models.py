@@ -183,8 +183,11 @@ def make_policy(name: str, task: Task, sim: PerSim | None, agent: int, seed: int
         return RandomPolicy(task.action_space, seed=seed)
     if name == "mpc":
         from persim_gym.planning import MPC
+        from persim_gym.planning.choices import planner_for_data
 
-        return MPC(task.name if sim is None else sim, agent, seed=seed)
+        if sim is None:
+            return MPC(task.name, agent, seed=seed)
+        return MPC(sim, agent, planner=planner_for_data(task), seed=seed)
     folder = checks.as_path("--policy", name)
     if not folder.is_dir():
         raise ValueError(

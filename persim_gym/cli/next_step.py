@@ -25,15 +25,24 @@ def say_next(*words: object) -> None:
 def say_next_of(sim: PerSim, folder: object, *, fitted: bool = False) -> None:
     """Say what to do with a simulator: look at it once it is fitted, then plan in it."""
     from persim_gym.envs.suites import SUITES
-    from persim_gym.learned.outcomes.given_reward import has_reward
 
     agent = agent_word(sim, 0)
     if sim.task.name in SUITES and fitted:
         say_next("evaluate", folder)
-    elif has_reward(sim.task):
-        say_next("plan", folder, "--agent", agent)
     else:
-        say_next("render", folder, "--agent", agent, "--out", f"{folder}.png")
+        say_next("plan", folder, "--agent", agent, *reward_words(sim))
+
+
+def reward_words(sim: PerSim) -> list[str]:
+    """The option that a plan needs: a reward that was given, or an example where there is none."""
+    from persim_gym.learned.outcomes.given_reward import columns_of, has_reward, quoted
+
+    given = getattr(sim.task, "given", None)
+    if isinstance(given, str):
+        return ["--reward", given]
+    if has_reward(sim.task):
+        return []
+    return ["--reward", f"next.{quoted(columns_of(sim.task).state[0])}"]
 
 
 def agent_word(sim: PerSim | None, index: int) -> str:
@@ -47,4 +56,4 @@ def agent_word(sim: PerSim | None, index: int) -> str:
         return f"name:{name}"
 
 
-__all__ = ["agent_word", "say_next", "say_next_of"]
+__all__ = ["agent_word", "reward_words", "say_next", "say_next_of"]

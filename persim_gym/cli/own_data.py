@@ -14,7 +14,7 @@ import typer
 
 from persim_gym.cli import models
 from persim_gym.cli.group import on_interrupt, say
-from persim_gym.cli.next_step import agent_word, say_next
+from persim_gym.cli.next_step import agent_word, reward_words, say_next
 from persim_gym.cli.output import cell, print_facts, print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
@@ -93,14 +93,9 @@ def plan(
     say("note", "nothing was tried out: this is what the simulator predicts of its own plan")
     agent = agent_word(sim, chosen[0])
     if out is None:
-        say_next("plan", model, "--agent", agent, *_given_reward(sim), "--out", f"{model}-plan")
+        say_next("plan", model, "--agent", agent, *reward_words(sim), "--out", f"{model}-plan")
     else:
         say_next("render", model, "--agent", agent, "--out", f"{model}.png")
-
-
-def _given_reward(sim: PerSim) -> list[str]:
-    given = getattr(sim.task, "given", None)
-    return ["--reward", given] if isinstance(given, str) else []
 
 
 def _print_plan(one: Recommendation, units: Mapping[str, str]) -> None:
@@ -239,7 +234,7 @@ def render(
             counted = models.counted(frames, last - first + 1, report)
             write_video(out, counted, sim.task.render_fps)
     typer.echo(out)
-    say_next("plan", model, "--agent", agent_word(sim, index), *_given_reward(sim))
+    say_next("plan", model, "--agent", agent_word(sim, index), *reward_words(sim))
 
 
 __all__ = ["check_no_own_options", "check_no_true_options", "plan", "render", "with_reward"]

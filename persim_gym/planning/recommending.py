@@ -21,7 +21,7 @@ from persim_gym.learned.outcomes.given_reward import (
 from persim_gym.learned.record import read_record
 from persim_gym.learned.simulator import PerSim
 from persim_gym.offline.transitions import Transitions
-from persim_gym.planning.choices import PlannerChoice
+from persim_gym.planning.choices import PlannerChoice, planner_for_data
 from persim_gym.planning.mpc import MPC
 from persim_gym.planning.planner import Planner
 from persim_gym.planning.recommendation import Course, Recommendation
@@ -65,7 +65,8 @@ def recommend_all(
             an action was taken; by default the state after it, in which the record ends.
         steps: Steps of the plan; by default the planner's horizon, and the time limit at most.
         reward: Another reward than the task's; see :meth:`PerSim.with_reward`.
-        planner: As of :class:`~persim_gym.planning.MPC`.
+        planner: As of :class:`~persim_gym.planning.MPC`; the default of own data is iCEM, or
+            categorical CEM for discrete actions, over 20 steps.
         penalty: As of :class:`~persim_gym.planning.MPC`.
         level: Share of what comes that is to be inside the intervals.
         seed: Seed of the search.
@@ -84,6 +85,8 @@ def recommend_all(
         sim = sim.with_reward(reward)
     check_has_reward(sim.task)
     chosen = several_agents(sim, agents)
+    if isinstance(planner, str) and planner == "default":
+        planner = planner_for_data(sim.task)
     mpc = MPC(sim, chosen, planner=planner, penalty=penalty, seed=seed)
     if steps is None:
         steps = min(mpc.planner.horizon, sim.task.max_episode_steps)

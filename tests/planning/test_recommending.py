@@ -157,6 +157,30 @@ def test_with_a_lag_the_past_is_the_record() -> None:
     np.testing.assert_allclose(one.plan.obs, expected, rtol=1e-6)
 
 
+def test_the_default_planner_is_no_worse_than_what_was_done() -> None:
+    """With discrete actions as well: drugs of which two are needed."""
+    frame = table(steps=25)
+    rng = np.random.default_rng(0)
+    strength = {"none": 0.0, "A": 0.7, "B b": 1.4}
+    drugs = rng.choice(list(strength), len(frame))
+    level, rows = 0.0, []
+    for (who, t), drug in zip(frame[["who", "t"]].itertuples(index=False), drugs, strict=True):
+        level = 4.0 if t == 0 else level
+        rows.append((who, t, level, drug))
+        level = 0.8 * level + strength[drug]
+    frame[["who", "t", "level", "dose"]] = rows
+    columns = COLUMNS | {"reward": "level"}
+    options: dict[str, Any] = {"method": "als", "degree": 1, "rank": 1, "ensemble_size": 1}
+    sim = PerSim.fit(frame, columns=columns, progress=False, **options)
+    reward = "-abs(next.level - 5) - 0.1*(dose == 'A')"
+    found = recommend_all(sim, ["alice", "eve"], data=frame, reward=reward, steps=8)
+    for one in found:
+        assert one.done is not None
+        assert one.plan.total > one.done.total
+        assert one.plan.total > -8.0
+        assert one.action_text(one.plan.actions[0]) in strength
+
+
 def test_bad_input(sim: PerSim, tmp_path: Path) -> None:
     for options, says in (
         ({"start": 30}, "start"),
