@@ -42,7 +42,18 @@ from persim_gym.learned.plan import plan_fit
 from persim_gym.offline import EpsilonMixture, FunctionPolicy, RandomPolicy, as_policy
 from persim_gym.offline.collection import prepare_all
 from persim_gym.offline.recorder import prepare
-from persim_gym.planning import CEM, ICEM, MPC, MPPI, CategoricalCEM, RandomShooting, choose_planner
+from persim_gym.planning import (
+    CEM,
+    ICEM,
+    MPC,
+    MPPI,
+    CategoricalCEM,
+    RandomShooting,
+    choose_planner,
+    foresee,
+    recommend,
+    recommend_all,
+)
 from persim_gym.planning.objective import Objective, Shaping, Upright
 from persim_gym.plots.video import comparison_frames, episode_frames
 from persim_gym.policies import scripted_policy
@@ -184,6 +195,28 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         MPC,
         {"model": SIM, "agent": 0, "planner": "default", "propagation": "mean", "shaping": None,
          "penalty": 0.0, "seed": 0},
+    ),
+    "MPC with a reward": (MPC, {"model": SIM, "reward": "-abs(next.angle)"}),
+    "with_reward": (SIM.with_reward, {"reward": "-abs(next.angle)"}),
+    "env with a reward": (SIM.env, {"agent": 0, "reward": "-abs(next.angle)"}),
+    "recommend": (
+        lambda **given: recommend(fitted(), data=WALKS, **given),
+        {"agent": 0, "start": -2, "reward": "next.obs_0", "level": 0.9, "seed": 0,
+         "planner": RandomShooting(2, 1), "penalty": None},
+    ),
+    "recommend_all": (
+        lambda agents: recommend_all(
+            fitted(), agents, data=WALKS, steps=1, planner=RandomShooting(2, 1)
+        ),
+        {"agents": [0, 1]},
+    ),
+    "recommend, steps": (
+        lambda steps: recommend(fitted(), 0, data=WALKS, steps=steps, planner=RandomShooting(2, 1)),
+        {"steps": 2},
+    ),
+    "foresee": (
+        lambda **given: foresee(fitted(), data=WALKS, **given),
+        {"agent": 0, "policy": None, "start": -2, "steps": 2, "level": 0.9},
     ),
     "MPC in truth": (MPC, {"model": "cartpole", "agent": 0, "population": 3}),
     "evaluate": (

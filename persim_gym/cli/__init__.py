@@ -19,6 +19,7 @@ from persim_gym.cli import (
     equations,
     export,
     policies,
+    render,
     report,
     sharing,
     simulators,
@@ -82,9 +83,7 @@ app.command(
     epilog=examples(
         "adapt runs/cartpole persim/cartpole/b-v0 --out runs/more",
         "adapt runs/cartpole persim/cartpole/b-v0 --agents 3 --out runs/3",
-        "adapt runs/patients new.csv --transitions 5 --out runs/more \\\n"
-        "    --agent-column patient --time-column minute \\\n"
-        "    --state glucose,iob --action insulin",
+        "adapt runs/patients new.csv --transitions 5 --out runs/more",
     )
 )(adapt.adapt)
 app.command(
@@ -112,16 +111,25 @@ app.command(
     epilog=examples(
         "plan runs/cartpole --agent 3",
         "plan half-cheetah --agent 0-4 --episodes 1 --max-steps 100",
+        "plan runs/patients --agent alice --steps 12 --out runs/plan \\\n"
+        '    --reward "-abs(next.glucose - 110)"',
     )
 )(control.plan)
-app.command(epilog=examples("train runs/cartpole --agent 3 --out runs/policy"))(control.train)
+app.command(
+    epilog=examples(
+        "train runs/cartpole --agent 3 --out runs/policy",
+        "train runs/patients --agent alice --out runs/alice \\\n"
+        '    --reward "-abs(next.glucose - 110)"',
+    )
+)(control.train)
 app.command(
     epilog=examples(
         "render runs/cartpole --agent 3 --out cartpole.mp4",
         "render runs/cartpole --agent 3 --policy mpc --out mpc.gif",
         "render half-cheetah --agent 0 --out cheetah.mp4",
+        "render runs/patients --agent alice --out alice.png",
     )
-)(simulators.render)
+)(render.render)
 app.command(
     epilog=examples(
         "benchmark --preset quick --jobs 2",

@@ -11,6 +11,7 @@ from persim_gym.cli.output import print_facts, print_table
 
 if TYPE_CHECKING:
     from persim_gym.offline.cards import DataCard
+    from persim_gym.offline.summaries import Summary
 
 
 def print_card(card: DataCard, path: object) -> None:
@@ -85,3 +86,18 @@ def print_card(card: DataCard, path: object) -> None:
             for plane in card.planes
         ],
     )
+
+
+def print_summary(summary: Summary, path: object) -> None:
+    """Print a data set in short."""
+    facts = [
+        ("task", summary.task),
+        ("behaviour", summary.behaviour),
+        ("agents", summary.agents),
+        ("episodes", summary.episodes),
+        ("transitions", summary.transitions),
+        ("mean return", summary.mean_return),
+        ("size", size_of(summary.size)),
+        ("folder", path),
+    ]
+    print_facts(summary.id, facts)

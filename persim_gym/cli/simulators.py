@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from persim_gym.cli import models, options, tables
-from persim_gym.cli.group import interrupted, on_interrupt, say
+from persim_gym.cli.group import interrupted, say
+from persim_gym.cli.next_step import say_next_of
 from persim_gym.cli.output import print_facts, print_json, print_table, progress_bar
 from persim_gym.cli.trust import evaluate_own, print_heldout
 from persim_gym.envs.suites import SUITES, suite_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Mapping
 
-    from persim_gym.envs.rendering import Frame
     from persim_gym.learned.plan import FitPlan
     from persim_gym.learned.simulator import PerSim
     from persim_gym.offline.transitions import Transitions
@@ -271,6 +271,7 @@ def _print_simulator(sim: PerSim, out: Path, as_json: bool) -> None:
         ],
     )
     print_heldout(sim.card)
+    say_next_of(sim, out, fitted=True)
 
 
 def _learned_outcomes(task: Mapping[str, Any] | None) -> list[tuple[str, object]]:
@@ -376,57 +377,4 @@ def evaluate(
     )
     if (error.episodes == 0).any():
         say("note", "an agent whose episodes all ended during the real steps has no error")
-
-
-def render(
-    model: options.Model,
-    agent: options.Agent,
-    out: Annotated[
-        Path, options.file_to_write("--out", "The video: .mp4 or .gif.", (".mp4", ".gif"))
-    ],
-    policy: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="random, mpc, or the folder of a policy that train has made."
-        ),
-    ] = "random",
-    steps: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Steps at most.", show_default="the time limit"),
-    ] = None,
-    seed: options.Seed = 0,
-) -> None:
-    """Make a video: truth and simulator side by side.
-
-    Given a task instead of a simulator, it shows the truth alone.
-
-    Both sides begin in the same state and are given the same actions; the simulator goes by its
-    own predictions from then on.
-    """
-    from persim_gym.envs.rendering import write_video
-    from persim_gym.plots import video
-
-    models.draw_without_display()
-    suite, sim = models.open_model(model)
-    index = models.find_agent(agent, sim, suite)
-    actor = models.make_policy(policy, suite, sim, index, seed)
-    if sim is None:
-        frames = video.episode_frames(suite.name, index, actor, steps=steps, seed=seed)
-    else:
-        population = models.population_of(sim)
-        frames = video.comparison_frames(
-            sim, index, actor, population=population, steps=steps, seed=seed
-        )
-    task = suite.task()
-    total = (steps or task.max_episode_steps) + 1
-    with on_interrupt("no video was written"), progress_bar("render") as report:
-        write_video(out, _counted(frames, total, report), task.render_fps)
-    typer.echo(out)
-
-
-def _counted(
-    frames: Iterator[Frame], total: int, report: Callable[[int, int], None]
-) -> Iterator[Frame]:
-    for done, frame in enumerate(frames, start=1):
-        yield frame
-        report(done, total)
+    say_next_of(sim, simulator)

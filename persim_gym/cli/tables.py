@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -138,8 +138,12 @@ def read(
     max_gap: float | None,
     drop: bool,
     name: str | None,
+    remembered: Mapping[str, Any] | None = None,
 ) -> Transitions:
     """A data set or a table as transitions; of a table a note says what became of it.
+
+    ``remembered`` are the columns of another table, arguments of
+    :func:`~persim_gym.offline.read_table`: what is not given is as it was there.
 
     Raises:
         ValueError: If options are missing or do not belong to the data.
@@ -172,35 +176,44 @@ def read(
         if " through " in found.task_name:
             say("note", f"recorded as {found.task_name}: spaces, reward and end are learned")
         return found
-    if lacking := [o for o in ("--agent-column", "--state", "--action") if columns[o] is None]:
+    handling = "drop" if drop else None
+    asked: dict[str, Any] = {
+        "agent": agent,
+        "time": time,
+        "step": step,
+        "episode": episode,
+        "state": None if state is None else _names(state),
+        "action": None if action is None else _names(action),
+        "reward": reward,
+        "terminated": terminated,
+        "discrete_actions": discrete,
+        "max_gap": max_gap,
+        "missing": handling,
+        "short": handling,
+        "name": name,
+    }
+    arguments = _filled({key: v for key, v in asked.items() if v is not None}, remembered or {})
+    options = {"agent": "--agent-column", "state": "--state", "action": "--action"}
+    if lacking := [option for key, option in options.items() if key not in arguments]:
         raise ValueError(
             f"the table {dataset} needs {', '.join(lacking)}: which columns hold what can not be "
             "guessed"
         )
-    if time is None and step is None:
+    if not {"time", "step"} & arguments.keys():
         raise ValueError(f"the table {dataset} needs --time-column or --step-column")
     from persim_gym.offline.tables import read_table_report
 
-    handling: Any = "drop" if drop else "error"
     with _warnings_said():
-        transitions, report = read_table_report(
-            dataset,
-            agent=agent or "",
-            time=time,
-            step=step,
-            episode=episode,
-            state=_names(state),
-            action=_names(action),
-            reward=reward,
-            terminated=terminated,
-            discrete_actions=discrete,
-            max_gap=max_gap,
-            missing=handling,
-            short=handling,
-            name=name,
-        )
+        transitions, report = read_table_report(dataset, **arguments)
     say("read", str(report))
     return transitions
+
+
+def _filled(given: dict[str, Any], remembered: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments that were given, and for the others what is remembered of another table."""
+    # Agents are added without rewards, and rows are ordered by one column.
+    without = {"reward", *(("time", "step") if {"time", "step"} & given.keys() else ())}
+    return {key: value for key, value in remembered.items() if key not in without} | given
 
 
 @contextlib.contextmanager

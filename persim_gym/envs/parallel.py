@@ -104,7 +104,7 @@ class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
         self._np_random: np.random.Generator | None = None
         self._begun = False
         self._painters = (
-            [Painter(task, covariates_of, label) for _ in indices] if render_mode else []
+            [Painter(task, covariates_of, label, dynamics) for _ in indices] if render_mode else []
         )
 
     @property
@@ -164,8 +164,8 @@ class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
         self._lanes.begin(lanes, start, self.np_random)
         self._begun = True
         self.agents = list(self.possible_agents)
-        for painter in self._painters:
-            painter.begin()
+        for painter, obs_ in zip(self._painters, self._lanes.obs, strict=False):
+            painter.begin(obs_)
         if self.render_mode == "human":
             self.render()
         obs = self._lanes.obs.astype(np.float32)
@@ -223,7 +223,7 @@ class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
         }
         if self._painters:
             for i, lane in enumerate(lanes.tolist()):
-                self._painters[lane].move(step.obs[i])
+                self._painters[lane].move(step.obs[i], batch[i])
         self.agents = [n for n in running if not (terminations[n] or truncations[n])]
         if self.render_mode == "human":
             self.render()

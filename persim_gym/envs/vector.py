@@ -103,7 +103,9 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         self._over = np.zeros(self.num_envs, dtype=np.bool_)
         self._begun = False
         self._painters = (
-            [Painter(task, covariates_of, label) for _ in self._all] if render_mode else []
+            [Painter(task, covariates_of, label, dynamics) for _ in self._all]
+            if render_mode
+            else []
         )
 
     @property
@@ -256,8 +258,8 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
             )
         step = self._lanes.advance(actions, self.np_random, None)
         reward, terminated, truncated = step.reward, step.terminated, step.truncated
-        for painter, obs in zip(self._painters, step.obs, strict=False):
-            painter.move(obs)
+        for painter, obs, action in zip(self._painters, step.obs, actions, strict=False):
+            painter.move(obs, action)
         if any_over:  # next-step mode: these lanes spent the step on their reset
             lanes = np.flatnonzero(over)
             self._begin(lanes, self._starts.draw(lanes))
@@ -294,7 +296,7 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         self._over[lanes] = False
         if self._painters:
             for lane in lanes.tolist():
-                self._painters[lane].begin()
+                self._painters[lane].begin(self._lanes.obs[lane])
 
     def _lane_seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
         if seed is None:

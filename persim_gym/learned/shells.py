@@ -26,6 +26,7 @@ from persim_gym.envs.vector import SimVectorEnv
 from persim_gym.learned.dynamics import LearnedDynamics
 from persim_gym.learned.guard import GuardedSimulator, Propagation
 from persim_gym.learned.loading import as_dynamics
+from persim_gym.learned.outcomes.given_reward import Reward, rewarded
 
 STARTS = ("task", "data")
 
@@ -48,6 +49,8 @@ class LearnedSimEnv(SimEnv):
         guard: Truncate off the data's support or at high disagreement.
         penalty: Reward to subtract per unit of disagreement.
         strict: Refuse actions outside of what was recorded of any agent, with a ValueError.
+        reward: Another reward than the task's: an expression over columns, or a function; see
+            :meth:`PerSim.with_reward <persim_gym.learned.PerSim.with_reward>`.
         start: Start states of the ``"task"``, or recorded ones (``"data"``).
         render_mode: ``None``, ``"rgb_array"`` or ``"human"``.
         max_episode_steps: Time limit, by default the task's, and none with -1.
@@ -69,6 +72,7 @@ class LearnedSimEnv(SimEnv):
         guard: bool = True,
         penalty: float = 0.0,
         strict: bool = False,
+        reward: Reward | None = None,
         start: str = "task",
         render_mode: str | None = None,
         max_episode_steps: int | None = None,
@@ -77,7 +81,7 @@ class LearnedSimEnv(SimEnv):
         sim = as_dynamics(simulator)
         self.simulator = sim
         super().__init__(
-            sim.task,
+            rewarded(sim.task, reward),
             GuardedSimulator(sim, propagation, guard, penalty, strict),
             agent=_seen_agents(sim, 1)[0] if agent is None else agent,
             render_mode=render_mode,
@@ -111,6 +115,7 @@ def vector_env(
     guard: bool = True,
     penalty: float = 0.0,
     strict: bool = False,
+    reward: Reward | None = None,
     start: str = "task",
     covariates: Mapping[str, float] | None = None,
     agent: int | str | Sequence[int | str] | None = None,
@@ -123,7 +128,7 @@ def vector_env(
     """
     chosen = one_of(agent, agents)
     return SimVectorEnv(
-        sim.task,
+        rewarded(sim.task, reward),
         GuardedSimulator(sim, propagation, guard, penalty, strict),
         num_envs,
         agents=_seen_agents(sim, num_envs) if chosen is None else chosen,
@@ -142,13 +147,14 @@ def parallel_env(
     guard: bool = True,
     penalty: float = 0.0,
     strict: bool = False,
+    reward: Reward | None = None,
     start: str = "task",
     covariates: Mapping[str, float] | None = None,
     **shell: Any,
 ) -> SimParallelEnv:
     """Several simulators as a PettingZoo environment: options of :class:`LearnedSimEnv`."""
     return SimParallelEnv(
-        sim.task,
+        rewarded(sim.task, reward),
         GuardedSimulator(sim, propagation, guard, penalty, strict),
         agents,
         sample_start=_start_sampler(sim, start),

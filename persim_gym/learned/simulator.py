@@ -26,6 +26,7 @@ from persim_gym.learned.fit import checkpoint_in, fit_by, record_of
 from persim_gym.learned.heldout_errors import heldout_errors
 from persim_gym.learned.networks.optimise import FitProgress
 from persim_gym.learned.outcomes.data_task import DataTask
+from persim_gym.learned.outcomes.given_reward import Reward, rewarded, without_given
 from persim_gym.learned.parts import Parts
 from persim_gym.learned.plan import FitPlan, plan_fit
 from persim_gym.learned.posterior.calibration import disagreement_limit, learn_knowledge
@@ -213,6 +214,28 @@ class PerSim(AdaptiveDynamics):
     def to(self, device: str) -> PerSim:
         """The same simulators on a device."""
         return PerSim.of(self._parts.to(check_device(device)))
+
+    def with_reward(self, reward: Reward | None) -> PerSim:
+        """The same simulators with another reward: environments, planners and training follow.
+
+        Args:
+            reward: An expression over columns, such as ``"-abs(next.glucose - 110) - 0.1 * dose"``:
+                a column's name is its value before the step, ``next.`` stands before the value
+                after it, and names that are no identifiers stand in backticks. Or a function
+                ``reward(obs [..., d], action [...(, a)], next_obs [..., d])`` of NumPy arrays that
+                returns ``[...]``. Or ``None``: the reward that the task came with.
+
+        Returns:
+            A view, see :meth:`view`. It is saved with the expression; one with a function is not
+            saved.
+
+        Raises:
+            TypeError: If it is neither, or the function fails.
+            ValueError: If the expression is not allowed, with what is, or the function returns
+                another shape.
+        """
+        task = rewarded(without_given(self.task), reward)
+        return PerSim.of(replace(self._parts, task=task), self.path)
 
     def equations(self, agent: int | str | None = None, digits: int = 4) -> Equations:
         """A fit in closed form, or a hierarchical regression, as equations.

@@ -22,7 +22,7 @@ from persim_gym.offline.angles import declared_angles
 from persim_gym.offline.declared import declare
 from persim_gym.offline.sources import Name, read_source, stem
 from persim_gym.offline.table_columns import Column
-from persim_gym.offline.table_names import ColumnNames
+from persim_gym.offline.table_names import ColumnNames, source_of
 from persim_gym.offline.table_rows import Handling, OrderedRows, some
 from persim_gym.offline.transitions import Transitions
 
@@ -221,6 +221,12 @@ def read_table_report(
         _transitions(rows, named, found, kept, name), angles=turning, circles=circles
     )
     transitions = declare(transitions, bounds, units)
+    source = source_of(
+        path_or_frame, named, found.typical, time is None, missing=missing, short=short,
+        angles=angles, max_gap=None if max_gap is None else found.longest,
+        discrete_actions=bool(found.labels),
+    )  # fmt: skip
+    transitions = replace(transitions, source=source)
     report = _report(rows, named, found, transitions, dropped, len(table.frame))
     _LOG.info("%s: %s", name, report)
     return transitions, report

@@ -70,6 +70,9 @@ class Transitions:
         obs_units: Units of the observation's coordinates ``[d]``, empty where there is none;
             ``None`` where none are known.
         action_units: Units of the action's coordinates ``[a]``; of a discrete action one.
+        source: Of a table: where it was read from (``"path"``, if it was a file), ``"columns"``,
+            the arguments of :func:`~persim_gym.offline.read_table`, and its median ``"step"``. By
+            these another table is read in the same way. No fit looks at it.
 
     Raises:
         TypeError: If an array or a name is of the wrong type.
@@ -98,6 +101,7 @@ class Transitions:
     bounds: tuple[tuple[int, float, float], ...] = ()
     obs_units: tuple[str, ...] | None = None
     action_units: tuple[str, ...] | None = None
+    source: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Convert or refuse arrays that do not fit together, or that no model can be fitted on."""
@@ -322,6 +326,7 @@ class Transitions:
             bounds=self.bounds,
             obs_units=self.obs_units,
             action_units=self.action_units,
+            source=self.source,
         )
 
     @property

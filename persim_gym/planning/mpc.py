@@ -13,6 +13,7 @@ from torch import Tensor
 
 from persim_gym import checks
 from persim_gym.core import Dynamics, Task, agents_of, begin_states, next_states
+from persim_gym.learned.outcomes.given_reward import Reward, rewarded
 from persim_gym.planning.choices import PlannerChoice, choose_planner, settings_for
 from persim_gym.planning.objective import (
     ComparingDynamics,
@@ -41,6 +42,8 @@ class MPC:
         agent: The agent, or one for each row of the observations; by index or, where the model's
             agents have names, by name.
         task: The task of a dynamics that does not bring one.
+        reward: Another reward than the task's: an expression over columns, or a function; see
+            :meth:`PerSim.with_reward <persim_gym.learned.PerSim.with_reward>`.
         planner: The search: the name of one
             (:data:`~persim_gym.planning.choices.PLANNER_NAMES`), by default the task's; what
             :func:`~persim_gym.planning.choices.choose_planner` gives; or a planner.
@@ -67,6 +70,7 @@ class MPC:
         agent: int | str | Sequence[int | str] | NDArray[np.integer[Any]] = 0,
         *,
         task: Task | None = None,
+        reward: Reward | None = None,
         planner: Planner | PlannerChoice | str = "default",
         propagation: Propagation | None = None,
         shaping: Shaping | Upright | str | None = "default",
@@ -74,7 +78,8 @@ class MPC:
         population: object = None,
         seed: int = 0,
     ) -> None:
-        self.task, dynamics = _model(model, task, population)
+        task, dynamics = _model(model, task, population)
+        self.task = rewarded(task, reward)
         self.dynamics = dynamics
         if isinstance(planner, str):
             choice = choose_planner(self.task, planner)
@@ -180,6 +185,7 @@ class MPC:
         obs: NDArray[np.float32],
         state: Memory | None = None,
         episode_start: NDArray[np.bool_] | bool | None = None,
+        known: NDArray[Any] | None = None,
     ) -> tuple[NDArray[Any], Memory]:
         """Actions of any agents in any states, without a memory of its own.
 
@@ -189,6 +195,8 @@ class MPC:
             state: What the planner carries over ``[n, ...]``, the last states and the last actions
                 of the rows, or ``None``.
             episode_start: Rows whose episode begins ``[n]``.
+            known: States of the rows, of a model with a lag, where more is known of them than can
+                be found from ``obs`` and ``state``.
 
         Returns:
             Actions ``[n(, a)]`` and the new state.
@@ -200,12 +208,16 @@ class MPC:
         if state is not None and len(state[0]) != n:
             state = None  # another number of rows: nothing carries over
         if state is None:
-            plans, known = None, np.asarray(begin_states(self.dynamics, obs))
+            plans = None
+            if known is None:
+                known = np.asarray(begin_states(self.dynamics, obs))
             start = np.ones(n, dtype=np.bool_)
         else:
             plans, before, taken = state
-            known = np.array(next_states(self.dynamics, before, taken, obs))
-            if start.any():
+            found = known is not None
+            if known is None:
+                known = np.array(next_states(self.dynamics, before, taken, obs))
+            if start.any() and not found:
                 known[start] = begin_states(self.dynamics, obs[start])
         states = torch.as_tensor(known, device=self._device)
         rows = torch.as_tensor(agents, device=self._device)

@@ -155,8 +155,9 @@ class DataTask:
         return self.starts[rng.integers(0, len(self.starts), size=n)].astype(np.float64)
 
     def renderer(self) -> Renderer:
-        """The drawing of a state: a gauge for each coordinate, the recorded range shaded."""
-        from persim_gym.envs.rendering.gauges import GaugesRenderer
+        """The drawing of an episode: running time series, the recorded range shaded."""
+        from persim_gym.envs.env import REMEMBERED
+        from persim_gym.envs.rendering.strips import StripsRenderer
 
         low, high = self.observation_space.low, self.observation_space.high
         names = self.obs_labels or [f"coordinate {i}" for i in range(len(low))]
@@ -166,7 +167,15 @@ class DataTask:
             shaded = np.stack([low + margins[0] * width, high - margins[1] * width])
         else:
             shaded = np.stack(self._recorded)
-        return GaugesRenderer(names, low, high, shaded)
+        space = self.action_space
+        if isinstance(space, Discrete):
+            taken = np.array([[0.0], [space.n - 1.0]])
+        else:
+            taken = np.stack([space.low, space.high])
+        actions = self.action_names or [f"action {i}" for i in range(taken.shape[1])]
+        return StripsRenderer(
+            names, shaded, actions, taken, min(self.max_episode_steps, REMEMBERED)
+        )
 
     # -- making and keeping --------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ from persim_gym.learned.posterior.new_agents import (
 )
 from persim_gym.learned.posterior.prior import FactorModel
 from persim_gym.learned.preparation import check_data
+from persim_gym.learned.record import path_of, with_labels_of
 from persim_gym.learned.support import action_range, with_more_actions, with_new_agents
 from persim_gym.offline.transitions import Transitions
 
@@ -46,6 +47,7 @@ def read_agents(parts: Parts, data: Transitions, name: str | None = None) -> lis
     Raises:
         ValueError: If the data are of another task, or several agents are given one name.
     """
+    data = with_labels_of(parts.task, data)
     check_data(data, parts.task)
     check_task(parts.task.name, data)
     present = np.unique(data.agent)
@@ -63,7 +65,7 @@ def read_agents(parts: Parts, data: Transitions, name: str | None = None) -> lis
         called = name
         if name is None and data.agent_names is not None:
             called = data.agent_names[agent]
-        source = {"dataset": data.dataset_id, "of": agent}
+        source = {"dataset": data.dataset_id, "of": agent, **path_of(data)}
         agents.append(NewAgent(states[rows], data.action[rows], following, called, source))
     return agents
 

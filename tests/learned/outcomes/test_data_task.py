@@ -452,7 +452,7 @@ def test_data_of_a_named_task_are_of_that_task() -> None:
 
 def test_agents_by_name(sim: PerSim) -> None:
     assert sim.agent_index("adult#003") == sim.agent_index(2) == sim.agent_index(np.int64(2)) == 2
-    with pytest.raises(ValueError, match=r"no agent 'adult#005' among the 4.*there is 'adult#00"):
+    with pytest.raises(ValueError, match=r"no agent 'adult#005' among the 4.*you mean 'adult#00"):
         sim.agent_index("adult#005")
     with pytest.raises(ValueError, match="agent 4 does not exist"):
         sim.agent_index(4)
