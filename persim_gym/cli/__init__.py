@@ -17,6 +17,7 @@ from persim_gym.cli import (
     data,
     demo,
     equations,
+    explore,
     policies,
     report,
     simulators,
@@ -104,6 +105,14 @@ app.command(
         "render half-cheetah --agent 0 --out cheetah.mp4",
     )
 )(simulators.render)
+app.command(
+    epilog=examples(
+        "explore runs/cartpole",
+        "explore runs/cartpole --port 8080 --no-browser",
+        "explore runs/patients --data patients.csv --agent-column patient \\\n"
+        "    --time-column week --state ferritin,hb --action dose",
+    )
+)(explore.explore)
 app.command(
     epilog=examples(
         "benchmark --preset quick --jobs 2",

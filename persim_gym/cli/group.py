@@ -30,6 +30,7 @@ ORDER = (
     "plan",
     "train",
     "render",
+    "explore",
     "benchmark",
     "report",
 )

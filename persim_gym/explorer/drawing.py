@@ -40,7 +40,9 @@ def charts(scene: Scene, view: View, courses: Courses, truths: Truths = ()) -> l
         ]
         every = [courses.recorded[:, d], own_low[d : d + 1], own_high[d : d + 1]]
         for course in courses.sides:
-            every += [part[:, d] for part in (course.mean, course.low, course.high) if part is not None]
+            every += [
+                part[:, d] for part in (course.mean, course.low, course.high) if part is not None
+            ]
         every += [truth[:, d] for truth in truths if truth is not None]
         found.append(
             {
@@ -89,7 +91,9 @@ def sentences(scene: Scene, view: View, courses: Courses) -> list[tuple[str, str
     for side, course in zip("ab", courses.sides, strict=False):
         whom = f"{side.upper()}: " if courses.b is not None else ""
         if course.support is None:
-            said.append((side, f"{whom}Inside the support of the data over all {view.horizon} steps."))
+            said.append(
+                (side, f"{whom}Inside the support of the data over all {view.horizon} steps.")
+            )
         else:
             said.append((
                 side,

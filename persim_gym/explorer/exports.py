@@ -62,9 +62,7 @@ def code_of(scene: Scene, view: View, courses: Courses) -> str:
         "mean = sim.rollout(agents, starts, actions).mean(0)  # [agent, step, coordinate]",
     ]
     if courses.a.low is not None:
-        lines.append(
-            f"low, high = sim.rollout_interval(agents, starts, actions, level={LEVEL})"
-        )
+        lines.append(f"low, high = sim.rollout_interval(agents, starts, actions, level={LEVEL})")
     lines.append("print(mean[:, -1])")
     return "\n".join(lines) + "\n"
 

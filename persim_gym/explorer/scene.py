@@ -167,9 +167,7 @@ class Scene:
         plan = Plan() if self.record.data is not None else self.constant()
         shown = self.coordinates[:FIRST]
         start = self.record.usual_start(agent)
-        return View(
-            self.agents[agent], start, min(STEPS, self.most_steps), plan, shown=shown
-        )
+        return View(self.agents[agent], start, min(STEPS, self.most_steps), plan, shown=shown)
 
     def constant(self) -> Plan:
         """A plan of one action: none at all where that can be chosen."""

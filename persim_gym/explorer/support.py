@@ -118,8 +118,7 @@ def _left(
             ends.append(
                 SupportEnd(
                     int(out[0]) + 1,
-                    f"{called} leaves the recorded range "
-                    f"({low[column]:.4g} to {high[column]:.4g})",
+                    f"{called} leaves the recorded range ({low[column]:.4g} to {high[column]:.4g})",
                 )
             )
     return ends

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from persim_gym.core import Dynamics, Task
 from persim_gym.envs.populations import Population
-from persim_gym.envs.rendering import Renderer, make_renderer
+from persim_gym.envs.rendering import Renderer, make_renderer, side_by_side
 from persim_gym.envs.suites import Suite
 
 
@@ -45,25 +45,30 @@ class Truth:
             course.append(states[0])
         return np.stack(course)
 
-    def picture(self, agent: int, course: NDArray[Any], step: int, label: str) -> bytes:
-        """The state of a course ``[h + 1, d]`` at a step as a PNG.
+    def pictures(self, agent: int, true: NDArray[Any], simulated: NDArray[Any], step: int) -> bytes:
+        """Two courses ``[h + 1, d]`` at a step, side by side, as a PNG.
 
         Raises:
-            ValueError: If the state is not finite.
+            ValueError: If a state is not finite.
             RuntimeError: If there is no OpenGL, where the task needs it.
         """
-        x = 0.0
-        if self.task.root_velocity is not None:
-            coordinate, seconds = self.task.root_velocity
-            x = float(course[1 : step + 1, coordinate].sum()) * seconds
-        return self._painter.submit(self._paint, agent, course[step], x, label).result()
+        return self._painter.submit(self._paint, agent, (true, simulated), step).result()
 
-    def _paint(self, agent: int, obs: NDArray[Any], x: float, label: str) -> bytes:
+    def _paint(self, agent: int, courses: tuple[NDArray[Any], ...], step: int) -> bytes:
         import imageio.v3
 
         if self._renderer is None:
             self._renderer = make_renderer(self.task.name)
-        frame = self._renderer.draw(obs, self.population.covariates(agent), x=x, label=label)
+        frames = []
+        for course in courses:
+            x = 0.0
+            if self.task.root_velocity is not None:
+                coordinate, seconds = self.task.root_velocity
+                x = float(course[1 : step + 1, coordinate].sum()) * seconds
+            covariates = self.population.covariates(agent)
+            label = f"agent {agent}, step {step}"
+            frames.append(self._renderer.draw(course[step], covariates, x=x, label=label))
+        both = side_by_side(*frames, right_title="simulated")
         file = io.BytesIO()
-        imageio.v3.imwrite(file, frame, extension=".png")
+        imageio.v3.imwrite(file, both, extension=".png")
         return file.getvalue()

@@ -37,6 +37,7 @@ ROOMS = (
     "training",
     "pages",
     "plots",
+    "explorer",
     "experiments",
     "demo",
     "cli",
