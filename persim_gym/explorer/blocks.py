@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -88,20 +89,40 @@ def with_horizon(view: View, horizon: int) -> View:
     )
 
 
-def increments(scene: Scene) -> NDArray[np.float64]:
-    """By how much a slider of each action goes on ``[a]``: a round hundredth of its range."""
-    low, high = scene.action_bounds
-    if scene.choices:
-        return np.ones(1)
-    width = np.maximum(high - low, 1e-9)
-    power = 10.0 ** np.floor(np.log10(width / 100))
-    return np.asarray(power * np.where(width / 100 / power >= 5, 5, 1))
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What a slider of one action runs over: round numbers inside of the action's range."""
+
+    low: float
+    high: float
+    increment: float
+
+    def snapped(self, value: float) -> float:
+        """The nearest number of the scale."""
+        steps = round((value - self.low) / self.increment)
+        return min(self.high, max(self.low, float(f"{self.low + steps * self.increment:.6g}")))
+
+
+def scales(scene: Scene) -> list[Scale]:
+    """The scale of each action ``[a]``: about a hundred round numbers, or the choices."""
+    found = []
+    for low, high in zip(*(bound.tolist() for bound in scene.action_bounds), strict=True):
+        if scene.choices:
+            found.append(Scale(low, high, 1.0))
+            continue
+        rough = max(high - low, 1e-9) / 100
+        power = 10.0 ** math.floor(math.log10(rough))
+        increment = float(f"{power * (5 if rough / power >= 5 else 1):.6g}")
+        first, last = math.ceil(low / increment - 1e-9), math.floor(high / increment + 1e-9)
+        if first < last:
+            low, high = (float(f"{k * increment:.6g}") for k in (first, last))
+        found.append(Scale(low, high, increment))
+    return found
 
 
 def _middle(scene: Scene, part: NDArray[Any]) -> NDArray[np.float64]:
     """One row for several ``[k, a]``: the mean on a slider's grid, or the most frequent choice."""
     if scene.choices:
         return np.array([float(np.bincount(part[:, 0].astype(np.int64)).argmax())])
-    low, high = scene.action_bounds
-    grid = increments(scene)
-    return np.clip(low + np.round((part.mean(0) - low) / grid) * grid, low, high)
+    means = part.mean(0).tolist()
+    return np.array([one.snapped(x) for one, x in zip(scales(scene), means, strict=True)])

@@ -90,6 +90,8 @@ def sentences(scene: Scene, view: View, courses: Courses) -> list[tuple[str, str
     said = []
     for side, course in zip("ab", courses.sides, strict=False):
         whom = f"{side.upper()}: " if courses.b is not None else ""
+        if courses.b is not None and courses.b.agent != courses.a.agent:
+            whom = f"{side.upper()} ({course.name}): "
         if course.support is None:
             said.append(
                 (side, f"{whom}Inside the support of the data over all {view.horizon} steps.")

@@ -83,8 +83,7 @@ class PlanPanel:
 
     def _build_sliders(self, plan: Plan) -> None:
         scene, view = self.page.scene, self.page.view
-        low, high = scene.action_bounds
-        steps = blocks.increments(scene)
+        scales = blocks.scales(scene)
         rows = len(plan.rows)
         if rows > 1:
             field(
@@ -106,14 +105,14 @@ class PlanPanel:
 
     def _build_schedules(self) -> None:
         scene = self.page.scene
-        low, high = scene.action_bounds
         recorded = scene.record.action_range()
-        steps = blocks.increments(scene)
-        for column, name in enumerate(scene.action_names):
+        for column, (name, scale) in enumerate(
+            zip(scene.action_names, blocks.scales(scene), strict=True)
+        ):
             schedule = Schedule()
             for prop, value in {
-                "name": name, "values": [], "low": float(low[column]),
-                "high": float(high[column]), "increment": float(steps[column]),
+                "name": name, "values": [], "low": scale.low,
+                "high": scale.high, "increment": scale.increment,
                 "choices": list(scene.choices), "side": self.side,
                 "recorded": None if recorded is None or scene.choices
                 else [float(end[column]) for end in recorded],

@@ -78,4 +78,8 @@ def serve(scene: Scene, listening: socket.socket, on_start: Callable[[str], None
     with contextlib.suppress(KeyboardInterrupt), warnings.catch_warnings():
         # NiceGUI looks at every object of the process, torch's deprecated ones as well.
         warnings.filterwarnings("ignore", r".*torch\.distributed", FutureWarning)
-        Told(config).run(sockets=[listening])
+        try:
+            Told(config).run(sockets=[listening])
+        finally:
+            if scene.truth is not None:
+                scene.truth.close()

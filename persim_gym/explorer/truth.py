@@ -54,6 +54,12 @@ class Truth:
         """
         return self._painter.submit(self._paint, agent, (true, simulated), step).result()
 
+    def close(self) -> None:
+        """Free what drawing holds; harmless when repeated."""
+        if self._renderer is not None:
+            self._painter.submit(self._renderer.close).result()
+            self._renderer = None
+
     def _paint(self, agent: int, courses: tuple[NDArray[Any], ...], step: int) -> bytes:
         import imageio.v3
 
