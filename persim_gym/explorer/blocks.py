@@ -25,12 +25,14 @@ MODES = {
 BLOCKS, MOST_BLOCKS = 4, 12
 
 
-def mode_of(plan: Plan) -> str:
-    """Which of :data:`MODES` a plan is."""
+def mode_of(plan: Plan, horizon: int) -> str:
+    """Which of :data:`MODES` a plan is over so many steps."""
     if plan.kind != "values":
         return plan.kind
     rows = len(plan.rows)
-    return "constant" if rows == 1 else "blocks" if rows <= MOST_BLOCKS else "schedule"
+    if rows == 1:
+        return "constant"
+    return "blocks" if rows <= MOST_BLOCKS and rows < horizon else "schedule"
 
 
 def in_mode(scene: Scene, view: View, b: bool, mode: str, blocks: int = BLOCKS) -> Plan:
@@ -52,7 +54,7 @@ def in_mode(scene: Scene, view: View, b: bool, mode: str, blocks: int = BLOCKS) 
     acted = acted.reshape(len(acted), -1).astype(np.float64)
     if mode == "schedule":
         return Plan.of(acted.tolist())
-    count = 1 if mode == "constant" else max(1, min(blocks, view.horizon))
+    count = 1 if mode == "constant" else max(1, min(blocks, view.horizon - 1))
     parts = [acted[np.arange(len(acted)) * count // len(acted) == k] for k in range(count)]
     return Plan.of([_middle(scene, part).tolist() for part in parts])
 
@@ -77,7 +79,7 @@ def with_horizon(view: View, horizon: int) -> View:
     """The view over another number of steps: schedules are cut, or their last row goes on."""
 
     def fitted(plan: Plan | None) -> Plan | None:
-        if plan is None or mode_of(plan) != "schedule" or len(plan.rows) != view.horizon:
+        if plan is None or len(plan.rows) < 2 or len(plan.rows) != view.horizon:
             return plan
         more = horizon - len(plan.rows)
         return replace(plan, rows=plan.rows[:horizon] + plan.rows[-1:] * max(0, more))

@@ -164,5 +164,6 @@ def _said(value: float) -> str:
 
 
 def has_reward(scene: Scene) -> bool:
+    """Whether rewards differ, so that there is something to plan for."""
     learned = scene.sim.card.get("data_task")
     return learned is None or learned["reward"]["kind"] != "constant"

@@ -15,7 +15,7 @@ from persim_gym.explorer.view import View
 
 
 def table_of(scene: Scene, courses: Courses, truths: Truths = ()) -> str:
-    """A view's numbers as CSV: a row a step, at step 0 the start; an action acts from its row on."""
+    """A view's numbers as CSV: a row a step, the start first; actions act from their row on."""
     h = len(courses.a.actions)
     columns: dict[str, list[Any]] = {"step": list(range(h + 1))}
     sides = zip("ab", courses.sides, [*truths, None, None][: len(courses.sides)], strict=False)

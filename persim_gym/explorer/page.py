@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import logging
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 from nicegui import background_tasks, ui
 from nicegui.element import Element
 
+from persim_gym.envs.suites import SUITES
 from persim_gym.explorer import blocks
 from persim_gym.explorer.drawing import charts, readings, sentences
 from persim_gym.explorer.exports import code_of
@@ -64,22 +66,18 @@ class Page:
 
     # -- changes -------------------------------------------------------------------------------
 
-    def change(self, make: Callable[[View], View], rebuild: bool = False) -> None:
+    def change(self, make: Callable[[View], View]) -> None:
         """Show another view, or say why it cannot be shown.
 
         Args:
             make: Makes it of the present one.
-            rebuild: Whether controls of plans change with it.
         """
         try:
             self.view = self.scene.checked(make(self.view))
         except Exception as error:
             self._say_error(error)
-            rebuild = True  # a control may show what was refused
         else:
             say(self._error, "")
-        if rebuild:
-            self._show_controls()
         if not self._pending:  # changes that wait in line are drawn together
             self._pending = True
             background_tasks.create(self._soon(), name="refresh")
@@ -92,6 +90,7 @@ class Page:
 
     def _refresh(self) -> None:
         scene, view = self.scene, self.view
+        self._show_controls()
         try:
             courses = scene.courses(view)
             truths = [scene.true_course(view, course) for course in courses.sides]
@@ -103,11 +102,11 @@ class Page:
             set_props(self._charts[chart["name"]], chart=chart, step=view.step)
         said = sentences(scene, view, courses)
         self._sentences.set_content(
-            "".join(f'<p class="{side}">{_escaped(text)}</p>' for side, text in said)
+            "".join(f'<p class="{side}">{html.escape(text)}</p>' for side, text in said)
         )
         self._readings.set_content(_table(*readings(scene, view, courses, truths)))
         for panel in self._panels:
-            panel.show(courses)
+            panel.draw(courses)
         if self._late is not None:
             self._late.cancel()
         self._late = asyncio.get_event_loop().call_later(SETTLED, self._settle)
@@ -153,13 +152,17 @@ class Page:
                             self._panels.append(PlanPanel(self, True))
                     self._build_step()
                     self._build_code()
-        self._show_controls()
+        # On a narrow screen the map would stand between the controls and the courses.
+        ui.run_javascript(
+            "if (innerWidth < 860) document.querySelector('.wide-open')?.removeAttribute('open')"
+        )
 
     def _build_head(self) -> None:
         sim = self.scene.sim
         with ui.element("header"):
             with ui.element("div"):
-                words("h1", sim.task.name)
+                known = SUITES.get(sim.task.name)
+                words("h1", known.title if known else sim.task.name)
                 words("p", f"What if? {sim.num_agents} personalised simulators, {self.scene.path}")
             with ui.element("nav").props('aria-label="Take this view away"'):
                 button("Copy link", self._copy)
@@ -189,7 +192,7 @@ class Page:
             if self.map is None:
                 words("p", self.no_map, "small")
                 return
-            with ui.element("details").props("open"):
+            with ui.element("details").props("open").classes("wide-open"):
                 words("summary", "Map by latent factors")
                 self._map = AgentMap()
                 self._map.props["places"] = self.map.places.round(4).tolist()
@@ -198,7 +201,16 @@ class Page:
                 share = 100 * float(self.map.explained.sum())
                 words("p", f"Two directions hold {share:.0f} % of what differs.", "small")
             words("p", "Nearest agents", "small")
-            self._nearest = ui.element("div").classes("row")
+            with ui.element("div").classes("row"):
+                self._near = [
+                    button("", lambda k=k: self._choose_near(k), "quiet")[1]
+                    for k in range(min(NEAREST, scene.sim.num_agents - 1))
+                ]
+
+    def _choose_near(self, k: int) -> None:
+        assert self.map is not None
+        near = self.map.nearest(self.scene.index(self.view.agent), NEAREST)
+        self.choose(self.scene.agents[near[k]])
 
     def choose(self, agent: str) -> None:
         """Show another agent, from the beginning of its record."""
@@ -209,7 +221,7 @@ class Page:
                 start = view.start
             return replace(view, agent=agent, start=start)
 
-        self.change(chosen, rebuild=True)
+        self.change(chosen)
 
     def _build_start(self) -> None:
         scene, view = self.scene, self.view
@@ -229,7 +241,7 @@ class Page:
 
     def _set_other(self, wanted: bool) -> None:
         other = self.view.plan if wanted else None
-        self.change(lambda v: replace(v, other=other, other_agent=None), rebuild=True)
+        self.change(lambda v: replace(v, other=other, other_agent=None))
 
     def _build_shown(self) -> None:
         if len(self.scene.coordinates) < 2:
@@ -245,12 +257,13 @@ class Page:
             shown = tuple(own for own in self.scene.coordinates if own in kept)
             return replace(view, shown=shown or (name,))
 
-        self.change(chosen, rebuild=True)
+        self.change(chosen)
 
     def _build_courses(self) -> None:
         self._sentences = ui.html("", sanitize=False).classes("said")
         self._sentences.props('aria-live="polite"')
-        self._legend = ui.element("div").classes("legend").props('aria-hidden="true"')
+        self._legend = ui.html("", sanitize=False).classes("legend")
+        self._legend.props('aria-hidden="true"')
         self._grid = ui.element("div").classes("charts")
 
     def _build_step(self) -> None:
@@ -281,10 +294,8 @@ class Page:
         if self.map is not None:
             other = scene.index(view.other_agent) if view.other and view.other_agent else None
             set_props(self._map, a=agent, b=other)
-            self._nearest.clear()
-            with self._nearest:
-                for k in self.map.nearest(agent, NEAREST):
-                    button(scene.agents[k], lambda name=scene.agents[k]: self.choose(name), "quiet")
+            for shown, k in zip(self._near, self.map.nearest(agent, NEAREST), strict=True):
+                say(shown, scene.agents[k])
         most = max(1, scene.record.starts(agent) - 1)
         for (control, shown), value, top in (
             (self._start, view.start, most),
@@ -296,7 +307,7 @@ class Page:
         set_props(self._compare, checked=view.other is not None)
         self._second.set_visibility(view.other is not None)
         for panel in self._panels:
-            panel.rebuild()
+            panel.show()
         shown_names = view.shown or scene.coordinates
         if list(self._charts) != list(shown_names):
             self._grid.clear()
@@ -307,10 +318,12 @@ class Page:
                     chart.props["chart"] = _EMPTY
                     chart.props["step"] = view.step
                     chart.on("look", lambda e: self._looked(int(e.args["step"])))
-        self._legend.clear()
-        with self._legend:
-            for classes, text in self._legend_items():
-                words("span", text, f"key {classes}")
+        self._legend.set_content(
+            "".join(
+                f'<span class="key {classes}">{html.escape(text)}</span>'
+                for classes, text in self._legend_items()
+            )
+        )
 
     def _looked(self, step: int) -> None:
         set_props(self._step[0], value=step)
@@ -336,17 +349,11 @@ def _whole(value: float) -> str:
     return f"{value:.0f}"
 
 
-def _escaped(text: str) -> str:
-    import html
-
-    return html.escape(text)
-
-
 def _table(head: list[str], rows: list[list[str]]) -> str:
-    cells = "".join(f'<th scope="col">{_escaped(name)}</th>' for name in head)
+    cells = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in head)
     body = "".join(
-        f'<tr><th scope="row">{_escaped(row[0])}</th>'
-        + "".join(f"<td>{_escaped(cell)}</td>" for cell in row[1:])
+        f'<tr><th scope="row">{html.escape(row[0])}</th>'
+        + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])
         + "</tr>"
         for row in rows
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,13 @@ from persim_gym.explorer import blocks
 from persim_gym.explorer.drawing import has_reward
 from persim_gym.explorer.proposal import propose
 from persim_gym.explorer.scene import Courses
-from persim_gym.explorer.view import Plan, View
+from persim_gym.explorer.view import Plan, Rows, View, whole
 from persim_gym.explorer.widgets import (
+    THROTTLE,
     Schedule,
     button,
     choice,
+    choose,
     field,
     say,
     set_props,
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class PlanPanel:
-    """Controls of plan A or B.
+    """Controls of plan A or B; those that are there stay, so that the keyboard's focus does.
 
     Args:
         page: The page, whose view the controls change.
@@ -40,190 +43,178 @@ class PlanPanel:
     def __init__(self, page: Page, b: bool) -> None:
         self.page = page
         self.b = b
-        self.side = "b" if b else "a"
-        self._schedules: list[Element] = []
-        self._from = -1  # the schedule that is drawn in, which knows what it shows
         self._stop = False
         self._planning = False
-        with ui.element("section").classes(f"card plan {self.side}"):
+        self._sliders: list[tuple[Element, ui.html]] = []
+        self._made: tuple[int, int] | None = None  # rows and steps that there are sliders of
+        with ui.element("section").classes(f"card plan {self._side}"):
             words("h2", "Plan B" if b else "Plan A")
-            self._body = ui.element("div")
+            if b:
+                self._agent = field(
+                    "Agent", "text", "", self._choose_agent, list="agents", autocomplete="off"
+                )
+            off = () if page.scene.record.data is not None else ("recorded", "hold")
+            self._modes = choice(
+                "Actions", f"mode-{self._side}", blocks.MODES, "", self._choose_mode, off
+            )
+            with ui.element("div") as self._for_random:
+                self._seed = field("Seed", "number", 0, self._set_seed, min=0, step=1)
+            with ui.element("div") as self._for_blocks:
+                self._count = field(
+                    "Number of blocks", "number", blocks.BLOCKS, self._set_blocks, min=2,
+                    max=blocks.MOST_BLOCKS,
+                )  # fmt: skip
+            self._rows = ui.element("div").classes("sliders")
+            self._schedules = [self._schedule(k) for k in range(len(page.scene.action_names))]
             with ui.element("div").classes("row"):
-                self._ask = button("Ask the planner", self._propose)
+                self._ask, _ = button("Ask the planner", self._propose)
                 self._told = words("p", "", "small").props('role="status"')
+            if not has_reward(page.scene):
+                self._ask.props["disabled"] = True
+                say(self._told, "The data hold no reward that a planner could plan for.")
 
-    # -- what is there -------------------------------------------------------------------------
+    @property
+    def _side(self) -> str:
+        return "b" if self.b else "a"
 
-    def rebuild(self) -> None:
-        """Make the controls of the present view anew."""
-        self._body.clear()
-        self._schedules = []
+    @property
+    def _plan(self) -> Plan:
+        return self.page.view.side(self.b)[1]
+
+    def _schedule(self, column: int) -> Element:
+        scene = self.page.scene
+        scale, recorded = blocks.scales(scene)[column], scene.record.action_range()
+        made = Schedule()
+        for prop, value in {
+            "name": scene.action_names[column], "values": [], "low": scale.low,
+            "high": scale.high, "increment": scale.increment, "choices": list(scene.choices),
+            "side": self._side, "hint": "draw, or use the arrow keys",
+            "recorded": None if recorded is None or scene.choices
+            else [float(end[column]) for end in recorded],
+        }.items():  # fmt: skip
+            made.props[prop] = value
+        made.on("paint", lambda e: self._paint(column, e.args["values"]), throttle=THROTTLE)
+        return made
+
+    # -- what is shown -------------------------------------------------------------------------
+
+    def show(self) -> None:
+        """Make the controls say what the view says."""
         view = self.page.view
         if self.b and view.other is None:
             return
-        plan = view.side(self.b)[1]
-        mode = blocks.mode_of(plan)
-        with self._body:
-            if self.b:
-                field(
-                    "Agent", "text", view.other_agent or view.agent, self._choose_agent,
-                    list="agents", autocomplete="off",
-                )  # fmt: skip
-            off = () if self.page.scene.record.data is not None else ("recorded", "hold")
-            choice("Actions", f"mode-{self.side}", blocks.MODES, mode, self._choose_mode, off)
-            if mode == "random":
-                field(
-                    "Seed", "number", plan.seed,
-                    lambda text: self._set(Plan("random", seed=_whole(text)), rebuild=True),
-                    min=0, step=1,
-                )  # fmt: skip
-            if mode in ("constant", "blocks"):
-                self._build_sliders(plan)
-            self._build_schedules()
+        plan, mode = self._plan, blocks.mode_of(self._plan, view.horizon)
+        if self.b:
+            set_props(self._agent, value=view.other_agent or view.agent)
+        choose(self._modes, mode)
+        self._for_random.set_visibility(mode == "random")
+        self._for_blocks.set_visibility(mode == "blocks")
+        if mode == "random":
+            set_props(self._seed, value=str(plan.seed))
+        if mode == "blocks":
+            set_props(self._count, value=str(len(plan.rows)))
+        self._show_sliders(plan.rows if mode in ("constant", "blocks") else ())
 
-    def _build_sliders(self, plan: Plan) -> None:
-        scene, view = self.page.scene, self.page.view
-        scales = blocks.scales(scene)
-        rows = len(plan.rows)
+    def _show_sliders(self, rows: Rows) -> None:
+        made = len(rows), self.page.view.horizon
+        if made != self._made:
+            self._made = made
+            self._rows.clear()
+            with self._rows:
+                self._sliders = [
+                    self._slider(row, column, value)
+                    for row, values in enumerate(rows)
+                    for column, value in enumerate(values)
+                ]
+            return
+        values = [value for row in rows for value in row]
+        for (control, shown), value in zip(self._sliders, values, strict=True):
+            if control.props["value"] != value:
+                set_props(control, value=value)
+                say(shown, self._said(value))
+
+    def _slider(self, row: int, column: int, value: float) -> tuple[Element, ui.html]:
+        assert self._made is not None
+        rows, steps = self._made
+        label = self.page.scene.action_names[column]
         if rows > 1:
-            field(
-                "Number of blocks", "number", rows, self._set_blocks, min=2,
-                max=min(blocks.MOST_BLOCKS, view.horizon),
-            )  # fmt: skip
-        with ui.element("div").classes("sliders"):
-            for row in range(rows):
-                for column, name in enumerate(scene.action_names):
-                    first = -(-row * view.horizon // rows) + 1
-                    last = -(-(row + 1) * view.horizon // rows)
-                    label = name if rows == 1 else f"{name}, steps {first} to {last}"
-                    slider(
-                        label, float(low[column]), float(high[column]), float(steps[column]),
-                        plan.rows[row][column],
-                        lambda x, row=row, column=column: self._slide(row, column, x),
-                        self._said,
-                    )  # fmt: skip
+            first, last = -(-row * steps // rows) + 1, -(-(row + 1) * steps // rows)
+            label = f"{label}, steps {first} to {last}"
+        scale = blocks.scales(self.page.scene)[column]
+        return slider(
+            label, scale.low, scale.high, scale.increment, value,
+            lambda x: self._slide(row, column, x), self._said,
+        )  # fmt: skip
 
-    def _build_schedules(self) -> None:
-        scene = self.page.scene
-        recorded = scene.record.action_range()
-        for column, (name, scale) in enumerate(
-            zip(scene.action_names, blocks.scales(scene), strict=True)
-        ):
-            schedule = Schedule()
-            for prop, value in {
-                "name": name, "values": [], "low": scale.low,
-                "high": scale.high, "increment": scale.increment,
-                "choices": list(scene.choices), "side": self.side,
-                "recorded": None if recorded is None or scene.choices
-                else [float(end[column]) for end in recorded],
-                "hint": "draw, or use the arrow keys",
-            }.items():  # fmt: skip
-                schedule.props[prop] = value
-            schedule.on(
-                "paint", lambda e, k=column: self._paint(k, e.args["values"]), throttle=0.016
-            )
-            self._schedules.append(schedule)
-        if self.page.courses is not None:
-            self._fill(self.page.courses)
-
-    def show(self, courses: Courses) -> None:
+    def draw(self, courses: Courses) -> None:
         """Show the actions of courses."""
         if self.b and courses.b is None:
             return
-        self._fill(courses)
-        scene = self.page.scene
-        if not self._planning:
-            set_props(self._ask, disabled=not has_reward(scene))
-            if not has_reward(scene):
-                say(self._told, "The data hold no reward that a planner could plan for.")
-
-    def _fill(self, courses: Courses) -> None:
         course = courses.sides[-1 if self.b else 0]
         acted = course.actions.reshape(len(course.actions), -1).astype(np.float64)
         for column, schedule in enumerate(self._schedules):
-            values = [float(f"{x:.6g}") for x in acted[:, column]]
-            if column == self._from:
-                schedule.props["values"] = values
-            else:
-                set_props(schedule, values=values)
-        self._from = -1
+            set_props(schedule, values=[float(f"{x:.6g}") for x in acted[:, column]])
+
+    def _said(self, value: float) -> str:
+        choices = self.page.scene.choices
+        return choices[int(value)] if choices else f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
 
     # -- changes -------------------------------------------------------------------------------
 
-    def _set(self, plan: Plan, rebuild: bool = False) -> None:
-        self.page.change(lambda view: view.with_plan(plan, self.b), rebuild=rebuild)
+    def _set(self, make: Callable[[View], Plan]) -> None:
+        self.page.change(lambda view: view.with_plan(make(view), self.b))
 
     def _choose_agent(self, name: str) -> None:
         def chosen(view: View) -> View:
             return replace(view, other_agent=None if name == view.agent else name)
 
-        self.page.change(chosen, rebuild=True)
+        self.page.change(chosen)
 
     def _choose_mode(self, mode: str) -> None:
-        def chosen(view: View) -> View:
-            return view.with_plan(blocks.in_mode(self.page.scene, view, self.b, mode), self.b)
+        self._set(lambda view: blocks.in_mode(self.page.scene, view, self.b, mode))
 
-        self.page.change(chosen, rebuild=True)
+    def _set_seed(self, text: str) -> None:
+        self._set(lambda view: Plan("random", seed=whole("the seed", text)))
 
     def _set_blocks(self, text: str) -> None:
-        def chosen(view: View) -> View:
-            count = min(max(_whole(text), 2), blocks.MOST_BLOCKS)
-            plan = blocks.in_mode(self.page.scene, view, self.b, "blocks", count)
-            return view.with_plan(plan, self.b)
+        def blocked(view: View) -> Plan:
+            count = min(max(whole("the number of blocks", text), 2), blocks.MOST_BLOCKS)
+            return blocks.in_mode(self.page.scene, view, self.b, "blocks", count)
 
-        self.page.change(chosen, rebuild=True)
+        self._set(blocked)
 
     def _slide(self, row: int, column: int, value: float) -> None:
-        plan = self.page.view.side(self.b)[1]
-        if row < len(plan.rows):
-            self._set(blocks.with_value(plan, row, column, value))
+        if row < len(self._plan.rows):
+            self._set(lambda view: blocks.with_value(self._plan, row, column, value))
 
     def _paint(self, column: int, values: list[float]) -> None:
-        mode = blocks.mode_of(self.page.view.side(self.b)[1])
-        self._from = column
-
-        def drawn(view: View) -> View:
-            plan = blocks.with_column(self.page.scene, view, self.b, column, values)
-            return view.with_plan(plan, self.b)
-
-        self.page.change(drawn, rebuild=mode != "schedule")
+        self._schedules[column].props["values"] = values  # the browser has them already
+        self._set(lambda view: blocks.with_column(self.page.scene, view, self.b, column, values))
 
     async def _propose(self) -> None:
         if self._planning:
             self._stop = True
             return
         self._planning, self._stop = True, False
-        done = [0]
+        view, done = self.page.view, [0]
 
         def on_step(step: int, of: int) -> bool:
             done[0] = step
             return self._stop
 
-        view = self.page.view
-        timer = ui.timer(
-            0.3,
-            lambda: say(
-                self._told, f"Planning: step {done[0]} of {view.horizon}; press again to stop."
-            ),
-        )
+        def tell() -> None:
+            say(self._told, f"Planning: step {done[0]} of {view.horizon}; press again to stop.")
+
+        timer = ui.timer(0.3, tell)
         try:
             plan = await run.io_bound(propose, self.page.scene, view, self.b, on_step)
         except Exception as error:
-            say(self._told, f"There is no proposal: {error}")
+            said = f"There is no proposal: {error}"
         else:
-            say(self._told, "" if self._stop else "The planner's proposal, step by step.")
+            said = "" if self._stop else "The planner's proposal, step by step."
             if plan is not None and not self._stop:
-                self._set(plan, rebuild=True)
+                self._set(lambda view: plan)
         finally:
             timer.deactivate()
             self._planning = False
-
-    def _said(self, value: float) -> str:
-        choices = self.page.scene.choices
-        return choices[int(value)] if choices else f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal() or int(text) > 2**31 - 1:
-        raise ValueError(f"a whole number is needed here, got {text!r}")
-    return int(text)
+        say(self._told, said)

@@ -61,9 +61,12 @@ def serve(scene: Scene, listening: socket.socket, on_start: Callable[[str], None
         listening: From :func:`bound_socket`.
         on_start: Called with the address when the page can be opened.
     """
+    import torch
     import uvicorn
 
     from persim_gym.explorer.app import make_app
+
+    torch.set_num_threads(1)  # steps of a few rows: threads would wait for each other
 
     class Told(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:

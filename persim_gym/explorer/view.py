@@ -67,7 +67,7 @@ class Plan:
         if kind in ("recorded", "hold") and not rest:
             return cls("recorded" if kind == "recorded" else "hold")
         if kind == "random":
-            return cls("random", seed=_whole("the seed of a random plan", rest or "0"))
+            return cls("random", seed=whole("the seed of a random plan", rest or "0"))
         if kind == "values" and rest:
             return cls.of(_rows(rest))
         raise ValueError(
@@ -150,7 +150,7 @@ class View:
         changes: dict[str, Any] = {}
         for name in ("start", "horizon", "step"):
             if name in given:
-                changes[name] = _whole(name, given[name])
+                changes[name] = whole(name, given[name])
         if "agent" in given:
             changes["agent"] = given["agent"]
         if "a" in given:
@@ -167,7 +167,12 @@ class View:
 _NAMES = frozenset(("agent", "start", "horizon", "a", "b", "b_agent", "step", "show"))
 
 
-def _whole(name: str, text: str) -> int:
+def whole(name: str, text: str) -> int:
+    """A whole number of a text.
+
+    Raises:
+        ValueError: If it is none, or too large.
+    """
     if not re.fullmatch(r"\d{1,10}", text, re.ASCII) or int(text) > LARGEST:
         raise ValueError(f"{name} must be a whole number from 0 to {LARGEST}, got {text[:40]!r}")
     return int(text)
@@ -177,7 +182,7 @@ def _rows(text: str) -> list[list[float]]:
     rows: list[list[float]] = []
     for part in text.split(";"):
         values, _, times = part.partition("*")
-        count = _whole("how often a row is repeated", times) if times else 1
+        count = whole("how often a row is repeated", times) if times else 1
         if not count or len(rows) + count > MOST_STEPS:
             raise ValueError(f"a plan has 1 to {MOST_STEPS} rows of actions, got more or none")
         try:

@@ -12,6 +12,8 @@ from nicegui.element import Element
 #: Seconds between two values of a slider that is dragged.
 THROTTLE = 0.016
 
+_VALUE = "(e) => emit(e.target.value)"
+
 
 class Chart(Element, component="chart.js"):
     """Courses of one coordinate."""
@@ -77,7 +79,7 @@ def slider(
         control.props["value"] = now  # known here, and not sent: the browser has it already
         on_value(now)
 
-    control.on("input", changed, js_handler="(e) => emit(e.target.value)", throttle=THROTTLE)
+    control.on("input", changed, js_handler=_VALUE, throttle=THROTTLE)
     return control, shown
 
 
@@ -89,18 +91,23 @@ def field(
         control = ui.element("input")
     for name, given in {"type": kind, **props, "value": value}.items():
         control.props[name.replace("_", "-")] = given
-    control.on("change", lambda e: on_value(str(e.args)), js_handler="(e) => emit(e.target.value)")
+
+    def changed(event: Any) -> None:
+        control.props["value"] = str(event.args)
+        on_value(str(event.args))
+
+    control.on("change", changed, js_handler=_VALUE)
     return control
 
 
-def button(text: str, on_click: Callable[[], Any], classes: str = "") -> Element:
-    """A native button."""
+def button(text: str, on_click: Callable[[], Any], classes: str = "") -> tuple[Element, ui.html]:
+    """A native button, and its text."""
     made = ui.element("button").classes(classes)
     made.props["type"] = "button"
     with made:
-        words("span", text)
+        shown = words("span", text)
     made.on("click", lambda: on_click(), args=[])
-    return made
+    return made, shown
 
 
 def choice(
@@ -112,7 +119,12 @@ def choice(
     off: Sequence[str] = (),
 ) -> dict[str, Element]:
     """Native radio buttons in a row."""
-    made = {}
+    made: dict[str, Element] = {}
+
+    def changed(event: Any) -> None:
+        choose(made, str(event.args))
+        on_choice(str(event.args))
+
     with ui.element("fieldset").classes("choice"):
         words("legend", legend)
         for value, text in options.items():
@@ -130,6 +142,12 @@ def choice(
     return made
 
 
+def choose(radios: dict[str, Element], chosen: str) -> None:
+    """Mark one of the radio buttons of :func:`choice`."""
+    for value, radio in radios.items():
+        set_props(radio, checked=value == chosen)
+
+
 def tick(text: str, checked: bool, on_tick: Callable[[bool], None]) -> Element:
     """A native checkbox."""
     with ui.element("label").classes("tick"):
@@ -137,7 +155,12 @@ def tick(text: str, checked: bool, on_tick: Callable[[bool], None]) -> Element:
         words("span", text)
     box.props["type"] = "checkbox"
     box.props["checked"] = checked
-    box.on("change", lambda e: on_tick(bool(e.args)), js_handler="(e) => emit(e.target.checked)")
+
+    def changed(event: Any) -> None:
+        set_props(box, checked=bool(event.args))
+        on_tick(bool(event.args))
+
+    box.on("change", changed, js_handler="(e) => emit(e.target.checked)")
     return box
 
 

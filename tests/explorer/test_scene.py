@@ -53,7 +53,7 @@ def test_discrete_actions_are_whole(carts: Scene) -> None:
     assert acted.dtype == np.int64
     assert acted.tolist() == [1, 1, 1, 0, 0]
     assert set(carts.actions(view, "3", Plan("random"))) <= {0, 1}
-    with pytest.raises(ValueError, match="a whole number from 0 to 1, got 0.5"):
+    with pytest.raises(ValueError, match=r"a whole number from 0 to 1, got 0\.5"):
         carts.actions(view, "3", Plan.of([[0.5]]))
 
 

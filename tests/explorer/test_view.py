@@ -59,7 +59,8 @@ def test_equal_rows_in_sequence_are_short() -> None:
     ("name", "value"),
     [
         ("start", "-1"), ("start", "1.5"), ("horizon", "x"), ("step", "9" * 30), ("step", "²"),
-        ("a", ""), ("a", "values:"), ("a", "values:1,x"), ("a", "values:nan"), ("a", "values:1;2,3"),
+        ("a", ""), ("a", "values:"), ("a", "values:1,x"), ("a", "values:nan"),
+        ("a", "values:1;2,3"),
         ("a", "values:1*501"), ("a", "values:1*0"), ("b", "random:-1"), ("a", "recorded:1"),
         ("a", "values:1e999"), ("elsewhere", "1"),
     ],
