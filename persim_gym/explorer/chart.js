@@ -57,9 +57,10 @@ export default {
         <span v-for="row in said" :class="row[0]">{{ row[1] }}</span>
       </div>
     </figure>`,
-  props: { chart: Object, step: Number },
+  props: { text: String, step: Number },
   data: () => ({ width: 420, height: 190, at: null, sides: ["a", "b"], left: LEFT, top: TOP }),
   computed: {
+    chart() { return JSON.parse(this.text); },
     clip() { return "clip" + this.$.uid; },
     inner() { return Math.max(10, this.width - LEFT - RIGHT); },
     tall() { return this.height - TOP - BOTTOM; },

@@ -99,7 +99,7 @@ class Page:
             return
         self.courses = courses
         for chart in charts(scene, view, courses, truths):
-            set_props(self._charts[chart["name"]], chart=chart, step=view.step)
+            set_props(self._charts[chart["name"]], text=json.dumps(chart), step=view.step)
         said = sentences(scene, view, courses)
         self._sentences.set_content(
             "".join(f'<p class="{side}">{html.escape(text)}</p>' for side, text in said)
@@ -315,7 +315,7 @@ class Page:
             with self._grid:
                 for name in shown_names:
                     chart = self._charts[name] = Chart()
-                    chart.props["chart"] = _EMPTY
+                    chart.props["text"] = json.dumps(_EMPTY)
                     chart.props["step"] = view.step
                     chart.on("look", lambda e: self._looked(int(e.args["step"])))
         self._legend.set_content(

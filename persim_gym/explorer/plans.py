@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from persim_gym.explorer.widgets import (
     choice,
     choose,
     field,
+    know,
     say,
     set_props,
     slider,
@@ -87,7 +89,7 @@ class PlanPanel:
         scale, recorded = blocks.scales(scene)[column], scene.record.action_range()
         made = Schedule()
         for prop, value in {
-            "name": scene.action_names[column], "values": [], "low": scale.low,
+            "name": scene.action_names[column], "values": "[]", "low": scale.low,
             "high": scale.high, "increment": scale.increment, "choices": list(scene.choices),
             "side": self._side, "hint": "draw, or use the arrow keys",
             "recorded": None if recorded is None or scene.choices
@@ -154,7 +156,7 @@ class PlanPanel:
         course = courses.sides[-1 if self.b else 0]
         acted = course.actions.reshape(len(course.actions), -1).astype(np.float64)
         for column, schedule in enumerate(self._schedules):
-            set_props(schedule, values=[float(f"{x:.6g}") for x in acted[:, column]])
+            set_props(schedule, values=json.dumps([float(f"{x:.6g}") for x in acted[:, column]]))
 
     def _said(self, value: float) -> str:
         choices = self.page.scene.choices
@@ -189,7 +191,7 @@ class PlanPanel:
             self._set(lambda view: blocks.with_value(self._plan, row, column, value))
 
     def _paint(self, column: int, values: list[float]) -> None:
-        self._schedules[column].props["values"] = values  # the browser has them already
+        know(self._schedules[column], values=json.dumps([float(x) for x in values]))
         self._set(lambda view: blocks.with_column(self.page.scene, view, self.b, column, values))
 
     async def _propose(self) -> None:

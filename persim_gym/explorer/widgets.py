@@ -16,7 +16,7 @@ _VALUE = "(e) => emit(e.target.value)"
 
 
 class Chart(Element, component="chart.js"):
-    """Courses of one coordinate."""
+    """Courses of one coordinate: JSON as text, for properties are watched number by number."""
 
 
 class Schedule(Element, component="schedule.js"):
@@ -53,6 +53,13 @@ def labelled(text: str, tag: str = "label") -> Element:
     return label
 
 
+def know(element: Element, **props: Any) -> None:
+    """Note what the browser has by itself, and send nothing: an echo would undo what came since."""
+    with element.props.suspend_updates():
+        for name, value in props.items():
+            element.props[name] = value
+
+
 def slider(
     label: str,
     low: float,
@@ -76,7 +83,7 @@ def slider(
     def changed(event: Any) -> None:
         now = float(event.args)
         say(shown, said(now))
-        control.props["value"] = now  # known here, and not sent: the browser has it already
+        know(control, value=now)
         on_value(now)
 
     control.on("input", changed, js_handler=_VALUE, throttle=THROTTLE)
@@ -93,7 +100,7 @@ def field(
         control.props[name.replace("_", "-")] = given
 
     def changed(event: Any) -> None:
-        control.props["value"] = str(event.args)
+        know(control, value=str(event.args))
         on_value(str(event.args))
 
     control.on("change", changed, js_handler=_VALUE)
