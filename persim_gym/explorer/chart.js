@@ -1,5 +1,5 @@
 // A chart of one coordinate: courses with intervals, what was recorded, where support ends.
-const LEFT = 52, RIGHT = 10, TOP = 8, BOTTOM = 22;
+const LEFT = 52, RIGHT = 16, TOP = 8, BOTTOM = 22;
 
 export function ticks(low, high, count) {
   const rough = (high - low) / count;
@@ -26,13 +26,13 @@ export default {
         <defs><clipPath :id="clip"><rect :x="left" :y="top" :width="inner" :height="tall" /></clipPath></defs>
         <g class="grid">
           <template v-for="t in yTicks" :key="t">
-            <line :x1="left" :x2="width - 10" :y1="y(t)" :y2="y(t)" />
+            <line :x1="left" :x2="left + inner" :y1="y(t)" :y2="y(t)" />
             <text :x="left - 7" :y="y(t) + 4" text-anchor="end">{{ number(t) }}</text>
           </template>
           <text v-for="t in xTicks" :key="'x' + t" :x="x(t)" :y="height - 5" text-anchor="middle">{{ t }}</text>
         </g>
         <g :clip-path="'url(#' + clip + ')'">
-          <line v-for="r in chart.range" :key="'r' + r" class="range" :x1="left" :x2="width" :y1="y(r)" :y2="y(r)" />
+          <line v-for="r in chart.range" :key="'r' + r" class="range" :x1="left" :x2="left + inner" :y1="y(r)" :y2="y(r)" />
           <template v-for="(line, i) in chart.lines" :key="i">
             <path :class="['band', sides[i]]" :d="band(line, 0, solid(line))" />
             <path :class="['band', 'off', sides[i]]" :d="band(line, solid(line), chart.steps)" />
