@@ -65,7 +65,7 @@ NUMBERS = [
     "plan cartpole --agent 0 --seed", "plan cartpole --max-steps 2 --agent",
     "evaluate sim --episodes", "evaluate sim --horizon", "evaluate sim --warmup",
     "evaluate sim --agents", "train sim --agent 0 --out new --seed", "demo --seed",
-    "benchmark --seeds", "benchmark --jobs", "benchmark --threads",
+    "benchmark --seeds", "benchmark --jobs", "benchmark --threads", "explore sim --port",
 ]  # fmt: skip
 EMPTY = [
     "fit {} --out new", "adapt {} nowhere --out new", "adapt sim {} --out new", "evaluate {}",
@@ -81,6 +81,7 @@ EMPTY = [
     "policies train {}", "demo --task {}", "benchmark --task {}", "benchmark --preset {}",
     "benchmark --experiment {}", "benchmark --engine {}", "benchmark --device {}",
     "plan cartpole --agent 0 --planner {}", f"fit {TABLE} --out new --method {{}}",
+    "explore {}", "explore sim --host {}", "explore sim --data {}",
     f"fit {TABLE} --out new --preset {{}}", f"fit {TABLE} --out new --device {{}}",
 ]  # fmt: skip
 LINES = [
@@ -90,6 +91,7 @@ LINES = [
     *(line.format(bad) for line in EMPTY for bad in ("''", "' '")),
     "record cartpole --epsilon nan", "plan cartpole --agent 0 --penalty nan",
     "equations sim --tolerance nan", "record cartpole --agents 2 --ranges force=1e37:1e38",
+    "explore nowhere", "explore sim --state x", "explore sim --port 65536",
     f"agents cartpole --size {2**46}", f"plan cartpole --agent 0 --candidates {2**50}",
 ]  # fmt: skip
 

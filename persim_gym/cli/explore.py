@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from persim_gym.cli.group import say
 from persim_gym.envs.suites import SUITES
 
 if TYPE_CHECKING:
+    from persim_gym.explorer.scene import Scene
     from persim_gym.explorer.truth import Truth
     from persim_gym.learned.simulator import PerSim
     from persim_gym.offline.transitions import Transitions
@@ -57,21 +58,12 @@ def explore(
     from persim_gym.explorer import server
 
     server.check_installed()
-    listening = server.bound_socket(host, port)
-    sim = models.open_simulator(simulator)
-    given = {
+    columns = {
         "agent": agent_column, "time": time_column, "step": step_column,
         "episode": episode_column, "state": state, "action": action, "reward": reward,
         "terminated": terminated, "discrete": discrete_actions, "max_gap": max_gap, "drop": drop,
         "name": task_name,
     }  # fmt: skip
-    if data is not None:
-        record: Transitions | None = tables.read(data, **given)  # type: ignore[arg-type]
-    elif any(value not in (None, False) for value in given.values()):
-        raise ValueError("columns of a table are given without --data, the table that has them")
-    else:
-        record = _record_of(sim)
-    scene = _scene(sim, record, simulator)
 
     def started(address: str) -> None:
         typer.echo(f"{address}  (Ctrl-C ends it)")
@@ -80,10 +72,21 @@ def explore(
 
             webbrowser.open(address)
 
-    server.serve(scene, listening, started)
+    with server.bound_socket(host, port) as listening:
+        sim = models.open_simulator(simulator)
+        server.serve(_scene(sim, _data(sim, data, columns), simulator), listening, started)
 
 
-def _scene(sim: PerSim, data: Transitions | None, path: Path) -> object:
+def _data(sim: PerSim, name: str | None, columns: dict[str, Any]) -> Transitions | None:
+    """The record: what ``--data`` names, or the data set of the fit where it can be found."""
+    if name is not None:
+        return tables.read(name, **columns)
+    if any(value not in (None, False) for value in columns.values()):
+        raise ValueError("columns of a table are given without --data, the table that has them")
+    return _record_of(sim)
+
+
+def _scene(sim: PerSim, data: Transitions | None, path: Path) -> Scene:
     from persim_gym.explorer.record import Record
     from persim_gym.explorer.scene import Scene
 

@@ -47,7 +47,7 @@ def make_app(scene: Scene, host: str) -> FastAPI:
             that no page of elsewhere can read this one under a name of its own.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    _add_exports(app, scene)
+    add_exports(app, scene)
 
     @ui.page("/", title=f"{scene.sim.task.name}: explorer")
     def page(request: Request) -> None:
@@ -66,11 +66,15 @@ def make_app(scene: Scene, host: str) -> FastAPI:
         app, title="persim-gym explore", dark=None, language="en-US", tailwind=False,
         show_welcome_message=False,
     )  # fmt: skip
-    if _is_loopback(host):
-        app.add_middleware(
-            TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]", host]
-        )
+    guard_hosts(app, host)
     return app
+
+
+def guard_hosts(app: FastAPI, host: str) -> None:
+    """Refuse requests for other names where ``host`` is loopback."""
+    if _is_loopback(host):
+        names = ["localhost", "127.0.0.1", "[::1]", host]
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=names)
 
 
 def _is_loopback(host: str) -> bool:
@@ -80,7 +84,9 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _add_exports(app: FastAPI, scene: Scene) -> None:
+def add_exports(app: FastAPI, scene: Scene) -> None:
+    """Add what can be taken away of the view in the query: numbers, picture, code, frames."""
+
     def answer(make: Callable[[View, Courses, list[Any]], bytes | str], kind: str) -> Answer:
         def respond(request: Request) -> Response:
             try:

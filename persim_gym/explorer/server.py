@@ -8,6 +8,7 @@ import socket
 import warnings
 from collections.abc import Callable
 
+from persim_gym import checks
 from persim_gym.explorer.scene import Scene
 
 MISSING = "the explorer needs NiceGUI, which is not installed: pip install 'persim-gym[explore]'"
@@ -31,17 +32,20 @@ def bound_socket(host: str, port: int) -> socket.socket:
     Raises:
         ValueError: If the address cannot be had.
     """
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        made = socket.socket(family, socket.SOCK_STREAM)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((host, port))
-        made.listen(128)
-    except (OSError, OverflowError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ValueError(
-            f"cannot serve at {host}:{port} ({reason}): choose another --host or --port"
-        ) from None
+    checks.text("--host", host)
+    with contextlib.ExitStack() as undo:
+        try:
+            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+            made = undo.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind((host, port))
+            made.listen(128)
+        except (OSError, OverflowError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise ValueError(
+                f"cannot serve at {host}:{port} ({reason}): choose another --host or --port"
+            ) from None
+        undo.pop_all()
     return made
 
 
