@@ -250,37 +250,48 @@ class Scene:
         Raises:
             ValueError: If the view does not fit.
         """
-        sim, d = self.sim, self.sim.ensemble.obs_dim
+        sim = self.sim
         agents = np.array([self.index(agent) for agent, _ in view.sides])
         acted = np.stack([self.actions(view, *side) for side in view.sides])
         states = np.repeat(self.state(view)[None], len(agents), axis=0)
         members = sim.rollout(agents, states, acted)
         mean = members.mean(axis=0)
         spread = disagreement_along(sim, agents, states, acted, mean)
-        start = states.reshape(len(agents), -1)[:, None, -d:]
-        low, high = mean, mean
-        known = sim._parts.uncertainty is not None
-        if known:
-            low, high = (np.concatenate([start, end], 1) for end in sim.interval_around(members))
+        start = states.reshape(len(agents), -1)[:, None, -mean.shape[2] :]
         whole = np.concatenate([start, mean], axis=1)
+        ends: tuple[Any, ...] = ([None] * len(agents),) * 2
+        if self._knows_noise:  # one rollout serves both: it takes most of the time
+            interval = sim.rollout_interval(agents, states, acted, level=LEVEL, rollout=members)
+            ends = tuple(np.concatenate([start, end], axis=1) for end in interval)
         rewards = np.asarray(sim.task.reward(whole[:, :-1], acted, whole[:, 1:]))
         over = np.asarray(sim.task.terminated(mean))
         found = []
         for i, (name, _) in enumerate(view.sides):
-            support = support_end(
-                sim, acted[i], mean[i], spread[i], self.coordinates, self.action_names,
-                None if self.choices else self.record.action_range(),
-            )  # fmt: skip
-            ends = int(over[i].argmax()) + 1 if over[i].any() else None
+            last = int(over[i].argmax()) + 1 if over[i].any() else None
             found.append(
                 Course(
-                    int(agents[i]), name, acted[i], whole[i],
-                    low[i] if known else None, high[i] if known else None, spread[i],
-                    support, ends, float(rewards[i, :ends].sum()),
+                    int(agents[i]), name, acted[i], whole[i], ends[0][i], ends[1][i], spread[i],
+                    self._support(acted[i], mean[i], spread[i]), last,
+                    float(rewards[i, :last].sum()),
                 )
             )  # fmt: skip
         recorded = self.record.course(int(agents[0]), view.start, view.horizon)
         return Courses(found[0], found[1] if len(found) > 1 else None, recorded)
+
+    @cached_property
+    def _knows_noise(self) -> bool:
+        """Whether there are intervals: simulators of older versions have none."""
+        try:
+            return self.sim.uncertainty is not None
+        except ValueError:
+            return False
+
+    def _support(
+        self, actions: NDArray[Any], mean: NDArray[np.float32], spread: NDArray[np.float32]
+    ) -> SupportEnd | None:
+        names = self.coordinates, self.action_names
+        ends = None if self.choices else self.record.action_range()
+        return support_end(self.sim, actions, mean, spread, *names, ends)
 
     def true_course(self, view: View, course: Course) -> NDArray[np.float64] | None:
         """The true observations of a course ``[h + 1, d]``, where the truth is known."""

@@ -21,6 +21,7 @@ class PredictiveDynamics(LearnedDynamics):
         *,
         level: float = 0.95,
         of: str = "observation",
+        rollout: Array | None = None,
     ) -> tuple[Array, Array]:
         """Predictive intervals of open-loop predictions, of each coordinate at each step.
 
@@ -33,6 +34,8 @@ class PredictiveDynamics(LearnedDynamics):
             level: Share of what comes that is to be inside, between 0 and 1.
             of: Of what would be observed (``"observation"``), or of the ``"state"`` without the
                 observation's noise.
+            rollout: What :meth:`rollout` has given for the same arguments ``[m, n, h, d]``: to
+                predict takes most of the time.
 
         Returns:
             Lower and upper ends ``[n, h, d]`` each, within the observation space, and not below
@@ -41,20 +44,11 @@ class PredictiveDynamics(LearnedDynamics):
         Raises:
             ValueError: If an argument is invalid, or nothing is known of errors.
         """
-        return self.interval_around(self.rollout(agents, obs, actions), level=level, of=of)
-
-    def interval_around(
-        self, rollout: Array, *, level: float = 0.95, of: str = "observation"
-    ) -> tuple[Array, Array]:
-        """The same of what :meth:`rollout` has given ``[m, n, h, d]``, which takes most of the time.
-
-        Returns:
-            Lower and upper ends ``[n, h, d]`` each, of the kind that was given.
-        """
         level = checks.number("level", level, 0, 1, above=True, below=True, says="between 0 and 1")
         checks.one_of("of", of, ("observation", "state"))
         intervals = self.uncertainty.intervals
-        members = torch.as_tensor(rollout).double().cpu().numpy()
+        predicted = self.rollout(agents, obs, actions) if rollout is None else rollout
+        members = torch.as_tensor(predicted).double().cpu().numpy()
         centre, width = intervals.around(members, level, of == "state")
         low, high = (bound.double().cpu().numpy() for bound in self.ensemble.limits)
         known = self.experience
@@ -65,4 +59,4 @@ class PredictiveDynamics(LearnedDynamics):
         ends = (np.clip(centre + sign * width, low, high) for sign in (-1.0, 1.0))
         device = self.device
         below, above = (torch.as_tensor(e, dtype=torch.float32, device=device) for e in ends)
-        return self._like(rollout, below), self._like(rollout, above)
+        return self._like(obs, below), self._like(obs, above)
