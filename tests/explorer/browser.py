@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 #: Milliseconds after which a test takes something for missing; on a busy machine all is slow.
 PATIENCE = 30_000
 
