@@ -38,7 +38,11 @@ def charts(scene: Scene, view: View, courses: Courses, truths: Truths = ()) -> l
             {**_line(course, d), "truth": _numbers(truth[:, d]) if truth is not None else None}
             for course, truth in zip(courses.sides, _filled(truths, courses), strict=True)
         ]
-        every = [courses.recorded[:, d], own_low[d : d + 1], own_high[d : d + 1]]
+        every: list[NDArray[Any]] = [
+            courses.recorded[:, d],
+            own_low[d : d + 1],
+            own_high[d : d + 1],
+        ]
         for course in courses.sides:
             every += [
                 part[:, d] for part in (course.mean, course.low, course.high) if part is not None

@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from nicegui import background_tasks, ui
@@ -203,7 +204,7 @@ class Page:
             words("p", "Nearest agents", "small")
             with ui.element("div").classes("row"):
                 self._near = [
-                    button("", lambda k=k: self._choose_near(k), "quiet")[1]
+                    button("", partial(self._choose_near, k), "quiet")[1]
                     for k in range(min(NEAREST, scene.sim.num_agents - 1))
                 ]
 
@@ -249,7 +250,7 @@ class Page:
         with ui.element("section").classes("card"):
             words("h2", "Coordinates")
             for name in self.scene.coordinates:
-                tick(name, name in self.view.shown, lambda on, name=name: self._show(name, on))
+                tick(name, name in self.view.shown, partial(self._show, name))
 
     def _show(self, name: str, on: bool) -> None:
         def chosen(view: View) -> View:

@@ -41,7 +41,7 @@ class Truth:
             return np.concatenate([states, rollout([agent], states, actions[None])[0]])
         course, agents = [states[0]], np.array([agent])
         for step in range(len(actions)):
-            states = self._dynamics.step(agents, states, actions[step : step + 1])
+            states = np.asarray(self._dynamics.step(agents, states, actions[step : step + 1]))
             course.append(states[0])
         return np.stack(course)
 
