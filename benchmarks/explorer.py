@@ -31,7 +31,7 @@ import numpy as np
 import torch
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
-MOVES = 30
+MOVES = 50
 
 #: Moves the first slider of plan A, and says in milliseconds when the first curve has followed.
 MOVE = """async (value) => {
@@ -65,14 +65,12 @@ COLUMNS = (
     "--state", "ferritin,hb", "--action", "iron,epo", "--reward", "reward",
 )  # fmt: skip
 CASES = (
-    Case(
-        "CartPole, closed form, 500 agents, 50 steps", "cartpole", "horizon=50&a=values:0", (1, 0)
-    ),
+    Case("CartPole, closed form, 50 steps", "cartpole", "horizon=50&a=values:0", (1, 0)),
     Case("patients, hierarchical, 39 steps", "patients", "a=values:10,1", (5, 15), COLUMNS),
     Case("the same, two plans", "patients", "a=values:10,1&b=hold", (5, 15), COLUMNS),
     Case(
-        "patients, mixture of three families, 39 steps",
-        "mixture",
+        "patients, latent networks, 39 steps",
+        "latent",
         "a=values:10,1",
         (5, 15),
         COLUMNS,
@@ -117,7 +115,7 @@ def make(root: Path) -> None:
         action=["iron", "epo"], reward="reward",
     )  # fmt: skip
     PerSim.fit(data, Hierarchical(), progress=False).save(root / "patients")
-    PerSim.fit(data, effort="quick", progress=False).save(root / "mixture")
+    PerSim.fit(data, method="latent", progress=False).save(root / "latent")
 
 
 @contextmanager
@@ -246,7 +244,7 @@ def main() -> None:
         root = Path(folder) if wanted.work is None else wanted.work.resolve()
         root.mkdir(exist_ok=True)
         os.environ["MINARI_DATASETS_PATH"] = str(root / "minari")
-        if not (root / "mixture").exists():
+        if not (root / "latent").exists():
             make(root)
         (shots if wanted.shots else measure)(root)
 
