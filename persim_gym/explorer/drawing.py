@@ -135,7 +135,7 @@ def readings(
         for course, truth in zip(courses.sides, _filled(truths, courses), strict=True):
             row.append(_said(course.mean[view.step, d]))
             row.append(
-                "-" if course.low is None or course.high is None
+                "-" if course.low is None or course.high is None or not view.step
                 else f"{_said(course.low[view.step, d])} to {_said(course.high[view.step, d])}"
             )  # fmt: skip
             row += [_said(truth[view.step, d])] if truth is not None else []

@@ -60,7 +60,8 @@ class PlanPanel:
                 "Actions", f"mode-{self._side}", blocks.MODES, "", self._choose_mode, off
             )
             # First, so that it stays in its place under the pointer whatever the mode becomes.
-            self._schedules = [self._schedule(k) for k in range(len(page.scene.action_names))]
+            with ui.element("div").classes("schedules"):
+                self._schedules = [self._schedule(k) for k in range(len(page.scene.action_names))]
             with ui.element("div") as self._for_random:
                 self._seed = field("Seed", "number", 0, self._set_seed, min=0, step=1)
             with ui.element("div") as self._for_blocks:

@@ -30,6 +30,9 @@ def test_charts_are_plain_and_hold_everything(which: str, request: pytest.Fixtur
         assert chart["name"] in chart["words"]
     head, rows = readings(scene, view, courses, truths)
     assert {len(row) for row in rows} == {len(head)}
+    assert rows[0][2] == "-"  # the start is known
+    later = readings(scene, replace(view, step=8), courses, truths)[1]
+    assert " to " in later[0][2]
 
 
 def test_a_course_that_runs_away_does_not_flatten_the_rest() -> None:
