@@ -111,6 +111,7 @@ def _record_of(sim: PerSim) -> Transitions | None:
     """The data set that a simulator was fitted on, if it is on this machine and can be read."""
     import minari
 
+    from persim_gym.explorer.record import Record
     from persim_gym.offline.reading import read_transitions
 
     dataset_id = sim.card.get("dataset", {}).get("id") or ""
@@ -118,13 +119,14 @@ def _record_of(sim: PerSim) -> Transitions | None:
         return None
     try:
         data = read_transitions(dataset_id)
+        # A simulator may be of the first agents alone.
+        mine = data.agent < sim.num_agents - len(sim.card.get("adapted", {}))
+        data = data if mine.all() else data.select(mine)
+        Record(sim, data)
     except ValueError as error:
-        say("warning", f"the record cannot be read: {error}")
+        say("warning", f"the record cannot be shown: {error}")
         return None
-    # A simulator may be of the first agents alone.
-    adapted = len(sim.card.get("adapted", {}))
-    mine = data.agent < sim.num_agents - adapted
-    return data if mine.all() and data.num_agents <= sim.num_agents else data.select(mine)
+    return data
 
 
 def _truth_of(sim: PerSim) -> tuple[Truth | None, str]:

@@ -143,12 +143,13 @@ def _check_alike(sim: LearnedDynamics, data: Transitions) -> None:
             f"the data have actions of shape {data.action.shape[1:]}, this simulator takes {tail}: "
             "they are of another task"
         )
-    if data.agent_names and names and data.agent_names != names[: data.num_agents]:
+    if data.agent_names and names and data.agent_names[: len(names)] != names[: data.num_agents]:
         raise ValueError(
             f"the data are of other agents ({data.agent_names[0]}, ...) than the simulator "
             f"({names[0]}, ...)"
         )
-    if data.num_agents > sim.num_agents:
+    if data.agent.max() >= sim.num_agents:
         raise ValueError(
-            f"the data are of {data.num_agents} agents, this simulator knows {sim.num_agents}"
+            f"the data are of agent {data.agent.max()}, this simulator knows 0 to "
+            f"{sim.num_agents - 1}"
         )

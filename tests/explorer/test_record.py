@@ -56,10 +56,19 @@ def test_other_data_are_noticed(scene: Scene, patient_sim: PerSim) -> None:
     assert Record(patient_sim).same
 
 
+def test_a_simulator_of_the_first_agents_takes_their_part(scene: Scene) -> None:
+    data = patients()
+    sim = PerSim.fit(data.select(data.agent < 3), Hierarchical(degree=1), progress=False)
+    record = Record(sim, data.select(data.agent < 3))
+    assert record.same
+    np.testing.assert_array_equal(record.state(2, 4), scene.record.state(2, 4))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"agent_names": tuple("abcdef")}, "other agents"),
+        ({"agent": patients().agent + 1, "num_agents": 7, "agent_names": None}, "of agent 6"),
         ({"action": patients().action[:, :1], "action_names": ("iron",)}, "another task"),
         (
             {
