@@ -68,6 +68,7 @@ NUMBERS = [
     "evaluate sim --agents", f"validate {TABLE} --out new --horizons",
     f"validate {TABLE} --out new --seed", "train sim --agent 0 --out new --seed", "demo --seed",
     "benchmark --seeds", "benchmark --jobs", "benchmark --threads",
+    "explore sim --port",
 ]  # fmt: skip
 EMPTY = [
     "fit {} --out new", "adapt {} nowhere --out new", "adapt sim {} --out new", "evaluate {}",
@@ -84,6 +85,7 @@ EMPTY = [
     "benchmark --experiment {}", "benchmark --engine {}", "benchmark --device {}",
     "plan cartpole --agent 0 --planner {}", "plan cartpole --agent 0 --reward {}",
     f"fit {TABLE} --out new --method {{}}",
+    "explore {}", "explore sim --host {}", "explore sim --data {}",
     f"fit {TABLE} --out new --preset {{}}", f"fit {TABLE} --out new --device {{}}",
     "validate {} --out new", f"validate {TABLE} --out new --require {{}}",
     f"validate {TABLE} --out new --method {{}}", f"validate {TABLE} --out new --split {{}}",
@@ -95,6 +97,7 @@ LINES = [
     *(line.format(bad) for line in EMPTY for bad in ("''", "' '")),
     "record cartpole --epsilon nan", "plan cartpole --agent 0 --penalty nan",
     "equations sim --tolerance nan", "record cartpole --agents 2 --ranges force=1e37:1e38",
+    "explore nowhere", "explore sim --state x", "explore sim --port 65536",
     f"agents cartpole --size {2**46}", f"plan cartpole --agent 0 --candidates {2**50}",
 ]  # fmt: skip
 

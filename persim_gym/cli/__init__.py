@@ -17,6 +17,7 @@ from persim_gym.cli import (
     data,
     demo,
     equations,
+    explore,
     export,
     policies,
     render,
@@ -130,6 +131,14 @@ app.command(
         "render runs/patients --agent alice --out alice.png",
     )
 )(render.render)
+app.command(
+    epilog=examples(
+        "explore runs/cartpole",
+        "explore runs/cartpole --port 8080 --no-browser",
+        "explore runs/patients --data patients.csv --agent-column patient \\\n"
+        "    --time-column week --state ferritin,hb --action dose",
+    )
+)(explore.explore)
 app.command(
     epilog=examples(
         "benchmark --preset quick --jobs 2",

@@ -33,6 +33,7 @@ ORDER = (
     "plan",
     "train",
     "render",
+    "explore",
     "benchmark",
     "report",
 )

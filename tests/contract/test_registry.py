@@ -39,6 +39,7 @@ ROOMS = (
     "training",
     "pages",
     "plots",
+    "explorer",
     "experiments",
     "demo",
     "cli",
