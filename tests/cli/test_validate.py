@@ -101,8 +101,8 @@ def test_wrong_options_end_with_2_before_any_work(
 def test_a_simulator_is_fitted_in_its_own_way(sim: Path, tmp_path: Path) -> None:
     refused = run("validate", sim, "--out", tmp_path, "--method", "als", code=2)
     assert "--method is of data" in refused.stderr
-    lost = run("validate", sim, "--out", tmp_path, code=2)
-    assert "not at hand" in lost.stderr
+    run("validate", sim, "--out", tmp_path)  # the table is read again by the columns of the fit
+    assert (tmp_path / "index.html").exists()
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,10 @@ def test_courses_are_the_simulators(scene: Scene) -> None:
         np.testing.assert_array_equal(course.mean, [state, *mean[i]])
         np.testing.assert_array_equal(course.low[1:], low[i])
         np.testing.assert_array_equal(course.high[1:], high[i])
-        assert course.total == pytest.approx(float(mean[i, :, 0].sum()) / 100, rel=1e-2)
+        before = np.stack([state, *mean[i, :-1]])
+        assert course.total == pytest.approx(
+            float(sim.task.reward(before, actions[i], mean[i]).sum()), rel=1e-2
+        )
     assert [course.name for course in courses.sides] == ["P-02", "P-05"]
 
 
