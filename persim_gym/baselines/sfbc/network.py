@@ -1,0 +1,128 @@
+"""The noise network: a U of residual blocks, each of them conditioned on state and time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from persim_gym.baselines.sfbc.diffusion import Schedule
+
+#: Width of the state's and of the time's part of the condition, and of the two together.
+PART, CONDITION = 32, 128
+#: Standard deviation of the frequencies of the time's Fourier features.
+FREQUENCIES = 30.0
+
+
+class Block(nn.Module):
+    """Two layers beside a skip; the condition is added between them.
+
+    Args:
+        before: Width of what comes in.
+        after: Width of what goes out.
+    """
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.condition = nn.Linear(CONDITION, after)
+        self.first, self.second = nn.Linear(before, after), nn.Linear(after, after)
+        self.skip = nn.Identity() if before == after else nn.Linear(before, after)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """From ``[..., before]`` and a condition ``[..., c]`` that is broadcast to it."""
+        act = nn.functional.silu
+        hidden = act(self.first(x)) + self.condition(act(condition))
+        out: Tensor = act(self.second(hidden)) + self.skip(x)
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """States as the network sees them, once for all steps and samples.
+
+    Attributes:
+        states: What the states add to the first layer of the condition ``[..., 1, c]``.
+    """
+
+    states: Tensor
+
+
+class NoiseNetwork(nn.Module):
+    """Predicts the noise in noisy actions, given the state and the time.
+
+    Its blocks grow narrower and then wider again, and what was seen on the way down is handed
+    over to the way up.
+
+    Args:
+        state_size: Coordinates of a state ``d``.
+        action_size: Coordinates of an action ``a``.
+        widths: Widths of the way down.
+        generator: Where the weights come from.
+    """
+
+    frequencies: Tensor
+
+    def __init__(
+        self, state_size: int, action_size: int, widths: Sequence[int], generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.state = nn.Linear(state_size, PART)
+        self.join, self.mix = nn.Linear(2 * PART, CONDITION), nn.Linear(CONDITION, CONDITION)
+        ways = [action_size, *widths]
+        self.down = nn.ModuleList(map(Block, ways[:-1], ways[1:]))
+        self.middle = Block(widths[-1], widths[-1])
+        # On the way up a block sees its own level twice: handed over, and from below.
+        self.up = nn.ModuleList(
+            Block(width + below, width)
+            for width, below in zip(reversed(widths), [widths[-1], *widths[:0:-1]], strict=True)
+        )
+        self.last = nn.Linear(widths[0], action_size)
+        self.register_buffer("frequencies", torch.empty(PART // 2))
+        self._begin(generator)
+
+    @torch.no_grad()
+    def _begin(self, generator: torch.Generator) -> None:
+        """PyTorch's own bounds of uniform weights, from a generator of one's own."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                bound = 1 / math.sqrt(layer.in_features)
+                layer.weight.uniform_(-bound, bound, generator=generator)
+                layer.bias.uniform_(-bound, bound, generator=generator)
+        self.frequencies.normal_(0, FREQUENCIES, generator=generator)
+
+    def conditions(self, states: Tensor) -> Conditions:
+        """What stays the same over time, for states ``[..., d]``."""
+        seen = nn.functional.silu(self.state(states))
+        joined = nn.functional.linear(seen, self.join.weight[:, :PART], self.join.bias)
+        return Conditions(joined)
+
+    def forward(self, actions: Tensor, time: Tensor, given: Conditions) -> Tensor:
+        """Noise ``[..., a]`` in actions ``[..., a]``.
+
+        Args:
+            actions: Noisy actions.
+            time: Their times, of a shape that is broadcast to ``[..., 1]``.
+            given: Of their states; broadcast, so that many actions share a state's.
+        """
+        angles = 2 * math.pi * time * self.frequencies
+        waves = torch.cat([angles.sin(), angles.cos()], dim=-1)
+        timed = nn.functional.linear(waves, self.join.weight[:, PART:])
+        condition = self.mix(nn.functional.silu(given.states + timed))
+        x, seen = actions, []
+        for block in self.down:
+            x = block(x, condition)
+            seen.append(x)
+        x = self.middle(x, condition)
+        for block in self.up:
+            x = block(torch.cat([seen.pop(), x], dim=-1), condition)
+        noise: Tensor = self.last(x)
+        return noise
+
+    def denoise(self, schedule: Schedule, given: Conditions, actions: Tensor, time: float) -> Tensor:
+        """The actions without their noise, inside [-1, 1] as all of the data are ``[..., a]``."""
+        when = torch.full((1,), time, dtype=actions.dtype, device=actions.device)
+        alpha, sigma = schedule.scales(when)
+        return ((actions - sigma * self(actions, when, given)) / alpha).clamp(-1, 1)
