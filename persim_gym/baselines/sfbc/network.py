@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +12,6 @@ from persim_gym.baselines.sfbc.diffusion import Schedule
 
 #: Width of the state's and of the time's part of the condition, and of the two together.
 PART, CONDITION = 32, 128
-#: Standard deviation of the frequencies of the time's Fourier features.
-FREQUENCIES = 30.0
 
 
 class Block(nn.Module):
@@ -39,17 +36,6 @@ class Block(nn.Module):
         return out
 
 
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """States as the network sees them, once for all steps and samples.
-
-    Attributes:
-        states: What the states add to the first layer of the condition ``[..., 1, c]``.
-    """
-
-    states: Tensor
-
-
 class NoiseNetwork(nn.Module):
     """Predicts the noise in noisy actions, given the state and the time.
 
@@ -60,13 +46,19 @@ class NoiseNetwork(nn.Module):
         state_size: Coordinates of a state ``d``.
         action_size: Coordinates of an action ``a``.
         widths: Widths of the way down.
+        frequency: Standard deviation of the frequencies of the time's Fourier features.
         generator: Where the weights come from.
     """
 
     frequencies: Tensor
 
     def __init__(
-        self, state_size: int, action_size: int, widths: Sequence[int], generator: torch.Generator
+        self,
+        state_size: int,
+        action_size: int,
+        widths: Sequence[int],
+        frequency: float,
+        generator: torch.Generator,
     ) -> None:
         super().__init__()
         self.state = nn.Linear(state_size, PART)
@@ -75,54 +67,54 @@ class NoiseNetwork(nn.Module):
         self.down = nn.ModuleList(map(Block, ways[:-1], ways[1:]))
         self.middle = Block(widths[-1], widths[-1])
         # On the way up a block sees its own level twice: handed over, and from below.
+        ways = list(reversed(widths))
         self.up = nn.ModuleList(
-            Block(width + below, width)
-            for width, below in zip(reversed(widths), [widths[-1], *widths[:0:-1]], strict=True)
+            Block(2 * own, above) for own, above in zip(ways, ways[1:], strict=False)
         )
-        self.last = nn.Linear(widths[0], action_size)
+        self.last = nn.Linear(2 * widths[0], action_size)
         self.register_buffer("frequencies", torch.empty(PART // 2))
-        self._begin(generator)
+        self._begin(frequency, generator)
 
     @torch.no_grad()
-    def _begin(self, generator: torch.Generator) -> None:
+    def _begin(self, frequency: float, generator: torch.Generator) -> None:
         """PyTorch's own bounds of uniform weights, from a generator of one's own."""
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
                 bound = 1 / math.sqrt(layer.in_features)
                 layer.weight.uniform_(-bound, bound, generator=generator)
                 layer.bias.uniform_(-bound, bound, generator=generator)
-        self.frequencies.normal_(0, FREQUENCIES, generator=generator)
+        self.frequencies.normal_(0, frequency, generator=generator)
 
-    def conditions(self, states: Tensor) -> Conditions:
-        """What stays the same over time, for states ``[..., d]``."""
+    def see(self, states: Tensor) -> Tensor:
+        """What states ``[..., d]`` add to the condition at every time: ``[..., c]``."""
         seen = nn.functional.silu(self.state(states))
-        joined = nn.functional.linear(seen, self.join.weight[:, :PART], self.join.bias)
-        return Conditions(joined)
+        return nn.functional.linear(seen, self.join.weight[:, :PART], self.join.bias)
 
-    def forward(self, actions: Tensor, time: Tensor, given: Conditions) -> Tensor:
+    def forward(self, actions: Tensor, time: Tensor, seen: Tensor) -> Tensor:
         """Noise ``[..., a]`` in actions ``[..., a]``.
 
         Args:
             actions: Noisy actions.
             time: Their times, of a shape that is broadcast to ``[..., 1]``.
-            given: Of their states; broadcast, so that many actions share a state's.
+            seen: What :meth:`see` gives for their states; broadcast, so that many actions share
+                a state's.
         """
         angles = 2 * math.pi * time * self.frequencies
         waves = torch.cat([angles.sin(), angles.cos()], dim=-1)
         timed = nn.functional.linear(waves, self.join.weight[:, PART:])
-        condition = self.mix(nn.functional.silu(given.states + timed))
-        x, seen = actions, []
+        condition = self.mix(nn.functional.silu(seen + timed))
+        x, levels = actions, []
         for block in self.down:
             x = block(x, condition)
-            seen.append(x)
-        x = self.middle(x, condition)
+            levels.append(x)
+        x = torch.cat([levels.pop(), self.middle(x, condition)], dim=-1)
         for block in self.up:
-            x = block(torch.cat([seen.pop(), x], dim=-1), condition)
+            x = torch.cat([levels.pop(), block(x, condition)], dim=-1)
         noise: Tensor = self.last(x)
         return noise
 
-    def denoise(self, schedule: Schedule, given: Conditions, actions: Tensor, time: float) -> Tensor:
+    def denoise(self, schedule: Schedule, seen: Tensor, actions: Tensor, time: float) -> Tensor:
         """The actions without their noise, inside [-1, 1] as all of the data are ``[..., a]``."""
         when = torch.full((1,), time, dtype=actions.dtype, device=actions.device)
         alpha, sigma = schedule.scales(when)
-        return ((actions - sigma * self(actions, when, given)) / alpha).clamp(-1, 1)
+        return ((actions - sigma * self(actions, when, seen)) / alpha).clamp(-1, 1)
