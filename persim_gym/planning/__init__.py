@@ -8,6 +8,7 @@ from persim_gym.planning.mpc import MPC
 from persim_gym.planning.mppi import MPPI
 from persim_gym.planning.objective import Objective, Shaping, Upright
 from persim_gym.planning.planner import Plan, Planner
+from persim_gym.planning.proposal import Proposal
 from persim_gym.planning.shooting import RandomShooting
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Plan",
     "Planner",
     "PlannerChoice",
+    "Proposal",
     "RandomShooting",
     "Shaping",
     "Upright",

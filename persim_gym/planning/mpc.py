@@ -21,6 +21,14 @@ from persim_gym.planning.objective import (
     Upright,
 )
 from persim_gym.planning.planner import Planner
+from persim_gym.planning.proposal import (
+    Proposal,
+    Proposed,
+    check_proposal,
+    plan_among,
+    proposing,
+)
+from persim_gym.planning.shooting import RandomShooting
 from persim_gym.rollout import Chooser, EpisodeBatch
 
 #: What is kept from step to step: the planner's own, the last states and the last actions.
@@ -53,11 +61,16 @@ class MPC:
             all members are followed if ``propagation`` says nothing else.
         population: Population of a true environment.
         seed: Seed of the search.
+        proposal: A model of the behaviour that the model was learned from, such as
+            :class:`~persim_gym.baselines.SfBC`: all candidates are then what it would do, state by
+            state along the rollout, and the planner is random shooting, by default with as many
+            and as long sequences as the task's planner. ``None``: the planner draws them.
 
     Raises:
-        TypeError: If ``model`` is nothing to plan in, or an agent is no integer.
+        TypeError: If ``model`` is nothing to plan in, an agent is no integer, or the proposal
+            cannot be drawn from.
         ValueError: If an agent or environment does not exist, or the planner does not suit the
-            task's actions.
+            task's actions or the proposal.
     """
 
     def __init__(
@@ -72,6 +85,7 @@ class MPC:
         penalty: float | None = None,
         population: object = None,
         seed: int = 0,
+        proposal: Proposal | None = None,
     ) -> None:
         self.task, dynamics = _model(model, task, population)
         self.dynamics = dynamics
@@ -85,6 +99,12 @@ class MPC:
             needed = ("horizon", "plan")
             checks.with_attributes("planner", planner, needed, "the name of one or a planner")
             choice = settings_for(planner, self.task)
+        self._proposed: Proposed | None = None
+        if proposal is not None:
+            check_proposal(proposal)
+            choice = proposing(choice, named=planner not in ("default", "paper"))
+            space, d = self.task.action_space, self.task.observation_space.shape[0]
+            self._proposed = Proposed(proposal, dynamics, space, d)
         self.planner: Planner = choice.planner
         if shaping == "default":
             shaping = choice.shaping
@@ -104,6 +124,7 @@ class MPC:
         self._device = getattr(dynamics, "device", torch.device("cpu"))
         self._generator = torch.Generator(device=self._device)
         self._generator.manual_seed(int(seed))
+        self._rng = np.random.default_rng(int(seed) % 2**64)
         self._memory: Memory | None = None
 
     def reset(self) -> None:
@@ -208,14 +229,20 @@ class MPC:
                 known[start] = begin_states(self.dynamics, obs[start])
         states = torch.as_tensor(known, device=self._device)
         rows = torch.as_tensor(agents, device=self._device)
-        plan = self.planner.plan(
-            lambda actions: self.objective(rows, states, actions),
-            self.task.action_space,
-            n,
-            plans,
-            torch.as_tensor(start, device=self._device),
-            self._generator,
-        )
+
+        def score(actions: Tensor) -> Tensor:
+            return self.objective(rows, states, actions)
+
+        if self._proposed is not None:
+            assert isinstance(self.planner, RandomShooting)
+            plan = plan_among(
+                self._proposed, self.planner, score, agents, known, plans, start, self._rng
+            )
+        else:
+            fresh = torch.as_tensor(start, device=self._device)
+            plan = self.planner.plan(
+                score, self.task.action_space, n, plans, fresh, self._generator
+            )
         action = plan.action.cpu().numpy()
         return action, (plan.carried, known, action)
 
