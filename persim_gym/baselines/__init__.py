@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from persim_gym.baselines.bcq import BCQ as BCQ
+    from persim_gym.baselines.cloning import Cloning as Cloning
     from persim_gym.baselines.cql import CQL as CQL
     from persim_gym.baselines.face import Baseline as Baseline
+    from persim_gym.baselines.sfbc import SfBC as SfBC
 
 #: Modules of the baselines, imported when they are asked for: each needs libraries of its own.
 MODULES = {
@@ -17,6 +19,7 @@ MODULES = {
     "MOReL": "persim_gym.baselines.morel",
     "CaDM": "persim_gym.baselines.cadm",
     "SfBC": "persim_gym.baselines.sfbc",
+    "Cloning": "persim_gym.baselines.cloning",
 }
 
 
@@ -28,4 +31,4 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["BCQ", "CQL", "MODULES", "Baseline", "CaDM", "MOReL", "SfBC"]
+__all__ = ["BCQ", "CQL", "MODULES", "Baseline", "CaDM", "Cloning", "MOReL", "SfBC"]

@@ -37,8 +37,8 @@ class DiffusionBehaviour(nn.Module):
 
     mean: Tensor
     unit: Tensor
-    middle: Tensor
-    reach: Tensor
+    low: Tensor
+    high: Tensor
 
     def __init__(
         self,
@@ -54,9 +54,13 @@ class DiffusionBehaviour(nn.Module):
         self.network = NoiseNetwork(state_size, size, widths, frequency, generator)
         self.register_buffer("mean", torch.zeros(state_size))
         self.register_buffer("unit", torch.ones(state_size))
-        low, high = (torch.as_tensor(bound, dtype=torch.float32) for bound in (space.low, space.high))
-        self.register_buffer("middle", (high + low) / 2)
-        self.register_buffer("reach", (high - low) / 2)
+        self.register_buffer("low", torch.as_tensor(space.low, dtype=torch.float32))
+        self.register_buffer("high", torch.as_tensor(space.high, dtype=torch.float32))
+
+    @property
+    def reach(self) -> Tensor:
+        """Half of the actions' range ``[a]``."""
+        return (self.high - self.low) / 2
 
     def look(self, observations: NDArray[np.float32]) -> None:
         """Take the units of observations ``[T, d]``."""
@@ -70,7 +74,8 @@ class DiffusionBehaviour(nn.Module):
 
     def scaled(self, actions: Tensor) -> Tensor:
         """Actions ``[..., a]`` in their units."""
-        return ((actions - self.middle) / self.reach).clamp(-1, 1)
+        middle = (self.high + self.low) / 2
+        return ((actions - middle) / self.reach.clamp_min(1e-12)).clamp(-1, 1)
 
     def loss(self, states: Tensor, actions: Tensor, generator: torch.Generator) -> Tensor:
         """Mean squared error of the noise that was added to actions ``[b, a]`` at random times."""
@@ -96,7 +101,7 @@ class DiffusionBehaviour(nn.Module):
         Returns:
             Actions in their units ``[n, k, a]``.
         """
-        shape = (len(states), k, len(self.reach))
+        shape = (len(states), k, len(self.low))
         noise = torch.randn(shape, generator=generator, device=states.device)
         room = _AT_ONCE.get(states.device.type, _AT_ONCE["cpu"])
         rows = max(1, room // (k * self.widest))
@@ -110,5 +115,5 @@ class DiffusionBehaviour(nn.Module):
 
     def actions(self, scaled: Tensor) -> NDArray[np.float32]:
         """Actions ``[..., a]`` from their units, inside their space."""
-        found = self.middle + self.reach * scaled
-        return found.clamp(self.middle - self.reach, self.middle + self.reach).cpu().numpy()
+        found = (self.high + self.low) / 2 + self.reach * scaled
+        return np.asarray(found.clamp(self.low, self.high).cpu().numpy())

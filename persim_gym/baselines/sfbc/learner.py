@@ -24,6 +24,7 @@ from persim_gym.baselines.sfbc.config import SfBCConfig
 from persim_gym.baselines.sfbc.critic import Critic, own_ends, planned_returns, soft_maximum
 from persim_gym.baselines.sfbc.optimise import Pace
 from persim_gym.offline.transitions import Transitions
+from persim_gym.policies.randomness import global_randomness_kept
 
 #: States whose actions are sampled in one block.
 STATES = 4096
@@ -180,5 +181,9 @@ def networks(
 ) -> tuple[DiffusionBehaviour, Critic]:
     """Both networks, with weights to begin from."""
     generator = torch.Generator().manual_seed(block_seed(seed, 0))
-    behaviour = DiffusionBehaviour(space, state_size, config.widths, config.frequency, generator)
-    return behaviour, Critic(state_size, space.shape[0], config.critic_hidden, generator)
+    with global_randomness_kept():  # layers draw weights of their own, which are not used
+        behaviour = DiffusionBehaviour(
+            space, state_size, config.widths, config.frequency, generator
+        )
+        critic = Critic(state_size, space.shape[0], config.critic_hidden, generator)
+    return behaviour, critic
