@@ -108,10 +108,12 @@ class Baseline(ABC):
 
         What is fitted is loaded and acts without.
         """
+        return None
 
     @classmethod
     def _check(cls, given: Given) -> None:
         """Refuse, before any work, data that the method cannot learn from."""
+        return None
 
     @classmethod
     @abstractmethod
