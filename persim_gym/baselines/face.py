@@ -97,7 +97,8 @@ class Baseline(ABC):
     ) -> None:
         self.task, self.config, self.device = task, config, device
         self.card = dict(card)
-        self.tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
+        # Copies: tensors that share memory cannot be written.
+        self.tensors = {name: t.detach().to(device).clone() for name, t in tensors.items()}
         self._prepare()
 
     # -- what a method is ----------------------------------------------------------------------

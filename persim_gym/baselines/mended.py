@@ -166,11 +166,12 @@ class MendedCQL(CQL):
             max_grad_norm=None,  # type: ignore[arg-type]
         )
         self.imitation, self.entropy_in_target = imitation, entropy_in_target
-        self.done_updates = 0
+        # A buffer: a fit that goes on from a checkpoint has to know it.
+        self.register_buffer("done_updates", torch.zeros((), dtype=torch.int64))
         self._acted: Tensor | None = None
 
     def _update_with_batch(self, batch: Any) -> Any:
-        self._acted = batch.act if self.done_updates < self.imitation else None
+        self._acted = batch.act if int(self.done_updates) < self.imitation else None
         stats = super()._update_with_batch(batch)
         self.done_updates += 1
         return stats
