@@ -77,6 +77,7 @@ def test_synthetic_trajectories_join_the_observed_one(
     own = int((steps.agent == 1).sum()) + int((observed.agent == 1).sum())
     assert card["dataset"]["transitions"] == own
     assert (place / FILE).is_file()
+    datasets.delete(made.id)
 
 
 def test_joined_transitions_keep_episodes_apart() -> None:
