@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
 from persim_gym.baselines.face import FILE, Baseline, as_config, method_class
@@ -75,6 +76,17 @@ def check_options(name: str, cell: Cell) -> None:
         ValueError: If one is unknown or invalid.
     """
     as_config(method_class(name).Config, None, dict(cell.fit))
+
+
+def behaviour_of(context: Context) -> tuple[Baseline, dict[str, Any]]:
+    """A model of the behaviour of all agents' data, to draw candidates from, and facts of it."""
+    discrete = isinstance(SUITES[context.cell.task].task().action_space, Discrete)
+    # The cell's options are of its simulator.
+    plain = replace(context, cell=replace(context.cell, fit=()))
+    options: dict[str, Any] = {} if discrete else {"rounds": 0}
+    name, folder = "cloning" if discrete else "sfbc", context.folder / "behaviour"
+    fitted = _fitted(plain, name, folder, context.data, context.on_progress, options)
+    return fitted, _facts(fitted)
 
 
 def of_everyone(context: Context, name: str, **options: Any) -> tuple[Baseline, dict[str, Any]]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gymnasium.spaces import Discrete
+
 from persim_gym.core import Array, Dynamics
 from persim_gym.envs.suites import SUITES
 from persim_gym.evaluation.references import Persistence, PooledModel, Predictor, pooled
@@ -20,6 +22,7 @@ from persim_gym.experiments.recordings import population_of, recording_of, trans
 from persim_gym.learned.config import plan_fit
 from persim_gym.learned.simulator import PerSim
 from persim_gym.offline.transitions import Transitions
+from persim_gym.planning import Proposal
 from persim_gym.progress import OnProgress
 from persim_gym.store import SIMULATOR
 
@@ -33,12 +36,15 @@ class Model:
         dynamics: Can be planned in.
         policy: Acts by itself: whatever :func:`persim_gym.evaluation.episode_returns` takes.
         facts: What a reader of the results may want to know of the fit, as plain types.
+        proposal: Draws the candidates of whoever plans in the dynamics: see
+            :class:`~persim_gym.planning.MPC`.
     """
 
     predictor: Predictor | None = None
     dynamics: Dynamics | None = None
     policy: Any = None
     facts: dict[str, Any] | None = None
+    proposal: Proposal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,7 @@ class Method:
         learns: Whether it needs data.
         plans: Whether it needs a planner to act.
         check: Checks the options of a cell's fit; raises a :class:`ValueError` at a bad one.
+        continuous: Whether it is for tasks with continuous actions alone.
         paper: Options of the fit in the preset ``"paper"``, where they are not the usual ones.
     """
 
@@ -94,6 +101,11 @@ class Method:
     plans: bool = False
     check: Callable[[Cell], None] = _check_simulator
     paper: tuple[tuple[str, Any], ...] = ()
+    continuous: bool = False
+
+    def suits(self, task: str) -> bool:
+        """Whether it is for tasks like this one."""
+        return not (self.continuous and isinstance(SUITES[task].task().action_space, Discrete))
 
 
 def context_of(
@@ -222,6 +234,13 @@ def _model_free(name: str, title: str, make: Callable[[Context], Model]) -> Meth
     return Method(own, title, make, ("reward",), check=check, paper=(("updates", longer),))
 
 
+def _in_support(context: Context) -> Model:
+    """PerSim, planned in over what the data's behaviour would do."""
+    sim = fitted_simulator(context)
+    behaviour, facts = baseline_methods.behaviour_of(context)
+    return Model(dynamics=sim, proposal=behaviour, facts=_facts(sim) | {"proposal": facts})
+
+
 #: Updates in the setting of the paper's size, of a single agent and of all; and usual ones.
 PAPER_UPDATES = (20_000, 100_000)
 ALONE = {"updates": 5_000}
@@ -249,6 +268,9 @@ METHODS: dict[str, Method] = {
         _baseline("cql", "CQL-A", baseline_methods.of_each, **ALONE),
         _with_synthetic("bcq", "PerSim-BCQ-5", **ALONE),
         _with_synthetic("cql", "PerSim-CQL-5", **ALONE),
+        replace(_baseline("sfbc", "SfBC-P", baseline_methods.of_everyone), continuous=True),
+        replace(_baseline("sfbc", "SfBC-A", baseline_methods.of_each, **ALONE), continuous=True),
+        Method("persim-in-support", "PerSim, in support", _in_support, ("reward",), plans=True),
         Method(
             "persistence",
             "Persistence",

@@ -64,7 +64,8 @@ class Preset:
         for task in self.tasks:
             for seed in range(self.seeds):
                 for name in (*self.methods, *self.beside, *self.baselines):
-                    yield from self._compared(task, seed, METHODS[name])
+                    if METHODS[name].suits(task):
+                        yield from self._compared(task, seed, METHODS[name])
                 yield from self._scarce(task, seed)
                 yield from self._scarce_returns(task, seed)
                 yield from self._unseen(task, seed)
@@ -143,6 +144,8 @@ class Preset:
 
 #: All of the paper's methods that learn a policy without a model.
 BASELINES = ("bcq-p", "bcq-a", "cql-p", "cql-a", "persim-bcq-5", "persim-cql-5")
+#: Beyond the paper, for continuous actions.
+CONTINUOUS = ("sfbc-p", "sfbc-a")
 #: Those that learn from all agents, and PerSim.
 SCARCE = ("persim", "bcq-p", "cql-p")
 
@@ -159,9 +162,11 @@ _REDUCED = Preset(
     unseen=0,
     beside=(),
     datasets=("random", "pure"),
-    baselines=BASELINES,
+    baselines=(*BASELINES, *CONTINUOUS),
 )
-_FULL = Preset(tasks=(HALF_CHEETAH,), baselines=BASELINES, baseline_sizes="paper")
+_FULL = Preset(
+    tasks=(HALF_CHEETAH,), baselines=(*BASELINES, *CONTINUOUS), baseline_sizes="paper"
+)
 
 PRESETS: dict[str, tuple[Preset, ...]] = {
     "quick": (

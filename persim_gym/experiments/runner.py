@@ -288,6 +288,11 @@ def check_cell(cell: Cell) -> None:
         raise ValueError(f"{method.name} learns from data: a cell of it needs a data set")
     if not method.learns and (cell.dataset is not None or cell.fit):
         raise ValueError(f"{method.name} learns nothing: a cell of it has neither data nor fit")
+    if not method.suits(cell.task):
+        raise ValueError(
+            f"{method.name} learns continuous actions, and those of {cell.task} are discrete: "
+            "leave it out"
+        )
     plans = method.plans and cell.experiment == "reward"
     for name, value in (("planner", cell.planner), ("penalty", cell.penalty)):
         if value is not None and not plans:

@@ -48,6 +48,11 @@ class Entry:
 _TS: dict[str, Any] = {"needs": ("tianshou",)}
 _BCQ = {"updates": 30, "batch_size": 8, "hidden": [8], "behaviour_hidden": 8, "choices": 5}
 _CQL = {"updates": 30, "batch_size": 8, "hidden": [8], "samples": 2, "quantiles": 3}
+_CLONE = {"updates": 20, "hidden": [8], "batch_size": 8}
+_SFBC = {
+    "updates": 20, "batch_size": 8, "widths": [8, 4], "critic_updates": 10, "critic_hidden": [8],
+    "planned": 2, "candidates": 3, "steps": 3,
+}  # fmt: skip
 
 #: A new baseline joins by an entry; it has to be quick.
 ENTRIES = (
@@ -55,6 +60,9 @@ ENTRIES = (
     Entry("BCQ", "continuous", _BCQ, **_TS),
     Entry("CQL", "discrete", _CQL, **_TS),
     Entry("CQL", "continuous", _CQL, **_TS),
+    Entry("SfBC", "continuous", _SFBC),
+    Entry("Cloning", "discrete", _CLONE),
+    Entry("Cloning", "continuous", _CLONE),
 )
 each = pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: f"{e.name}-{e.task}")
 

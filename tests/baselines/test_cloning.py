@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
 
-from persim_gym.baselines import Baseline, Cloning
+from persim_gym.baselines import Cloning
 from persim_gym.offline.transitions import Transitions
 from persim_gym.planning import MPC, RandomShooting
 from tests.baselines.sfbc.worlds import TWO_WAYS, two_ways
@@ -81,21 +80,3 @@ def test_continuous_actions_have_a_mean_and_a_deviation() -> None:
     assert float(drawn.mean()) == pytest.approx(0, abs=0.3)
     assert float(drawn.std()) == pytest.approx(1, abs=0.25)
     assert np.abs(drawn).max() <= clone.action_space.high
-
-
-def test_it_is_saved_and_goes_on_after_a_kill(fitted: Cloning, tmp_path: Path) -> None:
-    fitted.save(tmp_path / "whole")
-    loaded = Baseline.load(tmp_path / "whole", task=SWITCHES)
-    obs = np.linspace(-1, 1, 5)[:, None]
-    assert loaded.predict(obs)[0].tolist() == fitted.predict(obs)[0].tolist()
-
-    def kill(done: int, total: int) -> None:
-        if done == 1:
-            raise KeyboardInterrupt
-
-    options: dict[str, Any] = {**SMALL, "checkpoint": tmp_path, "save_every": 0}
-    with pytest.raises(KeyboardInterrupt):
-        Cloning.fit(switches(), on_progress=kill, **options)
-    resumed = Cloning.fit(switches(), **options)
-    for name, tensor in fitted.tensors.items():
-        assert tensor.equal(resumed.tensors[name]), name

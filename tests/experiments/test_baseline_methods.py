@@ -12,7 +12,7 @@ from persim_gym.baselines.face import FILE, Baseline
 from persim_gym.experiments import methods, preset_cells
 from persim_gym.experiments.baseline_methods import SYNTHETIC, PerAgent, joined
 from persim_gym.experiments.methods import METHODS
-from persim_gym.experiments.presets import BASELINES
+from persim_gym.experiments.presets import BASELINES, CONTINUOUS
 from persim_gym.experiments.runner import check_cell, is_fitted
 from persim_gym.experiments.stages import run_cell
 from persim_gym.offline import datasets
@@ -133,3 +133,54 @@ def test_presets_have_every_baseline_on_every_data_set(name: str) -> None:
         few = {cell.train_agents for cell in own}
         assert (few == {25, 50, 100, 250, 500}) == method.endswith("-p")
         assert {cell.fit for cell in own} == {METHODS[method].paper if name == "paper" else ()}
+
+
+CHEETAH: dict[str, Any] = {
+    "task": "half-cheetah", "dataset": "random", "train_agents": 2, "episodes": 1,
+    "max_episode_steps": 3,
+}  # fmt: skip
+SFBC_FIT = (
+    ("updates", 10), ("widths", (8, 4)), ("critic_updates", 10), ("planned", 2), ("steps", 2),
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", CONTINUOUS)
+def test_sfbc_acts_where_actions_are_continuous(method: str, folder: Path) -> None:
+    cell = tiny("reward", method=method, fit=SFBC_FIT, **CHEETAH)
+    check_cell(cell)
+    row = run_cell(cell, folder, threads=1)
+    assert row.results["fit"]["fitted_by"] == "sfbc"
+    assert np.isfinite(row.results["agents"][1]["returns"]).all()
+
+
+@pytest.mark.parametrize("method", CONTINUOUS)
+def test_sfbc_is_refused_where_actions_are_discrete(method: str) -> None:
+    for fit in ((), SFBC_FIT):
+        with pytest.raises(ValueError, match="those of cartpole are discrete"):
+            check_cell(tiny("reward", method=method, fit=fit))
+    for name in ("laptop", "paper"):
+        tasks = {cell.task for cell in preset_cells(name, "cuda") if cell.method == method}
+        assert tasks <= {"half-cheetah"}
+    assert tasks == {"half-cheetah"}
+
+
+def test_in_support_planning_takes_its_candidates_from_the_behaviour(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from persim_gym.baselines import Cloning
+
+    asked, sample = [], Cloning.sample
+
+    def watched(self: Any, observations: Any, k: int, rng: Any) -> Any:
+        asked.append(len(observations) * k)
+        return sample(self, observations, k, rng)
+
+    monkeypatch.setattr(Cloning, "sample", watched)
+    cell = tiny("reward", method="persim-in-support")
+    check_cell(cell)
+    row = run_cell(cell, folder, threads=1)
+    assert row.results["planning"]["planner"] == "RandomShooting"
+    assert row.results["fit"]["proposal"]["fitted_by"] == "cloning"
+    # 2 agents, 2 episodes each, 50 candidates, 35 steps, 5 decisions.
+    assert sum(asked) == 4 * 50 * 35 * 5

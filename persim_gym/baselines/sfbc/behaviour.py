@@ -88,23 +88,25 @@ class DiffusionBehaviour(nn.Module):
         found = self.network(alpha * actions + sigma * noise, time, seen)
         return nn.functional.mse_loss(found, noise)
 
+    def noise(self, n: int, k: int, generator: torch.Generator) -> Tensor:
+        """What ``k`` actions in each of ``n`` states are made from ``[n, k, a]``."""
+        shape = (n, k, len(self.low))
+        return torch.randn(shape, generator=generator, device=generator.device)
+
     @torch.no_grad()
-    def draw(self, states: Tensor, k: int, steps: int, generator: torch.Generator) -> Tensor:
-        """Draw ``k`` actions in each of the states, in one go.
+    def draw(self, states: Tensor, noise: Tensor, steps: int) -> Tensor:
+        """Draw actions in each of the states, in one go.
 
         Args:
             states: In their units ``[n, d]``.
-            k: Actions of each.
+            noise: What they are made from ``[n, k, a]``: equal noise makes equal actions.
             steps: Steps of the sampler.
-            generator: All randomness.
 
         Returns:
             Actions in their units ``[n, k, a]``.
         """
-        shape = (len(states), k, len(self.low))
-        noise = torch.randn(shape, generator=generator, device=states.device)
         room = _AT_ONCE.get(states.device.type, _AT_ONCE["cpu"])
-        rows = max(1, room // (k * self.widest))
+        rows = max(1, room // (noise.shape[1] * self.widest))
         parts = []
         for own, begin in zip(states.split(rows), noise.split(rows), strict=True):
             seen = self.network.see(own)[:, None]

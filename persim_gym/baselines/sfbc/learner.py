@@ -95,9 +95,9 @@ class SfBCLearner:
         block -= self.pace.blocks
         if block < self.sampling:
             rows = slice(block * STATES, (block + 1) * STATES)
-            self.samples[rows] = self.behaviour.draw(
-                self.states[rows], self.config.planned, self.config.steps, generator
-            )
+            states = self.states[rows]
+            noise = self.behaviour.noise(len(states), self.config.planned, generator)
+            self.samples[rows] = self.behaviour.draw(states, noise, self.config.steps)
             return
         turn, block = divmod(block - self.sampling, self.critic_pace.blocks)
         if block == 0:

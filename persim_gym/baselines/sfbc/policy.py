@@ -68,24 +68,36 @@ class SfBC(Baseline):
         if self.config.rounds:
             critic.load_state_dict(of_part(self.tensors, "critic"))
             self._critic = critic.to(self.device).requires_grad_(False)
-        seed = block_seed(int(self.card["seed"]), 0)
-        self._generator = torch.Generator(self.device).manual_seed(seed)
+        self._seed = block_seed(int(self.card["seed"]), 0)
+        self._generator = torch.Generator(self.device).manual_seed(self._seed)
 
     @torch.no_grad()
     def _act(
         self, obs: NDArray[np.float32], state: Any, episode_start: Any, deterministic: bool
     ) -> tuple[NDArray[Any], Any]:
-        """One of the candidates, or the mean of some; random either way."""
-        c = self.config
+        """One of the candidates, or the mean of some.
+
+        If deterministic, all candidates are made from the same noise in every state, and the best
+        ones are taken: the action is a function of the observation. Otherwise they are drawn.
+        """
+        c, n = self.config, len(obs)
         states = self._behaviour.states(torch.as_tensor(obs, device=self.device))
         k = c.candidates if self._critic is not None else 1
-        samples = self._behaviour.draw(states, k, c.steps, self._generator)
+        if deterministic:
+            generator = torch.Generator(self.device).manual_seed(self._seed)
+            noise = self._behaviour.noise(1, k, generator).expand(n, -1, -1)
+        else:
+            noise = self._behaviour.noise(n, k, self._generator)
+        samples = self._behaviour.draw(states, noise, c.steps)
         if self._critic is not None:
             values = self._critic.of_samples(states, samples)
-            chosen = choose(values, c.sharpness, c.average, self._generator)
+            if deterministic:
+                chosen = values.topk(c.average, dim=-1).indices
+            else:
+                chosen = choose(values, c.sharpness, c.average, self._generator)
             index = chosen[..., None].expand(-1, -1, samples.shape[-1])
             samples = samples.gather(1, index)
-        return self._behaviour.actions(samples.mean(dim=1)), None
+        return self._behaviour.actions(samples.mean(dim=1)), state
 
     def sample(
         self, observations: NDArray[Any], k: int, rng: np.random.Generator
@@ -110,5 +122,6 @@ class SfBC(Baseline):
             raise ValueError(f"observations must have the shape (n, {d}), got {obs.shape}")
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**63)))
         states = self._behaviour.states(torch.as_tensor(obs, device=self.device))
-        drawn = self._behaviour.draw(states, k, self.config.steps, generator)
+        noise = self._behaviour.noise(len(states), k, generator)
+        drawn = self._behaviour.draw(states, noise, self.config.steps)
         return self._behaviour.actions(drawn)

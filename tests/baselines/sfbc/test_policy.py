@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from persim_gym.baselines import Baseline, Cloning, SfBC
+from persim_gym.baselines import Cloning, SfBC
 from persim_gym.baselines.sfbc import SfBCConfig, optimise
 from persim_gym.offline.transitions import Transitions
 from tests.baselines.sfbc.worlds import TWO_WAYS, two_ways
@@ -48,10 +48,12 @@ def test_the_behaviour_model_keeps_both_strategies(fitted: SfBC) -> None:
 
 
 def test_the_better_strategy_is_chosen(fitted: SfBC) -> None:
-    actions, _ = fitted.predict(OBS)
-    assert actions.shape == (200, 1)
-    assert actions.dtype == np.float32
-    assert (actions[:, 0] - OBS[:, 0] / 4 > 0.6).mean() > 0.95
+    for deterministic in (True, False):
+        actions, _ = fitted.predict(OBS, deterministic=deterministic)
+        assert actions.shape == (200, 1)
+        assert actions.dtype == np.float32
+        assert (actions[:, 0] - OBS[:, 0] / 4 > 0.5).mean() > 0.95
+    assert not np.array_equal(actions, fitted.predict(OBS, deterministic=False)[0])
 
 
 def test_a_gaussian_takes_the_mean_of_both() -> None:
@@ -65,29 +67,8 @@ def test_without_a_critic_it_is_a_clone(fitted: SfBC) -> None:
         fitted.task, dataclasses.replace(fitted.config, rounds=0), fitted.tensors, fitted.card,
         fitted.device,
     )  # fmt: skip
-    actions, _ = clone.predict(OBS)
+    actions, _ = clone.predict(OBS, deterministic=False)
     assert 0.3 < (actions > 0).mean() < 0.7
-
-
-def test_it_is_saved_and_loaded(fitted: SfBC, tmp_path: Path) -> None:
-    fitted.save(tmp_path)
-    loaded = Baseline.load(tmp_path, task=TWO_WAYS)
-    assert isinstance(loaded, SfBC)
-    assert loaded.config == fitted.config
-    fresh = SfBC.load(tmp_path, task=TWO_WAYS)
-    assert np.array_equal(loaded.predict(OBS)[0], fresh.predict(OBS)[0])
-    rng = np.random.default_rng
-    assert np.array_equal(loaded.sample(OBS, 2, rng(1)), fitted.sample(OBS, 2, rng(1)))
-
-
-def test_a_seed_decides_the_fit_and_leaves_global_randomness_alone() -> None:
-    before = torch.get_rng_state()
-    one, same, other = (SfBC.fit(two_ways(60), seed=s, **TINY) for s in (1, 1, 2))
-    assert torch.equal(torch.get_rng_state(), before)
-    for name, tensor in one.tensors.items():
-        assert torch.equal(tensor, same.tensors[name]), name
-    assert any(not torch.equal(t, other.tensors[n]) for n, t in one.tensors.items())
-    assert np.array_equal(one.predict(OBS)[0], same.predict(OBS)[0])
 
 
 class Killed(Exception):
@@ -117,12 +98,6 @@ def test_a_killed_fit_goes_on_where_it_was(
     for name, tensor in whole.tensors.items():
         assert torch.equal(tensor, resumed.tensors[name]), name
     assert resumed.card["facts"] == whole.card["facts"]
-
-
-def test_one_agent_or_all_of_them() -> None:
-    data = two_ways(90, agents=3)
-    assert SfBC.fit(data, agent=1, **TINY).agents == (1,)
-    assert SfBC.fit(data, **TINY).agents == (0, 1, 2)
 
 
 def test_discrete_actions_are_turned_down_before_any_work() -> None:
