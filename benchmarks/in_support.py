@@ -83,7 +83,10 @@ def compare(behaviour: str, args: argparse.Namespace) -> dict[str, NDArray[np.fl
         )  # fmt: skip
         seconds = time.process_time() - began
         each = " ".join(f"{value:6.0f}" for value in found[title].mean(axis=1))
-        print(f"{behaviour:8} {title:16} {found[title].mean():7.1f}  [{each}] {seconds:6.1f} s", flush=True)
+        print(
+            f"{behaviour:8} {title:16} {found[title].mean():7.1f}  [{each}] {seconds:6.1f} s",
+            flush=True,
+        )
     return found
 
 

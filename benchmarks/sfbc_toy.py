@@ -147,17 +147,19 @@ def draw(found: dict[str, Paths], out: Path) -> None:
         axis.set_title(f"{name}\nreturn {paths.returns.mean():.1f}, {arrived}", fontsize=10)
         axis.set(xlim=(-1.4, 1.4), ylim=(-1.4, 1.4), aspect="equal", xticks=[], yticks=[])
     figure.tight_layout()
-    figure.savefig(out, dpi=110)
+    figure.savefig(out, dpi=110, bbox_inches="tight")
     pyplot.close(figure)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, help="the figure")
     parser.add_argument("--quick", action="store_true", help="small, to show that it runs")
     args = parser.parse_args(argv)
     if args.quick:
-        sizes = {"updates": 600, "critic_updates": 300}
+        sizes = {"updates": 100, "critic_updates": 100}
         found = compare(100, 40, **sizes, planned=8, widths=(64, 32))
     else:
         found = compare(400, 200, updates=5000)

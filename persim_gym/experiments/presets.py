@@ -164,9 +164,7 @@ _REDUCED = Preset(
     datasets=("random", "pure"),
     baselines=(*BASELINES, *CONTINUOUS),
 )
-_FULL = Preset(
-    tasks=(HALF_CHEETAH,), baselines=(*BASELINES, *CONTINUOUS), baseline_sizes="paper"
-)
+_FULL = Preset(tasks=(HALF_CHEETAH,), baselines=(*BASELINES, *CONTINUOUS), baseline_sizes="paper")
 
 PRESETS: dict[str, tuple[Preset, ...]] = {
     "quick": (

@@ -21,9 +21,7 @@ from persim_gym.planning.shooting import RandomShooting
 class Proposal(Protocol):
     """A model of a behaviour: what it may do in a state."""
 
-    def sample(
-        self, observations: NDArray[Any], k: int, rng: np.random.Generator
-    ) -> NDArray[Any]:
+    def sample(self, observations: NDArray[Any], k: int, rng: np.random.Generator) -> NDArray[Any]:
         """Actions ``[n, k(, a)]`` that it might take after observations ``[n, d]``."""
 
 
@@ -83,7 +81,9 @@ class Proposed:
         for t in range(h):
             # In the first step, all candidates of a problem are in one state.
             seen = states if t == 0 else state
-            drawn[:, :, t] = self._sample(seen, k if t == 0 else 1, rng).reshape(p, k, *self.space.shape)
+            drawn[:, :, t] = self._sample(seen, k if t == 0 else 1, rng).reshape(
+                p, k, *self.space.shape
+            )
             if plans is not None and t + 1 < h:
                 drawn[~fresh, 0, t] = plans[~fresh, t + 1]  # type: ignore[operator]
             if t + 1 == h:

@@ -59,7 +59,7 @@ def test_sequences_are_rolled_through_the_dynamics_step_by_step() -> None:
 def test_a_dynamics_with_a_memory_is_followed() -> None:
     proposal, dynamics = Towards((2,)), Memory()
     proposed = Proposed(proposal, dynamics, Discrete(3), 2)
-    states = np.zeros((1, 2, 2)) + [[[0.0, 0.0], [0.1, 0.2]]]
+    states = np.array([[[0.0, 0.0], [0.1, 0.2]]])
     proposed.draw(np.array([1]), states, (1, 3), np.random.default_rng(0))
     state = states
     for seen in proposal.seen:

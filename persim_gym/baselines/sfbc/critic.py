@@ -127,7 +127,10 @@ def planned_returns(
 
 
 def own_ends(
-    rewards: NDArray[np.float64], lengths: NDArray[np.int64], over: NDArray[np.bool_], discount: float
+    rewards: NDArray[np.float64],
+    lengths: NDArray[np.int64],
+    over: NDArray[np.bool_],
+    discount: float,
 ) -> NDArray[np.float64]:
     """What the states after the episodes are worth before there is a critic ``[E]``.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -68,9 +69,7 @@ class NoiseNetwork(nn.Module):
         self.middle = Block(widths[-1], widths[-1])
         # On the way up a block sees its own level twice: handed over, and from below.
         ways = list(reversed(widths))
-        self.up = nn.ModuleList(
-            Block(2 * own, above) for own, above in zip(ways, ways[1:], strict=False)
-        )
+        self.up = nn.ModuleList(Block(2 * own, above) for own, above in itertools.pairwise(ways))
         self.last = nn.Linear(2 * widths[0], action_size)
         self.register_buffer("frequencies", torch.empty(PART // 2))
         self._begin(frequency, generator)

@@ -33,7 +33,9 @@ def test_what_is_better_from_the_next_state_on_counts_instead() -> None:
     assert found.tolist() == [1 + 3.0, 2 + 1.5, 3.0, 10 + 11.0, 22.0, 5.0]
 
 
-def reference(rewards: list[float], end: float, discount: float, values: list[float]) -> list[float]:
+def reference(
+    rewards: list[float], end: float, discount: float, values: list[float]
+) -> list[float]:
     """One episode, by a loop."""
     after, found = end, []
     for reward, value in zip(reversed(rewards), reversed(values), strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -67,7 +68,7 @@ def test_the_error_falls_with_the_square_of_the_step() -> None:
         float((solve(denoise, start, SCHEDULE, steps) - exact).square().mean().sqrt())
         for steps in (32, 64, 128, 256)
     ]
-    orders = [math.log2(a / b) for a, b in zip(errors, errors[1:], strict=False)]
+    orders = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
     assert orders == pytest.approx([2, 2, 2], abs=0.2)
     assert errors[0] < 0.01
 
