@@ -20,7 +20,9 @@ import pytest
 import persim_gym
 from persim_gym import checks
 from persim_gym.baselines import BCQ, Baseline
+from persim_gym.baselines.cloning import CloningConfig
 from persim_gym.baselines.config import BCQConfig, CQLConfig
+from persim_gym.baselines.sfbc import SfBCConfig
 from persim_gym.core import as_agent, as_agents, several_agents
 from persim_gym.demo.run import rebuild_page, run_demo
 from persim_gym.demo.settings import DemoSettings, demo_settings
@@ -327,6 +329,8 @@ def test_bad_values_are_refused(
         TrainConfig,
         BCQConfig,
         CQLConfig,
+        CloningConfig,
+        SfBCConfig,
     ],
 )
 def test_numbers_of_numpy_become_plain(kind: type[Any]) -> None:
