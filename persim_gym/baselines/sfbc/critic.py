@@ -28,11 +28,14 @@ class Critic(nn.Module):
         self.layers = nn.ModuleList(map(nn.Linear, sizes[:-1], sizes[1:]))
         self.begin(generator)
 
+    def _linear(self) -> list[nn.Linear]:
+        return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+
     @torch.no_grad()
     def begin(self, generator: torch.Generator) -> None:
         """Take other weights, as untaught as the first ones."""
-        for layer in self.layers:
-            bound = layer.weight.shape[1] ** -0.5
+        for layer in self._linear():
+            bound = float(layer.in_features) ** -0.5
             for values in layer.parameters():
                 drawn = torch.empty(values.shape).uniform_(-bound, bound, generator=generator)
                 values.copy_(drawn)
@@ -40,9 +43,9 @@ class Critic(nn.Module):
     def forward(self, states: Tensor, actions: Tensor) -> Tensor:
         """Values ``[...]`` of states ``[..., d]`` and actions ``[..., a]``."""
         x = torch.cat([states, actions], dim=-1)
-        for layer in list(self.layers)[:-1]:
+        for layer in self._linear()[:-1]:
             x = nn.functional.silu(layer(x))
-        value: Tensor = self.layers[-1](x).squeeze(-1)
+        value: Tensor = self._linear()[-1](x).squeeze(-1)
         return value
 
     def of_samples(self, states: Tensor, actions: Tensor) -> Tensor:
@@ -50,11 +53,11 @@ class Critic(nn.Module):
 
         The states' part of the first layer is computed once, not for each action.
         """
-        first = self.layers[0]
+        first, *others = self._linear()
         d = states.shape[-1]
         seen = nn.functional.linear(states, first.weight[:, :d], first.bias)
         x = seen[:, None] + nn.functional.linear(actions, first.weight[:, d:])
-        for layer in list(self.layers)[1:]:
+        for layer in others:
             x = layer(nn.functional.silu(x))
         return x.squeeze(-1)
 

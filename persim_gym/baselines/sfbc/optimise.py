@@ -72,7 +72,7 @@ class Pace:
             adam.param_groups[0]["lr"] = self.rate_at(update)
             found = loss(batch, generator)
             adam.zero_grad()
-            found.backward()  # type: ignore[no-untyped-call]
+            found.backward()
             adam.step()
             total += found.detach()
         return float(total) / updates

@@ -63,14 +63,14 @@ def test_modes_and_weights_of_a_mixture(steps: int, near: float) -> None:
 
 def test_the_error_falls_with_the_square_of_the_step() -> None:
     denoise, start = mixture([-0.5, 0.6], [0.3, 0.2], [0.4, 0.6]), noise(201)
-    exact = solve(denoise, start, SCHEDULE, 4096)
+    exact = solve(denoise, start, SCHEDULE, 1024)
     errors = [
         float((solve(denoise, start, SCHEDULE, steps) - exact).square().mean().sqrt())
-        for steps in (32, 64, 128, 256)
+        for steps in (16, 32, 64, 128)
     ]
     orders = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
     assert orders == pytest.approx([2, 2, 2], abs=0.2)
-    assert errors[0] < 0.01
+    assert errors[0] < 0.02
 
 
 def test_a_sampler_of_first_order_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,14 +79,14 @@ def test_a_sampler_of_first_order_would_be_seen(monkeypatch: pytest.MonkeyPatch)
 
     from persim_gym.baselines.sfbc import diffusion
 
+    denoise, start = mixture([-0.5, 0.6], [0.3, 0.2], [0.4, 0.6]), noise(201)
+    exact = solve(denoise, start, SCHEDULE, 1024)
     plan = diffusion._plan
     monkeypatch.setattr(
         diffusion,
         "_plan",
         lambda *given: tuple(dataclasses.replace(step, correct=0.0) for step in plan(*given)),
     )
-    denoise, start = mixture([-0.5, 0.6], [0.3, 0.2], [0.4, 0.6]), noise(201)
-    exact = solve(denoise, start, SCHEDULE, 8192)
     errors = [
         float((solve(denoise, start, SCHEDULE, steps) - exact).square().mean().sqrt())
         for steps in (64, 128)
