@@ -100,7 +100,7 @@ class CloningLearner:
             obs, action, *_ = self.rows.drawn(c.batch_size)
             loss = unlikelihood(self.network(obs), action, self.discrete)
             self.adam.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             self.adam.step()
             total += float(loss.detach())
         self.loss = total / updates

@@ -78,7 +78,7 @@ def check_options(name: str, cell: Cell) -> None:
     as_config(method_class(name).Config, None, dict(cell.fit))
 
 
-def behaviour_of(context: Context) -> tuple[Baseline, dict[str, Any]]:
+def behaviour_of(context: Context) -> tuple[Any, dict[str, Any]]:
     """A model of the behaviour of all agents' data, to draw candidates from, and facts of it."""
     discrete = isinstance(SUITES[context.cell.task].task().action_space, Discrete)
     # The cell's options are of its simulator.

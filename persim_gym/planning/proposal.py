@@ -42,6 +42,11 @@ class Proposed:
     observed: int
 
     @property
+    def each(self) -> tuple[int, ...]:
+        """Shape of one action."""
+        return self.space.shape or ()
+
+    @property
     def device(self) -> torch.device:
         """Where candidates are scored."""
         return torch.device(getattr(self.dynamics, "device", "cpu"))
@@ -76,19 +81,18 @@ class Proposed:
         """
         p, (k, h) = len(agents), shape
         rows, state = np.repeat(agents, k), np.repeat(states, k, axis=0)
+        kept = np.ones(p, dtype=np.bool_) if fresh is None else ~fresh
         discrete = isinstance(self.space, Discrete)
-        drawn = np.empty((p, k, h, *self.space.shape), np.int64 if discrete else np.float32)
+        drawn = np.empty((p, k, h, *self.each), np.int64 if discrete else np.float32)
         for t in range(h):
             # In the first step, all candidates of a problem are in one state.
             seen = states if t == 0 else state
-            drawn[:, :, t] = self._sample(seen, k if t == 0 else 1, rng).reshape(
-                p, k, *self.space.shape
-            )
+            drawn[:, :, t] = self._sample(seen, k if t == 0 else 1, rng).reshape(p, k, *self.each)
             if plans is not None and t + 1 < h:
-                drawn[~fresh, 0, t] = plans[~fresh, t + 1]  # type: ignore[operator]
+                drawn[kept, 0, t] = plans[kept, t + 1]
             if t + 1 == h:
                 break
-            acted = drawn[:, :, t].reshape(p * k, *self.space.shape)
+            acted = drawn[:, :, t].reshape(p * k, *self.each)
             obs = np.asarray(self.dynamics.step(rows, state, acted))
             # What has left the numbers is worth nothing, whatever is drawn there.
             state = next_states(self.dynamics, state, acted, np.nan_to_num(obs))
@@ -97,7 +101,7 @@ class Proposed:
     def _sample(self, states: NDArray[Any], k: int, rng: np.random.Generator) -> NDArray[Any]:
         latest = states.reshape(len(states), -1)[:, -self.observed :].astype(np.float32)
         found = np.asarray(self.proposal.sample(latest, k, rng))
-        expected = (len(latest), k, *self.space.shape)
+        expected = (len(latest), k, *self.each)
         whole = found.dtype.kind in "iu" or not isinstance(self.space, Discrete)
         if found.shape != expected or not whole or found.dtype.kind not in "iuf":
             raise ValueError(
