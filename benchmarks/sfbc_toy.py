@@ -126,7 +126,7 @@ def compare(episodes: int, played: int, **options: int) -> dict[str, Paths]:
         "behaviour": behaviour,
         "Gaussian clone": play(lambda at, step: gaussian.predict(at)[0], played, 1),
         "diffusion clone": play(cloned, played, 1),
-        "SfBC": play(lambda at, step: sfbc.predict(at)[0], played, 1),
+        "SfBC": play(lambda at, step: sfbc.predict(at, deterministic=False)[0], played, 1),
     }
 
 
@@ -162,7 +162,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sizes = {"updates": 100, "critic_updates": 100}
         found = compare(100, 40, **sizes, planned=8, widths=(64, 32))
     else:
-        found = compare(400, 200, updates=5000)
+        found = compare(400, 200, updates=3000)
     print(f"{'':16} {'return':>7} {'arrive':>7} {'goals':>6}")
     for name, paths in found.items():
         ends = paths.positions[np.arange(len(paths.lengths)), paths.lengths][paths.arrived]
