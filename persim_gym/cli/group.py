@@ -32,6 +32,8 @@ ORDER = (
     "hub",
     "plan",
     "train",
+    "baseline",
+    "generate",
     "render",
     "explore",
     "benchmark",
