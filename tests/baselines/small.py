@@ -108,7 +108,8 @@ def transitions_of(batch: EpisodeBatch, start: Any, moves: list[Moved]) -> Trans
     )
     return Transitions(
         agent=batch.agents[lane], obs=obs, action=action, next_obs=following, reward=reward,
-        terminated=over, truncated=cut, episode=lane, num_agents=AGENTS,
+        terminated=over, truncated=cut, episode=lane,
+        num_agents=max(AGENTS, int(batch.agents.max()) + 1),
         task_name=batch.task.name,
     )  # fmt: skip
 
