@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from persim_gym.baselines.blocks import block_seed
-from persim_gym.baselines.context_network import ContextNetwork, ContextShape, loss
+from persim_gym.baselines.context_network import Batch, ContextNetwork, ContextShape, loss
 from persim_gym.baselines.windows import Windows, hold_out
 from persim_gym.learned.networks.optimise import Adam
 
@@ -39,6 +39,7 @@ class Schedule:
         validation: Share of the windows that are held out.
         decay: Factor on the weight decay.
         backward_weight: Factor on the backward model's error.
+        tempering: See :func:`~persim_gym.baselines.context_network.loss`.
     """
 
     steps: int
@@ -49,6 +50,7 @@ class Schedule:
     validation: float = 0.1
     decay: float = 1.0
     backward_weight: float = 0.5
+    tempering: float = 0.0
 
 
 class ContextLearner:
@@ -110,11 +112,14 @@ class ContextLearner:
     def _step(self, pairs: Tensor, rate: float) -> Tensor:
         vector = self._vector.detach().requires_grad_()
         network = ContextNetwork.views(self.shape, vector)
-        each = loss(network, self.windows.batch(pairs), self.schedule.backward_weight)
+        each = self._loss(network, self.windows.batch(pairs))
         (gradient,) = torch.autograd.grad(each.sum(), vector)
         gradient.addcmul_(self._decay, self._vector)
         self._optimiser.step(gradient, rate)
         return each.detach().mean()
+
+    def _loss(self, network: ContextNetwork, batch: Batch) -> Tensor:
+        return loss(network, batch, self.schedule.backward_weight, self.schedule.tempering)
 
     def _drawn(self, count: int) -> Tensor:
         """Rows of the pairs ``[m, count]``, each member's own."""
@@ -128,7 +133,7 @@ class ContextLearner:
         if not self._looked.shape[1]:
             return
         batch = self.windows.batch(self._looked)
-        now = float(loss(self.network, batch, self.schedule.backward_weight).mean())
+        now = float(self._loss(self.network, batch).mean())
         # Original: it begins well above the first value, so that the first steps do not stop it.
         before = now + 0.5 * abs(now) if math.isnan(self.rolling) else self.rolling
         self.rolling = PERSISTENCE * before + (1 - PERSISTENCE) * now

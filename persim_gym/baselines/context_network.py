@@ -186,30 +186,6 @@ class ContextNetwork:
         return torch.nn.functional.silu(x)
 
 
-def loss(network: ContextNetwork, batch: Batch, weight: float = 0.5) -> Tensor:
-    """The loss of each member ``[m]``, without weight decay.
-
-    It is the mean squared error forward, or with a variance the Gaussian negative log-likelihood
-    (squared error times inverse variance, plus log-variance, plus 0.01 times the width of its
-    bounds), plus ``weight`` times the mean squared error backward. One context serves both.
-    """
-    context = [network.encode(batch.history)] if network.shape.context else []
-    mean, log_variance = network.forward(torch.cat([batch.states, batch.actions, *context], dim=-1))
-    squares = (mean - batch.change).square()
-    if log_variance is None:
-        found = squares.mean(dim=(1, 2))
-    else:
-        found = (squares * (-log_variance).exp() + log_variance).mean(dim=(1, 2))
-        t = network.tensors
-        width = t["most_log_variance"] - t["least_log_variance"]
-        found = found + 0.01 * width.sum(dim=(1, 2))
-    if network.shape.backward:
-        seen = torch.cat([batch.next_states, batch.actions, *context], dim=-1)
-        back = (network.backward(seen) - batch.change_back).square()
-        found = found + weight * back.mean(dim=(1, 2))
-    return found
-
-
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Transitions of each member in the networks' units, with what came before their window.
@@ -229,3 +205,40 @@ class Batch:
     change: Tensor
     next_states: Tensor
     change_back: Tensor
+
+
+def loss(
+    network: ContextNetwork, batch: Batch, weight: float = 0.5, tempering: float = 0.0
+) -> Tensor:
+    """The loss of each member ``[m]``, without weight decay.
+
+    It is the mean squared error forward, or with a variance the Gaussian negative log-likelihood
+    (squared error times inverse variance, plus log-variance, plus 0.01 times the width of its
+    bounds), plus ``weight`` times the mean squared error backward. One context serves both.
+
+    Args:
+        network: The members.
+        batch: Transitions of each.
+        weight: Of the backward error.
+        tempering: The likelihood of each number is weighted by its variance to this power, which
+            no gradient goes through (beta-NLL; Seitzer et al., 2022). At 0 a coordinate that is
+            predicted well soon has all the weight, and the others are learned late or never; at 1
+            the mean is learned as by the squared error.
+    """
+    context = [network.encode(batch.history)] if network.shape.context else []
+    mean, log_variance = network.forward(torch.cat([batch.states, batch.actions, *context], dim=-1))
+    squares = (mean - batch.change).square()
+    if log_variance is None:
+        found = squares.mean(dim=(1, 2))
+    else:
+        each = squares * (-log_variance).exp() + log_variance
+        if tempering:
+            each = each * (tempering * log_variance.detach()).exp()
+        t = network.tensors
+        width = t["most_log_variance"] - t["least_log_variance"]
+        found = each.mean(dim=(1, 2)) + 0.01 * width.sum(dim=(1, 2))
+    if network.shape.backward:
+        seen = torch.cat([batch.next_states, batch.actions, *context], dim=-1)
+        back = (network.backward(seen) - batch.change_back).square()
+        found = found + weight * back.mean(dim=(1, 2))
+    return found
