@@ -78,3 +78,10 @@ def _spread_rows(data: Transitions, lag: int) -> NDArray[np.int64]:
     place = np.arange(kept.sum()) - np.repeat(np.cumsum(kept) - kept, kept)
     within = place * np.repeat(counts, kept) // np.repeat(kept, kept)
     return order[np.repeat(first, kept) + within]
+
+
+def recorded_start(
+    recorded: NDArray[np.float64], rng: np.random.Generator, n: int
+) -> NDArray[np.float64]:
+    """Draw ``n`` of the recorded start states ``[E, d]``."""
+    return recorded[rng.integers(0, len(recorded), size=n)]

@@ -88,6 +88,72 @@ class CaDMConfig(OfflineConfig):
             )
 
 
+#: The authors' sizes of MOReL's dynamics; the defaults are for a laptop.
+MOREL_PAPER: dict[str, Any] = {
+    "hidden": (512, 512), "updates": 20_000, "falling": False, "policy_steps": 1_000_000,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MOReLConfig(OfflineConfig):
+    """Model-based offline reinforcement learning (Kidambi et al., 2020).
+
+    Attributes:
+        ensemble_size: Members of the dynamics.
+        hidden: Widths of their hidden layers.
+        updates: Steps of their optimiser.
+        batch_size: Transitions in each, of each member.
+        learning_rate: Adam's step size.
+        falling: Whether it falls to 0 along half a cosine.
+        pessimism: A state and action are unknown where members differ by more than the largest
+            difference in the data, divided by this.
+        penalty: Reward to subtract where an episode halts; ``None``: the smallest recorded reward
+            (0 where all are above), discounted over endless steps.
+        imitation: Epochs in which the policy imitates the data before it is optimised.
+        policy_steps: Steps in the pessimistic environment.
+        policy_hidden: Widths of the policy's hidden layers.
+        policy_learning_rate: Its optimiser's step size.
+        discount: Of rewards to come.
+        lanes: Episodes side by side.
+        anywhere: Share of episodes that begin in any recorded state, not in a recorded start.
+    """
+
+    called: ClassVar[str] = "MOReL"
+
+    ensemble_size: int = 4
+    hidden: tuple[int, ...] = (128, 128)
+    updates: int = 3000
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    falling: bool = True
+    pessimism: float = 1.0
+    penalty: float | None = None
+    imitation: int = 5
+    policy_steps: int = 65_536
+    policy_hidden: tuple[int, ...] = (64, 64)
+    policy_learning_rate: float = 1e-3
+    discount: float = 0.99
+    lanes: int = 32
+    anywhere: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        counts = ("ensemble_size", "updates", "batch_size", "policy_steps", "lanes")
+        rates = ("learning_rate", "policy_learning_rate", "discount", "anywhere")
+        self._check(counts, rates)
+        object.__setattr__(self, "policy_hidden", _widths("policy_hidden", self.policy_hidden))
+        checks.switch("falling", self.falling)
+        checks.integer("ensemble_size", self.ensemble_size, 2)
+        checks.integer("imitation", self.imitation)
+        checks.number("pessimism", self.pessimism)
+        if self.pessimism <= 0:
+            raise ValueError(f"pessimism must be above 0, got {self.pessimism}")
+        if self.penalty is not None:
+            checks.number("penalty", self.penalty)
+        elif self.discount >= 1:
+            raise ValueError("with discount=1 give a penalty: there is none by default")
+
+
 def _widths(name: str, given: Any) -> tuple[int, ...]:
     return tuple(
         checks.positive_integer(f"a width in {name}", width)
