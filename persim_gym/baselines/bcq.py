@@ -99,7 +99,7 @@ def _discrete(given: Given, units: Units) -> dict[str, Tensor]:
         )
         return mended.MendedDiscreteBCQ(
             policy=policy,
-            optim=mended.AdamOptimizerFactory(lr=config.learning_rate),
+            optim=mended.adam(config.learning_rate),
             gamma=config.discount,
             tau=config.tau,
             imitation_logits_penalty=config.logits_penalty,
@@ -136,12 +136,12 @@ def _continuous(given: Given, units: Units) -> dict[str, Tensor]:
                 max_action=1.0,
             ),
         )
-        adam = mended.AdamOptimizerFactory(lr=config.learning_rate)
+        adam = mended.adam(config.learning_rate)
         return mended.MendedBCQ(
             policy=policy,
             actor_perturbation_optim=adam,
             critic_optim=adam,
-            vae_optim=mended.AdamOptimizerFactory(lr=1e-3),
+            vae_optim=mended.adam(1e-3),
             critic2=mended.Critic(Mlp(d + a, *config.hidden, 1)),
             gamma=config.discount,
             tau=config.tau,

@@ -75,7 +75,7 @@ def _discrete(given: Given, units: Units) -> dict[str, Tensor]:
         model = mended.Stateless(Mlp(*shape), count, quantiles)
         return mended.MendedDiscreteCQL(
             policy=mended.QRDQNPolicy(model=model, action_space=space),
-            optim=mended.AdamOptimizerFactory(lr=config.learning_rate),
+            optim=mended.adam(config.learning_rate),
             min_q_weight=config.weight,
             gamma=config.discount,
             num_quantiles=quantiles,
@@ -93,7 +93,7 @@ def _continuous(given: Given, units: Units) -> dict[str, Tensor]:
     d, a = given.transitions.obs.shape[1], box.shape[0]
 
     def make() -> mended.MendedCQL:
-        slow = mended.AdamOptimizerFactory(lr=config.policy_learning_rate)
+        slow = mended.adam(config.policy_learning_rate)
         policy = mended.SACPolicy(
             actor=mended.Gaussian(Mlp(d, *config.hidden, 2 * a)),
             deterministic_eval=False,  # else it draws no samples outside tianshou's trainer
@@ -104,7 +104,7 @@ def _continuous(given: Given, units: Units) -> dict[str, Tensor]:
             policy_optim=slow,
             critic=mended.Critic(Mlp(d + a, *config.hidden, 1)),
             critic2=mended.Critic(Mlp(d + a, *config.hidden, 1)),
-            critic_optim=mended.AdamOptimizerFactory(lr=config.learning_rate),
+            critic_optim=mended.adam(config.learning_rate),
             cql_weight=config.weight,
             tau=config.tau,
             gamma=config.discount,

@@ -97,7 +97,8 @@ class Baseline(ABC):
     ) -> None:
         self.task, self.config, self.device = task, config, device
         self.card = dict(card)
-        self.tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
+        # Copies: tensors that share memory cannot be written.
+        self.tensors = {name: t.detach().to(device).clone() for name, t in tensors.items()}
         self._prepare()
 
     # -- what a method is ----------------------------------------------------------------------
@@ -108,10 +109,12 @@ class Baseline(ABC):
 
         What is fitted is loaded and acts without.
         """
+        return None
 
     @classmethod
     def _check(cls, given: Given) -> None:
         """Refuse, before any work, data that the method cannot learn from."""
+        return None
 
     @classmethod
     @abstractmethod

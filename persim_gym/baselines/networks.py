@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -151,8 +151,3 @@ class Rows:
             self.reward[rows],
             self.done[rows],
         )
-
-
-def widths(before: int, hidden: Sequence[int], after: int) -> Iterable[int]:
-    """Widths of a network."""
-    return (before, *hidden, after)

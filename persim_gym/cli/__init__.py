@@ -12,6 +12,7 @@ import typer
 import persim_gym
 from persim_gym.cli import (
     adapt,
+    baselines,
     benchmark,
     control,
     data,
@@ -85,7 +86,11 @@ app.command(
     )
 )(adapt.adapt)
 app.command(
-    epilog=examples("evaluate runs/cartpole", "evaluate runs/cartpole --agents 0,7 --json")
+    epilog=examples(
+        "evaluate runs/cartpole",
+        "evaluate runs/cartpole --agents 0,7 --json",
+        "evaluate runs/cql --agents 3 --episodes 20",
+    )
 )(simulators.evaluate)
 app.command(epilog=examples("equations runs/cartpole", "equations runs/cartpole --agent 3"))(
     equations.equations
@@ -97,6 +102,18 @@ app.command(
     )
 )(control.plan)
 app.command(epilog=examples("train runs/cartpole --agent 3 --out runs/policy"))(control.train)
+app.command(
+    epilog=examples(
+        "baseline cql persim/cartpole/pure-v0 --agent 3 --out runs/cql",
+        "baseline bcq persim/cartpole/random-v0 --out runs/bcq --set updates=5000",
+    )
+)(baselines.baseline)
+app.command(
+    epilog=examples(
+        "generate runs/cartpole --agents 0-4 --policy mpc --episodes 5",
+        "generate runs/cartpole --policy runs/policy --dataset-id persim/synthetic/a-v0",
+    )
+)(baselines.generate)
 app.command(
     epilog=examples(
         "render runs/cartpole --agent 3 --out cartpole.mp4",

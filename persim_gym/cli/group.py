@@ -29,6 +29,8 @@ ORDER = (
     "equations",
     "plan",
     "train",
+    "baseline",
+    "generate",
     "render",
     "benchmark",
     "report",

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from persim_gym import checks
 from persim_gym.cli import options
@@ -17,7 +17,7 @@ from persim_gym.envs.populations import DEFAULT_SIZE
 from persim_gym.envs.suites import SUITES, Suite, find_suite, suite_of
 
 if TYPE_CHECKING:
-    from persim_gym.core import Policy
+    from persim_gym.core import Policy, Task
     from persim_gym.learned.naming import AgentNames
     from persim_gym.learned.simulator import PerSim
 
@@ -186,19 +186,25 @@ def make_policy(name: str, suite: Suite, sim: PerSim | None, agent: int, seed: i
 
 
 def saved_policy(folder: Path, suite: Suite) -> Policy:
-    """The policy in a folder that ``train`` has made.
+    """The policy in a folder that ``train`` or ``baseline`` has made.
 
     Raises:
         FileNotFoundError: If there is none.
         ValueError: If it acts in another task.
     """
-    from persim_gym.training import load_policy
+    return policy_in(folder, suite.task())
 
-    policy, task = load_policy(folder), suite.task()
+
+def policy_in(folder: Path, task: Task) -> Policy:
+    """The policy in a folder, for a task; errors as of :func:`saved_policy`."""
+    from persim_gym.baselines.face import FILE, Baseline
+    from persim_gym.policies.saved import load_policy
+
+    policy: Any = Baseline.load(folder) if (folder / FILE).is_file() else load_policy(folder)
     spaces = policy.observation_space, policy.action_space
     if spaces != (task.observation_space, task.action_space):
         raise ValueError(
-            f"the policy in {folder} acts in another task than {suite.name}: it sees {spaces[0]} "
+            f"the policy in {folder} acts in another task than {task.name}: it sees {spaces[0]} "
             f"and does {spaces[1]}"
         )
     return policy

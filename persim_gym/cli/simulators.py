@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persim_gym.cli import models, options, tables
+from persim_gym.cli import baselines, models, options, tables
 from persim_gym.cli.group import interrupted, on_interrupt, say
 from persim_gym.cli.output import print_facts, print_json, print_table, progress_bar
 from persim_gym.envs.suites import suite_of
@@ -298,7 +298,12 @@ def evaluate(
     In the true environment of each agent a scripted policy acts, which made no data. After a few
     real steps the simulator goes on by its own predictions under the same actions. RMSE is in the
     data's units over all coordinates; R2 is the median over episodes.
+
+    Of a baseline's folder it measures returns in the true environments instead.
     """
+    if baselines.holds_baseline(simulator):
+        baselines.evaluate_baseline(simulator, agents, episodes, seed, as_json)
+        return
     sim = models.open_simulator(simulator)
     suite = suite_of(sim.task)
     chosen = models.find_agents(agents, sim, suite)

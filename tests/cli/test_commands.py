@@ -100,6 +100,8 @@ COMMANDS = [
     ["equations"],
     ["plan"],
     ["train"],
+    ["baseline"],
+    ["generate"],
     ["render"],
     ["benchmark"],
     ["report"],

@@ -1,0 +1,136 @@
+"""Tiny data and fits, and the registry of baselines that the contract is checked for."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from persim_gym import baselines
+from persim_gym.envs.suites import SUITES
+from persim_gym.offline.transitions import Transitions
+from persim_gym.rollout import EpisodeBatch, Moved, play
+
+#: Agents of the data; agent 1 has none.
+AGENTS, SILENT = 4, 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A baseline as the contract fits it.
+
+    Attributes:
+        name: Its name in ``persim_gym.baselines``.
+        task: ``"discrete"``, ``"continuous"``.
+        options: Of a tiny fit.
+        needs: Modules without which it cannot be fitted.
+    """
+
+    name: str
+    task: str
+    options: dict[str, Any] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> Any:
+        return getattr(baselines, self.name)
+
+    def fit(self, data: Any = None, **more: Any) -> Any:
+        for module in self.needs:
+            pytest.importorskip(module, reason="pip install 'persim-gym[baselines]'")
+        given = data_of(self.task) if data is None else data
+        return self.kind.fit(given, **{**self.options, "progress": False, **more})
+
+
+_TS: dict[str, Any] = {"needs": ("tianshou",)}
+_BCQ = {"updates": 30, "batch_size": 8, "hidden": [8], "behaviour_hidden": 8, "choices": 5}
+_CQL = {"updates": 30, "batch_size": 8, "hidden": [8], "samples": 2, "quantiles": 3}
+
+#: A new baseline joins by an entry; it has to be quick.
+ENTRIES = (
+    Entry("BCQ", "discrete", _BCQ, **_TS),
+    Entry("BCQ", "continuous", _BCQ, **_TS),
+    Entry("CQL", "discrete", _CQL, **_TS),
+    Entry("CQL", "continuous", _CQL, **_TS),
+)
+each = pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: f"{e.name}-{e.task}")
+
+
+@functools.cache
+def data_of(kind: str) -> Transitions:
+    """Random episodes of a few agents: of CartPole, or of a point that is pushed about."""
+    return _cartpole() if kind == "discrete" else pushed()
+
+
+def _cartpole() -> Transitions:
+    suite = SUITES["cartpole"]
+    agents = np.array([0, 2, 3])
+    task, rng = suite.task(), np.random.default_rng(0)
+    batch = EpisodeBatch(task, agents, np.zeros(3, dtype=np.int64), 40, 0)
+    moves = play(
+        suite.dynamics(suite.population(AGENTS)), batch, task.sample_start(rng, 3),
+        lambda _, rows, obs: rng.integers(0, 2, len(rows)), rng,
+    )  # fmt: skip
+    return transitions_of(batch, task.sample_start(np.random.default_rng(0), 3), list(moves))
+
+
+def transitions_of(batch: EpisodeBatch, start: Any, moves: list[Moved]) -> Transitions:
+    """Steps of episodes as transitions."""
+    last = start.copy()
+    rows: list[tuple[Any, ...]] = []
+    for moved in moves:
+        result = moved.result
+        for i, lane in enumerate(moved.rows.tolist()):
+            rows.append(
+                (
+                    lane, last[lane].copy(), moved.actions[i], result.obs[i].copy(),
+                    result.reward[i], result.terminated[i], result.truncated[i],
+                )
+            )  # fmt: skip
+            last[lane] = result.obs[i]
+    rows.sort(key=lambda row: row[0])  # stable: an episode's steps stay in order
+    lane, obs, action, following, reward, over, cut = (
+        np.array(part) for part in zip(*rows, strict=True)
+    )
+    return Transitions(
+        agent=batch.agents[lane], obs=obs, action=action, next_obs=following, reward=reward,
+        terminated=over, truncated=cut, episode=lane, num_agents=AGENTS,
+        task_name=batch.task.name,
+    )  # fmt: skip
+
+
+def pushed(agents: tuple[int, ...] = (0, 2, 3), steps: int = 60, good: bool = False) -> Transitions:
+    """A point on a line that is pushed: the nearer to 0, the better; of no task of the package.
+
+    Args:
+        agents: Whose episodes, three each.
+        steps: Of each.
+        good: Pushed towards 0, with a little noise, instead of anyhow.
+    """
+    rng = np.random.default_rng(1)
+    columns: list[list[Any]] = [[] for _ in range(7)]
+    episode = 0
+    for agent in agents:
+        for _ in range(3):
+            x = rng.uniform(-1, 1, 2)
+            for step in range(steps):
+                best = np.array([-1.5 * x[0] - 1.5 * x[1]])
+                push = best + rng.normal(0, 0.1, 1) if good else rng.uniform(-2, 2, 1)
+                push = np.clip(push, -2, 2)
+                v = 0.9 * x[1] + 0.2 * (1 + 0.2 * agent) * push[0]
+                y = np.array([x[0] + 0.2 * v, v])
+                reward = -float(y[0] ** 2) - 0.01 * float(push[0] ** 2)
+                row = (agent, x, push, y, reward, step == steps - 1, episode)
+                for column, value in zip(columns, row, strict=True):
+                    column.append(value)
+                x = y
+            episode += 1
+    agent_, obs, action, following, reward_, cut, episodes = map(np.array, columns)
+    return Transitions(
+        agent=agent_, obs=obs, action=action.astype(np.float32), next_obs=following,
+        reward=reward_, terminated=np.zeros(len(cut), dtype=np.bool_), truncated=cut,
+        episode=episodes, num_agents=AGENTS, task_name="pushed",
+    )  # fmt: skip
