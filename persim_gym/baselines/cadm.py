@@ -33,7 +33,8 @@ class CaDM(Baseline):
     ten steps forward, and another one backward, so that the vector holds what is constant in an
     episode. The model knows no agent but by its past.
 
-    * As a policy it plans (``config.planner``), with a context that runs with the episode.
+    * As a policy it plans (``config.planner``), with a context that runs with the episode: give
+      ``predict`` the state that the last call returned.
     * :attr:`dynamics` is what it has learned. A prediction, and what a planner imagines, keep the
       context of the state that they begin in. Episodes begin without a past.
     * :meth:`env` and :meth:`vector_env` are environments whose episodes begin with the past of a
@@ -128,7 +129,10 @@ class CaDM(Baseline):
     def _act(
         self, obs: NDArray[np.float32], state: Any, episode_start: Any, deterministic: bool
     ) -> tuple[NDArray[Any], Any]:
-        return self._planner.predict(obs, state, episode_start)
+        if state is None:  # the search, too, begins as it did: predict is a function
+            self._planner = self.mpc(self.config.planner)
+        agents = np.repeat(self._planner.agents, len(obs))
+        return self._planner.plan(agents, obs, state, episode_start)
 
     def begin_episodes(self, batch: EpisodeBatch) -> Chooser:
         """Plan in a batch of episodes, in those alone that still run."""

@@ -127,17 +127,22 @@ class ContextLearner:
         rows = torch.randint(q, (m, count)).to(self._pairs.device)
         return rows if self._own is None else self._own.gather(1, rows).long()
 
-    @torch.no_grad()
     def _look(self) -> None:
         """Stop where the rolling mean of the validation loss rises."""
-        if not self._looked.shape[1]:
+        now = self._value()
+        if math.isnan(now):
             return
-        batch = self.windows.batch(self._looked)
-        now = float(self._loss(self.network, batch).mean())
         # Original: it begins well above the first value, so that the first steps do not stop it.
         before = now + 0.5 * abs(now) if math.isnan(self.rolling) else self.rolling
         self.rolling = PERSISTENCE * before + (1 - PERSISTENCE) * now
         self.stopped = self.rolling > before
+
+    @torch.no_grad()
+    def _value(self) -> float:
+        """The validation loss, the members' mean; nan where nothing is held out."""
+        if not self._looked.shape[1]:
+            return math.nan
+        return float(self._loss(self.network, self.windows.batch(self._looked)).mean())
 
     @property
     def facts(self) -> dict[str, Any]:

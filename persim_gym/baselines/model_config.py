@@ -59,7 +59,7 @@ class CaDMConfig(OfflineConfig):
     future: int = 10
     context: int = 10
     encoder: tuple[int, ...] = (128, 64)
-    hidden: tuple[int, ...] = (64, 64)
+    hidden: tuple[int, ...] = (64, 64, 64)
     steps: int = 5000
     batch_size: int = 256
     learning_rate: float = 1e-3

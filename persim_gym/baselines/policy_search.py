@@ -48,6 +48,12 @@ def search_blocks(config: MOReLConfig) -> int:
     return 1 + -(-config.policy_steps // block_steps(config))
 
 
+def _batch_size(lanes: int) -> int:
+    """Transitions of a batch of the search, so that a rollout is a whole number of them."""
+    steps = 1 << max(0, (BATCH // lanes).bit_length() - 1)
+    return lanes * min(steps, ROLLOUT)
+
+
 class PolicySearch:
     """Imitation, then PPO; the last policy counts.
 
@@ -88,7 +94,7 @@ class PolicySearch:
             to_sb3(envs),
             learning_rate=config.policy_learning_rate,
             n_steps=ROLLOUT,
-            batch_size=BATCH,
+            batch_size=_batch_size(config.lanes),
             gamma=config.discount,
             gae_lambda=0.95,
             seed=block_seed(seed, 0),

@@ -27,12 +27,14 @@ class Entry:
         task: ``"discrete"``, ``"continuous"``.
         options: Of a tiny fit.
         needs: Modules without which it cannot be fitted.
+        plans: Whether it acts by a random search.
     """
 
     name: str
     task: str
     options: dict[str, Any] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
+    plans: bool = False
 
     @property
     def kind(self) -> Any:
@@ -49,12 +51,21 @@ _TS: dict[str, Any] = {"needs": ("tianshou",)}
 _BCQ = {"updates": 30, "batch_size": 8, "hidden": [8], "behaviour_hidden": 8, "choices": 5}
 _CQL = {"updates": 30, "batch_size": 8, "hidden": [8], "samples": 2, "quantiles": 3}
 
+_CADM = {"steps": 30, "batch_size": 8, "hidden": [8], "encoder": [8], "ensemble_size": 2,
+         "particles": 2}  # fmt: skip
+_MOREL = {"updates": 20, "batch_size": 8, "hidden": [8], "policy_hidden": [8], "lanes": 4,
+          "policy_steps": 100, "imitation": 1}  # fmt: skip
+
 #: A new baseline joins by an entry; it has to be quick.
 ENTRIES = (
     Entry("BCQ", "discrete", _BCQ, **_TS),
     Entry("BCQ", "continuous", _BCQ, **_TS),
     Entry("CQL", "discrete", _CQL, **_TS),
     Entry("CQL", "continuous", _CQL, **_TS),
+    Entry("CaDM", "discrete", _CADM, plans=True),
+    Entry("CaDM", "continuous", _CADM | {"planner": "shooting"}, plans=True),
+    Entry("MOReL", "discrete", _MOREL),
+    Entry("MOReL", "continuous", _MOREL),
 )
 each = pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: f"{e.name}-{e.task}")
 
