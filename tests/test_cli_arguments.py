@@ -54,6 +54,7 @@ BAD_OUT = ["''", "file", "file/inside", "/proc/nothing/inside", "x" * 300, "~nob
 FOLDERS = [
     f"fit {TABLE} --out", "adapt sim nowhere --out", "train sim --agent 0 --out",
     "policies train cartpole --out", "benchmark --out", "demo --out", "report nowhere --out",
+    f"baseline bcq {TABLE} --out",
 ]  # fmt: skip
 FILES = ["render cartpole --agent 0 --out", "datasets show nowhere --plot"]
 NUMBERS = [
@@ -66,6 +67,9 @@ NUMBERS = [
     "evaluate sim --episodes", "evaluate sim --horizon", "evaluate sim --warmup",
     "evaluate sim --agents", "train sim --agent 0 --out new --seed", "demo --seed",
     "benchmark --seeds", "benchmark --jobs", "benchmark --threads",
+    f"baseline bcq {TABLE} --out new --seed", f"baseline bcq {TABLE} --out new --agent",
+    "generate sim --episodes", "generate sim --seed", "generate sim --max-steps",
+    "generate sim --agents",
 ]  # fmt: skip
 EMPTY = [
     "fit {} --out new", "adapt {} nowhere --out new", "adapt sim {} --out new", "evaluate {}",
@@ -81,6 +85,10 @@ EMPTY = [
     "policies train {}", "demo --task {}", "benchmark --task {}", "benchmark --preset {}",
     "benchmark --experiment {}", "benchmark --engine {}", "benchmark --device {}",
     "plan cartpole --agent 0 --planner {}", f"fit {TABLE} --out new --method {{}}",
+    "baseline {} nowhere --out new", "baseline bcq {} --out new",
+    f"baseline bcq {TABLE} --out new --set {{}}", f"baseline bcq {TABLE} --out new --device {{}}",
+    "generate {}", "generate sim --policy {}", "generate sim --dataset-id {}",
+    "generate sim --propagation {}",
     f"fit {TABLE} --out new --preset {{}}", f"fit {TABLE} --out new --device {{}}",
 ]  # fmt: skip
 LINES = [

@@ -50,6 +50,10 @@ def generate(
     if max_episode_steps is not None:
         horizon = checks.integer("max_episode_steps", max_episode_steps, 1)
     deterministic = checks.switch("deterministic", deterministic)
+    if progress is not None:
+        progress = checks.switch("progress", progress)
+    if on_progress is not None and not callable(on_progress):
+        raise TypeError(f"on_progress must be a function, got {checks.shown(on_progress)}")
     datasets.check_format(data_format)
     dynamics = GuardedSimulator(sim, propagation, guard)
     chosen = seen_agents(sim) if agents is None else several_agents(dynamics, agents)
