@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
 from persim_gym.baselines.blocks import of_part, run_blocks
@@ -14,7 +12,7 @@ from persim_gym.baselines.context_ensemble import ContextEnsemble
 from persim_gym.baselines.context_fit import ContextLearner, Schedule
 from persim_gym.baselines.context_network import ContextNetwork, ContextShape
 from persim_gym.baselines.face import Baseline, Given, Learned
-from persim_gym.baselines.known_models import recalled, remember
+from persim_gym.baselines.known_models import first_seen, recalled, remember
 from persim_gym.baselines.model_config import CaDMConfig
 from persim_gym.baselines.windows import Units, Windows, choices_of
 from persim_gym.envs.vector import SimVectorEnv
@@ -109,8 +107,7 @@ class CaDM(Baseline):
         facts = self.card["facts"]
         shape = ContextShape.from_json(facts["shape"])
         network = of_part(self.tensors, "network")
-        wanted = {name: size for name, size in shape.tensors().items()}
-        if wanted != {name: tuple(t.shape) for name, t in network.items()}:
+        if shape.tensors() != {name: tuple(t.shape) for name, t in network.items()}:
             raise RuntimeError("its network is not of the shape that the file says")
         space = self.observation_space
         low, high = (self.tensors["units.stay"].new_tensor(b) for b in (space.low, space.high))
@@ -146,7 +143,7 @@ class CaDM(Baseline):
     def mpc(self, planner: Any = "default", seed: int | None = None) -> MPC:
         """A policy that plans in :attr:`dynamics`; what it knows of its agent is the past."""
         seed = self.card["seed"] if seed is None else seed
-        first = int(np.flatnonzero(self._dynamics.experience.seen)[0])
+        first = first_seen(self._dynamics.experience)
         return MPC(self._dynamics, first, planner=planner, seed=seed)
 
     def env(self, agent: int | str | None = None, **options: Any) -> shells.LearnedSimEnv:

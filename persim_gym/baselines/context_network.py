@@ -59,7 +59,10 @@ class ContextShape:
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> ContextShape:
         """Sizes from plain types."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})
+        fields: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()
+        }
+        return cls(**fields)
 
     @property
     def stacks(self) -> dict[str, tuple[int, ...]]:

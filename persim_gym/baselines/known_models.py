@@ -80,6 +80,11 @@ def _spread_rows(data: Transitions, lag: int) -> NDArray[np.int64]:
     return order[np.repeat(first, kept) + within]
 
 
+def first_seen(experience: Experience) -> int:
+    """The first agent that something was recorded of."""
+    return 0 if experience.seen is None else int(experience.seen.argmax())
+
+
 def recorded_start(
     recorded: NDArray[np.float64], rng: np.random.Generator, n: int
 ) -> NDArray[np.float64]:

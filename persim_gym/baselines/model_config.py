@@ -54,7 +54,7 @@ class CaDMConfig(OfflineConfig):
 
     ensemble_size: int = 5
     probabilistic: bool = True
-    particles: int = 10
+    particles: int = 5
     history: int = 10
     future: int = 10
     context: int = 10

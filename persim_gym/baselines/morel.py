@@ -18,7 +18,12 @@ from persim_gym.baselines.context_ensemble import ContextEnsemble
 from persim_gym.baselines.context_fit import ContextLearner, Schedule
 from persim_gym.baselines.context_network import ContextNetwork, ContextShape
 from persim_gym.baselines.face import Baseline, Given, Learned
-from persim_gym.baselines.known_models import recalled, recorded_start, remember
+from persim_gym.baselines.known_models import (
+    first_seen,
+    recalled,
+    recorded_start,
+    remember,
+)
 from persim_gym.baselines.model_config import MOReLConfig
 from persim_gym.baselines.networks import Units as PolicyUnits
 from persim_gym.baselines.networks import mlp_of
@@ -138,7 +143,7 @@ class MOReL(Baseline):
     def _agent(self, agent: int | str | None) -> int:
         if agent is not None:
             return int(self._dynamics.agent_index(agent))
-        return int(np.flatnonzero(self._dynamics.experience.seen)[0])
+        return first_seen(self._dynamics.experience)
 
 
 class _Learner:

@@ -78,8 +78,9 @@ class PolicySearch:
         config: MOReLConfig,
         seed: int,
     ) -> None:
-        from persim_gym.envs.sb3 import to_sb3
         from stable_baselines3 import PPO
+
+        from persim_gym.envs.sb3 import to_sb3
 
         self._data, self._units, self._config, self._seed = data, units, config, seed
         self._discrete = isinstance(task.action_space, Discrete)

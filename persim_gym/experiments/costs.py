@@ -28,10 +28,11 @@ FITS = {
     ("cartpole", "persim-paper"): 1000.0,
     ("half-cheetah", "persim-paper"): 50_000.0,
 }
-#: Baselines without a model, on any task; of single agents five fits.
+#: Baselines, on any task; of single agents five fits.
 BASELINE_FITS = {
     "bcq-p": 25.0, "bcq-a": 65.0, "cql-p": 25.0, "cql-a": 65.0, "persim-bcq-5": 90.0,
-    "persim-cql-5": 90.0,
+    "persim-cql-5": 90.0, "vanilla-cadm": 20.0, "pets-cadm": 50.0, "morel-p": 25.0,
+    "morel-a": 100.0,
 }  # fmt: skip
 OTHER_FIT = 60.0
 

@@ -16,8 +16,8 @@ from persim_gym.planning.shooting import RandomShooting
 from tests.baselines.context_worlds import TASK, HiddenGain, gains, recorded
 
 SMALL: dict[str, Any] = {
-    **VANILLA, "hidden": (32,), "encoder": (32,), "context": 2, "steps": 700, "batch_size": 64,
-    "learning_rate": 5e-3,
+    **VANILLA, "hidden": (64,), "encoder": (64, 32), "steps": 700, "batch_size": 128,
+    "learning_rate": 3e-3,
 }  # fmt: skip
 TINY: dict[str, Any] = {"hidden": (8,), "encoder": (8,), "steps": 20, "batch_size": 16}
 
@@ -38,13 +38,13 @@ def episodes(agents: int, seed: int) -> Episodes:
 
 
 def test_the_context_tells_what_a_model_without_one_cannot_know() -> None:
-    data = recorded(HiddenGain(gains(150)), 40)
+    data = recorded(HiddenGain(gains(60)), 40)
     unseen = episodes(20, seed=9)
     errors = {}
     for name, options in {"with": SMALL, "without": SMALL | {"context": 0}}.items():
         fitted = fit(data, **options)
         errors[name] = float(np.mean(open_loop_error(fitted.dynamics, unseen, traces=1).rmse))
-    assert errors["with"] < 0.35 * errors["without"]
+    assert errors["with"] < 0.3 * errors["without"]
 
 
 def test_its_error_is_that_of_the_context_of_the_observed_steps() -> None:
@@ -56,7 +56,7 @@ def test_its_error_is_that_of_the_context_of_the_observed_steps() -> None:
     states = sim.states(asked.obs[:, :11].astype(np.float32), asked.actions[:, :10])
     expected = sim.rollout(asked.agents, states, asked.actions[:, 10:])
     np.testing.assert_allclose(asked.predicted_by(sim), expected, rtol=1e-6)
-    assert expected.shape == (10, 3, 30, 2)  # particles
+    assert expected.shape == (5, 3, 30, 2)  # particles
 
 
 def test_planning_goes_by_what_the_episode_has_shown() -> None:

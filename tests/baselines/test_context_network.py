@@ -149,7 +149,9 @@ def test_batches_hold_the_past_of_the_window_and_nothing_of_other_episodes() -> 
         assert batch.history[0, n].tolist() == pytest.approx(past, abs=1e-6)
         obs = (data.obs[u] - units.state[0].numpy()) / units.state[1].numpy()
         assert batch.states[0, n].tolist() == pytest.approx(obs.tolist(), abs=1e-6)
-        change = (data.next_obs[u] - data.obs[u] - units.change[0].numpy()) / units.change[1].numpy()
+        change = (data.next_obs[u] - data.obs[u] - units.change[0].numpy()) / units.change[
+            1
+        ].numpy()
         assert batch.change[0, n].tolist() == pytest.approx(change.tolist(), abs=1e-5)
         back = (data.obs[u] - data.next_obs[u] - units.back[0].numpy()) / units.back[1].numpy()
         assert batch.change_back[0, n].tolist() == pytest.approx(back.tolist(), abs=1e-5)
