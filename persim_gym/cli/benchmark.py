@@ -32,8 +32,8 @@ def benchmark(
         str,
         typer.Option(
             metavar="NAME",
-            help="Size: quick (minutes), laptop (MountainCar and CartPole complete, an hour or "
-            "more), paper (all three tasks).",
+            help="Size: quick (minutes), laptop (MountainCar and CartPole complete, three "
+            "hours on two cores), paper (all three tasks).",
         ),
     ] = "quick",
     out: Annotated[

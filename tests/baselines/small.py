@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium.spaces import Box
 
 from persim_gym import baselines
 from persim_gym.envs.suites import SUITES
+from persim_gym.experiments.baseline_methods import joined
 from persim_gym.offline.transitions import Transitions
-from persim_gym.rollout import EpisodeBatch, Moved, play
+from persim_gym.policies.behaviours import as_policy
+from persim_gym.rollout import EpisodeBatch, Moved, play, start_episodes
 
 #: Agents of the data; agent 1 has none.
 AGENTS, SILENT = 4, 1
@@ -113,35 +116,57 @@ def transitions_of(batch: EpisodeBatch, start: Any, moves: list[Moved]) -> Trans
     )  # fmt: skip
 
 
-def pushed(agents: tuple[int, ...] = (0, 2, 3), steps: int = 60, good: bool = False) -> Transitions:
-    """A point on a line that is pushed: the nearer to 0, the better; of no task of the package.
+def pushed() -> Transitions:
+    """A point that is pushed anyhow; its task is learned from the data."""
+    parts = [episodes_of(PushTask(), Push(), "random", agent, 2) for agent in (0, 2, 3)]
+    data = parts[0]
+    for part in parts[1:]:
+        data = joined(data, part)
+    return data
 
-    Args:
-        agents: Whose episodes, three each.
-        steps: Of each.
-        good: Pushed towards 0, with a little noise, instead of anyhow.
-    """
-    rng = np.random.default_rng(1)
-    columns: list[list[Any]] = [[] for _ in range(7)]
-    episode = 0
-    for agent in agents:
-        for _ in range(3):
-            x = rng.uniform(-1, 1, 2)
-            for step in range(steps):
-                best = np.array([-1.5 * x[0] - 1.5 * x[1]])
-                push = best + rng.normal(0, 0.1, 1) if good else rng.uniform(-2, 2, 1)
-                push = np.clip(push, -2, 2)
-                v = 0.9 * x[1] + 0.2 * (1 + 0.2 * agent) * push[0]
-                y = np.array([x[0] + 0.2 * v, v])
-                reward = -float(y[0] ** 2) - 0.01 * float(push[0] ** 2)
-                row = (agent, x, push, y, reward, step == steps - 1, episode)
-                for column, value in zip(columns, row, strict=True):
-                    column.append(value)
-                x = y
-            episode += 1
-    agent_, obs, action, following, reward_, cut, episodes = map(np.array, columns)
-    return Transitions(
-        agent=agent_, obs=obs, action=action.astype(np.float32), next_obs=following,
-        reward=reward_, terminated=np.zeros(len(cut), dtype=np.bool_), truncated=cut,
-        episode=episodes, num_agents=AGENTS, task_name="pushed",
-    )  # fmt: skip
+
+class PushTask:
+    """A point on a line: the nearer to 0, and the less it is pushed, the better."""
+
+    name = "push"
+    observation_space = Box(-10.0, 10.0, (2,), dtype=np.float32)
+    action_space = Box(-2.0, 2.0, (1,), dtype=np.float32)
+    max_episode_steps = 40
+    render_fps = 10
+    root_velocity = None
+
+    def reward(self, obs: Any, action: Any, next_obs: Any) -> Any:
+        return -(next_obs[..., 0] ** 2) - 0.01 * action[..., 0] ** 2
+
+    def terminated(self, next_obs: Any) -> Any:
+        return next_obs[..., 0] > 1e9
+
+    def sample_start(self, rng: np.random.Generator, n: int) -> Any:
+        return rng.uniform(-1, 1, (n, 2))
+
+
+class Push:
+    """The point's dynamics; one agent is pushed more easily than another."""
+
+    num_agents, lag = AGENTS, 1
+
+    def step(self, agents: Any, states: Any, actions: Any) -> Any:
+        speed = 0.9 * states[:, 1] + 0.2 * (1 + 0.2 * agents) * actions[:, 0]
+        return np.stack([states[:, 0] + 0.2 * speed, speed], axis=1)
+
+
+class PushExpert:
+    """Pushes the point to 0 and stops it there."""
+
+    def predict(self, obs: Any, *_: Any, **__: Any) -> Any:
+        return np.clip(-1.5 * obs[:, :1] - 1.5 * obs[:, 1:], -2, 2), None
+
+
+def episodes_of(task: Any, dynamics: Any, policy: Any, agent: int, episodes: int) -> Transitions:
+    """Episodes of one agent under a policy, as data."""
+    rng = np.random.default_rng(5)
+    agents = np.full(episodes, agent)
+    batch = EpisodeBatch(task, agents, np.arange(episodes), task.max_episode_steps, 0)
+    start = task.sample_start(rng, episodes)
+    choose = start_episodes(as_policy(policy, task), batch)
+    return transitions_of(batch, start, list(play(dynamics, batch, start, choose, rng)))

@@ -98,10 +98,10 @@ def test_entropy_in_the_targets_of_cql_is_a_choice(counted: bool) -> None:
 
 
 def test_the_policy_of_cql_imitates_at_first() -> None:
-    algorithm = cql(imitation=300, policy_optim=mended.adam(1e-2))
+    algorithm = cql(imitation=100, policy_optim=mended.adam(3e-2))
     rows = batch()
     rows.act = torch.tensor([0.5, -0.5]).expand(N, A).clone()
-    for _ in range(300):
+    for _ in range(100):
         algorithm._update_with_batch(rows)
     (mean, _), _ = algorithm.policy.actor(rows.obs)
     np.testing.assert_allclose(torch.tanh(mean).detach(), rows.act, atol=0.1)
