@@ -158,6 +158,8 @@ class MendedCQL(CQL):
       the data in the first ``imitation`` updates.
     """
 
+    done_updates: Tensor
+
     def __init__(self, *, imitation: int, entropy_in_target: bool, **options: Any) -> None:
         super().__init__(
             **options,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,7 +141,7 @@ def joined(first: Transitions, second: Transitions) -> Transitions:
         ValueError: If they do not fit together.
     """
     names = ("agent", "obs", "action", "next_obs", "reward", "terminated", "truncated")
-    columns = {
+    columns: dict[str, Any] = {
         name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in names
     }
     episode = np.concatenate([first.episode, second.episode + first.episode.max() + 1])
@@ -174,9 +175,8 @@ def _each(
     for place, agent in enumerate(agents):
         with _part_of(context.on_progress, place, len(agents)) as report:
             folder = context.folder / f"agent-{agent}"
-            policies[agent] = _fitted(
-                context, name, folder, lambda agent=agent: data(agent), report, options
-            )
+            own = partial(data, agent)
+            policies[agent] = _fitted(context, name, folder, own, report, options)
     return PerAgent(policies), _facts(policies[agents[0]])
 
 
