@@ -91,7 +91,9 @@ def _cartpole() -> Transitions:
     return transitions_of(batch, task.sample_start(np.random.default_rng(0), 3), list(moves))
 
 
-def transitions_of(batch: EpisodeBatch, start: Any, moves: list[Moved]) -> Transitions:
+def transitions_of(
+    batch: EpisodeBatch, start: Any, moves: list[Moved], num_agents: int = AGENTS
+) -> Transitions:
     """Steps of episodes as transitions."""
     last = start.copy()
     rows: list[tuple[Any, ...]] = []
@@ -111,7 +113,7 @@ def transitions_of(batch: EpisodeBatch, start: Any, moves: list[Moved]) -> Trans
     )
     return Transitions(
         agent=batch.agents[lane], obs=obs, action=action, next_obs=following, reward=reward,
-        terminated=over, truncated=cut, episode=lane, num_agents=AGENTS,
+        terminated=over, truncated=cut, episode=lane, num_agents=num_agents,
         task_name=batch.task.name,
     )  # fmt: skip
 
