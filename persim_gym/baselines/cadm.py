@@ -8,13 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym.baselines.blocks import of_part, run_blocks
-from persim_gym.baselines.context_ensemble import ContextEnsemble
 from persim_gym.baselines.context_fit import ContextLearner, Schedule
 from persim_gym.baselines.context_network import ContextNetwork, ContextShape
 from persim_gym.baselines.face import Baseline, Given, Learned
-from persim_gym.baselines.known_models import first_seen, recalled, remember
+from persim_gym.baselines.known_models import (
+    ensemble_of,
+    first_seen,
+    recalled,
+    remember,
+    walls,
+    with_walls,
+)
 from persim_gym.baselines.model_config import CaDMConfig
-from persim_gym.baselines.windows import Units, Windows, choices_of
+from persim_gym.baselines.windows import Units, Windows
 from persim_gym.envs.vector import SimVectorEnv
 from persim_gym.learned import shells
 from persim_gym.learned.dynamics import LearnedDynamics
@@ -95,6 +101,8 @@ class CaDM(Baseline):
         tensors |= {f"units.{name}": t for name, t in units.tensors().items()}
         lag, past = (config.history + 1, shape.acts) if config.context else (1, 0)
         tensors |= remember(data, task, lag, past)
+        model = ensemble_of(learner.network, units, task, data.num_agents)
+        tensors |= walls(model, data, task)
         facts = {
             **learner.facts,
             "shape": shape.to_json(),
@@ -109,17 +117,12 @@ class CaDM(Baseline):
         network = of_part(self.tensors, "network")
         if shape.tensors() != {name: tuple(t.shape) for name, t in network.items()}:
             raise RuntimeError("its network is not of the shape that the file says")
-        space = self.observation_space
-        low, high = (self.tensors["units.stay"].new_tensor(b) for b in (space.low, space.high))
-        self._ensemble = ContextEnsemble(
-            ContextNetwork(shape, network),
-            Units.of(of_part(self.tensors, "units"), tuple(facts["angles"])),
-            low,
-            high,
-            self.card["dataset"]["agents"],
-            choices_of(self.action_space),
+        units = Units.of(of_part(self.tensors, "units"), tuple(facts["angles"]))
+        model = ensemble_of(
+            ContextNetwork(shape, network), units, self.task, self.card["dataset"]["agents"],
             self.config.particles if self.config.probabilistic else 0,
-        )
+        )  # fmt: skip
+        self._ensemble = with_walls(model, self.tensors)
         self._dynamics = self._of_agent(None)
         self._planner = self.mpc(self.config.planner)
 

@@ -29,6 +29,7 @@ class _ContextModel(Ensemble):
         num_agents: Agents; all alike but for their past.
         choices: Discrete actions; 0 where actions are continuous.
         particles: Particles that unrolling follows; 0: each member once, without noise.
+        effects: What going over a bound does.
     """
 
     def __init__(
@@ -40,8 +41,9 @@ class _ContextModel(Ensemble):
         num_agents: int,
         choices: int,
         particles: int = 0,
+        effects: BoundEffects | None = None,
     ) -> None:
-        super().__init__(low, high)
+        super().__init__(low, high, effects)
         self.network, self.units = network, units
         self.choices, self.particles = choices, particles
         self._num_agents = num_agents
@@ -65,10 +67,6 @@ class _ContextModel(Ensemble):
     def widths(self) -> Sequence[int]:
         """Widths of the forward model's layers."""
         return self.network.shape.stacks["forward"]
-
-    def with_effects(self, effects: BoundEffects | None) -> Ensemble:
-        """There are none."""
-        self._nothing()
 
     def agent_factors(self) -> Tensor:
         """There are none."""
@@ -135,8 +133,16 @@ class ContextEnsemble(_ContextModel):
             raise ValueError(f"networks are in single precision, got {dtype}")
         network, units = self.network.to(device), self.units.to(device)
         low, high = self.low.to(device), self.high.to(device)
-        rest = (self.num_agents, self.choices, self.particles)
+        effects = None if self.effects is None else self.effects.to(device)
+        rest = (self.num_agents, self.choices, self.particles, effects)
         return ContextEnsemble(network, units, low, high, *rest)
+
+    def with_effects(self, effects: BoundEffects | None) -> ContextEnsemble:
+        """The same with what happens at bounds."""
+        if effects is not None:
+            effects = effects.to(self.device, torch.float32)
+        rest = (self.num_agents, self.choices, self.particles, effects)
+        return ContextEnsemble(self.network, self.units, self.low, self.high, *rest)
 
     def context(self, states: Tensor) -> Tensor | None:
         """Contexts ``[m, n, c]`` of states ``[n, l * w]`` or ``[m, n, l * w]``."""
@@ -182,7 +188,7 @@ class _FixedContext(_ContextModel):
 
     def __init__(self, whole: ContextEnsemble, context: Tensor | None, particles: int) -> None:
         parts = (whole.network, whole.units, whole.low, whole.high)
-        super().__init__(*parts, whole.num_agents, whole.choices, particles)
+        super().__init__(*parts, whole.num_agents, whole.choices, particles, whole.effects)
         network, seen = whole.network, whole.network.shape
         weight, bias = (network.tensors[f"forward.0.{part}"] for part in ("weight", "bias"))
         own = seen.inputs + seen.acts
@@ -202,6 +208,10 @@ class _FixedContext(_ContextModel):
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Ensemble:
         """It stays where it was made."""
+        raise NotImplementedError
+
+    def with_effects(self, effects: BoundEffects | None) -> Ensemble:
+        """They are those of the whole."""
         raise NotImplementedError
 
     def _unsettled(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:

@@ -12,10 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.baselines.blocks import of_part
+from persim_gym.baselines.context_ensemble import ContextEnsemble
+from persim_gym.baselines.context_network import ContextNetwork
+from persim_gym.baselines.windows import Units, choices_of
 from persim_gym.core import Task
+from persim_gym.learned.bounds import BoundEffects, learn_bounds
+from persim_gym.learned.ensemble import before_bounds
 from persim_gym.learned.experience import Experience
 from persim_gym.learned.frames.history import slots
-from persim_gym.learned.preparation import Data
+from persim_gym.learned.preparation import Data, on_bounds
 from persim_gym.offline.transitions import Transitions
 
 #: Recorded states with a whole past that are kept of each agent.
@@ -78,6 +83,48 @@ def _spread_rows(data: Transitions, lag: int) -> NDArray[np.int64]:
     place = np.arange(kept.sum()) - np.repeat(np.cumsum(kept) - kept, kept)
     within = place * np.repeat(counts, kept) // np.repeat(kept, kept)
     return order[np.repeat(first, kept) + within]
+
+
+def ensemble_of(
+    network: ContextNetwork, units: Units, task: Task, agents: int, particles: int = 0
+) -> ContextEnsemble:
+    """Members with their units, in a task's space, for so many agents."""
+    space, device = task.observation_space, network.device
+    own = units.to(device)
+    low, high = (own.stay.new_tensor(bound) for bound in (space.low, space.high))
+    choices = choices_of(task.action_space)
+    return ContextEnsemble(network, own, low, high, agents, choices, particles)
+
+
+def walls(model: ContextEnsemble, data: Transitions, task: Task) -> dict[str, Tensor]:
+    """What going over a bound does to the other coordinates, as PerSim learns it.
+
+    Args:
+        model: The fitted members.
+        data: The data.
+        task: Their task.
+
+    Returns:
+        Tensors, by name; nothing where no bound has an effect.
+    """
+    rows = np.flatnonzero(on_bounds(data, task))
+    if not len(rows):
+        return {}
+    states = torch.as_tensor(slots(data, model.lag, model.past)[rows], device=model.device)
+    agents, actions = (
+        torch.as_tensor(part[rows], device=model.device) for part in (data.agent, data.action)
+    )
+    predicted = before_bounds(model, agents, states, actions).mean(0).double().cpu().numpy()
+    space, unit = task.observation_space, Data(data, task).change_scale
+    effects = learn_bounds(predicted, data.next_obs[rows], space.low, space.high, unit)
+    found = {} if effects is None else effects.tensors()
+    return {f"effects.{name}": tensor for name, tensor in found.items()}
+
+
+def with_walls(model: ContextEnsemble, tensors: Mapping[str, Tensor]) -> ContextEnsemble:
+    """The members with what :func:`walls` has found."""
+    own = of_part(tensors, "effects")
+    return model.with_effects(BoundEffects(**own)) if own else model
 
 
 def first_seen(experience: Experience) -> int:

@@ -15,6 +15,7 @@ CADM_PAPER: dict[str, Any] = {
     "hidden": (200, 200, 200, 200),
     "steps": 100_000,
     "falling": False,
+    "decay": 1.0,
     "tempering": 0.0,
     "particles": 20,
 }
@@ -65,7 +66,7 @@ class CaDMConfig(OfflineConfig):
     learning_rate: float = 1e-3
     falling: bool = True
     validation: float = 0.1
-    decay: float = 1.0
+    decay: float = 0.0
     backward_weight: float = 0.5
     tempering: float = 1.0
     planner: str = "default"

@@ -14,22 +14,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.baselines.blocks import block_seed, of_part, run_blocks
-from persim_gym.baselines.context_ensemble import ContextEnsemble
 from persim_gym.baselines.context_fit import ContextLearner, Schedule
 from persim_gym.baselines.context_network import ContextNetwork, ContextShape
 from persim_gym.baselines.face import Baseline, Given, Learned
 from persim_gym.baselines.known_models import (
+    ensemble_of,
     first_seen,
     recalled,
     recorded_start,
     remember,
+    walls,
+    with_walls,
 )
 from persim_gym.baselines.model_config import MOReLConfig
 from persim_gym.baselines.networks import Units as PolicyUnits
 from persim_gym.baselines.networks import mlp_of
 from persim_gym.baselines.pessimistic import PessimisticDynamics
 from persim_gym.baselines.policy_search import PolicySearch, search_blocks
-from persim_gym.baselines.windows import Units, Windows, choices_of
+from persim_gym.baselines.windows import Units, Windows
 from persim_gym.core import Task
 from persim_gym.envs.env import SimEnv
 from persim_gym.envs.lanes import time_limit
@@ -186,9 +188,11 @@ class _Learner:
         if self._pessimistic is None:
             given = self.given
             t, config = given.transitions, given.config
-            network = self.dynamics.network
+            network, task = self.dynamics.network, given.task
             names = list(t.agent_names or ())
-            model = _dynamics(network, self.units, given.task, self.experience, t.num_agents, names)
+            plain = ensemble_of(network, self.units, task, t.num_agents)
+            self.experience |= walls(plain, t, task)
+            model = _dynamics(network, self.units, task, self.experience, t.num_agents, names)
             found = PessimisticDynamics(model, math.inf, penalty_of(t, config))
             found.limit = largest_discrepancy(found, t) / config.pessimism
             self._pessimistic = found
@@ -271,11 +275,5 @@ def _dynamics(
     agents: int,
     names: list[str],
 ) -> LearnedDynamics:
-    space = task.observation_space
-    low, high = (units.stay.new_tensor(bound) for bound in (space.low, space.high))
-    own = units.to(network.device)
-    ensemble = ContextEnsemble(
-        network, own, low.to(network.device), high.to(network.device), agents,
-        choices_of(task.action_space),
-    )  # fmt: skip
+    ensemble = with_walls(ensemble_of(network, units, task, agents), tensors)
     return LearnedDynamics(Parts(ensemble, task, recalled(tensors), {"agent_names": names or None}))

@@ -17,6 +17,7 @@ from persim_gym import checks
 from persim_gym.baselines.context_network import Batch
 from persim_gym.core import Task
 from persim_gym.learned.frames.history import coded
+from persim_gym.learned.preparation import on_bounds
 from persim_gym.offline.transitions import Transitions
 
 #: Coordinates that are no input and are predicted themselves, not by their change. HalfCheetah's
@@ -70,7 +71,8 @@ class Units:
         stay = torch.ones(data.obs.shape[1], dtype=torch.float32)
         stay[list(DIRECT.get(task.name, ()))] = 0.0
         angles = tuple(getattr(task, "angles", ()))
-        rows = np.linspace(0, len(data) - 1, min(len(data), MEASURED)).astype(np.int64)
+        free = np.flatnonzero(free_rows(data, task))
+        rows = free[np.linspace(0, len(free) - 1, min(len(free), MEASURED)).astype(np.int64)]
         obs = torch.as_tensor(data.obs[rows])
         change, back = changes(data, rows, stay)
         choices = choices_of(task.action_space)
@@ -147,6 +149,16 @@ def _moments(values: Tensor, absolute: bool) -> Tensor:
     return torch.stack([mean, scale]).float()
 
 
+def free_rows(data: Transitions, task: Task) -> NDArray[np.bool_]:
+    """Transitions that do not end on a bound of the space ``[T]``; all where none is left.
+
+    At a bound the environment has cut off what the dynamics did. As PerSim does, networks learn
+    from the others, and what goes with a bound is learned from these (``known_models.walls``).
+    """
+    free = ~on_bounds(data, task)
+    return free if free.any() else np.ones_like(free)
+
+
 class Windows:
     """Windows of some data: a past of ``history`` transitions, and ``future`` ones after it.
 
@@ -192,6 +204,7 @@ class Windows:
         self._first = torch.as_tensor(np.repeat(data.starts, data.lengths)).to(device)
         self._end = torch.as_tensor(np.repeat(data.starts + data.lengths, data.lengths)).to(device)
         self.future = future
+        self._free = torch.as_tensor(free_rows(data, task)).to(device)
 
     def __len__(self) -> int:
         """Number of windows: each transition begins one."""
@@ -202,6 +215,7 @@ class Windows:
         first = torch.as_tensor(np.flatnonzero(windows)).to(self._end.device)
         rows = first[:, None] + torch.arange(self.future, device=first.device)
         inside = rows < self._end[first][:, None]
+        inside &= self._free[rows.clamp(max=len(self) - 1)]
         whose = first[:, None].expand_as(rows)
         return torch.stack([whose[inside], rows[inside]], dim=1)
 

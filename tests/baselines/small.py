@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,13 +89,13 @@ def _cartpole() -> Transitions:
         suite.dynamics(suite.population(AGENTS)), batch, task.sample_start(rng, 3),
         lambda _, rows, obs: rng.integers(0, 2, len(rows)), rng,
     )  # fmt: skip
-    return transitions_of(batch, task.sample_start(np.random.default_rng(0), 3), list(moves))
+    return transitions_of(batch, task.sample_start(np.random.default_rng(0), 3), moves)
 
 
 def transitions_of(
-    batch: EpisodeBatch, start: Any, moves: list[Moved], num_agents: int = AGENTS
+    batch: EpisodeBatch, start: Any, moves: Iterable[Moved], num_agents: int = AGENTS
 ) -> Transitions:
-    """Steps of episodes as transitions."""
+    """Steps of episodes as transitions, taken one by one: the loop writes over their arrays."""
     last = start.copy()
     rows: list[tuple[Any, ...]] = []
     for moved in moves:
@@ -171,4 +172,4 @@ def episodes_of(task: Any, dynamics: Any, policy: Any, agent: int, episodes: int
     batch = EpisodeBatch(task, agents, np.arange(episodes), task.max_episode_steps, 0)
     start = task.sample_start(rng, episodes)
     choose = start_episodes(as_policy(policy, task), batch)
-    return transitions_of(batch, start, list(play(dynamics, batch, start, choose, rng)))
+    return transitions_of(batch, start, play(dynamics, batch, start, choose, rng))
