@@ -92,9 +92,7 @@ def _cartpole() -> Transitions:
     return transitions_of(batch, task.sample_start(np.random.default_rng(0), 3), moves)
 
 
-def transitions_of(
-    batch: EpisodeBatch, start: Any, moves: Iterable[Moved], num_agents: int = AGENTS
-) -> Transitions:
+def transitions_of(batch: EpisodeBatch, start: Any, moves: Iterable[Moved]) -> Transitions:
     """Steps of episodes as transitions, taken one by one: the loop writes over their arrays."""
     last = start.copy()
     rows: list[tuple[Any, ...]] = []
@@ -114,7 +112,8 @@ def transitions_of(
     )
     return Transitions(
         agent=batch.agents[lane], obs=obs, action=action, next_obs=following, reward=reward,
-        terminated=over, truncated=cut, episode=lane, num_agents=num_agents,
+        terminated=over, truncated=cut, episode=lane,
+        num_agents=max(AGENTS, int(batch.agents.max()) + 1),
         task_name=batch.task.name,
     )  # fmt: skip
 

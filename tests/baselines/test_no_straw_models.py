@@ -54,7 +54,7 @@ def dense(task: Any, true: Any, episodes: int) -> Transitions:
     controller = scripted_policy(task.name, 0)
     policy = EpsilonMixture(controller, 0.3, action_space=task.action_space, seed=0)
     moves = play(true, batch, start, start_episodes(policy, batch), rng)
-    return transitions_of(batch, start, moves, num_agents=int(AGENTS[-1]) + 1)
+    return transitions_of(batch, start, moves)
 
 
 @pytest.mark.slow
