@@ -28,6 +28,7 @@ class Preset:
         beside_datasets: Their data sets; and those of the planners after the first, of scarcity
             and of unseen agents.
         baselines: What is compared with: on all data sets, by the first planner alone.
+        baseline_seeds: Repeats of these; ``None`` for those of the others.
         baseline_sizes: ``"usual"``, or ``"paper"``: as long as in the paper's setting.
         scarce_returns: Methods whose returns are measured with fewer agents in the data, too.
         scarce_models: Baselines whose predictions are; those of ``methods`` all are.
@@ -48,6 +49,7 @@ class Preset:
     beside: tuple[str, ...] = ("one-for-all",)
     beside_datasets: tuple[str, ...] = ("random",)
     baselines: tuple[str, ...] = ()
+    baseline_seeds: int | None = None
     baseline_sizes: str = "usual"
     scarce_returns: tuple[str, ...] = ()
     scarce_models: tuple[str, ...] = ()
@@ -65,7 +67,8 @@ class Preset:
         """All cells, those of one fit after each other; some may come twice."""
         for task in self.tasks:
             for seed in range(self.seeds):
-                for name in (*self.methods, *self.beside, *self.baselines):
+                baselines = self.baselines if self._repeats_baselines(seed) else ()
+                for name in (*self.methods, *self.beside, *baselines):
                     if METHODS[name].suits(task):
                         yield from self._compared(task, seed, METHODS[name])
                 yield from self._scarce(task, seed)
@@ -103,7 +106,7 @@ class Preset:
 
     def _scarce(self, task: str, seed: int) -> Iterator[Cell]:
         """Prediction from the data of fewer agents."""
-        baselines = [METHODS[name] for name in self.scarce_models]
+        baselines = [METHODS[name] for name in self.scarce_models if self._repeats_baselines(seed)]
         for method in (*self._learning("prediction"), *baselines):
             for dataset in self.beside_datasets:
                 for count in self.scarcity:
@@ -115,7 +118,9 @@ class Preset:
 
     def _scarce_returns(self, task: str, seed: int) -> Iterator[Cell]:
         """Returns from the data of fewer agents."""
-        for method in (METHODS[name] for name in self.scarce_returns):
+        repeated = self._repeats_baselines(seed)
+        names = [name for name in self.scarce_returns if repeated or name in self.methods]
+        for method in (METHODS[name] for name in names):
             for dataset in self.beside_datasets:
                 for count in self.scarcity:
                     yield Cell(
@@ -125,6 +130,9 @@ class Preset:
                         planner=self.planners[0] if method.plans else None,
                         max_episode_steps=self.max_episode_steps,
                     )  # fmt: skip
+
+    def _repeats_baselines(self, seed: int) -> bool:
+        return self.baseline_seeds is None or seed < self.baseline_seeds
 
     def _fit_of(self, method: Method) -> tuple[tuple[str, Any], ...]:
         return method.paper if self.baseline_sizes == "paper" else ()
@@ -170,7 +178,7 @@ _REDUCED = Preset(
     unseen=0,
     beside=(),
     datasets=("random", "pure"),
-    baselines=(*BASELINES, *MODELS, *CONTINUOUS),
+    baselines=("bcq-p", "cql-p", "morel-p", *CONTINUOUS),
 )
 _FULL = Preset(
     tasks=(HALF_CHEETAH,), baselines=(*BASELINES, *MODELS, *CONTINUOUS), baseline_sizes="paper"
@@ -195,6 +203,7 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
         Preset(
             tasks=SMALL,
             baselines=(*BASELINES, *MODELS),
+            baseline_seeds=3,
             scarce_returns=SCARCE,
             scarce_models=SCARCE_MODELS,
         ),
