@@ -26,10 +26,11 @@ from persim_gym.cli import (
     simulators,
     validate,
 )
+from persim_gym.cli.command import Commands
 from persim_gym.cli.group import OneLineGroup
 from persim_gym.cli.options import examples
 
-app = typer.Typer(
+app = Commands(
     name="persim-gym",
     cls=OneLineGroup,
     pretty_exceptions_enable=False,
@@ -77,18 +78,18 @@ app.command(
         "fit persim/cartpole/random-v0 --out runs/cartpole",
         "fit persim/cartpole/random-v0 --out runs/quick --epochs 20",
         "fit patients.csv --out runs/patients --agent-column patient \\\n"
-        "    --time-column minute --state glucose,iob --action insulin --reward reward",
+        "    --time-column minute --state glucose,iob --action insulin --reward-column reward",
     )
 )(simulators.fit)
 app.command(
     epilog=examples(
         "adapt runs/cartpole persim/cartpole/b-v0 --out runs/more",
-        "adapt runs/cartpole persim/cartpole/b-v0 --agents 3 --out runs/3",
+        "adapt runs/cartpole persim/cartpole/b-v0 --agent 3 --out runs/3",
         "adapt runs/patients new.csv --transitions 5 --out runs/more",
     )
 )(adapt.adapt)
 app.command(
-    epilog=examples("evaluate runs/cartpole", "evaluate runs/cartpole --agents 0,7 --json")
+    epilog=examples("evaluate runs/cartpole", "evaluate runs/cartpole --agent 0,7 --json")
 )(simulators.evaluate)
 app.command(
     epilog=examples(
@@ -112,7 +113,7 @@ app.command(
     epilog=examples(
         "plan runs/cartpole --agent 3",
         "plan half-cheetah --agent 0-4 --episodes 1 --max-steps 100",
-        "plan runs/patients --agent alice --steps 12 --out runs/plan \\\n"
+        "plan runs/patients --agent alice --max-steps 12 --out runs/plan \\\n"
         '    --reward "-abs(next.glucose - 110)"',
     )
 )(control.plan)

@@ -18,7 +18,7 @@ def export(
         typer.Option(
             "--out",
             metavar="FILE",
-            help="What to write: FILE.onnx, FILE.pt2 (torch) or FILE.py (NumPy code).",
+            help="Write FILE.onnx, FILE.pt2 (torch) or FILE.py (NumPy code).",
         ),
     ],
 ) -> None:

@@ -6,12 +6,13 @@ import contextlib
 import functools
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
+from persim_gym.cli.words import COMMAND, in_words
 from persim_gym.interrupts import INTERRUPTED, leave_at_once, raise_again
 
 #: Exit codes: bad input (as Click's own usage errors) and any other failure.
@@ -100,7 +101,7 @@ class OneLineGroup(TyperGroup):
         """Run the command of a context."""
         try:
             with warnings.catch_warnings():
-                warnings.showwarning = _say_warning
+                warnings.showwarning = _sayer(ctx, "warning")
                 return super().invoke(ctx)
         except KeyboardInterrupt:
             interrupted(BEGINS_ANEW)
@@ -111,12 +112,13 @@ class OneLineGroup(TyperGroup):
                 interrupted(BEGINS_ANEW)
             if ctx.params.get("debug"):
                 raise
+            tell = _sayer(ctx, "error")
             if isinstance(error, (ValueError, TypeError, OSError, ImportError)):
-                say("error", str(error) or type(error).__name__)
+                tell(str(error) or type(error).__name__)
                 raise typer.Exit(BAD_INPUT) from error
             where = f"(persim-gym --debug {ctx.invoked_subcommand} shows where)"
             if _is_failure(error):
-                say("error", f"{error} {where}")
+                tell(f"{error} {where}")
                 raise typer.Exit(FAILED) from error
             say("error", f"{type(error).__name__}: {error} {where}")
             raise typer.Exit(BAD_INPUT) from error
@@ -147,8 +149,13 @@ def print_anything() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _say_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    say("warning", str(message))
+def _sayer(ctx: Any, kind: str) -> Callable[..., None]:
+    """What says a message of the library in the words of the command that runs in a context."""
+
+    def tell(message: object, *_: Any, **__: Any) -> None:
+        say(kind, in_words(str(message), ctx.meta.get(COMMAND), ctx.find_root().command))
+
+    return tell
 
 
 def visible(text: str) -> str:

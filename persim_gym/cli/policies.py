@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persim_gym.cli import options
+from persim_gym.cli import complete, options
+from persim_gym.cli.command import Commands
 from persim_gym.cli.group import on_interrupt, say
 from persim_gym.cli.next_step import say_next
 from persim_gym.cli.output import cell, print_json, print_table, progress_bar
@@ -16,7 +17,7 @@ from persim_gym.core import describe
 if TYPE_CHECKING:
     from persim_gym.policies.recipes import Recipe
 
-policies = typer.Typer(help="List, evaluate and train the behaviour policies.")
+policies = Commands(help="List, evaluate and train the behaviour policies.")
 
 ALL = "all"
 OUT = Path("runs/policies")
@@ -26,7 +27,7 @@ Name = Annotated[
     typer.Option(
         "--policy",
         metavar="NAME",
-        help="One policy alone, such as gravity-0.0003 or test.",
+        help="Policy: one alone, such as gravity-0.0003 or test.",
         show_default="all of the task",
     ),
 ]
@@ -52,7 +53,12 @@ def _policies(ctx: typer.Context) -> None:
 def list_policies(
     task: Annotated[
         str,
-        typer.Argument(metavar="[TASK]", help="One task alone.", show_default="all tasks"),
+        typer.Argument(
+            metavar="[TASK]",
+            help=options.ONE_TASK,
+            show_default="all tasks",
+            autocompletion=complete.words(*options.TASKS),
+        ),
     ] = ALL,
     as_json: options.Json = False,
 ) -> None:
@@ -94,7 +100,10 @@ def evaluate(
     task: options.Task,
     policy: Name = None,
     episodes: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Episodes on the policy's own covariates.")
+        int,
+        typer.Option(
+            metavar="N", min=1, help="Episodes of each agent; here, on the policy's own covariates."
+        ),
     ] = 100,
     seed: options.Seed = 0,
     as_json: options.Json = False,
@@ -168,10 +177,14 @@ def evaluate(
 )
 def train(
     task: Annotated[
-        str, typer.Argument(metavar="TASK", help=f"One of {', '.join(options.TASKS)}, or {ALL}.")
+        str, typer.Argument(
+            metavar="TASK",
+            help=f"Task: {', '.join(options.TASKS)}; or {ALL}.",
+            autocompletion=complete.words(*options.TASKS, ALL),
+        ),
     ],
     policy: Name = None,
-    out: Annotated[Path, options.folder_to_write("Where the policies go, a folder a task.")] = OUT,
+    out: Annotated[Path, options.folder_to_write("the policies, a folder a task")] = OUT,
     seed: Annotated[
         int | None,
         typer.Option(
@@ -180,7 +193,7 @@ def train(
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Give up after N steps.", show_default="by task"),
+        typer.Option(metavar="N", min=1, help="Steps of training; it is given up after them.", show_default="by task"),
     ] = None,
 ) -> None:
     """Train the policies anew until they earn their targets; goes on after an interruption.

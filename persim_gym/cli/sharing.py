@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from persim_gym.cli import options
+from persim_gym.cli import complete, options
+from persim_gym.cli.command import Commands
 from persim_gym.cli.group import say
 
-hub = typer.Typer(help="Share simulators and data sets on the Hugging Face hub.")
+hub = Commands(help="Share simulators and data sets on the Hugging Face hub.")
 
 
 @hub.command(
@@ -20,7 +21,12 @@ hub = typer.Typer(help="Share simulators and data sets on the Hugging Face hub."
 )
 def push(
     what: Annotated[
-        str, typer.Argument(metavar="WHAT", help="Folder of a simulator, or a data set's id.")
+        str,
+        typer.Argument(
+            metavar="SIM_OR_DATASET",
+            help="Folder of a fitted simulator, or a data set's id.",
+            autocompletion=complete.runs_or_datasets,
+        ),
     ],
     name: Annotated[
         str,
@@ -62,7 +68,7 @@ def pull(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="FOLDER", help="Where the simulator goes.", show_default=False
+            "--out", metavar="FOLDER", help="Write the simulator.", show_default=False
         ),
     ] = None,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persim_gym.cli import models, options, tables
+from persim_gym.cli import complete, models, options, tables
 from persim_gym.cli.group import interrupted, say
 from persim_gym.cli.next_step import say_next_of
 from persim_gym.cli.output import print_facts, print_json, print_table, progress_bar
@@ -27,25 +27,18 @@ CHOSEN = "chosen from the data, or the preset's"
 
 
 def fit(
-    dataset: options.Dataset,
-    out: Annotated[Path, options.folder_to_write("Where the simulator goes.")],
-    method: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="als (closed form), sgd (networks), hierarchical, latent, auto (the best).",
-        ),
-    ] = "auto",
+    dataset: options.DatasetOrTable,
+    out: Annotated[Path, options.folder_to_write("the simulator")],
+    method: options.Method = "auto",
     preset: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="Networks: default, or paper (the settings of its code)."
+            metavar="NAME",
+            help="Preset: for networks, default or paper (the settings of its code).",
+            autocompletion=complete.words("default", "paper"),
         ),
     ] = "default",
-    effort: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Of the search: quick, default, thorough."),
-    ] = None,
+    effort: options.Effort = None,
     degree: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Closed form: degree.", show_default=CHOSEN),
@@ -54,9 +47,7 @@ def fit(
         int | None,
         typer.Option(metavar="N", min=1, help="Latent factors.", show_default=CHOSEN),
     ] = None,
-    ensemble_size: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Members.", show_default=PRESET)
-    ] = None,
+    ensemble_size: options.EnsembleSize = None,
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -77,9 +68,7 @@ def fit(
     device: options.Device = "cpu",
     threads: options.Threads = None,
     log: options.Log = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace a simulator or a half-done fit in FOLDER.")
-    ] = False,
+    force: Annotated[bool, options.force("a simulator or a half-done fit in FOLDER")] = False,
     as_json: options.Json = False,
     agent_column: tables.Agent = None,
     time_column: tables.Time = None,
@@ -305,23 +294,12 @@ def _limits(task: Mapping[str, Any]) -> str:
 def evaluate(
     simulator: options.Simulator,
     agents: options.Agents = "0-4",
-    episodes: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Episodes of each agent.")
-    ] = 200,
-    horizon: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Steps that are predicted open loop.")
-    ] = 50,
+    episodes: options.Episodes = 200,
+    horizon: options.Horizon = 50,
     warmup: Annotated[
         int, typer.Option(metavar="N", min=0, help="Real steps before the prediction.")
     ] = 10,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DATA",
-            help="Of own data: the data set or table that was fitted.",
-            show_default="where the fit has read it",
-        ),
-    ] = None,
+    data: options.Data = None,
     seed: options.Seed = 0,
     as_json: options.Json = False,
 ) -> None:

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 _PANEL = "Columns of a table (.parquet, .csv, .tsv)"
 
 
-def _column(help_text: str, metavar: str = "NAME") -> Any:
-    return typer.Option(metavar=metavar, help=help_text, rich_help_panel=_PANEL, show_default=False)
+def _column(help_text: str, metavar: str = "NAME", *names: str) -> Any:
+    return typer.Option(
+        *names, metavar=metavar, help=help_text, rich_help_panel=_PANEL, show_default=False
+    )
 
 
 Agent = Annotated[str | None, _column("Table: column of the agent's id.")]
@@ -32,7 +34,10 @@ State = Annotated[
     _column("Table: columns of the state; a name with a comma in double quotes.", "NAME,..."),
 ]
 Action = Annotated[str | None, _column("Table: columns of the action.", "NAME,...")]
-Reward = Annotated[str | None, _column("Table: column of the reward, if there is one.")]
+Reward = Annotated[
+    str | None,
+    _column("Table: column of the reward, if there is one.", "NAME", "--reward-column", "--reward"),
+]
 Terminated = Annotated[
     str | None, _column("Table: column that is true where a state ended its episode.")
 ]
@@ -155,7 +160,7 @@ def read(
         "--episode-column": episode,
         "--state": state,
         "--action": action,
-        "--reward": reward,
+        "--reward-column": reward,
         "--terminated": terminated,
         "--discrete-actions": discrete,
         "--max-gap": max_gap,

@@ -1,0 +1,55 @@
+"""What every command has: options with one name, and errors in the words of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+from persim_gym.cli.words import COMMAND
+
+
+class Command(TyperCommand):
+    """A command whose options have one name each.
+
+    Of the long names that an option is declared with, the help shows the first. The others are
+    those that it once had, or has elsewhere: they are taken, and shown nowhere.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.former: dict[str, str] = {}
+        for option in self.params:
+            shown, *former = [name for name in option.opts if name.startswith("--")] or [""]
+            self.former |= dict.fromkeys(former, shown)
+            option.opts = [name for name in option.opts if name not in former]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse words, of which former names of options are read as the present ones."""
+        return super().parse_args(ctx, list(self._present(args)))
+
+    def _present(self, args: Sequence[str]) -> Iterator[str]:
+        for at, word in enumerate(args):
+            if word == "--":
+                yield from args[at:]
+                return
+            name, equals, value = word.partition("=")
+            yield self.former.get(name, name) + equals + value
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        ctx.meta[COMMAND] = self
+        return super().invoke(ctx)
+
+
+class Commands(typer.Typer):
+    """A Typer application of such commands."""
+
+    def command(self, name: str | None = None, **kwargs: Any) -> Callable[[Any], Any]:  # type: ignore[override]
+        """See :meth:`typer.Typer.command`."""
+        return super().command(name, **{"cls": Command} | kwargs)
+
+
+__all__ = ["Command", "Commands"]
