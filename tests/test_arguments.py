@@ -19,6 +19,10 @@ import pytest
 
 import persim_gym
 from persim_gym import checks
+from persim_gym.baselines import BCQ, Baseline
+from persim_gym.baselines.cloning import CloningConfig
+from persim_gym.baselines.config import BCQConfig, CQLConfig
+from persim_gym.baselines.sfbc import SfBCConfig
 from persim_gym.core import as_agent, as_agents, several_agents
 from persim_gym.demo.run import rebuild_page, run_demo
 from persim_gym.demo.settings import DemoSettings, demo_settings
@@ -304,6 +308,19 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "PerSim.load": (PerSim.load, {"path": "nowhere", "device": "cpu"}),
     "PerSim.save": (SIM.save, {"path": "simulator"}),
     "PerSim.to": (SIM.to, {"device": "cpu"}),
+    "PerSim.generate": (
+        SIM.generate,
+        {"agents": [0], "policy": "random", "episodes": 1, "seed": 0, "dataset_id": None,
+         "propagation": "mean", "guard": True, "max_episode_steps": 1, "deterministic": True,
+         "overwrite": True, "data_format": "hdf5", "on_progress": None, "progress": False},
+    ),
+    "Baseline.load": (Baseline.load, {"folder": "nowhere", "device": "cpu"}),
+    "BCQ.fit": (
+        BCQ.fit,
+        {"data": None, "config": None, "agent": None, "seed": 0, "device": "cpu",
+         "checkpoint": None, "save_every": 1.0, "columns": None, "agent_of": None, "task": None,
+         "progress": False, "on_progress": None},
+    ),
 }  # fmt: skip
 
 CASES = [
@@ -340,7 +357,21 @@ def test_bad_values_are_refused(
 
 
 @pytest.mark.parametrize(
-    "kind", [Networks, ClosedForm, RandomShooting, CEM, ICEM, MPPI, CategoricalCEM, TrainConfig]
+    "kind",
+    [
+        Networks,
+        ClosedForm,
+        RandomShooting,
+        CEM,
+        ICEM,
+        MPPI,
+        CategoricalCEM,
+        TrainConfig,
+        BCQConfig,
+        CQLConfig,
+        CloningConfig,
+        SfBCConfig,
+    ],
 )
 def test_numbers_of_numpy_become_plain(kind: type[Any]) -> None:
     made = kind()

@@ -55,6 +55,7 @@ FOLDERS = [
     f"fit {TABLE} --out", "adapt sim nowhere --out", "train sim --agent 0 --out",
     "policies train cartpole --out", "benchmark --out", "demo --out", "report nowhere --out",
     f"validate {TABLE} --out",
+    f"baseline bcq {TABLE} --out",
 ]  # fmt: skip
 FILES = ["render cartpole --agent 0 --out", "datasets show nowhere --plot"]
 NUMBERS = [
@@ -69,6 +70,9 @@ NUMBERS = [
     f"validate {TABLE} --out new --seed", "train sim --agent 0 --out new --seed", "demo --seed",
     "benchmark --seeds", "benchmark --jobs", "benchmark --threads",
     "explore sim --port",
+    f"baseline bcq {TABLE} --out new --seed", f"baseline bcq {TABLE} --out new --agent",
+    "generate sim --episodes", "generate sim --seed", "generate sim --max-steps",
+    "generate sim --agents",
 ]  # fmt: skip
 EMPTY = [
     "fit {} --out new", "adapt {} nowhere --out new", "adapt sim {} --out new", "evaluate {}",
@@ -86,6 +90,10 @@ EMPTY = [
     "plan cartpole --agent 0 --planner {}", "plan cartpole --agent 0 --reward {}",
     f"fit {TABLE} --out new --method {{}}",
     "explore {}", "explore sim --host {}", "explore sim --data {}",
+    "baseline {} nowhere --out new", "baseline bcq {} --out new",
+    f"baseline bcq {TABLE} --out new --set {{}}", f"baseline bcq {TABLE} --out new --device {{}}",
+    "generate {}", "generate sim --policy {}", "generate sim --dataset-id {}",
+    "generate sim --propagation {}",
     f"fit {TABLE} --out new --preset {{}}", f"fit {TABLE} --out new --device {{}}",
     "validate {} --out new", f"validate {TABLE} --out new --require {{}}",
     f"validate {TABLE} --out new --method {{}}", f"validate {TABLE} --out new --split {{}}",

@@ -12,6 +12,7 @@ import typer
 import persim_gym
 from persim_gym.cli import (
     adapt,
+    baselines,
     benchmark,
     control,
     data,
@@ -89,7 +90,11 @@ app.command(
     )
 )(adapt.adapt)
 app.command(
-    epilog=examples("evaluate runs/cartpole", "evaluate runs/cartpole --agent 0,7 --json")
+    epilog=examples(
+        "evaluate runs/cartpole",
+        "evaluate runs/cartpole --agent 0,7 --json",
+        "evaluate runs/cql --agent 3 --episodes 20",
+    )
 )(simulators.evaluate)
 app.command(
     epilog=examples(
@@ -124,6 +129,18 @@ app.command(
         '    --reward "-abs(next.glucose - 110)"',
     )
 )(control.train)
+app.command(
+    epilog=examples(
+        "baseline cql persim/cartpole/pure-v0 --agent 3 --out runs/cql",
+        "baseline bcq persim/cartpole/random-v0 --out runs/bcq --set updates=5000",
+    )
+)(baselines.baseline)
+app.command(
+    epilog=examples(
+        "generate runs/cartpole --agent 0-4 --policy mpc --episodes 5",
+        "generate runs/cartpole --policy runs/policy --dataset-id persim/synthetic/a-v0",
+    )
+)(baselines.generate)
 app.command(
     epilog=examples(
         "render runs/cartpole --agent 3 --out cartpole.mp4",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
     from persim_gym.offline.summaries import Summary
 
 
+def _synthetic(recipe: Mapping[str, Any]) -> str:
+    """That data are no recording, and of which simulator they are; nothing of a recording."""
+    made = recipe.get("synthetic")
+    if made is None:
+        return ""
+    return f"yes, of the simulator {made['simulator_sha256'][:16]}, fitted on {made['dataset']}"
+
+
 def print_card(card: DataCard, path: object) -> None:
     """Print a data card: facts, ends, returns by covariate, coordinates, coverage."""
     s, recipe = card.summary, card.recipe
@@ -22,6 +31,7 @@ def print_card(card: DataCard, path: object) -> None:
     facts: list[tuple[str, object]] = [
         ("task", s.task),
         ("behaviour", s.behaviour),
+        ("synthetic", _synthetic(recipe)),
         ("agents", s.agents),
         ("episodes", s.episodes),
         ("transitions", s.transitions),

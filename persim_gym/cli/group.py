@@ -33,6 +33,8 @@ ORDER = (
     "hub",
     "plan",
     "train",
+    "baseline",
+    "generate",
     "render",
     "explore",
     "benchmark",

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from persim_gym import checks
 from persim_gym.cli import options
@@ -198,15 +198,16 @@ def make_policy(name: str, task: Task, sim: PerSim | None, agent: int, seed: int
 
 
 def saved_policy(folder: Path, task: Task) -> Policy:
-    """The policy in a folder that ``train`` has made.
+    """The policy in a folder that ``train`` or ``baseline`` has made.
 
     Raises:
         FileNotFoundError: If there is none.
         ValueError: If it acts in another task.
     """
-    from persim_gym.training import load_policy
+    from persim_gym.baselines.face import FILE, Baseline
+    from persim_gym.policies.saved import load_policy
 
-    policy = load_policy(folder)
+    policy: Any = Baseline.load(folder) if (folder / FILE).is_file() else load_policy(folder)
     spaces = policy.observation_space, policy.action_space
     if spaces != (task.observation_space, task.action_space):
         raise ValueError(

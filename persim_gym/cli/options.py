@@ -118,13 +118,12 @@ def _agent(metavar: str, help_text: str, **more: Any) -> Any:
 ONE = "Agent, by name or index."
 SEVERAL = "Agents by name or index, such as alice,bob or 0-4 or 0,3,7."
 Agent = Annotated[str, _agent("NAME", ONE)]
-AgentOrAll = Annotated[
-    str | None, _agent("NAME", ONE, show_default="the population's, factors as symbols")
-]
+AgentOrAll = Annotated[str | None, _agent("NAME", ONE, show_default="all")]
 SomeAgents = Annotated[str, _agent("LIST", SEVERAL)]
 NewAgents = Annotated[
     str | None, _agent("LIST", SEVERAL, show_default="all that the simulator does not have")
 ]
+AgentsOrAll = Annotated[str | None, _agent("LIST", SEVERAL, show_default="all")]
 #: Of the command whose ``--agents`` is their number.
 RecordedAgents = Annotated[
     str | None, typer.Option("--agent", metavar="LIST", help=SEVERAL, show_default="--agents")
@@ -195,7 +194,7 @@ MaxSteps = Annotated[
 DatasetId = Annotated[
     str | None,
     typer.Option(
-        metavar="ID", help="Id of the data set.", show_default="made of task and behaviour"
+        metavar="ID", help="Id of the data set.", show_default="made of what it holds"
     ),
 ]
 Format = Annotated[

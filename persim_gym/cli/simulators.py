@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persim_gym.cli import complete, models, options, tables
+from persim_gym.cli import baselines, complete, models, options, tables
 from persim_gym.cli.group import interrupted, say
 from persim_gym.cli.next_step import say_next_of
 from persim_gym.cli.output import print_facts, print_json, print_table, progress_bar
@@ -311,7 +311,12 @@ def evaluate(
 
     Own data have no true environment: then the end of every record is kept, the rest fitted again,
     and the error is that of its prediction, coordinate by coordinate. See validate for more.
+
+    Of a baseline's folder it measures returns in the true environments instead.
     """
+    if baselines.holds_baseline(simulator):
+        baselines.evaluate_baseline(simulator, agents, episodes, seed, as_json)
+        return
     sim = models.open_simulator(simulator)
     if sim.task.name not in SUITES:
         evaluate_own(sim, data, horizon, seed, as_json)

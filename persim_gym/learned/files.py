@@ -43,6 +43,18 @@ OTHERS = ("experience", "task", "prior", "evidence", "given", "knowledge", "nois
 
 def write_simulator(folder: Path, parts: Parts) -> Path:
     """Write a simulator into a folder, whole or not at all."""
+    tensors, card = _content(parts)
+    store.write(folder / store.SIMULATOR, "simulator", tensors, card, beside=True)
+    return folder
+
+
+def simulator_sha256(parts: Parts) -> str:
+    """The hash that a simulator's file has, or would have."""
+    return store.checksum("simulator", *_content(parts))
+
+
+def _content(parts: Parts) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """All that is kept of a simulator: tensors, and a card of plain types."""
     ensemble, task, experience = parts.ensemble, parts.task, parts.experience
     knowledge = parts.knowledge
     tensors = ensemble_tensors(ensemble)
@@ -65,8 +77,7 @@ def write_simulator(folder: Path, parts: Parts) -> Path:
         card["prior"] = knowledge.to_json()
     if parts.uncertainty is not None:
         tensors |= parts.uncertainty.tensors()
-    store.write(folder / store.SIMULATOR, "simulator", tensors, card, beside=True)
-    return folder
+    return tensors, card
 
 
 def _given_reward(task: Task) -> dict[str, str]:

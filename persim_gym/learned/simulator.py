@@ -21,7 +21,7 @@ from persim_gym.learned.dynamics import LearnedDynamics
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.experience import Experience
 from persim_gym.learned.families import Fitted, Setting
-from persim_gym.learned.files import read_simulator, write_simulator
+from persim_gym.learned.files import read_simulator, simulator_sha256, write_simulator
 from persim_gym.learned.fit import checkpoint_in, fit_by, record_of
 from persim_gym.learned.heldout_errors import heldout_errors
 from persim_gym.learned.networks.optimise import FitProgress
@@ -39,6 +39,8 @@ from persim_gym.learned.uncertainty.learn import Uncertainty, learn_uncertainty
 from persim_gym.offline.declared import declare
 
 if TYPE_CHECKING:
+    from minari import MinariDataset
+
     from persim_gym.envs.parallel import SimParallelEnv
     from persim_gym.envs.vector import SimVectorEnv
     from persim_gym.evaluation.validation import Validation
@@ -307,6 +309,42 @@ class PerSim(AdaptiveDynamics):
         """Several agents' simulators as a PettingZoo environment."""
         return shells.parallel_env(self, agents, **options)
 
+    def generate(
+        self,
+        agents: Sequence[int | str] | None = None,
+        policy: Any = "random",
+        episodes: int = 1,
+        seed: int = 0,
+        **options: Any,
+    ) -> MinariDataset:
+        """Record episodes in the simulators, as a Minari data set that says it is synthetic.
+
+        All agents and episodes run side by side. The data set's card and description say that it
+        is synthetic, by which simulator (its hash) and of which data; the agent stands in each
+        episode's reset options, and in each step's infos the disagreement and the guard's reason.
+
+        Args:
+            agents: Different agents, by index or name; by default all that were recorded.
+            policy: The name of a behaviour, a function of observations ``[n, d]``, or anything
+                with ``predict``, such as an :class:`~persim_gym.planning.MPC`.
+            episodes: Episodes of each agent.
+            seed: Seed of start states, of behaviour and of what the simulator draws.
+            **options: ``dataset_id`` (by default ``"persim/synthetic/<task>-<behaviour>-v0"``),
+                ``propagation`` and ``guard`` (see :class:`LearnedSimEnv`), and
+                ``max_episode_steps``, ``deterministic``, ``overwrite``, ``data_format``,
+                ``on_progress`` and ``progress`` as of :func:`persim_gym.offline.record`.
+
+        Returns:
+            The data set; episodes are in the order of ``agents``, an agent's one after the other.
+
+        Raises:
+            TypeError: If an argument has the wrong type.
+            ValueError: If an argument is invalid, or the data set exists.
+        """
+        from persim_gym.learned.synthetic import generate
+
+        return generate(self, agents, policy, episodes, seed, **options)
+
     # -- files ---------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> Path:
@@ -319,6 +357,11 @@ class PerSim(AdaptiveDynamics):
         """
         self.path = write_simulator(checks.output_folder("path", path), self._parts)
         return self.path
+
+    @property
+    def sha256(self) -> str:
+        """The hash that its file has, or would have: equal simulators have equal ones."""
+        return simulator_sha256(self._parts)
 
     @classmethod
     def load(cls, path: str | Path, *, task: Task | None = None, device: str = "cpu") -> PerSim:

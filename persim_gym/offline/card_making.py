@@ -57,6 +57,10 @@ def data_card(data: MinariDataset | str | Path) -> DataCard:
         transitions.task_name, transitions.next_obs[last], transitions.terminated[last],
         transitions.truncated[last],
     )  # fmt: skip
+    if "synthetic" in card:  # a guard stops episodes before their time, and says so in the infos
+        early = transitions.lengths < card["max_episode_steps"]
+        rows = zip(ends, early.tolist(), strict=True)
+        ends = tuple("guard" if cut and end == "time limit" else end for end, cut in rows)
     agents: list[int | str | None] = [*transitions.agent[transitions.starts].tolist()]
     if transitions.agent_names is not None:
         agents = [transitions.agent_names[int(agent)] for agent in agents if agent is not None]

@@ -8,6 +8,7 @@ from persim_gym.planning.mpc import MPC
 from persim_gym.planning.mppi import MPPI
 from persim_gym.planning.objective import Objective, Shaping, Upright
 from persim_gym.planning.planner import Plan, Planner
+from persim_gym.planning.proposal import Proposal
 from persim_gym.planning.recommendation import Course, Recommendation
 from persim_gym.planning.recommending import foresee, recommend, recommend_all
 from persim_gym.planning.shooting import RandomShooting
@@ -24,6 +25,7 @@ __all__ = [
     "Plan",
     "Planner",
     "PlannerChoice",
+    "Proposal",
     "RandomShooting",
     "Recommendation",
     "Shaping",

@@ -23,6 +23,14 @@ from persim_gym.planning.objective import (
     Upright,
 )
 from persim_gym.planning.planner import Planner
+from persim_gym.planning.proposal import (
+    Proposal,
+    Proposed,
+    check_proposal,
+    plan_among,
+    proposing,
+)
+from persim_gym.planning.shooting import RandomShooting
 from persim_gym.rollout import Chooser, EpisodeBatch
 
 #: What is kept from step to step: the planner's own, the last states and the last actions.
@@ -57,11 +65,16 @@ class MPC:
             all members are followed if ``propagation`` says nothing else.
         population: Population of a true environment.
         seed: Seed of the search.
+        proposal: A model of the behaviour that the model was learned from, such as
+            :class:`~persim_gym.baselines.SfBC`: all candidates are then what it would do, state by
+            state along the rollout, and the planner is random shooting, by default with as many
+            and as long sequences as the task's planner. ``None``: the planner draws them.
 
     Raises:
-        TypeError: If ``model`` is nothing to plan in, or an agent is no integer.
+        TypeError: If ``model`` is nothing to plan in, an agent is no integer, or the proposal
+            cannot be drawn from.
         ValueError: If an agent or environment does not exist, or the planner does not suit the
-            task's actions.
+            task's actions or the proposal.
     """
 
     def __init__(
@@ -77,6 +90,7 @@ class MPC:
         penalty: float | None = None,
         population: object = None,
         seed: int = 0,
+        proposal: Proposal | None = None,
     ) -> None:
         task, dynamics = _model(model, task, population)
         self.task = rewarded(task, reward)
@@ -91,6 +105,12 @@ class MPC:
             needed = ("horizon", "plan")
             checks.with_attributes("planner", planner, needed, "the name of one or a planner")
             choice = settings_for(planner, self.task)
+        self._proposed: Proposed | None = None
+        if proposal is not None:
+            check_proposal(proposal)
+            choice = proposing(choice, named=planner not in ("default", "paper"))
+            space, d = self.task.action_space, self.task.observation_space.shape[0]
+            self._proposed = Proposed(proposal, dynamics, space, d)
         self.planner: Planner = choice.planner
         if shaping == "default":
             shaping = choice.shaping
@@ -110,6 +130,7 @@ class MPC:
         self._device = getattr(dynamics, "device", torch.device("cpu"))
         self._generator = torch.Generator(device=self._device)
         self._generator.manual_seed(int(seed))
+        self._rng = np.random.default_rng(int(seed) % 2**64)
         self._memory: Memory | None = None
 
     def reset(self) -> None:
@@ -225,14 +246,20 @@ class MPC:
         if objective.propagation == "sample":  # other noise in each decision
             drawn = torch.randint(2**31, (), generator=self._generator, device=self._device)
             objective = replace(objective, seed=int(drawn))
-        plan = self.planner.plan(
-            lambda actions: objective(rows, states, actions),
-            self.task.action_space,
-            n,
-            plans,
-            torch.as_tensor(start, device=self._device),
-            self._generator,
-        )
+
+        def score(actions: Tensor) -> Tensor:
+            return objective(rows, states, actions)
+
+        if self._proposed is not None:
+            assert isinstance(self.planner, RandomShooting)
+            plan = plan_among(
+                self._proposed, self.planner, score, agents, known, plans, start, self._rng
+            )
+        else:
+            fresh = torch.as_tensor(start, device=self._device)
+            plan = self.planner.plan(
+                score, self.task.action_space, n, plans, fresh, self._generator
+            )
         action = plan.action.cpu().numpy()
         return action, (plan.carried, known, action)
 

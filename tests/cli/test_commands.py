@@ -105,6 +105,8 @@ COMMANDS = [
     ["hub", "pull"],
     ["plan"],
     ["train"],
+    ["baseline"],
+    ["generate"],
     ["render"],
     ["benchmark"],
     ["report"],
