@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import math
 import numbers
 import operator
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -182,7 +184,36 @@ def one_of(name: str, value: object, known: Iterable[str]) -> str:
     words = tuple(known)
     if isinstance(value, str) and value in words:
         return value
-    raise ValueError(f"{name} must be one of {', '.join(words)}, got {shown(value)}")
+    hint = meant(value, words)
+    raise ValueError(f"{name} must be one of {', '.join(words)}, got {shown(value)}{hint}")
+
+
+def closest(value: object, known: Iterable[str]) -> str | None:
+    """What was probably meant: the known word that a word is most like, if it is like one.
+
+    Case, hyphens, underscores and spaces make no difference.
+    """
+    if not isinstance(value, str) or len(value) > 200:
+        return None
+    plain = {_plain(word): word for word in reversed(tuple(known))}
+    near = difflib.get_close_matches(_plain(value), plain, n=1)
+    return plain[near[0]] if near else None
+
+
+def meant(value: object, known: Iterable[str]) -> str:
+    """``" (did you mean 'cem'?)"``, or nothing where no known word is like what came."""
+    near = closest(value, known)
+    return "" if near is None else f" (did you mean {near!r}?)"
+
+
+def unknown(what: str, value: object, known: Iterable[str]) -> str:
+    """What an error says of a name that does not exist: what was meant, and what there is."""
+    words = tuple(known)
+    return f"unknown {what} {shown(value)}{meant(value, words)}: there are {', '.join(words)}"
+
+
+def _plain(word: str) -> str:
+    return re.sub(r"[\W_]+", "", word).casefold()
 
 
 def with_attributes(name: str, value: object, attributes: Iterable[str], says: str) -> None:
@@ -283,6 +314,15 @@ def output_file(name: str, value: object, suffixes: Iterable[str] = ()) -> Path:
         raise ValueError(f"{name} {str(file)!r} is a folder: name a file in it")
     _check_writable(name, file, file.parent)
     return file
+
+
+def beside(path: Path) -> str:
+    """:func:`meant` for a path that does not exist: what is called alike in the same folder."""
+    try:
+        near = closest(path.name, sorted(os.listdir(path.parent)))
+    except (OSError, ValueError):
+        return ""
+    return "" if near is None else f" (did you mean {str(path.with_name(near))!r}?)"
 
 
 def _check_writable(name: str, path: Path, folder: Path) -> None:

@@ -23,9 +23,14 @@ NAMES = "bcq, cql, morel, cadm, sfbc"
 
 
 def baseline(
-    name: Annotated[str, typer.Argument(
-            metavar="NAME", help=f"Baseline: {NAMES}.", autocompletion=complete.words(*NAMES.split(", "))
-        )],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help=f"Baseline: {NAMES}.",
+            autocompletion=complete.words(*NAMES.split(", ")),
+        ),
+    ],
     dataset: options.DatasetOrTable,
     out: Annotated[Path, options.folder_to_write("the baseline")],
     agent: options.AgentOrAll = None,
@@ -189,7 +194,8 @@ def generate(
             "--policy",
             "--behaviour",
             metavar="NAME",
-            help="Policy: random, mpc, another behaviour, or the folder of one that train has made.",
+            help="Policy: random, mpc, another behaviour, or the folder of one that train has "
+            "made.",
             autocompletion=complete.policies,
         ),
     ] = "random",

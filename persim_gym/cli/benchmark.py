@@ -44,11 +44,16 @@ def benchmark(
     experiment: Annotated[
         list[str] | None, _some("Experiment: only this of prediction, reward, unseen, latent")
     ] = None,
-    task: Annotated[list[str] | None, _some(f"Task: only this of {', '.join(options.TASKS)}")] = None,
-    dataset: Annotated[
-        list[str] | None, _some("Behaviour: only its data, such as random or pure", "--behaviour", "--dataset")
+    task: Annotated[
+        list[str] | None, _some(f"Task: only this of {', '.join(options.TASKS)}")
     ] = None,
-    method: Annotated[list[str] | None, _some("Method of the benchmark: only this, such as persim")] = None,
+    dataset: Annotated[
+        list[str] | None,
+        _some("Behaviour: only its data, such as random or pure", "--behaviour", "--dataset"),
+    ] = None,
+    method: Annotated[
+        list[str] | None, _some("Method of the benchmark: only this, such as persim")
+    ] = None,
     planner: Annotated[list[str] | None, _some("Planner: only this, such as default")] = None,
     seeds: Annotated[
         int | None,

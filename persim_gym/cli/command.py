@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -9,6 +10,13 @@ import typer
 from typer.core import TyperCommand
 
 from persim_gym.cli.words import COMMAND
+
+#: The type behind an argument's name, and the end of a help text and its parts.
+_TYPE = re.compile(r" <\w+>$")
+_END = re.compile(r"  \[([^\[\]]*)\]$")
+_RANGE = re.compile(r"(?:([\d.]+)<=)?x(?:>=[\d.]+|<=([\d.]+))?")
+_BETWEEN = re.compile(r"; (?=[\d.]+<=x|x[<>]=|required)")
+_DEFAULT = re.compile(r"default: \((.*)\)")
 
 
 class Command(TyperCommand):
@@ -38,6 +46,17 @@ class Command(TyperCommand):
             name, equals, value = word.partition("=")
             yield self.former.get(name, name) + equals + value
 
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments and options, without the signs of programs."""
+        write = formatter.write_dl
+
+        def write_plainly(rows: Sequence[tuple[str, str]], **kwargs: Any) -> None:
+            write([(_TYPE.sub("", name), _plainly(text)) for name, text in rows], **kwargs)
+
+        formatter.write_dl = write_plainly
+        super().format_options(ctx, formatter)
+        formatter.write_dl = write
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         ctx.meta[COMMAND] = self
@@ -50,6 +69,22 @@ class Commands(typer.Typer):
     def command(self, name: str | None = None, **kwargs: Any) -> Callable[[Any], Any]:  # type: ignore[override]
         """See :meth:`typer.Typer.command`."""
         return super().command(name, **{"cls": Command} | kwargs)
+
+
+def _plainly(text: str) -> str:
+    """A help text whose end ``[default: (5); x>=1]`` is ``[default: 5]``."""
+    match = _END.search(text)
+    if match is None:
+        return text
+    parts = []
+    for part in _BETWEEN.split(match[1]):
+        span = _RANGE.fullmatch(part)
+        if span is None:
+            parts.append(_DEFAULT.sub(r"default: \1", part))
+        elif span[1] and span[2]:
+            parts.append(f"{span[1]} to {span[2]}")
+    end = f"  [{'; '.join(parts)}]" if parts else ""
+    return text[: match.start()] + end
 
 
 __all__ = ["Command", "Commands"]

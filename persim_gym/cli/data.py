@@ -40,7 +40,11 @@ def agents(
     seed: Annotated[
         int | None,
         typer.Option(
-            "--population-seed", "--seed", metavar="N", min=0, help=POPULATION_SEED,
+            "--population-seed",
+            "--seed",
+            metavar="N",
+            min=0,
+            help=POPULATION_SEED,
             show_default="0",
         ),
     ] = None,
@@ -124,9 +128,7 @@ def record(
     ] = None,
     agents: Annotated[
         str | None,
-        typer.Option(
-            metavar="N", help="How many agents, from the first on.", show_default="500"
-        ),
+        typer.Option(metavar="N", help="How many agents, from the first on.", show_default="500"),
     ] = None,
     agent: options.RecordedAgents = None,
     episodes: options.Episodes = 1,
@@ -154,7 +156,7 @@ def record(
     """
     if agents is not None and agent is not None:
         raise ValueError("--agents and --agent both say which agents: give one")
-    count = agents or "500"
+    count = "500" if agents is None else agents
     which = count if agent is None else agent
     counted = agent is None and count.strip().isdecimal()
     common: dict[str, Any] = {

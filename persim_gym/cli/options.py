@@ -193,9 +193,7 @@ MaxSteps = Annotated[
 ]
 DatasetId = Annotated[
     str | None,
-    typer.Option(
-        metavar="ID", help="Id of the data set.", show_default="made of what it holds"
-    ),
+    typer.Option(metavar="ID", help="Id of the data set.", show_default="made of what it holds"),
 ]
 Format = Annotated[
     str,

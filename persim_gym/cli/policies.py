@@ -177,7 +177,8 @@ def evaluate(
 )
 def train(
     task: Annotated[
-        str, typer.Argument(
+        str,
+        typer.Argument(
             metavar="TASK",
             help=f"Task: {', '.join(options.TASKS)}; or {ALL}.",
             autocompletion=complete.words(*options.TASKS, ALL),
@@ -193,7 +194,12 @@ def train(
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Steps of training; it is given up after them.", show_default="by task"),
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Steps of training; it is given up after them.",
+            show_default="by task",
+        ),
     ] = None,
 ) -> None:
     """Train the policies anew until they earn their targets; goes on after an interruption.

@@ -31,6 +31,14 @@ INSIDE = (
     (re.compile(r"columns=\{[^{}]*\}"), "--agent-column, --time-column, --state and --action"),
 )
 
+#: What only Python has, and what is the same on a command line.
+PYTHON = {
+    "persim_gym.offline.record": "persim-gym record",
+    "PerSim.fit": "persim-gym fit",
+    "others are given as a function of the observations or as an object with predict()": "or the "
+    "folder of a policy that persim-gym train has made",
+}
+
 # Not inside of another word, a path or what is quoted: those are the user's own.
 _BEFORE = r"(?<![\w\-./'\"=])"
 _VALUE = r"'[^']*'|\"[^\"]*\"|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?(?![\w:])|True|False|None|\.\.\."
@@ -63,6 +71,8 @@ def in_words(text: str, command: Any, root: Any = None) -> str:
     def named(match: re.Match[str]) -> str:
         return own[match[1]][0] if match[1] in own else match[0]
 
+    for said, instead in PYTHON.items():
+        text = text.replace(said, instead)
     for pattern, words in INSIDE:
         text = pattern.sub(words, text)
     return _FIRST.sub(named, _NAMED.sub(named, _GIVEN.sub(given, text)))

@@ -240,7 +240,7 @@ def count_indices(text: str) -> int:
 
 
 def list_to_option(text: str) -> str:
-    """Agents for ``--agents``, their number, where they are the first ones; else for ``--agent``."""
+    """Agents for ``--agents``, their number, if they are the first ones; else for ``--agent``."""
     indices = parse_indices(text)
     if indices == list(range(len(indices))):
         return str(len(indices))
