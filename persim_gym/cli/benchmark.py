@@ -115,7 +115,7 @@ def benchmark(
     cells = select_cells(preset_cells(preset, device, seeds), **chosen)
     folder = Path(f"runs/benchmark-{preset}") if out is None else out
     if show:
-        _list(cells, folder, force, as_json)
+        _list(cells, folder, preset, force, as_json)
         return
     words = ["--preset", preset, "--out", str(folder)]
     for name, given in chosen.items():
@@ -172,7 +172,7 @@ def _write_report(folder: Path) -> Path | None:
         return None
 
 
-def _list(cells: Sequence[Cell], folder: Path, force: bool, as_json: bool) -> None:
+def _list(cells: Sequence[Cell], folder: Path, preset: str, force: bool, as_json: bool) -> None:
     from persim_gym.experiments.costs import Estimate
     from persim_gym.experiments.row_files import RowFiles
     from persim_gym.experiments.runner import failure_path, is_fitted
@@ -213,6 +213,10 @@ def _list(cells: Sequence[Cell], folder: Path, force: bool, as_json: bool) -> No
         f"{counts['missing']} missing; about {duration(sum(seconds.values()))} of one processor "
         "to go"
     )
+    if len(cells) > counts["done"]:
+        say_next("benchmark", "--preset", preset, "--out", folder)
+    else:
+        say_next("report", folder)
 
 
 def _say_end(

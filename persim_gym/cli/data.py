@@ -19,7 +19,7 @@ from persim_gym.cli.cards import print_card, print_summary
 from persim_gym.cli.command import Commands
 from persim_gym.cli.group import on_interrupt, say, visible
 from persim_gym.cli.next_step import say_next
-from persim_gym.cli.output import print_json, print_table
+from persim_gym.cli.output import duration, print_json, print_table
 from persim_gym.envs.populations import DEFAULT_SIZE
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ def _record_all(
         left = (time.monotonic() - begun) * (1 / max(shares[0], 1e-6) - 1)
         say(
             "recorded",
-            f"{recorded.dataset_id} in {recorded.seconds:.1f} s, about {left:.0f} s left",
+            f"{recorded.dataset_id} in {duration(recorded.seconds)}, about {duration(left)} left",
         )
 
     with on_interrupt("the same command goes on with the data sets that are missing"):
@@ -256,9 +256,9 @@ def _record_all(
     rows = []
     for result in results:
         s = describe(result.dataset_id)
-        took = "was there" if result.was_there else f"{result.seconds:.1f} s"
+        took = "was there" if result.was_there else duration(result.seconds)
         rows.append([s.id, s.transitions, s.mean_return, size_of(s.size), took])
-    print_table("Data sets", ["id", "steps", "return", "size", "took"], rows)
+    print_table("Data sets", ["id", "transitions", "return", "size", "took"], rows)
     say_next("datasets", "list")
 
 

@@ -9,6 +9,7 @@ import typer
 
 from persim_gym.cli import models, options
 from persim_gym.cli.group import say
+from persim_gym.cli.next_step import say_next_of
 
 
 def export(
@@ -30,3 +31,4 @@ def export(
     sim = models.open_simulator(simulator)
     written = sim.export(out)
     say("written", str(written))
+    say_next_of(sim, simulator)

@@ -6,13 +6,17 @@ import contextlib
 import json
 import math
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import typer
 
+from persim_gym import progress
 from persim_gym.cli.group import visible
+from persim_gym.progress import duration
 
 
 def print_table(
@@ -40,7 +44,18 @@ def print_facts(title: str, facts: Sequence[tuple[str, object]]) -> None:
     typer.secho(visible(title), bold=True)
     width = max(len(visible(name)) for name, _ in facts)
     for name, value in facts:
-        typer.echo(f"{typer.style(f'  {visible(name):<{width}}', dim=True)}  {cell(value)}")
+        head = typer.style(f"  {visible(name):<{width}}", dim=True)
+        # Words go to the next line, paths and sums stay whole: they are copied.
+        lines = textwrap.wrap(
+            cell(value), _width() - width - 4, break_long_words=False, break_on_hyphens=False
+        )
+        indent = "\n" + " " * (width + 4)
+        typer.echo(f"{head}  {indent.join(lines)}")
+
+
+def _width() -> int:
+    """Characters of a line."""
+    return max(40, shutil.get_terminal_size((80, 24)).columns)
 
 
 def cell(value: object) -> str:
@@ -79,24 +94,19 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def duration(seconds: float) -> str:
-    """Seconds for readers: ``"4.1 s"``, ``"23 min"``, ``"3.5 h"``."""
-    if seconds < 99.5:
-        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 99.5 else f"{minutes / 60:.1f} h"
-
-
 @contextlib.contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr, where that is a terminal: call it with what is done, and of how much."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), Remaining())
-    with Progress(
-        *columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True
-    ) as bar:
+    with progress.progress_bar(transient=True, disable=not sys.stderr.isatty()) as bar:
         shown = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(shown, completed=done, total=total)
+
+
+__all__ = [
+    "cell",
+    "duration",
+    "print_facts",
+    "print_json",
+    "print_table",
+    "progress_bar",
+]

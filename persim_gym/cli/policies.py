@@ -11,7 +11,7 @@ from persim_gym.cli import complete, options
 from persim_gym.cli.command import Commands
 from persim_gym.cli.group import on_interrupt, say
 from persim_gym.cli.next_step import say_next
-from persim_gym.cli.output import cell, print_json, print_table, progress_bar
+from persim_gym.cli.output import cell, duration, print_json, print_table, progress_bar
 from persim_gym.core import describe
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def list_policies(
     as_json: options.Json = False,
 ) -> None:
     """List the policies that ship with the package: how each was made, and what it earns."""
+    from persim_gym.policies.recipes import TEST
     from persim_gym.policies.shipped import load_shipped
 
     cards = [load_shipped(recipe.task, recipe.name).card for recipe in _recipes(task, None)]
@@ -70,13 +71,13 @@ def list_policies(
         print_json(cards)
         return
     for name in dict.fromkeys(card["task"] for card in cards):
+        own = next(c for c in cards if c["task"] == name and c["name"] == TEST)
         print_table(
-            f"Policies of {name}",
-            ["policy", "covariates", "by", "steps", "seed", "target", "return", "sd"],
+            f"Policies of {name}, named by their covariates; test: {describe(own['covariates'])}",
+            ["policy", "by", "steps", "seed", "target", "return", "sd"],
             [
                 [
                     card["name"],
-                    describe(card["covariates"]),
                     card["algorithm"],
                     card["steps"],
                     card["seed"],
@@ -87,7 +88,7 @@ def list_policies(
                 for card in cards
                 if card["task"] == name
             ],
-            left=3,
+            left=2,
         )
     say_next("policies", "evaluate", cards[0]["task"])
 
@@ -234,7 +235,7 @@ def train(
                 recipe.task,
                 recipe.name,
                 card["steps"],
-                card["seconds"],
+                duration(card["seconds"]),
                 cell(card["target"]),
                 card["mean_return"],
                 card["sd_return"],
@@ -242,7 +243,7 @@ def train(
         )
     print_table(
         f"Policies in {out}",
-        ["task", "policy", "steps", "seconds", "target", "return", "sd"],
+        ["task", "policy", "steps", "took", "target", "return", "sd"],
         rows,
         left=2,
     )

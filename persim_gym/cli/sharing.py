@@ -10,6 +10,7 @@ import typer
 from persim_gym.cli import complete, options
 from persim_gym.cli.command import Commands
 from persim_gym.cli.group import say
+from persim_gym.cli.next_step import say_next, say_next_of
 
 hub = Commands(help="Share simulators and data sets on the Hugging Face hub.")
 
@@ -50,9 +51,11 @@ def push(
 
         sim = open_simulator(Path(what))
         say("shared", sharing.push_simulator(sim, name, private=private))
+        say_next("hub", "pull", name, "--out", f"{what}-again")
     else:
         address = sharing.push_dataset(what, name)
-        say("shared", f"{address}; next: persim-gym hub pull {address}")
+        say("shared", address)
+        say_next("hub", "pull", address)
 
 
 @hub.command(
@@ -75,9 +78,11 @@ def pull(
 
     if address.startswith("hf://"):
         dataset = sharing.pull_dataset(address)
-        say("taken", f"{dataset}; next: persim-gym datasets show {dataset}")
+        say("taken", dataset)
+        say_next("datasets", "show", dataset)
         return
     if out is None:
         raise ValueError("a simulator needs a place: give --out FOLDER")
     sim = sharing.pull_simulator(address, out)
-    say("taken", f"{sim} into {out}; next: persim-gym evaluate {out}")
+    say("taken", f"{sim} into {out}")
+    say_next_of(sim, out, fitted=True)

@@ -10,8 +10,8 @@ import typer
 
 from persim_gym.cli import baselines, complete, models, options, tables
 from persim_gym.cli.group import interrupted, say
-from persim_gym.cli.next_step import say_next_of
-from persim_gym.cli.output import print_facts, print_json, print_table, progress_bar
+from persim_gym.cli.next_step import say_next, say_next_of
+from persim_gym.cli.output import duration, print_facts, print_json, print_table, progress_bar
 from persim_gym.cli.trust import evaluate_own, print_heldout
 from persim_gym.envs.suites import SUITES, suite_of
 
@@ -236,7 +236,15 @@ def _chosen(trial: Mapping[str, Any] | None) -> list[tuple[str, object]]:
 
 def _compared(errors: Mapping[str, float] | None) -> list[tuple[str, object]]:
     """Held-out open-loop errors of the families that were compared."""
-    return [(f"error of {name}, in deviations", error) for name, error in (errors or {}).items()]
+    return [
+        (f"error of {name}, in standard deviations", error)
+        for name, error in (errors or {}).items()
+    ]
+
+
+def _took(metrics: Mapping[str, Any]) -> str | None:
+    seconds = metrics.get("seconds")
+    return None if seconds is None else duration(seconds)
 
 
 def _print_simulator(sim: PerSim, out: Path, as_json: bool) -> None:
@@ -255,7 +263,7 @@ def _print_simulator(sim: PerSim, out: Path, as_json: bool) -> None:
             ("rank", sim.ensemble.rank),
             ("members", sim.members),
             *_learned_outcomes(sim.card.get("data_task")),
-            ("seconds", metrics.get("seconds")),
+            ("took", _took(metrics)),
             ("folder", out),
         ],
     )
@@ -320,6 +328,8 @@ def evaluate(
     sim = models.open_simulator(simulator)
     if sim.task.name not in SUITES:
         evaluate_own(sim, data, horizon, seed, as_json)
+        if not as_json:
+            say_next("validate", simulator, "--out", f"{simulator}-trust")
         return
     if data is not None:
         raise ValueError(f"--data is of own data: {sim.task.name} has true environments")
@@ -328,16 +338,11 @@ def evaluate(
     population = suite.population(models.population_of(sim))
     from persim_gym.evaluation import open_loop as evaluation
 
-    with progress_bar("evaluate"):
+    with progress_bar("evaluate") as report:
         error = evaluation.evaluate(
-            sim,
-            chosen,
-            episodes=episodes,
-            seed=seed,
-            population=population,
-            warmup=warmup,
-            horizon=horizon,
-        )
+            sim, chosen, episodes=episodes, seed=seed, population=population, warmup=warmup,
+            horizon=horizon, on_progress=report,
+        )  # fmt: skip
     if as_json:
         settings = {"episodes": episodes, "horizon": horizon, "warmup": warmup, "seed": seed}
         print_json({"simulator": str(simulator), **settings, **error.to_json()})
@@ -354,7 +359,8 @@ def evaluate(
         for i, agent in enumerate(error.agents.tolist())
     ]
     print_table(
-        f"Open-loop error of {simulator}: {horizon} steps after {warmup} real ones",
+        f"Open-loop error of {simulator}: {horizon} steps after {warmup} real ones, RMSE over all "
+        "coordinates in their own units",
         ["agent", "episodes", "RMSE", "R2", *(f"step {h}" for h in horizons)],
         rows,
     )

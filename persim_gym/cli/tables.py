@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,6 +25,30 @@ def _column(help_text: str, metavar: str = "NAME", *names: str) -> Any:
         *names, metavar=metavar, help=help_text, rich_help_panel=_PANEL, show_default=False
     )
 
+
+def _time(text: Any) -> float:
+    """A number, or a number with a unit of time, as seconds."""
+    match = _TIME.fullmatch(str(text).strip())
+    size = 1.0 if match is None or not match[2] else SECONDS.get(match[2].rstrip("s") or "s")
+    if match is None or size is None:
+        raise typer.BadParameter(f"a time is a number, or such as 36h, 10days or 2weeks: {text!r}")
+    return float(match[1]) * size
+
+
+_TIME = re.compile(r"([+-]?\d*\.?\d+(?:e[+-]?\d+)?|nan|inf) ?([a-z]*)")
+SECONDS = {
+    "s": 1,
+    "sec": 1,
+    "second": 1,
+    "min": 60,
+    "minute": 60,
+    "h": 3600,
+    "hour": 3600,
+    "d": 86_400,
+    "day": 86_400,
+    "w": 604_800,
+    "week": 604_800,
+}
 
 Agent = Annotated[str | None, _column("Table: column of the agent's id.")]
 Time = Annotated[str | None, _column("Table: column of times, numbers or dates.")]
@@ -53,8 +78,10 @@ Discrete = Annotated[
 MaxGap = Annotated[
     float | None,
     typer.Option(
-        metavar="X",
-        help="Table: a longer time between rows ends a trajectory; for dates in seconds.",
+        metavar="TIME",
+        help="Table: a longer time between rows ends a trajectory; between dates such as 36h, "
+        "10days or 2weeks.",
+        parser=_time,
         rich_help_panel=_PANEL,
         show_default="1.5 times the median",
     ),
@@ -212,6 +239,21 @@ def read(
         transitions, report = read_table_report(dataset, **arguments)
     say("read", str(report))
     return transitions
+
+
+def words(columns: Mapping[str, Any]) -> list[str]:
+    """Options of a command line of the arguments of :func:`read`."""
+    named = {name: f"--{name}-column" for name in ("agent", "time", "step", "episode", "reward")}
+    named |= {"max_gap": "--max-gap", "name": "--task-name"}
+    found: list[str] = []
+    for name, value in columns.items():
+        option = named.get(name, f"--{name}")
+        if name == "discrete":
+            option = "--discrete-actions" if value else "--continuous-actions"
+        if value is None or (name == "drop" and not value):
+            continue
+        found += [option] if isinstance(value, bool) else [option, str(value)]
+    return found
 
 
 def _filled(given: dict[str, Any], remembered: Mapping[str, Any]) -> dict[str, Any]:

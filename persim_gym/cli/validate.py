@@ -12,6 +12,7 @@ import typer
 from persim_gym import checks
 from persim_gym.cli import complete, models, options, tables
 from persim_gym.cli.group import FAILED, on_interrupt, say
+from persim_gym.cli.next_step import say_next, say_next_of
 from persim_gym.cli.output import print_json, progress_bar
 from persim_gym.cli.trust import print_validation
 
@@ -127,10 +128,21 @@ def validate(
     else:
         print_validation(validation)
         typer.echo(page)
+        if not failing:
+            _say_next(sim, target, columns)
     for why in failing:
         say("failed", why)
     if failing:
         raise typer.Exit(FAILED)
+
+
+def _say_next(sim: PerSim | None, target: str, columns: dict[str, Any]) -> None:
+    """What is judged well enough is used: a simulator is planned in, data are fitted."""
+    if sim is not None:
+        say_next_of(sim, target)
+    else:
+        out = Path(target).stem if tables.is_table(target) else target.split("/")[-2]
+        say_next("fit", target, "--out", f"runs/{out}", *tables.words(columns))
 
 
 def _simulator(target: str) -> PerSim | None:
