@@ -30,6 +30,8 @@ class Report(Protocol):
 
 def duration(seconds: float) -> str:
     """How long work takes: ``"4.1 s"``, ``"23 min"``, ``"3.5 h"``, ``"2.5 days"``."""
+    if seconds < 0.05:
+        return "0 s"
     if seconds < 99.5:
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
     minutes = seconds / 60
@@ -49,34 +51,50 @@ def span(seconds: float) -> str:
     return f"{seconds / size:.3g} {unit}"
 
 
-def time_left(done: float, total: float | None, seconds: float, *, at_most: bool = False) -> str:
+def time_left(
+    done: float,
+    total: float | None,
+    spent: float,
+    *,
+    then: float | None = None,
+    at_most: bool = False,
+) -> str:
     """What a bar says of time: what is left where the end is known, else what was spent.
 
     Args:
         done: How much is done.
         total: Of how much; ``None`` where nobody knows.
-        seconds: What it took.
+        spent: Seconds so far.
+        then: Seconds after which so much was done, if it was before.
         at_most: Whether the work may well end before all is done.
     """
     if not total or done <= 0:
-        return f"for {duration(seconds)}" if seconds >= 1 else ""
+        return f"for {duration(spent)}" if spent >= 1 else ""
     if done >= total:
-        return f"in {duration(seconds)}"
-    rest = duration(seconds * (total - done) / done)
-    return f"{'at most' if at_most else 'about'} {rest} left"
+        return f"in {duration(spent)}"
+    then = spent if then is None else then
+    rest = then * (total - done) / done - (spent - then)
+    # Late: what is left is not known, but not nothing.
+    return f"{'at most' if at_most and rest >= 1 else 'about'} {duration(max(rest, 1.0))} left"
 
 
 # -- bars ------------------------------------------------------------------------------------------
 
 
-def progress_bar(*, transient: bool = False, disable: bool = False) -> Progress:
+def progress_bar(*, share: bool = True, transient: bool = False, disable: bool = False) -> Progress:
     """A bar on standard error: what is done, how much of it, what there is to say, time left.
 
     Tasks of the bar may have a field ``what`` with more to say, and ``at_most`` where the work may
     well end before all is done.
+
+    Args:
+        share: Show percent, too.
+        transient: Leave nothing behind.
+        disable: Show nothing.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn
+    from rich.table import Column
     from rich.text import Text
 
     class What(ProgressColumn):
@@ -86,18 +104,32 @@ def progress_bar(*, transient: bool = False, disable: bool = False) -> Progress:
     class Left(ProgressColumn):
         max_refresh = 0.5
 
+        def __init__(self) -> None:
+            super().__init__(Column(no_wrap=True, min_width=18))
+            self._seen: dict[int, tuple[float, float]] = {}
+
         def render(self, task: Task) -> Text:
-            limit, spent = bool(task.fields.get("at_most")), task.elapsed or 0.0
-            return Text(time_left(task.completed, task.total, spent, at_most=limit))
+            spent = task.elapsed or 0.0
+            done, then = self._seen.get(task.id, (-1.0, 0.0))
+            if done != task.completed:
+                then = spent
+                self._seen[task.id] = task.completed, spent
+            at_most = bool(task.fields.get("at_most"))
+            return Text(time_left(task.completed, task.total, spent, then=then, at_most=at_most))
 
     class Title(ProgressColumn):
         def render(self, task: Task) -> Text:
             return Text(task.description)
 
-    return Progress(
-        Title(), BarColumn(bar_width=20), TaskProgressColumn(), What(), Left(),
-        console=Console(stderr=True), transient=transient, disable=disable,
-    )  # fmt: skip
+    columns = [
+        Title(Column(no_wrap=True)),
+        BarColumn(bar_width=20 if share else 10),
+        *([TaskProgressColumn()] if share else []),
+        What(Column(no_wrap=True, overflow="ellipsis")),
+        Left(),
+    ]
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=transient, disable=disable)
 
 
 @contextlib.contextmanager

@@ -79,7 +79,8 @@ app.command(
         "fit persim/cartpole/random-v0 --out runs/cartpole",
         "fit persim/cartpole/random-v0 --out runs/quick --epochs 20",
         "fit patients.csv --out runs/patients --agent-column patient \\\n"
-        "    --time-column minute --state glucose,iob --action insulin --reward-column reward",
+        "    --time-column minute --state glucose,iob --action insulin \\\n"
+        "    --reward-column reward",
     )
 )(simulators.fit)
 app.command(
@@ -132,13 +133,13 @@ app.command(
 app.command(
     epilog=examples(
         "baseline cql persim/cartpole/pure-v0 --agent 3 --out runs/cql",
-        "baseline bcq persim/cartpole/random-v0 --out runs/bcq --set updates=5000",
+        "baseline bcq persim/cartpole/random-v0 --out runs/bcq \\\n    --set updates=5000",
     )
 )(baselines.baseline)
 app.command(
     epilog=examples(
         "generate runs/cartpole --agent 0-4 --policy mpc --episodes 5",
-        "generate runs/cartpole --policy runs/policy --dataset-id persim/synthetic/a-v0",
+        "generate runs/cartpole --policy runs/policy \\\n    --dataset-id persim/synthetic/a-v0",
     )
 )(baselines.generate)
 app.command(
@@ -153,8 +154,9 @@ app.command(
     epilog=examples(
         "explore runs/cartpole",
         "explore runs/cartpole --port 8080 --no-browser",
-        "explore runs/patients --data patients.csv --agent-column patient \\\n"
-        "    --time-column week --state ferritin,hb --action dose",
+        "explore runs/patients --data patients.csv \\\n"
+        "    --agent-column patient --time-column week --state ferritin,hb \\\n"
+        "    --action dose",
     )
 )(explore.explore)
 app.command(

@@ -51,9 +51,7 @@ def benchmark(
         list[str] | None,
         _some("Behaviour: only its data, such as random or pure", "--behaviour", "--dataset"),
     ] = None,
-    method: Annotated[
-        list[str] | None, _some("Method of the benchmark: only this, such as persim")
-    ] = None,
+    method: Annotated[list[str] | None, _some("Method: only this, such as persim")] = None,
     planner: Annotated[list[str] | None, _some("Planner: only this, such as default")] = None,
     seeds: Annotated[
         int | None,

@@ -140,7 +140,7 @@ def record(
         typer.Option(metavar="NAME", help="What ids begin with.", show_default="persim"),
     ] = None,
     data_format: options.Format = "hdf5",
-    force: Annotated[bool, options.force("data sets that are there")] = False,
+    force: Annotated[bool, options.force("data sets of the same ids")] = False,
     population_size: options.PopulationSize = None,
     population_seed: Annotated[
         int | None,

@@ -19,7 +19,7 @@ def export(
         typer.Option(
             "--out",
             metavar="FILE",
-            help="Write FILE.onnx, FILE.pt2 (torch) or FILE.py (NumPy code).",
+            help="Output: FILE.onnx, FILE.pt2 (torch) or FILE.py (NumPy code).",
         ),
     ],
 ) -> None:

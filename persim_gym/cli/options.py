@@ -41,7 +41,7 @@ def _parsed(check: Callable[[str, Any], Path], name: str) -> Callable[[Any], Pat
 def folder_to_write(what: str, **more: Any) -> Any:
     """The option ``--out`` of a command that writes a folder: checked before any work."""
     parse = _parsed(checks.output_folder, "--out")
-    return typer.Option("--out", metavar="FOLDER", help=f"Write {what}.", parser=parse, **more)
+    return typer.Option("--out", metavar="FOLDER", help=f"Output: {what}.", parser=parse, **more)
 
 
 def file_to_write(what: str, suffixes: Sequence[str], *former: str) -> Any:
@@ -51,12 +51,12 @@ def file_to_write(what: str, suffixes: Sequence[str], *former: str) -> Any:
         return checks.output_file(name, value, suffixes)
 
     parse = _parsed(check, "--out")
-    return typer.Option("--out", *former, metavar="FILE", help=f"Write {what}.", parser=parse)
+    return typer.Option("--out", *former, metavar="FILE", help=f"Output: {what}.", parser=parse)
 
 
 def force(what: str) -> Any:
     """The switch ``--force``."""
-    return typer.Option("--force", help=f"Replace {what}.")
+    return typer.Option("--force", help=f"Replace what is there: {what}.")
 
 
 def path_to_read(metavar: str, help_text: str, **more: Any) -> Any:
@@ -154,9 +154,7 @@ Start = Annotated[
         help="Own data: step of the agent's record to start from; -1 is the last step.",
     ),
 ]
-FITTED = (
-    "Method of the fit: als (closed form), sgd (networks), hierarchical, latent, auto (the best)."
-)
+FITTED = "Method: als (closed form), sgd (networks), hierarchical, latent, auto (the best)."
 _METHODS = complete.words("auto", "als", "sgd", "hierarchical", "latent")
 Method = Annotated[str, typer.Option(metavar="NAME", help=FITTED, autocompletion=_METHODS)]
 OwnMethod = Annotated[

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 #: Key of the command that runs, in a context's ``meta``.
@@ -53,15 +53,13 @@ def in_words(text: str, command: Any, root: Any = None) -> str:
     Args:
         text: The message.
         command: The command that was given; without one nothing is changed.
-        root: The group of all commands: an option of another one is named, too, where a message
-            gives a value, such as ``method='als'`` of ``fit``.
+        root: The group of all commands: many a message says how to fit, such as with
+            ``method='als'``, so options of ``fit`` are known in all.
     """
     if command is None:
         return text
     own = _arguments(command)
-    others: dict[str, Any] = {}
-    for other in _commands(root):
-        others = _arguments(other) | others
+    others = _arguments(root.commands["fit"]) if root is not None else {}
 
     def given(match: re.Match[str]) -> str:
         name, value = match[1], match[2]
@@ -105,12 +103,6 @@ def _arguments(command: Any) -> dict[str, tuple[str, str, bool]]:
 
 def _of(options: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     return {name: options[option] for name, option in names.items() if option in options}
-
-
-def _commands(group: Any) -> Iterator[Any]:
-    for command in getattr(group, "commands", {}).values():
-        yield command
-        yield from _commands(command)
 
 
 __all__ = ["COMMAND", "in_words"]

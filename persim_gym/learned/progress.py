@@ -37,17 +37,21 @@ class _Bar:
     """A bar that shows what a fit calls."""
 
     def __init__(self, bar: Any) -> None:
-        self._bar = bar
-        self._task = bar.add_task("fit", total=None, what="", at_most=False)
-        self._known = ""
+        self._bar, self._title, self._known = bar, "fit", ""
+        self._task = bar.add_task("fit", total=None, what="")
 
     def part(self, name: str) -> None:
-        self._known = ""
-        self._bar.reset(self._task, total=None, description=name, what="", at_most=False)
+        self._title, self._known = name, ""
+        self._begin("")
+
+    def _begin(self, what: str) -> None:
+        # A total that is not known again takes a new task.
+        self._bar.remove_task(self._task)
+        self._task = self._bar.add_task(self._title, total=None, what=what)
 
     def share(self, spent: float) -> None:
-        if spent >= 1:  # the search is over: what follows has no known end
-            self._bar.update(self._task, total=None, what="fitting the members", at_most=False)
+        if spent >= 1:
+            self._begin("fitting the members")
         else:
             self._bar.update(self._task, total=1.0, completed=spent, at_most=True)
 
@@ -87,7 +91,7 @@ def reporter(
     if not show:
         yield FitReport(after_epoch, after_trial)
         return
-    with progress_bar() as bar:
+    with progress_bar(share=False) as bar:
         shown = _Bar(bar)
 
         def trial(now: Trial) -> None:

@@ -187,7 +187,10 @@ def check_format(data_format: object) -> None:
         ValueError: If Minari does not know it.
     """
     if not isinstance(data_format, str) or data_format not in FORMATS:
-        raise ValueError(f"a data set's format must be {', '.join(FORMATS)}, got {data_format!r}")
+        raise ValueError(
+            f"a data set's format must be {', '.join(FORMATS)}, got {data_format!r}"
+            f"{checks.meant(data_format, FORMATS)}"
+        )
     if importlib.util.find_spec(FORMATS[data_format]) is None:
         raise ImportError(
             f"data sets in the format {data_format!r} need a library that is not installed: "
