@@ -13,7 +13,7 @@ from persim_gym import checks
 from persim_gym.cli import complete, models, options, own_data
 from persim_gym.cli.group import on_interrupt, say
 from persim_gym.cli.next_step import agent_word, say_next
-from persim_gym.cli.output import print_facts, print_json, print_table, progress_bar
+from persim_gym.cli.output import print_facts, print_json, print_line, print_table, progress_bar
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -225,7 +225,7 @@ def _say_stopped(episodes: dict[str, NDArray[Any]], prefix: str = "") -> None:
         f"{own.sum()} of {len(own)} {prefix}{name}" for name, own in episodes.items() if own.any()
     ]
     if said:
-        typer.echo(
+        print_line(
             "Episodes cut off by broken physics or a guard, whose returns count up to there: "
             + ", ".join(said)
         )

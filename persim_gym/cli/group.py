@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import shutil
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -175,7 +177,31 @@ def say(kind: str, text: str) -> None:
     """One line on stderr: ``error: ...``."""
     colour = typer.colors.RED if kind == "error" else typer.colors.YELLOW
     head = typer.style(f"{kind}:", fg=colour, bold=True)
-    typer.echo(f"{head} {visible(' '.join(text.split()))}", err=True)
+    said = visible(" ".join(text.split()))
+    if kind != "next":  # which is copied
+        said = fitting(said, sys.stderr, len(kind) + 2)
+    typer.echo(f"{head} {said}", err=True)
+
+
+def width_of_terminal() -> int:
+    """Characters of a line."""
+    return max(40, shutil.get_terminal_size((80, 24)).columns)
+
+
+def fitting(text: str, stream: TextIO, used: int = 0) -> str:
+    """Text as lines that fit a terminal; elsewhere it stays one line, to be searched.
+
+    Args:
+        text: The text.
+        stream: Where it goes.
+        used: Characters that stand before it.
+    """
+    if not stream.isatty():
+        return text
+    lines = textwrap.wrap(
+        "-" * used + text, width_of_terminal(), break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(lines)[used:]
 
 
 def interrupted(how_to_go_on: str) -> NoReturn:

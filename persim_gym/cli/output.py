@@ -6,7 +6,6 @@ import contextlib
 import json
 import math
 import re
-import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +14,7 @@ from typing import Any
 import typer
 
 from persim_gym import progress
-from persim_gym.cli.group import visible
+from persim_gym.cli.group import fitting, visible, width_of_terminal
 from persim_gym.progress import duration
 
 
@@ -47,15 +46,18 @@ def print_facts(title: str, facts: Sequence[tuple[str, object]]) -> None:
         head = typer.style(f"  {visible(name):<{width}}", dim=True)
         # Words go to the next line, paths and sums stay whole: they are copied.
         lines = textwrap.wrap(
-            cell(value), _width() - width - 4, break_long_words=False, break_on_hyphens=False
+            cell(value),
+            width_of_terminal() - width - 4,
+            break_long_words=False,
+            break_on_hyphens=False,
         )
         indent = "\n" + " " * (width + 4)
         typer.echo(f"{head}  {indent.join(lines)}")
 
 
-def _width() -> int:
-    """Characters of a line."""
-    return max(40, shutil.get_terminal_size((80, 24)).columns)
+def print_line(line: str) -> None:
+    """A sentence on stdout; a terminal gets it as lines that fit."""
+    typer.echo(fitting(visible(line), sys.stdout))
 
 
 def cell(value: object) -> str:
@@ -107,6 +109,7 @@ __all__ = [
     "duration",
     "print_facts",
     "print_json",
+    "print_line",
     "print_table",
     "progress_bar",
 ]

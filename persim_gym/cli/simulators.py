@@ -359,11 +359,11 @@ def evaluate(
         for i, agent in enumerate(error.agents.tolist())
     ]
     print_table(
-        f"Open-loop error of {simulator}: {horizon} steps after {warmup} real ones, RMSE over all "
-        "coordinates in their own units",
+        f"Open-loop error of {simulator}: {horizon} steps after {warmup} real ones",
         ["agent", "episodes", "RMSE", "R2", *(f"step {h}" for h in horizons)],
         rows,
     )
+    say("note", "RMSE is over all coordinates, in their own units")
     if (error.episodes == 0).any():
         say("note", "an agent whose episodes all ended during the real steps has no error")
     say_next_of(sim, simulator)

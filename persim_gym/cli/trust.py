@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from persim_gym.cli.group import say
-from persim_gym.cli.output import print_json, print_table, progress_bar
+from persim_gym.cli.output import print_json, print_line, print_table, progress_bar
 
 if TYPE_CHECKING:
     from persim_gym.evaluation.validation import SplitResult, Validation
@@ -64,7 +64,7 @@ def _labels(card: Mapping[str, Any], count: int) -> list[str]:
     if names:
         return [f"{n} ({u})" if u else n for n, u in zip(names, units or [""] * count, strict=True)]
     suite = SUITES.get(card.get("task", ""))
-    labels = () if suite is None else suite.task().obs_labels
+    labels = () if suite is None else suite.coordinates
     return list(labels) if len(labels) == count else [f"obs {k}" for k in range(count)]
 
 
@@ -108,15 +108,6 @@ def print_validation(validation: Validation) -> None:
         _print_split(validation, split)
     for line in validation.verdict.split("\n"):
         print_line(line)
-
-
-def print_line(line: str) -> None:
-    """A sentence on stdout."""
-    import typer
-
-    from persim_gym.cli.group import visible
-
-    typer.echo(visible(line))
 
 
 def _print_split(validation: Validation, split: SplitResult) -> None:
