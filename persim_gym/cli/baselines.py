@@ -61,7 +61,7 @@ def baseline(
     drop: tables.Drop = False,
     task_name: tables.Name = None,
 ) -> None:
-    """Fit a baseline to a data set, or to a table: a policy learned offline.
+    """Fit a baseline: a policy that is learned offline.
 
     A fit that was stopped goes on from its last checkpoint when the same command is given again.
     """
@@ -213,7 +213,7 @@ def generate(
     force: Annotated[bool, options.force("a data set of this id")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Generate synthetic trajectories in a simulator, as a Minari data set.
+    """Generate a synthetic Minari data set in a simulator.
 
     The data set says that it is synthetic, and of which simulator.
     """

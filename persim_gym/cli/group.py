@@ -183,25 +183,23 @@ def say(kind: str, text: str) -> None:
     typer.echo(f"{head} {said}", err=True)
 
 
-def width_of_terminal() -> int:
-    """Characters of a line."""
-    return max(40, shutil.get_terminal_size((80, 24)).columns)
-
-
-def fitting(text: str, stream: TextIO, used: int = 0) -> str:
+def fitting(text: str, stream: TextIO, used: int = 0, indent: int = 0) -> str:
     """Text as lines that fit a terminal; elsewhere it stays one line, to be searched.
 
     Args:
         text: The text.
         stream: Where it goes.
         used: Characters that stand before it.
+        indent: Spaces before every other line.
     """
     if not stream.isatty():
         return text
-    lines = textwrap.wrap(
-        "-" * used + text, width_of_terminal(), break_long_words=False, break_on_hyphens=False
-    )
-    return "\n".join(lines)[used:]
+    width = max(40, shutil.get_terminal_size((80, 24)).columns) - 1
+    found = textwrap.wrap(
+        "-" * used + text, width, subsequent_indent=" " * indent, break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+    return "\n".join(found)[used:]
 
 
 def interrupted(how_to_go_on: str) -> NoReturn:

@@ -7,14 +7,13 @@ import json
 import math
 import re
 import sys
-import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import typer
 
 from persim_gym import progress
-from persim_gym.cli.group import fitting, visible, width_of_terminal
+from persim_gym.cli.group import fitting, visible
 from persim_gym.progress import duration
 
 
@@ -44,15 +43,10 @@ def print_facts(title: str, facts: Sequence[tuple[str, object]]) -> None:
     width = max(len(visible(name)) for name, _ in facts)
     for name, value in facts:
         head = typer.style(f"  {visible(name):<{width}}", dim=True)
-        # Words go to the next line, paths and sums stay whole: they are copied.
-        lines = textwrap.wrap(
-            cell(value),
-            width_of_terminal() - width - 4,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        indent = "\n" + " " * (width + 4)
-        typer.echo(f"{head}  {indent.join(lines)}")
+        text = cell(value)
+        if ", " in text:  # a list; what is copied, such as a path or a command, stays whole
+            text = fitting(text, sys.stdout, width + 4, indent=width + 4)
+        typer.echo(f"{head}  {text}")
 
 
 def print_line(line: str) -> None:
