@@ -44,9 +44,9 @@ def span(seconds: float) -> str:
     """A time between dates in its largest unit: ``"1 week"``, ``"36 h"``, ``"5 min"``."""
     for unit, size in _UNITS:
         count = seconds / size
-        # An hour and a half is clearer as 90 minutes, 8 days as days.
-        if count >= 1 and (count == int(count) or size == 1):
-            return f"{count:g} {unit}{'s' * (len(unit) > 3 and count != 1)}"
+        # An hour and a half is clearer as 90 minutes.
+        if 1 <= count < 1000 and count == int(count):
+            return f"{count:g} {unit}{'s' * (unit in ('week', 'day') and count != 1)}"
     unit, size = next(((u, s) for u, s in _UNITS if seconds >= s), _UNITS[-1])
     return f"{seconds / size:.3g} {unit}"
 

@@ -30,6 +30,7 @@ class Command(TyperCommand):
         super().__init__(*args, **kwargs)
         self.former: dict[str, str] = {}
         for option in self.params:
+            _write_plainly(option)
             shown, *former = [name for name in option.opts if name.startswith("--")] or [""]
             self.former |= dict.fromkeys(former, shown)
             option.opts = [name for name in option.opts if name not in former]
@@ -46,17 +47,6 @@ class Command(TyperCommand):
             name, equals, value = word.partition("=")
             yield self.former.get(name, name) + equals + value
 
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write arguments and options, without the signs of programs."""
-        write = formatter.write_dl
-
-        def write_plainly(rows: Sequence[tuple[str, str]], **kwargs: Any) -> None:
-            write([(_TYPE.sub("", name), _plainly(text)) for name, text in rows], **kwargs)
-
-        formatter.write_dl = write_plainly
-        super().format_options(ctx, formatter)
-        formatter.write_dl = write
-
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         ctx.meta[COMMAND] = self
@@ -66,9 +56,20 @@ class Command(TyperCommand):
 class Commands(typer.Typer):
     """A Typer application of such commands."""
 
-    def command(self, name: str | None = None, **kwargs: Any) -> Callable[[Any], Any]:  # type: ignore[override]
+    def command(self, name: str | None = None, **kwargs: Any) -> Callable[[Any], Any]:
         """See :meth:`typer.Typer.command`."""
         return super().command(name, **{"cls": Command} | kwargs)
+
+
+def _write_plainly(option: Any) -> None:
+    """Let an option's line of help be without the signs of programs."""
+    record = option.get_help_record
+
+    def plain(ctx: Any) -> tuple[str, str] | None:
+        line = record(ctx)
+        return None if line is None else (_TYPE.sub("", line[0]), _plainly(line[1]))
+
+    option.get_help_record = plain
 
 
 def _plainly(text: str) -> str:
