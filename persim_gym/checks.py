@@ -22,6 +22,8 @@ from typing import Any, SupportsFloat, cast
 
 import numpy as np
 
+#: How like two names are of which one may be meant; words of four letters may not differ in one.
+LIKE = 0.76
 #: What fits into a 64-bit integer, as sizes and seeds of NumPy and torch are.
 LARGEST = 2**63 - 1
 #: The largest seed that Stable-Baselines3 takes, with room for the seeds that follow it.
@@ -196,7 +198,7 @@ def closest(value: object, known: Iterable[str]) -> str | None:
     if not isinstance(value, str) or len(value) > 200:
         return None
     plain = {_plain(word): word for word in reversed(tuple(known))}
-    near = difflib.get_close_matches(_plain(value), plain, n=1)
+    near = difflib.get_close_matches(_plain(value), plain, n=1, cutoff=LIKE)
     return plain[near[0]] if near else None
 
 
