@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import math
 import numbers
 import operator
 import os
-import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -22,8 +20,9 @@ from typing import Any, SupportsFloat, cast
 
 import numpy as np
 
-#: How like two names are of which one may be meant; words of four letters may not differ in one.
-LIKE = 0.76
+from persim_gym.spelling import closest as closest
+from persim_gym.spelling import meant as meant
+
 #: What fits into a 64-bit integer, as sizes and seeds of NumPy and torch are.
 LARGEST = 2**63 - 1
 #: The largest seed that Stable-Baselines3 takes, with room for the seeds that follow it.
@@ -190,32 +189,10 @@ def one_of(name: str, value: object, known: Iterable[str]) -> str:
     raise ValueError(f"{name} must be one of {', '.join(words)}, got {shown(value)}{hint}")
 
 
-def closest(value: object, known: Iterable[str]) -> str | None:
-    """What was probably meant: the known word that a word is most like, if it is like one.
-
-    Case, hyphens, underscores and spaces make no difference.
-    """
-    if not isinstance(value, str) or len(value) > 200:
-        return None
-    plain = {_plain(word): word for word in reversed(tuple(known))}
-    near = difflib.get_close_matches(_plain(value), plain, n=1, cutoff=LIKE)
-    return plain[near[0]] if near else None
-
-
-def meant(value: object, known: Iterable[str]) -> str:
-    """``" (did you mean 'cem'?)"``, or nothing where no known word is like what came."""
-    near = closest(value, known)
-    return "" if near is None else f" (did you mean {near!r}?)"
-
-
 def unknown(what: str, value: object, known: Iterable[str]) -> str:
     """What an error says of a name that does not exist: what was meant, and what there is."""
     words = tuple(known)
     return f"unknown {what} {shown(value)}{meant(value, words)}: there are {', '.join(words)}"
-
-
-def _plain(word: str) -> str:
-    return re.sub(r"[\W_]+", "", word).casefold()
 
 
 def with_attributes(name: str, value: object, attributes: Iterable[str], says: str) -> None:
