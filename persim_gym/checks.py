@@ -20,6 +20,9 @@ from typing import Any, SupportsFloat, cast
 
 import numpy as np
 
+from persim_gym.spelling import closest as closest
+from persim_gym.spelling import meant as meant
+
 #: What fits into a 64-bit integer, as sizes and seeds of NumPy and torch are.
 LARGEST = 2**63 - 1
 #: The largest seed that Stable-Baselines3 takes, with room for the seeds that follow it.
@@ -182,7 +185,14 @@ def one_of(name: str, value: object, known: Iterable[str]) -> str:
     words = tuple(known)
     if isinstance(value, str) and value in words:
         return value
-    raise ValueError(f"{name} must be one of {', '.join(words)}, got {shown(value)}")
+    hint = meant(value, words)
+    raise ValueError(f"{name} must be one of {', '.join(words)}, got {shown(value)}{hint}")
+
+
+def unknown(what: str, value: object, known: Iterable[str]) -> str:
+    """What an error says of a name that does not exist: what was meant, and what there is."""
+    words = tuple(known)
+    return f"unknown {what} {shown(value)}{meant(value, words)}: there are {', '.join(words)}"
 
 
 def with_attributes(name: str, value: object, attributes: Iterable[str], says: str) -> None:
@@ -283,6 +293,15 @@ def output_file(name: str, value: object, suffixes: Iterable[str] = ()) -> Path:
         raise ValueError(f"{name} {str(file)!r} is a folder: name a file in it")
     _check_writable(name, file, file.parent)
     return file
+
+
+def beside(path: Path) -> str:
+    """:func:`meant` for a path that does not exist: what is called alike in the same folder."""
+    try:
+        near = closest(path.name, sorted(os.listdir(path.parent)))
+    except (OSError, ValueError):
+        return ""
+    return "" if near is None else f" (did you mean {str(path.with_name(near))!r}?)"
 
 
 def _check_writable(name: str, path: Path, folder: Path) -> None:

@@ -141,7 +141,7 @@ def default_config(task_name: str, algorithm: str) -> TrainConfig:
         ValueError: If the algorithm is unknown.
     """
     if algorithm not in ALGORITHMS:
-        raise ValueError(f"unknown algorithm {algorithm!r}: there are {', '.join(ALGORITHMS)}")
+        raise ValueError(checks.unknown("algorithm", algorithm, ALGORITHMS))
     base = _TASKS.get(task_name, TrainConfig())
     own = _OWN_SETTINGS.get((task_name, algorithm), {})
     return dataclasses.replace(base, settings={**_SETTINGS[algorithm], **own})
@@ -229,7 +229,7 @@ def check_algorithm(task: Task, algorithm: str | None) -> str:
     if algorithm is None:
         return usual
     if algorithm not in ALGORITHMS:
-        raise ValueError(f"unknown algorithm {algorithm!r}: there are {', '.join(ALGORITHMS)}")
+        raise ValueError(checks.unknown("algorithm", algorithm, ALGORITHMS))
     discrete = isinstance(task.action_space, Discrete)
     if discrete != (algorithm == "dqn") and algorithm != "ppo":
         kind = "discrete" if discrete else "continuous"

@@ -100,3 +100,34 @@ def test_monomials_are_counted_as_they_are_made() -> None:
             for degree in range(1, 5):
                 made = Monomials.up_to(degree, inputs, range(inputs - cosines, inputs))
                 assert Monomials.count(degree, inputs, cosines) == made.size
+
+
+@pytest.mark.parametrize(
+    ("came", "near"),
+    [
+        ("cemm", "cem"),
+        ("CEM", "cem"),
+        ("categorical_cem", "categorical-cem"),
+        ("Categorical CEM", "categorical-cem"),
+        ("nothing like it", None),
+        ("", None),
+        (3, None),
+        ("c" * 10_000, None),
+    ],
+)
+def test_what_was_meant(came: object, near: str | None) -> None:
+    known = ("cem", "icem", "categorical-cem")
+    assert checks.closest(came, known) == near
+    hint = "" if near is None else f" (did you mean {near!r}?)"
+    assert checks.meant(came, known) == hint
+    with pytest.raises(ValueError, match="must be one of cem, icem") as caught:
+        checks.one_of("planner", came, known)
+    assert str(caught.value).endswith(hint)
+
+
+def test_a_path_that_is_beside_what_was_meant(tmp_path: Path) -> None:
+    (tmp_path / "patients.csv").touch()
+    found = checks.beside(tmp_path / "patient.csv")
+    assert found == f" (did you mean {str(tmp_path / 'patients.csv')!r}?)"
+    assert checks.beside(tmp_path / "other") == ""
+    assert checks.beside(tmp_path / "no" / "patient.csv") == ""

@@ -327,7 +327,8 @@ def method_class(name: str, says: str = "got") -> Any:
     """
     known = {own.lower(): own for own in MODULES}
     if name.lower() not in known:
-        raise ValueError(f"unknown baseline: {says} {name!r}, there are {', '.join(known)}")
+        hint = checks.meant(name, known)
+        raise ValueError(f"unknown baseline: {says} {name!r}{hint}, there are {', '.join(known)}")
     own = known[name.lower()]
     return getattr(importlib.import_module(MODULES[own]), own)
 

@@ -27,10 +27,11 @@ from persim_gym.cli import (
     simulators,
     validate,
 )
+from persim_gym.cli.command import Commands
 from persim_gym.cli.group import OneLineGroup
 from persim_gym.cli.options import examples
 
-app = typer.Typer(
+app = Commands(
     name="persim-gym",
     cls=OneLineGroup,
     pretty_exceptions_enable=False,
@@ -78,21 +79,22 @@ app.command(
         "fit persim/cartpole/random-v0 --out runs/cartpole",
         "fit persim/cartpole/random-v0 --out runs/quick --epochs 20",
         "fit patients.csv --out runs/patients --agent-column patient \\\n"
-        "    --time-column minute --state glucose,iob --action insulin --reward reward",
+        "    --time-column minute --state glucose,iob --action insulin \\\n"
+        "    --reward-column reward",
     )
 )(simulators.fit)
 app.command(
     epilog=examples(
         "adapt runs/cartpole persim/cartpole/b-v0 --out runs/more",
-        "adapt runs/cartpole persim/cartpole/b-v0 --agents 3 --out runs/3",
+        "adapt runs/cartpole persim/cartpole/b-v0 --agent 3 --out runs/3",
         "adapt runs/patients new.csv --transitions 5 --out runs/more",
     )
 )(adapt.adapt)
 app.command(
     epilog=examples(
         "evaluate runs/cartpole",
-        "evaluate runs/cartpole --agents 0,7 --json",
-        "evaluate runs/cql --agents 3 --episodes 20",
+        "evaluate runs/cartpole --agent 0,7 --json",
+        "evaluate runs/cql --agent 3 --episodes 20",
     )
 )(simulators.evaluate)
 app.command(
@@ -117,7 +119,7 @@ app.command(
     epilog=examples(
         "plan runs/cartpole --agent 3",
         "plan half-cheetah --agent 0-4 --episodes 1 --max-steps 100",
-        "plan runs/patients --agent alice --steps 12 --out runs/plan \\\n"
+        "plan runs/patients --agent alice --max-steps 12 --out runs/plan \\\n"
         '    --reward "-abs(next.glucose - 110)"',
     )
 )(control.plan)
@@ -131,13 +133,13 @@ app.command(
 app.command(
     epilog=examples(
         "baseline cql persim/cartpole/pure-v0 --agent 3 --out runs/cql",
-        "baseline bcq persim/cartpole/random-v0 --out runs/bcq --set updates=5000",
+        "baseline bcq persim/cartpole/random-v0 --out runs/bcq \\\n    --set updates=5000",
     )
 )(baselines.baseline)
 app.command(
     epilog=examples(
-        "generate runs/cartpole --agents 0-4 --policy mpc --episodes 5",
-        "generate runs/cartpole --policy runs/policy --dataset-id persim/synthetic/a-v0",
+        "generate runs/cartpole --agent 0-4 --policy mpc --episodes 5",
+        "generate runs/cartpole --policy runs/policy \\\n    --dataset-id persim/synthetic/a-v0",
     )
 )(baselines.generate)
 app.command(
@@ -152,8 +154,9 @@ app.command(
     epilog=examples(
         "explore runs/cartpole",
         "explore runs/cartpole --port 8080 --no-browser",
-        "explore runs/patients --data patients.csv --agent-column patient \\\n"
-        "    --time-column week --state ferritin,hb --action dose",
+        "explore runs/patients --data patients.csv \\\n"
+        "    --agent-column patient --time-column week --state ferritin,hb \\\n"
+        "    --action dose",
     )
 )(explore.explore)
 app.command(

@@ -24,27 +24,16 @@ HELD, LEVEL = 50, 0.8
 
 def adapt(
     simulator: options.Simulator,
-    dataset: options.Dataset,
-    out: Annotated[Path, options.folder_to_write("Where the simulator with the new agents goes.")],
-    agents: Annotated[
-        str | None,
-        typer.Option(
-            "--agents",
-            "--agent",
-            metavar="LIST",
-            help="Agents of the data, by name, such as alice,bob, or by index, such as 0-4.",
-            show_default="all that the simulator does not have",
-        ),
-    ] = None,
+    dataset: options.DatasetOrTable,
+    out: Annotated[Path, options.folder_to_write("the simulator with the new agents")],
+    agents: options.NewAgents = None,
     transitions: Annotated[
         int | None,
         typer.Option(
-            metavar="K", min=0, help="First transitions of each agent.", show_default="all but some"
+            metavar="N", min=0, help="First transitions of each agent.", show_default="all but some"
         ),
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace another simulator in FOLDER.")
-    ] = False,
+    force: Annotated[bool, options.force("another simulator in FOLDER")] = False,
     as_json: options.Json = False,
     agent_column: tables.Agent = None,
     time_column: tables.Time = None,
@@ -208,7 +197,7 @@ def _chosen(sim: PerSim, data: Transitions, agents: str | None) -> list[int]:
         if agent in known:
             raise ValueError(
                 f"agent {agent} of the data is agent {known[agent]} of the simulator already: "
-                "leave it out, or add its transitions with sim.update(...)"
+                "leave it out, or choose others with --agent"
             )
     return chosen
 

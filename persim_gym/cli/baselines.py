@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persim_gym.cli import models, options, tables
+from persim_gym.cli import complete, models, options, tables
 from persim_gym.cli.group import interrupted, on_interrupt, say
+from persim_gym.cli.next_step import say_next
 from persim_gym.cli.output import print_facts, print_json, print_table, progress_bar
 from persim_gym.envs.suites import suite_of
 
@@ -22,30 +23,30 @@ NAMES = "bcq, cql, morel, cadm, sfbc"
 
 
 def baseline(
-    name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of {NAMES}.")],
-    dataset: options.Dataset,
-    out: Annotated[Path, options.folder_to_write("Where the baseline goes.")],
-    agent: Annotated[
-        str | None,
-        typer.Option(
-            metavar="K", help="Learn from this agent's data alone.", show_default="all agents"
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help=f"Baseline: {NAMES}.",
+            autocompletion=complete.words(*NAMES.split(", ")),
         ),
-    ] = None,
+    ],
+    dataset: options.DatasetOrTable,
+    out: Annotated[Path, options.folder_to_write("the baseline")],
+    agent: options.AgentOrAll = None,
     option: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="An option of the fit, such as updates=5000; can be repeated.",
+            help="An option of the fit, such as updates=5000; repeatable.",
             show_default=False,
         ),
     ] = None,
     seed: options.Seed = 0,
     device: options.Device = "cpu",
     threads: options.Threads = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace a baseline or a half-done fit in FOLDER.")
-    ] = False,
+    force: Annotated[bool, options.force("a baseline or a half-done fit in FOLDER")] = False,
     as_json: options.Json = False,
     agent_column: tables.Agent = None,
     time_column: tables.Time = None,
@@ -60,7 +61,7 @@ def baseline(
     drop: tables.Drop = False,
     task_name: tables.Name = None,
 ) -> None:
-    """Fit a baseline to a data set, or to a table: a policy learned offline.
+    """Fit a baseline: a policy that is learned offline.
 
     A fit that was stopped goes on from its last checkpoint when the same command is given again.
     """
@@ -121,7 +122,7 @@ def _print_baseline(fitted: Baseline, out: Path, as_json: bool) -> None:
             ("folder", out),
         ],
     )
-    typer.echo(f"next: persim-gym evaluate {out}")
+    say_next("evaluate", out)
 
 
 def parse_options(texts: Sequence[str]) -> dict[str, Any]:
@@ -186,24 +187,21 @@ def evaluate_baseline(folder: Path, agents: str, episodes: int, seed: int, as_js
 
 def generate(
     simulator: options.Simulator,
-    agents: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LIST", help="Agents by index or name: 0-4 or 0,3,7.", show_default="all"
-        ),
-    ] = None,
+    agents: options.AgentsOrAll = None,
     policy: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="random, mpc, another behaviour, or the folder of a policy."
+            "--policy",
+            "--behaviour",
+            metavar="NAME",
+            help="Policy: random, mpc, another behaviour, or the folder of one that train has "
+            "made.",
+            autocompletion=complete.policies,
         ),
     ] = "random",
-    episodes: Annotated[int, typer.Option(metavar="N", min=1, help="Episodes of each agent.")] = 1,
+    episodes: options.Episodes = 1,
     seed: options.Seed = 0,
-    dataset_id: Annotated[
-        str | None,
-        typer.Option(metavar="ID", help="Id of the data set.", show_default="persim/synthetic/..."),
-    ] = None,
+    dataset_id: options.DatasetId = None,
     propagation: Annotated[
         str,
         typer.Option(metavar="NAME", help="mean, random_member, fixed_member or sample."),
@@ -211,13 +209,11 @@ def generate(
     guard: Annotated[
         bool, typer.Option("--guard/--no-guard", help="Stop where the simulator is not trusted.")
     ] = True,
-    max_steps: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Time limit.", show_default="the task's")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a data set of the id.")] = False,
+    max_steps: options.MaxSteps = None,
+    force: Annotated[bool, options.force("a data set of this id")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Generate synthetic trajectories in a simulator, as a Minari data set.
+    """Generate a synthetic Minari data set in a simulator.
 
     The data set says that it is synthetic, and of which simulator.
     """
@@ -249,7 +245,7 @@ def generate(
         ],
     )
     method = "bcq"
-    typer.echo(f"next: persim-gym baseline {method} {data.id} --out runs/{method}")
+    say_next("baseline", method, data.id, "--out", f"runs/{method}")
 
 
 def _policy(name: str, sim: PerSim, seed: int) -> Any:

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 NAMED = 10
 
 
-def _some(what: str) -> Any:
-    text = f"{what}; can be repeated, or a list with commas."
-    return typer.Option(metavar="NAME", help=text, show_default="all")
+def _some(what: str, *names: str, **more: Any) -> Any:
+    text = f"{what}; a list with commas, or repeatable."
+    return typer.Option(*names, metavar="NAME", help=text, show_default="all", **more)
 
 
 def benchmark(
@@ -33,23 +33,26 @@ def benchmark(
         str,
         typer.Option(
             metavar="NAME",
-            help="Size: quick (minutes), laptop (MountainCar and CartPole complete, three "
+            help="Preset: quick (minutes), laptop (MountainCar and CartPole complete, three "
             "hours on two cores), paper (all three tasks).",
         ),
     ] = "quick",
     out: Annotated[
         Path | None,
-        options.folder_to_write("Where rows go.", show_default="runs/benchmark-PRESET"),
+        options.folder_to_write("rows, tables and figures", show_default="runs/benchmark-PRESET"),
     ] = None,
     experiment: Annotated[
-        list[str] | None, _some("Only this experiment: prediction, reward, unseen, latent")
+        list[str] | None, _some("Experiment: only this of prediction, reward, unseen, latent")
     ] = None,
-    task: Annotated[list[str] | None, _some("Only this task")] = None,
+    task: Annotated[
+        list[str] | None, _some(f"Task: only this of {', '.join(options.TASKS)}")
+    ] = None,
     dataset: Annotated[
-        list[str] | None, _some("Only data of this behaviour, such as random or pure")
+        list[str] | None,
+        _some("Behaviour: only its data, such as random or pure", "--behaviour", "--dataset"),
     ] = None,
-    method: Annotated[list[str] | None, _some("Only this method, such as persim")] = None,
-    planner: Annotated[list[str] | None, _some("Only this planner, such as default")] = None,
+    method: Annotated[list[str] | None, _some("Method: only this, such as persim")] = None,
+    planner: Annotated[list[str] | None, _some("Planner: only this, such as default")] = None,
     seeds: Annotated[
         int | None,
         typer.Option(
@@ -79,16 +82,14 @@ def benchmark(
             metavar="N",
             min=1,
             max=options.MOST_THREADS,
-            help="CPU threads of each cell.",
+            help="CPU threads; of each cell.",
             show_default="cores / jobs",
         ),
     ] = None,
     show: Annotated[
         bool, typer.Option("--list", help="Say which cells there are and are done; run nothing.")
     ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Run cells anew that are done; fit again, too.")
-    ] = False,
+    force: Annotated[bool, options.force("cells that are done; their fits, too")] = False,
     as_json: options.Json = False,
 ) -> None:
     """Run the paper's experiments, or parts of them.
@@ -112,11 +113,12 @@ def benchmark(
     cells = select_cells(preset_cells(preset, device, seeds), **chosen)
     folder = Path(f"runs/benchmark-{preset}") if out is None else out
     if show:
-        _list(cells, folder, force, as_json)
+        _list(cells, folder, preset, force, as_json)
         return
     words = ["--preset", preset, "--out", str(folder)]
     for name, given in chosen.items():
-        words += ["--" + name.removesuffix("s"), ",".join(given)] if given else []
+        option = "--behaviour" if name == "datasets" else f"--{name.removesuffix('s')}"
+        words += [option, ",".join(given)] if given else []
     numbers = {"--seeds": seeds, "--jobs": jobs, "--threads": threads}
     for name, number in numbers.items():
         words += [name, str(number)] if number is not None else []
@@ -168,7 +170,7 @@ def _write_report(folder: Path) -> Path | None:
         return None
 
 
-def _list(cells: Sequence[Cell], folder: Path, force: bool, as_json: bool) -> None:
+def _list(cells: Sequence[Cell], folder: Path, preset: str, force: bool, as_json: bool) -> None:
     from persim_gym.experiments.costs import Estimate
     from persim_gym.experiments.row_files import RowFiles
     from persim_gym.experiments.runner import failure_path, is_fitted
@@ -209,6 +211,10 @@ def _list(cells: Sequence[Cell], folder: Path, force: bool, as_json: bool) -> No
         f"{counts['missing']} missing; about {duration(sum(seconds.values()))} of one processor "
         "to go"
     )
+    if len(cells) > counts["done"]:
+        say_next("benchmark", "--preset", preset, "--out", folder)
+    else:
+        say_next("report", folder)
 
 
 def _say_end(

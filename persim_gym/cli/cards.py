@@ -40,12 +40,13 @@ def print_card(card: DataCard, path: object) -> None:
         ("steps", f"{lengths.min():,} to {lengths.max():,} an episode"),
         ("ends", ", ".join(f"{end} {count:,}" for end, count in card.end_counts().items())),
         ("seed", recipe.get("seed")),
-        ("population", recipe.get("population")),
+        ("population", _population(recipe.get("population"))),
         ("size", f"{size_of(s.size)} ({card.data_format})"),
         ("folder", path),
         ("author", ", ".join(card.author)),
         ("requires", ", ".join(card.requirements)),
-        ("sha256", f"{card.sha256} {checked[card.intact]}".rstrip()),
+        ("sha256", card.sha256),
+        ("checked", checked[card.intact]),
         ("made by", card.command),
     ]
     print_facts(s.id, [fact for fact in facts if fact[1] not in (None, "")])
@@ -96,6 +97,17 @@ def print_card(card: DataCard, path: object) -> None:
             for plane in card.planes
         ],
     )
+
+
+def _population(source: object) -> str | None:
+    """A population in words; one of covariates is too long for a line."""
+    if not isinstance(source, dict):
+        return None if source is None else str(source)
+    if "size" not in source:
+        return "given covariates"
+    ranges = source.get("ranges") or {}
+    own = "".join(f", {name} {low:g} to {high:g}" for name, (low, high) in ranges.items())
+    return f"{source['size']:,} agents, seed {source.get('seed', 0)}{own}"
 
 
 def print_summary(summary: Summary, path: object) -> None:

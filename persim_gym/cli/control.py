@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from persim_gym import checks
-from persim_gym.cli import models, options, own_data
+from persim_gym.cli import complete, models, options, own_data
 from persim_gym.cli.group import on_interrupt, say
 from persim_gym.cli.next_step import agent_word, say_next
-from persim_gym.cli.output import print_facts, print_json, print_table, progress_bar
+from persim_gym.cli.output import print_facts, print_json, print_line, print_table, progress_bar
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,8 +36,9 @@ def plan(
         str,
         typer.Option(
             metavar="NAME",
-            help="default (the task's), paper, or a planner: shooting, categorical-cem (discrete "
+            help="Planner: default (the task's), paper, shooting, categorical-cem (discrete "
             "actions), cem, icem, mppi (continuous ones).",
+            autocompletion=complete.words(*complete.PLANNERS),
         ),
     ] = "default",
     candidates: Annotated[
@@ -48,7 +49,12 @@ def plan(
     ] = None,
     horizon: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Their length.", show_default="the planner's"),
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Steps that are predicted ahead.",
+            show_default="the planner's",
+        ),
     ] = None,
     rounds: Annotated[
         int | None,
@@ -71,7 +77,7 @@ def plan(
             "--steps",
             metavar="N",
             min=1,
-            help="Time limit; on own data the length of the plan.",
+            help="Steps of an episode at most; on own data, of the plan.",
             show_default="the task's; the planner's horizon",
         ),
     ] = None,
@@ -79,7 +85,7 @@ def plan(
     start: options.Start = None,
     out: Annotated[
         Path | None,
-        options.folder_to_write("Own data: where CSV, figure and page go.", show_default=False),
+        options.folder_to_write("CSV, figure and page of own data", show_default=False),
     ] = None,
     seed: options.Seed = 0,
     device: options.Device = "cpu",
@@ -219,7 +225,7 @@ def _say_stopped(episodes: dict[str, NDArray[Any]], prefix: str = "") -> None:
         f"{own.sum()} of {len(own)} {prefix}{name}" for name, own in episodes.items() if own.any()
     ]
     if said:
-        typer.echo(
+        print_line(
             "Episodes cut off by broken physics or a guard, whose returns count up to there: "
             + ", ".join(said)
         )
@@ -257,25 +263,22 @@ def _logger(kind: str, folder: Path) -> Logger:
 def train(
     simulator: options.Simulator,
     agent: options.Agent,
-    out: Annotated[Path, options.folder_to_write("Where the policy goes.")],
+    out: Annotated[Path, options.folder_to_write("the policy")],
     reward: options.Reward = None,
     algorithm: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="dqn, ppo, sac or td3.",
+            help="Algorithm: dqn, ppo, sac or td3.",
+            autocompletion=complete.words("dqn", "ppo", "sac", "td3"),
             show_default="dqn for discrete actions, else sac",
         ),
     ] = None,
-    steps: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Steps in the simulator.")
-    ] = 40_000,
-    episodes: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Episodes of the final judgement.")
-    ] = 20,
+    steps: Annotated[int, typer.Option(metavar="N", min=1, help="Steps of training.")] = 40_000,
+    episodes: options.Episodes = 20,
     seed: options.Seed = 0,
     log: options.Log = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a policy in FOLDER.")] = False,
+    force: Annotated[bool, options.force("a policy in FOLDER")] = False,
     as_json: options.Json = False,
 ) -> None:
     """Train a policy inside a simulator and judge it outside.

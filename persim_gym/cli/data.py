@@ -14,11 +14,13 @@ import typer
 
 from persim_gym import checks
 from persim_gym.checks import size_of
-from persim_gym.cli import imports, models, options
+from persim_gym.cli import complete, imports, models, options
 from persim_gym.cli.cards import print_card, print_summary
+from persim_gym.cli.command import Commands
 from persim_gym.cli.group import on_interrupt, say, visible
 from persim_gym.cli.next_step import say_next
-from persim_gym.cli.output import print_json, print_table
+from persim_gym.cli.output import duration, print_json, print_table
+from persim_gym.envs.populations import DEFAULT_SIZE
 
 if TYPE_CHECKING:
     from persim_gym.envs.suites import Suite
@@ -27,18 +29,29 @@ if TYPE_CHECKING:
 #: The word for all tasks or all behaviours, and the formats of a figure.
 ALL = "all"
 PICTURES = (".png", ".svg", ".pdf")
+POPULATION_SEED = "Seed of the population."
 
-datasets = typer.Typer(help="List, describe and delete recorded data sets.")
+datasets = Commands(help="List, describe and delete recorded data sets.")
 
 
 def agents(
     task: options.Task,
-    size: Annotated[int, typer.Option(metavar="N", min=1, help="Size of the population.")] = 500,
-    seed: options.Seed = 0,
+    size: options.PopulationSize = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--population-seed",
+            "--seed",
+            metavar="N",
+            min=0,
+            help=POPULATION_SEED,
+            show_default="0",
+        ),
+    ] = None,
     ranges: options.Ranges = None,
     show: Annotated[int, typer.Option(metavar="N", min=1, help="Rows of the table.")] = 10,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print all agents as CSV.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all agents as JSON.")] = False,
+    as_json: options.Json = False,
 ) -> None:
     """Show the agents of a population with their hidden covariates.
 
@@ -49,7 +62,7 @@ def agents(
     if as_csv and as_json:
         raise ValueError("--csv and --json are two formats: give one")
     suite = find_suite(task)
-    population = suite.population(options.population(size, seed, ranges))
+    population = suite.population(options.population(size or DEFAULT_SIZE, seed or 0, ranges))
     names, values = population.names, population.values.tolist()
     tests = 0 if ranges else min(len(population), len(suite.covariates.test_agents))
     if as_csv:
@@ -83,79 +96,55 @@ def agents(
     say_next("record", suite.name)
 
 
-def complete_recordable() -> list[str]:
-    """Task names, and the word for all of them, for the shell's completion."""
-    return [*options.TASKS, ALL]
-
-
-def complete_behaviour() -> list[str]:
-    """Names of behaviours for the shell's completion."""
-    from persim_gym.policies.paper_behaviours import BEHAVIOURS
-
-    return [*BEHAVIOURS, ALL]
-
-
 def record(
     task: Annotated[
         str,
         typer.Argument(
             metavar="TASK",
-            help=f"One of {', '.join(options.TASKS)}; or all.",
-            autocompletion=complete_recordable,
+            help=f"Task: {', '.join(options.TASKS)}; or all.",
+            autocompletion=complete.words(*options.TASKS, ALL),
         ),
     ],
     behaviour: Annotated[
         str | None,
         typer.Option(
+            "--behaviour",
+            "--policy",
             metavar="NAME",
-            help="pure, pure-eps-20, pure-eps-40 (or any other percentage), random; all; or the "
-            "folder of a policy that train has made.",
+            help="Behaviour: pure, pure-eps-20, pure-eps-40 (or any other percentage), random; "
+            "all; or the folder of a policy that train has made.",
             show_default="random, or all with TASK all",
-            autocompletion=complete_behaviour,
+            autocompletion=complete.behaviours,
         ),
     ] = None,
     epsilon: Annotated[
         float | None,
         typer.Option(
-            metavar="E",
+            metavar="X",
             min=0,
             max=1,
             help="Probability of a random action instead of the policy's.",
         ),
     ] = None,
     agents: Annotated[
-        str,
-        typer.Option(metavar="N", help="How many agents, from the first on; or a list: 0-4, 7."),
-    ] = "500",
-    episodes: Annotated[int, typer.Option(metavar="N", min=1, help="Episodes of each agent.")] = 1,
-    max_steps: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Time limit.", show_default="the task's"),
-    ] = None,
-    seed: options.Seed = 0,
-    dataset_id: Annotated[
         str | None,
-        typer.Option(
-            metavar="ID", help="Id of the data set.", show_default="NAMESPACE/TASK/BEHAVIOUR-v0"
-        ),
+        typer.Option(metavar="N", help="How many agents, from the first on.", show_default="500"),
     ] = None,
+    agent: options.RecordedAgents = None,
+    episodes: options.Episodes = 1,
+    max_steps: options.MaxSteps = None,
+    seed: options.Seed = 0,
+    dataset_id: options.DatasetId = None,
     namespace: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="What ids begin with.", show_default="persim"),
     ] = None,
-    data_format: Annotated[
-        str, typer.Option("--format", metavar="NAME", help="hdf5, arrow or parquet.")
-    ] = "hdf5",
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace data sets that are there.")
-    ] = False,
-    population_size: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Size of the population.", show_default="500"),
-    ] = None,
+    data_format: options.Format = "hdf5",
+    force: Annotated[bool, options.force("data sets of the same ids")] = False,
+    population_size: options.PopulationSize = None,
     population_seed: Annotated[
         int | None,
-        typer.Option(metavar="N", min=0, help="Seed of the population.", show_default="0"),
+        typer.Option(metavar="N", min=0, help=POPULATION_SEED, show_default="0"),
     ] = None,
     ranges: options.Ranges = None,
 ) -> None:
@@ -165,8 +154,13 @@ def record(
     ~/.minari/datasets). Of all, those that are there already are left out: after a kill the same
     command goes on with the others.
     """
+    if agents is not None and agent is not None:
+        raise ValueError("--agents and --agent both say which agents: give one")
+    count = "500" if agents is None else agents
+    which = count if agent is None else agent
+    counted = agent is None and count.strip().isdecimal()
     common: dict[str, Any] = {
-        "agents": int(agents) if agents.strip().isdecimal() else options.parse_agents(agents),
+        "agents": int(which) if counted else options.parse_agents(which),
         "episodes": episodes,
         "seed": seed,
         "population": options.population(population_size, population_seed, ranges),
@@ -246,7 +240,7 @@ def _record_all(
         left = (time.monotonic() - begun) * (1 / max(shares[0], 1e-6) - 1)
         say(
             "recorded",
-            f"{recorded.dataset_id} in {recorded.seconds:.1f} s, about {left:.0f} s left",
+            f"{recorded.dataset_id} in {duration(recorded.seconds)}, about {duration(left)} left",
         )
 
     with on_interrupt("the same command goes on with the data sets that are missing"):
@@ -262,9 +256,9 @@ def _record_all(
     rows = []
     for result in results:
         s = describe(result.dataset_id)
-        took = "was there" if result.was_there else f"{result.seconds:.1f} s"
+        took = "was there" if result.was_there else duration(result.seconds)
         rows.append([s.id, s.transitions, s.mean_return, size_of(s.size), took])
-    print_table("Data sets", ["id", "steps", "return", "size", "took"], rows)
+    print_table("Data sets", ["id", "transitions", "return", "size", "took"], rows)
     say_next("datasets", "list")
 
 
@@ -332,7 +326,7 @@ def list_datasets(as_json: options.Json = False) -> None:
     "show",
     epilog=options.examples(
         "datasets show persim/cartpole/random-v0",
-        "datasets show persim/cartpole/random-v0 --plot card.png",
+        "datasets show persim/cartpole/random-v0 --out card.png",
     ),
 )
 def show_dataset(
@@ -340,7 +334,7 @@ def show_dataset(
     as_json: options.Json = False,
     plot: Annotated[
         Path | None,
-        options.file_to_write("--plot", "Also draw it as a .png, .svg or .pdf.", PICTURES),
+        options.file_to_write("the card as a .png, .svg or .pdf, too", PICTURES, "--plot"),
     ] = None,
 ) -> None:
     """Show the card of a data set: what it holds, and how it is made again."""

@@ -22,17 +22,10 @@ if TYPE_CHECKING:
 
 
 def demo(
-    task: Annotated[
-        str,
-        typer.Option(
-            metavar="TASK",
-            help=f"One of {', '.join(options.TASKS)}.",
-            autocompletion=options.complete_task,
-        ),
-    ] = "cartpole",
+    task: options.TaskOption = "cartpole",
     out: Annotated[
         Path | None,
-        options.folder_to_write("Where all of it goes.", show_default="runs/demo-TASK"),
+        options.folder_to_write("all of it", show_default="runs/demo-TASK"),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Less of everything: to see it run, not to judge by.")

@@ -12,16 +12,7 @@ from persim_gym.cli.next_step import say_next_of
 
 def equations(
     simulator: options.Simulator,
-    agent: Annotated[
-        str | None,
-        typer.Option(
-            "--agent",
-            "--agents",
-            metavar="NAME",
-            help="The agent, by name or index.",
-            show_default="the population's, factors as symbols",
-        ),
-    ] = None,
+    agent: options.AgentOrAll = None,
     digits: Annotated[
         int, typer.Option(metavar="N", min=1, max=17, help="Significant digits.")
     ] = 4,

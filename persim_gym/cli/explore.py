@@ -20,14 +20,7 @@ if TYPE_CHECKING:
 
 def explore(
     simulator: options.Simulator,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DATASET",
-            help="The record: a data set's id, or a table with the options below.",
-            show_default="the data set that was fitted",
-        ),
-    ] = None,
+    data: options.Data = None,
     host: Annotated[
         str, typer.Option(metavar="NAME", help="Where to serve; this machine alone by default.")
     ] = "127.0.0.1",

@@ -9,6 +9,7 @@ import typer
 
 from persim_gym.cli import models, options
 from persim_gym.cli.group import say
+from persim_gym.cli.next_step import say_next_of
 
 
 def export(
@@ -18,7 +19,7 @@ def export(
         typer.Option(
             "--out",
             metavar="FILE",
-            help="What to write: FILE.onnx, FILE.pt2 (torch) or FILE.py (NumPy code).",
+            help="Output: FILE.onnx, FILE.pt2 (torch) or FILE.py (NumPy code).",
         ),
     ],
 ) -> None:
@@ -30,3 +31,4 @@ def export(
     sim = models.open_simulator(simulator)
     written = sim.export(out)
     say("written", str(written))
+    say_next_of(sim, simulator)

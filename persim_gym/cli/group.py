@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import shutil
 import sys
+import textwrap
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn, TextIO
 
 import typer
 from typer.core import TyperGroup
 
+from persim_gym.cli.words import COMMAND, in_words
 from persim_gym.interrupts import INTERRUPTED, leave_at_once, raise_again
 
 #: Exit codes: bad input (as Click's own usage errors) and any other failure.
@@ -102,7 +105,7 @@ class OneLineGroup(TyperGroup):
         """Run the command of a context."""
         try:
             with warnings.catch_warnings():
-                warnings.showwarning = _say_warning
+                warnings.showwarning = _sayer(ctx, "warning")
                 return super().invoke(ctx)
         except KeyboardInterrupt:
             interrupted(BEGINS_ANEW)
@@ -113,12 +116,13 @@ class OneLineGroup(TyperGroup):
                 interrupted(BEGINS_ANEW)
             if ctx.params.get("debug"):
                 raise
+            tell = _sayer(ctx, "error")
             if isinstance(error, (ValueError, TypeError, OSError, ImportError)):
-                say("error", str(error) or type(error).__name__)
+                tell(str(error) or type(error).__name__)
                 raise typer.Exit(BAD_INPUT) from error
             where = f"(persim-gym --debug {ctx.invoked_subcommand} shows where)"
             if _is_failure(error):
-                say("error", f"{error} {where}")
+                tell(f"{error} {where}")
                 raise typer.Exit(FAILED) from error
             say("error", f"{type(error).__name__}: {error} {where}")
             raise typer.Exit(BAD_INPUT) from error
@@ -149,8 +153,13 @@ def print_anything() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _say_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    say("warning", str(message))
+def _sayer(ctx: Any, kind: str) -> Callable[..., None]:
+    """What says a message of the library in the words of the command that runs in a context."""
+
+    def tell(message: object, *_: Any, **__: Any) -> None:
+        say(kind, in_words(str(message), ctx.meta.get(COMMAND), ctx.find_root().command))
+
+    return tell
 
 
 def visible(text: str) -> str:
@@ -168,7 +177,29 @@ def say(kind: str, text: str) -> None:
     """One line on stderr: ``error: ...``."""
     colour = typer.colors.RED if kind == "error" else typer.colors.YELLOW
     head = typer.style(f"{kind}:", fg=colour, bold=True)
-    typer.echo(f"{head} {visible(' '.join(text.split()))}", err=True)
+    said = visible(" ".join(text.split()))
+    if kind != "next":  # which is copied
+        said = fitting(said, sys.stderr, len(kind) + 2)
+    typer.echo(f"{head} {said}", err=True)
+
+
+def fitting(text: str, stream: TextIO, used: int = 0, indent: int = 0) -> str:
+    """Text as lines that fit a terminal; elsewhere it stays one line, to be searched.
+
+    Args:
+        text: The text.
+        stream: Where it goes.
+        used: Characters that stand before it.
+        indent: Spaces before every other line.
+    """
+    if not stream.isatty():
+        return text
+    width = max(40, shutil.get_terminal_size((80, 24)).columns) - 1
+    found = textwrap.wrap(
+        "-" * used + text, width, subsequent_indent=" " * indent, break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+    return "\n".join(found)[used:]
 
 
 def interrupted(how_to_go_on: str) -> NoReturn:

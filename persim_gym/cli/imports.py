@@ -17,26 +17,10 @@ def import_dataset(
     file: Annotated[
         Path, options.path_to_read("FILE", "A data file of the paper's authors, a .pkl.")
     ],
-    task: Annotated[
-        str,
-        typer.Option(
-            metavar="TASK",
-            help=f"Whose data it holds: {', '.join(options.TASKS)}.",
-            autocompletion=options.complete_task,
-        ),
-    ],
-    dataset_id: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ID",
-            help="Id of the data set.",
-            show_default="persim/imported/<task>-<behaviour>-v0",
-        ),
-    ] = None,
-    data_format: Annotated[
-        str, typer.Option("--format", metavar="NAME", help="hdf5, arrow or parquet.")
-    ] = "hdf5",
-    force: Annotated[bool, typer.Option("--force", help="Replace a data set of this id.")] = False,
+    task: options.TaskOption,
+    dataset_id: options.DatasetId = None,
+    data_format: options.Format = "hdf5",
+    force: Annotated[bool, options.force("a data set of this id")] = False,
     max_bytes: Annotated[
         int | None,
         typer.Option(

@@ -42,7 +42,8 @@ def open_model(name: str) -> tuple[Suite | None, PerSim | None]:
     if not folder.exists():
         raise FileNotFoundError(
             f"there is no simulator at {name} (persim-gym fit makes one), and no task of that name "
-            f"either: there are {', '.join(TASKS)}"
+            f"either{checks.meant(name, TASKS) or checks.beside(folder)}: there are "
+            f"{', '.join(TASKS)}"
         )
     sim = open_simulator(folder)
     return SUITES.get(sim.task.name), sim
@@ -60,7 +61,8 @@ def open_simulator(folder: Path) -> PerSim:
     try:
         return PerSim.load(folder)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{error}: persim-gym fit makes one") from None
+        hint = "" if folder.exists() else checks.beside(folder)
+        raise FileNotFoundError(f"{error}{hint}: persim-gym fit makes one") from None
 
 
 def population_of(sim: PerSim) -> object:
@@ -191,8 +193,8 @@ def make_policy(name: str, task: Task, sim: PerSim | None, agent: int, seed: int
     folder = checks.as_path("--policy", name)
     if not folder.is_dir():
         raise ValueError(
-            f"unknown policy {name!r}: it must be {', '.join(POLICIES)} or the folder of a policy "
-            "that persim-gym train has made"
+            f"unknown policy {name!r}{checks.meant(name, POLICIES)}: it must be "
+            f"{', '.join(POLICIES)} or the folder of a policy that persim-gym train has made"
         )
     return saved_policy(folder, task)
 

@@ -10,23 +10,19 @@ from typing import Annotated, Any
 import typer
 
 from persim_gym import checks
+from persim_gym.cli import complete
 
 #: More threads than any machine has cores for: the system's own limit is no clean error.
 MOST_THREADS = 1024
 
-TASKS = ("cartpole", "mountain-car", "half-cheetah")
-
-
-def complete_task() -> list[str]:
-    """Task names for the shell's completion."""
-    return list(TASKS)
-
-
+TASKS = complete.TASKS
+ONE_TASK = f"Task: {', '.join(TASKS)}."
 Task = Annotated[
+    str, typer.Argument(metavar="TASK", help=ONE_TASK, autocompletion=complete.words(*TASKS))
+]
+TaskOption = Annotated[
     str,
-    typer.Argument(
-        metavar="TASK", help=f"One of {', '.join(TASKS)}.", autocompletion=complete_task
-    ),
+    typer.Option("--task", metavar="TASK", help=ONE_TASK, autocompletion=complete.words(*TASKS)),
 ]
 
 
@@ -42,25 +38,31 @@ def _parsed(check: Callable[[str, Any], Path], name: str) -> Callable[[Any], Pat
     return parse
 
 
-def folder_to_write(help_text: str, **more: Any) -> Any:
+def folder_to_write(what: str, **more: Any) -> Any:
     """The option ``--out`` of a command that writes a folder: checked before any work."""
     parse = _parsed(checks.output_folder, "--out")
-    return typer.Option(metavar="FOLDER", help=help_text, parser=parse, **more)
+    return typer.Option("--out", metavar="FOLDER", help=f"Output: {what}.", parser=parse, **more)
 
 
-def file_to_write(name: str, help_text: str, suffixes: Sequence[str]) -> Any:
-    """An option of a command that writes one file: checked before any work."""
+def file_to_write(what: str, suffixes: Sequence[str], *former: str) -> Any:
+    """The option ``--out`` of a command that writes one file: checked before any work."""
 
     def check(name: str, value: Any) -> Path:
         return checks.output_file(name, value, suffixes)
 
-    return typer.Option(metavar="FILE", help=help_text, parser=_parsed(check, name))
+    parse = _parsed(check, "--out")
+    return typer.Option("--out", *former, metavar="FILE", help=f"Output: {what}.", parser=parse)
 
 
-def path_to_read(metavar: str, help_text: str) -> Any:
+def force(what: str) -> Any:
+    """The switch ``--force``."""
+    return typer.Option("--force", help=f"Replace what is there: {what}.")
+
+
+def path_to_read(metavar: str, help_text: str, **more: Any) -> Any:
     """An argument that names a file or folder."""
     parse = _parsed(checks.as_path, metavar)
-    return typer.Argument(metavar=metavar, help=help_text, parser=parse)
+    return typer.Argument(metavar=metavar, help=help_text, parser=parse, **more)
 
 
 #: Folder of logs, in that of what is made.
@@ -71,32 +73,60 @@ Log = Annotated[
         metavar="KIND",
         help="Log numbers on the way to FOLDER/logs: json or tensorboard.",
         show_default="no log",
+        autocompletion=complete.words("json", "tensorboard"),
     ),
 ]
 Simulator = Annotated[
-    Path, path_to_read("SIM", "Folder of a fitted simulator, such as runs/cartpole.")
+    Path,
+    path_to_read(
+        "SIM",
+        "Folder of a fitted simulator, such as runs/cartpole.",
+        autocompletion=complete.runs,
+    ),
 ]
 Model = Annotated[
     str,
     typer.Argument(
-        metavar="SIM_OR_TASK", help="Folder of a fitted simulator, or a task's name for the truth."
+        metavar="SIM_OR_TASK",
+        help="Folder of a fitted simulator, or a task's name for the truth.",
+        autocompletion=complete.runs_or_tasks,
     ),
 ]
 Dataset = Annotated[
     str,
-    typer.Argument(metavar="DATASET", help="Id of a data set, such as persim/cartpole/random-v0."),
-]
-Agent = Annotated[
-    str, typer.Option("--agent", "--agents", metavar="NAME", help="The agent, by name or index.")
-]
-SomeAgents = Annotated[
-    str,
-    typer.Option(
-        "--agent",
-        "--agents",
-        metavar="LIST",
-        help="Agents by name, such as alice,bob, or by index, such as 0-4 or 0,3,7.",
+    typer.Argument(
+        metavar="DATASET",
+        help="Id of a data set, such as persim/cartpole/random-v0.",
+        autocompletion=complete.datasets,
     ),
+]
+DatasetOrTable = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="Id of a data set, such as persim/cartpole/random-v0, or a table: a .parquet, .csv or "
+        ".tsv.",
+        autocompletion=complete.datasets_or_tables,
+    ),
+]
+
+
+def _agent(metavar: str, help_text: str, **more: Any) -> Any:
+    return typer.Option("--agent", "--agents", metavar=metavar, help=help_text, **more)
+
+
+ONE = "Agent, by name or index."
+SEVERAL = "Agents by name or index, such as alice,bob or 0-4 or 0,3,7."
+Agent = Annotated[str, _agent("NAME", ONE)]
+AgentOrAll = Annotated[str | None, _agent("NAME", ONE, show_default="all")]
+SomeAgents = Annotated[str, _agent("LIST", SEVERAL)]
+NewAgents = Annotated[
+    str | None, _agent("LIST", SEVERAL, show_default="all that the simulator does not have")
+]
+AgentsOrAll = Annotated[str | None, _agent("LIST", SEVERAL, show_default="all")]
+#: Of the command whose ``--agents`` is their number.
+RecordedAgents = Annotated[
+    str | None, typer.Option("--agent", metavar="LIST", help=SEVERAL, show_default="--agents")
 ]
 Agents = SomeAgents
 Reward = Annotated[
@@ -112,8 +142,9 @@ Data = Annotated[
     str | None,
     typer.Option(
         metavar="DATA",
-        help="Own data: the record, a table with the columns of the fit or a data set.",
-        show_default="where the fit has read it",
+        help="Data to use: a data set's id, or a table.",
+        show_default="those of the fit",
+        autocompletion=complete.datasets_or_tables,
     ),
 ]
 Start = Annotated[
@@ -123,6 +154,61 @@ Start = Annotated[
         help="Own data: step of the agent's record to start from; -1 is the last step.",
     ),
 ]
+FITTED = "Method: als (closed form), sgd (networks), hierarchical, latent, auto (the best)."
+_METHODS = complete.words("auto", "als", "sgd", "hierarchical", "latent")
+Method = Annotated[str, typer.Option(metavar="NAME", help=FITTED, autocompletion=_METHODS)]
+OwnMethod = Annotated[
+    str | None,
+    typer.Option(
+        "--method", metavar="NAME", help=FITTED, show_default="auto", autocompletion=_METHODS
+    ),
+]
+Effort = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Effort of the search: quick, default, thorough.",
+        show_default="default",
+        autocompletion=complete.words("quick", "default", "thorough"),
+    ),
+]
+EnsembleSize = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="Members of the ensemble.", show_default="the method's"),
+]
+Episodes = Annotated[int, typer.Option(metavar="N", min=1, help="Episodes of each agent.")]
+Horizon = Annotated[int, typer.Option(metavar="N", min=1, help="Steps that are predicted ahead.")]
+MaxSteps = Annotated[
+    int | None,
+    typer.Option(
+        "--max-steps",
+        "--steps",
+        metavar="N",
+        min=1,
+        help="Steps of an episode at most.",
+        show_default="the task's",
+    ),
+]
+DatasetId = Annotated[
+    str | None,
+    typer.Option(metavar="ID", help="Id of the data set.", show_default="made of what it holds"),
+]
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help="Format of the files: hdf5, arrow or parquet.",
+        autocompletion=complete.words("hdf5", "arrow", "parquet"),
+    ),
+]
+PopulationSize = Annotated[
+    int | None,
+    typer.Option(
+        "--population-size", "--size", metavar="N", min=1, help="Agents of the population.",
+        show_default="500",
+    ),
+]  # fmt: skip
 Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of everything random.")]
 Device = Annotated[str, typer.Option(metavar="NAME", help="Where to compute: cpu, cuda, cuda:1.")]
 Threads = Annotated[
@@ -140,7 +226,7 @@ Ranges = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME=LOW:HIGH",
-        help="Own range of a covariate, such as force=5:15; can be repeated. Without test agents.",
+        help="Own range of a covariate, such as force=5:15; repeatable. Without test agents.",
         show_default=False,
     ),
 ]

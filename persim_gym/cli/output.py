@@ -12,7 +12,9 @@ from typing import Any
 
 import typer
 
-from persim_gym.cli.group import visible
+from persim_gym import progress
+from persim_gym.cli.group import fitting, visible
+from persim_gym.progress import duration
 
 
 def print_table(
@@ -40,7 +42,16 @@ def print_facts(title: str, facts: Sequence[tuple[str, object]]) -> None:
     typer.secho(visible(title), bold=True)
     width = max(len(visible(name)) for name, _ in facts)
     for name, value in facts:
-        typer.echo(f"{typer.style(f'  {visible(name):<{width}}', dim=True)}  {cell(value)}")
+        head = typer.style(f"  {visible(name):<{width}}", dim=True)
+        text = cell(value)
+        if ", " in text:  # a list; what is copied, such as a path or a command, stays whole
+            text = fitting(text, sys.stdout, width + 4, indent=width + 4)
+        typer.echo(f"{head}  {text}")
+
+
+def print_line(line: str) -> None:
+    """A sentence on stdout; a terminal gets it as lines that fit."""
+    typer.echo(fitting(visible(line), sys.stdout))
 
 
 def cell(value: object) -> str:
@@ -79,24 +90,20 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def duration(seconds: float) -> str:
-    """Seconds for readers: ``"4.1 s"``, ``"23 min"``, ``"3.5 h"``."""
-    if seconds < 99.5:
-        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 99.5 else f"{minutes / 60:.1f} h"
-
-
 @contextlib.contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr, where that is a terminal: call it with what is done, and of how much."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), Remaining())
-    with Progress(
-        *columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True
-    ) as bar:
+    with progress.progress_bar(transient=True, disable=not sys.stderr.isatty()) as bar:
         shown = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(shown, completed=done, total=total)
+
+
+__all__ = [
+    "cell",
+    "duration",
+    "print_facts",
+    "print_json",
+    "print_line",
+    "print_table",
+    "progress_bar",
+]

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persim_gym.cli import options
+from persim_gym.cli import complete, options
+from persim_gym.cli.command import Commands
 from persim_gym.cli.group import on_interrupt, say
 from persim_gym.cli.next_step import say_next
-from persim_gym.cli.output import cell, print_json, print_table, progress_bar
+from persim_gym.cli.output import cell, duration, print_json, print_table, progress_bar
 from persim_gym.core import describe
 
 if TYPE_CHECKING:
     from persim_gym.policies.recipes import Recipe
 
-policies = typer.Typer(help="List, evaluate and train the behaviour policies.")
+policies = Commands(help="List, evaluate and train the behaviour policies.")
 
 ALL = "all"
 OUT = Path("runs/policies")
@@ -26,7 +27,7 @@ Name = Annotated[
     typer.Option(
         "--policy",
         metavar="NAME",
-        help="One policy alone, such as gravity-0.0003 or test.",
+        help="Policy: one alone, such as gravity-0.0003 or test.",
         show_default="all of the task",
     ),
 ]
@@ -52,11 +53,17 @@ def _policies(ctx: typer.Context) -> None:
 def list_policies(
     task: Annotated[
         str,
-        typer.Argument(metavar="[TASK]", help="One task alone.", show_default="all tasks"),
+        typer.Argument(
+            metavar="[TASK]",
+            help=options.ONE_TASK,
+            show_default="all tasks",
+            autocompletion=complete.words(*options.TASKS),
+        ),
     ] = ALL,
     as_json: options.Json = False,
 ) -> None:
     """List the policies that ship with the package: how each was made, and what it earns."""
+    from persim_gym.policies.recipes import TEST
     from persim_gym.policies.shipped import load_shipped
 
     cards = [load_shipped(recipe.task, recipe.name).card for recipe in _recipes(task, None)]
@@ -64,13 +71,13 @@ def list_policies(
         print_json(cards)
         return
     for name in dict.fromkeys(card["task"] for card in cards):
+        own = next(c for c in cards if c["task"] == name and c["name"] == TEST)
         print_table(
-            f"Policies of {name}",
-            ["policy", "covariates", "by", "steps", "seed", "target", "return", "sd"],
+            f"Policies of {name}, named by their covariates; test: {describe(own['covariates'])}",
+            ["policy", "by", "steps", "seed", "target", "return", "sd"],
             [
                 [
                     card["name"],
-                    describe(card["covariates"]),
                     card["algorithm"],
                     card["steps"],
                     card["seed"],
@@ -81,7 +88,7 @@ def list_policies(
                 for card in cards
                 if card["task"] == name
             ],
-            left=3,
+            left=2,
         )
     say_next("policies", "evaluate", cards[0]["task"])
 
@@ -94,7 +101,10 @@ def evaluate(
     task: options.Task,
     policy: Name = None,
     episodes: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Episodes on the policy's own covariates.")
+        int,
+        typer.Option(
+            metavar="N", min=1, help="Episodes of each agent; here, on the policy's own covariates."
+        ),
     ] = 100,
     seed: options.Seed = 0,
     as_json: options.Json = False,
@@ -168,10 +178,15 @@ def evaluate(
 )
 def train(
     task: Annotated[
-        str, typer.Argument(metavar="TASK", help=f"One of {', '.join(options.TASKS)}, or {ALL}.")
+        str,
+        typer.Argument(
+            metavar="TASK",
+            help=f"Task: {', '.join(options.TASKS)}; or {ALL}.",
+            autocompletion=complete.words(*options.TASKS, ALL),
+        ),
     ],
     policy: Name = None,
-    out: Annotated[Path, options.folder_to_write("Where the policies go, a folder a task.")] = OUT,
+    out: Annotated[Path, options.folder_to_write("the policies, a folder a task")] = OUT,
     seed: Annotated[
         int | None,
         typer.Option(
@@ -180,7 +195,12 @@ def train(
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Give up after N steps.", show_default="by task"),
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Steps of training; it is given up after them.",
+            show_default="by task",
+        ),
     ] = None,
 ) -> None:
     """Train the policies anew until they earn their targets; goes on after an interruption.
@@ -215,7 +235,7 @@ def train(
                 recipe.task,
                 recipe.name,
                 card["steps"],
-                card["seconds"],
+                duration(card["seconds"]),
                 cell(card["target"]),
                 card["mean_return"],
                 card["sd_return"],
@@ -223,7 +243,7 @@ def train(
         )
     print_table(
         f"Policies in {out}",
-        ["task", "policy", "steps", "seconds", "target", "return", "sd"],
+        ["task", "policy", "steps", "took", "target", "return", "sd"],
         rows,
         left=2,
     )

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from persim_gym import checks
-from persim_gym.cli import models, options, own_data
+from persim_gym.cli import complete, models, options, own_data
 from persim_gym.cli.group import on_interrupt
 from persim_gym.cli.next_step import agent_word, say_next
 from persim_gym.cli.output import progress_bar
@@ -23,23 +23,23 @@ def render(
     out: Annotated[
         Path,
         options.file_to_write(
-            "--out", "The video, .mp4 or .gif; of own data also .png, .svg, .pdf.", DRAWN
+            "a video, .mp4 or .gif, or of own data also a .png, .svg or .pdf", DRAWN
         ),
     ],
     policy: Annotated[
         str | None,
         typer.Option(
+            "--policy",
+            "--behaviour",
             metavar="NAME",
-            help="random, mpc, or the folder of a policy that train has made.",
+            help="Policy: random, mpc, or the folder of one that train has made.",
+            autocompletion=complete.policies,
             show_default="random; the recorded actions of own data",
         ),
     ] = None,
     data: options.Data = None,
     start: options.Start = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Steps at most.", show_default="the time limit"),
-    ] = None,
+    steps: options.MaxSteps = None,
     seed: options.Seed = 0,
 ) -> None:
     """Make a video: truth and simulator side by side.

@@ -21,7 +21,7 @@ def report(
     ],
     out: Annotated[
         Path | None,
-        options.folder_to_write("Where to write.", show_default="the benchmark's folder"),
+        options.folder_to_write("page, tables and figures", show_default="the benchmark's folder"),
     ] = None,
     small: Annotated[
         bool,

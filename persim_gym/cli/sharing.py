@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
-from persim_gym.cli import options
+from persim_gym.cli import complete, options
+from persim_gym.cli.command import Commands
 from persim_gym.cli.group import say
+from persim_gym.cli.next_step import say_next, say_next_of
 
-hub = typer.Typer(help="Share simulators and data sets on the Hugging Face hub.")
+hub = Commands(help="Share simulators and data sets on the Hugging Face hub.")
 
 
 @hub.command(
@@ -20,7 +22,12 @@ hub = typer.Typer(help="Share simulators and data sets on the Hugging Face hub."
 )
 def push(
     what: Annotated[
-        str, typer.Argument(metavar="WHAT", help="Folder of a simulator, or a data set's id.")
+        str,
+        typer.Argument(
+            metavar="SIM_OR_DATASET",
+            help="Folder of a fitted simulator, or a data set's id.",
+            autocompletion=complete.runs_or_datasets,
+        ),
     ],
     name: Annotated[
         str,
@@ -44,9 +51,11 @@ def push(
 
         sim = open_simulator(Path(what))
         say("shared", sharing.push_simulator(sim, name, private=private))
+        say_next("hub", "pull", name, "--out", f"{what}-again")
     else:
         address = sharing.push_dataset(what, name)
-        say("shared", f"{address}; next: persim-gym hub pull {address}")
+        say("shared", address)
+        say_next("hub", "pull", address)
 
 
 @hub.command(
@@ -61,9 +70,7 @@ def pull(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", metavar="FOLDER", help="Where the simulator goes.", show_default=False
-        ),
+        typer.Option("--out", metavar="FOLDER", help="Output: the simulator.", show_default=False),
     ] = None,
 ) -> None:
     """Take a simulator or a data set from the hub."""
@@ -71,9 +78,11 @@ def pull(
 
     if address.startswith("hf://"):
         dataset = sharing.pull_dataset(address)
-        say("taken", f"{dataset}; next: persim-gym datasets show {dataset}")
+        say("taken", dataset)
+        say_next("datasets", "show", dataset)
         return
     if out is None:
         raise ValueError("a simulator needs a place: give --out FOLDER")
     sim = sharing.pull_simulator(address, out)
-    say("taken", f"{sim} into {out}; next: persim-gym evaluate {out}")
+    say("taken", f"{sim} into {out}")
+    say_next_of(sim, out, fitted=True)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persim_gym.cli import baselines, models, options, tables
+from persim_gym.cli import baselines, complete, models, options, tables
 from persim_gym.cli.group import interrupted, say
-from persim_gym.cli.next_step import say_next_of
-from persim_gym.cli.output import print_facts, print_json, print_table, progress_bar
+from persim_gym.cli.next_step import say_next, say_next_of
+from persim_gym.cli.output import duration, print_facts, print_json, print_table, progress_bar
 from persim_gym.cli.trust import evaluate_own, print_heldout
 from persim_gym.envs.suites import SUITES, suite_of
 
@@ -27,25 +27,18 @@ CHOSEN = "chosen from the data, or the preset's"
 
 
 def fit(
-    dataset: options.Dataset,
-    out: Annotated[Path, options.folder_to_write("Where the simulator goes.")],
-    method: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="als (closed form), sgd (networks), hierarchical, latent, auto (the best).",
-        ),
-    ] = "auto",
+    dataset: options.DatasetOrTable,
+    out: Annotated[Path, options.folder_to_write("the simulator")],
+    method: options.Method = "auto",
     preset: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="Networks: default, or paper (the settings of its code)."
+            metavar="NAME",
+            help="Preset: for networks, default or paper (the settings of its code).",
+            autocompletion=complete.words("default", "paper"),
         ),
     ] = "default",
-    effort: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Of the search: quick, default, thorough."),
-    ] = None,
+    effort: options.Effort = None,
     degree: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Closed form: degree.", show_default=CHOSEN),
@@ -54,9 +47,7 @@ def fit(
         int | None,
         typer.Option(metavar="N", min=1, help="Latent factors.", show_default=CHOSEN),
     ] = None,
-    ensemble_size: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Members.", show_default=PRESET)
-    ] = None,
+    ensemble_size: options.EnsembleSize = None,
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -77,9 +68,7 @@ def fit(
     device: options.Device = "cpu",
     threads: options.Threads = None,
     log: options.Log = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace a simulator or a half-done fit in FOLDER.")
-    ] = False,
+    force: Annotated[bool, options.force("a simulator or a half-done fit in FOLDER")] = False,
     as_json: options.Json = False,
     agent_column: tables.Agent = None,
     time_column: tables.Time = None,
@@ -247,7 +236,15 @@ def _chosen(trial: Mapping[str, Any] | None) -> list[tuple[str, object]]:
 
 def _compared(errors: Mapping[str, float] | None) -> list[tuple[str, object]]:
     """Held-out open-loop errors of the families that were compared."""
-    return [(f"error of {name}, in deviations", error) for name, error in (errors or {}).items()]
+    return [
+        (f"error of {name}, in standard deviations", error)
+        for name, error in (errors or {}).items()
+    ]
+
+
+def _took(metrics: Mapping[str, Any]) -> str | None:
+    seconds = metrics.get("seconds")
+    return None if seconds is None else duration(seconds)
 
 
 def _print_simulator(sim: PerSim, out: Path, as_json: bool) -> None:
@@ -266,7 +263,7 @@ def _print_simulator(sim: PerSim, out: Path, as_json: bool) -> None:
             ("rank", sim.ensemble.rank),
             ("members", sim.members),
             *_learned_outcomes(sim.card.get("data_task")),
-            ("seconds", metrics.get("seconds")),
+            ("took", _took(metrics)),
             ("folder", out),
         ],
     )
@@ -305,23 +302,12 @@ def _limits(task: Mapping[str, Any]) -> str:
 def evaluate(
     simulator: options.Simulator,
     agents: options.Agents = "0-4",
-    episodes: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Episodes of each agent.")
-    ] = 200,
-    horizon: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Steps that are predicted open loop.")
-    ] = 50,
+    episodes: options.Episodes = 200,
+    horizon: options.Horizon = 50,
     warmup: Annotated[
         int, typer.Option(metavar="N", min=0, help="Real steps before the prediction.")
     ] = 10,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DATA",
-            help="Of own data: the data set or table that was fitted.",
-            show_default="where the fit has read it",
-        ),
-    ] = None,
+    data: options.Data = None,
     seed: options.Seed = 0,
     as_json: options.Json = False,
 ) -> None:
@@ -342,6 +328,8 @@ def evaluate(
     sim = models.open_simulator(simulator)
     if sim.task.name not in SUITES:
         evaluate_own(sim, data, horizon, seed, as_json)
+        if not as_json:
+            say_next("validate", simulator, "--out", f"{simulator}-trust")
         return
     if data is not None:
         raise ValueError(f"--data is of own data: {sim.task.name} has true environments")
@@ -350,16 +338,11 @@ def evaluate(
     population = suite.population(models.population_of(sim))
     from persim_gym.evaluation import open_loop as evaluation
 
-    with progress_bar("evaluate"):
+    with progress_bar("evaluate") as report:
         error = evaluation.evaluate(
-            sim,
-            chosen,
-            episodes=episodes,
-            seed=seed,
-            population=population,
-            warmup=warmup,
-            horizon=horizon,
-        )
+            sim, chosen, episodes=episodes, seed=seed, population=population, warmup=warmup,
+            horizon=horizon, on_progress=report,
+        )  # fmt: skip
     if as_json:
         settings = {"episodes": episodes, "horizon": horizon, "warmup": warmup, "seed": seed}
         print_json({"simulator": str(simulator), **settings, **error.to_json()})
@@ -380,6 +363,7 @@ def evaluate(
         ["agent", "episodes", "RMSE", "R2", *(f"step {h}" for h in horizons)],
         rows,
     )
+    say("note", "RMSE is over all coordinates, in their own units")
     if (error.episodes == 0).any():
         say("note", "an agent whose episodes all ended during the real steps has no error")
     say_next_of(sim, simulator)

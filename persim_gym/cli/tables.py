@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,9 +20,35 @@ if TYPE_CHECKING:
 _PANEL = "Columns of a table (.parquet, .csv, .tsv)"
 
 
-def _column(help_text: str, metavar: str = "NAME") -> Any:
-    return typer.Option(metavar=metavar, help=help_text, rich_help_panel=_PANEL, show_default=False)
+def _column(help_text: str, metavar: str = "NAME", *names: str) -> Any:
+    return typer.Option(
+        *names, metavar=metavar, help=help_text, rich_help_panel=_PANEL, show_default=False
+    )
 
+
+def _time(text: Any) -> float:
+    """A number, or a number with a unit of time, as seconds."""
+    match = _TIME.fullmatch(str(text).strip())
+    size = 1.0 if match is None or not match[2] else SECONDS.get(match[2].rstrip("s") or "s")
+    if match is None or size is None:
+        raise typer.BadParameter(f"a time is a number, or such as 36h, 10days or 2weeks: {text!r}")
+    return float(match[1]) * size
+
+
+_TIME = re.compile(r"([+-]?\d*\.?\d+(?:e[+-]?\d+)?|nan|inf) ?([a-z]*)")
+SECONDS = {
+    "s": 1,
+    "sec": 1,
+    "second": 1,
+    "min": 60,
+    "minute": 60,
+    "h": 3600,
+    "hour": 3600,
+    "d": 86_400,
+    "day": 86_400,
+    "w": 604_800,
+    "week": 604_800,
+}
 
 Agent = Annotated[str | None, _column("Table: column of the agent's id.")]
 Time = Annotated[str | None, _column("Table: column of times, numbers or dates.")]
@@ -32,7 +59,10 @@ State = Annotated[
     _column("Table: columns of the state; a name with a comma in double quotes.", "NAME,..."),
 ]
 Action = Annotated[str | None, _column("Table: columns of the action.", "NAME,...")]
-Reward = Annotated[str | None, _column("Table: column of the reward, if there is one.")]
+Reward = Annotated[
+    str | None,
+    _column("Table: column of the reward, if there is one.", "NAME", "--reward-column", "--reward"),
+]
 Terminated = Annotated[
     str | None, _column("Table: column that is true where a state ended its episode.")
 ]
@@ -48,8 +78,10 @@ Discrete = Annotated[
 MaxGap = Annotated[
     float | None,
     typer.Option(
-        metavar="X",
-        help="Table: a longer time between rows ends a trajectory; for dates in seconds.",
+        metavar="TIME",
+        help="Table: a longer time between rows ends a trajectory; between dates such as 36h, "
+        "10days or 2weeks.",
+        parser=_time,
         rich_help_panel=_PANEL,
         show_default="1.5 times the median",
     ),
@@ -155,7 +187,7 @@ def read(
         "--episode-column": episode,
         "--state": state,
         "--action": action,
-        "--reward": reward,
+        "--reward-column": reward,
         "--terminated": terminated,
         "--discrete-actions": discrete,
         "--max-gap": max_gap,
@@ -207,6 +239,21 @@ def read(
         transitions, report = read_table_report(dataset, **arguments)
     say("read", str(report))
     return transitions
+
+
+def words(columns: Mapping[str, Any]) -> list[str]:
+    """Options of a command line of the arguments of :func:`read`."""
+    named = {name: f"--{name}-column" for name in ("agent", "time", "step", "episode", "reward")}
+    named |= {"max_gap": "--max-gap", "name": "--task-name"}
+    found: list[str] = []
+    for name, value in columns.items():
+        option = named.get(name, f"--{name}")
+        if name == "discrete":
+            option = "--discrete-actions" if value else "--continuous-actions"
+        if value is None or (name == "drop" and not value):
+            continue
+        found += [option] if isinstance(value, bool) else [option, str(value)]
+    return found
 
 
 def _filled(given: dict[str, Any], remembered: Mapping[str, Any]) -> dict[str, Any]:

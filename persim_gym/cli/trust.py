@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from persim_gym.cli.group import say
-from persim_gym.cli.output import print_json, print_table, progress_bar
+from persim_gym.cli.output import print_json, print_line, print_table, progress_bar
 
 if TYPE_CHECKING:
     from persim_gym.evaluation.validation import SplitResult, Validation
@@ -25,12 +25,13 @@ def print_heldout(card: Mapping[str, Any]) -> None:
     found = card.get("metrics", {}).get("heldout")
     if not found:
         return
-    names = card.get("obs_names") or [f"obs {k}" for k in range(len(found["deviation"]))]
+    names = _labels(card, len(found["deviation"]))
     own, still, one = (found["rmse"][name] for name in ("simulator", "persistence", "pooled"))
     lost = _lost(names, own, still, one)
     steps = found["steps"]
     ahead = f"{steps} step{'s' * (steps > 1)} ahead"
     seen = "on steps that the fit has seen" if found["seen"] else "on steps kept from the fit"
+    print_line("")
     print_table(
         f"Error (RMSE) {ahead}, {seen}",
         ["coordinate", "simulator", "persistence", "pooled", "worse than"],
@@ -53,6 +54,18 @@ def print_heldout(card: Mapping[str, Any]) -> None:
             f"{ahead} the simulator predicts worse: {', '.join(shown[:NAMED])}{more}; do not rely "
             "on it there, persim-gym validate says how far it can be used",
         )
+
+
+def _labels(card: Mapping[str, Any], count: int) -> list[str]:
+    """Coordinates with their units, of own data or of a task of this package."""
+    from persim_gym.envs.suites import SUITES
+
+    names, units = card.get("obs_names"), card.get("obs_units")
+    if names:
+        return [f"{n} ({u})" if u else n for n, u in zip(names, units or [""] * count, strict=True)]
+    suite = SUITES.get(card.get("task", ""))
+    labels = () if suite is None else suite.coordinates
+    return list(labels) if len(labels) == count else [f"obs {k}" for k in range(count)]
 
 
 def _lost(
@@ -79,7 +92,7 @@ def evaluate_own(sim: PerSim, data: str | None, horizon: int, seed: int, as_json
     from persim_gym.evaluation.validation.validate import data_of
 
     steps = sorted({*(h for h in HORIZONS if h < horizon), horizon})
-    with progress_bar("evaluate"):
+    with progress_bar("fit again and evaluate"):
         found = sim.validate(data_of(sim, data), splits="ends", horizons=steps, seed=seed)
     if as_json:
         print_json(found.to_json())
@@ -95,15 +108,6 @@ def print_validation(validation: Validation) -> None:
         _print_split(validation, split)
     for line in validation.verdict.split("\n"):
         print_line(line)
-
-
-def print_line(line: str) -> None:
-    """A sentence on stdout."""
-    import typer
-
-    from persim_gym.cli.group import visible
-
-    typer.echo(visible(line))
 
 
 def _print_split(validation: Validation, split: SplitResult) -> None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from persim_gym import checks
-from persim_gym.cli import models, options, tables
+from persim_gym.cli import complete, models, options, tables
 from persim_gym.cli.group import FAILED, on_interrupt, say
+from persim_gym.cli.next_step import say_next, say_next_of
 from persim_gym.cli.output import print_json, progress_bar
 from persim_gym.cli.trust import print_validation
 
@@ -25,16 +26,19 @@ def validate(
     target: Annotated[
         str,
         typer.Argument(
-            metavar="RUN_OR_DATA", help="Folder of a fitted simulator, or a data set or table."
+            metavar="SIM_OR_DATA",
+            help="Folder of a fitted simulator, or a data set's id or a table.",
+            autocompletion=complete.runs_or_data,
         ),
     ],
-    out: Annotated[Path, options.folder_to_write("Where the page and validation.json go.")],
+    out: Annotated[Path, options.folder_to_write("the page and validation.json")],
     split: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
             help="ends, agents, time or new (a simulator as it is, on data that it has not seen); "
-            "can be repeated.",
+            "repeatable.",
+            autocompletion=complete.words("ends", "agents", "time", "new"),
             show_default="ends, or new for other data than the fit's",
         ),
     ] = None,
@@ -42,33 +46,21 @@ def validate(
         list[str] | None,
         typer.Option(
             metavar="RULE",
-            help='Such as "rmse(glucose,10)<persistence"; exit code 1 if it does not hold; can be '
-            "repeated.",
+            help='Such as "rmse(glucose,10)<persistence"; exit code 1 if it does not hold; '
+            "repeatable.",
             show_default=False,
         ),
     ] = None,
     horizons: Annotated[
-        str, typer.Option(metavar="LIST", help="Steps ahead that are judged.")
-    ] = "1,10,50",
-    data: Annotated[
-        str | None,
+        str,
         typer.Option(
-            metavar="DATA",
-            help="Of a simulator: the data set or table that it is judged on.",
-            show_default="what it was fitted on",
+            "--horizon", "--horizons", metavar="LIST", help="Steps that are predicted ahead."
         ),
-    ] = None,
-    method: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Of data: how they are fitted.", show_default="auto"),
-    ] = None,
-    effort: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Of data: quick, default, thorough."),
-    ] = None,
-    ensemble_size: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Of data: members.")
-    ] = None,
+    ] = "1,10,50",
+    data: options.Data = None,
+    method: options.OwnMethod = None,
+    effort: options.Effort = None,
+    ensemble_size: options.EnsembleSize = None,
     seed: options.Seed = 0,
     threads: options.Threads = None,
     as_json: options.Json = False,
@@ -136,17 +128,28 @@ def validate(
     else:
         print_validation(validation)
         typer.echo(page)
+        if not failing:
+            _say_next(sim, target, columns)
     for why in failing:
         say("failed", why)
     if failing:
         raise typer.Exit(FAILED)
 
 
+def _say_next(sim: PerSim | None, target: str, columns: dict[str, Any]) -> None:
+    """What is judged well enough is used: a simulator is planned in, data are fitted."""
+    if sim is not None:
+        say_next_of(sim, target)
+    else:
+        out = Path(target).stem if tables.is_table(target) else target.split("/")[-2]
+        say_next("fit", target, "--out", f"runs/{out}", *tables.words(columns))
+
+
 def _simulator(target: str) -> PerSim | None:
     """The simulator that is named, if it is one."""
     from persim_gym import store
 
-    path = checks.as_path("RUN_OR_DATA", target)
+    path = checks.as_path("SIM_OR_DATA", target)
     is_run = (path / store.SIMULATOR).exists() or path.name == store.SIMULATOR
     return models.open_simulator(path) if is_run else None
 
@@ -206,6 +209,6 @@ def _horizons(text: str, rules: Sequence[Rule]) -> list[int]:
     found = set()
     for part in text.split(","):
         if not re.fullmatch(r"\s*\d{1,9}\s*", part):
-            raise ValueError(f"--horizons must be like 1,10,50, got {text!r}")
-        found.add(checks.integer("--horizons", int(part), 1, MOST))
+            raise ValueError(f"--horizon must be like 1,10,50, got {text!r}")
+        found.add(checks.integer("--horizon", int(part), 1, MOST))
     return sorted(found | {rule.steps for rule in rules if rule.steps is not None})

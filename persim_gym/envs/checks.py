@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from persim_gym.checks import meant
+
 #: Options that clients give to every environment: Minari's data collector has one of its own, and
 #: PettingZoo's API test demands that ``{"options": 1}`` is taken.
 IGNORED = frozenset({"minari_autoseed", "options"})
@@ -30,7 +32,7 @@ def check_options(options: object, known: frozenset[str]) -> dict[str, Any]:
         if name not in known and name not in IGNORED:
             names = sorted(known)
             there = f"there is {names[0]!r}" if len(names) == 1 else f"there are {', '.join(names)}"
-            raise ValueError(f"unknown reset option {name!r}: {there}")
+            raise ValueError(f"unknown reset option {name!r}{meant(name, names)}: {there}")
     return {name: options[name] for name in known if options.get(name) is not None}
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from persim_gym import checks
+
 #: The reasons, by their numbers; the first says that there is none.
 REASONS = ("", "non-finite", "support", "disagreement", "physics")
 
@@ -30,7 +32,7 @@ class Reason(np.float64):
         """
         if isinstance(reason, str):
             if reason not in REASONS:
-                raise ValueError(f"unknown reason {reason!r}: there are {', '.join(REASONS[1:])}")
+                raise ValueError(checks.unknown("reason", reason, REASONS[1:]))
             return super().__new__(cls, REASONS.index(reason))
         return super().__new__(cls, reason)
 

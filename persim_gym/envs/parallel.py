@@ -13,6 +13,7 @@ from gymnasium.utils import seeding
 from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
+from persim_gym import checks
 from persim_gym.core import Dynamics, Task, agents_of
 from persim_gym.envs.checks import check_options, check_seed
 from persim_gym.envs.env import CovariatesOf, Painter, check_render_mode
@@ -253,5 +254,8 @@ class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
 
     def _lane_of(self, name: str) -> int:
         if name not in self._lane:
-            raise ValueError(f"there is no agent {name!r} here: {', '.join(self.possible_agents)}")
+            raise ValueError(
+                f"there is no agent {name!r} here{checks.meant(name, self.possible_agents)}: "
+                f"{', '.join(self.possible_agents)}"
+            )
         return self._lane[name]

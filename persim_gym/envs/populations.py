@@ -110,7 +110,10 @@ class CovariateTable:
         return values
 
     def _unknown(self, name: object) -> str:
-        return f"unknown covariate {name!r}: this task has {', '.join(self.names)}"
+        return (
+            f"unknown covariate {name!r}{checks.meant(name, self.names)}: this task has "
+            f"{', '.join(self.names)}"
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from persim_gym import checks
 from persim_gym.core import Dynamics, Task, one_of
 from persim_gym.envs.env import SimEnv, drawn
 from persim_gym.envs.parallel import SimParallelEnv
@@ -35,7 +36,9 @@ def find_suite(name: str) -> Suite:
         if name in (suite.name, suite.env_id):
             return suite
     known = ", ".join(f"{suite.name} ({suite.env_id})" for suite in SUITES.values())
-    raise ValueError(f"unknown task {name!r}: there are {known}")
+    raise ValueError(
+        f"unknown task {checks.shown(name)}{checks.meant(name, SUITES)}: there are {known}"
+    )
 
 
 def suite_of(task: Task) -> Suite:

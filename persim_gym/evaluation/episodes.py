@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from persim_gym import checks
 from persim_gym.core import Array, Dynamics, Task
 from persim_gym.evaluation.references import Predictor, Remembering
 from persim_gym.evaluation.returns import episode_batch, follow_policy, start_states
+from persim_gym.progress import OnProgress
 from persim_gym.rollout import EpisodeBatch, Moved
 from persim_gym.threads import few_threads
 
@@ -84,6 +85,7 @@ def follow(
     seed: int = 0,
     warmup: int = WARMUP,
     horizon: int = HORIZON,
+    on_progress: OnProgress | None = None,
 ) -> Episodes:
     """Follow episodes of all agents under a policy, all in one batch.
 
@@ -98,6 +100,7 @@ def follow(
         seed: Seed of start states and policy.
         warmup: Real steps before a prediction.
         horizon: Steps to predict.
+        on_progress: Called with the steps that are done, and their number.
 
     Returns:
         ``A * episodes`` episodes, an agent's one after the other.
@@ -113,7 +116,16 @@ def follow(
     what = f"{n} episodes of warmup={warmup} and horizon={horizon} steps"
     checks.enough_memory(what, 16 * n * (steps + 1) * d, "give fewer episodes or steps")
     start = start_states(batch, seed)
-    return collect(batch, start, follow_policy(dynamics, batch, policy, seed), warmup)
+    moves = follow_policy(dynamics, batch, policy, seed)
+    if on_progress is not None:
+        moves = _reported(moves, steps, on_progress)
+    return collect(batch, start, moves, warmup)
+
+
+def _reported(moves: Iterable[Moved], steps: int, on_progress: OnProgress) -> Iterator[Moved]:
+    for moved in moves:
+        yield moved
+        on_progress(moved.step + 1, steps)
 
 
 def collect(

@@ -21,6 +21,7 @@ from persim_gym.evaluation.episodes import HORIZON, WARMUP, Episodes, follow
 from persim_gym.evaluation.references import Predictor
 from persim_gym.learned.simulator import PerSim
 from persim_gym.policies.scripted import scripted_policy
+from persim_gym.progress import OnProgress
 
 HORIZONS = (1, 5, 10, 25, 50)  # where the error is reported
 
@@ -117,6 +118,7 @@ def evaluate(
     population: object = None,
     warmup: int = WARMUP,
     horizon: int = HORIZON,
+    on_progress: OnProgress | None = None,
 ) -> OpenLoopError:
     """Open-loop error of a simulator of one of this package's tasks, by the paper's protocol.
 
@@ -129,6 +131,7 @@ def evaluate(
         population: The population of the data, as for the environment.
         warmup: Real steps before the prediction.
         horizon: Predicted steps.
+        on_progress: Called with the steps of the episodes that are done, and their number.
 
     Raises:
         TypeError: If an agent is no integer.
@@ -142,6 +145,7 @@ def evaluate(
     followed = follow(
         sim.task, true, chosen, policy,
         episodes=episodes, seed=seed, warmup=warmup, horizon=horizon,
+        on_progress=on_progress,
     )  # fmt: skip
     return open_loop_error(sim, followed)
 

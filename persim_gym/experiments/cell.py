@@ -63,7 +63,7 @@ class Cell:
             value = getattr(self, name)
             if value not in known and not (name == "dataset" and value is None):
                 label = "data set" if name == "dataset" else name
-                raise ValueError(f"unknown {label} {value!r}: there are {', '.join(known)}")
+                raise ValueError(checks.unknown(label, value, known))
         checks.text("method", self.method)
         if self.planner is not None:
             checks.text("planner", self.planner)

@@ -28,6 +28,7 @@ from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any, Protocol
 
+from persim_gym import checks
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.row_files import Row
 
@@ -114,7 +115,7 @@ def make_engine(name: str, jobs: int | None, settings: Settings, on_stage: OnCel
 def check_engine(name: str) -> None:
     """Check that there is an engine of a name; errors as of :func:`make_engine`."""
     if name not in ENGINES:
-        raise ValueError(f"unknown engine {name!r}: there are {', '.join(ENGINES)}")
+        raise ValueError(checks.unknown("engine", name, ENGINES))
     if name == "ray" and importlib.util.find_spec("ray") is None:
         raise ImportError("the engine 'ray' needs Ray: pip install 'persim-gym[ray]'")
 

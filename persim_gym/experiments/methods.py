@@ -13,6 +13,7 @@ from typing import Any
 
 from gymnasium.spaces import Discrete
 
+from persim_gym import checks
 from persim_gym.baselines.model_config import CADM_PAPER, MOREL_PAPER, VANILLA
 from persim_gym.core import Array, Dynamics
 from persim_gym.envs.suites import SUITES
@@ -351,7 +352,7 @@ def find_method(name: str, experiment: str) -> Method:
         ValueError: If there is none, with the names there are, or it cannot take part.
     """
     if name not in METHODS:
-        raise ValueError(f"unknown method {name!r}: there are {', '.join(METHODS)}")
+        raise ValueError(checks.unknown("method", name, METHODS))
     method = METHODS[name]
     if experiment not in method.experiments:
         raise ValueError(

@@ -235,7 +235,7 @@ def preset_cells(name: str, device: str = "cpu", seeds: int | None = None) -> li
         ValueError: If there is no such preset, or ``seeds`` is no number of repeats.
     """
     if name not in PRESETS:
-        raise ValueError(f"unknown preset {name!r}: there are {', '.join(PRESETS)}")
+        raise ValueError(checks.unknown("preset", name, PRESETS))
     presets = PRESETS[name]
     checks.text("device", device)
     if device == "cpu":
@@ -274,7 +274,9 @@ def select_cells(
         for name in names:
             if name not in there:
                 known = ", ".join(sorted(there)) or "none"
-                raise ValueError(f"no cell has {field} {name!r}: there are {known}")
+                raise ValueError(
+                    f"no cell has {field} {name!r}{checks.meant(name, there)}: there are {known}"
+                )
         if names:
             kept = [cell for cell in kept if getattr(cell, field) in (None, *names)]
     if not kept:

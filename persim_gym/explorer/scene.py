@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
+from persim_gym import checks
 from persim_gym.envs.suites import coordinate_names
 from persim_gym.explorer.record import Record
 from persim_gym.explorer.support import SupportEnd, disagreement_along, support_end
@@ -182,8 +183,10 @@ class Scene:
         """
         agents = [self.index(agent) for agent, _ in view.sides]
         if unknown := [name for name in view.shown if name not in self.coordinates]:
+            hint = checks.meant(unknown[0], self.coordinates)
             raise ValueError(
-                f"there is no coordinate {unknown[0]!r}: there are {', '.join(self.coordinates)}"
+                f"there is no coordinate {unknown[0]!r}{hint}: there are "
+                f"{', '.join(self.coordinates)}"
             )
         horizon = min(max(view.horizon, 1), self.most_steps)
         start = min(view.start, self.record.starts(agents[0]) - 1)

@@ -68,7 +68,8 @@ class Values:
         names = [field.name for field in dataclasses.fields(self)]  # type: ignore[arg-type]
         if unknown := sorted(set(changes) - set(names)):
             raise ValueError(
-                f"unknown option {unknown[0]!r} of {self.called}: there are {', '.join(names)}"
+                f"unknown option {unknown[0]!r} of {self.called}{checks.meant(unknown[0], names)}: "
+                f"there are {', '.join(names)}"
             )
         plain = {key: v.item() if isinstance(v, np.generic) else v for key, v in changes.items()}
         changed = {key: tuple(v) if isinstance(v, list) else v for key, v in plain.items()}

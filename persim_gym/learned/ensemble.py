@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
+from persim_gym import checks
 from persim_gym.learned.bounds import BoundEffects
 from persim_gym.learned.frames.history import coded
 from persim_gym.threads import few_threads
@@ -224,8 +225,7 @@ class Ensemble(ABC):
         Raises:
             ValueError: If there is no such mode.
         """
-        if mode not in UNROLL_MODES:
-            raise ValueError(f"mode must be one of {', '.join(UNROLL_MODES)}, got {mode!r}")
+        checks.one_of("mode", mode, UNROLL_MODES)
         p, k, h = actions.shape[:3]
         states = self._entered(states)
         m, inputs = self.members, states.shape[-1]

@@ -73,12 +73,14 @@ class Setting:
         report: Told of progress.
         checkpoint: Where an interrupted fit goes on.
         save_every: Seconds between checkpoints.
+        doing: What the fits are for, as a bar says it.
     """
 
     device: torch.device
     report: FitReport
     checkpoint: Checkpoint | None = None
     save_every: float = 30.0
+    doing: str = "fit"
 
     def checkpoint_of(self, config: Any, without: Without) -> Checkpoint | None:
         """Where a family's fit to a part of the data goes on."""
@@ -115,7 +117,7 @@ def fit_als(data: Data, config: ClosedForm, setting: Setting, without: Without =
     data.check_left(used)
     states = data.states(config.lag)
     problem = pose(data.transitions, data.task, states, used, config.lag, device)
-    found = fit_closed_form(problem, config, report.on_trial)
+    found = fit_closed_form(problem, config, report.on_trial, report.on_share)
     for text in found.choice.lowered if without is None else ():
         warnings.warn(text, UserWarning, stacklevel=2)
     ensemble: Ensemble = found.ensemble

@@ -51,6 +51,15 @@ COMPARED = 2
 PARTS = 20
 
 
+#: Families as a bar calls them.
+_FAMILIES = {
+    ClosedForm: "closed form",
+    Networks: "networks",
+    Hierarchical: "hierarchical",
+    Latent: "latent",
+}
+
+
 def fit_by(data: Data, plan: FitPlan, setting: Setting) -> Fitted:
     """Fit by the family that a plan names, or by what predicts best.
 
@@ -83,6 +92,7 @@ def fit_family(data: Data, config: Any, setting: Setting, without: Without = Non
         setting: Where.
         without: Transitions to leave out ``[T]``.
     """
+    setting.report.on_part(f"{setting.doing} {_FAMILIES.get(type(config), '')}")
     if isinstance(config, ClosedForm):
         return in_inner_coordinates(lambda own: fit_als(own, config, setting, without), data)
     if isinstance(config, Networks):
@@ -110,7 +120,7 @@ def _chosen(data: Data, configs: dict[str, Any], seed: int, setting: Setting) ->
             configs["als"] = _as_chosen(configs["als"], closed)
     lag = max(config.lag for config in configs.values())
     candidates = {
-        name: Candidate(_fitting(data, _smaller(config), setting))
+        name: Candidate(_fitting(data, _smaller(config), replace(setting, doing="compare")))
         for name, config in configs.items()
     }
     found = compare(record_of(data, lag), candidates, seed=seed)
@@ -147,7 +157,9 @@ def _with_unseen(data: Data, fitted: Fitted, config: Any, setting: Setting) -> F
     without = np.ones(len(data.transitions), dtype=np.bool_)
     without[parts[0].rows] = False
     try:
-        again = fit_family(data, _as_chosen(config, fitted), setting, without)
+        again = fit_family(
+            data, _as_chosen(config, fitted), replace(setting, doing="check"), without
+        )
     except (ValueError, FloatingPointError):  # too little is left
         return fitted
     return replace(fitted, unseen=Unseen(again.ensemble, np.flatnonzero(without)))

@@ -68,10 +68,7 @@ class GuardedSimulator:
         penalty: float = 0.0,
         strict: bool = False,
     ) -> None:
-        if propagation not in PROPAGATIONS:
-            raise ValueError(
-                f"propagation must be one of {', '.join(PROPAGATIONS)}, got {propagation!r}"
-            )
+        checks.one_of("propagation", propagation, PROPAGATIONS)
         space: Any = sim.task.action_space
         if not isinstance(guard, (bool, np.bool_)):
             raise TypeError(f"guard must be True or False, got {guard!r}")

@@ -7,13 +7,13 @@ meant. Arrays of integers are what the data hold (``Transitions.agent``): they a
 
 from __future__ import annotations
 
-import difflib
 import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from persim_gym import checks
 from persim_gym.core import as_agent
 
 #: What stands before a name or an index in text to say which of the two it is.
@@ -103,8 +103,8 @@ class AgentNames:
                 f"agent {text!r} is not known by name: this simulator's agents are numbers, 0 to "
                 f"{self.num_agents - 1}"
             )
-        near = difflib.get_close_matches(name, self.names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there is {self._some()}"
+        near = checks.closest(name, self.names)
+        hint = f"there is {self._some()}" if near is None else f"did you mean {near!r}?"
         raise ValueError(
             f"there is no agent {name!r} among the {self.num_agents} of this simulator; {hint}"
         )

@@ -77,14 +77,15 @@ def plan_fit(
     if config is not None:
         return _configured(config, method, preset, options)
     if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}: there are {', '.join(METHODS)}")
+        raise ValueError(checks.unknown("method", method, METHODS))
     fields = {
         name: {field.name for field in dataclasses.fields(own)} for name, own in FAMILIES.items()
     }
     every = set().union(*fields.values())
     if unknown := sorted(set(options) - every):
         raise ValueError(
-            f"unknown option {unknown[0]!r} of a fit: there are {', '.join(sorted(every))}"
+            f"unknown option {unknown[0]!r} of a fit{checks.meant(unknown[0], every)}: there are "
+            f"{', '.join(sorted(every))}"
         )
     names: tuple[str, ...] = (method,)
     if method == "auto":

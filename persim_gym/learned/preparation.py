@@ -15,6 +15,7 @@ from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 from torch import Tensor
 
+from persim_gym import checks
 from persim_gym.core import Task
 from persim_gym.learned.bounds import cutting_bounds
 from persim_gym.learned.closed_form.basis import angles_of
@@ -260,7 +261,8 @@ def as_transitions(
             )
         known = list(inspect.signature(read_table).parameters)[1:]
         if unknown := sorted(set(columns) - set(known)):
-            raise ValueError(f"columns= has no {unknown[0]!r}: it has {', '.join(known)}")
+            hint = checks.meant(unknown[0], known)
+            raise ValueError(f"columns= has no {unknown[0]!r}{hint}: it has {', '.join(known)}")
         if lacking := [key for key in ("agent", "state", "action") if key not in columns]:
             raise ValueError(f"columns= does not name the {lacking[0]} of the table")
         return read_table(data, **columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from persim_gym import checks
 from persim_gym.learned.config import Networks
 
 # Paper: the settings of the authors' code (its last commit), to the letter.
@@ -54,7 +55,7 @@ def preset_config(preset: str, task_name: str) -> Networks:
         ValueError: If the preset is unknown, or ``"paper"`` is asked for a task not in the paper.
     """
     if preset not in PRESETS:
-        raise ValueError(f"unknown preset {preset!r}: there are {', '.join(PRESETS)}")
+        raise ValueError(checks.unknown("preset", preset, PRESETS))
     if preset == "paper" and task_name not in _PAPER:
         raise ValueError(f"the paper has no task {task_name!r}: it has {', '.join(_PAPER)}")
     return PRESETS[preset].get(task_name, _GENERIC)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from persim_gym import checks
 from persim_gym.core import Task
 from persim_gym.learned.dynamics import LearnedDynamics
 from persim_gym.learned.preparation import as_transitions, check_data
@@ -72,7 +73,8 @@ def with_labels_of(task: Task, data: Transitions) -> Transitions:
         return data
     if unknown := [one for one in own if one not in labels]:
         raise ValueError(
-            f"there is no action {unknown[0]!r} in this simulator: it has {', '.join(labels)}"
+            f"there is no action {unknown[0]!r}{checks.meant(unknown[0], labels)} in this "
+            f"simulator: it has {', '.join(labels)}"
         )
     index: NDArray[np.int64] = np.array([labels.index(one) for one in own], dtype=np.int64)
     return replace(data, action=index[data.action], action_labels=tuple(labels))

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from persim_gym import checks
 from persim_gym.core import one_of
 from persim_gym.envs.env import CovariatesOf, SimEnv, plain_spec
 from persim_gym.envs.lanes import StartSampler, time_limit
@@ -176,7 +177,8 @@ def _start_sampler(sim: LearnedDynamics, start: str) -> StartSampler:
         return sim.task.sample_start
     if start == "data":
         return partial(_recorded_start, sim.experience.starts.astype(np.float64))
-    raise ValueError(f"start must be one of {', '.join(STARTS)}, got {start!r}")
+    hint = checks.meant(start, STARTS)
+    raise ValueError(f"start must be one of {', '.join(STARTS)}, got {start!r}{hint}")
 
 
 def _drawn_covariates(sim: LearnedDynamics, covariates: Mapping[str, float] | None) -> CovariatesOf:
@@ -190,7 +192,8 @@ def _drawn_covariates(sim: LearnedDynamics, covariates: Mapping[str, float] | No
             raise ValueError(f"covariate {name!r} must be a finite number, got {value!r}")
     if suite and (unknown := set(given) - set(defaults)):
         raise ValueError(
-            f"unknown covariate {sorted(unknown)[0]!r}: this task has {', '.join(defaults)}"
+            f"unknown covariate {sorted(unknown)[0]!r}"
+            f"{checks.meant(sorted(unknown)[0], defaults)}: this task has {', '.join(defaults)}"
         )
     return partial(_same_for_all, {**defaults, **given})
 

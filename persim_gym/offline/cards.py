@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from persim_gym import checks
 from persim_gym.offline.summaries import Summary
 
 #: Shares of the states below a coordinate's quantiles.
@@ -125,8 +126,8 @@ class DataCard:
             ValueError: If there is no such covariate.
         """
         if name not in self.covariates:
-            known = ", ".join(self.covariates) or "none that are known"
-            raise ValueError(f"unknown covariate {name!r}: there are {known}")
+            known = self.covariates or ("none that are known",)
+            raise ValueError(checks.unknown("covariate", name, known))
         values = self.episodes.covariates[:, self.covariates.index(name)]
         order = np.argsort(values, kind="stable")
         returns, lengths = self.episodes.returns, self.episodes.lengths

@@ -73,9 +73,10 @@ def load(dataset_id: str) -> MinariDataset:
     there = find(dataset_id)
     if there is not None:
         return there
-    known = ", ".join(name for name in local_ids() if name.startswith(f"{NAMESPACE}/"))
+    there_are = local_ids()
+    known = ", ".join(name for name in there_are if name.startswith(f"{NAMESPACE}/"))
     raise ValueError(
-        f"there is no local data set {dataset_id!r}"
+        f"there is no local data set {dataset_id!r}{checks.meant(dataset_id, there_are)}"
         + (f"; there are {known}" if known else f", nor any other in the namespace {NAMESPACE!r}")
         + ": persim_gym.offline.record makes one"
     )
@@ -186,7 +187,10 @@ def check_format(data_format: object) -> None:
         ValueError: If Minari does not know it.
     """
     if not isinstance(data_format, str) or data_format not in FORMATS:
-        raise ValueError(f"a data set's format must be {', '.join(FORMATS)}, got {data_format!r}")
+        raise ValueError(
+            f"a data set's format must be {', '.join(FORMATS)}, got {data_format!r}"
+            f"{checks.meant(data_format, FORMATS)}"
+        )
     if importlib.util.find_spec(FORMATS[data_format]) is None:
         raise ImportError(
             f"data sets in the format {data_format!r} need a library that is not installed: "

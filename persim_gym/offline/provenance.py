@@ -158,7 +158,8 @@ def command_line(
     words += [behaviour or recipe["behaviour"]]
     if epsilon is not None:
         words += ["--epsilon", f"{epsilon:g}"]
-    words += ["--agents", agents, "--seed", str(recipe["seed"])]
+    which = "--agents" if agents.isdecimal() else "--agent"
+    words += [which, agents, "--seed", str(recipe["seed"])]
     if recipe["episodes"] != 1:
         words += ["--episodes", str(recipe["episodes"])]
     if recipe["max_episode_steps"] != task_limit(recipe["task"]):
@@ -239,7 +240,7 @@ def count_indices(text: str) -> int:
 
 
 def list_to_option(text: str) -> str:
-    """Agents for ``--agents``: their number where they are the first ones, else the list."""
+    """Agents for ``--agents``, their number, if they are the first ones; else for ``--agent``."""
     indices = parse_indices(text)
     if indices == list(range(len(indices))):
         return str(len(indices))

@@ -6,7 +6,6 @@ pandas and pyarrow are imported by whoever reads a table, and only then.
 from __future__ import annotations
 
 import contextlib
-import difflib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,8 +152,7 @@ def _places(labels: Sequence[Any], used: Sequence[Name]) -> dict[str, int]:
         there = [called(label) for label in labels]
         each = []
         for wanted in missing:
-            near = difflib.get_close_matches(called(wanted), there, n=1)
-            each.append(f"{wanted!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
+            each.append(f"{wanted!r}{checks.meant(called(wanted), there)}")
         raise ValueError(
             f"the table has no column {', '.join(each)}: it has {', '.join(map(repr, there))}"
         )
@@ -178,7 +176,7 @@ def _from_file(
             "folders of Parquet files are read, too"
         )
     if not path.exists():
-        raise FileNotFoundError(f"there is no table at {path}")
+        raise FileNotFoundError(f"there is no table at {path}{checks.beside(path)}")
     if folder or kind == ".parquet":
         return _from_parquet(path, used)
     return _from_text(path, "\t" if kind == ".tsv" else ",", used, ids, labels)

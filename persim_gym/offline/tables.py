@@ -25,6 +25,7 @@ from persim_gym.offline.table_columns import Column
 from persim_gym.offline.table_names import ColumnNames, source_of
 from persim_gym.offline.table_rows import Handling, OrderedRows, some
 from persim_gym.offline.transitions import Transitions
+from persim_gym.progress import span
 
 _LOG = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class TableReport:
         constant: State columns that never change.
         actions: Categories of discrete actions in the order of their indices; empty for others.
         untried: Those of them that were never taken: nothing can be known of them.
+        dates: Whether times are dates.
     """
 
     rows: int
@@ -62,15 +64,19 @@ class TableReport:
     constant: tuple[str, ...]
     actions: tuple[str, ...]
     untried: tuple[str, ...]
+    dates: bool = False
+
+    def _time(self, value: float) -> str:
+        return span(value) if self.dates else f"{value:g}"
 
     def __str__(self) -> str:
         """One line."""
         parts = [
             f"{self.rows} rows of {self.agents} agents: {self.transitions} transitions in "
-            f"{self.trajectories} trajectories, median step {self.step:g}"
+            f"{self.trajectories} trajectories, median step {self._time(self.step)}"
         ]
         if self.gaps:
-            parts.append(f"{self.gaps} gaps longer than {self.max_gap:g} end one")
+            parts.append(f"{self.gaps} gaps longer than {self._time(self.max_gap)} end one")
         if self.missing:
             parts.append(f"{self.missing} rows with a missing value left out")
         if self.lone_rows:
@@ -347,6 +353,7 @@ def _report(
         constant=tuple(c for c, same in zip(named.state, constant, strict=True) if same),
         actions=found.labels,
         untried=tuple(one for k, one in enumerate(found.labels) if not (taken == k).any()),
+        dates=rows.dates,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from gymnasium.spaces import Discrete
 
+from persim_gym import checks
 from persim_gym.core import Task, check_task
 from persim_gym.planning.categorical import CategoricalCEM
 from persim_gym.planning.cem import CEM
@@ -127,7 +128,10 @@ def choose_planner(task: Task, name: str = "default", **sizes: Any) -> PlannerCh
     if not isinstance(name, str):
         raise TypeError(f"a planner's name must be text, got {name!r}; one of {_listed(fitting)}")
     if name not in PLANNER_NAMES:
-        raise ValueError(f"unknown planner {name!r}: for {task.name} there are {_listed(fitting)}")
+        raise ValueError(
+            f"unknown planner {name!r}{checks.meant(name, fitting)}: for {task.name} there are "
+            f"{_listed(fitting)}"
+        )
     if name not in fitting:
         kind = "discrete" if discrete else "continuous"
         raise ValueError(
@@ -188,7 +192,8 @@ def resized(planner: SomePlanner, **sizes: Any) -> SomePlanner:
     there = [field.name for field in dataclasses.fields(given)]
     if unknown := sorted(set(sizes) - set(there)):
         raise ValueError(
-            f"{type(planner).__name__} has no {unknown[0]}: its settings are {', '.join(there)}"
+            f"{type(planner).__name__} has no {unknown[0]}{checks.meant(unknown[0], there)}: its "
+            f"settings are {', '.join(there)}"
         )
     candidates = sizes.get("candidates")
     if "elites" in there and "elites" not in sizes and isinstance(candidates, int):

@@ -240,10 +240,11 @@ def _named(name: str, task: Task | None) -> Policy:
         return TestPolicy(task)
     mixed = re.fullmatch(r"pure-eps-(\d+(?:\.\d+)?)", name)
     if mixed is None:
-        known = ", ".join(map(repr, (*BEHAVIOURS, TestPolicy.name)))
+        there = (*BEHAVIOURS, TestPolicy.name)
         raise ValueError(
-            f"unknown behaviour {name!r}: there are {known} (with any percentage after 'eps-'); "
-            "others are given as a function of the observations or as an object with predict()"
+            f"unknown behaviour {name!r}{checks.meant(name, there)}: there are "
+            f"{', '.join(map(repr, there))} (with any percentage after 'eps-'); others are given "
+            "as a function of the observations or as an object with predict()"
         )
     percent = float(mixed[1])
     if percent > 100:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from persim_gym import checks
 from persim_gym.envs.suites import SUITES, find_suite
 
 #: Name of the policy of the default agent, which no data set of the paper is made with.
@@ -167,8 +168,11 @@ def find_recipe(task: str, name: str) -> Recipe:
     for recipe in known:
         if recipe.name == name:
             return recipe
-    names = ", ".join(recipe.name for recipe in known)
-    raise ValueError(f"unknown policy {name!r} of {known[0].task}: there are {names}")
+    names = [recipe.name for recipe in known]
+    raise ValueError(
+        f"unknown policy {name!r} of {known[0].task}{checks.meant(name, names)}: there are "
+        f"{', '.join(names)}"
+    )
 
 
 def all_recipes() -> tuple[Recipe, ...]:

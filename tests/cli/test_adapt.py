@@ -167,5 +167,5 @@ def test_bad_input(ready: Path, tmp_path: Path) -> None:
     refuse("adapt", sim, FITTED, *out, says="nobody to add")
     refuse("adapt", sim, FITTED, "--agents", "3", *out, says="agent 3 of the simulator already")
     refuse("adapt", sim, NEW, "--agents", "3", *out, says="no transitions of agent 3")
-    refuse("adapt", sim, NEW, "--agents", "x", *out, says="agents must be like")
+    refuse("adapt", sim, NEW, "--agents", "x", *out, says="--agent must be like")
     assert not (tmp_path / "never").exists()

@@ -307,7 +307,7 @@ def test_bars_of_the_whole_and_of_what_runs() -> None:
     assert [line[1:] for line in shown()[1:]] == [(3, 4, "fit"), (0, None, "")]
     watch.ended(Done(cells[0], Row(cells[0], {}, {}, {}, {}, "")), 1.0, 50.0)
     watch.ended(Done(cells[1], None, "no luck"), 1.0, 0.0)
-    assert shown() == [("benchmark", 3, 3, "3/3 cells, about 0.0 s left")]
+    assert shown() == [("benchmark", 3, 3, "3/3 cells, about 0 s left")]
     assert f"failed: {cells[1].describe()}: no luck" in screen.getvalue().replace("\n", " ")
 
 
@@ -328,4 +328,4 @@ def test_a_terminal_has_bars(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_durations() -> None:
     texts = [duration(seconds) for seconds in (0.04, 4.12, 59.6, 99.4, 100, 1380, 12600)]
-    assert texts == ["0.0 s", "4.1 s", "60 s", "99 s", "2 min", "23 min", "3.5 h"]
+    assert texts == ["0 s", "4.1 s", "60 s", "99 s", "2 min", "23 min", "3.5 h"]

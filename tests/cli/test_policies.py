@@ -36,7 +36,7 @@ def test_list_shows_every_policy() -> None:
     text = succeed("list")
     for recipe in all_recipes():
         assert f"{recipe.name} " in text
-    for word in ("covariates", "steps", "seed", "target", "return", "sd", "gravity 0.0003", "td3"):
+    for word in ("covariates", "steps", "seed", "target", "return", "sd", "gravity-0.0003", "td3"):
         assert word in text
     assert max(map(len, text.splitlines())) <= 100
     cards = json.loads(succeed("list", "cartpole", "--json"))

@@ -79,7 +79,7 @@ def test_options_reach_the_reader(file: Path, tmp_path: Path) -> None:
     refused = run("fit", file, "--out", tmp_path / "sim", *COLUMNS, *TINY, code=2)
     assert refused.stderr == (
         "error: column 'x' of agent 'a', row 3: the value is missing; fill it in, or leave such "
-        "rows out with missing='drop'\n"
+        "rows out with --drop\n"
     )
     options = ("--drop", "--discrete-actions", "--max-gap", "3", "--task-name", "other", "--json")
     result = run("fit", file, "--out", tmp_path / "sim", *COLUMNS, *TINY, *options)
@@ -128,7 +128,10 @@ def test_bounds_and_units_of_columns(file: Path, tmp_path: Path) -> None:
         (("table.csv",), "the table table.csv needs --agent-column, --state, --action"),
         (("table.csv", *COLUMNS[:2], *COLUMNS[4:]), "needs --time-column or --step-column"),
         (("table.csv", *COLUMNS), "there is no table at table.csv"),
-        (("persim/x-v0", "--reward", "r"), "--reward is for tables, and 'persim/x-v0' is none"),
+        (
+            ("persim/x-v0", "--reward", "r"),
+            "--reward-column is for tables, and 'persim/x-v0' is none",
+        ),
         (("persim/x-v0", "--drop"), "--drop is for tables"),
     ],
 )

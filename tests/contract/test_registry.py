@@ -19,6 +19,7 @@ PACKAGE = Path(persim_gym.__file__).parent
 #: A room imports only from those before it.
 ROOMS = (
     "interrupts",
+    "spelling",
     "checks",
     "core",
     "files",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import pytest
@@ -47,3 +48,20 @@ def test_a_bar_shows_the_candidate(
     with reporter(True, None) as report:
         report.on_trial(Trial(2, 3, 0.0, score=0.4, error=0.5, one_step=0.1, escapes=0.0, terms=6))
     assert "degree 2, rank 3: held-out error 0.5" in capsys.readouterr().err
+
+
+def test_a_bar_names_the_part_and_says_what_is_left(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    with reporter(True, None) as report:
+        report.on_part("compare closed form")
+        report.on_share(0.25)
+    assert re.search("compare closed form .* left", capsys.readouterr().err)
+    with reporter(True, None) as report:
+        report.on_part("fit closed form")
+        report.on_share(0.25)
+        report.on_share(1.0)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert re.search("fit closed form .*fitting the members", last)
+    assert "left" not in last

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from persim_gym import checks
 from persim_gym.envs.rendering.cart_pole import CartPoleRenderer
 from persim_gym.envs.rendering.half_cheetah import HalfCheetahRenderer
 from persim_gym.envs.rendering.mountain_car import MountainCarRenderer
@@ -79,7 +80,10 @@ def make_renderer(task_name: str) -> Renderer:
         "half-cheetah": HalfCheetahRenderer,
     }
     if task_name not in renderers:
-        raise ValueError(f"no renderer for task {task_name!r}: there are {', '.join(renderers)}")
+        raise ValueError(
+            f"no renderer for task {task_name!r}{checks.meant(task_name, renderers)}: there are "
+            f"{', '.join(renderers)}"
+        )
     return renderers[task_name]()
 
 

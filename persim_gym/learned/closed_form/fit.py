@@ -55,7 +55,10 @@ class ClosedFormFit:
 
 
 def fit_closed_form(
-    problem: Problem, config: ClosedForm, on_trial: Callable[[Trial], None] | None = None
+    problem: Problem,
+    config: ClosedForm,
+    on_trial: Callable[[Trial], None] | None = None,
+    on_share: Callable[[float], None] | None = None,
 ) -> ClosedFormFit:
     """Fit the members.
 
@@ -63,7 +66,7 @@ def fit_closed_form(
         ValueError: If the data do not carry the degree and rank that are asked for.
     """
     rng = np.random.default_rng([config.seed, 3])
-    selection = Selection(problem, rng, ridge=config.ridge, on_trial=on_trial)
+    selection = Selection(problem, rng, ridge=config.ridge, on_trial=on_trial, on_share=on_share)
     choice = selection.choose(config.degree, config.rank, config.threshold, config.effort)
     begun = None
     if config.degree is None and config.threshold is None:

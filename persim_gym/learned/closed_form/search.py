@@ -10,7 +10,7 @@ an unstable candidate may be the way to a stable one.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -103,10 +103,17 @@ class Walk:
     Args:
         field: What is walked over.
         effort: ``"quick"``, ``"default"`` or ``"thorough"``.
+        on_share: Called with the share of the budget that is spent, where one limits the search.
     """
 
-    def __init__(self, field: Field, effort: str = "default") -> None:
+    def __init__(
+        self,
+        field: Field,
+        effort: str = "default",
+        on_share: Callable[[float], None] | None = None,
+    ) -> None:
         self.field = field
+        self.on_share = on_share
         self.left = BUDGETS[effort]
         self.effort = effort
         self.notes: list[str] = []
@@ -225,6 +232,8 @@ class Walk:
             return None
         self.left -= work
         found = self.trials[degree, rank] = self.field.attempt(degree, rank)
+        if self.on_share is not None and not self.forced and self.left > 0:
+            self.on_share(1 - self.left / BUDGETS[self.effort])
         return found
 
     def _shortest(self, degree: int | None, rank: int | None) -> Trial | None:

@@ -72,7 +72,8 @@ class Selection:
         problem: The data.
         generator: Randomness of the split and of first factors.
         ridge: Penalty of the regressions.
-        on_trial: Told of each candidate.
+        on_trial: Called after each candidate.
+        on_share: Called with the share of the search's budget that is spent, at its end with 1.
     """
 
     def __init__(
@@ -82,13 +83,14 @@ class Selection:
         *,
         ridge: float,
         on_trial: Callable[[Trial], None] | None = None,
+        on_share: Callable[[float], None] | None = None,
     ) -> None:
         self.problem = problem
         self.ridge = ridge
         self.trials: list[Trial] = []
         self.notes: list[str] = []
         self.lowered: list[str] = []
-        self._on_trial = on_trial
+        self._on_trial, self._on_share = on_trial, on_share
         self._asked: tuple[int | None, int | None] = None, None
         self._torch = torch.Generator().manual_seed(int(generator.integers(2**62)))
         learners, held = split_agents(problem.rows, generator)
@@ -124,7 +126,7 @@ class Selection:
         began = time.perf_counter()
         degree, rank = self._possible(degree, rank)
         self._asked = degree, rank
-        walk = Walk(self, effort)
+        walk = Walk(self, effort, self._on_share)
         # What is given is reached step by step, too: a fit of high degree or rank that begins with
         # random factors may get stuck, one that goes on from a simpler one does not.
         best = walk.run(_up_to(degree), rank, forced=degree is not None)
@@ -146,6 +148,8 @@ class Selection:
                 "no closed-form fit could be computed: the data are beyond double precision; "
                 "leave out or rescale coordinates, or fit with method='sgd'"
             )
+        if self._on_share is not None:
+            self._on_share(1.0)
         self._note_rare_actions(best)
         self._note_search(best, walk.ended, time.perf_counter() - began)
         fit = self._fits[best.degree, best.rank, best.threshold]

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from persim_gym import checks
 from persim_gym.learned.hierarchical.model import HierarchicalModel
 from persim_gym.learned.hierarchical.orthonormal import ProductBasis
 from persim_gym.learned.hierarchical.population import (
@@ -84,8 +85,7 @@ def fit_hierarchical(
         FloatingPointError: If the data are beyond double precision.
     """
     data = Samples.of(features, change, agent, num_agents)
-    if effort not in WORK:
-        raise ValueError(f"effort must be one of {', '.join(WORK)}, got {effort!r}")
+    checks.one_of("effort", effort, WORK)
     if members < 1:
         raise ValueError(f"members must be at least 1, got {members}")
     rng = np.random.default_rng([seed, 5])

@@ -7,7 +7,6 @@ whatever it is. What is left is a tree of the functions below, over NumPy arrays
 from __future__ import annotations
 
 import ast
-import difflib
 import keyword
 import operator
 import re
@@ -375,8 +374,7 @@ class _Reader:
             raise ValueError(f"{name} is a function: {name}(...)")
         if quoted is None and name == NEXT:
             raise ValueError(f"{NEXT} is followed by a column: {NEXT}.{columns.state[0]}")
-        near = difflib.get_close_matches(named, (*columns.state, *columns.action), n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        hint = checks.meant(named, (*columns.state, *columns.action))
         raise ValueError(f"there is no column {named!r}{hint}; columns: {columns}")
 
     def _compared(self, node: ast.Compare) -> _Part:
@@ -403,14 +401,16 @@ class _Reader:
             raise ValueError("text is compared with a column of discrete actions alone")
         assert isinstance(label, ast.Constant)
         if label.value not in labels:
-            raise ValueError(f"there is no action {label.value!r}; actions: {', '.join(labels)}")
+            raise ValueError(
+                f"there is no action {label.value!r}{checks.meant(label.value, labels)}; actions: "
+                f"{', '.join(labels)}"
+            )
         return [self._part(other), float(labels.index(label.value))]
 
     def _called(self, node: ast.Call) -> _Part:
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         if name not in FUNCTIONS:
-            near = difflib.get_close_matches(name, FUNCTIONS, n=1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
+            hint = checks.meant(name, FUNCTIONS)
             said = f"there is no function {name}{hint}" if name else "such a call is not allowed"
             raise ValueError(f"{said}; functions: {', '.join(FUNCTIONS)}")
         least, most, function = FUNCTIONS[name]

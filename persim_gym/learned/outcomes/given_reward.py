@@ -221,7 +221,9 @@ def read_reward(text: str | None) -> Reward | None:
         return text
     path, name = checks.as_path("--reward", match[1]), match[2]
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path} with a reward function")
+        raise FileNotFoundError(
+            f"there is no file {path} with a reward function{checks.beside(path)}"
+        )
     return _function_in(path, name)
 
 
