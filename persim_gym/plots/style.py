@@ -59,12 +59,12 @@ class Theme:
 
 LIGHT = Theme(
     ink="#2b3238", faint="#59636d", grid="#e4e5e1", paper="#ffffff", true="#3a6ea5",
-    learned="#c24e2a", pooled="#a8730a", nothing="#6f7982", trained="#3f7a5c",
+    learned="#c24e2a", pooled="#946406", nothing="#656f78", trained="#3f7a5c",
     scale=("#2f4b6e", "#5f8fb0", "#c9c3b2", "#e0975f", "#b8452b"),
 )  # fmt: skip
 DARK = Theme(
     ink="#e6e4de", faint="#9aa4ad", grid="#363c42", paper="#1e2226", true="#79addb",
-    learned="#ef8259", pooled="#e3b751", nothing="#7d8790", trained="#85bd9f",
+    learned="#ef8259", pooled="#e3b751", nothing="#8f99a2", trained="#85bd9f",
     scale=("#5d8fc4", "#7fb0cc", "#d8d2c1", "#eba56c", "#e8674a"),
 )  # fmt: skip
 

@@ -276,9 +276,10 @@ def _dot(
 def _say_beyond(axes: Axes, place: tuple[float, float], value: float, colour: str) -> None:
     """Write the value of a point that lies far beyond its panel, and in which direction."""
     arrow = "\N{UPWARDS ARROW}" if value > place[1] else "\N{DOWNWARDS ARROW}"
+    above = value < place[1]
     axes.annotate(
-        f"{arrow} {value:,.0f}", place, xytext=(7, 0), textcoords="offset points", va="center",
-        fontsize=9, color=colour,
+        f"{arrow} {value:,.0f}", place, xytext=(0, 6 if above else -6), ha="center",
+        textcoords="offset points", va="bottom" if above else "top", fontsize=9, color=colour,
     )  # fmt: skip
 
 
