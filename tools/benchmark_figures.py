@@ -69,7 +69,9 @@ def _cell(line: Mapping[str, str]) -> Cell:
 
 
 def _summary(line: Mapping[str, str]) -> Summary:
-    numbers = (float(line[n]) if line[n] else math.nan for n in ("mean", "sd", "iqm", "low", "high"))
+    numbers = (
+        float(line[n]) if line[n] else math.nan for n in ("mean", "sd", "iqm", "low", "high")
+    )
     return Summary(*numbers, seeds=int(line["seeds"]), episodes=int(line["episodes"] or 1))
 
 

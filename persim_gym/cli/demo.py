@@ -75,7 +75,7 @@ def demo(
 def _reporters(
     bar: Progress, forecast: Forecast
 ) -> tuple[Callable[[StageEvent], None], Callable[[str, int, int], None]]:
-    """What a demo calls on its way: a line for each stage that is over, a bar for the present one."""
+    """What a demo calls: a line for each stage that is over, a bar for the present one."""
     from persim_gym.demo.run import STAGES
 
     shown: dict[str, Any] = {}
@@ -92,9 +92,8 @@ def _reporters(
         forecast.end(event.stage, event.seconds if event.status == "finished" else None)
         spent = "kept" if event.status == "kept" else f"{event.seconds:.1f} s"
         rest = f"  (about {duration(forecast.left())} left)" if event.index < len(STAGES) else ""
-        typer.echo(
-            f"[{event.index}/{len(STAGES)}] {event.stage:<9}{spent:>8}  {event.note}{rest}", err=True
-        )
+        head = f"[{event.index}/{len(STAGES)}] {event.stage:<9}{spent:>8}"
+        typer.echo(f"{head}  {event.note}{rest}", err=True)
 
     def on_progress(stage: str, done: int, total: int) -> None:
         if stage in shown:

@@ -26,7 +26,7 @@ _PACE = 0.05
 
 
 def pace() -> float:
-    """How much slower than the table's machine this one is at the moment, by some tenths of a second of work.
+    """How much slower than the table's machine this one is now, by a tenth of a second of work.
 
     A busy machine is slow, too: what counts is the clock.
     """

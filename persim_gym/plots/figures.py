@@ -309,9 +309,14 @@ def returns_by_agent(
     label_axes(axes, "", "return", theme)
     handles = [
         Line2D(
-            [], [], color=colors.get(name, theme.scale[i % len(theme.scale)]), lw=3, label=name,
-            marker=_MARKERS[i % len(_MARKERS)], ms=6,
-        )  # fmt: skip
+            [],
+            [],
+            color=colors.get(name, theme.scale[i % len(theme.scale)]),
+            lw=3,
+            label=name,
+            marker=_MARKERS[i % len(_MARKERS)],
+            ms=6,
+        )
         for i, name in enumerate(methods)
     ]
     legend_above(figure, handles, theme)

@@ -94,8 +94,8 @@ def _planners(findings: Findings) -> Iterator[Drawing]:
         yield Drawing(
             "planners", "planners", "Return against decisions a second",
             "Return against speed: hollow where planned in the true dynamics. Further right is "
-            "faster, further up is better. What lies far beyond the others stands at the edge, with "
-            f"an arrow and its value. {INTERVALS}",
+            "faster, further up is better. What lies far beyond the others stands at the edge, "
+            f"with an arrow and its value. {INTERVALS}",
             partial(planners_figure, findings, planned),
         )  # fmt: skip
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -94,7 +93,9 @@ def horizon_figure(findings: Findings, task: str, theme: Theme = LIGHT) -> Figur
         _ticks(axes, STEPS)
         log_scale(axes)
         axes.set_title(dataset or "", fontsize=10.5, color=theme.ink, pad=6)
-        label_axes(axes, "open-loop steps", "RMSE, all coordinates" if axes in panels[::2] else "", theme)
+        label_axes(
+            axes, "open-loop steps", "RMSE, all coordinates" if axes in panels[::2] else "", theme
+        )
     handles = [
         Line2D([], [], color=tints[e], lw=2.2, ms=5, label=e.title, **looks[e]) for e in variants
     ]
