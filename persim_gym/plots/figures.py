@@ -273,7 +273,7 @@ def returns_by_agent(
     """
     agents = sorted({agent for of in returns.values() for agent in of})
     figure = new_figure(6.4, 4.6, theme)
-    axes = figure.add_axes((0.1, 0.17, 0.885, 0.66))
+    axes = figure.add_axes((0.1, 0.17, 0.885, 0.61))
     style_axes(axes, theme)
     colors = _colors(theme)
     methods = list(returns)

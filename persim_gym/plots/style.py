@@ -115,7 +115,9 @@ def log_scale(axes: Axes) -> None:
 
 def legend_above(figure: Figure, handles: Sequence[Artist], theme: Theme) -> None:
     """A legend at the figure's top, with as many columns as there is room for."""
-    columns = max(1, min(len(handles), int(figure.get_figwidth() / 2.0)))
+    longest = max((len(str(handle.get_label())) for handle in handles), default=0)
+    room = int(figure.get_figwidth() / (0.75 + 0.085 * longest))  # inches of a mark and of a letter
+    columns = max(1, min(len(handles), room))
     figure.legend(
         handles=list(handles), loc="upper center", bbox_to_anchor=(0.52, 1.0), frameon=False,
         ncols=columns, fontsize=10, handlelength=1.9, columnspacing=1.6, labelcolor=theme.ink,
