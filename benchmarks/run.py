@@ -11,6 +11,7 @@ import fitting
 import learned_env
 import planning
 import reading
+import sfbc
 from measure import main
 
 BENCHMARKS = {
@@ -19,6 +20,7 @@ BENCHMARKS = {
     "planning": planning.rows,
     "learned_env": learned_env.rows,
     "reading": reading.rows,
+    "sfbc": sfbc.rows,
 }
 
 if __name__ == "__main__":

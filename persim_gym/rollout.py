@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from persim_gym import checks
 from persim_gym.core import Dynamics, Policy, Task
-from persim_gym.envs.lanes import Lanes, LaneStep, check_actions
+from persim_gym.envs.lanes import Lanes, LaneStep
 from persim_gym.envs.populations import Population
 
 #: Chooses in the running lanes: time step, lanes ``[k]``, their observations ``[k, d]`` (float32)
@@ -208,10 +208,11 @@ def play(
     lanes.begin(running, start, rng)
     for step in range(batch.horizon):
         obs = lanes.obs[running].astype(np.float32)
-        actions = check_actions(task, choose(step, running, obs), len(running))
-        result = lanes.advance(actions, rng, None if len(running) == n else running)
+        some = None if len(running) == n else running
+        actions = lanes.check_actions(choose(step, running, obs), some)
+        result = lanes.advance(actions, rng, some)
         over = result.terminated | result.truncated
-        yield Moved(step, running, actions, result, over)
+        yield Moved(step, running, lanes.cut(actions), result, over)
         running = running[~over]
         if len(running) == 0:
             return

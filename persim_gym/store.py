@@ -43,14 +43,27 @@ def write(
     Raises:
         OSError: If it cannot be written, the disk being full among other reasons.
     """
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    sealed = {**card, "format": FORMAT, "version": VERSION, "kind": kind}
-    sealed["sha256"] = _digest(plain, sealed)
+    plain, sealed = _sealed(kind, tensors, card)
     # Not by its save_file, which puts a file of its own into the place of one that is locked.
     content = save(plain, metadata={FORMAT: json.dumps(sealed, sort_keys=True)})
     files.write_bytes(path, content)
     if beside:
         _repeat_beside(path, sealed)
+
+
+def checksum(kind: str, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> str:
+    """The hash that a file of this content has in its header, without one being written."""
+    return str(_sealed(kind, tensors, card)[1]["sha256"])
+
+
+def _sealed(
+    kind: str, tensors: Mapping[str, Tensor], card: Mapping[str, Any]
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors as they are written, and the card with its hash."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    sealed = {**card, "format": FORMAT, "version": VERSION, "kind": kind}
+    sealed["sha256"] = _digest(plain, sealed)
+    return plain, sealed
 
 
 def _repeat_beside(path: Path, card: Mapping[str, Any]) -> None:

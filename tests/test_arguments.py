@@ -19,6 +19,10 @@ import pytest
 
 import persim_gym
 from persim_gym import checks
+from persim_gym.baselines import BCQ, Baseline
+from persim_gym.baselines.cloning import CloningConfig
+from persim_gym.baselines.config import BCQConfig, CQLConfig
+from persim_gym.baselines.sfbc import SfBCConfig
 from persim_gym.core import as_agent, as_agents, several_agents
 from persim_gym.demo.run import rebuild_page, run_demo
 from persim_gym.demo.settings import DemoSettings, demo_settings
@@ -32,6 +36,7 @@ from persim_gym.envs.suites import (
 )
 from persim_gym.evaluation import evaluate
 from persim_gym.evaluation.returns import episode_returns
+from persim_gym.evaluation.validation import validate
 from persim_gym.experiments import Cell, preset_cells, run_cells, select_cells
 from persim_gym.experiments.report.page import write_report
 from persim_gym.experiments.results import read_findings
@@ -41,7 +46,18 @@ from persim_gym.learned.plan import plan_fit
 from persim_gym.offline import EpsilonMixture, FunctionPolicy, RandomPolicy, as_policy
 from persim_gym.offline.collection import prepare_all
 from persim_gym.offline.recorder import prepare
-from persim_gym.planning import CEM, ICEM, MPC, MPPI, CategoricalCEM, RandomShooting, choose_planner
+from persim_gym.planning import (
+    CEM,
+    ICEM,
+    MPC,
+    MPPI,
+    CategoricalCEM,
+    RandomShooting,
+    choose_planner,
+    foresee,
+    recommend,
+    recommend_all,
+)
 from persim_gym.planning.objective import Objective, Shaping, Upright
 from persim_gym.plots.video import comparison_frames, episode_frames
 from persim_gym.policies import scripted_policy
@@ -184,11 +200,38 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {"model": SIM, "agent": 0, "planner": "default", "propagation": "mean", "shaping": None,
          "penalty": 0.0, "seed": 0},
     ),
+    "MPC with a reward": (MPC, {"model": SIM, "reward": "-abs(next.angle)"}),
+    "with_reward": (SIM.with_reward, {"reward": "-abs(next.angle)"}),
+    "env with a reward": (SIM.env, {"agent": 0, "reward": "-abs(next.angle)"}),
+    "recommend": (
+        lambda **given: recommend(fitted(), data=WALKS, **given),
+        {"agent": 0, "start": -2, "reward": "next.obs_0", "level": 0.9, "seed": 0,
+         "planner": RandomShooting(2, 1), "penalty": None},
+    ),
+    "recommend_all": (
+        lambda agents: recommend_all(
+            fitted(), agents, data=WALKS, steps=1, planner=RandomShooting(2, 1)
+        ),
+        {"agents": [0, 1]},
+    ),
+    "recommend, steps": (
+        lambda steps: recommend(fitted(), 0, data=WALKS, steps=steps, planner=RandomShooting(2, 1)),
+        {"steps": 2},
+    ),
+    "foresee": (
+        lambda **given: foresee(fitted(), data=WALKS, **given),
+        {"agent": 0, "policy": None, "start": -2, "steps": 2, "level": 0.9},
+    ),
     "MPC in truth": (MPC, {"model": "cartpole", "agent": 0, "population": 3}),
     "evaluate": (
         evaluate,
         {"sim": SIM, "agents": [0], "episodes": 1, "seed": 0, "policy": "random",
          "population": 3, "warmup": 1, "horizon": 2},
+    ),
+    "validate": (
+        lambda **given: validate(fitted(), **given),
+        {"data": WALKS, "splits": "new", "horizons": (1,), "seed": 0, "behaviour": None,
+         "time": None, "fitted_on": None, "columns": None},
     ),
     "episode_returns": (
         episode_returns,
@@ -265,6 +308,19 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "PerSim.load": (PerSim.load, {"path": "nowhere", "device": "cpu"}),
     "PerSim.save": (SIM.save, {"path": "simulator"}),
     "PerSim.to": (SIM.to, {"device": "cpu"}),
+    "PerSim.generate": (
+        SIM.generate,
+        {"agents": [0], "policy": "random", "episodes": 1, "seed": 0, "dataset_id": None,
+         "propagation": "mean", "guard": True, "max_episode_steps": 1, "deterministic": True,
+         "overwrite": True, "data_format": "hdf5", "on_progress": None, "progress": False},
+    ),
+    "Baseline.load": (Baseline.load, {"folder": "nowhere", "device": "cpu"}),
+    "BCQ.fit": (
+        BCQ.fit,
+        {"data": None, "config": None, "agent": None, "seed": 0, "device": "cpu",
+         "checkpoint": None, "save_every": 1.0, "columns": None, "agent_of": None, "task": None,
+         "progress": False, "on_progress": None},
+    ),
 }  # fmt: skip
 
 CASES = [
@@ -301,7 +357,21 @@ def test_bad_values_are_refused(
 
 
 @pytest.mark.parametrize(
-    "kind", [Networks, ClosedForm, RandomShooting, CEM, ICEM, MPPI, CategoricalCEM, TrainConfig]
+    "kind",
+    [
+        Networks,
+        ClosedForm,
+        RandomShooting,
+        CEM,
+        ICEM,
+        MPPI,
+        CategoricalCEM,
+        TrainConfig,
+        BCQConfig,
+        CQLConfig,
+        CloningConfig,
+        SfBCConfig,
+    ],
 )
 def test_numbers_of_numpy_become_plain(kind: type[Any]) -> None:
     made = kind()

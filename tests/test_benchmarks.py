@@ -55,6 +55,7 @@ NAMES = {
     "fitting": ["fit, mountain", "memory", "fit, cartpole"],
     "planning": ["decision, cart", "decisions, cart", "decision, half", "decisions, half"],
     "learned_env": ["learned CartPole, 10 lanes", "learned CartPole, scalar"],
+    "sfbc": ["SfBC decision, 1 at", "SfBC decision, 25"],
     "reading": [
         "read",
         "training tensors",
@@ -398,3 +399,24 @@ def test_what_is_possible_on_the_mountain(bench: Any) -> None:
     found = [bench.planners.least_steps(task, true, 3, start, cells) for cells in (500, 1500)]
     assert found[1] <= found[0] <= found[1] + 2
     assert found[1] > steps
+
+
+def test_four_goals_have_a_panel_for_each_way(
+    bench: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.sfbc_toy.main(["--quick", "--out", str(tmp_path / "toy.png")])
+    lines = capsys.readouterr().out.splitlines()
+    returns = {line[:16].strip(): float(line[16:24]) for line in lines[1:]}
+    assert list(returns) == ["behaviour", "Gaussian clone", "diffusion clone", "SfBC"]
+    assert all(-12 <= value < 0 for value in returns.values())
+    assert (tmp_path / "toy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_behaviour_of_four_goals_is_recorded_as_it_was_played(bench: Any) -> None:
+    paths, data = bench.sfbc_toy.recorded(20, seed=0)
+    assert len(data) == paths.lengths.sum()
+    ends = data.starts + data.lengths - 1
+    assert np.array_equal(data.terminated[ends], paths.arrived)
+    assert not (data.terminated & data.truncated).any()
+    same = data.episode[1:] == data.episode[:-1]
+    assert np.array_equal(data.obs[1:][same], data.next_obs[:-1][same])

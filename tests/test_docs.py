@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from persim_gym.baselines import BCQ, CQL
 from persim_gym.envs import SUITES
 from persim_gym.learned import PRESETS, LearnedSimEnv, Networks, PerSim
 from persim_gym.learned.config import ClosedForm
@@ -124,6 +125,10 @@ def small(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             return original(data, *config, **options)
         return original(data, **options | {"epochs": min(options.get("epochs", EPOCHS), EPOCHS)})
 
+    def fit_baseline(original: Any, data: Any, *config: Any, **options: Any) -> Any:
+        most = {"updates": min(options.get("updates", 20), 20)}
+        return original(data, *config, **options | most)
+
     def learn(original: Any, model: Any, total_timesteps: int, **rest: Any) -> Any:
         return original(model, min(total_timesteps, STEPS), **rest)
 
@@ -134,6 +139,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     cap(persim_gym.offline, "record", record)
     cap(PerSim, "fit", fit)
+    for baseline in (BCQ, CQL):
+        cap(baseline, "fit", fit_baseline)
     for algorithm in ("DQN", "PPO", "SAC", "TD3"):
         cap(getattr(stable_baselines3, algorithm), "learn", learn)
     for planner in (RandomShooting, CEM):

@@ -22,7 +22,7 @@ from persim_gym.learned.networks import gradients, linear
 PACKAGE = Path(__file__).parent.parent / "persim_gym"
 
 #: Private names that the package uses, though nothing in it has them; each has a test below.
-ALLOWED = {"_linear_pointwise", "_n_updates", "_n_calls"}
+ALLOWED = {"_linear_pointwise", "_n_updates", "_n_calls", "_target_q", "_optim"}
 #: Documented in spite of the underscore, of ``os`` and of named tuples; a name inside a pickle.
 DOCUMENTED = {"_exit", "_fields", "_core"}
 
@@ -110,6 +110,35 @@ def test_stable_baselines_counts_its_updates(name: str) -> None:
         "set_env of Stable-Baselines3 lets no episode begin anew any more: see Training.leg in "
         "persim_gym.policies.training"
     )
+
+
+def test_tianshou_has_the_methods_that_are_mended() -> None:
+    pytest.importorskip("tianshou", reason="pip install 'persim-gym[baselines]'")
+    from tianshou.algorithm.algorithm_base import Algorithm
+
+    from persim_gym.baselines import mended
+
+    steps = {"_update_with_batch", "_optimizers", "_lagged_networks"}
+    hooks: dict[Any, set[str]] = {
+        mended.MendedDiscreteBCQ: {"_target_q", "_update_lagged_network_weights"},
+        mended.MendedDiscreteCQL: {"_target_q", "_update_lagged_network_weights"},
+        mended.MendedCQL: {
+            "_policy_pred", "_calc_policy_loss", "_calc_pi_values", "_calc_random_values",
+        },
+        mended.MendedBCQ: {"actor_perturbation_target", "critic_target", "critic2_target"},
+    }  # fmt: skip
+    for kind, names in hooks.items():
+        (parent,) = kind.__bases__
+        text = "".join(inspect.getsource(own) for own in parent.__mro__[:-1])
+        assert all(name in text for name in names | steps), (
+            f"tianshou's {parent.__name__} has other methods: see what each class of "
+            "persim_gym.baselines.mended changes, and mend the new ones"
+        )
+    for kind in (mended.AutoAlpha, Algorithm.Optimizer):
+        assert "self._optim" in inspect.getsource(kind), (
+            "tianshou keeps its optimisers elsewhere: mend persim_gym.baselines.offline, or a fit "
+            "that goes on from a checkpoint differs from one that was whole"
+        )
 
 
 def test_minari_keeps_episodes_where_they_are_read(tmp_path: Path) -> None:

@@ -12,16 +12,20 @@ import typer
 import persim_gym
 from persim_gym.cli import (
     adapt,
+    baselines,
     benchmark,
     control,
     data,
     demo,
     equations,
+    explore,
     export,
     policies,
+    render,
     report,
     sharing,
     simulators,
+    validate,
 )
 from persim_gym.cli.group import OneLineGroup
 from persim_gym.cli.options import examples
@@ -81,13 +85,15 @@ app.command(
     epilog=examples(
         "adapt runs/cartpole persim/cartpole/b-v0 --out runs/more",
         "adapt runs/cartpole persim/cartpole/b-v0 --agents 3 --out runs/3",
-        "adapt runs/patients new.csv --transitions 5 --out runs/more \\\n"
-        "    --agent-column patient --time-column minute \\\n"
-        "    --state glucose,iob --action insulin",
+        "adapt runs/patients new.csv --transitions 5 --out runs/more",
     )
 )(adapt.adapt)
 app.command(
-    epilog=examples("evaluate runs/cartpole", "evaluate runs/cartpole --agents 0,7 --json")
+    epilog=examples(
+        "evaluate runs/cartpole",
+        "evaluate runs/cartpole --agents 0,7 --json",
+        "evaluate runs/cql --agents 3 --episodes 20",
+    )
 )(simulators.evaluate)
 app.command(
     epilog=examples(
@@ -95,6 +101,15 @@ app.command(
     )
 )(export.export)
 app.add_typer(sharing.hub, name="hub")
+app.command(
+    epilog=examples(
+        "validate runs/cartpole --out runs/cartpole-trust",
+        "validate runs/cartpole --out runs/trust --split agents",
+        "validate patients.csv --out runs/trust --agent-column patient \\\n"
+        "    --time-column minute --state glucose,iob --action insulin \\\n"
+        '    --require "rmse(glucose,10)<persistence"',
+    )
+)(validate.validate)
 app.command(epilog=examples("equations runs/cartpole", "equations runs/cartpole --agent 3"))(
     equations.equations
 )
@@ -102,16 +117,45 @@ app.command(
     epilog=examples(
         "plan runs/cartpole --agent 3",
         "plan half-cheetah --agent 0-4 --episodes 1 --max-steps 100",
+        "plan runs/patients --agent alice --steps 12 --out runs/plan \\\n"
+        '    --reward "-abs(next.glucose - 110)"',
     )
 )(control.plan)
-app.command(epilog=examples("train runs/cartpole --agent 3 --out runs/policy"))(control.train)
+app.command(
+    epilog=examples(
+        "train runs/cartpole --agent 3 --out runs/policy",
+        "train runs/patients --agent alice --out runs/alice \\\n"
+        '    --reward "-abs(next.glucose - 110)"',
+    )
+)(control.train)
+app.command(
+    epilog=examples(
+        "baseline cql persim/cartpole/pure-v0 --agent 3 --out runs/cql",
+        "baseline bcq persim/cartpole/random-v0 --out runs/bcq --set updates=5000",
+    )
+)(baselines.baseline)
+app.command(
+    epilog=examples(
+        "generate runs/cartpole --agents 0-4 --policy mpc --episodes 5",
+        "generate runs/cartpole --policy runs/policy --dataset-id persim/synthetic/a-v0",
+    )
+)(baselines.generate)
 app.command(
     epilog=examples(
         "render runs/cartpole --agent 3 --out cartpole.mp4",
         "render runs/cartpole --agent 3 --policy mpc --out mpc.gif",
         "render half-cheetah --agent 0 --out cheetah.mp4",
+        "render runs/patients --agent alice --out alice.png",
     )
-)(simulators.render)
+)(render.render)
+app.command(
+    epilog=examples(
+        "explore runs/cartpole",
+        "explore runs/cartpole --port 8080 --no-browser",
+        "explore runs/patients --data patients.csv --agent-column patient \\\n"
+        "    --time-column week --state ferritin,hb --action dose",
+    )
+)(explore.explore)
 app.command(
     epilog=examples(
         "benchmark --preset quick --jobs 2",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,9 @@ import typer
 
 from persim_gym.cli import models, options, tables
 from persim_gym.cli.group import say
+from persim_gym.cli.next_step import agent_word, reward_words, say_next, say_next_of
 from persim_gym.cli.output import print_json, print_table
+from persim_gym.envs.suites import SUITES
 
 if TYPE_CHECKING:
     from persim_gym.learned.simulator import PerSim
@@ -26,8 +29,10 @@ def adapt(
     agents: Annotated[
         str | None,
         typer.Option(
+            "--agents",
+            "--agent",
             metavar="LIST",
-            help="Agents of the data set, such as 0-4 or 0,3,7.",
+            help="Agents of the data, by name, such as alice,bob, or by index, such as 0-4.",
             show_default="all that the simulator does not have",
         ),
     ] = None,
@@ -58,7 +63,12 @@ def adapt(
     The agents were not in training; nothing is fitted again. Up to 50 transitions of each agent, at
     most a fifth of them and the last ones, are held out to tell its error one step ahead; all
     others are used, or as many as --transitions says.
+
+    A table is read by the columns of the table that the simulator was fitted on; options name those
+    that are called otherwise.
     """
+    from persim_gym.learned.record import columns_for, with_labels_of
+
     sim = models.open_simulator(simulator)
     _check_not_another(simulator, out, force)
     data = tables.read(
@@ -75,10 +85,13 @@ def adapt(
         max_gap=max_gap,
         drop=drop,
         name=None,
+        remembered=columns_for(sim.card),
     )
     from persim_gym.learned.posterior.adaptation import check_task
     from persim_gym.learned.preparation import check_data
 
+    _compare_steps(sim, data)
+    data = _called_as(sim, with_labels_of(sim.task, data), state, action)
     check_task(sim.task.name, data)
     check_data(data, sim.task)
     chosen = _chosen(sim, data, agents)
@@ -101,6 +114,38 @@ def adapt(
     else:
         note = "this family of models has no posterior sd and no intervals of an agent"
     say("note", note)
+    if sim.task.name in SUITES:
+        say_next_of(sim, folder)
+    else:
+        agent = agent_word(sim, int(rows[0]["index"]))
+        say_next("plan", folder, "--agent", agent, *reward_words(sim))
+
+
+def _called_as(
+    sim: PerSim, data: Transitions, state: str | None, action: str | None
+) -> Transitions:
+    """Columns that were named by options are those of the fit, whatever they are called."""
+    own = {"obs_names": state, "action_names": action}
+    changes: dict[str, Any] = {}
+    for kind, option in own.items():
+        known, here = getattr(sim.task, kind, None), getattr(data, kind)
+        # The same names in another order are no other names: they are refused later.
+        if option and known and here and len(known) == len(here) and not set(known) & set(here):
+            changes[kind] = tuple(known)
+    return replace(data, **changes) if changes else data
+
+
+def _compare_steps(sim: PerSim, data: Transitions) -> None:
+    """Say it if the rows of a table are another time apart than those of the fit."""
+    fitted, here = (
+        float(source.get("step", 0.0)) for source in (sim.card.get("source", {}), data.source or {})
+    )
+    if fitted and here and not 0.99 < here / fitted < 1.01:
+        say(
+            "warning",
+            f"the rows are {here:g} apart, those of the fit were {fitted:g}: a step of this "
+            "simulator is as long as in its fit, so resample the table",
+        )
 
 
 def _check_not_another(simulator: Path, out: Path, force: bool) -> None:

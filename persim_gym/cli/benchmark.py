@@ -12,6 +12,7 @@ import typer
 
 from persim_gym.cli import models, options
 from persim_gym.cli.group import FAILED, on_interrupt, say
+from persim_gym.cli.next_step import say_next
 from persim_gym.cli.output import duration, print_json, print_table
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ def benchmark(
         str,
         typer.Option(
             metavar="NAME",
-            help="Size: quick (minutes), laptop (MountainCar and CartPole complete, an hour or "
-            "more), paper (all three tasks).",
+            help="Size: quick (minutes), laptop (MountainCar and CartPole complete, three "
+            "hours on two cores), paper (all three tasks).",
         ),
     ] = "quick",
     out: Annotated[
@@ -246,7 +247,7 @@ def _say_end(
         )
         if page is not None:
             typer.echo(f"report: {page}")
-        typer.echo(f"next: persim-gym report {shlex.quote(str(folder))}")
+        say_next("report", folder)
     for one in failed[:NAMED]:
         where = failure_path(folder, one.cell)
         say("failed", f"{one.cell.describe()}: {one.error} (traceback in {where})")

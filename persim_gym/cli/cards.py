@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -11,6 +12,15 @@ from persim_gym.cli.output import print_facts, print_table
 
 if TYPE_CHECKING:
     from persim_gym.offline.cards import DataCard
+    from persim_gym.offline.summaries import Summary
+
+
+def _synthetic(recipe: Mapping[str, Any]) -> str:
+    """That data are no recording, and of which simulator they are; nothing of a recording."""
+    made = recipe.get("synthetic")
+    if made is None:
+        return ""
+    return f"yes, of the simulator {made['simulator_sha256'][:16]}, fitted on {made['dataset']}"
 
 
 def print_card(card: DataCard, path: object) -> None:
@@ -21,6 +31,7 @@ def print_card(card: DataCard, path: object) -> None:
     facts: list[tuple[str, object]] = [
         ("task", s.task),
         ("behaviour", s.behaviour),
+        ("synthetic", _synthetic(recipe)),
         ("agents", s.agents),
         ("episodes", s.episodes),
         ("transitions", s.transitions),
@@ -85,3 +96,18 @@ def print_card(card: DataCard, path: object) -> None:
             for plane in card.planes
         ],
     )
+
+
+def print_summary(summary: Summary, path: object) -> None:
+    """Print a data set in short."""
+    facts = [
+        ("task", summary.task),
+        ("behaviour", summary.behaviour),
+        ("agents", summary.agents),
+        ("episodes", summary.episodes),
+        ("transitions", summary.transitions),
+        ("mean return", summary.mean_return),
+        ("size", size_of(summary.size)),
+        ("folder", path),
+    ]
+    print_facts(summary.id, facts)

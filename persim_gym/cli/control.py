@@ -10,27 +10,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from persim_gym import checks
-from persim_gym.cli import models, options
-from persim_gym.cli.group import on_interrupt
+from persim_gym.cli import models, options, own_data
+from persim_gym.cli.group import on_interrupt, say
+from persim_gym.cli.next_step import agent_word, say_next
 from persim_gym.cli.output import print_facts, print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from stable_baselines3.common.logger import Logger
 
+    from persim_gym.core import Dynamics, Task
     from persim_gym.learned.simulator import PerSim
     from persim_gym.planning import PlannerChoice
-
-TASK_DEFAULT = "the task's"
 
 
 def plan(
     model: options.Model,
-    agent: Annotated[
-        str,
-        typer.Option(metavar="LIST", help="Agent by index or name, or several: 0-4 or 0,3,7."),
-    ],
-    episodes: Annotated[int, typer.Option(metavar="N", min=1, help="Episodes of each agent.")] = 5,
+    agent: options.SomeAgents,
+    reward: options.Reward = None,
+    episodes: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Episodes of each agent.", show_default="5"),
+    ] = None,
     planner: Annotated[
         str,
         typer.Option(
@@ -64,7 +65,21 @@ def plan(
         ),
     ] = None,
     max_steps: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Time limit.", show_default=TASK_DEFAULT)
+        int | None,
+        typer.Option(
+            "--max-steps",
+            "--steps",
+            metavar="N",
+            min=1,
+            help="Time limit; on own data the length of the plan.",
+            show_default="the task's; the planner's horizon",
+        ),
+    ] = None,
+    data: options.Data = None,
+    start: options.Start = None,
+    out: Annotated[
+        Path | None,
+        options.folder_to_write("Own data: where CSV, figure and page go.", show_default=False),
     ] = None,
     seed: options.Seed = 0,
     device: options.Device = "cpu",
@@ -75,24 +90,45 @@ def plan(
 
     Given a task instead of a simulator, it plans in the true dynamics. All episodes are planned
     side by side: the time of a decision is the time of all, divided by their number.
+
+    A simulator of own data has no true environment: there MPC acts inside the simulator, from the
+    state in which the agent's record ends (or from --start), and the plan is shown with its
+    predicted course and beside what was done.
     """
     import torch
 
     from persim_gym.evaluation.returns import episode_outcomes, episode_returns
-    from persim_gym.planning import choose_planner
+    from persim_gym.learned.outcomes.given_reward import read_reward, rewarded
+    from persim_gym.planning.choices import choose_planner, planner_for_data
 
     suite, sim = models.open_model(model)
-    agents = models.find_agents(agent, sim, suite)
+    if sim is not None and suite is None:
+        own_data.check_no_true_options(episodes=episodes)
+        sim = own_data.with_reward(sim, reward)
+    elif suite is not None:
+        own_data.check_no_own_options(data=data, start=start, out=out)
+        agents = models.find_agents(agent, sim, suite)
+    task: Task = sim.task if sim is not None else suite.task()  # type: ignore[union-attr]
     sizes = {"candidates": candidates, "horizon": horizon, "rounds": rounds}
-    task = suite.task()
-    choice = choose_planner(
-        task, planner, **{name: size for name, size in sizes.items() if size is not None}
-    )
+    given = {name: size for name, size in sizes.items() if size is not None}
+    if planner == "default":
+        choice = planner_for_data(task, **given)
+    else:
+        choice = choose_planner(task, planner, **given)
     if threads is not None:
         torch.set_num_threads(threads)
     if sim is not None and device != "cpu":
         sim = sim.to(device)
-    mpc = _timed_mpc(suite.name if sim is None else sim, choice, penalty, seed)
+    if suite is None:
+        assert sim is not None
+        own_data.plan(
+            sim, model, agent, choice, data=data, start=start, steps=max_steps, penalty=penalty,
+            seed=seed, out=out, as_json=as_json,
+        )  # fmt: skip
+        return
+    episodes = episodes or 5
+    task = rewarded(task, read_reward(reward))
+    mpc = _timed_mpc(suite.name if sim is None else sim, task, choice, penalty, seed)
     true = suite.dynamics(suite.population(None if sim is None else models.population_of(sim)))
     with progress_bar("plan") as report:
         outcomes = episode_outcomes(
@@ -136,12 +172,18 @@ def plan(
         f"Returns in the true {suite.name}, planned in {'truth' if sim is None else model}",
         ["agent", "episodes", "mean", "sd", "least", "most", "random policy"],
         [
-            [str(agent), *_spread(own), float(random.mean())]
+            [agent_word(sim, agent), *_spread(own), float(random.mean())]
             for agent, own, random in zip(agents, outcomes.returns, chance, strict=True)
         ],
     )
-    _say_stopped(dict(zip(map(str, agents), outcomes.stopped, strict=True)), "agent ")
+    words = [agent_word(sim, agent) for agent in agents]
+    _say_stopped(dict(zip(words, outcomes.stopped, strict=True)), "agent ")
     typer.echo(f"{per_decision:.3g} ms per decision ({_described(mpc.planner)})")
+    one = agent_word(sim, agents[0])
+    if sim is None:
+        say_next("render", model, "--agent", one, "--policy", "mpc", "--out", f"{model}-mpc.mp4")
+    else:
+        say_next("train", model, "--agent", one, "--out", f"{model}-policy")
 
 
 def _described(planner: Any) -> str:
@@ -151,7 +193,9 @@ def _described(planner: Any) -> str:
     return f"{type(planner).__name__}, {rounds}{sizes}"
 
 
-def _timed_mpc(model: PerSim | str, choice: PlannerChoice, penalty: float | None, seed: int) -> Any:
+def _timed_mpc(
+    model: PerSim | str, task: Task, choice: PlannerChoice, penalty: float | None, seed: int
+) -> Any:
     from persim_gym.planning import MPC
 
     class TimedMPC(MPC):
@@ -166,7 +210,7 @@ def _timed_mpc(model: PerSim | str, choice: PlannerChoice, penalty: float | None
             self.decisions += len(obs)
             return result
 
-    return TimedMPC(model, planner=choice, penalty=penalty, seed=seed)
+    return TimedMPC(model, task=task, planner=choice, penalty=penalty, seed=seed)
 
 
 def _say_stopped(episodes: dict[str, NDArray[Any]], prefix: str = "") -> None:
@@ -214,6 +258,7 @@ def train(
     simulator: options.Simulator,
     agent: options.Agent,
     out: Annotated[Path, options.folder_to_write("Where the policy goes.")],
+    reward: options.Reward = None,
     algorithm: Annotated[
         str | None,
         typer.Option(
@@ -236,7 +281,8 @@ def train(
     """Train a policy inside a simulator and judge it outside.
 
     A Stable-Baselines3 algorithm learns in the simulator alone; the true environment is used for
-    the final judgement only. The policy can then be recorded and rendered.
+    the final judgement only. The policy can then be recorded and rendered. Own data have no true
+    environment: there the policy is judged in the simulator.
     """
     from persim_gym import training
     from persim_gym.evaluation.returns import episode_outcomes
@@ -246,37 +292,45 @@ def train(
     if sim is None:
         raise ValueError(f"{simulator} is a task: training needs the folder of a simulator")
     index = models.find_agent(agent, sim, suite)
-    training.check_algorithm(sim.task, algorithm)
+    sim = own_data.with_reward(sim, reward)
+    used = training.check_algorithm(sim.task, algorithm)
+    config = training.default_config(sim.task.name, used)
+    if suite is None:  # chosen by nothing but the simulator, the best would be its largest error
+        config = dataclasses.replace(config, evaluations=0)
     checks.integer("seed", seed, most=checks.LARGEST_SEED)
     if (out / training.POLICY).exists() and not force:
         raise ValueError(f"{out} holds a policy: choose another folder, or replace it with --force")
-    true = suite.dynamics(suite.population(models.population_of(sim)))
+    true = None if suite is None else suite.dynamics(suite.population(models.population_of(sim)))
     logger = None if log is None else _logger(log, out / options.LOGS)
     with (
         on_interrupt("nothing was kept, the same command begins anew"),
         progress_bar("train") as report,
     ):
         trained = training.train_in_simulator(
-            sim, index, steps, seed, algorithm, on_progress=report, logger=logger
+            sim, index, steps, seed, algorithm, on_progress=report, config=config, logger=logger
         )
     if logger is not None:
         logger.close()
     card = {
-        "task": suite.name,
+        "task": sim.task.name,
         "agent": index,
+        "agent_name": sim.agent_names[index] if sim.agent_names else None,
         "simulator": str(simulator),
+        "reward": reward,
         "dataset": sim.card.get("dataset"),
         "steps": steps,
         "seed": seed,
     }
     training.save_policy(trained, out, card)
     policy = training.load_policy(out)
-    guard = training.default_config(suite.name, policy.name).guard
-    worlds = {
-        "in the simulator": (GuardedSimulator(sim, guard=guard), policy),
-        "true environment": (true, policy),
-        "true environment, random actions": (true, "random"),
-    }
+    guard = training.default_config(sim.task.name, policy.name).guard
+    inside = GuardedSimulator(sim, guard=guard)
+    worlds: dict[str, tuple[Dynamics, Any]] = {"in the simulator": (inside, policy)}
+    if true is None:
+        worlds["in the simulator, random actions"] = (inside, "random")
+    else:
+        worlds["true environment"] = (true, policy)
+        worlds["true environment, random actions"] = (true, "random")
     outcomes = {
         name: episode_outcomes(sim.task, world, [index], actor, episodes, seed)
         for name, (world, actor) in worlds.items()
@@ -299,9 +353,19 @@ def train(
         )
         return
     print_table(
-        f"Returns of agent {agent} of {suite.name}, {policy.name} after {steps:,} steps",
+        f"Returns of agent {agent_word(sim, index)} of {sim.task.name}, {policy.name} after "
+        f"{steps:,} steps",
         ["", "episodes", "mean", "sd", "least", "most"],
         [[name, *_spread(own)] for name, own in returns.items()],
     )
     _say_stopped(stopped)
     print_facts("Policy", [("folder", out)])
+    if suite is None:
+        say(
+            "note",
+            "there is no true environment of own data: the simulator judges its own policy, the "
+            "last one of the training",
+        )
+    word, video = agent_word(sim, index), "png" if suite is None else "mp4"
+    policy_of = ("--policy", out, "--out", f"{out}.{video}")
+    say_next("render", simulator, "--agent", word, *policy_of)

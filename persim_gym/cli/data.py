@@ -15,9 +15,10 @@ import typer
 from persim_gym import checks
 from persim_gym.checks import size_of
 from persim_gym.cli import imports, models, options
-from persim_gym.cli.cards import print_card
+from persim_gym.cli.cards import print_card, print_summary
 from persim_gym.cli.group import on_interrupt, say, visible
-from persim_gym.cli.output import print_facts, print_json, print_table
+from persim_gym.cli.next_step import say_next
+from persim_gym.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
     from persim_gym.envs.suites import Suite
@@ -79,6 +80,7 @@ def agents(
         [[a, "test agent" if a < tests else "", *row] for a, row in enumerate(shown)],
         left=2,
     )
+    say_next("record", suite.name)
 
 
 def complete_recordable() -> list[str]:
@@ -221,7 +223,8 @@ def _record_one(
     )
     with on_interrupt("nothing was recorded, the same command begins anew"):
         data = dataclasses.replace(recording, command=command or recording.command).run(force)
-    _print_summary(describe(data), data.storage.data_path)
+    print_summary(describe(data), data.storage.data_path)
+    say_next("fit", recording.dataset_id, "--out", f"runs/{suite.name}")
 
 
 def _record_all(
@@ -262,6 +265,7 @@ def _record_all(
         took = "was there" if result.was_there else f"{result.seconds:.1f} s"
         rows.append([s.id, s.transitions, s.mean_return, size_of(s.size), took])
     print_table("Data sets", ["id", "steps", "return", "size", "took"], rows)
+    say_next("datasets", "list")
 
 
 def _behaviour(behaviour: str, epsilon: float | None, suite: Suite) -> Any:
@@ -272,7 +276,7 @@ def _behaviour(behaviour: str, epsilon: float | None, suite: Suite) -> Any:
         raise ValueError("--epsilon mixes random actions into a policy's: random has no others")
     policy: Any = behaviour
     if (folder := checks.as_path("--behaviour", behaviour)).is_dir():
-        policy = models.saved_policy(folder, suite)
+        policy = models.saved_policy(folder, suite.task())
     else:
         named = as_policy(behaviour, suite.task())  # an unknown name is refused here
         if epsilon is not None:
@@ -305,6 +309,7 @@ def list_datasets(as_json: options.Json = False) -> None:
         return
     if not found:
         typer.echo("There are none yet: persim-gym record makes one.")
+        say_next("record", options.TASKS[0])
         return
     print_table(
         "Data sets",
@@ -319,6 +324,8 @@ def list_datasets(as_json: options.Json = False) -> None:
     for s in found:
         if s.damage:
             say("damaged", s.damage)
+    if sound := [s.id for s in found if not s.damage]:
+        say_next("datasets", "show", sound[0])
 
 
 @datasets.command(
@@ -353,6 +360,8 @@ def show_dataset(
         print_card(card, data.storage.data_path)
     if plot is not None and not as_json:
         typer.echo(f"drawn in {plot}")
+    if not as_json:
+        say_next("fit", dataset, "--out", f"runs/{card.summary.task}")
 
 
 @datasets.command(
@@ -376,23 +385,8 @@ def delete_dataset(
         typer.confirm(visible(f"Delete {dataset} ({about})?"), abort=True, err=True)
     delete(dataset)
     say("deleted", dataset)
+    say_next("datasets", "list")
 
 
 def _plain(summary: Summary) -> dict[str, Any]:
     return dataclasses.asdict(summary)
-
-
-def _print_summary(summary: Summary, path: object) -> None:
-    print_facts(
-        summary.id,
-        [
-            ("task", summary.task),
-            ("behaviour", summary.behaviour),
-            ("agents", summary.agents),
-            ("episodes", summary.episodes),
-            ("transitions", summary.transitions),
-            ("mean return", summary.mean_return),
-            ("size", size_of(summary.size)),
-            ("folder", path),
-        ],
-    )

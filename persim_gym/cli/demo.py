@@ -13,6 +13,7 @@ import typer
 
 from persim_gym.cli import models, options
 from persim_gym.cli.group import on_interrupt
+from persim_gym.cli.next_step import say_next
 from persim_gym.cli.output import duration, print_facts, print_table
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def demo(
         page = run_demo(task, out, quick, seed, on_stage, on_progress)
     _print_results(json.loads((page.parent / RESULTS).read_text(encoding="utf-8")))
     print_facts("Page", [("file", page.resolve())])
+    say_next("record", task)
 
 
 def _reporters(

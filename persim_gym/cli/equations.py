@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from persim_gym.cli import models, options
+from persim_gym.cli.next_step import say_next_of
 
 
 def equations(
@@ -14,8 +15,10 @@ def equations(
     agent: Annotated[
         str | None,
         typer.Option(
-            metavar="K",
-            help="Index or name of the agent.",
+            "--agent",
+            "--agents",
+            metavar="NAME",
+            help="The agent, by name or index.",
             show_default="the population's, factors as symbols",
         ),
     ] = None,
@@ -42,3 +45,4 @@ def equations(
     whose = None if agent is None else sim.names.parse(agent)
     found = equations_of(sim, whose, digits=digits, tolerance=tolerance)
     typer.echo(found.latex() if latex else found)
+    say_next_of(sim, simulator)

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from persim_gym.checks import size_of
 from persim_gym.cli import options
+from persim_gym.cli.cards import print_summary
 from persim_gym.cli.group import on_interrupt
-from persim_gym.cli.output import print_facts
+from persim_gym.cli.next_step import say_next
 
 
 def import_dataset(
@@ -60,19 +60,8 @@ def import_dataset(
             max_bytes=max_bytes, max_seconds=max_seconds,
         )  # fmt: skip
     s = describe(data)
-    print_facts(
-        s.id,
-        [
-            ("task", s.task),
-            ("behaviour", s.behaviour),
-            ("agents", s.agents),
-            ("episodes", s.episodes),
-            ("transitions", s.transitions),
-            ("mean return", s.mean_return),
-            ("size", size_of(s.size)),
-            ("folder", data.storage.data_path),
-        ],
-    )
+    print_summary(s, data.storage.data_path)
+    say_next("fit", s.id, "--out", f"runs/{s.task}")
 
 
 __all__ = ["import_dataset"]

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from persim_gym import checks
 from persim_gym.cli import options
@@ -17,19 +17,24 @@ from persim_gym.envs.populations import DEFAULT_SIZE
 from persim_gym.envs.suites import SUITES, Suite, find_suite, suite_of
 
 if TYPE_CHECKING:
-    from persim_gym.core import Policy
+    from collections.abc import Callable, Iterable, Iterator
+
+    from persim_gym.core import Policy, Task
+    from persim_gym.envs.rendering import Frame
     from persim_gym.learned.naming import AgentNames
     from persim_gym.learned.simulator import PerSim
 
 POLICIES = ("random", "mpc")
 
 
-def open_model(name: str) -> tuple[Suite, PerSim | None]:
+def open_model(name: str) -> tuple[Suite | None, PerSim | None]:
     """The suite of a task's name, or of a simulator's folder together with the simulator.
+
+    There is no suite of a simulator of own data, which have no true environment.
 
     Raises:
         FileNotFoundError: If there is neither.
-        ValueError: If the folder's simulator cannot be read or its task has no true environment.
+        ValueError: If the folder's simulator cannot be read.
     """
     if name in {*SUITES, *(suite.env_id for suite in SUITES.values())}:
         return find_suite(name), None
@@ -40,7 +45,7 @@ def open_model(name: str) -> tuple[Suite, PerSim | None]:
             f"either: there are {', '.join(TASKS)}"
         )
     sim = open_simulator(folder)
-    return suite_of(sim.task), sim
+    return SUITES.get(sim.task.name), sim
 
 
 def open_simulator(folder: Path) -> PerSim:
@@ -105,14 +110,14 @@ def population_of(sim: PerSim) -> object:
     return source
 
 
-def find_agents(text: str, sim: PerSim | None, suite: Suite) -> list[int]:
+def find_agents(text: str, sim: PerSim | None, suite: Suite | None) -> list[int]:
     """Agents of a list, by index or name, in the order given, each once; checked before any work.
 
     Args:
         text: Such as ``"0-4"``, ``"0,3,7"``, or names of the simulator's agents. Where names are
             whole numbers, ``name:3`` and ``index:3`` say which is meant.
         sim: The simulator, or ``None`` for the true agents of the suite, which have no names.
-        suite: The suite.
+        suite: The suite; ``None`` where nothing true is asked for.
 
     Raises:
         ValueError: If one does not exist, could be one of two, or was added to the simulator after
@@ -120,8 +125,8 @@ def find_agents(text: str, sim: PerSim | None, suite: Suite) -> list[int]:
     """
     from persim_gym.learned.naming import AgentNames
 
-    agents = choose_agents(text, sim.names if sim else AgentNames((), len(suite.population())))
-    adapted = sim.card.get("adapted", {}) if sim is not None else {}
+    agents = choose_agents(text, sim.names if sim else AgentNames((), _size(suite)))
+    adapted = sim.card.get("adapted", {}) if sim is not None and suite is not None else {}
     for agent in agents:
         if str(agent) in adapted:
             raise ValueError(
@@ -131,7 +136,11 @@ def find_agents(text: str, sim: PerSim | None, suite: Suite) -> list[int]:
     return agents
 
 
-def find_agent(text: str, sim: PerSim | None, suite: Suite) -> int:
+def _size(suite: Suite | None) -> int:
+    return 0 if suite is None else len(suite.population())
+
+
+def find_agent(text: str, sim: PerSim | None, suite: Suite | None) -> int:
     """The one agent of a text; see :func:`find_agents`."""
     agents = find_agents(text, sim, suite)
     if len(agents) != 1:
@@ -162,7 +171,7 @@ def choose_agents(text: str, names: AgentNames) -> list[int]:
     return list(found)
 
 
-def make_policy(name: str, suite: Suite, sim: PerSim | None, agent: int, seed: int) -> Policy:
+def make_policy(name: str, task: Task, sim: PerSim | None, agent: int, seed: int) -> Policy:
     """The policy of a name, ``random`` or ``mpc``, or of a folder that ``train`` has made.
 
     Raises:
@@ -171,37 +180,50 @@ def make_policy(name: str, suite: Suite, sim: PerSim | None, agent: int, seed: i
     if name == "random":
         from persim_gym.policies.behaviours import RandomPolicy
 
-        return RandomPolicy(suite.task().action_space, seed=seed)
+        return RandomPolicy(task.action_space, seed=seed)
     if name == "mpc":
         from persim_gym.planning import MPC
+        from persim_gym.planning.choices import planner_for_data
 
-        return MPC(suite.name if sim is None else sim, agent, seed=seed)
+        if sim is None:
+            return MPC(task.name, agent, seed=seed)
+        return MPC(sim, agent, planner=planner_for_data(task), seed=seed)
     folder = checks.as_path("--policy", name)
     if not folder.is_dir():
         raise ValueError(
             f"unknown policy {name!r}: it must be {', '.join(POLICIES)} or the folder of a policy "
             "that persim-gym train has made"
         )
-    return saved_policy(folder, suite)
+    return saved_policy(folder, task)
 
 
-def saved_policy(folder: Path, suite: Suite) -> Policy:
-    """The policy in a folder that ``train`` has made.
+def saved_policy(folder: Path, task: Task) -> Policy:
+    """The policy in a folder that ``train`` or ``baseline`` has made.
 
     Raises:
         FileNotFoundError: If there is none.
         ValueError: If it acts in another task.
     """
-    from persim_gym.training import load_policy
+    from persim_gym.baselines.face import FILE, Baseline
+    from persim_gym.policies.saved import load_policy
 
-    policy, task = load_policy(folder), suite.task()
+    policy: Any = Baseline.load(folder) if (folder / FILE).is_file() else load_policy(folder)
     spaces = policy.observation_space, policy.action_space
     if spaces != (task.observation_space, task.action_space):
         raise ValueError(
-            f"the policy in {folder} acts in another task than {suite.name}: it sees {spaces[0]} "
+            f"the policy in {folder} acts in another task than {task.name}: it sees {spaces[0]} "
             f"and does {spaces[1]}"
         )
     return policy
+
+
+def counted(
+    frames: Iterable[Frame], total: int, report: Callable[[int, int], None]
+) -> Iterator[Frame]:
+    """Frames as they come, each of which is reported."""
+    for done, frame in enumerate(frames, start=1):
+        yield frame
+        report(done, total)
 
 
 def draw_without_display() -> None:

@@ -86,10 +86,42 @@ Dataset = Annotated[
     str,
     typer.Argument(metavar="DATASET", help="Id of a data set, such as persim/cartpole/random-v0."),
 ]
-Agent = Annotated[str, typer.Option(metavar="K", help="Index or name of the agent.")]
-Agents = Annotated[
+Agent = Annotated[
+    str, typer.Option("--agent", "--agents", metavar="NAME", help="The agent, by name or index.")
+]
+SomeAgents = Annotated[
     str,
-    typer.Option(metavar="LIST", help="Agents by index, such as 0-4 or 0,3,7, or by name."),
+    typer.Option(
+        "--agent",
+        "--agents",
+        metavar="LIST",
+        help="Agents by name, such as alice,bob, or by index, such as 0-4 or 0,3,7.",
+    ),
+]
+Agents = SomeAgents
+Reward = Annotated[
+    str | None,
+    typer.Option(
+        metavar="EXPRESSION",
+        help='Another reward: an expression over columns, such as "-abs(next.glucose - 110) - '
+        '0.1*dose", or file.py:function.',
+        show_default="the task's, or the one learned from the data",
+    ),
+]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DATA",
+        help="Own data: the record, a table with the columns of the fit or a data set.",
+        show_default="where the fit has read it",
+    ),
+]
+Start = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Own data: step of the agent's record to start from; -1 is the last step.",
+    ),
 ]
 Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of everything random.")]
 Device = Annotated[str, typer.Option(metavar="NAME", help="Where to compute: cpu, cuda, cuda:1.")]

@@ -9,6 +9,7 @@ import typer
 
 from persim_gym.cli import options
 from persim_gym.cli.group import on_interrupt, say
+from persim_gym.cli.next_step import say_next
 from persim_gym.cli.output import cell, print_json, print_table, progress_bar
 from persim_gym.core import describe
 
@@ -82,6 +83,7 @@ def list_policies(
             ],
             left=3,
         )
+    say_next("policies", "evaluate", cards[0]["task"])
 
 
 @policies.command(
@@ -154,6 +156,7 @@ def evaluate(
             for row in rows
         ],
     )
+    say_next("record", suite.name, "--behaviour", "pure")
 
 
 @policies.command(
@@ -224,3 +227,4 @@ def train(
         rows,
         left=2,
     )
+    say_next("record", chosen[0].task, "--behaviour", out / chosen[0].task / chosen[0].name)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from persim_gym.cli import models, options
+from persim_gym.cli.next_step import say_next
 from persim_gym.cli.output import print_facts, print_json, print_table
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def report(
         return
     _print_main(findings)
     print_facts("Report", [*_facts(findings), *files.items()])
+    say_next("benchmark", "--preset", "quick", "--list")
 
 
 def _print_main(findings: Findings) -> None:

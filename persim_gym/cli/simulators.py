@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persim_gym.cli import models, options, tables
-from persim_gym.cli.group import interrupted, on_interrupt, say
+from persim_gym.cli import baselines, models, options, tables
+from persim_gym.cli.group import interrupted, say
+from persim_gym.cli.next_step import say_next_of
 from persim_gym.cli.output import print_facts, print_json, print_table, progress_bar
-from persim_gym.envs.suites import suite_of
+from persim_gym.cli.trust import evaluate_own, print_heldout
+from persim_gym.envs.suites import SUITES, suite_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Mapping
 
-    from persim_gym.envs.rendering import Frame
     from persim_gym.learned.plan import FitPlan
     from persim_gym.learned.simulator import PerSim
     from persim_gym.offline.transitions import Transitions
@@ -91,6 +92,8 @@ def fit(
     discrete_actions: tables.Discrete = None,
     max_gap: tables.MaxGap = None,
     drop: tables.Drop = False,
+    bounds: tables.Bounds = None,
+    unit: tables.Unit = None,
     task_name: tables.Name = None,
 ) -> None:
     """Fit the simulators of a data set's agents, or of a table's.
@@ -135,6 +138,7 @@ def fit(
         drop=drop,
         name=task_name,
     )
+    transitions = tables.declared(transitions, bounds, unit)
     plan = plan_fit(
         transitions.task_name,
         method=method,
@@ -238,16 +242,12 @@ def _chosen(trial: Mapping[str, Any] | None) -> list[tuple[str, object]]:
     """What a closed-form fit has chosen."""
     if trial is None:
         return []
-    return [
-        ("degree", trial["degree"]),
-        ("terms of a member", trial["terms"]),
-        *([("held-out open-loop error", trial["error"])] if "error" in trial else []),
-    ]
+    return [("degree", trial["degree"]), ("terms of a member", trial["terms"])]
 
 
 def _compared(errors: Mapping[str, float] | None) -> list[tuple[str, object]]:
     """Held-out open-loop errors of the families that were compared."""
-    return [(f"held-out error of {name}", error) for name, error in (errors or {}).items()]
+    return [(f"error of {name}, in deviations", error) for name, error in (errors or {}).items()]
 
 
 def _print_simulator(sim: PerSim, out: Path, as_json: bool) -> None:
@@ -265,25 +265,41 @@ def _print_simulator(sim: PerSim, out: Path, as_json: bool) -> None:
             *_compared(metrics.get("compared")),
             ("rank", sim.ensemble.rank),
             ("members", sim.members),
-            ("held-out one-step RMSE", metrics.get("heldout_rmse")),
             *_learned_outcomes(sim.card.get("data_task")),
             ("seconds", metrics.get("seconds")),
             ("folder", out),
         ],
     )
+    print_heldout(sim.card)
+    say_next_of(sim, out, fitted=True)
 
 
 def _learned_outcomes(task: Mapping[str, Any] | None) -> list[tuple[str, object]]:
-    """What reward and termination are worth that were learned from the data."""
+    """How reward and termination were learned from the data."""
     if task is None:
         return []
-    reward, end = task["reward"], task["termination"]
-    facts: list[tuple[str, object]] = [
-        (f"reward ({reward['kind']}), held-out R2", reward["heldout_r2"])
-    ]
+    facts: list[tuple[str, object]] = [("reward learned as", task["reward"]["kind"])]
+    end = task["termination"]
     if "heldout_accuracy" in end:
         facts.append((f"end ({end['kind']}), held-out accuracy", end["heldout_accuracy"]))
+    if within := _limits(task):
+        facts.append(("predictions stay within", within))
     return facts
+
+
+def _limits(task: Mapping[str, Any]) -> str:
+    """Physical limits of coordinates, declared or taken from the sign of all data."""
+    lows, highs = task.get("limits") or ((), ())
+    names = task.get("obs_names") or [f"coordinate {k}" for k in range(len(lows))]
+    units = task.get("obs_units") or [""] * len(names)
+    found = []
+    for name, low, high, unit in zip(names, lows, highs, units, strict=False):
+        if low is not None and high is not None:
+            found.append(f"{low:g} <= {name} <= {high:g} {unit}".rstrip())
+        elif low is not None or high is not None:
+            sign = ">=" if high is None else "<="
+            found.append(f"{name} {sign} {low if high is None else high:g} {unit}".rstrip())
+    return ", ".join(found)
 
 
 def evaluate(
@@ -298,6 +314,14 @@ def evaluate(
     warmup: Annotated[
         int, typer.Option(metavar="N", min=0, help="Real steps before the prediction.")
     ] = 10,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Of own data: the data set or table that was fitted.",
+            show_default="where the fit has read it",
+        ),
+    ] = None,
     seed: options.Seed = 0,
     as_json: options.Json = False,
 ) -> None:
@@ -306,8 +330,21 @@ def evaluate(
     In the true environment of each agent a scripted policy acts, which made no data. After a few
     real steps the simulator goes on by its own predictions under the same actions. RMSE is in the
     data's units over all coordinates; R2 is the median over episodes.
+
+    Own data have no true environment: then the end of every record is kept, the rest fitted again,
+    and the error is that of its prediction, coordinate by coordinate. See validate for more.
+
+    Of a baseline's folder it measures returns in the true environments instead.
     """
+    if baselines.holds_baseline(simulator):
+        baselines.evaluate_baseline(simulator, agents, episodes, seed, as_json)
+        return
     sim = models.open_simulator(simulator)
+    if sim.task.name not in SUITES:
+        evaluate_own(sim, data, horizon, seed, as_json)
+        return
+    if data is not None:
+        raise ValueError(f"--data is of own data: {sim.task.name} has true environments")
     suite = suite_of(sim.task)
     chosen = models.find_agents(agents, sim, suite)
     population = suite.population(models.population_of(sim))
@@ -345,57 +382,4 @@ def evaluate(
     )
     if (error.episodes == 0).any():
         say("note", "an agent whose episodes all ended during the real steps has no error")
-
-
-def render(
-    model: options.Model,
-    agent: options.Agent,
-    out: Annotated[
-        Path, options.file_to_write("--out", "The video: .mp4 or .gif.", (".mp4", ".gif"))
-    ],
-    policy: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="random, mpc, or the folder of a policy that train has made."
-        ),
-    ] = "random",
-    steps: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Steps at most.", show_default="the time limit"),
-    ] = None,
-    seed: options.Seed = 0,
-) -> None:
-    """Make a video: truth and simulator side by side.
-
-    Given a task instead of a simulator, it shows the truth alone.
-
-    Both sides begin in the same state and are given the same actions; the simulator goes by its
-    own predictions from then on.
-    """
-    from persim_gym.envs.rendering import write_video
-    from persim_gym.plots import video
-
-    models.draw_without_display()
-    suite, sim = models.open_model(model)
-    index = models.find_agent(agent, sim, suite)
-    actor = models.make_policy(policy, suite, sim, index, seed)
-    if sim is None:
-        frames = video.episode_frames(suite.name, index, actor, steps=steps, seed=seed)
-    else:
-        population = models.population_of(sim)
-        frames = video.comparison_frames(
-            sim, index, actor, population=population, steps=steps, seed=seed
-        )
-    task = suite.task()
-    total = (steps or task.max_episode_steps) + 1
-    with on_interrupt("no video was written"), progress_bar("render") as report:
-        write_video(out, _counted(frames, total, report), task.render_fps)
-    typer.echo(out)
-
-
-def _counted(
-    frames: Iterator[Frame], total: int, report: Callable[[int, int], None]
-) -> Iterator[Frame]:
-    for done, frame in enumerate(frames, start=1):
-        yield frame
-        report(done, total)
+    say_next_of(sim, simulator)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -72,6 +72,49 @@ Name = Annotated[
     ),
 ]
 
+Bounds = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=LOW:HIGH",
+        help="Possible values of a column, such as ferritin=0: or ph=6.5:8; repeatable.",
+        rich_help_panel=_PANEL,
+        show_default="one sign is kept",
+    ),
+]
+Unit = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=UNIT",
+        help="Unit of a column, such as ferritin=ug/L; repeatable.",
+        rich_help_panel=_PANEL,
+        show_default=False,
+    ),
+]
+
+
+def declared(data: Transitions, bounds: list[str] | None, units: list[str] | None) -> Transitions:
+    """Data with the bounds and units of ``--bounds`` and ``--unit``.
+
+    Raises:
+        ValueError: If one can not be read, or does not fit the data.
+    """
+    from persim_gym.offline.declared import declare
+
+    ends: dict[str, tuple[float | None, ...]] = {}
+    for text in bounds or ():
+        name, _, span = text.rpartition("=")
+        low, colon, high = span.partition(":")
+        try:
+            ends[name] = tuple(float(end) if end.strip() else None for end in (low, high))
+        except ValueError:
+            colon = ""
+        if not (name and colon):
+            raise ValueError(f"--bounds is NAME=LOW:HIGH, such as ferritin=0:, got {text!r}")
+    named = [text.partition("=") for text in units or ()]
+    if wrong := [name + sign for name, sign, unit in named if not (name and sign and unit)]:
+        raise ValueError(f"--unit is NAME=UNIT, such as ferritin=ug/L, got {wrong[0]!r}")
+    return declare(data, ends, {name: unit for name, _, unit in named})
+
 
 def is_table(dataset: str) -> bool:
     """Whether a data set is named by a table's file or folder."""
@@ -95,8 +138,12 @@ def read(
     max_gap: float | None,
     drop: bool,
     name: str | None,
+    remembered: Mapping[str, Any] | None = None,
 ) -> Transitions:
     """A data set or a table as transitions; of a table a note says what became of it.
+
+    ``remembered`` are the columns of another table, arguments of
+    :func:`~persim_gym.offline.read_table`: what is not given is as it was there.
 
     Raises:
         ValueError: If options are missing or do not belong to the data.
@@ -129,35 +176,44 @@ def read(
         if " through " in found.task_name:
             say("note", f"recorded as {found.task_name}: spaces, reward and end are learned")
         return found
-    if lacking := [o for o in ("--agent-column", "--state", "--action") if columns[o] is None]:
+    handling = "drop" if drop else None
+    asked: dict[str, Any] = {
+        "agent": agent,
+        "time": time,
+        "step": step,
+        "episode": episode,
+        "state": None if state is None else _names(state),
+        "action": None if action is None else _names(action),
+        "reward": reward,
+        "terminated": terminated,
+        "discrete_actions": discrete,
+        "max_gap": max_gap,
+        "missing": handling,
+        "short": handling,
+        "name": name,
+    }
+    arguments = _filled({key: v for key, v in asked.items() if v is not None}, remembered or {})
+    options = {"agent": "--agent-column", "state": "--state", "action": "--action"}
+    if lacking := [option for key, option in options.items() if key not in arguments]:
         raise ValueError(
             f"the table {dataset} needs {', '.join(lacking)}: which columns hold what can not be "
             "guessed"
         )
-    if time is None and step is None:
+    if not {"time", "step"} & arguments.keys():
         raise ValueError(f"the table {dataset} needs --time-column or --step-column")
     from persim_gym.offline.tables import read_table_report
 
-    handling: Any = "drop" if drop else "error"
     with _warnings_said():
-        transitions, report = read_table_report(
-            dataset,
-            agent=agent or "",
-            time=time,
-            step=step,
-            episode=episode,
-            state=_names(state),
-            action=_names(action),
-            reward=reward,
-            terminated=terminated,
-            discrete_actions=discrete,
-            max_gap=max_gap,
-            missing=handling,
-            short=handling,
-            name=name,
-        )
+        transitions, report = read_table_report(dataset, **arguments)
     say("read", str(report))
     return transitions
+
+
+def _filled(given: dict[str, Any], remembered: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments that were given, and for the others what is remembered of another table."""
+    # Agents are added without rewards, and rows are ordered by one column.
+    without = {"reward", *(("time", "step") if {"time", "step"} & given.keys() else ())}
+    return {key: value for key, value in remembered.items() if key not in without} | given
 
 
 @contextlib.contextmanager

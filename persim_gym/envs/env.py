@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+from collections import deque
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, TypeVar
@@ -20,7 +21,6 @@ from persim_gym.envs.lanes import (
     GuardedRows,
     Lanes,
     StartSampler,
-    check_actions,
     check_state,
     first,
 )
@@ -28,6 +28,8 @@ from persim_gym.envs.populations import Population
 from persim_gym.envs.rendering import Frame, Renderer, Window, make_renderer
 
 RENDER_MODES = ("human", "rgb_array")
+#: Steps of an episode that a drawing may show.
+REMEMBERED = 200
 OPTIONS = frozenset({"agent", "state"})
 
 CovariatesOf = Callable[[int], Mapping[str, float]]
@@ -85,12 +87,13 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
         self._agent = int(agents[0])
         self._lanes = Lanes(task, dynamics, agents, max_episode_steps)
         self._sample_start = sample_start or task.sample_start
-        self._painter = Painter(task, covariates_of, label) if render_mode else None
+        self._painter = Painter(task, covariates_of, label, dynamics) if render_mode else None
         # A dynamics that serves single rows saves the scalar environment all array overhead.
         self._step_row = getattr(dynamics, "step_row", None) if max_episode_steps is None else None
         self._advance_row = None
         if isinstance(dynamics, GuardedRows) and dynamics.lag == 1:
             self._advance_row = dynamics.advance_row
+        self._strict = getattr(dynamics, "strict", False)
         self._discrete = task.action_space.n if isinstance(task.action_space, Discrete) else None
         self._obs: NDArray[np.float64] | None = None
         self._latest: NDArray[np.float64] | None = None
@@ -174,7 +177,7 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
             self._lanes.begin(np.array([0]), self._obs[None], self.np_random)
             self._kept = self._lanes.kept(0)
         if self._painter is not None:
-            self._painter.begin()
+            self._painter.begin(self._obs)
             if self.render_mode == "human":
                 self.render()
         info = {key: value[0] for key, value in self._lanes.quiet_info().items()}
@@ -205,14 +208,15 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
         elif self._advance_row is not None:
             if self._discrete is not None:
                 action = self._check_discrete(action)
+                if self._strict:
+                    self._lanes.check_actions(np.array([action]))
             else:
-                action = check_actions(self.task, np.asarray(action)[None], 1)[0]
+                action = self._lanes.check_actions(np.asarray(action)[None])[0]
             following, reward, terminated, truncated, info = self._guarded_step(obs, action)
         else:
             if self._discrete is not None:
-                actions = np.array([self._check_discrete(action)])
-            else:
-                actions = check_actions(self.task, np.asarray(action)[None], 1)
+                action = self._check_discrete(action)
+            actions = self._lanes.check_actions(np.asarray(action)[None])
             step = self._lanes.advance(actions, self.np_random, None)
             following = step.obs[0]
             reward, terminated = float(step.reward[0]), bool(step.terminated[0])
@@ -221,7 +225,7 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
         self._latest = following
         self._obs = None if terminated else following
         if self._painter is not None:
-            self._painter.move(following)
+            self._painter.move(following, action)
             if self.render_mode == "human":
                 self.render()
         return following.astype(np.float32), reward, terminated, truncated, info
@@ -236,7 +240,8 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
         following = np.array(found.next_obs)
         # In batches of one: a task of a user's own may ask for the first axis.
         batch = following[None]
-        reward = first(self.task.reward(obs[None], np.array([action]), batch))
+        acted = lanes.cut(np.array([action]))
+        reward = first(self.task.reward(obs[None], acted, batch))
         terminated = bool(first(self.task.terminated(batch)))
         lanes.steps[0] += 1
         limit = lanes.max_episode_steps
@@ -247,6 +252,8 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
             "disagreement": np.float64(found.disagreement),
             "clipped": np.int64(found.clipped),
             "guard": found.reason,
+            "outside": np.int64(found.outside),
+            "outside_own": np.int64(found.outside_own),
         }
         if self.dynamics.penalty:  # type: ignore[attr-defined]
             info |= {"reward_raw": np.float64(reward), "penalty": np.float64(found.penalty)}
@@ -295,26 +302,38 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
 class Painter:
     """Drawing of one episode: the renderer, its caption and what the observation leaves out."""
 
-    def __init__(self, task: Task, covariates_of: CovariatesOf | None, label: str) -> None:
+    def __init__(
+        self, task: Task, covariates_of: CovariatesOf | None, label: str, dynamics: Dynamics
+    ) -> None:
         self._task = task
+        self._dynamics = dynamics
         self._covariates_of = covariates_of
         self._label = label
         self._renderer: Renderer | None = None
         self._window: Window | None = None
         self._x = 0.0
         self.last: NDArray[np.float64] | None = None
+        # A drawing that a task brings may show the episode so far.
+        kept = REMEMBERED if hasattr(task, "renderer") else 1
+        self._obs: deque[NDArray[np.float64]] = deque(maxlen=kept + 1)
+        self._actions: deque[Any] = deque(maxlen=kept)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what belongs to this process: the renderer and the window."""
         return {**self.__dict__, "_renderer": None, "_window": None}
 
-    def begin(self) -> None:
+    def begin(self, obs: NDArray[np.float64]) -> None:
         """A new episode: the root is at the origin again."""
         self._x = 0.0
+        self._obs.clear()
+        self._actions.clear()
+        self._obs.append(np.array(obs))
 
-    def move(self, obs: NDArray[np.float64]) -> None:
+    def move(self, obs: NDArray[np.float64], action: Any) -> None:
         """Integrate the root's position, which is not observed, from its velocity."""
         self.last = obs
+        self._obs.append(np.array(obs))
+        self._actions.append(np.array(action))
         if self._task.root_velocity is not None:
             coordinate, step = self._task.root_velocity
             self._x += float(obs[coordinate]) * step
@@ -325,8 +344,13 @@ class Painter:
             # A task may bring its own drawing.
             own = getattr(self._task, "renderer", None)
             self._renderer = own() if own else make_renderer(self._task.name)
+        remember = getattr(self._renderer, "remember", None)
+        if remember is not None:
+            remember(self._obs, self._actions)
         covariates = self._covariates_of(agent) if self._covariates_of else {}
-        label = " ".join(filter(None, [self._label, f"agent {agent}"]))
+        names = getattr(self._dynamics, "agent_names", None)  # of own data
+        called = names[agent] if names else agent
+        label = " ".join(filter(None, [self._label, f"agent {called}"]))
         return self._renderer.draw(obs, covariates, x=self._x, label=label)
 
     def show(self, frame: Frame) -> None:

@@ -69,6 +69,8 @@ class RowAdvance(NamedTuple):
         disagreement: Of the members.
         clipped: Coordinates that were put back into the space.
         penalty: What to subtract from the reward.
+        outside: Coordinates of the action that are outside of what was recorded of any agent.
+        outside_own: Coordinates that are outside of what was recorded of the agent itself.
     """
 
     next_obs: list[float]
@@ -76,6 +78,8 @@ class RowAdvance(NamedTuple):
     disagreement: float
     clipped: int
     penalty: float
+    outside: int = 0
+    outside_own: int = 0
 
 
 @runtime_checkable
@@ -148,6 +152,13 @@ class Lanes:
         self.max_episode_steps = max_episode_steps
         self._guarded = dynamics if isinstance(dynamics, GuardedDynamics) else None
         self._quiet = {} if self._guarded is None else self._guarded.quiet_info
+        # A dynamics may need to know what was asked for, before it is cut to the space's bounds.
+        self._uncut = bool(getattr(dynamics, "takes_uncut_actions", False))
+        # One that is strict refuses actions before anything has moved.
+        strict = getattr(dynamics, "strict", False)
+        self._strict = dynamics.check_actions if strict else None  # type: ignore[attr-defined]
+        space = task.action_space
+        self._ends = (0, 0) if isinstance(space, Discrete) else (space.low, space.high)
         n, d = len(agents), task.observation_space.shape[0]
         # The coordinates of a state are contiguous over the lanes: physics works by coordinate.
         self.obs = np.zeros((d, n)).T
@@ -165,6 +176,38 @@ class Lanes:
         check = getattr(self.dynamics, "check_states", None)
         if check is not None:
             check(agents, states)
+
+    def check_actions(
+        self,
+        actions: object,
+        lanes: NDArray[np.int64] | None = None,
+        idle: NDArray[np.bool_] | None = None,
+    ) -> NDArray[Any]:
+        """Check the actions of all lanes (``lanes=None``) or some of them.
+
+        Args:
+            actions: Theirs ``[n(, a)]``.
+            lanes: Indices of the lanes that step.
+            idle: Lanes whose action has no effect ``[n]``.
+
+        Returns:
+            What :meth:`advance` takes: continuous ones cut to their bounds, unless the dynamics
+            does that itself.
+
+        Raises:
+            TypeError: If discrete actions are no integers.
+            ValueError: If an action is invalid, or the dynamics refuses it.
+        """
+        agents = self.agents if lanes is None else self.agents[lanes]
+        found = check_actions(self.task, actions, len(agents), cut=not self._uncut)
+        if self._strict is not None:
+            kept = slice(None) if idle is None else ~idle
+            self._strict(agents[kept], found[kept])
+        return found
+
+    def cut(self, actions: NDArray[Any]) -> NDArray[Any]:
+        """Actions ``[..., a]`` within the bounds of their space, of which rewards are."""
+        return np.clip(actions, *self._ends) if self._uncut else actions
 
     def begin(
         self, lanes: NDArray[Any], start: NDArray[np.float64], rng: np.random.Generator
@@ -206,7 +249,7 @@ class Lanes:
         """Step all lanes (``lanes=None``) or some of them.
 
         Args:
-            actions: Valid actions of the lanes that step ``[n(, a)]``.
+            actions: Actions of the lanes that step ``[n(, a)]``, from :meth:`check_actions`.
             rng: Randomness of a dynamics that has some.
             lanes: Indices of the lanes that step.
         """
@@ -224,7 +267,7 @@ class Lanes:
             following = advance.next_obs
         else:
             following = self.dynamics.step(agents, states, actions)  # type: ignore[assignment]
-        n = len(agents)
+        n, actions = len(agents), self.cut(actions)
         reward = _own(self.task.reward(obs, actions, following), n, np.float64)
         terminated = _own(self.task.terminated(following), n, np.bool_)
         info: dict[str, NDArray[Any]] = {"agent": agents.copy() if every else agents}
@@ -346,8 +389,14 @@ def check_state(task: Task, state: object, n: int | None = None) -> NDArray[np.f
     return array if n is None else np.broadcast_to(array, (n, *space.shape)).copy()
 
 
-def check_actions(task: Task, actions: object, n: int) -> NDArray[Any]:
+def check_actions(task: Task, actions: object, n: int, cut: bool = True) -> NDArray[Any]:
     """Check the actions of ``n`` lanes; continuous ones are clipped to their bounds.
+
+    Args:
+        task: The task.
+        actions: Theirs.
+        n: Number of lanes.
+        cut: Whether to clip.
 
     Raises:
         TypeError: If discrete actions are no integers.
@@ -374,4 +423,4 @@ def check_actions(task: Task, actions: object, n: int) -> NDArray[Any]:
     if not np.isfinite(array).all():
         row = int(np.argwhere(~np.isfinite(array))[0][0])
         raise ValueError(f"actions must be finite, got {array[row].tolist()} in row {row}")
-    return np.clip(array, space.low, space.high)
+    return np.clip(array, space.low, space.high) if cut else array

@@ -20,7 +20,6 @@ from persim_gym.envs.lanes import (
     Lanes,
     LaneStarts,
     StartSampler,
-    check_actions,
     check_state,
     time_limit,
 )
@@ -105,7 +104,7 @@ class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
         self._np_random: np.random.Generator | None = None
         self._begun = False
         self._painters = (
-            [Painter(task, covariates_of, label) for _ in indices] if render_mode else []
+            [Painter(task, covariates_of, label, dynamics) for _ in indices] if render_mode else []
         )
 
     @property
@@ -165,8 +164,8 @@ class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
         self._lanes.begin(lanes, start, self.np_random)
         self._begun = True
         self.agents = list(self.possible_agents)
-        for painter in self._painters:
-            painter.begin()
+        for painter, obs_ in zip(self._painters, self._lanes.obs, strict=False):
+            painter.begin(obs_)
         if self.render_mode == "human":
             self.render()
         obs = self._lanes.obs.astype(np.float32)
@@ -210,8 +209,8 @@ class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
             )
         running = self.agents
         batch = np.stack([np.asarray(actions[name]) for name in running])
-        batch = check_actions(self.task, batch, len(running))
         lanes = np.array([self._lane[name] for name in running])
+        batch = self._lanes.check_actions(batch, lanes)
         step = self._lanes.advance(batch, self.np_random, lanes)
         obs = step.obs.astype(np.float32)
         observations = {name: obs[i].copy() for i, name in enumerate(running)}
@@ -224,7 +223,7 @@ class SimParallelEnv(ParallelEnv[str, NDArray[np.float32], Any]):
         }
         if self._painters:
             for i, lane in enumerate(lanes.tolist()):
-                self._painters[lane].move(step.obs[i])
+                self._painters[lane].move(step.obs[i], batch[i])
         self.agents = [n for n in running if not (terminations[n] or truncations[n])]
         if self.render_mode == "human":
             self.render()

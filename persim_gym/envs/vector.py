@@ -20,7 +20,6 @@ from persim_gym.envs.lanes import (
     LaneStarts,
     LaneStep,
     StartSampler,
-    check_actions,
     check_state,
     time_limit,
 )
@@ -104,7 +103,9 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         self._over = np.zeros(self.num_envs, dtype=np.bool_)
         self._begun = False
         self._painters = (
-            [Painter(task, covariates_of, label) for _ in self._all] if render_mode else []
+            [Painter(task, covariates_of, label, dynamics) for _ in self._all]
+            if render_mode
+            else []
         )
 
     @property
@@ -247,9 +248,9 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         """
         if not self._begun:
             raise ResetNeeded("no episodes are running: call reset() first")
-        actions = check_actions(self.task, actions, self.num_envs)
         over = self._over
         any_over = np.count_nonzero(over) > 0  # a tenth of the time of any()
+        actions = self._lanes.check_actions(actions, idle=over if any_over else None)
         if any_over and self.autoreset_mode is AutoresetMode.DISABLED:
             raise ResetNeeded(
                 f"lanes {np.flatnonzero(over).tolist()} are over: with autoreset disabled, reset "
@@ -257,8 +258,8 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
             )
         step = self._lanes.advance(actions, self.np_random, None)
         reward, terminated, truncated = step.reward, step.terminated, step.truncated
-        for painter, obs in zip(self._painters, step.obs, strict=False):
-            painter.move(obs)
+        for painter, obs, action in zip(self._painters, step.obs, actions, strict=False):
+            painter.move(obs, action)
         if any_over:  # next-step mode: these lanes spent the step on their reset
             lanes = np.flatnonzero(over)
             self._begin(lanes, self._starts.draw(lanes))
@@ -295,7 +296,7 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         self._over[lanes] = False
         if self._painters:
             for lane in lanes.tolist():
-                self._painters[lane].begin()
+                self._painters[lane].begin(self._lanes.obs[lane])
 
     def _lane_seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
         if seed is None:

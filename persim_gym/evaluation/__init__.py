@@ -1,4 +1,7 @@
-"""How good a simulator is: open-loop error, returns, uncertainty, latent factors, adaptation."""
+"""How good a simulator is: open-loop error, returns, uncertainty, latent factors, adaptation.
+
+``validation``, with a verdict in words, is a package of its own in here.
+"""
 
 from persim_gym.evaluation.episodes import follow
 from persim_gym.evaluation.latent_factors import LatentProbe, probe_covariates

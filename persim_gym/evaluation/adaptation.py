@@ -201,7 +201,7 @@ def measure(
 def mean_agent(sim: PerSim) -> PerSim:
     """The simulator of a single agent, whose factor is the population's mean."""
     ensemble = sim.ensemble.with_factors(sim.prior.mean[:, None])
-    experience = dataclasses.replace(sim.experience, seen=None)
+    experience = dataclasses.replace(sim.experience, seen=None, own_low=None, own_high=None)
     return PerSim(ensemble, sim.task, experience, {"task": sim.task.name})
 
 

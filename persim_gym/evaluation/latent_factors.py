@@ -77,7 +77,7 @@ def probe_covariates(
     Raises:
         ValueError: If shapes do not fit, or there are too few agents.
     """
-    members, n, rank = factors.shape
+    n = factors.shape[1]
     if covariates.shape != (n, len(names)):
         raise ValueError(
             f"covariates of {n} agents must have shape {(n, len(names))}, got {covariates.shape}"
@@ -85,15 +85,11 @@ def probe_covariates(
     if n < 2 * folds:
         raise ValueError(f"{folds} folds need at least {2 * folds} agents, got {n}")
     y = torch.as_tensor(np.array(covariates, dtype=np.float64))
-    x = torch.as_tensor(factors.astype(np.float64).transpose(1, 0, 2).reshape(n, members * rank))
     # A few hundred agents are small work, for which threads that wait for each other cost more
     # than they bring.
-    with few_threads(0, (), x.device):
-        scale = x.std(dim=0, correction=0)
-        x = (x - x.mean(dim=0)) / torch.where(scale > 1e-12, scale, 1.0)
-        left, singular, _ = torch.linalg.svd(x, full_matrices=False)
-        variance = singular.square() / singular.square().sum().clamp_min(1e-300)
-        components = left[:, :2] * singular[:2]
+    with few_threads(0, (), y.device):
+        x = _standardised(factors)
+        components, explained = _leading(x)
         squared = torch.cdist(x, x).square()
         order = np.random.default_rng(seed).permutation(n)
         guesses = torch.empty_like(y)
@@ -106,7 +102,36 @@ def probe_covariates(
     total = np.square(covariates - covariates.mean(axis=0)).sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         r2 = np.where(total > 0, 1 - residual / total, math.nan)
-    return LatentProbe(names, y.numpy(), predicted, r2, components.numpy(), variance[:2].numpy())
+    return LatentProbe(names, y.numpy(), predicted, r2, components, explained)
+
+
+def principal_components(
+    factors: NDArray[Any],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The two leading principal components of the agents' latent factors.
+
+    Args:
+        factors: Of all members ``[m, N, r]``.
+
+    Returns:
+        Components ``[N, 2]`` of the standardised factors and their shares of the variance ``[2]``;
+        fewer than two where there are fewer agents or factors.
+    """
+    with few_threads(0, (), torch.device("cpu")):
+        return _leading(_standardised(factors))
+
+
+def _standardised(factors: NDArray[Any]) -> Tensor:
+    """The factors of all members side by side ``[N, m * r]``, each of mean 0 and deviation 1."""
+    x = torch.as_tensor(factors.astype(np.float64).transpose(1, 0, 2).reshape(factors.shape[1], -1))
+    scale = x.std(dim=0, correction=0)
+    return (x - x.mean(dim=0)) / torch.where(scale > 1e-12, scale, 1.0)
+
+
+def _leading(x: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    left, singular, _ = torch.linalg.svd(x, full_matrices=False)
+    variance = singular.square() / singular.square().sum().clamp_min(1e-300)
+    return (left[:, :2] * singular[:2]).numpy(), variance[:2].numpy()
 
 
 def rank_correlation(one: NDArray[Any], other: NDArray[Any]) -> float:

@@ -28,6 +28,11 @@ FITS = {
     ("cartpole", "persim-paper"): 1000.0,
     ("half-cheetah", "persim-paper"): 50_000.0,
 }
+#: Baselines without a model, on any task; of single agents five fits.
+BASELINE_FITS = {
+    "bcq-p": 25.0, "bcq-a": 65.0, "cql-p": 25.0, "cql-a": 65.0, "persim-bcq-5": 90.0,
+    "persim-cql-5": 90.0,
+}  # fmt: skip
 OTHER_FIT = 60.0
 
 #: Milliseconds of planning one step of one episode in a learned model; a third in true dynamics.
@@ -45,7 +50,8 @@ def expected_seconds(cell: Cell, fitted: bool = False) -> tuple[float, float]:
         fitted: What it learns is on disk already.
     """
     learns = cell.fit_key is not None and not fitted
-    fit = FITS.get((cell.task, cell.method), OTHER_FIT) if learns else 0.0
+    usual = BASELINE_FITS.get(cell.method, OTHER_FIT)
+    fit = FITS.get((cell.task, cell.method), usual) if learns else 0.0
     if cell.experiment != "reward":
         return fit, JUDGED[cell.experiment] * (10 if cell.task == "half-cheetah" else 1)
     limit = cell.max_episode_steps or SUITES[cell.task].task().max_episode_steps

@@ -11,13 +11,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gymnasium.spaces import Discrete
+
 from persim_gym.core import Array, Dynamics
 from persim_gym.envs.suites import SUITES
 from persim_gym.evaluation.references import Persistence, PooledModel, Predictor, pooled
+from persim_gym.experiments import baseline_methods
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.recordings import population_of, recording_of, transitions_of
+from persim_gym.learned.plan import plan_fit
 from persim_gym.learned.simulator import PerSim
 from persim_gym.offline.transitions import Transitions
+from persim_gym.planning import Proposal
 from persim_gym.progress import OnProgress
 from persim_gym.store import SIMULATOR
 
@@ -31,12 +36,15 @@ class Model:
         dynamics: Can be planned in.
         policy: Acts by itself: whatever :func:`persim_gym.evaluation.episode_returns` takes.
         facts: What a reader of the results may want to know of the fit, as plain types.
+        proposal: Draws the candidates of whoever plans in the dynamics: see
+            :class:`~persim_gym.planning.MPC`.
     """
 
     predictor: Predictor | None = None
     dynamics: Dynamics | None = None
     policy: Any = None
     facts: dict[str, Any] | None = None
+    proposal: Proposal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,17 @@ class Context:
     device: str = "cpu"
     on_progress: OnProgress | None = None
 
+    @property
+    def folder(self) -> Path:
+        """Where what the cell learns is kept."""
+        assert self.cell.fit_key is not None
+        return self.models / self.cell.fit_key
+
+
+def _check_simulator(cell: Cell) -> None:
+    """Check options of a fit of PerSim."""
+    plan_fit(cell.task, options=dict(cell.fit))
+
 
 @dataclass(frozen=True, slots=True)
 class Method:
@@ -69,6 +88,9 @@ class Method:
         experiments: Experiments that it can take part in.
         learns: Whether it needs data.
         plans: Whether it needs a planner to act.
+        check: Checks the options of a cell's fit; raises a :class:`ValueError` at a bad one.
+        continuous: Whether it is for tasks with continuous actions alone.
+        paper: Options of the fit in the preset ``"paper"``, where they are not the usual ones.
     """
 
     name: str
@@ -77,6 +99,13 @@ class Method:
     experiments: tuple[str, ...]
     learns: bool = True
     plans: bool = False
+    check: Callable[[Cell], None] = _check_simulator
+    paper: tuple[tuple[str, Any], ...] = ()
+    continuous: bool = False
+
+    def suits(self, task: str) -> bool:
+        """Whether it is for tasks like this one."""
+        return not (self.continuous and isinstance(SUITES[task].task().action_space, Discrete))
 
 
 def context_of(
@@ -92,9 +121,7 @@ def fitted_simulator(context: Context, **options: Any) -> PerSim:
     Raises:
         ValueError: If what lies there was fitted on other data.
     """
-    cell = context.cell
-    assert cell.fit_key is not None
-    folder = context.models / cell.fit_key
+    cell, folder = context.cell, context.folder
     if (folder / SIMULATOR).is_file():
         sim = PerSim.load(folder, device=context.device)
         _check_data(sim, cell, folder)
@@ -177,6 +204,48 @@ def _true(context: Context) -> Model:
     return Model(dynamics=suite.dynamics(population_of(context.cell)))
 
 
+def _baseline(name: str, title: str, learn: Callable[..., Any], **options: Any) -> Method:
+    """A policy that is learned without a model: it acts, and predicts nothing."""
+
+    def make(context: Context) -> Model:
+        policy, facts = learn(context, name, **options)
+        return Model(policy=policy, facts=facts)
+
+    return _model_free(name, title, make)
+
+
+def _with_synthetic(name: str, title: str, **options: Any) -> Method:
+    """A policy of each test agent that learns from PerSim's synthetic trajectories as well."""
+
+    def make(context: Context) -> Model:
+        sim = fitted_simulator(replace(context, cell=replace(context.cell, fit=())))
+        made = baseline_methods.of_each_with_synthetic(context, sim, name, **options)
+        return Model(policy=made[0], facts=made[1])
+
+    return _model_free(name, title, make)
+
+
+def _model_free(name: str, title: str, make: Callable[[Context], Model]) -> Method:
+    def check(cell: Cell) -> None:
+        baseline_methods.check_options(name, cell)
+
+    longer = PAPER_UPDATES[title.endswith("-P")]
+    own = title.lower()
+    return Method(own, title, make, ("reward",), check=check, paper=(("updates", longer),))
+
+
+def _in_support(context: Context) -> Model:
+    """PerSim, planned in over what the data's behaviour would do."""
+    sim = fitted_simulator(context)
+    behaviour, facts = baseline_methods.behaviour_of(context)
+    return Model(dynamics=sim, proposal=behaviour, facts=_facts(sim) | {"proposal": facts})
+
+
+#: Updates in the setting of the paper's size, of a single agent and of all; and usual ones.
+PAPER_UPDATES = (20_000, 100_000)
+ALONE = {"updates": 5_000}
+TOGETHER = {"updates": 10_000}
+
 BOTH = ("prediction", "reward")
 ALL = ("prediction", "reward", "unseen", "latent")
 
@@ -193,6 +262,15 @@ METHODS: dict[str, Method] = {
             plans=True,
         ),
         Method("one-for-all", "Pooled model", _pooled, BOTH, plans=True),
+        _baseline("bcq", "BCQ-P", baseline_methods.of_everyone, **TOGETHER),
+        _baseline("bcq", "BCQ-A", baseline_methods.of_each, **ALONE),
+        _baseline("cql", "CQL-P", baseline_methods.of_everyone, **TOGETHER),
+        _baseline("cql", "CQL-A", baseline_methods.of_each, **ALONE),
+        _with_synthetic("bcq", "PerSim-BCQ-5", **ALONE),
+        _with_synthetic("cql", "PerSim-CQL-5", **ALONE),
+        replace(_baseline("sfbc", "SfBC-P", baseline_methods.of_everyone), continuous=True),
+        replace(_baseline("sfbc", "SfBC-A", baseline_methods.of_each, **ALONE), continuous=True),
+        Method("persim-in-support", "PerSim, in support", _in_support, ("reward",), plans=True),
         Method(
             "persistence",
             "Persistence",

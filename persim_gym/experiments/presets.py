@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from persim_gym import checks
 from persim_gym.envs.populations import DEFAULT_SIZE
@@ -26,6 +27,9 @@ class Preset:
         beside: Methods whose predictions stand beside theirs, on ``beside_datasets`` alone.
         beside_datasets: Their data sets; and those of the planners after the first, of scarcity
             and of unseen agents.
+        baselines: Methods that learn a policy without a model: their returns on all data sets.
+        baseline_sizes: ``"usual"``, or ``"paper"``: as long as in the paper's setting.
+        scarce_returns: Methods whose returns are measured with fewer agents in the data, too.
         planners: Planners of the methods that plan.
         seeds: Repeats.
         train_agents: Agents in the data.
@@ -42,6 +46,9 @@ class Preset:
     methods: tuple[str, ...] = ("persim", "true", "test-policy", "random", "persistence")
     beside: tuple[str, ...] = ("one-for-all",)
     beside_datasets: tuple[str, ...] = ("random",)
+    baselines: tuple[str, ...] = ()
+    baseline_sizes: str = "usual"
+    scarce_returns: tuple[str, ...] = ()
     planners: tuple[str, ...] = ("default", "paper")
     seeds: int = 5
     train_agents: int = DEFAULT_SIZE
@@ -56,9 +63,11 @@ class Preset:
         """All cells, those of one fit after each other; some may come twice."""
         for task in self.tasks:
             for seed in range(self.seeds):
-                for name in (*self.methods, *self.beside):
-                    yield from self._compared(task, seed, METHODS[name])
+                for name in (*self.methods, *self.beside, *self.baselines):
+                    if METHODS[name].suits(task):
+                        yield from self._compared(task, seed, METHODS[name])
                 yield from self._scarce(task, seed)
+                yield from self._scarce_returns(task, seed)
                 yield from self._unseen(task, seed)
 
     def _compared(self, task: str, seed: int, method: Method) -> Iterator[Cell]:
@@ -71,7 +80,7 @@ class Preset:
             cell = Cell(
                 experiment="prediction", task=task, dataset=dataset, method=method.name, seed=seed,
                 train_agents=self.train_agents if method.learns else DEFAULT_SIZE,
-                episodes=self.prediction_episodes,
+                episodes=self.prediction_episodes, fit=self._fit_of(method),
             )  # fmt: skip
             if "prediction" in method.experiments:
                 yield cell
@@ -99,6 +108,22 @@ class Preset:
                         seed=seed, train_agents=count, episodes=self.prediction_episodes,
                     )  # fmt: skip
 
+    def _scarce_returns(self, task: str, seed: int) -> Iterator[Cell]:
+        """Returns from the data of fewer agents."""
+        for method in (METHODS[name] for name in self.scarce_returns):
+            for dataset in self.beside_datasets:
+                for count in self.scarcity:
+                    yield Cell(
+                        experiment="reward", task=task, dataset=dataset, method=method.name,
+                        seed=seed, train_agents=count, fit=self._fit_of(method),
+                        episodes=self.reward_episodes if method.plans else self.policy_episodes,
+                        planner=self.planners[0] if method.plans else None,
+                        max_episode_steps=self.max_episode_steps,
+                    )  # fmt: skip
+
+    def _fit_of(self, method: Method) -> tuple[tuple[str, Any], ...]:
+        return method.paper if self.baseline_sizes == "paper" else ()
+
     def _unseen(self, task: str, seed: int) -> Iterator[Cell]:
         """Agents that were left out of the fit."""
         if not self.unseen:
@@ -117,6 +142,13 @@ class Preset:
         return [m for m in methods if m.learns and experiment in m.experiments]
 
 
+#: All of the paper's methods that learn a policy without a model.
+BASELINES = ("bcq-p", "bcq-a", "cql-p", "cql-a", "persim-bcq-5", "persim-cql-5")
+#: Beyond the paper, for continuous actions.
+CONTINUOUS = ("sfbc-p", "sfbc-a")
+#: Those that learn from all agents, and PerSim.
+SCARCE = ("persim", "bcq-p", "cql-p")
+
 #: HalfCheetah where there are processors alone: fewer repeats, agents and planned steps. All else,
 #: the fit of 500 agents among it, is as in the full setting.
 _REDUCED = Preset(
@@ -130,8 +162,9 @@ _REDUCED = Preset(
     unseen=0,
     beside=(),
     datasets=("random", "pure"),
+    baselines=(*BASELINES, *CONTINUOUS),
 )
-_FULL = Preset(tasks=(HALF_CHEETAH,))
+_FULL = Preset(tasks=(HALF_CHEETAH,), baselines=(*BASELINES, *CONTINUOUS), baseline_sizes="paper")
 
 PRESETS: dict[str, tuple[Preset, ...]] = {
     "quick": (
@@ -148,11 +181,14 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
             unseen=20,
         ),
     ),
-    "laptop": (Preset(tasks=SMALL),),
+    "laptop": (Preset(tasks=SMALL, baselines=BASELINES, scarce_returns=SCARCE),),
     "paper": (
         Preset(
             tasks=SMALL,
             methods=("persim", "persim-networks", "true", "test-policy", "random", "persistence"),
+            baselines=BASELINES,
+            baseline_sizes="paper",
+            scarce_returns=SCARCE,
         ),
         _FULL,
     ),
@@ -163,8 +199,8 @@ def preset_cells(name: str, device: str = "cpu", seeds: int | None = None) -> li
     """The cells of a preset, each once.
 
     Args:
-        name: ``"quick"`` (minutes), ``"laptop"`` (MountainCar and CartPole complete, within an
-            hour and a half on two cores) or ``"paper"`` (everything).
+        name: ``"quick"`` (minutes), ``"laptop"`` (MountainCar and CartPole complete, about
+            three hours on two cores) or ``"paper"`` (everything).
         device: On ``"cpu"`` HalfCheetah is run in its reduced setting.
         seeds: Repeats, from seed 0 on; by default the preset's.
 

@@ -44,6 +44,7 @@ def judge(context: Context, model: Model, on_progress: OnProgress | None = None)
             planner=cell.planner or "default",
             penalty=cell.penalty,
             seed=cell.seed,
+            proposal=model.proposal,
         )
     outcomes = episode_outcomes(
         task,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from persim_gym import checks
+from persim_gym.baselines.face import FILE
 from persim_gym.envs.suites import SUITES
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.costs import Estimate
@@ -25,7 +26,6 @@ from persim_gym.experiments.engines import (
 from persim_gym.experiments.methods import find_method
 from persim_gym.experiments.recordings import missing_recordings, record_missing
 from persim_gym.experiments.row_files import RowFiles
-from persim_gym.learned.plan import plan_fit
 from persim_gym.learned.preparation import check_device
 from persim_gym.offline.recorder import Recording
 from persim_gym.planning.choices import choose_planner
@@ -226,7 +226,12 @@ def model_path(folder: str | Path, cell: Cell) -> Path | None:
 def is_fitted(cell: Cell, folder: Path) -> bool:
     """Whether what a cell learns is on disk already."""
     place = model_path(folder, cell)
-    return place is not None and (place / SIMULATOR).is_file()
+    if place is None or (place / FILE).is_file():
+        return place is not None
+    each = [place / f"agent-{agent}" for agent in cell.agents]
+    if any(own.exists() for own in each):
+        return all((own / FILE).is_file() for own in each)
+    return (place / SIMULATOR).is_file()
 
 
 def _clear(rows: RowFiles, folder: Path, cells: Sequence[Cell]) -> None:
@@ -283,6 +288,11 @@ def check_cell(cell: Cell) -> None:
         raise ValueError(f"{method.name} learns from data: a cell of it needs a data set")
     if not method.learns and (cell.dataset is not None or cell.fit):
         raise ValueError(f"{method.name} learns nothing: a cell of it has neither data nor fit")
+    if not method.suits(cell.task):
+        raise ValueError(
+            f"{method.name} learns continuous actions, and those of {cell.task} are discrete: "
+            "leave it out"
+        )
     plans = method.plans and cell.experiment == "reward"
     for name, value in (("planner", cell.planner), ("penalty", cell.penalty)):
         if value is not None and not plans:
@@ -290,4 +300,4 @@ def check_cell(cell: Cell) -> None:
     if plans:
         choose_planner(SUITES[cell.task].task(), cell.planner or "default")
     if cell.fit:
-        plan_fit(cell.task, options=dict(cell.fit))
+        method.check(cell)

@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from persim_gym.core import Task
+
 #: Transitions on a bound below which nothing is concluded from them.
 LEAST_ROWS = 3
 
@@ -72,6 +74,16 @@ class BoundEffects:
     def tensors(self) -> dict[str, Tensor]:
         """What is kept in a file."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def cutting_bounds(task: Task) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Bounds ``[d]`` each at which an environment cuts off what its dynamics do.
+
+    By default those of the observation space; a task may say which of them are ``walls``.
+    """
+    space = task.observation_space
+    found: tuple[NDArray[Any], NDArray[Any]] = getattr(task, "walls", (space.low, space.high))
+    return found
 
 
 def learn_bounds(

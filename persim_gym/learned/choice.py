@@ -135,7 +135,7 @@ def compare(
         raise ValueError("there is no candidate to compare")
     rng = np.random.default_rng([seed, 7])
     parts = held_out(record, rng)
-    steps = _steps(parts, horizons)
+    steps = sensible_steps(parts, horizons)
     if not steps:
         raise ValueError(
             "no agent has two transitions: there is nothing to compare candidates by; record more "
@@ -169,7 +169,7 @@ def compare(
     return Comparison(scores, winner, weights, tuple(steps), fitted, notes)
 
 
-def _steps(parts: Sequence[Part], horizons: Sequence[int]) -> list[int]:
+def sensible_steps(parts: Sequence[Part], horizons: Sequence[int]) -> list[int]:
     """The horizons that stretches are long enough for, and the longest that most of them are."""
     if not parts:
         return []

@@ -19,6 +19,7 @@ from persim_gym.learned.frames.history import beginning, coded, moved, remembere
 from persim_gym.learned.inputs import check_inputs
 from persim_gym.learned.naming import AgentIndex, AgentNames
 from persim_gym.learned.parts import Parts
+from persim_gym.learned.support import ActionRecord
 from persim_gym.learned.uncertainty.learn import Uncertainty, sampled_rollout
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class LearnedDynamics:
         self._all_seen = seen is None or bool(seen.all())
         scale = parts.experience.change_scale
         self._change_scale = torch.as_tensor(scale, device=parts.ensemble.device)
+        self._record = ActionRecord.of(parts.experience, parts.task, self.num_agents)
 
     # -- what it is and whom it knows ----------------------------------------------------------
 
@@ -158,15 +160,37 @@ class LearnedDynamics:
         """
         return self.ensemble.agent_factors().cpu().numpy()
 
+    @property
+    def action_record(self) -> ActionRecord | None:
+        """Which actions were recorded; ``None`` where that is not remembered."""
+        return self._record
+
+    def check_actions(self, agents: NDArray[np.int64], actions: NDArray[Any]) -> None:
+        """Refuse actions outside of what was recorded: ``[n, ...]`` of agents ``[n]``.
+
+        Raises:
+            ValueError: If there is one, or it is not remembered what was recorded.
+        """
+        if self._record is None:
+            raise ValueError(
+                "strict=True needs to know which actions were recorded, and this simulator was "
+                "made by an older version or by hand: fit it again with PerSim.fit"
+            )
+        self._record.check(agents, actions, self.agent_names)
+
     # -- prediction ----------------------------------------------------------------------------
 
     @overload
-    def predict(self, agents: Array, obs: Tensor, actions: Array) -> Tensor: ...
+    def predict(
+        self, agents: Array, obs: Tensor, actions: Array, *, strict: bool = ...
+    ) -> Tensor: ...
 
     @overload
-    def predict(self, agents: Array, obs: Rows, actions: Array) -> NDArray[np.float32]: ...
+    def predict(
+        self, agents: Array, obs: Rows, actions: Array, *, strict: bool = ...
+    ) -> NDArray[np.float32]: ...
 
-    def predict(self, agents: Array, obs: Array, actions: Array) -> Array:
+    def predict(self, agents: Array, obs: Array, actions: Array, *, strict: bool = False) -> Array:
         """Next observations, the members' mean.
 
         Args:
@@ -174,11 +198,15 @@ class LearnedDynamics:
             obs: ``[n, d]``; with ``lag`` above 1 states, which :meth:`states` makes, or single
                 observations, for which :meth:`recall` finds a past.
             actions: ``[n]`` integers or ``[n, a]``.
+            strict: Refuse actions outside of what was recorded of any agent.
 
         Returns:
             ``[n, d]``, inside the observation space.
+
+        Raises:
+            ValueError: If an argument is invalid, or ``strict`` refuses an action.
         """
-        return self._like(obs, self._step(agents, obs, actions).mean(0))
+        return self._like(obs, self._step(agents, obs, actions, strict=strict).mean(0))
 
     step = predict
 
@@ -203,8 +231,25 @@ class LearnedDynamics:
 
         The root mean square over coordinates of the members' standard deviation, in units of that
         of the recorded changes: 1 is as uncertain as knowing nothing but the recorded changes.
+        An action outside of what was recorded adds its distance, in widths of the record, as
+        independent uncertainty.
         """
-        return self._like(obs, self.spread(self._step(agents, obs, actions)))
+        spread = self.spread(self._step(agents, obs, actions))
+        extra = self.extrapolation(agents, actions)
+        return self._like(obs, spread if extra is None else spread.hypot(extra.to(spread)))
+
+    def extrapolation(self, agents: Array, actions: Array) -> Tensor | None:
+        """How far actions ``[n, ...]`` are outside of the record, in units of disagreement.
+
+        Returns:
+            ``[n, ...]``; ``None`` where nothing is, or the record is not remembered.
+        """
+        if self._record is None or self._record.everything:
+            return None
+        plain = actions.cpu().numpy() if isinstance(actions, Tensor) else np.asarray(actions)
+        agents = agents.cpu().numpy() if isinstance(agents, Tensor) else self.agent_indices(agents)
+        found = self._record.measure(as_agents(agents, len(plain), self.num_agents), plain)
+        return None if found is None else torch.as_tensor(found.extra)
 
     def spread(self, predictions: Tensor) -> Tensor:
         """Disagreement ``[...]`` of members' predictions ``[m, ..., d]``."""
@@ -216,13 +261,15 @@ class LearnedDynamics:
 
     @overload
     def rollout(
-        self, agents: Array, obs: Tensor, actions: Array, *, propagation: str = ..., seed: int = ...
-    ) -> Tensor: ...
+        self, agents: Array, obs: Tensor, actions: Array, *, propagation: str = ...,
+        seed: int = ..., strict: bool = ...,
+    ) -> Tensor: ...  # fmt: skip
 
     @overload
     def rollout(
-        self, agents: Array, obs: Rows, actions: Array, *, propagation: str = ..., seed: int = ...
-    ) -> NDArray[np.float32]: ...
+        self, agents: Array, obs: Rows, actions: Array, *, propagation: str = ...,
+        seed: int = ..., strict: bool = ...,
+    ) -> NDArray[np.float32]: ...  # fmt: skip
 
     def rollout(
         self,
@@ -232,8 +279,11 @@ class LearnedDynamics:
         *,
         propagation: str = "mean",
         seed: int = 0,
+        strict: bool = False,
     ) -> Array:
         """Open-loop predictions, each member from its own states.
+
+        :meth:`rollout_report` says as well what of it is outside of the record.
 
         Args:
             agents: ``[n]``.
@@ -242,15 +292,17 @@ class LearnedDynamics:
             propagation: ``"mean"``, without noise, or ``"sample"``: with the process's noise, as it
                 was found in the data, drawn for every member, row and step.
             seed: Of what is drawn.
+            strict: Refuse actions outside of what was recorded of any agent.
 
         Returns:
             ``[m, n, h, d]``.
 
         Raises:
-            ValueError: If there is no such propagation, or the noise is not known.
+            ValueError: If there is no such propagation, the noise is not known, or ``strict``
+                refuses an action.
         """
         checks.one_of("propagation", propagation, ("mean", "sample"))
-        agents_, states, actions_ = self._inputs(agents, obs, actions, "n", "h")
+        agents_, states, actions_ = self._inputs(agents, obs, actions, "n", "h", strict=strict)
         if propagation == "sample":
             rng = np.random.default_rng(checks.integer("seed", seed, 0))
             parts = (self.ensemble, self.uncertainty.noise, agents_, states, actions_)
@@ -330,8 +382,8 @@ class LearnedDynamics:
                 index = kept[None, :, :, None, None].expand(len(steps), -1, -1, *steps.shape[3:])
                 steps = steps.gather(2, index)
 
-    def _step(self, agents: Array, obs: Array, actions: Array) -> Tensor:
-        rows = self._inputs(agents, obs, actions, "n")
+    def _step(self, agents: Array, obs: Array, actions: Array, *, strict: bool = False) -> Tensor:
+        rows = self._inputs(agents, obs, actions, "n", strict=strict)
         # Hidden layers of many rows would take far more memory than the rows.
         size = ROWS_AT_ONCE.get(self.device.type, ROWS_AT_ONCE["cpu"])
         pieces = zip(*(part.split(size) for part in rows), strict=True)
@@ -339,8 +391,9 @@ class LearnedDynamics:
         return steps[0] if len(steps) == 1 else torch.cat(steps, dim=1)
 
     def _inputs(
-        self, agents: Array, obs: Array, actions: Array, *axes: str, finite: bool = True
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, agents: Array, obs: Array, actions: Array, *axes: str, finite: bool = True,
+        strict: bool = False,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         if self.lag > 1 and np.shape(obs)[1:] == (self.ensemble.obs_dim,):
             obs = self.recall(obs)
         states, actions_ = check_inputs(
@@ -349,6 +402,8 @@ class LearnedDynamics:
         agents = agents.cpu().numpy() if isinstance(agents, Tensor) else self.agent_indices(agents)
         rows = as_agents(agents, len(states), self.num_agents)
         self.check_seen(rows)
+        if checks.switch("strict", strict):
+            self.check_actions(rows, actions_.cpu().numpy())
         return torch.as_tensor(rows, device=self.device), states, actions_
 
     def _like(self, given: Array, result: Tensor) -> Array:

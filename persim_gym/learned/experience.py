@@ -21,6 +21,11 @@ class Experience:
         seen: Agents of whom there are transitions ``[N]``; ``None`` for all.
         pasts: Of a model with a lag: recorded states ``[k, l * w]``, those first that begin an
             episode whose past is known.
+        action_low: Least actions of the fit ``[w]``: of each coordinate, or a column for each
+            discrete action, which is 1 in ``action_high`` where it was taken.
+        action_high: Largest actions ``[w]``.
+        own_low: Least actions of each agent ``[N, w]``; infinite where there are none.
+        own_high: Largest actions of each agent ``[N, w]``.
     """
 
     low: NDArray[np.float32]
@@ -30,3 +35,7 @@ class Experience:
     disagreement_limit: float
     seen: NDArray[np.bool_] | None = None
     pasts: NDArray[np.float32] | None = None
+    action_low: NDArray[np.float32] | None = None
+    action_high: NDArray[np.float32] | None = None
+    own_low: NDArray[np.float32] | None = None
+    own_high: NDArray[np.float32] | None = None

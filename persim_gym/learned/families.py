@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.learned.bounds import learn_bounds
+from persim_gym.learned.bounds import cutting_bounds, learn_bounds
 from persim_gym.learned.checkpoint import Checkpoint
 from persim_gym.learned.closed_form.fit import fit_closed_form
 from persim_gym.learned.closed_form.problem import pose
@@ -261,6 +261,11 @@ class _Rows:
         rows = np.flatnonzero(used)
         obs = torch.as_tensor(t.obs[rows]).double()
         features = frame.features(frame.states(data)[rows], torch.as_tensor(t.action[rows]))
+        if not features.shape[1]:
+            raise ValueError(
+                "neither a coordinate nor an action varies in what is left to fit: there is "
+                "nothing to learn from; record more"
+            )
         changes = frame.change(obs, obs + torch.as_tensor(t.change(rows)))
         agents = torch.as_tensor(t.agent[rows])
         return cls(data, frame, rows, clipped & kept, features, changes, agents)
@@ -309,12 +314,10 @@ def with_bounds(
     if not clipped.any():
         return ensemble
     predicted = predict_rows(ensemble, data, states, clipped, dtype).mean(0)
-    space = data.task.observation_space
     effects = learn_bounds(
         predicted.double().cpu().numpy(),
         data.transitions.next_obs[clipped],
-        space.low,
-        space.high,
+        *cutting_bounds(data.task),
         data.change_scale,
     )
     return ensemble.with_effects(effects)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,6 +27,7 @@ from persim_gym.learned.mixture import MixtureEnsemble, parts_of
 from persim_gym.learned.networks.ensemble import NetworkEnsemble, Scaling
 from persim_gym.learned.networks.network import LowRankNetwork, NetworkShape
 from persim_gym.learned.outcomes.data_task import DataTask
+from persim_gym.learned.outcomes.given_reward import RewardedTask, rewarded, without_given
 from persim_gym.learned.parts import Parts
 from persim_gym.learned.posterior.knowledge import Knowledge, Known, MixedKnowledge
 from persim_gym.learned.preparation import task_of
@@ -40,12 +43,26 @@ OTHERS = ("experience", "task", "prior", "evidence", "given", "knowledge", "nois
 
 def write_simulator(folder: Path, parts: Parts) -> Path:
     """Write a simulator into a folder, whole or not at all."""
+    tensors, card = _content(parts)
+    store.write(folder / store.SIMULATOR, "simulator", tensors, card, beside=True)
+    return folder
+
+
+def simulator_sha256(parts: Parts) -> str:
+    """The hash that a simulator's file has, or would have."""
+    return store.checksum("simulator", *_content(parts))
+
+
+def _content(parts: Parts) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """All that is kept of a simulator: tensors, and a card of plain types."""
     ensemble, task, experience = parts.ensemble, parts.task, parts.experience
     knowledge = parts.knowledge
     tensors = ensemble_tensors(ensemble)
-    for name in ("low", "high", "change_scale", "starts", "seen", "pasts"):
-        if getattr(experience, name) is not None:
-            tensors[f"experience.{name}"] = torch.as_tensor(getattr(experience, name))
+    for name in (field.name for field in fields(experience)):
+        if isinstance(known := getattr(experience, name), np.ndarray):
+            tensors[f"experience.{name}"] = torch.as_tensor(known)
+    given = _given_reward(task)
+    task = without_given(task)
     if isinstance(task, DataTask):
         tensors |= {f"task.{name}": t for name, t in task.tensors().items()}
     limit = experience.disagreement_limit
@@ -53,14 +70,30 @@ def write_simulator(folder: Path, parts: Parts) -> Path:
         **_without_times(parts.card),
         "shape": ensemble.to_json(),
         "disagreement_limit": limit if math.isfinite(limit) else None,
+        **given,
     }
     if knowledge is not None:
         tensors |= knowledge.tensors()
         card["prior"] = knowledge.to_json()
     if parts.uncertainty is not None:
         tensors |= parts.uncertainty.tensors()
-    store.write(folder / store.SIMULATOR, "simulator", tensors, card, beside=True)
-    return folder
+    return tensors, card
+
+
+def _given_reward(task: Task) -> dict[str, str]:
+    """What a file keeps of a reward that a user has given.
+
+    Raises:
+        ValueError: If it is a function.
+    """
+    if not isinstance(task, RewardedTask):
+        return {}
+    if not isinstance(task.given, str):
+        raise ValueError(
+            "this simulator's reward is a Python function, which no file keeps: save "
+            "sim.with_reward(None), or give the reward as an expression"
+        )
+    return {"given_reward": task.given}
 
 
 def _without_times(card: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,6 +166,7 @@ def _parts(tensors: dict[str, Tensor], card: dict[str, Any], task: Task | None) 
     task = task or task_of(card["task"])
     with _fitting():
         soundness.check_works(ensemble, task, parts["experience"]["starts"], own)
+        task = rewarded(task, card.pop("given_reward", None))
     uncertainty = Uncertainty.from_file(parts)
     return Parts(ensemble, task, experience, card, knowledge, uncertainty)
 

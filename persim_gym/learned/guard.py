@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
 from persim_gym import checks
@@ -52,6 +53,7 @@ class GuardedSimulator:
         guard: Whether to stop off the support or at high disagreement; what is not finite always
             stops.
         penalty: Reward to subtract per unit of disagreement.
+        strict: Refuse actions outside of what was recorded of any agent.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -64,14 +66,19 @@ class GuardedSimulator:
         propagation: Propagation = "mean",
         guard: bool = True,
         penalty: float = 0.0,
+        strict: bool = False,
     ) -> None:
         if propagation not in PROPAGATIONS:
             raise ValueError(
                 f"propagation must be one of {', '.join(PROPAGATIONS)}, got {propagation!r}"
             )
+        space: Any = sim.task.action_space
         if not isinstance(guard, (bool, np.bool_)):
             raise TypeError(f"guard must be True or False, got {guard!r}")
         self.sim = sim
+        self.strict = checks.switch("strict", strict)
+        if self.strict:
+            sim.check_actions(np.zeros(0, np.int64), np.zeros((0, *space.shape), np.int64))
         self._noise = sim.uncertainty.noise if propagation == "sample" else None
         self.propagation = propagation
         self.guard = bool(guard)
@@ -80,6 +87,11 @@ class GuardedSimulator:
         margin = SUPPORT_MARGIN * (experience.high - experience.low)
         support = experience.low - margin, experience.high + margin
         self._support = tuple(bound.astype(np.float64) for bound in support)
+        # Where the space is no more than the record, to cut an action to it is to invent one.
+        self.takes_uncut_actions = getattr(sim.task, "recorded_actions", False) and not isinstance(
+            space, Discrete
+        )
+        self._action_ends = (space.low, space.high) if self.takes_uncut_actions else None
         self._space = low, high = tuple(bound.double().cpu().numpy() for bound in bounds)
         near = [CLOSE * np.where(np.isfinite(bound), np.abs(bound), 0.0) for bound in (low, high)]
         self._well_inside = low + near[0], high - near[1]
@@ -114,6 +126,10 @@ class GuardedSimulator:
         """Refuse agents that nothing was recorded of."""
         self.sim.check_seen(agents)
 
+    def check_actions(self, agents: NDArray[np.int64], actions: NDArray[Any]) -> None:
+        """Refuse actions outside of the record; the shells ask where it is ``strict``."""
+        self.sim.check_actions(agents, actions)
+
     def plain_arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments of an environment's spec that say the same in another folder and from JSON."""
         plain = dict(arguments)
@@ -136,6 +152,8 @@ class GuardedSimulator:
             "disagreement": np.float64(0),
             "clipped": np.int64(0),
             "guard": _FINE,
+            "outside": np.int64(0),
+            "outside_own": np.int64(0),
         }
         if self.penalty:
             info |= {"reward_raw": np.float64(0), "penalty": np.float64(0)}
@@ -191,15 +209,27 @@ class GuardedSimulator:
     ) -> Advance:
         sim = self.sim
         sim.check_seen(agents)
-        compiled = self.compiled
+        record, compiled = sim.action_record, self.compiled
+        outside = None if record is None else record.measure(agents, actions)
+        if outside is not None and self._action_ends is not None:
+            actions = np.clip(actions, *self._action_ends)
         if compiled is None:
             following, spread, clipped = self._settled(agents, states, actions, kept)
         else:
             following, spread, clipped = self._stepped(compiled, agents, states, actions, kept)
         if self._noise is not None:
             following = self._sampled(agents, states, following, rng)
+            low, high = self._space
+            at = np.asarray((following <= low) | (following >= high))
+            clipped = np.maximum(clipped, at.sum(axis=1))
+        counts = np.zeros((2, len(agents)), dtype=np.int64) if outside is None else outside[:2]
+        if outside is not None:
+            spread = np.hypot(spread, outside.extra)
         penalty = self.penalty * spread if self.penalty else None
-        info = {"disagreement": spread, "clipped": clipped, "guard": reasons(len(agents))}
+        info = {
+            "disagreement": spread, "clipped": clipped, "guard": reasons(len(agents)),
+            "outside": counts[0], "outside_own": counts[1],
+        }  # fmt: skip
         if self._all_trusted(following, spread):
             stop = np.zeros(len(agents), dtype=np.bool_)
             return Advance(following, stop, penalty, info)
@@ -349,9 +379,13 @@ class GuardedSimulator:
         sim = self.sim
         if self.propagation == "random_member":
             kept = int(rng.integers(0, sim.members, size=1)[0])
-        compiled = self.compiled
+        compiled, record = self.compiled, sim.action_record
         if compiled is None or self._noise is not None:
             return self._settled_row(agent, state, action, kept, rng)
+        if record is not None and not record.everything:
+            plain = action.tolist() if isinstance(action, np.ndarray) else action
+            if not record.covers(agent, plain):
+                return self._settled_row(agent, state, action, kept, rng)
         following, apart, spread = compiled.row(agent)(state, action)
         if not (spread < OVERFLOWS and self._within(following, following, spread)):
             return self._settled_row(agent, state, action, kept, rng)
@@ -384,4 +418,6 @@ class GuardedSimulator:
             float(found.info["disagreement"][0]),
             int(found.info["clipped"][0]),
             0.0 if found.penalty is None else float(found.penalty[0]),
+            int(found.info["outside"][0]),
+            int(found.info["outside_own"][0]),
         )

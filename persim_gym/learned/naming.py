@@ -103,11 +103,16 @@ class AgentNames:
                 f"agent {text!r} is not known by name: this simulator's agents are numbers, 0 to "
                 f"{self.num_agents - 1}"
             )
-        near = difflib.get_close_matches(name, self.names, n=1) or self.names[:1]
+        near = difflib.get_close_matches(name, self.names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there is {self._some()}"
         raise ValueError(
-            f"there is no agent {name!r} among the {self.num_agents} of this simulator; there is "
-            f"{near[0]!r}"
+            f"there is no agent {name!r} among the {self.num_agents} of this simulator; {hint}"
         )
+
+    def _some(self) -> str:
+        """The first names, and how many more there are."""
+        shown = ", ".join(map(repr, self.names[:3]))
+        return f"{shown} and {len(self.names) - 3} more" if len(self.names) > 3 else shown
 
     def _refuse_two_readings(self, agent: object) -> None:
         try:

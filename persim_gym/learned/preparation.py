@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.core import Task
+from persim_gym.learned.bounds import cutting_bounds
 from persim_gym.learned.closed_form.basis import angles_of
 from persim_gym.learned.config import Networks
 from persim_gym.learned.experience import Experience
@@ -25,6 +26,7 @@ from persim_gym.learned.frames.search import find_geometry
 from persim_gym.learned.networks.ensemble import Scaling, StateInputs
 from persim_gym.learned.networks.network import NetworkShape
 from persim_gym.learned.networks.optimise import Scaled, validation_window
+from persim_gym.learned.support import action_ranges
 from persim_gym.offline.transitions import Transitions
 
 #: Rows whose moments are taken together.
@@ -104,6 +106,9 @@ class Data:
             kept = np.concatenate([early[:PASTS], others[:PASTS]])
             pasts = slots(t, lag, past)[kept]
             starts = early if len(early) else starts
+        space = self.task.action_space
+        choices = int(space.n) if isinstance(space, Discrete) else 0
+        own_low, own_high = action_ranges(t.agent, t.action, t.num_agents, choices)
         return Experience(
             low=np.minimum(t.obs.min(0), t.next_obs.min(0)),
             high=np.maximum(t.obs.max(0), t.next_obs.max(0)),
@@ -112,6 +117,10 @@ class Data:
             disagreement_limit=math.inf,
             seen=np.isin(np.arange(t.num_agents), t.agent),
             pasts=pasts,
+            action_low=own_low.min(axis=0),
+            action_high=own_high.max(axis=0),
+            own_low=own_low,
+            own_high=own_high,
         )
 
 
@@ -334,11 +343,9 @@ def check_data(transitions: Transitions, task: Task) -> None:
 
 
 def on_bounds(transitions: Transitions, task: Task) -> NDArray[np.bool_]:
-    """Transitions that end on a bound of the observation space ``[T]``."""
-    space = task.observation_space
-    at: NDArray[np.bool_] = (transitions.next_obs <= space.low) | (
-        transitions.next_obs >= space.high
-    )
+    """Transitions that end on a bound of the observation space that cuts ``[T]``."""
+    low, high = cutting_bounds(task)
+    at: NDArray[np.bool_] = (transitions.next_obs <= low) | (transitions.next_obs >= high)
     return np.asarray(at.any(axis=1))
 
 

@@ -26,6 +26,7 @@ from persim_gym.envs.vector import SimVectorEnv
 from persim_gym.learned.dynamics import LearnedDynamics
 from persim_gym.learned.guard import GuardedSimulator, Propagation
 from persim_gym.learned.loading import as_dynamics
+from persim_gym.learned.outcomes.given_reward import Reward, rewarded
 
 STARTS = ("task", "data")
 
@@ -35,7 +36,9 @@ class LearnedSimEnv(SimEnv):
 
     ``info`` holds ``agent``, ``disagreement``, ``clipped`` (coordinates put back into the space),
     ``guard`` (the :class:`~persim_gym.envs.guard.Reason` of a truncation, false where there is
-    none), and with a penalty ``reward_raw`` and ``penalty``; at a reset the same, of nothing yet.
+    none), ``outside`` (coordinates of the action outside of what was recorded of any agent),
+    ``outside_own`` (of the agent itself), and with a penalty ``reward_raw`` and ``penalty``; at a
+    reset the same, of nothing yet.
     The environment keeps its task's time limit itself.
 
     Args:
@@ -45,6 +48,9 @@ class LearnedSimEnv(SimEnv):
         propagation: ``"mean"``, ``"random_member"``, ``"fixed_member"`` or ``"sample"``.
         guard: Truncate off the data's support or at high disagreement.
         penalty: Reward to subtract per unit of disagreement.
+        strict: Refuse actions outside of what was recorded of any agent, with a ValueError.
+        reward: Another reward than the task's: an expression over columns, or a function; see
+            :meth:`PerSim.with_reward <persim_gym.learned.PerSim.with_reward>`.
         start: Start states of the ``"task"``, or recorded ones (``"data"``).
         render_mode: ``None``, ``"rgb_array"`` or ``"human"``.
         max_episode_steps: Time limit, by default the task's, and none with -1.
@@ -65,6 +71,8 @@ class LearnedSimEnv(SimEnv):
         propagation: Propagation = "mean",
         guard: bool = True,
         penalty: float = 0.0,
+        strict: bool = False,
+        reward: Reward | None = None,
         start: str = "task",
         render_mode: str | None = None,
         max_episode_steps: int | None = None,
@@ -73,8 +81,8 @@ class LearnedSimEnv(SimEnv):
         sim = as_dynamics(simulator)
         self.simulator = sim
         super().__init__(
-            sim.task,
-            GuardedSimulator(sim, propagation, guard, penalty),
+            rewarded(sim.task, reward),
+            GuardedSimulator(sim, propagation, guard, penalty, strict),
             agent=_seen_agents(sim, 1)[0] if agent is None else agent,
             render_mode=render_mode,
             max_episode_steps=time_limit(sim.task, max_episode_steps),
@@ -106,6 +114,8 @@ def vector_env(
     propagation: Propagation = "mean",
     guard: bool = True,
     penalty: float = 0.0,
+    strict: bool = False,
+    reward: Reward | None = None,
     start: str = "task",
     covariates: Mapping[str, float] | None = None,
     agent: int | str | Sequence[int | str] | None = None,
@@ -118,8 +128,8 @@ def vector_env(
     """
     chosen = one_of(agent, agents)
     return SimVectorEnv(
-        sim.task,
-        GuardedSimulator(sim, propagation, guard, penalty),
+        rewarded(sim.task, reward),
+        GuardedSimulator(sim, propagation, guard, penalty, strict),
         num_envs,
         agents=_seen_agents(sim, num_envs) if chosen is None else chosen,
         sample_start=_start_sampler(sim, start),
@@ -136,14 +146,16 @@ def parallel_env(
     propagation: Propagation = "mean",
     guard: bool = True,
     penalty: float = 0.0,
+    strict: bool = False,
+    reward: Reward | None = None,
     start: str = "task",
     covariates: Mapping[str, float] | None = None,
     **shell: Any,
 ) -> SimParallelEnv:
     """Several simulators as a PettingZoo environment: options of :class:`LearnedSimEnv`."""
     return SimParallelEnv(
-        sim.task,
-        GuardedSimulator(sim, propagation, guard, penalty),
+        rewarded(sim.task, reward),
+        GuardedSimulator(sim, propagation, guard, penalty, strict),
         agents,
         sample_start=_start_sampler(sim, start),
         covariates_of=_drawn_covariates(sim, covariates),

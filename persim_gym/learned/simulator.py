@@ -21,22 +21,31 @@ from persim_gym.learned.dynamics import LearnedDynamics
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.experience import Experience
 from persim_gym.learned.families import Fitted, Setting
-from persim_gym.learned.files import read_simulator, write_simulator
+from persim_gym.learned.files import read_simulator, simulator_sha256, write_simulator
 from persim_gym.learned.fit import checkpoint_in, fit_by, record_of
+from persim_gym.learned.heldout_errors import heldout_errors
 from persim_gym.learned.networks.optimise import FitProgress
+from persim_gym.learned.outcomes.data_task import DataTask
+from persim_gym.learned.outcomes.given_reward import Reward, rewarded, without_given
 from persim_gym.learned.parts import Parts
-from persim_gym.learned.plan import plan_fit
+from persim_gym.learned.plan import FitPlan, plan_fit
 from persim_gym.learned.posterior.calibration import disagreement_limit, learn_knowledge
 from persim_gym.learned.posterior.knowledge import Known
 from persim_gym.learned.preparation import Data, as_transitions, check_device, task_for
 from persim_gym.learned.progress import reporter
+from persim_gym.learned.refit import plan_from, with_rank_of
 from persim_gym.learned.sizes import check_sizes
 from persim_gym.learned.uncertainty.learn import Uncertainty, learn_uncertainty
+from persim_gym.offline.declared import declare
 
 if TYPE_CHECKING:
+    from minari import MinariDataset
+
     from persim_gym.envs.parallel import SimParallelEnv
     from persim_gym.envs.vector import SimVectorEnv
+    from persim_gym.evaluation.validation import Validation
     from persim_gym.learned.equations import Equations
+    from persim_gym.offline.transitions import Transitions
 
 
 class PerSim(AdaptiveDynamics):
@@ -90,6 +99,8 @@ class PerSim(AdaptiveDynamics):
         task: Task | None = None,
         columns: Mapping[str, Any] | None = None,
         agent_of: Any = None,
+        bounds: Mapping[Any, Any] | None = None,
+        units: Mapping[Any, Any] | None = None,
         device: str = "cpu",
         out: str | Path | None = None,
         on_epoch: Callable[[FitProgress], None] | None = None,
@@ -120,6 +131,10 @@ class PerSim(AdaptiveDynamics):
                 ``{"agent": "patient", "time": "minute", "state": [...], "action": [...]}``.
             agent_of: Of a Minari data set: whose each episode is, as in
                 :func:`~persim_gym.offline.read_transitions`.
+            bounds: Least and largest possible values of coordinates, ``{"ferritin": (0, None)}``:
+                predictions, samples and intervals stay within. Of data of your own a coordinate of
+                one sign keeps it without; see :func:`~persim_gym.offline.declare`.
+            units: Units of coordinates, ``{"ferritin": "ug/L"}``, for axes and tables.
             device: ``"cpu"``, ``"cuda"`` or any other of torch's.
             out: Folder for the simulator. With it, a fit that was killed goes on from its last
                 checkpoint when it is called again with the same data and options.
@@ -146,7 +161,9 @@ class PerSim(AdaptiveDynamics):
             raise TypeError(f"on_epoch must be a function, got {checks.shown(on_epoch)}")
         if any(not isinstance(callback, FitCallback) for callback in callbacks):
             raise TypeError(f"callbacks must be FitCallbacks, got {checks.shown(callbacks)}")
-        transitions = as_transitions(data, columns, agent_of)
+        transitions = declare(as_transitions(data, columns, agent_of), bounds, units)
+        if task is not None and bounds:
+            raise ValueError("bounds= are for data without a task: the space of task= has bounds")
         name = transitions.task_name if task is None else task.name
         plan = plan_fit(
             name, config=config, method=method, preset=preset, options=options,
@@ -173,6 +190,22 @@ class PerSim(AdaptiveDynamics):
             callback.on_fit_end(sim)
         return sim
 
+    def refit(self, data: Transitions, *, chosen: bool = False) -> PerSim:
+        """Fit other data of the same task in the way that this simulator was fitted.
+
+        Args:
+            data: The data; their agents may be others.
+            chosen: Take the family that was chosen, without comparing families again.
+
+        Raises:
+            ValueError: If the data are of another task or too few, or the simulator was made by
+                hand.
+            FloatingPointError: If the loss diverges.
+        """
+        known = not isinstance(self.task, DataTask)
+        plan = plan_from(self.card, self.task.name, known=known, chosen=chosen)
+        return fit_as(plan, data, self.task, str(self.device))
+
     def view(self) -> PerSim:
         """The same simulators, to which agents can be added without this one's knowing.
 
@@ -183,6 +216,28 @@ class PerSim(AdaptiveDynamics):
     def to(self, device: str) -> PerSim:
         """The same simulators on a device."""
         return PerSim.of(self._parts.to(check_device(device)))
+
+    def with_reward(self, reward: Reward | None) -> PerSim:
+        """The same simulators with another reward: environments, planners and training follow.
+
+        Args:
+            reward: An expression over columns, such as ``"-abs(next.glucose - 110) - 0.1 * dose"``:
+                a column's name is its value before the step, ``next.`` stands before the value
+                after it, and names that are no identifiers stand in backticks. Or a function
+                ``reward(obs [..., d], action [...(, a)], next_obs [..., d])`` of NumPy arrays that
+                returns ``[...]``. Or ``None``: the reward that the task came with.
+
+        Returns:
+            A view, see :meth:`view`. It is saved with the expression; one with a function is not
+            saved.
+
+        Raises:
+            TypeError: If it is neither, or the function fails.
+            ValueError: If the expression is not allowed, with what is, or the function returns
+                another shape.
+        """
+        task = rewarded(without_given(self.task), reward)
+        return PerSim.of(replace(self._parts, task=task), self.path)
 
     def equations(self, agent: int | str | None = None, digits: int = 4) -> Equations:
         """A fit in closed form, or a hierarchical regression, as equations.
@@ -213,6 +268,28 @@ class PerSim(AdaptiveDynamics):
 
         return export(self, path)
 
+    # -- trust ---------------------------------------------------------------------------------
+
+    def validate(self, data: Any = None, **options: Any) -> Validation:
+        """How far this simulator can be trusted.
+
+        A part of the data is kept, the rest fitted in this simulator's way, and what was kept is
+        predicted beside references; see :func:`persim_gym.evaluation.validation.validate` for all
+        arguments, such as ``splits=("ends", "agents")`` and ``horizons=(1, 10)``.
+
+        Args:
+            data: What it was fitted on, by default as its card names it; or other data of the same
+                agents, on which it is then judged as it is.
+            **options: Of that function.
+
+        Raises:
+            TypeError: If an argument has the wrong type.
+            ValueError: If an argument is invalid, or the data are not at hand.
+        """
+        from persim_gym.evaluation.validation import validate
+
+        return validate(self, data, **options)
+
     # -- environments --------------------------------------------------------------------------
 
     def env(self, agent: int | str | None = None, **options: Any) -> shells.LearnedSimEnv:
@@ -232,6 +309,42 @@ class PerSim(AdaptiveDynamics):
         """Several agents' simulators as a PettingZoo environment."""
         return shells.parallel_env(self, agents, **options)
 
+    def generate(
+        self,
+        agents: Sequence[int | str] | None = None,
+        policy: Any = "random",
+        episodes: int = 1,
+        seed: int = 0,
+        **options: Any,
+    ) -> MinariDataset:
+        """Record episodes in the simulators, as a Minari data set that says it is synthetic.
+
+        All agents and episodes run side by side. The data set's card and description say that it
+        is synthetic, by which simulator (its hash) and of which data; the agent stands in each
+        episode's reset options, and in each step's infos the disagreement and the guard's reason.
+
+        Args:
+            agents: Different agents, by index or name; by default all that were recorded.
+            policy: The name of a behaviour, a function of observations ``[n, d]``, or anything
+                with ``predict``, such as an :class:`~persim_gym.planning.MPC`.
+            episodes: Episodes of each agent.
+            seed: Seed of start states, of behaviour and of what the simulator draws.
+            **options: ``dataset_id`` (by default ``"persim/synthetic/<task>-<behaviour>-v0"``),
+                ``propagation`` and ``guard`` (see :class:`LearnedSimEnv`), and
+                ``max_episode_steps``, ``deterministic``, ``overwrite``, ``data_format``,
+                ``on_progress`` and ``progress`` as of :func:`persim_gym.offline.record`.
+
+        Returns:
+            The data set; episodes are in the order of ``agents``, an agent's one after the other.
+
+        Raises:
+            TypeError: If an argument has the wrong type.
+            ValueError: If an argument is invalid, or the data set exists.
+        """
+        from persim_gym.learned.synthetic import generate
+
+        return generate(self, agents, policy, episodes, seed, **options)
+
     # -- files ---------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> Path:
@@ -244,6 +357,11 @@ class PerSim(AdaptiveDynamics):
         """
         self.path = write_simulator(checks.output_folder("path", path), self._parts)
         return self.path
+
+    @property
+    def sha256(self) -> str:
+        """The hash that its file has, or would have: equal simulators have equal ones."""
+        return simulator_sha256(self._parts)
 
     @classmethod
     def load(cls, path: str | Path, *, task: Task | None = None, device: str = "cpu") -> PerSim:
@@ -271,6 +389,28 @@ class PerSim(AdaptiveDynamics):
         )
 
 
+def fit_as(plan: FitPlan, data: Transitions, task: Task, device: str = "cpu") -> PerSim:
+    """Fit data by a plan, without files and silently.
+
+    Args:
+        plan: What :func:`~persim_gym.learned.config.plan_fit` has decided.
+        data: The data.
+        task: Their task.
+        device: Where to compute.
+
+    Raises:
+        ValueError: If the data are of another task or too few.
+        FloatingPointError: If the loss diverges.
+    """
+    to, checked = check_device(device), Data(data, task)
+    plan = with_rank_of(plan, data.num_agents)
+    check_sizes(plan, data, task)
+    recipe = recipe_of(plan, plan.preset, task, data)
+    with reporter(False, None) as report:
+        fitted = fit_by(checked, plan, Setting(to, report))
+    return PerSim.of(_parts(fitted, checked, plan.seed, recipe, to))
+
+
 def _parts(
     fitted: Fitted, data: Data, seed: int, recipe: dict[str, Any], device: torch.device
 ) -> Parts:
@@ -283,6 +423,7 @@ def _parts(
     learned = learn_uncertainty(ensemble, data, record, fitted.unseen, seed)
     if learned is not None:
         card["metrics"]["estimated_noise"] = learned.noise.to_json()
+    card["metrics"]["heldout"] = heldout_errors(fitted, data, record, seed)
     parts = Parts(ensemble, data.task, experience, card, known, learned)
     if ensemble.members > 1:
         disagreement = LearnedDynamics(parts).disagreement

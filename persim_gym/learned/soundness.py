@@ -21,8 +21,8 @@ from persim_gym.learned.networks.network import NetworkShape
 #: Shapes by letters: ``m`` members, ``N`` agents, ``d`` observation, ``c`` inner coordinates (as
 #: many as ``d`` where nothing is an angle), ``r`` rank, ``q`` what of a
 #: factor is personal, ``i`` and ``j`` inputs, ``e`` bounds, ``K`` agents with evidence; the others
-#: stand alone. ``k`` inner coordinates of noise, ``V`` agents whose noise is known, ``H`` numbers
-#: of steps of intervals. A letter is one number in a whole file.
+#: stand alone. ``W`` columns of actions, ``k`` inner coordinates of noise, ``V`` agents whose noise
+#: is known, ``H`` numbers of steps of intervals. A letter is one number in a whole file.
 SHAPES = {
     "polynomial.weights": "m A r P c",
     "polynomial.factors": "m N r",
@@ -41,6 +41,8 @@ SHAPES = {
     "experience.change_scale": "d",
     "experience.starts": "E d",
     "experience.seen": "N",
+    **{f"experience.action_{name}": "W" for name in ("low", "high")},
+    **{f"experience.own_{name}": "N W" for name in ("low", "high")},
     "prior.mean": "m r",
     "prior.root": "m r q",
     "prior.noise": "m c",

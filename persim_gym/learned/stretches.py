@@ -108,16 +108,19 @@ def held_out(record: Record, rng: np.random.Generator) -> list[Part]:
     wanted = np.isin(record.agent, looked)
     found = []
     for held in parts:
-        starts, length, longest = _starts(record, held & wanted)
+        starts, length, longest = starts_in(record, held & wanted)
         if len(starts):
             found.append(Part(np.flatnonzero(~held), starts, length, longest))
     return found
 
 
-def _starts(
-    record: Record, held: NDArray[np.bool_]
+def starts_in(
+    record: Record, held: NDArray[np.bool_], each: int = STARTS
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Rows at which predictions begin, evenly over each stretch, the steps left, and its length."""
+    """Rows at which predictions begin, evenly over each stretch, the steps left, and its length.
+
+    There are ``each`` of a stretch at the most.
+    """
     new = np.append(True, (record.episode[1:] != record.episode[:-1]) | ~held[:-1])
     stretch = np.cumsum(new)
     rows = np.flatnonzero(held)
@@ -125,7 +128,7 @@ def _starts(
         return rows, rows, rows
     begins = np.flatnonzero(np.append(True, stretch[rows][1:] != stretch[rows][:-1]))
     length = np.diff(np.append(begins, len(rows)))
-    step = np.maximum(1, -(-length // STARTS))
+    step = np.maximum(1, -(-length // each))
     inside = np.arange(len(rows)) - np.repeat(begins, length)
     chosen = inside % np.repeat(step, length) == 0
     if record.scored is not None:

@@ -3,6 +3,7 @@
 from persim_gym.offline.card_making import data_card
 from persim_gym.offline.cards import DataCard
 from persim_gym.offline.collection import record_all
+from persim_gym.offline.declared import declare, keep_declared
 from persim_gym.offline.reading import read_transitions
 from persim_gym.offline.recorder import record
 from persim_gym.offline.tables import TableReport, read_table, read_table_report
@@ -21,6 +22,8 @@ __all__ = [
     "Transitions",
     "as_policy",
     "data_card",
+    "declare",
+    "keep_declared",
     "read_table",
     "read_table_report",
     "read_transitions",

@@ -15,7 +15,7 @@ from persim_gym.offline.cards import QUANTILES, Coordinate, DataCard, Episodes, 
 from persim_gym.offline.reading import read_transitions
 from persim_gym.offline.recorded import population_of
 from persim_gym.offline.summaries import describe
-from persim_gym.offline.transitions import Transitions
+from persim_gym.offline.transitions import Transitions, with_units
 
 #: Cells of a plane along each axis, and bins of one coordinate.
 CELLS, BINS = 40, 60
@@ -57,6 +57,10 @@ def data_card(data: MinariDataset | str | Path) -> DataCard:
         transitions.task_name, transitions.next_obs[last], transitions.terminated[last],
         transitions.truncated[last],
     )  # fmt: skip
+    if "synthetic" in card:  # a guard stops episodes before their time, and says so in the infos
+        early = transitions.lengths < card["max_episode_steps"]
+        rows = zip(ends, early.tolist(), strict=True)
+        ends = tuple("guard" if cut and end == "time limit" else end for end, cut in rows)
     agents: list[int | str | None] = [*transitions.agent[transitions.starts].tolist()]
     if transitions.agent_names is not None:
         agents = [transitions.agent_names[int(agent)] for agent in agents if agent is not None]
@@ -148,6 +152,7 @@ def _limits(
 def _coordinates(transitions: Transitions) -> tuple[Coordinate, ...]:
     d = transitions.obs.shape[1]
     names = transitions.obs_names or coordinate_names(transitions.task_name, d)
+    names = with_units(names, transitions.obs_units) or names
     found = []
     for i, name in enumerate(names):
         values = _states(transitions, i)

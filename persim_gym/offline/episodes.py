@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,18 +25,27 @@ from persim_gym.rollout import (
 
 
 def record_batch(
-    batch: EpisodeBatch, dynamics: Dynamics, policy: Policy, report: Callable[[int], None]
-) -> tuple[list[EpisodeBuffer], int]:
+    batch: EpisodeBatch,
+    dynamics: Dynamics,
+    policy: Policy,
+    report: Callable[[int], None],
+    *,
+    keep: Sequence[str] = (),
+    names: Sequence[str] | None = None,
+) -> tuple[list[EpisodeBuffer], dict[str, int]]:
     """Run the episodes of a batch to their ends.
 
     Args:
         batch: The episodes.
-        dynamics: The true one.
+        dynamics: True or learned.
         policy: Who acts.
         report: Called after each step with how many are done; ended episodes count in full.
+        keep: Numbers that the dynamics gives with each step and that are kept in the infos, such
+            as ``"guard"``; 0 at the beginning of an episode.
+        names: What agents are called in the data ``[N]``; by default by their indices.
 
     Returns:
-        The episodes, and how many of them broken physics cut off.
+        The episodes, and how many of them broken physics or a guard cut off, by the reason.
 
     Raises:
         TypeError: If the policy's actions have the wrong type.
@@ -50,9 +59,12 @@ def record_batch(
     rewards = np.empty((n, horizon))
     terminated, truncated = np.zeros((2, n, horizon), dtype=np.bool_)
     lengths = np.zeros(n, dtype=np.int64)
-    stopped = done = 0
+    kept = {name: np.zeros((n, horizon + 1, 1)) for name in keep}
+    stopped: dict[str, int] = {}
+    done = 0
     # True physics draws nothing; the loop wants a generator all the same.
-    rng = np.random.default_rng(episode_seed(batch.seed, 0, 0, 0))
+    first = int(batch.agents[0]), int(batch.episodes[0])
+    rng = np.random.default_rng(episode_seed(batch.seed, *first, 0))
     start = np.concatenate([task.sample_start(seeding.np_random(s)[0], 1) for s in seeds])
     obs[:, 0] = start
     choose = _checked(start_episodes(policy, batch), batch)
@@ -63,7 +75,10 @@ def record_batch(
             obs[moved.rows, moved.step + 1] = result.obs
             actions[at], rewards[at] = moved.actions, result.reward
             terminated[at], truncated[at] = result.terminated, result.truncated
-            stopped += int(result.stopped.sum())
+            for reason in result.info["guard"][result.stopped] if result.stopped.any() else ():
+                stopped[str(reason)] = stopped.get(str(reason), 0) + 1
+            for name, values in kept.items():
+                values[moved.rows, moved.step + 1, 0] = result.info[name]
             done += int(moved.over.sum())
             lengths[moved.rows[moved.over]] = moved.step + 1
             report(done * horizon + (n - done) * (moved.step + 1))
@@ -73,8 +88,12 @@ def record_batch(
     buffers = [
         EpisodeBuffer(
             seed=seeds[lane],
-            options={"agent": int(batch.agents[lane])},
-            infos={"agent": np.full((length + 1, 1), batch.agents[lane], dtype=kind)},
+            options={"agent": names[batch.agents[lane]] if names else int(batch.agents[lane])},
+            infos={
+                # Names stand in the reset options alone: not every format has text in infos.
+                **({} if names else {"agent": np.full((length + 1, 1), batch.agents[lane], kind)}),
+                **{name: values[lane, : length + 1] for name, values in kept.items()},
+            },
             observations=obs[lane, : length + 1],
             actions=actions[lane, :length],
             rewards=rewards[lane, :length],

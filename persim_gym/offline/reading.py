@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from persim_gym.envs.suites import Suite
 from persim_gym.offline.datasets import damage_of, episode_metadata, open_dataset, suite_of
+from persim_gym.offline.declared import declared_in
 from persim_gym.offline.integrity import checked_steps
 from persim_gym.offline.recorded import population_of, task_name_of
 from persim_gym.offline.storages import Steps, stored_infos
@@ -103,6 +104,7 @@ def read_transitions(
         agent_names=names,
         obs_names=layout.obs_names,
         action_labels=layout.action_labels,
+        **declared_in(dataset),
     )
 
 

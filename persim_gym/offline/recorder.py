@@ -9,16 +9,17 @@ from typing import Any
 
 import numpy as np
 from minari import MinariDataset
+from minari.dataset.minari_storage import MinariStorage
 from numpy.typing import NDArray
 
 from persim_gym import checks
-from persim_gym.core import Policy, as_agents
+from persim_gym.core import Dynamics, Policy, as_agents
 from persim_gym.envs.populations import DEFAULT_SIZE, Population
 from persim_gym.envs.suites import Suite, find_suite
 from persim_gym.offline import datasets, integrity, provenance
 from persim_gym.offline.episodes import record_batch
 from persim_gym.policies.behaviours import as_policy, behaviour_name
-from persim_gym.progress import OnProgress, reporter
+from persim_gym.progress import OnProgress, Report, reporter
 from persim_gym.rollout import EpisodeBatch, start_episodes
 
 #: Episodes side by side, and transitions in memory at once (which bounds the former for long ones).
@@ -247,38 +248,81 @@ class Recording:
             storage.update_metadata(
                 provenance.minari_metadata(self.dataset_id, self.suite, self.recipe, self.command)
             )
-            done = stopped = 0
-            returns: list[float] = []
-            digest = provenance.ContentHash()
-            for batch in _batches(self.everything):
-
-                def report_step(steps: int, before: int = done) -> None:
-                    report(before + steps, self.steps)
-
-                buffers, broken = record_batch(batch, dynamics, self.policy, report_step)
-                stopped += broken
-                datasets.append(storage, buffers)
-                for buffer in buffers:
-                    arrays = (getattr(buffer, name) for name in provenance.ARRAYS)
-                    digest.update(buffer.seed, buffer.options, arrays)
-                    returns.append(float(np.sum(buffer.rewards)))
-                done += len(batch) * horizon
-            summary = provenance.summary(len(np.unique(self.everything.agents)), returns)
-            if stopped:
+            filled = fill(storage, self.everything, dynamics, self.policy, report)
+            summary = provenance.summary(len(np.unique(self.everything.agents)), filled.returns)
+            if stopped := sum(filled.stopped.values()):
                 summary["stopped"] = stopped
                 _LOG.warning(
                     "%s: physics broke in %d of %d episodes, which end there",
-                    self.dataset_id, stopped, len(returns),
+                    self.dataset_id, stopped, len(filled.returns),
                 )  # fmt: skip
             card = {
                 **self.recipe,
                 "command": self.command,
                 "version": provenance.version("persim-gym"),
-                "sha256": digest.hexdigest(),
+                "sha256": filled.sha256,
                 "summary": summary,
             }
             integrity.seal(storage, card)
         return datasets.load(self.dataset_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What became of episodes that were recorded.
+
+    Attributes:
+        sha256: Hash of their content.
+        returns: Their undiscounted returns ``[n]``.
+        stopped: How many a guard, or broken physics, has cut off, by the reason.
+    """
+
+    sha256: str
+    returns: list[float]
+    stopped: dict[str, int]
+
+
+def fill(
+    storage: MinariStorage,
+    everything: EpisodeBatch,
+    dynamics: Dynamics,
+    policy: Policy,
+    report: Report,
+    **options: Any,
+) -> Filled:
+    """Run episodes to their ends and add them to a data set.
+
+    Args:
+        storage: The data set's storage.
+        everything: The episodes.
+        dynamics: True or learned.
+        policy: Who acts.
+        report: Called with how many steps are done, and of how many.
+        **options: Of :func:`~persim_gym.offline.episodes.record_batch`.
+
+    Raises:
+        TypeError: If the policy's actions have the wrong type.
+        ValueError: If an action or a state cannot be recorded.
+    """
+    horizon, done = everything.horizon, 0
+    returns: list[float] = []
+    stopped: dict[str, int] = {}
+    digest = provenance.ContentHash()
+    for batch in _batches(everything):
+
+        def report_step(steps: int, before: int = done) -> None:
+            report(before + steps, len(everything) * horizon)
+
+        buffers, broken = record_batch(batch, dynamics, policy, report_step, **options)
+        for reason, count in broken.items():
+            stopped[reason] = stopped.get(reason, 0) + count
+        datasets.append(storage, buffers)
+        for buffer in buffers:
+            arrays = (getattr(buffer, name) for name in provenance.ARRAYS)
+            digest.update(buffer.seed, buffer.options, arrays)
+            returns.append(float(np.sum(buffer.rewards)))
+        done += len(batch) * horizon
+    return Filled(digest.hexdigest(), returns, stopped)
 
 
 def _batches(everything: EpisodeBatch) -> Iterator[EpisodeBatch]:

@@ -136,22 +136,28 @@ def called(label: Any) -> str:
 def _places(labels: Sequence[Any], used: Sequence[Name]) -> dict[str, int]:
     """Where the columns in use stand among a table's, by what they are called."""
     places: dict[str, int] = {}
+    missing: list[Name] = []
     for wanted in dict.fromkeys(used):
         found = [k for k, label in enumerate(labels) if _same(label, wanted)]
         if not found:
             found = [k for k, own in enumerate(labels) if called(wanted) in (called(own), str(own))]
         if not found:
-            there = [called(label) for label in labels]
-            near = difflib.get_close_matches(called(wanted), there, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise ValueError(
-                f"the table has no column {wanted!r}{hint}: it has {', '.join(map(repr, there))}"
-            )
+            missing.append(wanted)
+            continue
         name = called(wanted)
         if len(found) > 1:
             raise ValueError(f"the table has {len(found)} columns named {name!r}")
         if places.setdefault(name, found[0]) != found[0]:
             raise ValueError(f"two columns in use are both called {name!r}: rename one of them")
+    if missing:
+        there = [called(label) for label in labels]
+        each = []
+        for wanted in missing:
+            near = difflib.get_close_matches(called(wanted), there, n=1)
+            each.append(f"{wanted!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
+        raise ValueError(
+            f"the table has no column {', '.join(each)}: it has {', '.join(map(repr, there))}"
+        )
     return places
 
 

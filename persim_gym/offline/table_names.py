@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,40 @@ class ColumnNames:
             called(agent), called(order), part, gain, end, tuple(own[: len(states)]), of_actions,
             [*single, *states, *actions],
         )  # fmt: skip
+
+
+def source_of(
+    table: Any, named: ColumnNames, step: float, by_step: bool, **options: Any
+) -> dict[str, Any]:
+    """Where a table is from and how it was read, as plain types.
+
+    Args:
+        table: What was read.
+        named: Its columns.
+        step: Median time between rows.
+        by_step: Whether rows are ordered by whole-numbered steps, and not by time.
+        **options: Other arguments of :func:`~persim_gym.offline.read_table`.
+    """
+    columns: dict[str, Any] = {
+        "agent": named.agent,
+        "step" if by_step else "time": named.order,
+        "episode": named.episode,
+        "state": list(named.state),
+        "action": list(named.action),
+        "reward": named.reward,
+        "terminated": named.terminated,
+        **options,
+    }
+    unset: tuple[Any, ...] = (None, "error", (), [])
+    plain = {key: _plain(value) for key, value in columns.items() if value not in unset}
+    path = {"path": str(table)} if isinstance(table, (str, Path)) else {}
+    return {**path, "columns": plain, "step": float(step)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _several(role: str, columns: Name | Sequence[Name]) -> list[Name]:

@@ -9,7 +9,7 @@ the state in which the episode ended.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from persim_gym.envs.suites import SUITES
 from persim_gym.offline.angles import declared_angles
+from persim_gym.offline.declared import declare
 from persim_gym.offline.sources import Name, read_source, stem
 from persim_gym.offline.table_columns import Column
-from persim_gym.offline.table_names import ColumnNames
+from persim_gym.offline.table_names import ColumnNames, source_of
 from persim_gym.offline.table_rows import Handling, OrderedRows, some
 from persim_gym.offline.transitions import Transitions
 
@@ -101,6 +102,8 @@ def read_table(
     missing: Handling = "error",
     short: Handling = "error",
     angles: Sequence[Any] = (),
+    bounds: Mapping[str, Any] | None = None,
+    units: Mapping[str, str] | None = None,
     name: str | None = None,
 ) -> Transitions:
     """Read a table of observations as transitions; the order of its rows does not matter.
@@ -137,6 +140,10 @@ def read_table(
         angles: State columns that are angles: names of columns in radians, ``("heading", 360)``
             where a full turn is another number, pairs ``("cosine", "sine")``. Those that wrap, and
             pairs on a circle, are found without.
+        bounds: Least and largest possible values of state columns, ``{"ferritin": (0, None)}``:
+            predictions and intervals stay within. Without, a column of one sign in all rows is
+            taken to keep it; ``(None, None)`` says that it need not.
+        units: Units of columns, ``{"ferritin": "ug/L"}``, for axes and tables.
         name: The task's name; by default the file's. The name of one of this package's tasks says
             that the data are of that task.
 
@@ -165,6 +172,8 @@ def read_table(
         missing=missing,
         short=short,
         angles=angles,
+        bounds=bounds,
+        units=units,
         name=name,
     )[0]
 
@@ -185,6 +194,8 @@ def read_table_report(
     missing: Handling = "error",
     short: Handling = "error",
     angles: Sequence[Any] = (),
+    bounds: Mapping[str, Any] | None = None,
+    units: Mapping[str, str] | None = None,
     name: str | None = None,
 ) -> tuple[Transitions, TableReport]:
     """:func:`read_table`, with a report of what was split and left out."""
@@ -209,6 +220,13 @@ def read_table_report(
     transitions = replace(
         _transitions(rows, named, found, kept, name), angles=turning, circles=circles
     )
+    transitions = declare(transitions, bounds, units)
+    source = source_of(
+        path_or_frame, named, found.typical, time is None, missing=missing, short=short,
+        angles=angles, max_gap=None if max_gap is None else found.longest,
+        discrete_actions=bool(found.labels),
+    )  # fmt: skip
+    transitions = replace(transitions, source=source)
     report = _report(rows, named, found, transitions, dropped, len(table.frame))
     _LOG.info("%s: %s", name, report)
     return transitions, report

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -65,6 +65,14 @@ class Transitions:
         angles: Coordinates that are declared as angles, each with a full turn in its units
             (``2 * pi`` for radians).
         circles: Pairs of coordinates that are declared as cosine and sine of an angle.
+        bounds: Coordinates with declared bounds, each with the least and largest possible value,
+            which may be infinite; see :func:`~persim_gym.offline.declare`.
+        obs_units: Units of the observation's coordinates ``[d]``, empty where there is none;
+            ``None`` where none are known.
+        action_units: Units of the action's coordinates ``[a]``; of a discrete action one.
+        source: Of a table: where it was read from (``"path"``, if it was a file), ``"columns"``,
+            the arguments of :func:`~persim_gym.offline.read_table`, and its median ``"step"``. By
+            these another table is read in the same way. No fit looks at it.
 
     Raises:
         TypeError: If an array or a name is of the wrong type.
@@ -90,6 +98,10 @@ class Transitions:
     changes: NDArray[np.float32] | None = None
     angles: tuple[tuple[int, float], ...] = ()
     circles: tuple[tuple[int, int], ...] = ()
+    bounds: tuple[tuple[int, float, float], ...] = ()
+    obs_units: tuple[str, ...] | None = None
+    action_units: tuple[str, ...] | None = None
+    source: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Convert or refuse arrays that do not fit together, or that no model can be fitted on."""
@@ -114,6 +126,11 @@ class Transitions:
         _check_names("obs_names", self.obs_names, self.obs.shape[1], "observation coordinates")
         width = math.prod(self.action.shape[1:])
         _check_names("action_names", self.action_names, width, "action coordinates")
+        d = self.obs.shape[1]
+        _check_names("obs_units", self.obs_units, d, "observation coordinates", alike=True)
+        _check_names("action_units", self.action_units, width, "action coordinates", alike=True)
+        if not all(0 <= column < d and low < high for column, low, high in self.bounds):
+            raise ValueError(f"bounds must be of coordinates 0 to {d - 1}, got {self.bounds}")
         if self.action_labels is not None:
             if self.action.ndim != 1 or self.action.max() >= len(self.action_labels):
                 raise ValueError(
@@ -306,7 +323,16 @@ class Transitions:
             changes=None if self.changes is None else self.changes[rows],
             angles=self.angles,
             circles=self.circles,
+            bounds=self.bounds,
+            obs_units=self.obs_units,
+            action_units=self.action_units,
+            source=self.source,
         )
+
+    @property
+    def obs_labels(self) -> tuple[str, ...] | None:
+        """Names of the observation's coordinates with their units ``[d]``, for axes and tables."""
+        return with_units(self.obs_names, self.obs_units)
 
     def sha256(self) -> str:
         """Hash of what a fit sees: agents, observations, actions, next observations, episodes."""
@@ -318,7 +344,17 @@ class Transitions:
             digest.update(np.ascontiguousarray(array).data)
         if self.angles or self.circles:
             digest.update(f"{self.angles} {self.circles};".encode())
+        if self.bounds or self.obs_units or self.action_units:
+            declared = self.bounds, self.obs_units, self.action_units
+            digest.update(f"{declared};".encode())
         return digest.hexdigest()
+
+
+def with_units(names: Sequence[str] | None, units: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Names with their units, such as ``"ferritin (ug/L)"``; ``None`` where there are no names."""
+    if names is None or not units:
+        return None if names is None else tuple(names)
+    return tuple(f"{n} ({unit})" if unit else n for n, unit in zip(names, units, strict=True))
 
 
 def _array(
@@ -355,14 +391,14 @@ def _flags(name: str, values: object) -> NDArray[np.bool_]:
     return array.astype(np.bool_, copy=False)
 
 
-def _check_names(name: str, values: object, count: int, of: str) -> None:
-    """Refuse names that are not one string for each of ``count`` things."""
+def _check_names(name: str, values: object, count: int, of: str, alike: bool = False) -> None:
+    """Refuse names that are not one string for each of ``count`` things, by default different."""
     if values is None:
         return
     if not isinstance(values, tuple) or not all(isinstance(value, str) for value in values):
         raise TypeError(f"{name} must be a tuple of strings or None, got {values!r}")
     if len(values) != count:
         raise ValueError(f"{name} has {len(values)} names for {count} {of}: give one of each")
-    if len(set(values)) != count:
+    if len(set(values)) != count and not alike:
         twice = sorted({value for value in values if values.count(value) > 1})
         raise ValueError(f"{name} must differ from each other, got {', '.join(twice)} twice")

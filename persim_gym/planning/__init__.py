@@ -8,6 +8,9 @@ from persim_gym.planning.mpc import MPC
 from persim_gym.planning.mppi import MPPI
 from persim_gym.planning.objective import Objective, Shaping, Upright
 from persim_gym.planning.planner import Plan, Planner
+from persim_gym.planning.proposal import Proposal
+from persim_gym.planning.recommendation import Course, Recommendation
+from persim_gym.planning.recommending import foresee, recommend, recommend_all
 from persim_gym.planning.shooting import RandomShooting
 
 __all__ = [
@@ -17,12 +20,18 @@ __all__ = [
     "MPPI",
     "PLANNER_NAMES",
     "CategoricalCEM",
+    "Course",
     "Objective",
     "Plan",
     "Planner",
     "PlannerChoice",
+    "Proposal",
     "RandomShooting",
+    "Recommendation",
     "Shaping",
     "Upright",
     "choose_planner",
+    "foresee",
+    "recommend",
+    "recommend_all",
 ]

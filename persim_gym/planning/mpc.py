@@ -13,6 +13,7 @@ from torch import Tensor
 
 from persim_gym import checks
 from persim_gym.core import Dynamics, Task, agents_of, begin_states, next_states
+from persim_gym.learned.outcomes.given_reward import Reward, rewarded
 from persim_gym.planning.choices import PlannerChoice, choose_planner, settings_for
 from persim_gym.planning.objective import (
     ComparingDynamics,
@@ -22,6 +23,14 @@ from persim_gym.planning.objective import (
     Upright,
 )
 from persim_gym.planning.planner import Planner
+from persim_gym.planning.proposal import (
+    Proposal,
+    Proposed,
+    check_proposal,
+    plan_among,
+    proposing,
+)
+from persim_gym.planning.shooting import RandomShooting
 from persim_gym.rollout import Chooser, EpisodeBatch
 
 #: What is kept from step to step: the planner's own, the last states and the last actions.
@@ -41,6 +50,8 @@ class MPC:
         agent: The agent, or one for each row of the observations; by index or, where the model's
             agents have names, by name.
         task: The task of a dynamics that does not bring one.
+        reward: Another reward than the task's: an expression over columns, or a function; see
+            :meth:`PerSim.with_reward <persim_gym.learned.PerSim.with_reward>`.
         planner: The search: the name of one
             (:data:`~persim_gym.planning.choices.PLANNER_NAMES`), by default the task's; what
             :func:`~persim_gym.planning.choices.choose_planner` gives; or a planner.
@@ -54,11 +65,16 @@ class MPC:
             all members are followed if ``propagation`` says nothing else.
         population: Population of a true environment.
         seed: Seed of the search.
+        proposal: A model of the behaviour that the model was learned from, such as
+            :class:`~persim_gym.baselines.SfBC`: all candidates are then what it would do, state by
+            state along the rollout, and the planner is random shooting, by default with as many
+            and as long sequences as the task's planner. ``None``: the planner draws them.
 
     Raises:
-        TypeError: If ``model`` is nothing to plan in, or an agent is no integer.
+        TypeError: If ``model`` is nothing to plan in, an agent is no integer, or the proposal
+            cannot be drawn from.
         ValueError: If an agent or environment does not exist, or the planner does not suit the
-            task's actions.
+            task's actions or the proposal.
     """
 
     def __init__(
@@ -67,14 +83,17 @@ class MPC:
         agent: int | str | Sequence[int | str] | NDArray[np.integer[Any]] = 0,
         *,
         task: Task | None = None,
+        reward: Reward | None = None,
         planner: Planner | PlannerChoice | str = "default",
         propagation: Propagation | None = None,
         shaping: Shaping | Upright | str | None = "default",
         penalty: float | None = None,
         population: object = None,
         seed: int = 0,
+        proposal: Proposal | None = None,
     ) -> None:
-        self.task, dynamics = _model(model, task, population)
+        task, dynamics = _model(model, task, population)
+        self.task = rewarded(task, reward)
         self.dynamics = dynamics
         if isinstance(planner, str):
             choice = choose_planner(self.task, planner)
@@ -86,6 +105,12 @@ class MPC:
             needed = ("horizon", "plan")
             checks.with_attributes("planner", planner, needed, "the name of one or a planner")
             choice = settings_for(planner, self.task)
+        self._proposed: Proposed | None = None
+        if proposal is not None:
+            check_proposal(proposal)
+            choice = proposing(choice, named=planner not in ("default", "paper"))
+            space, d = self.task.action_space, self.task.observation_space.shape[0]
+            self._proposed = Proposed(proposal, dynamics, space, d)
         self.planner: Planner = choice.planner
         if shaping == "default":
             shaping = choice.shaping
@@ -105,6 +130,7 @@ class MPC:
         self._device = getattr(dynamics, "device", torch.device("cpu"))
         self._generator = torch.Generator(device=self._device)
         self._generator.manual_seed(int(seed))
+        self._rng = np.random.default_rng(int(seed) % 2**64)
         self._memory: Memory | None = None
 
     def reset(self) -> None:
@@ -180,6 +206,7 @@ class MPC:
         obs: NDArray[np.float32],
         state: Memory | None = None,
         episode_start: NDArray[np.bool_] | bool | None = None,
+        known: NDArray[Any] | None = None,
     ) -> tuple[NDArray[Any], Memory]:
         """Actions of any agents in any states, without a memory of its own.
 
@@ -189,6 +216,8 @@ class MPC:
             state: What the planner carries over ``[n, ...]``, the last states and the last actions
                 of the rows, or ``None``.
             episode_start: Rows whose episode begins ``[n]``.
+            known: States of the rows, of a model with a lag, where more is known of them than can
+                be found from ``obs`` and ``state``.
 
         Returns:
             Actions ``[n(, a)]`` and the new state.
@@ -200,12 +229,16 @@ class MPC:
         if state is not None and len(state[0]) != n:
             state = None  # another number of rows: nothing carries over
         if state is None:
-            plans, known = None, np.asarray(begin_states(self.dynamics, obs))
+            plans = None
+            if known is None:
+                known = np.asarray(begin_states(self.dynamics, obs))
             start = np.ones(n, dtype=np.bool_)
         else:
             plans, before, taken = state
-            known = np.array(next_states(self.dynamics, before, taken, obs))
-            if start.any():
+            found = known is not None
+            if known is None:
+                known = np.array(next_states(self.dynamics, before, taken, obs))
+            if start.any() and not found:
                 known[start] = begin_states(self.dynamics, obs[start])
         states = torch.as_tensor(known, device=self._device)
         rows = torch.as_tensor(agents, device=self._device)
@@ -213,14 +246,20 @@ class MPC:
         if objective.propagation == "sample":  # other noise in each decision
             drawn = torch.randint(2**31, (), generator=self._generator, device=self._device)
             objective = replace(objective, seed=int(drawn))
-        plan = self.planner.plan(
-            lambda actions: objective(rows, states, actions),
-            self.task.action_space,
-            n,
-            plans,
-            torch.as_tensor(start, device=self._device),
-            self._generator,
-        )
+
+        def score(actions: Tensor) -> Tensor:
+            return objective(rows, states, actions)
+
+        if self._proposed is not None:
+            assert isinstance(self.planner, RandomShooting)
+            plan = plan_among(
+                self._proposed, self.planner, score, agents, known, plans, start, self._rng
+            )
+        else:
+            fresh = torch.as_tensor(start, device=self._device)
+            plan = self.planner.plan(
+                score, self.task.action_space, n, plans, fresh, self._generator
+            )
         action = plan.action.cpu().numpy()
         return action, (plan.carried, known, action)
 

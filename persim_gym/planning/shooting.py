@@ -92,13 +92,23 @@ class RandomShooting:
             kept = torch.where(_like(fresh, previous), actions[:, 0], previous)
             actions[:, 0, :-1] = kept[:, 1:]
             actions[:, 0] = torch.where(_like(fresh, previous), kept, actions[:, 0])
+        return self.choose(score, actions)
+
+    def choose(self, score: Score, actions: Tensor) -> Plan:
+        """Choose among candidates ``[p, k, h(, a)]``, wherever they come from.
+
+        Args:
+            score: Returns of sequences.
+            actions: The candidates.
+        """
+        by_mean = self.decide == "mean"
         returns = score(actions)
         if by_mean:
-            first = _best_on_average(returns, actions[0, :, 0])
+            first = _best_on_average(returns, actions[:, :, 0])
             best = torch.where(actions[:, :, 0] == first[:, None], returns, -torch.inf).argmax(1)
         else:
             best = returns.argmax(dim=1)
-        rows = torch.arange(problems, device=device)
+        rows = torch.arange(len(actions), device=actions.device)
         chosen = actions[rows, best]
         return Plan(
             actions=chosen,
@@ -125,16 +135,23 @@ class RandomShooting:
 
 
 def _best_on_average(returns: Tensor, first: Tensor) -> Tensor:
-    """The action ``[p]`` of the best mean return, of candidates that begin with ``first`` ``[k]``.
+    """The action ``[p]`` of the best mean return, of candidates that begin with ``first``.
 
     A return that is not finite counts as the lowest that is: one rollout gone wild must not rule
-    out an action, and is no reason to take it.
+    out an action, and is no reason to take it. An action that no candidate begins with is not
+    taken.
+
+    Args:
+        returns: ``[p, k]``.
+        first: First actions ``[p, k]``.
     """
     finite = torch.isfinite(returns)
     lowest = torch.where(finite, returns, torch.inf).amin(dim=1, keepdim=True)
     counted = torch.where(finite, returns, torch.where(torch.isfinite(lowest), lowest, 0.0))
-    begins = one_hot(first).to(counted.dtype)
-    return (counted @ (begins / begins.sum(dim=0))).argmax(dim=1)
+    begins = one_hot(first).to(counted.dtype)  # [p, k, A]
+    number = begins.sum(dim=1)
+    total = (counted[:, None] @ begins)[:, 0]
+    return torch.where(number > 0, total / number, -torch.inf).argmax(dim=1)
 
 
 def _like(mask: Tensor, sequences: Tensor) -> Tensor:

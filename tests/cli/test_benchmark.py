@@ -85,7 +85,7 @@ def test_a_run_its_report_and_going_on(place: Path) -> None:
     result = invoke(*MOMENT, "--seeds", 1)
     assert result.exit_code == 0, result.output
     assert "1 of 1 cells are in runs/benchmark-quick: 1 run in" in result.stdout
-    assert f"next: persim-gym report {out}" in result.stdout
+    assert f"next: persim-gym report {out}" in result.stderr
     assert (out / "report.html").read_text() == "1 rows"
     lines = result.stderr.splitlines()
     assert lines[0].startswith("1 cells to run: about ")

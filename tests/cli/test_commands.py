@@ -97,6 +97,7 @@ COMMANDS = [
     ["fit"],
     ["adapt"],
     ["evaluate"],
+    ["validate"],
     ["equations"],
     ["export"],
     ["hub"],
@@ -104,6 +105,8 @@ COMMANDS = [
     ["hub", "pull"],
     ["plan"],
     ["train"],
+    ["baseline"],
+    ["generate"],
     ["render"],
     ["benchmark"],
     ["report"],
@@ -351,7 +354,10 @@ def test_fit_with_force_begins_anew(dataset: str, tmp_path: Path) -> None:
     _half_a_fit(dataset, tmp_path)
     refuse("fit", dataset, "--out", str(tmp_path), *TINY, "--rank", "2", says="another fit")
     result = succeed("fit", dataset, "--out", str(tmp_path), *TINY, "--rank", "2", "--force")
-    assert result.stderr == ""
+    assert "resuming" not in result.stderr
+    # Four epochs are not enough to be better than a polynomial, and that is said.
+    assert "warning: 7 steps ahead the simulator predicts worse" in result.stderr
+    assert result.stderr.endswith(f"next: persim-gym evaluate {tmp_path}\n")
 
 
 def test_a_fit_and_a_training_are_logged(dataset: str, tmp_path: Path) -> None:
@@ -545,7 +551,7 @@ def test_demo_runs_keeps_and_ends_with_a_page(
     monkeypatch.setattr(demo, "demo_settings", lambda *asked: {("cartpole", True): tiny}[asked])
     args = ["demo", "--task", "cartpole", "--quick", "--out", str(tmp_path / "demo")]
     result = succeed(*args)
-    stages = [line.split()[:2] for line in result.stderr.splitlines()]
+    stages = [line.split()[:2] for line in result.stderr.splitlines()[:-1]]
     assert stages == [[f"[{i}/6]", stage] for i, stage in enumerate(demo.STAGES, start=1)]
     assert (tmp_path / "demo" / "index.html").is_file()
     assert result.stdout.endswith(f"{tmp_path / 'demo' / 'index.html'}\n")

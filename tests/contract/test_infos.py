@@ -25,7 +25,8 @@ SIMULATORS = {
     "non-finite": lambda: constant_simulator(1.0, math.nan),
 }
 AGENT = {"agent": np.int64}
-LEARNED = {**AGENT, "disagreement": np.float64, "clipped": np.int64, "guard": Reason}
+COUNTS = {"clipped": np.int64, "outside": np.int64, "outside_own": np.int64}
+LEARNED = {**AGENT, **COUNTS, "disagreement": np.float64, "guard": Reason}
 PRICED = {**LEARNED, "reward_raw": np.float64, "penalty": np.float64}
 
 WORLDS: dict[str, tuple[dict[str, Any], Callable[[str], Any]]] = {}

@@ -116,6 +116,10 @@ class LineTask:
         return np.zeros((n, 1))
 
 
+#: What `info` holds of an action that is within the record.
+NONE = {"outside": 0, "outside_own": 0}
+
+
 def constant_simulator(
     *increments: float,
     low: float = -1000.0,
@@ -216,7 +220,7 @@ def test_a_seed_decides_everything(sim: PerSim, propagation: str) -> None:
 def test_an_agent_has_a_simulator_of_its_own(sim: PerSim) -> None:
     env = sim.env(agent=1)
     action = actions_for(env.action_space, np.random.default_rng(0))
-    quiet = {"disagreement": 0.0, "clipped": 0, "guard": ""}
+    quiet = {"disagreement": 0.0, "clipped": 0, "guard": "", **NONE}
     assert env.reset(seed=0)[1] == {"agent": 1, **quiet}
     first = env.step(action)[0]
     assert env.reset(seed=0, options={"agent": 2})[1] == {"agent": 2, **quiet}
@@ -457,7 +461,7 @@ def test_the_mean_of_the_members() -> None:
     _, reward, terminated, truncated, info = env.step(1)
     assert (reward, terminated, truncated) == (3.0, False, False)
     spread = pytest.approx(np.std([1, 2, 6]), rel=1e-6)
-    assert info == {"agent": 2, "disagreement": spread, "clipped": 0, "guard": ""}
+    assert info == {"agent": 2, "disagreement": spread, "clipped": 0, "guard": "", **NONE}
 
 
 def test_disagreement_is_in_units_of_the_recorded_changes() -> None:
@@ -677,7 +681,7 @@ def test_a_penalty_is_subtracted() -> None:
     free.reset(options={"state": [10.0]})
     _, reward, _, _, info = free.step(0)
     assert reward == 12.0
-    assert set(info) == {"agent", "disagreement", "clipped", "guard"}
+    assert set(info) == {"agent", "disagreement", "clipped", "guard", *NONE}
 
 
 def test_a_penalty_in_lanes() -> None:

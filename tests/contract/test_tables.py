@@ -177,9 +177,21 @@ def test_a_picture_shows_the_state(sim: PerSim) -> None:
         frames.append(env.render())
     assert frames[0].shape == (400, 600, 3)
     np.testing.assert_array_equal(frames[1], frames[2])
-    # The marker of the first coordinate moves to the right, and it alone.
-    columns = []
-    for frame in (frames[0], frames[1], frames[3]):
-        columns.append(np.argwhere((frame[:180, 170:500] == (209, 96, 61)).all(-1))[:, 1].mean())
-    assert columns[0] < columns[1] < columns[2]
-    np.testing.assert_array_equal(frames[0][180:], frames[3][180:])
+
+    # The marker of the first coordinate moves up, and it alone.
+    def warm(frame: Any) -> Any:
+        apart = np.abs(frame[:170, 140:510].astype(int) - (209, 96, 61)).sum(-1)
+        return np.argwhere(apart < 40)
+
+    heights = [warm(frame)[:, 0].mean() for frame in (frames[0], frames[1], frames[3])]
+    assert heights[0] > heights[1] > heights[2]
+    np.testing.assert_array_equal(frames[0][170:], frames[3][170:])
+    # With every step there is more of a line, and of the actions.
+    painted = [len(warm(frames[3]))]
+    for _ in range(3):
+        env.step(env.action_space.sample())
+        painted.append(len(warm(env.render())))
+    assert painted == sorted(set(painted))
+    assert not np.array_equal(env.render()[285:, :510], frames[3][285:, :510])  # type: ignore[index]
+    env.reset(seed=0, options={"state": [0.5, 0.0]})
+    np.testing.assert_array_equal(env.render(), frames[3])

@@ -112,7 +112,7 @@ def test_a_command_line_says_which(sim: PerSim, tmp_path: Path) -> None:
     for given, index in (("name:3", 2), ("index:3", 3), ("0", 0), ("6", 5)):
         result = run(given)
         assert result.exit_code == 0, result.output
-        assert body(result.output) == body(str(sim.equations(f"index:{index}")))
+        assert body(result.stdout) == body(str(sim.equations(f"index:{index}")))
     for given in ("3", "1"):
         result = run(given)
         assert result.exit_code == 2

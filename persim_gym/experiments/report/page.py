@@ -22,6 +22,7 @@ from persim_gym.experiments.report.main_tables import (
 from persim_gym.experiments.report.side_tables import (
     latent_tables,
     planner_tables,
+    scarce_return_tables,
     scarcity_tables,
     time_tables,
     unseen_tables,
@@ -106,7 +107,7 @@ def all_tables(findings: Findings) -> dict[str, list[Table]]:
         "prediction": (prediction_tables, prediction_parts),
         "reward": (reward_tables, published_tables),
         "planners": (planner_tables,),
-        "scarcity": (scarcity_tables,),
+        "scarcity": (scarcity_tables, scarce_return_tables),
         "unseen": (unseen_tables,),
         "latent": (latent_tables,),
         "time": (time_tables,),

@@ -11,8 +11,10 @@ from persim_gym.experiments.quantities import ALL, Quantity
 from persim_gym.experiments.report.tables import (
     MEAN_SD,
     NOTHING,
+    Say,
     Table,
     entry,
+    mean_sd,
     returned,
 )
 from persim_gym.experiments.results import Findings, Slot, Variant, variants_of
@@ -88,11 +90,15 @@ def _search(findings: Findings, slot: Slot) -> str:
 # -- scarcity --------------------------------------------------------------------------------------
 
 
-def scarce_slots(findings: Findings, task: str) -> dict[tuple[Variant, str], list[Slot]]:
+def scarce_slots(
+    findings: Findings, task: str, experiment: str = "prediction"
+) -> dict[tuple[Variant, str], list[Slot]]:
     """Of each method and data set with several numbers of agents, its places in their order."""
+    planners = None, findings.main_planner(task)
     found: dict[tuple[Variant, str], list[Slot]] = {}
     for slot in findings.slots:
-        if slot.experiment == "prediction" and slot.task == task and slot.dataset is not None:
+        here = slot.experiment == experiment and slot.task == task and slot.planner in planners
+        if here and slot.dataset is not None:
             found.setdefault((slot.variant, slot.dataset), []).append(slot)
     return {
         key: sorted(slots, key=lambda slot: slot.train_agents or 0)
@@ -103,23 +109,45 @@ def scarce_slots(findings: Findings, task: str) -> dict[tuple[Variant, str], lis
 
 def scarcity_tables(findings: Findings) -> list[Table]:
     """Error against the number of agents in the data."""
-    lines: list[tuple[tuple[str, ...], list[Slot]]] = [
-        ((SUITES[task].title, dataset, variant.title), slots)
-        for task in findings.tasks("prediction")
-        for (variant, dataset), slots in scarce_slots(findings, task).items()
-    ]
-    counts = sorted({slot.train_agents or 0 for _, slots in lines for slot in slots})
-    quantity = Quantity("rmse", ALL, "test-policy")
-    rows = []
-    for names, slots in lines:
-        own = {slot.train_agents: slot for slot in slots}
-        rows.append((*names, *(entry(findings, own.get(count), quantity) for count in counts)))
     caption = (
         "Open-loop RMSE under the test policy by the number of agents in the data, one trajectory "
         f"each; geometric mean over the test agents, who are among them. {MEAN_SD}."
     )
+    quantity = Quantity("rmse", ALL, "test-policy")
+    return [_scarcity(findings, "prediction", quantity, caption, "scarcity")]
+
+
+def scarce_return_tables(findings: Findings) -> list[Table]:
+    """Return against the number of agents in the data."""
+    caption = (
+        "Return in the true environment by the number of agents in the data, one trajectory each; "
+        f"mean over the test agents, who are among them. {MEAN_SD}. More is better."
+    )
+    return [_scarcity(findings, "reward", Quantity("return"), caption, "scarcity-return", returned)]
+
+
+def _scarcity(
+    findings: Findings,
+    experiment: str,
+    quantity: Quantity,
+    caption: str,
+    name: str,
+    say: Say = mean_sd,
+) -> Table:
+    lines: list[tuple[tuple[str, ...], list[Slot]]] = [
+        ((SUITES[task].title, dataset, variant.title), slots)
+        for task in findings.tasks(experiment)
+        for (variant, dataset), slots in scarce_slots(findings, task, experiment).items()
+    ]
+    counts = sorted({slot.train_agents or 0 for _, slots in lines for slot in slots})
+    rows = []
+    for names, slots in lines:
+        own = {slot.train_agents: slot for slot in slots}
+        cells = (entry(findings, own.get(count), quantity, say) for count in counts)
+        rows.append((*names, *cells))
     head = ("task", "data set", "method", *(f"{count} agents" for count in counts))
-    return [Table("scarcity", "Fewer agents in the data", caption, head, tuple(rows))]
+    title = "Fewer agents in the data" + (": return" if experiment == "reward" else "")
+    return Table(name, title, caption, head, tuple(rows))
 
 
 # -- unseen agents ---------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.core import Array, Task
-from persim_gym.learned.bounds import BoundEffects
+from persim_gym.learned.bounds import BoundEffects, cutting_bounds
 from persim_gym.learned.ensemble import Change, Ensemble, before_bounds
 from persim_gym.learned.frames.geometry import Geometry
 from persim_gym.learned.preparation import Data
@@ -31,6 +31,8 @@ class ChartedTask:
         self._task, self._geometry = task, geometry
         space = task.observation_space
         ends = geometry.bounds(torch.as_tensor(space.low), torch.as_tensor(space.high))
+        walls = (torch.as_tensor(end.copy()) for end in cutting_bounds(task))
+        self.walls = tuple(end.numpy() for end in geometry.bounds(*walls))
         self.name = task.name
         self.observation_space = Box(ends[0].numpy(), ends[1].numpy(), dtype=np.float32)
         self.action_space: Discrete | Box = task.action_space

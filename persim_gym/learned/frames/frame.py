@@ -274,7 +274,7 @@ class _Raw:
             if past:
                 parts.append(slot[..., :-1, :past].flatten(-2))
         acted = coded(actions, self.choices).to(states.dtype)
-        lead = torch.broadcast_shapes(states.shape[:-1], acted.shape[:-1])
+        lead = np.broadcast_shapes(states.shape[:-1], acted.shape[:-1])
         return torch.cat([p.expand(*lead, p.shape[-1]) for p in (*parts, acted)], dim=-1)
 
 

@@ -16,7 +16,8 @@ from persim_gym.core import Array
 from persim_gym.learned.frames.walls import find_walls
 from persim_gym.learned.outcomes import heads
 from persim_gym.learned.outcomes.heads import Head
-from persim_gym.offline.transitions import Transitions
+from persim_gym.learned.outcomes.limits import find_limits
+from persim_gym.offline.transitions import Transitions, with_units
 
 if TYPE_CHECKING:
     from persim_gym.envs.rendering import Renderer
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 #: guard of learned environments stops half a width out: the space is not to clip before it.
 SPACE_MARGIN = 1.0
 
-#: By how many widths of the recorded range a predicted reward may leave it.
-REWARD_MARGIN = 0.5
+#: Lower and upper ends of the coordinates ``[d]`` each.
+Ends = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 #: Frames per second of a drawing: of data alone it is not known how long a step takes.
 FRAMES = 10
@@ -36,12 +37,14 @@ class DataTask:
     """The task that recorded transitions imply: a :class:`~persim_gym.core.Task`.
 
     * The observation space is the recorded range of each coordinate, a width wider on each side,
-      or up to a wall that the data show.
+      or up to a wall that the data show, or up to a physical limit: a declared bound, or zero
+      where all data have one sign (:mod:`persim_gym.learned.outcomes.limits`).
     * The action space is the recorded range, or the recorded number of discrete actions.
     * The time limit is the longest trajectory's number of steps.
     * Episodes start in recorded first observations.
     * The reward is learned from the recorded one, as a function of observation, action and next
-      observation that all agents share; it stays within half a width of the recorded range.
+      observation that all agents share; it stays within the recorded range. No validation can
+      earn more: a reward that was never recorded is what a policy would go for.
     * Termination is learned from the next observation, if any trajectory terminates.
 
     Use :meth:`from_transitions`; the constructor takes the parts.
@@ -60,10 +63,16 @@ class DataTask:
         obs_names: Names of the coordinates.
         action_names: Names of the action's coordinates.
         action_labels: Names of discrete actions.
+        obs_units: Units of the coordinates, where they are known.
+        action_units: Units of the action's coordinates.
+        limits: Physical limits of the coordinates ``[d]`` each; ``None`` in older files.
+        recorded: Recorded range of the coordinates ``[d]`` each; ``None`` in older files.
     """
 
     render_fps = FRAMES
     root_velocity = None
+    #: The action space is no more than what was recorded: beyond it no action is known to be cut.
+    recorded_actions = True
 
     def __init__(
         self,
@@ -80,6 +89,10 @@ class DataTask:
         obs_names: tuple[str, ...] | None = None,
         action_names: tuple[str, ...] | None = None,
         action_labels: tuple[str, ...] | None = None,
+        obs_units: tuple[str, ...] | None = None,
+        action_units: tuple[str, ...] | None = None,
+        limits: Ends | None = None,
+        recorded: Ends | None = None,
     ) -> None:
         self.name = name
         self.observation_space = Box(low, high, dtype=np.float32)
@@ -90,9 +103,34 @@ class DataTask:
         self.obs_names = obs_names
         self.action_names = action_names
         self.action_labels = action_labels
+        for units, names in ((obs_units, obs_names), (action_units, action_names)):
+            if units is not None and names is not None and len(units) != len(names):
+                raise ValueError(f"units are one for each of {len(names)} coordinates, got {units}")
+        self.obs_units = obs_units
+        self.action_units = action_units
+        self.limits = limits
+        self._recorded = recorded
         self._reward = reward
         self._reward_range = reward_range
         self._termination = termination
+
+    @property
+    def walls(self) -> Ends:
+        """Bounds of the space at which something cuts off what the dynamics do ``[d]`` each.
+
+        The others are limits of predictions alone: data may lie on them as they are.
+        """
+        space = self.observation_space
+        known = self.card.get("walls")
+        at = np.zeros((2, *space.shape), np.bool_) if known is None else np.array(known, np.bool_)
+        if at.shape != (2, *space.shape):
+            raise ValueError(f"walls are two for each of {space.shape[0]} coordinates, got {known}")
+        return np.where(at[0], space.low, -np.inf), np.where(at[1], space.high, np.inf)
+
+    @property
+    def obs_labels(self) -> tuple[str, ...] | None:
+        """Names of the coordinates with their units ``[d]``, for axes and tables."""
+        return with_units(self.obs_names, self.obs_units)
 
     # -- the task ------------------------------------------------------------------------------
 
@@ -117,16 +155,27 @@ class DataTask:
         return self.starts[rng.integers(0, len(self.starts), size=n)].astype(np.float64)
 
     def renderer(self) -> Renderer:
-        """The drawing of a state: a gauge for each coordinate, the recorded range shaded."""
-        from persim_gym.envs.rendering.gauges import GaugesRenderer
+        """The drawing of an episode: running time series, the recorded range shaded."""
+        from persim_gym.envs.env import REMEMBERED
+        from persim_gym.envs.rendering.strips import StripsRenderer
 
         low, high = self.observation_space.low, self.observation_space.high
-        names = self.obs_names or [f"coordinate {i}" for i in range(len(low))]
-        walls = np.array(self.card.get("walls", np.zeros((2, len(low)))), dtype=np.bool_)
-        margins = SPACE_MARGIN * ~walls
-        recorded = (high - low) / (1 + margins.sum(axis=0))
-        shaded = np.stack([low + margins[0] * recorded, high - margins[1] * recorded])
-        return GaugesRenderer(names, low, high, shaded)
+        names = self.obs_labels or [f"coordinate {i}" for i in range(len(low))]
+        if self._recorded is None:  # in older files it is what the margins leave
+            margins = SPACE_MARGIN * ~np.isfinite(np.stack(self.walls))
+            width = (high - low) / (1 + margins.sum(axis=0))
+            shaded = np.stack([low + margins[0] * width, high - margins[1] * width])
+        else:
+            shaded = np.stack(self._recorded)
+        space = self.action_space
+        if isinstance(space, Discrete):
+            taken = np.array([[0.0], [space.n - 1.0]])
+        else:
+            taken = np.stack([space.low, space.high])
+        actions = self.action_names or [f"action {i}" for i in range(taken.shape[1])]
+        return StripsRenderer(
+            names, shaded, actions, taken, min(self.max_episode_steps, REMEMBERED)
+        )
 
     # -- making and keeping --------------------------------------------------------------------
 
@@ -143,6 +192,7 @@ class DataTask:
         """
         low = np.minimum(data.obs.min(0), data.next_obs.min(0)).astype(np.float64)
         high = np.maximum(data.obs.max(0), data.next_obs.max(0)).astype(np.float64)
+        recorded, limits = (low, high), find_limits(data)
         # A coordinate that never changed has no width: a thousandth of its size, and 1 at least.
         size = np.maximum(1.0, 1e-3 * np.abs(high))
         margin = SPACE_MARGIN * np.where(high > low, high - low, size)
@@ -150,6 +200,7 @@ class DataTask:
         walls = find_walls(data)
         low = np.where(np.isinf(walls[0]), np.maximum(low - margin, -largest), walls[0])
         high = np.where(np.isinf(walls[1]), np.minimum(high + margin, largest), walls[1])
+        low, high = np.maximum(low, limits[0]), np.minimum(high, limits[1])
         space = _action_space(data.action, data.action_labels)
         starts = data.obs[data.starts]
         ends = np.logical_or.reduceat(data.terminated, data.starts)
@@ -157,7 +208,6 @@ class DataTask:
         obs, action, next_obs = map(torch.as_tensor, (data.obs, data.action, data.next_obs))
         rows = features(obs.double(), action, next_obs.double(), space).numpy()
         reward, about_reward = heads.fit_regression(rows, data.reward, parts, seed)
-        width = REWARD_MARGIN * float(np.ptp(data.reward))
         termination, about_end = None, {"kind": "never"}
         if data.terminated.any():
             termination, about_end = _fit_termination(data, parts, seed)
@@ -169,7 +219,7 @@ class DataTask:
             max_episode_steps=int(data.lengths.max()),
             starts=starts,
             reward=reward,
-            reward_range=(float(data.reward.min()) - width, float(data.reward.max()) + width),
+            reward_range=(float(data.reward.min()), float(data.reward.max())),
             termination=termination,
             card={
                 "reward": about_reward,
@@ -179,6 +229,10 @@ class DataTask:
             obs_names=data.obs_names,
             action_names=data.action_names,
             action_labels=data.action_labels,
+            obs_units=data.obs_units,
+            action_units=data.action_units,
+            limits=limits,
+            recorded=recorded,
         )
 
     def tensors(self) -> dict[str, Tensor]:
@@ -210,6 +264,10 @@ class DataTask:
             "obs_names": list(self.obs_names) if self.obs_names else None,
             "action_names": list(self.action_names) if self.action_names else None,
             "action_labels": list(self.action_labels) if self.action_labels else None,
+            "obs_units": list(self.obs_units) if self.obs_units else None,
+            "action_units": list(self.action_units) if self.action_units else None,
+            "limits": _plain_ends(self.limits),
+            "recorded": _plain_ends(self._recorded),
             **self.card,
         }
 
@@ -237,7 +295,7 @@ class DataTask:
         if reward is None:
             raise KeyError("reward_head")
         least, most = plain["reward_range"]
-        kinds = ("obs_names", "action_names", "action_labels")
+        kinds = ("obs_names", "action_names", "action_labels", "obs_units", "action_units")
         names = {key: tuple(plain[key]) if plain.get(key) else None for key in kinds}
         return cls(
             name=plain["name"],
@@ -250,6 +308,8 @@ class DataTask:
             reward_range=(float(least), float(most)),
             termination=head("termination", plain["termination_head"]),
             card={key: plain[key] for key in ("reward", "termination", "walls") if key in plain},
+            limits=_ends_of(plain.get("limits"), len(tensors["low"])),
+            recorded=_ends_of(plain.get("recorded"), len(tensors["low"])),
             **names,
         )
 
@@ -259,6 +319,30 @@ class DataTask:
             f"DataTask({self.name!r}, {self.observation_space.shape[0]} coordinates, actions "
             f"{self.action_space})"
         )
+
+
+def _plain_ends(ends: Ends | None) -> list[list[float | None]] | None:
+    """Ends for JSON, which knows no infinity."""
+    if ends is None:
+        return None
+    return [[x if np.isfinite(x) else None for x in end.tolist()] for end in ends]
+
+
+def _ends_of(plain: Any, d: int) -> Ends | None:
+    """What :func:`_plain_ends` has given.
+
+    Raises:
+        ValueError: If it is of other than ``d`` coordinates.
+    """
+    if plain is None:
+        return None
+    if [len(end) for end in plain] != [d, d]:
+        raise ValueError(f"limits are two for each of {d} coordinates, got {plain}")
+    low, high = (
+        np.array([side * np.inf if x is None else x for x in end], dtype=np.float64)
+        for side, end in zip((-1, 1), plain, strict=True)
+    )
+    return low, high
 
 
 def outcomes_sha256(data: Transitions) -> str:

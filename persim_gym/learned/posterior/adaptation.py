@@ -12,9 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
+from torch import Tensor
 
-from persim_gym.core import Array
+from persim_gym.core import Array, Task
 from persim_gym.envs.suites import SUITES
 from persim_gym.learned.frames.history import slots
 from persim_gym.learned.naming import AgentIndex
@@ -31,6 +33,8 @@ from persim_gym.learned.posterior.new_agents import (
 )
 from persim_gym.learned.posterior.prior import FactorModel
 from persim_gym.learned.preparation import check_data
+from persim_gym.learned.record import path_of, with_labels_of
+from persim_gym.learned.support import action_range, with_more_actions, with_new_agents
 from persim_gym.offline.transitions import Transitions
 
 #: A simulator with new agents, and their indices.
@@ -43,6 +47,7 @@ def read_agents(parts: Parts, data: Transitions, name: str | None = None) -> lis
     Raises:
         ValueError: If the data are of another task, or several agents are given one name.
     """
+    data = with_labels_of(parts.task, data)
     check_data(data, parts.task)
     check_task(parts.task.name, data)
     present = np.unique(data.agent)
@@ -60,7 +65,7 @@ def read_agents(parts: Parts, data: Transitions, name: str | None = None) -> lis
         called = name
         if name is None and data.agent_names is not None:
             called = data.agent_names[agent]
-        source = {"dataset": data.dataset_id, "of": agent}
+        source = {"dataset": data.dataset_id, "of": agent, **path_of(data)}
         agents.append(NewAgent(states[rows], data.action[rows], following, called, source))
     return agents
 
@@ -76,7 +81,8 @@ def add(parts: Parts, agents: Sequence[NewAgent]) -> Added:
     ensemble, task = parts.ensemble, parts.task
     checked = [new.checked(ensemble, task) for new in agents]
     grown = grow(ensemble, parts.knowledge, task, checked, ensemble.num_agents)
-    return _joined(parts, grown, named, [dict(new.source) for new in agents])
+    ranges = [_range_of(task, new.actions) for new in checked]
+    return _joined(parts, grown, named, [dict(new.source) for new in agents], ranges)
 
 
 def add_by_covariates(
@@ -97,7 +103,8 @@ def add_by_covariates(
         for k in range(n)
     ]
     grown = grow_by(parts.ensemble, known, posteriors, parts.ensemble.num_agents)
-    return _joined(parts, grown, named, [{} for _ in range(n)])
+    nothing = _range_of(parts.task, np.zeros((0, *(parts.task.action_space.shape or ()))))
+    return _joined(parts, grown, named, [{} for _ in range(n)], [nothing] * n)
 
 
 def update(
@@ -109,6 +116,7 @@ def update(
     factors = parts.ensemble.agent_factors().clone()
     factors[:, agent] = posterior.draw(agent).to(factors)
     experience, card = parts.experience, parts.card
+    experience = with_more_actions(experience, agent, _range_of(parts.task, actions))
     if experience.seen is not None and not experience.seen[agent]:
         seen = experience.seen.copy()
         seen[agent] = True
@@ -160,12 +168,22 @@ def check_task(task_name: str, data: Transitions) -> None:
         )
 
 
+def _range_of(task: Task, actions: Array) -> tuple[Any, Any]:
+    space = task.action_space
+    plain = actions.cpu().numpy() if isinstance(actions, Tensor) else np.asarray(actions)
+    return action_range(plain, int(space.n) if isinstance(space, Discrete) else 0)
+
+
 def _joined(
-    parts: Parts, grown: Grown, named: tuple[str, ...] | None, sources: list[dict[str, Any]]
+    parts: Parts,
+    grown: Grown,
+    named: tuple[str, ...] | None,
+    sources: list[dict[str, Any]],
+    ranges: list[tuple[Any, Any]],
 ) -> Added:
     first, count = parts.ensemble.num_agents, len(grown.counts)
     indices = [AgentIndex(first + place) for place in range(count)]
-    experience = parts.experience
+    experience = with_new_agents(parts.experience, ranges)
     if experience.seen is not None:
         seen: NDArray[np.bool_] = np.append(experience.seen, np.ones(count, dtype=np.bool_))
         experience = replace(experience, seen=seen)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.core import Array, Task
+from persim_gym.learned.bounds import cutting_bounds
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.inputs import flat_states, real_numbers
 from persim_gym.learned.posterior.prior import Evidence, FactorModel, moments, solve
@@ -219,8 +220,7 @@ def off_bounds(
     task: Task, states: Tensor, actions: Tensor, next_obs: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Those of some transitions that do not end on a bound of the observation space."""
-    space = task.observation_space
-    low, high = (torch.as_tensor(bound).to(next_obs) for bound in (space.low, space.high))
+    low, high = (torch.as_tensor(bound).to(next_obs) for bound in cutting_bounds(task))
     kept = ((next_obs > low) & (next_obs < high)).all(1)
     return states[kept], actions[kept], next_obs[kept]
 

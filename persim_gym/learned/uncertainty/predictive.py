@@ -4,14 +4,63 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from persim_gym import checks
-from persim_gym.core import Array
+from persim_gym.core import Array, as_agents
 from persim_gym.learned.dynamics import LearnedDynamics
+from persim_gym.learned.support import RolloutReport
 
 
 class PredictiveDynamics(LearnedDynamics):
     """Fitted members with predictive intervals of what they predict."""
+
+    def rollout_report(
+        self,
+        agents: Array,
+        obs: Array,
+        actions: Array,
+        *,
+        propagation: str = "mean",
+        seed: int = 0,
+        strict: bool = False,
+    ) -> tuple[Array, RolloutReport]:
+        """:meth:`rollout`, with a report of what of it is outside of the record.
+
+        Returns:
+            Predictions ``[m, n, h, d]``, and the report.
+
+        Raises:
+            ValueError: As :meth:`rollout`, or if it is not remembered which actions were recorded.
+        """
+        predicted = self.rollout(
+            agents, obs, actions, propagation=propagation, seed=seed, strict=strict
+        )
+        record = self.action_record
+        if record is None:
+            raise ValueError(
+                "this simulator does not remember which actions were recorded, for it was made by "
+                "an older version or by hand: fit it again with PerSim.fit"
+            )
+        members = torch.as_tensor(predicted).cpu().numpy()
+        acted = torch.as_tensor(actions).cpu().numpy()
+        n, h = acted.shape[:2]
+        agents = agents.cpu().numpy() if isinstance(agents, Tensor) else self.agent_indices(agents)
+        found = record.measure(as_agents(agents, n, self.num_agents), acted)
+        nothing = np.zeros((n, h), dtype=np.int64)
+        count, own = (nothing, nothing) if found is None else found[:2]
+        known, mean = self.experience, members.mean(axis=0)
+        outside = ~((mean >= known.low) & (mean <= known.high)).all(axis=-1)
+        low, high = (bound.cpu().numpy() for bound in self.ensemble.limits)
+        report = RolloutReport(
+            actions=(count > 0).sum(axis=1),
+            own_actions=(own > 0).sum(axis=1),
+            beyond=np.zeros(n) if found is None else found.beyond.max(axis=1),
+            states=outside.sum(axis=1),
+            clipped=((members <= low) | (members >= high)).any(axis=0).sum(axis=(1, 2)),
+            horizon=h,
+        )
+        return predicted, report
 
     def rollout_interval(
         self,
@@ -21,10 +70,14 @@ class PredictiveDynamics(LearnedDynamics):
         *,
         level: float = 0.95,
         of: str = "observation",
+        strict: bool = False,
+        rollout: Array | None = None,
     ) -> tuple[Array, Array]:
         """Predictive intervals of open-loop predictions, of each coordinate at each step.
 
-        They hold parameters, misfit and noise together, and are calibrated on the data.
+        They hold parameters, misfit and noise together, and are calibrated on the data. Of actions
+        outside of the record nothing is known: from there on they are wider, in every step by the
+        distance, in widths of the record, times the deviation of the recorded changes.
 
         Args:
             agents: ``[n]``.
@@ -33,23 +86,37 @@ class PredictiveDynamics(LearnedDynamics):
             level: Share of what comes that is to be inside, between 0 and 1.
             of: Of what would be observed (``"observation"``), or of the ``"state"`` without the
                 observation's noise.
+            strict: Refuse actions outside of what was recorded of any agent.
+            rollout: What :meth:`rollout` has given for the same arguments ``[m, n, h, d]``: to
+                predict takes most of the time.
 
         Returns:
-            Lower and upper ends ``[n, h, d]`` each, within the observation space, and not below
-            zero, or above, where no data were. Ends of angles that wrap may be beyond a turn.
+            Lower and upper ends ``[n, h, d]`` each, within the observation space and its physical
+            limits; of a task without any known, not below zero, or above, where no data were. Ends
+            of angles that wrap may be beyond a turn.
 
         Raises:
-            ValueError: If an argument is invalid, or nothing is known of errors.
+            ValueError: If an argument is invalid, nothing is known of errors, or ``strict`` refuses
+                an action.
         """
         level = checks.number("level", level, 0, 1, above=True, below=True, says="between 0 and 1")
         checks.one_of("of", of, ("observation", "state"))
         intervals = self.uncertainty.intervals
-        members = torch.as_tensor(self.rollout(agents, obs, actions)).double().cpu().numpy()
+        predicted = (
+            self.rollout(agents, obs, actions, strict=strict) if rollout is None else rollout
+        )
+        members = torch.as_tensor(predicted).double().cpu().numpy()
         centre, width = intervals.around(members, level, of == "state")
+        extra = self.extrapolation(agents, actions)
+        if extra is not None:
+            steps = extra.double().cumsum(1).cpu().numpy()[..., None]
+            width = np.hypot(width, steps * self.experience.change_scale)
         low, high = (bound.double().cpu().numpy() for bound in self.ensemble.limits)
-        known = self.experience
-        low = np.where(known.low >= 0, np.maximum(low, 0.0), low)
-        high = np.where(known.high <= 0, np.minimum(high, 0.0), high)
+        limits = getattr(self.task, "limits", None)
+        if limits is None:
+            known = self.experience
+            limits = np.where(known.low >= 0, 0.0, low), np.where(known.high <= 0, 0.0, high)
+        low, high = np.maximum(low, limits[0]), np.minimum(high, limits[1])
         low = np.where(intervals.turn > 0, -np.inf, low)
         high = np.where(intervals.turn > 0, np.inf, high)
         ends = (np.clip(centre + sign * width, low, high) for sign in (-1.0, 1.0))

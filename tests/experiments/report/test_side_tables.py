@@ -6,10 +6,12 @@ from persim_gym.experiments.report.page import all_tables
 from persim_gym.experiments.report.side_tables import (
     fit_seconds,
     planner_tables,
+    scarce_return_tables,
     scarcity_tables,
     time_tables,
     unseen_tables,
 )
+from persim_gym.experiments.report.tables import NOTHING
 from persim_gym.experiments.results import (
     Findings,
     Variant,
@@ -45,6 +47,19 @@ def test_scarcity() -> None:
     assert at(table, "20 agents", "CartPole") == "0.200"
     # One number of agents alone is no curve.
     assert len(table.rows) == 1
+
+
+def test_scarcity_of_returns_is_of_policies_and_of_the_main_planner() -> None:
+    rows = [rewarded("bcq-p", [[float(k)]], train_agents=10 * k) for k in (1, 2, 4)]
+    rows += [
+        rewarded("persim", [[7.0 + k]], planner=planner, train_agents=10 * k, rate=1.0)
+        for k, planner in ((1, "default"), (4, "default"), (4, "paper"))
+    ]
+    (table,) = scarce_return_tables(Findings(rows))
+    assert [row[2] for row in table.rows] == ["PerSim", "BCQ-P"]
+    assert table.rows[0][3:] == ("8", NOTHING, "11")
+    assert table.rows[1][3:] == ("1", "2", "4")
+    assert "scarcity-return" in [own.name for own in all_tables(Findings(rows))["scarcity"]]
 
 
 def test_unseen_agents() -> None:

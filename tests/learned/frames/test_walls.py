@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from persim_gym.envs.rendering import gauges
+from persim_gym.envs.rendering import strips
 from persim_gym.learned import PerSim
 from persim_gym.learned.frames.walls import find_walls
 from persim_gym.learned.outcomes.data_task import DataTask
@@ -47,7 +47,7 @@ def test_a_wall_is_a_bound_of_the_space(monkeypatch: pytest.MonkeyPatch) -> None
     again = DataTask.from_parts(task.tensors(), task.to_json())
     assert again.card["walls"] == [[False, True], [False, False]]
     drawn: dict[str, Any] = {}
-    monkeypatch.setattr(gauges, "GaugesRenderer", lambda *parts: drawn.update(recorded=parts[3]))
+    monkeypatch.setattr(strips, "StripsRenderer", lambda *parts: drawn.update(recorded=parts[1]))
     again.renderer()
     shaded = drawn["recorded"]
     ends = np.minimum(data.obs, data.next_obs).min(0), np.maximum(data.obs, data.next_obs).max(0)

@@ -91,3 +91,12 @@ def test_a_simulator_made_by_hand_says_that_it_knows_no_errors() -> None:
     sim = random_simulator(PlainTask.of(2, actions=3))
     with pytest.raises(ValueError, match="fit it again"):
         sim.rollout_interval([0], np.zeros((1, 2)), np.zeros((1, 3), dtype=np.int64))
+
+
+def test_a_rollout_that_is_there_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, sim = WORLDS["process"], fitted("process").view()
+    _, seen, actions = world.play(np.arange(world.agents), 8, seed=1)
+    given = np.arange(world.agents), seen[:, 2], actions[:, 2:]
+    expected, members = sim.rollout_interval(*given), sim.rollout(*given)
+    monkeypatch.setattr(sim, "rollout", None)
+    np.testing.assert_array_equal(sim.rollout_interval(*given, rollout=members), expected)

@@ -1,0 +1,272 @@
+"""Commands around baselines and synthetic data: baseline, generate, and what evaluate says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from persim_gym.cli import models, options, tables
+from persim_gym.cli.group import interrupted, on_interrupt, say
+from persim_gym.cli.output import print_facts, print_json, print_table, progress_bar
+from persim_gym.envs.suites import suite_of
+
+if TYPE_CHECKING:
+    from persim_gym.baselines.face import Baseline
+    from persim_gym.learned.simulator import PerSim
+
+NAMES = "bcq, cql, morel, cadm, sfbc"
+
+
+def baseline(
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of {NAMES}.")],
+    dataset: options.Dataset,
+    out: Annotated[Path, options.folder_to_write("Where the baseline goes.")],
+    agent: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K", help="Learn from this agent's data alone.", show_default="all agents"
+        ),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="An option of the fit, such as updates=5000; can be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: options.Seed = 0,
+    device: options.Device = "cpu",
+    threads: options.Threads = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a baseline or a half-done fit in FOLDER.")
+    ] = False,
+    as_json: options.Json = False,
+    agent_column: tables.Agent = None,
+    time_column: tables.Time = None,
+    step_column: tables.Step = None,
+    episode_column: tables.Episode = None,
+    state: tables.State = None,
+    action: tables.Action = None,
+    reward: tables.Reward = None,
+    terminated: tables.Terminated = None,
+    discrete_actions: tables.Discrete = None,
+    max_gap: tables.MaxGap = None,
+    drop: tables.Drop = False,
+    task_name: tables.Name = None,
+) -> None:
+    """Fit a baseline to a data set, or to a table: a policy learned offline.
+
+    A fit that was stopped goes on from its last checkpoint when the same command is given again.
+    """
+    import torch
+
+    from persim_gym import store
+    from persim_gym.baselines.face import FILE, as_config, method_class
+    from persim_gym.learned.naming import AgentNames
+
+    kind = method_class(name)
+    changes = parse_options(option or ())
+    as_config(kind.Config, None, changes)  # before data are read
+    if (out / FILE).exists() and not force:
+        raise ValueError(
+            f"{out} holds a baseline: choose another folder, or replace it with --force"
+        )
+    transitions = tables.read(
+        dataset, agent=agent_column, time=time_column, step=step_column, episode=episode_column,
+        state=state, action=action, reward=reward, terminated=terminated,
+        discrete=discrete_actions, max_gap=max_gap, drop=drop, name=task_name,
+    )  # fmt: skip
+    chosen = None
+    if agent is not None:
+        chosen = AgentNames(transitions.agent_names or (), transitions.num_agents).parse(agent)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if force:
+        (out / store.CHECKPOINT).unlink(missing_ok=True)
+    elif (out / store.CHECKPOINT).exists():
+        say("resuming", f"{out / store.CHECKPOINT} holds a part of the fit")
+    try:
+        fitted = kind.fit(
+            transitions, agent=chosen, seed=seed, device=device, checkpoint=out, save_every=10.0,
+            **changes,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        there = (out / store.CHECKPOINT).exists()
+        interrupted(
+            f"the same command goes on from the checkpoint in {out}"
+            if there
+            else "there was no checkpoint yet, the same command begins anew"
+        )
+    _print_baseline(fitted, out, as_json)
+
+
+def _print_baseline(fitted: Baseline, out: Path, as_json: bool) -> None:
+    if as_json:
+        print_json({"folder": str(out), **fitted.card})
+        return
+    data, agents = fitted.card["dataset"], fitted.agents
+    print_facts(
+        f"{fitted.name} for {fitted.task.name or 'data without a name'}",
+        [
+            ("data set", data["id"] or "-"),
+            ("agents", len(agents) if len(agents) > 1 else f"agent {agents[0]} alone"),
+            ("transitions", data["transitions"]),
+            ("plans in a model", "yes" if fitted.dynamics is not None else "no"),
+            ("folder", out),
+        ],
+    )
+    typer.echo(f"next: persim-gym evaluate {out}")
+
+
+def parse_options(texts: Sequence[str]) -> dict[str, Any]:
+    """Options of texts such as ``"updates=5000"``; a value is JSON, or else a word.
+
+    Raises:
+        ValueError: If a text is none, or an option is named twice.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise ValueError(f"--set takes NAME=VALUE, such as updates=5000, got {text!r}")
+        if name.strip() in found:
+            raise ValueError(f"--set names {name.strip()!r} twice: give one")
+        try:
+            found[name.strip()] = json.loads(value)
+        except json.JSONDecodeError:
+            found[name.strip()] = value
+    return found
+
+
+def holds_baseline(folder: Path) -> bool:
+    """Whether a folder is that of a baseline."""
+    return (folder / "baseline.safetensors").is_file()
+
+
+def evaluate_baseline(folder: Path, agents: str, episodes: int, seed: int, as_json: bool) -> None:
+    """Returns of a saved baseline in the true environments, beside those of random actions."""
+    from persim_gym.baselines import Baseline
+    from persim_gym.evaluation.returns import episode_returns
+    from persim_gym.learned.naming import AgentNames
+
+    policy = Baseline.load(folder)
+    suite = suite_of(policy.task)
+    population = suite.population(policy.card["dataset"].get("population"))
+    chosen = models.choose_agents(agents, AgentNames((), len(population)))
+    task, true = suite.task(), suite.dynamics(population)
+    with progress_bar("evaluate"):
+        found = episode_returns(task, true, chosen, policy, episodes, seed)
+        chance = episode_returns(task, true, chosen, "random", episodes, seed)
+    if as_json:
+        rows = [
+            {"agent": agent, "returns": own.tolist(), "random": float(other.mean())}
+            for agent, own, other in zip(chosen, found, chance, strict=True)
+        ]
+        print_json({"baseline": str(folder), "method": policy.name, "seed": seed, "agents": rows})
+        return
+    print_table(
+        f"Returns of {policy.name} in the true {suite.name}",
+        ["agent", "episodes", "mean", "sd", "least", "most", "random policy"],
+        [
+            [
+                str(agent), len(own), float(own.mean()),
+                float(own.std(ddof=1)) if len(own) > 1 else None,
+                float(own.min()), float(own.max()), float(other.mean()),
+            ]
+            for agent, own, other in zip(chosen, found, chance, strict=True)
+        ],
+    )  # fmt: skip
+
+
+def generate(
+    simulator: options.Simulator,
+    agents: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST", help="Agents by index or name: 0-4 or 0,3,7.", show_default="all"
+        ),
+    ] = None,
+    policy: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="random, mpc, another behaviour, or the folder of a policy."
+        ),
+    ] = "random",
+    episodes: Annotated[int, typer.Option(metavar="N", min=1, help="Episodes of each agent.")] = 1,
+    seed: options.Seed = 0,
+    dataset_id: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Id of the data set.", show_default="persim/synthetic/..."),
+    ] = None,
+    propagation: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="mean, random_member, fixed_member or sample."),
+    ] = "mean",
+    guard: Annotated[
+        bool, typer.Option("--guard/--no-guard", help="Stop where the simulator is not trusted.")
+    ] = True,
+    max_steps: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Time limit.", show_default="the task's")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a data set of the id.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Generate synthetic trajectories in a simulator, as a Minari data set.
+
+    The data set says that it is synthetic, and of which simulator.
+    """
+    sim = models.open_simulator(simulator)
+    chosen = None if agents is None else models.choose_agents(agents, sim.names)
+    acting = _policy(policy, sim, seed)
+    with on_interrupt("no data set was written"), progress_bar("generate") as report:
+        data = sim.generate(
+            chosen, acting, episodes, seed, dataset_id=dataset_id, propagation=propagation,
+            guard=guard, max_episode_steps=max_steps, overwrite=force, on_progress=report,
+            progress=False,
+        )  # fmt: skip
+    card = data.storage.metadata["persim_gym"]
+    if as_json:
+        print_json({"id": data.id, **card})
+        return
+    found = card["summary"]
+    reasons = ", ".join(f"{name} {count}" for name, count in found.get("guard", {}).items())
+    print_facts(
+        f"Synthetic data of {sim.task.name}",
+        [
+            ("id", data.id),
+            ("agents", found["agents"]),
+            ("episodes", found["episodes"]),
+            ("transitions", int(data.total_steps)),
+            ("mean return", found["mean_return"]),
+            ("stopped by the guard", reasons or "none"),
+            ("simulator", card["synthetic"]["simulator_sha256"][:16]),
+        ],
+    )
+    method = "bcq"
+    typer.echo(f"next: persim-gym baseline {method} {data.id} --out runs/{method}")
+
+
+def _policy(name: str, sim: PerSim, seed: int) -> Any:
+    """A policy by name or folder, to act in a simulator.
+
+    Raises:
+        ValueError: If there is none, or it acts in another task.
+    """
+    if name == "mpc":
+        from persim_gym.planning import MPC
+
+        return MPC(sim, seed=seed)
+    from persim_gym.checks import as_path
+    from persim_gym.policies.behaviours import as_policy
+
+    folder = as_path("--policy", name)
+    if folder.is_dir():
+        return models.saved_policy(folder, sim.task)
+    as_policy(name, sim.task)  # an unknown name is refused here
+    return name

@@ -1,0 +1,140 @@
+"""The command that shows a simulator in the browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from persim_gym.cli import models, options, tables
+from persim_gym.cli.group import say
+from persim_gym.envs.suites import SUITES
+
+if TYPE_CHECKING:
+    from persim_gym.explorer.scene import Scene
+    from persim_gym.explorer.truth import Truth
+    from persim_gym.learned.simulator import PerSim
+    from persim_gym.offline.transitions import Transitions
+
+
+def explore(
+    simulator: options.Simulator,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATASET",
+            help="The record: a data set's id, or a table with the options below.",
+            show_default="the data set that was fitted",
+        ),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(metavar="NAME", help="Where to serve; this machine alone by default.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(metavar="N", min=0, max=65535, help="Port; 0 for a free one.")
+    ] = 0,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Print the address, and open no browser.")
+    ] = False,
+    agent_column: tables.Agent = None,
+    time_column: tables.Time = None,
+    step_column: tables.Step = None,
+    episode_column: tables.Episode = None,
+    state: tables.State = None,
+    action: tables.Action = None,
+    reward: tables.Reward = None,
+    terminated: tables.Terminated = None,
+    discrete_actions: tables.Discrete = None,
+    max_gap: tables.MaxGap = None,
+    drop: tables.Drop = False,
+    task_name: tables.Name = None,
+) -> None:
+    """Ask a simulator what would happen if, on a page in the browser.
+
+    Choose an agent and a start, change the actions, and see the predicted course with its interval
+    beside what was recorded and, where there is one, the truth. Ctrl-C ends it.
+    """
+    from persim_gym.explorer import server
+
+    server.check_installed()
+    columns = {
+        "agent": agent_column, "time": time_column, "step": step_column,
+        "episode": episode_column, "state": state, "action": action, "reward": reward,
+        "terminated": terminated, "discrete": discrete_actions, "max_gap": max_gap, "drop": drop,
+        "name": task_name,
+    }  # fmt: skip
+
+    def started(address: str) -> None:
+        typer.echo(f"{address}  (Ctrl-C ends it)")
+        if not no_browser:
+            import webbrowser
+
+            webbrowser.open(address)
+
+    with server.bound_socket(host, port) as listening:
+        sim = models.open_simulator(simulator)
+        server.serve(_scene(sim, _data(sim, data, columns), simulator), listening, started)
+
+
+def _data(sim: PerSim, name: str | None, columns: dict[str, Any]) -> Transitions | None:
+    """The record: what ``--data`` names, or the data set of the fit where it can be found."""
+    given = any(value not in (None, False) for value in columns.values())
+    if name is not None:  # of a table the columns are those of the fit, if none are given
+        return tables.read(name, **columns) if given else _record_of(sim, name)
+    if given:
+        raise ValueError("columns of a table are given without --data, the table that has them")
+    return _record_of(sim)
+
+
+def _scene(sim: PerSim, data: Transitions | None, path: Path) -> Scene:
+    from persim_gym.explorer.record import Record
+    from persim_gym.explorer.scene import Scene
+
+    notes = []
+    record = Record(sim, data)
+    if data is None:
+        name = sim.card.get("dataset", {}).get("id") or "that it was fitted on"
+        notes.append(
+            f"The data set {name} is not on this machine: what was recorded is not shown, and "
+            "courses start in recorded first observations. --data says where it is."
+        )
+    elif not record.same:
+        notes.append("The record shown here is not the one that the simulator was fitted on.")
+    truth, why = _truth_of(sim)
+    notes += [why] if why else []
+    for note in notes:
+        say("note", note)
+    return Scene(sim, record, truth, notes, str(path))
+
+
+def _record_of(sim: PerSim, data: str | None = None) -> Transitions | None:
+    """The record that a simulator was fitted on, if it is on this machine and can be read."""
+    from persim_gym.explorer.record import Record
+    from persim_gym.learned.record import read_record
+
+    try:
+        found = read_record(sim, data)
+        Record(sim, found)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        if data is not None:
+            raise
+        say("warning", f"the record cannot be shown: {error}")
+        return None
+    return found
+
+
+def _truth_of(sim: PerSim) -> tuple[Truth | None, str]:
+    """True physics, or ``None`` and where there should be some, why there are none."""
+    from persim_gym.explorer.truth import Truth
+
+    if sim.task.name not in SUITES:
+        return None, ""
+    models.draw_without_display()
+    suite = SUITES[sim.task.name]
+    try:
+        return Truth(suite, suite.population(models.population_of(sim))), ""
+    except ValueError as error:
+        return None, f"The truth is not shown: {error}."

@@ -1,0 +1,85 @@
+"""The command that draws: `render`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from persim_gym import checks
+from persim_gym.cli import models, options, own_data
+from persim_gym.cli.group import on_interrupt
+from persim_gym.cli.next_step import agent_word, say_next
+from persim_gym.cli.output import progress_bar
+
+VIDEOS = (".mp4", ".gif")
+DRAWN = (*VIDEOS, ".png", ".svg", ".pdf")
+
+
+def render(
+    model: options.Model,
+    agent: options.Agent,
+    out: Annotated[
+        Path,
+        options.file_to_write(
+            "--out", "The video, .mp4 or .gif; of own data also .png, .svg, .pdf.", DRAWN
+        ),
+    ],
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="random, mpc, or the folder of a policy that train has made.",
+            show_default="random; the recorded actions of own data",
+        ),
+    ] = None,
+    data: options.Data = None,
+    start: options.Start = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Steps at most.", show_default="the time limit"),
+    ] = None,
+    seed: options.Seed = 0,
+) -> None:
+    """Make a video: truth and simulator side by side.
+
+    Given a task instead of a simulator, it shows the truth alone.
+
+    Both sides begin in the same state and are given the same actions; the simulator goes by its
+    own predictions from then on. Of own data, which have no true environment, it draws time series
+    of every coordinate and action: recorded, and predicted with its interval from one recorded
+    state on.
+    """
+    from persim_gym.envs.rendering import write_video
+    from persim_gym.plots import video
+
+    models.draw_without_display()
+    suite, sim = models.open_model(model)
+    if suite is None:
+        assert sim is not None
+        own_data.render(
+            sim, model, agent, out, policy=policy, data=data, start=start, steps=steps, seed=seed
+        )
+        return
+    own_data.check_no_own_options(data=data, start=start)
+    checks.output_file("--out", out, VIDEOS)
+    index = models.find_agent(agent, sim, suite)
+    chosen = "random" if policy is None else policy
+    actor = models.make_policy(chosen, suite.task(), sim, index, seed)
+    if sim is None:
+        frames = video.episode_frames(suite.name, index, actor, steps=steps, seed=seed)
+    else:
+        population = models.population_of(sim)
+        frames = video.comparison_frames(
+            sim, index, actor, population=population, steps=steps, seed=seed
+        )
+    task = suite.task()
+    total = (steps or task.max_episode_steps) + 1
+    with on_interrupt("no video was written"), progress_bar("render") as report:
+        write_video(out, models.counted(frames, total, report), task.render_fps)
+    typer.echo(out)
+    say_next("plan", model, "--agent", agent_word(sim, index))
+
+
+__all__ = ["render"]

@@ -1,0 +1,129 @@
+"""What commands say of how far a simulator can be trusted: tables by coordinate, and warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from persim_gym.cli.group import say
+from persim_gym.cli.output import print_json, print_table, progress_bar
+
+if TYPE_CHECKING:
+    from persim_gym.evaluation.validation import SplitResult, Validation
+    from persim_gym.learned.simulator import PerSim
+
+#: Coordinates that a line names.
+NAMED = 8
+
+
+def print_heldout(card: Mapping[str, Any]) -> None:
+    """The errors of a fit by coordinate, beside persistence and a pooled model, with a warning.
+
+    Args:
+        card: The simulator's.
+    """
+    found = card.get("metrics", {}).get("heldout")
+    if not found:
+        return
+    names = card.get("obs_names") or [f"obs {k}" for k in range(len(found["deviation"]))]
+    own, still, one = (found["rmse"][name] for name in ("simulator", "persistence", "pooled"))
+    lost = _lost(names, own, still, one)
+    steps = found["steps"]
+    ahead = f"{steps} step{'s' * (steps > 1)} ahead"
+    seen = "on steps that the fit has seen" if found["seen"] else "on steps kept from the fit"
+    print_table(
+        f"Error (RMSE) {ahead}, {seen}",
+        ["coordinate", "simulator", "persistence", "pooled", "worse than"],
+        [
+            [name, own[k], still[k], one[k], " and ".join(lost.get(name, ())) or "-"]
+            for k, name in enumerate(names)
+        ],
+    )
+    if found["seen"]:
+        say(
+            "note",
+            "nothing was kept from this fit, which takes long: errors on new steps are larger; "
+            "persim-gym validate keeps some",
+        )
+    if lost:
+        shown = [f"{name} (than {' and '.join(whom)})" for name, whom in lost.items()]
+        more = f" and {len(shown) - NAMED} more" if len(shown) > NAMED else ""
+        say(
+            "warning",
+            f"{ahead} the simulator predicts worse: {', '.join(shown[:NAMED])}{more}; do not rely "
+            "on it there, persim-gym validate says how far it can be used",
+        )
+
+
+def _lost(
+    names: Sequence[str], own: Sequence[float], still: Sequence[float], one: Sequence[float]
+) -> dict[str, list[str]]:
+    """Which references are better, for the coordinates of which one is."""
+    from persim_gym.evaluation.validation.verdict import WORSE
+
+    found: dict[str, list[str]] = {}
+    for k, name in enumerate(names):
+        better = [
+            what
+            for what, error in (("persistence", still[k]), ("the pooled model", one[k]))
+            if own[k] > WORSE * error and error > 0
+        ]
+        if better:
+            found[name] = better
+    return found
+
+
+def evaluate_own(sim: PerSim, data: str | None, horizon: int, seed: int, as_json: bool) -> None:
+    """Held-out errors of a simulator whose data are the user's own."""
+    from persim_gym.evaluation.validation import HORIZONS
+    from persim_gym.evaluation.validation.validate import data_of
+
+    steps = sorted({*(h for h in HORIZONS if h < horizon), horizon})
+    with progress_bar("evaluate"):
+        found = sim.validate(data_of(sim, data), splits="ends", horizons=steps, seed=seed)
+    if as_json:
+        print_json(found.to_json())
+        return
+    print_validation(found)
+
+
+def print_validation(validation: Validation) -> None:
+    """A table of each split, and the verdict."""
+    for note in validation.notes:
+        say("note", note)
+    for split in validation.splits:
+        _print_split(validation, split)
+    for line in validation.verdict.split("\n"):
+        print_line(line)
+
+
+def print_line(line: str) -> None:
+    """A sentence on stdout."""
+    import typer
+
+    from persim_gym.cli.group import visible
+
+    typer.echo(visible(line))
+
+
+def _print_split(validation: Validation, split: SplitResult) -> None:
+    for note in split.notes:
+        say("note", note)
+    if split.scores is None:
+        return
+    rows = [row for row in validation.table() if row["split"] == split.name]
+    models = [name for name in ("persistence", "pooled", "linear") if name in rows[0]]
+    last = ["coverage of 95%"] if "coverage of 95%" in rows[0] else []
+    cells = [
+        [
+            f"{row['coordinate']} ({row['unit']})" if row["unit"] else row["coordinate"],
+            row["steps"],
+            row["rmse"],
+            *(row[name] for name in models),
+            row["r2"],
+            *(row[name] for name in last),
+        ]
+        for row in rows
+    ]
+    head = ["coordinate", "steps", "RMSE", *models, "R2", *("in 95%" for _ in last)]
+    print_table(f"Split {split.name}: {len(split.agents)} agents", head, cells)

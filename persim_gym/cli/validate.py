@@ -1,0 +1,211 @@
+"""Command that says how far a simulator, or data before they are fitted, can be trusted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from persim_gym import checks
+from persim_gym.cli import models, options, tables
+from persim_gym.cli.group import FAILED, on_interrupt, say
+from persim_gym.cli.output import print_json, progress_bar
+from persim_gym.cli.trust import print_validation
+
+if TYPE_CHECKING:
+    from persim_gym.evaluation.validation import Rule, Validation
+    from persim_gym.learned.simulator import PerSim
+    from persim_gym.offline.transitions import Transitions
+
+
+def validate(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN_OR_DATA", help="Folder of a fitted simulator, or a data set or table."
+        ),
+    ],
+    out: Annotated[Path, options.folder_to_write("Where the page and validation.json go.")],
+    split: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="ends, agents, time or new (a simulator as it is, on data that it has not seen); "
+            "can be repeated.",
+            show_default="ends, or new for other data than the fit's",
+        ),
+    ] = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RULE",
+            help='Such as "rmse(glucose,10)<persistence"; exit code 1 if it does not hold; can be '
+            "repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    horizons: Annotated[
+        str, typer.Option(metavar="LIST", help="Steps ahead that are judged.")
+    ] = "1,10,50",
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Of a simulator: the data set or table that it is judged on.",
+            show_default="what it was fitted on",
+        ),
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Of data: how they are fitted.", show_default="auto"),
+    ] = None,
+    effort: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Of data: quick, default, thorough."),
+    ] = None,
+    ensemble_size: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Of data: members.")
+    ] = None,
+    seed: options.Seed = 0,
+    threads: options.Threads = None,
+    as_json: options.Json = False,
+    agent_column: tables.Agent = None,
+    time_column: tables.Time = None,
+    step_column: tables.Step = None,
+    episode_column: tables.Episode = None,
+    state: tables.State = None,
+    action: tables.Action = None,
+    reward: tables.Reward = None,
+    terminated: tables.Terminated = None,
+    discrete_actions: tables.Discrete = None,
+    max_gap: tables.MaxGap = None,
+    drop: tables.Drop = False,
+    task_name: tables.Name = None,
+) -> None:
+    """Say how far a simulator can be trusted, on one page.
+
+    A part of the data is kept, the rest is fitted in the simulator's way, and what was kept is
+    predicted beside persistence, a pooled model and each agent's own linear model. The page says in
+    words what may be read off and what not. Data can be validated before they are fitted.
+
+    Exit code 1 if a rule of --require does not hold.
+    """
+    from persim_gym.evaluation.validation import Rule
+    from persim_gym.evaluation.validation.splits import SPLITS
+    from persim_gym.learned.config import METHODS
+
+    checks.integer("--seed", seed, most=checks.LARGEST_SEED)
+    for name in split or ():
+        checks.one_of("--split", name, SPLITS)
+    if method is not None:
+        checks.one_of("--method", method, METHODS)
+    rules = [Rule.parse(text) for text in require or ()]
+    steps = _horizons(horizons, rules)
+    sim = _simulator(target)
+    fit = {"method": method, "effort": effort, "ensemble_size": ensemble_size}
+    given = {name: value for name, value in fit.items() if value is not None}
+    if sim is not None and given:
+        raise ValueError(
+            f"--{next(iter(given)).replace('_', '-')} is of data: {target} is a simulator, which "
+            "is fitted again in its own way"
+        )
+    if sim is None and data is not None:
+        raise ValueError(f"--data is of a simulator, and {target} is none: give one of both")
+    columns: dict[str, Any] = {
+        "agent": agent_column, "time": time_column, "step": step_column,
+        "episode": episode_column, "state": state, "action": action, "reward": reward,
+        "terminated": terminated, "discrete": discrete_actions, "max_gap": max_gap, "drop": drop,
+        "name": task_name,
+    }  # fmt: skip
+    found = _data(sim, target if sim is None else data, columns, out)
+    _check_columns(rules, found)
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    with on_interrupt("nothing was written"), progress_bar("validate") as report:
+        validation = _validated(sim, found, split, steps, seed, given, report)
+    page = validation.save(out)
+    failing = [why for rule in rules if (why := validation.failing(rule.text))]
+    if as_json:
+        plain = validation.to_json()
+        print_json({"page": str(page), "failing": failing, **plain})
+    else:
+        print_validation(validation)
+        typer.echo(page)
+    for why in failing:
+        say("failed", why)
+    if failing:
+        raise typer.Exit(FAILED)
+
+
+def _simulator(target: str) -> PerSim | None:
+    """The simulator that is named, if it is one."""
+    from persim_gym import store
+
+    path = checks.as_path("RUN_OR_DATA", target)
+    is_run = (path / store.SIMULATOR).exists() or path.name == store.SIMULATOR
+    return models.open_simulator(path) if is_run else None
+
+
+def _data(sim: PerSim | None, name: str | None, columns: dict[str, Any], out: Path) -> Transitions:
+    """The data that are judged.
+
+    A table that holds nothing to judge gets a page that says why, before the error.
+    """
+    from persim_gym.evaluation.validation.result import Validation
+    from persim_gym.evaluation.validation.validate import data_of
+
+    if name is None:
+        assert sim is not None
+        if option := next((key for key, value in columns.items() if value), None):
+            raise ValueError(f"columns, such as the {option}'s, are of a table: give it by --data")
+        return data_of(sim)
+    try:
+        return tables.read(name, **columns)
+    except ValueError as error:
+        whole = columns["agent"] and columns["state"] and columns["action"]
+        if tables.is_table(name) and whole and Path(name).exists():
+            Validation.unreadable(name, str(error)).save(out)
+        raise
+
+
+def _check_columns(rules: Sequence[Rule], data: Transitions) -> None:
+    from persim_gym.evaluation.validation.validate import column_names
+
+    for rule in rules:
+        rule.check_column(column_names(data))
+
+
+def _validated(
+    sim: PerSim | None,
+    data: Transitions,
+    split: Sequence[str] | None,
+    steps: Sequence[int],
+    seed: int,
+    given: dict[str, Any],
+    report: Any,
+) -> Validation:
+    from persim_gym.evaluation.validation import validate as judge
+
+    common: dict[str, Any] = {
+        "splits": split or None, "horizons": steps, "seed": seed, "on_progress": report,
+    }  # fmt: skip
+    if sim is None:
+        return judge(data, **common, **given)
+    return judge(sim, data, **common)
+
+
+def _horizons(text: str, rules: Sequence[Rule]) -> list[int]:
+    """Steps of a list such as ``1,10,50``, and those that rules ask for."""
+    from persim_gym.evaluation.validation.validate import MOST
+
+    found = set()
+    for part in text.split(","):
+        if not re.fullmatch(r"\s*\d{1,9}\s*", part):
+            raise ValueError(f"--horizons must be like 1,10,50, got {text!r}")
+        found.add(checks.integer("--horizons", int(part), 1, MOST))
+    return sorted(found | {rule.steps for rule in rules if rule.steps is not None})

@@ -1,0 +1,343 @@
+"""Validation: keep a part of the data, fit the rest, predict what was kept, and judge."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from persim_gym import checks
+from persim_gym.envs.suites import SUITES
+from persim_gym.evaluation.validation.courses import Courses, follow_courses
+from persim_gym.evaluation.validation.models import (
+    SIMULATOR,
+    Refit,
+    fit_models,
+    models_as_they_are,
+)
+from persim_gym.evaluation.validation.result import Shown, SplitResult, Validation
+from persim_gym.evaluation.validation.scores import Known, Scores, score
+from persim_gym.evaluation.validation.splits import SPLITS, NotPossible, Split, make_split
+from persim_gym.evaluation.validation.verdict import judge
+from persim_gym.learned.choice import sensible_steps
+from persim_gym.learned.plan import plan_fit
+from persim_gym.learned.preparation import Data, as_transitions, check_device, task_for
+from persim_gym.learned.simulator import PerSim, fit_as
+from persim_gym.offline.transitions import Transitions
+
+Floats = NDArray[np.float64]
+
+#: Steps ahead that are judged, as far as records are long enough.
+HORIZONS = (1, 10, 50)
+#: Most steps ahead, and agents whose courses are kept for figures.
+MOST, WORST = 1000, 4
+
+
+def validate(
+    model: PerSim | Any,
+    data: Any = None,
+    *,
+    splits: str | Sequence[str] | None = None,
+    horizons: Sequence[int] = HORIZONS,
+    behaviour: Any = None,
+    time: Any = None,
+    fitted_on: Any = None,
+    columns: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] | None = None,
+    **options: Any,
+) -> Validation:
+    """How far a simulator can be trusted, or a way of fitting data before it is used.
+
+    A part of the data is kept, the rest is fitted in the simulator's own way, and what was kept is
+    predicted open loop, beside persistence, a pooled model of the same kind and each agent's own
+    linear model. A simulator on data that it was not fitted on is judged as it is.
+
+    Args:
+        model: A simulator; or data, whatever :meth:`PerSim.fit` takes, which are then fitted.
+        data: Of a simulator: the data that it was fitted on, by default as its card names them;
+            or others of the same agents.
+        splits: One or several of ``"ends"``, ``"agents"``, ``"behaviour"``, ``"time"`` and
+            ``"new"``; by default ``"ends"``, or ``"new"`` for data that the simulator was not
+            fitted on.
+        horizons: Steps ahead.
+        behaviour: For that split: a label of each transition ``[T]``.
+        time: For that split: when each transition was ``[T]``; by default its place in its agent's
+            record.
+        fitted_on: With ``"new"``: what the simulator was fitted on, for the references.
+        columns: Of tables, as in :meth:`PerSim.fit`.
+        seed: Chooses agents that are kept whole.
+        on_progress: Called with the splits that are done, and their number.
+        **options: Without a simulator: of :meth:`PerSim.fit`.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument is invalid. Data that allow no judgement are no error: the
+            verdict says so.
+    """
+    sim = model if isinstance(model, PerSim) else None
+    steps = _horizons(horizons)
+    seed = checks.integer("seed", seed, 0, checks.LARGEST_SEED)
+    if sim is None:
+        if data is not None:
+            raise TypeError("give one of both: a simulator and data, or data alone")
+        found = as_transitions(model, columns)
+    else:
+        if options:
+            raise TypeError(
+                f"{next(iter(options))!r} is an option of a fit: a simulator is fitted in its own "
+                "way; give data alone"
+            )
+        found = data_of(sim) if data is None else as_transitions(data, columns)
+    same = sim is not None and sim.card.get("dataset", {}).get("sha256") == found.sha256()
+    names = _splits(splits, sim is not None and not same)
+    if sim is None and "new" in names:
+        raise ValueError("split 'new' is of a simulator: give one with data that it has not seen")
+    labels = None if behaviour is None else _labels("behaviour", behaviour, found)
+    when = None if time is None else _labels("time", time, found).astype(np.float64)
+    refit = _fitting(found, options) if sim is None else sim.refit
+    known = None if fitted_on is None else as_transitions(fitted_on, columns)
+    results = []
+    for done, name in enumerate(names):
+        if on_progress is not None:
+            on_progress(done, len(names))
+        make = functools.partial(make_split, name, found, seed=seed, behaviour=labels, time=when)
+        results.append(_judged(make, found, sim, same, refit, known, steps))
+    return _validation(sim, found, tuple(results))
+
+
+def data_of(sim: PerSim, place: str | None = None) -> Transitions:
+    """The data that a simulator was fitted on, read again.
+
+    Args:
+        sim: The simulator.
+        place: A table with the columns of the fit, or a Minari data set; by default what the card
+            names.
+
+    Raises:
+        ValueError: If they are not at hand, or have changed since.
+    """
+    about, source = sim.card.get("dataset", {}), sim.card.get("source", {})
+    name = place or source.get("path") or about.get("id") or ""
+    found = _read_again(name, source)
+    if found is None:
+        what = f"{name!r} is not on this machine" if name else "they have no name"
+        raise ValueError(
+            f"the data that this simulator was fitted on are not at hand ({what}): give them, "
+            "--data DATA on the command line, sim.validate(data) in Python"
+        )
+    if found.sha256() != about.get("sha256"):  # a simulator may be of the first agents alone
+        found = found.select(found.agent < int(about.get("agents") or found.num_agents))
+    if found.sha256() != about.get("sha256"):
+        raise ValueError(
+            f"the data {name!r} have changed since the simulator was fitted: give those that it "
+            "was fitted on, or fit again"
+        )
+    return found
+
+
+def _read_again(name: str, source: Mapping[str, Any]) -> Transitions | None:
+    """A table by the columns of a fit, or a Minari data set; ``None`` where there is none."""
+    from persim_gym.offline.sources import is_table
+
+    if name and is_table(name) and Path(name).exists():
+        if not source.get("columns"):
+            raise ValueError(
+                f"this simulator does not know the columns of the table {name}: persim-gym "
+                f"validate takes them with --data {name}, and sim.validate takes transitions"
+            )
+        return as_transitions(name, source["columns"])
+    import minari
+
+    return as_transitions(name) if name in minari.list_local_datasets() else None
+
+
+def _fitting(data: Transitions, options: Mapping[str, Any]) -> Refit:
+    """What fits data that are no simulator's yet, with options of :meth:`PerSim.fit`.
+
+    Raises:
+        TypeError: If an option has the wrong type.
+        ValueError: If an option is invalid.
+    """
+    own = dict(options)
+    task, device = own.pop("task", None), own.pop("device", "cpu")
+    decided = {key: own.pop(key) for key in ("config", "method", "preset") if key in own}
+    name = data.task_name if task is None else task.name
+    known = name in SUITES or task is not None
+    plan = plan_fit(name, options=own, known=known, **decided)
+    to = str(check_device(device))
+    # Spaces of all data: an action of which the fitted part knows nothing is one all the same.
+    return lambda part: fit_as(plan, part, task or task_for(data, plan.seed), to)
+
+
+def _judged(
+    make: Callable[[], Split],
+    data: Transitions,
+    sim: PerSim | None,
+    same: bool,
+    refit: Refit,
+    fitted_on: Transitions | None,
+    horizons: Sequence[int],
+) -> SplitResult:
+    """One split's result; what data do not allow is a result, too."""
+    name = make.args[0] if isinstance(make, functools.partial) else ""
+    try:
+        split = make()
+        steps = sensible_steps([split.part], horizons)
+        if not steps:
+            raise NotPossible("no stretch of a record is left to predict")
+        turn = _turns(data, sim)
+        if name == "new" and sim is not None:
+            models = models_as_they_are(data, sim, fitted_on, turn)
+        else:
+            models = fit_models(data, split, refit, turn, sim if same else None)
+        courses = follow_courses(data, split, models, max(steps), turn)
+    except (ValueError, FloatingPointError) as error:
+        return SplitResult.without(name, str(error))
+    used = np.sort(np.concatenate([split.fitted, split.known]))
+    notes = (*split.notes, *models.notes, *_short_notes(steps, horizons))
+    if name == "new":
+        used = np.arange(len(data))
+        notes = ("Nothing checks that the simulator has not seen some of these rows.", *notes)
+    known = Known.of(data.agent[used], data.obs[used], data.num_agents)
+    scores = score(courses, steps, known)
+    agents = tuple(agent_name(data, k) for k in scores.agents.tolist())
+    verdict = judge(scores, column_names(data), agents)
+    return SplitResult(
+        name=name,
+        fitted=len(split.fitted),
+        agents=agents,
+        scores=scores,
+        verdict=verdict,
+        notes=notes,
+        worst=_worst(courses, scores, agents),
+    )
+
+
+def _short_notes(steps: Sequence[int], horizons: Sequence[int]) -> tuple[str, ...]:
+    lost = [h for h in horizons if h not in steps]
+    if not lost:
+        return ()
+    asked = ", ".join(map(str, lost))
+    return (f"The stretches that were kept are too short to predict {asked} steps ahead.",)
+
+
+def _worst(courses: Courses, scores: Scores, names: Sequence[str]) -> tuple[Shown, ...]:
+    """A course of each agent with the largest errors: the longest one, of equals the first."""
+    last = scores.scaled(SIMULATOR)
+    order = np.argsort(-np.nan_to_num(last, nan=-1.0), kind="stable")[:WORST]
+    found = []
+    for place in order.tolist():
+        own = np.flatnonzero(courses.agent == scores.agents[place])
+        row = own[np.argmax(courses.valid[own].sum(1))]
+        length = int(courses.valid[row].sum())
+        first = courses.first[row][None]
+        ends = courses.intervals.get(0.95)
+        low, high = (None, None) if ends is None else (e[row, :length] for e in ends)
+        found.append(
+            Shown(
+                agent=names[place],
+                error=float(last[place]),
+                true=np.concatenate([first, courses.true[row, :length]]),
+                predicted=np.concatenate([first, courses.predicted[SIMULATOR][row, :length]]),
+                low=low,
+                high=high,
+            )
+        )
+    return tuple(found)
+
+
+def _validation(
+    sim: PerSim | None, data: Transitions, splits: tuple[SplitResult, ...]
+) -> Validation:
+    names = column_names(data)
+    fitted_by = sim.card.get("fitted_by") if sim is not None else "as asked for, by PerSim.fit"
+    count = np.bincount(data.agent, minlength=data.num_agents)
+    count = count[count > 0]
+    return Validation(
+        title=data.task_name,
+        columns=names,
+        units=getattr(data, "obs_units", None) or ("",) * len(names),
+        facts={
+            "data": data.dataset_id or data.task_name,
+            "agents": len(count),
+            "transitions": len(data),
+            "transitions of an agent": f"{count.min()} to {count.max()}",
+            "fitted by": fitted_by,
+        },
+        splits=splits,
+        notes=_notes(data, names),
+    )
+
+
+def _notes(data: Transitions, names: Sequence[str]) -> tuple[str, ...]:
+    """What is wrong with the data themselves."""
+    notes = []
+    count = np.bincount(data.agent, minlength=data.num_agents)
+    if (count > 0).sum() == 1:
+        notes.append("There is one agent: nothing can be learned from others, or of them.")
+    flat = data.obs.std(0) <= 1e-6 * np.maximum(np.abs(data.obs).max(0), 1e-30)
+    if flat.any():
+        shown = ", ".join(names[k] for k in np.flatnonzero(flat).tolist())
+        notes.append(f"Constant in the data: {shown}.")
+    acted = data.action.reshape(len(data), -1)
+    still = [k for k in range(acted.shape[1]) if (acted[:, k] == acted[0, k]).all()]
+    if still:
+        labels = data.action_names or tuple(f"action {k}" for k in range(acted.shape[1]))
+        shown = ", ".join(labels[k] for k in still)
+        notes.append(f"Never varied: {shown}. Nothing can be learned of what it does.")
+    return tuple(notes)
+
+
+def column_names(data: Transitions) -> tuple[str, ...]:
+    """Names of the coordinates, numbers where they have none."""
+    return data.obs_names or tuple(f"obs {k}" for k in range(data.obs.shape[1]))
+
+
+def agent_name(data: Transitions, agent: int) -> str:
+    """What an agent is called."""
+    return str(agent) if data.agent_names is None else data.agent_names[agent]
+
+
+def _turns(data: Transitions, sim: PerSim | None) -> Floats:
+    """Full turns of coordinates that go round, and 0 of the others ``[d]``."""
+    task = sim.task if sim is not None else task_for(data, 0)
+    turn = np.zeros(data.obs.shape[1])
+    for angle in Data(data, task).geometry.angles:
+        turn[angle.column] = angle.period
+    return turn
+
+
+def _horizons(horizons: Any) -> list[int]:
+    found = {
+        checks.integer("horizons", h, 1, MOST) for h in checks.a_sequence("horizons", horizons)
+    }
+    if not found:
+        raise ValueError("horizons must name numbers of steps such as (1, 10), got none")
+    return sorted(found)
+
+
+def _splits(splits: Any, new: bool) -> list[str]:
+    if splits is None:
+        return ["new"] if new else ["ends"]
+    given = [splits] if isinstance(splits, str) else checks.a_sequence("splits", splits)
+    names = list(dict.fromkeys(checks.one_of("splits", name, SPLITS) for name in given))
+    if not names:
+        raise ValueError(f"splits must name one of {', '.join(SPLITS)}, got none")
+    return names
+
+
+def _labels(name: str, values: Any, data: Transitions) -> NDArray[Any]:
+    found = np.asarray(values)
+    if found.shape != (len(data),):
+        raise ValueError(
+            f"{name} must be one value for each of {len(data)} transitions, got the shape "
+            f"{found.shape}"
+        )
+    if name == "time" and (found.dtype.kind not in "iuf" or not np.isfinite(found).all()):
+        raise ValueError(f"time must be finite numbers, got an array of type {found.dtype}")
+    return found

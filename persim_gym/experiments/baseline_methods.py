@@ -1,0 +1,208 @@
+"""Baselines as methods of the benchmark: fitted on all agents, on one, or on synthetic data too.
+
+Functions here give policies; :mod:`persim_gym.experiments.methods` makes methods of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium.spaces import Discrete
+from numpy.typing import NDArray
+
+from persim_gym.baselines.face import FILE, Baseline, as_config, method_class
+from persim_gym.envs.suites import SUITES
+from persim_gym.experiments.cell import Cell
+from persim_gym.experiments.recordings import recording_of
+from persim_gym.learned.simulator import PerSim
+from persim_gym.offline import datasets
+from persim_gym.offline.reading import read_transitions
+from persim_gym.offline.transitions import Transitions
+from persim_gym.planning import MPC
+from persim_gym.progress import OnProgress
+from persim_gym.rollout import Chooser, EpisodeBatch
+
+if TYPE_CHECKING:
+    from persim_gym.experiments.methods import Context
+
+#: Synthetic trajectories of each test agent.
+SYNTHETIC = 5
+
+
+class PerAgent:
+    """A policy of its own for each agent.
+
+    Args:
+        policies: Policies without memory, by agent.
+    """
+
+    name = "per-agent"
+
+    def __init__(self, policies: Mapping[int, Any]) -> None:
+        self.policies = dict(policies)
+
+    def begin_episodes(self, batch: EpisodeBatch) -> Chooser:
+        """Each episode under the policy of its agent."""
+        agents, space = batch.agents, batch.task.action_space
+
+        def choose(step: int, lanes: NDArray[np.int64], obs: NDArray[np.float32]) -> NDArray[Any]:
+            actions = np.zeros((len(lanes), *(space.shape or ())), dtype=space.dtype)
+            own = agents[lanes]
+            for agent in np.unique(own).tolist():
+                rows = own == agent
+                actions[rows] = self.policies[agent].predict(obs[rows])[0]
+            return actions
+
+        return choose
+
+    def predict(self, observation: Any, *_: Any, **__: Any) -> tuple[Any, Any]:
+        """Refuse: whose episode it is has to be known.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError("policies of single agents act in episodes whose agent is known")
+
+
+def check_options(name: str, cell: Cell) -> None:
+    """Check the options of a cell's fit.
+
+    Raises:
+        ValueError: If one is unknown or invalid.
+    """
+    as_config(method_class(name).Config, None, dict(cell.fit))
+
+
+def behaviour_of(context: Context) -> tuple[Any, dict[str, Any]]:
+    """A model of the behaviour of all agents' data, to draw candidates from, and facts of it."""
+    discrete = isinstance(SUITES[context.cell.task].task().action_space, Discrete)
+    # The cell's options are of its simulator.
+    plain = replace(context, cell=replace(context.cell, fit=()))
+    options: dict[str, Any] = {} if discrete else {"rounds": 0}
+    name, folder = "cloning" if discrete else "sfbc", context.folder / "behaviour"
+    fitted = _fitted(plain, name, folder, context.data, context.on_progress, options)
+    return fitted, _facts(fitted)
+
+
+def of_everyone(context: Context, name: str, **options: Any) -> tuple[Baseline, dict[str, Any]]:
+    """One policy from the data of all agents, and facts of it."""
+    fitted = _fitted(context, name, context.folder, context.data, context.on_progress, options)
+    return fitted, _facts(fitted)
+
+
+def of_each(context: Context, name: str, **options: Any) -> tuple[PerAgent, dict[str, Any]]:
+    """A policy of each test agent from its own trajectory, and facts of one of them."""
+    return _each(context, name, lambda agent: _alone(context.data(), agent), options)
+
+
+def of_each_with_synthetic(
+    context: Context, sim: PerSim, name: str, **options: Any
+) -> tuple[PerAgent, dict[str, Any]]:
+    """A policy of each test agent from its own trajectory and synthetic ones.
+
+    Paper: which policy acts in the synthetic trajectories is not said. Here it is MPC in the
+    agent's own simulator, by the task's default planner: what a simulator is good for.
+    """
+    cell, drawn = context.cell, list[Transitions]()
+
+    def data(agent: int) -> Transitions:
+        if not drawn:
+            drawn.append(_synthetic(sim, cell))
+        return joined(_alone(context.data(), agent), _alone(drawn[0], agent))
+
+    policy, facts = _each(context, name, data, options)
+    return policy, {**facts, "simulator_sha256": sim.sha256, "synthetic": SYNTHETIC}
+
+
+def joined(first: Transitions, second: Transitions) -> Transitions:
+    """Transitions of the same agents and task, one set after the other.
+
+    Raises:
+        ValueError: If they do not fit together.
+    """
+    names = ("agent", "obs", "action", "next_obs", "reward", "terminated", "truncated")
+    columns: dict[str, Any] = {
+        name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in names
+    }
+    episode = np.concatenate([first.episode, second.episode + first.episode.max() + 1])
+    return replace(first, **columns, episode=episode, changes=None)
+
+
+def _synthetic(sim: PerSim, cell: Cell) -> Transitions:
+    """Synthetic trajectories of a cell's agents."""
+    agents, task = list(cell.agents), SUITES[cell.task].task()
+    mpc = MPC(sim, agents, task=task, planner="default", seed=cell.seed)
+    data = sim.generate(
+        agents, mpc, SYNTHETIC, cell.seed, overwrite=True, progress=False,
+        dataset_id=f"{datasets.NAMESPACE}/synthetic/{cell.fit_key}-v0",
+        max_episode_steps=cell.max_episode_steps,
+    )  # fmt: skip
+    return read_transitions(data)
+
+
+def _alone(transitions: Transitions, agent: int) -> Transitions:
+    return transitions.select(transitions.agent == agent)
+
+
+def _each(
+    context: Context,
+    name: str,
+    data: Callable[[int], Transitions],
+    options: Mapping[str, Any],
+) -> tuple[PerAgent, dict[str, Any]]:
+    agents = context.cell.agents
+    policies: dict[int, Any] = {}
+    for place, agent in enumerate(agents):
+        with _part_of(context.on_progress, place, len(agents)) as report:
+            folder = context.folder / f"agent-{agent}"
+            own = partial(data, agent)
+            policies[agent] = _fitted(context, name, folder, own, report, options)
+    return PerAgent(policies), _facts(policies[agents[0]])
+
+
+@contextmanager
+def _part_of(report: OnProgress | None, place: int, count: int) -> Iterator[OnProgress | None]:
+    """The progress of one of several like fits, as that of all."""
+    yield None if report is None else lambda done, of: report(place * of + done, count * of)
+
+
+def _fitted(
+    context: Context,
+    name: str,
+    folder: Path,
+    data: Callable[[], Transitions],
+    report: OnProgress | None,
+    options: Mapping[str, Any],
+) -> Baseline:
+    """A baseline, from disk where another cell has fitted it already.
+
+    Raises:
+        ValueError: If what lies there was fitted on other data.
+    """
+    cell = context.cell
+    if (folder / FILE).is_file():
+        there = Baseline.load(folder, device=context.device)
+        found, wanted = there.card["dataset"]["id"], recording_of(cell).dataset_id
+        if found != wanted:
+            raise ValueError(
+                f"{folder} holds a baseline that was fitted on {found!r}, the cell learns from "
+                f"{wanted!r}: delete the folder, or run with --force"
+            )
+        return there
+    fitted: Baseline = method_class(name).fit(
+        data(), seed=cell.seed, device=context.device, checkpoint=folder, progress=False,
+        on_progress=report, **{**options, **dict(cell.fit)},
+    )  # fmt: skip
+    return fitted
+
+
+def _facts(fitted: Baseline) -> dict[str, Any]:
+    """What was fitted, without times: equal fits have equal facts."""
+    card = fitted.card
+    return {"fitted_by": card["method"], "config": card["config"], "dataset": card["dataset"]}

@@ -1,0 +1,202 @@
+"""What every baseline keeps to: fit, predict, save, load, seed, resume, and clear refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from persim_gym import store
+from persim_gym.baselines import BCQ, MODULES, Baseline, face
+from persim_gym.core import Dynamics
+from persim_gym.policies.behaviours import as_policy
+from tests.baselines.small import SILENT, Entry, data_of, each
+
+
+def acts(fitted: Any, obs: Any) -> Any:
+    return np.asarray(fitted.predict(obs)[0])
+
+
+def states(entry: Entry, n: int = 20) -> Any:
+    return data_of(entry.task).obs[:n]
+
+
+@each
+def test_predict_is_that_of_a_policy(entry: Entry) -> None:
+    fitted = entry.fit()
+    obs, space = states(entry), fitted.action_space
+    actions, _ = fitted.predict(obs, state=None, episode_start=np.ones(len(obs), dtype=bool))
+    assert np.shape(actions) == (len(obs), *space.shape)
+    one, _ = fitted.predict(obs[0])
+    assert space.contains(np.asarray(one, dtype=space.dtype))
+    # A row's action does not depend on what other rows there are.
+    alone = np.array([acts(fitted, row) for row in obs])
+    np.testing.assert_allclose(np.asarray(actions, dtype=float), alone, atol=1e-5)
+    assert as_policy(fitted, fitted.task) is fitted
+    assert fitted.dynamics is None or isinstance(fitted.dynamics, Dynamics)
+
+
+@each
+def test_what_is_loaded_acts_as_what_was_saved(entry: Entry, tmp_path: Path) -> None:
+    fitted = entry.fit()
+    fitted.save(tmp_path / "it")
+    for kind in (Baseline, type(fitted)):
+        loaded = kind.load(tmp_path / "it")
+        assert type(loaded) is type(fitted)
+        assert loaded.agents == fitted.agents == (0, 2, 3)
+        assert loaded.task.name == fitted.task.name
+        assert loaded.config == fitted.config
+        np.testing.assert_array_equal(acts(loaded, states(entry)), acts(fitted, states(entry)))
+    assert {path.suffix for path in (tmp_path / "it").iterdir()} == {".safetensors", ".json"}
+    written = tmp_path / "it" / face.FILE
+    content = bytearray(written.read_bytes())
+    content[-1] ^= 1
+    written.write_bytes(content)
+    with pytest.raises(ValueError, match="altered"):
+        Baseline.load(tmp_path / "it")
+
+
+@each
+def test_a_fit_is_its_seed_and_leaves_global_randomness_alone(entry: Entry) -> None:
+    state = torch.get_rng_state()
+    first = entry.fit(seed=3)
+    torch.rand(5)
+    again, other = entry.fit(seed=3), entry.fit(seed=4)
+    torch.set_rng_state(state)
+    before = torch.rand(1)
+    torch.set_rng_state(state)
+    entry.fit()
+    assert torch.equal(before, torch.rand(1))
+    for name, tensor in first.tensors.items():
+        assert torch.equal(tensor, again.tensors[name])
+    assert any(not torch.equal(t, other.tensors[name]) for name, t in first.tensors.items())
+
+
+class Killed(Exception):
+    """The fit is over in the middle of it."""
+
+
+@each
+def test_a_killed_fit_goes_on_to_the_same_weights(entry: Entry, tmp_path: Path) -> None:
+    whole = entry.fit()
+
+    def kill(done: int, total: int) -> None:
+        # Called before a block's checkpoint is written: the second call has the first's.
+        if (tmp_path / store.CHECKPOINT).exists():
+            raise Killed
+
+    with pytest.raises(Killed):
+        entry.fit(checkpoint=tmp_path, save_every=0, on_progress=kill)
+    told: list[tuple[int, int]] = []
+    resumed = entry.fit(checkpoint=tmp_path, on_progress=lambda *now: told.append(now))
+    assert told
+    assert told[0][0] > 1, "it began anew"
+    for name, tensor in whole.tensors.items():
+        assert torch.equal(tensor, resumed.tensors[name]), name
+    assert not (tmp_path / store.CHECKPOINT).exists()
+    np.testing.assert_array_equal(
+        acts(Baseline.load(tmp_path), states(entry)), acts(whole, states(entry))
+    )
+    with pytest.raises(Killed):
+        entry.fit(checkpoint=tmp_path / "b", save_every=0, on_progress=_killer(tmp_path / "b"))
+    with pytest.raises(ValueError, match="checkpoint of another fit"):
+        entry.fit(checkpoint=tmp_path / "b", seed=9)
+
+
+def _killer(folder: Path) -> Any:
+    def kill(done: int, total: int) -> None:
+        if (folder / store.CHECKPOINT).exists():
+            raise Killed
+
+    return kill
+
+
+@each
+def test_one_agent_is_learned_from_alone(entry: Entry) -> None:
+    data = data_of(entry.task)
+    alone = entry.fit(agent=2)
+    assert alone.agents == (2,)
+    only = data.select(data.agent == 2)
+    assert alone.card["dataset"]["transitions"] == len(only)
+    named = dataclasses.replace(data, agent_names=("a", "b", "c", "d"))
+    assert entry.fit(named, agent="c").agents == ("c",)
+    for name, tensor in entry.fit(only).tensors.items():
+        assert torch.equal(tensor, alone.tensors[name])
+
+
+@each
+@pytest.mark.parametrize(
+    ("changes", "error", "says"),
+    [
+        ({"agent": SILENT}, ValueError, "agent 1 has no transitions"),
+        ({"agent": 99}, ValueError, "agent 99 does not exist"),
+        ({"agent": "nobody"}, ValueError, "not known by name"),
+        ({"seed": -1}, ValueError, "seed"),
+        ({"device": "abacus"}, ValueError, "device 'abacus'"),
+        ({"depth": 3}, ValueError, "unknown option 'depth'"),
+        ({"config": 3}, TypeError, "config must be"),
+        ({"progress": "loud"}, ValueError, "progress"),
+        ({"on_progress": 3}, TypeError, "on_progress must be a function"),
+        ({"columns": {}}, TypeError, "columns= is for tables"),
+    ],
+    ids=lambda value: str(value)[:30] if isinstance(value, dict) else "",
+)
+def test_bad_input_is_refused_before_any_work(
+    entry: Entry, changes: dict[str, Any], error: Any, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: Any) -> None:
+        raise AssertionError("work was begun")
+
+    monkeypatch.setattr(entry.kind, "_learn", work)
+    with pytest.raises(error, match=says) as caught:
+        entry.fit(**changes)
+    assert "\n" not in str(caught.value)
+
+
+@each
+@pytest.mark.parametrize(
+    ("obs", "error"),
+    [(np.zeros(7), ValueError), (np.full((2, 4), np.nan), ValueError), ("no", TypeError)],
+    ids=["shape", "nan", "text"],
+)
+def test_observations_that_are_none_are_refused(entry: Entry, obs: Any, error: Any) -> None:
+    fitted = entry.fit()
+    if isinstance(obs, np.ndarray) and obs.ndim == 2:
+        obs = obs[:, : fitted.observation_space.shape[0]]
+    with pytest.raises(error, match="observation must"):
+        fitted.predict(obs)
+
+
+@each
+def test_configurations_are_frozen_plain_values(entry: Entry) -> None:
+    config = entry.kind.Config().replaced(entry.options)
+    assert entry.kind.Config.from_json(json.loads(json.dumps(config.to_json()))) == config
+    name = dataclasses.fields(config)[0].name
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(config, name, 1)
+
+
+def test_a_missing_library_is_said_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"pip install 'persim-gym\[baselines\]'"):
+        BCQ.fit("no/such/data-v0")
+
+
+def test_a_baseline_of_another_name_is_refused(tmp_path: Path) -> None:
+    entry = Entry("BCQ", "discrete", {"updates": 1, "hidden": [2]}, ("tianshou",))
+    entry.fit().save(tmp_path)
+    from persim_gym.baselines import CQL
+
+    with pytest.raises(ValueError, match="holds BCQ, not CQL"):
+        CQL.load(tmp_path)
+    with pytest.raises(FileNotFoundError, match="there is no baseline"):
+        Baseline.load(tmp_path / "nowhere")
+    with pytest.raises(TypeError, match="fit one of the methods"):
+        Baseline.fit(data_of("discrete"))
+    with pytest.raises(ValueError, match=f"there are {', '.join(MODULES).lower()}"):
+        face.method_class("DQN")

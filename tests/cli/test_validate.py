@@ -1,0 +1,152 @@
+"""``persim-gym validate``, and what ``fit`` and ``evaluate`` say of own data."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner, Result
+
+from persim_gym import store
+from persim_gym.cli import app
+from persim_gym.learned import PerSim
+from tests.evaluation.validation.worlds import patients
+
+COLUMNS = (
+    "--agent-column", "who", "--time-column", "week", "--state", "glucose,weight",
+    "--action", "dose",
+)  # fmt: skip
+FIT = ("--method", "hierarchical", "--degree", "1", "--ensemble-size", "1")
+QUICK = ("--method", "hierarchical", "--ensemble-size", "1")
+
+
+def run(*args: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(app, [str(a) for a in args], catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return result
+
+
+def frame(agents: int = 8, steps: int = 40, noise: float = 0.2) -> pd.DataFrame:
+    data = patients(agents, steps, noise=noise)
+    names = np.array(data.agent_names)[data.agent]
+    columns = {"who": names, "week": data.step, "glucose": data.obs[:, 0]}
+    return pd.DataFrame(columns | {"weight": data.obs[:, 1], "dose": data.action[:, 0]})
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tables") / "weeks.csv"
+    frame().to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def sim(table: Path) -> Path:
+    out = table.parent / "sim"
+    run("fit", table, "--out", out, *COLUMNS, *FIT)
+    return out
+
+
+def test_a_run_is_validated_and_rules_decide_the_exit_code(
+    sim: Path, table: Path, tmp_path: Path
+) -> None:
+    common = ("validate", sim, "--data", table, *COLUMNS, "--horizons", "1,5")
+    out = tmp_path / "trust"
+    fine = run(*common, "--out", out, "--require", "rmse(glucose)<persistence")
+    assert "Values may be read off" in fine.stdout
+    assert (out / "index.html").exists()
+    assert json.loads((out / "validation.json").read_text())["grade"] == "good"
+    rules = ("--require", "rmse(*)<persistence", "--require", "coverage(weight,3)>=1.1", "--json")
+    failed = run(*common, "--out", out, *rules, code=1)
+    assert failed.stderr.count("failed: ") == 1
+    assert "coverage(weight,3)>=1.1: weight in split ends: coverage at 3 steps" in failed.stderr
+    plain = json.loads(failed.stdout)
+    assert len(plain["failing"]) == 1
+    # A rule's number of steps is judged, too.
+    assert [at["steps"] for at in plain["splits"][0]["coordinates"]["weight"]["at"]] == [1, 3, 5]
+
+
+@pytest.mark.slow
+def test_data_are_validated_before_they_are_fitted(table: Path, tmp_path: Path) -> None:
+    result = run("validate", table, *COLUMNS, "--out", tmp_path, *QUICK, "--split", "time")
+    assert "Split time: 8 agents" in result.stdout
+    assert "too short to predict 50 steps" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("--require", "rmse(glucose)=1"), "is no rule: expected QUANTITY"),
+        (("--require", "rmse(sugar)<1"), "names column 'sugar': the data have glucose, weight"),
+        (("--split", "middle"), "--split must be one of ends"),
+        (("--horizons", "1,x"), "--horizons must be like 1,10,50"),
+        (("--horizons", "0"), "--horizons must be at least 1"),
+        (("--method", "magic"), "--method must be one of"),
+        (("--data", "other.csv"), "--data is of a simulator"),
+    ],
+)
+def test_wrong_options_end_with_2_before_any_work(
+    args: tuple[str, ...], says: str, table: Path, tmp_path: Path
+) -> None:
+    result = run("validate", table, *COLUMNS, "--out", tmp_path / "out", *args, code=2)
+    assert result.stdout == ""
+    assert says in result.stderr.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_simulator_is_fitted_in_its_own_way(sim: Path, tmp_path: Path) -> None:
+    refused = run("validate", sim, "--out", tmp_path, "--method", "als", code=2)
+    assert "--method is of data" in refused.stderr
+    run("validate", sim, "--out", tmp_path)  # the table is read again by the columns of the fit
+    assert (tmp_path / "index.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "says", "code"),
+    [
+        ("one agent", "There is one agent", 0),
+        ("three rows", "too few transitions|nothing to learn|too few to judge", 0),
+        ("empty column", "column 'weight'", 2),
+    ],
+)
+def test_bad_tables_get_a_page_that_says_so(
+    name: str, says: str, code: int, tmp_path: Path
+) -> None:
+    made = {"one agent": frame(1, 30), "three rows": frame(1, 4)}.get(name, frame(3, 12))
+    if name == "empty column":
+        made["weight"] = np.nan
+    made.to_csv(tmp_path / "bad.csv", index=False)
+    run("validate", tmp_path / "bad.csv", *COLUMNS, "--out", tmp_path, *QUICK, code=code)
+    assert re.search(says, (tmp_path / "index.html").read_text().replace("&#39;", "'"))
+
+
+def test_fit_ends_with_errors_by_coordinate_and_warns(table: Path, tmp_path: Path) -> None:
+    fine = run("fit", table, "--out", tmp_path / "a", *COLUMNS, *FIT)
+    assert "Error (RMSE) 10 steps ahead, on steps kept from the fit" in fine.stdout
+    assert "warning" not in fine.stderr
+    bad = ("--method", "sgd", "--epochs", "1", "--ensemble-size", "1")
+    poor = run("fit", table, "--out", tmp_path / "b", *COLUMNS, *bad)
+    assert "on steps that the fit has seen" in poor.stdout
+    assert "the simulator predicts worse: glucose (than " in poor.stderr
+    assert "the pooled model" in poor.stderr
+
+
+@pytest.mark.slow
+def test_evaluate_of_own_data_is_held_out(sim: Path, table: Path, tmp_path: Path) -> None:
+    refused = run("evaluate", sim, "--data", table, code=2)
+    assert "does not know the columns" in refused.stderr
+    # Where the fit has kept how its table was read, nothing has to be given.
+    own = PerSim.load(sim)
+    columns = {"agent": "who", "time": "week", "state": ["glucose", "weight"], "action": ["dose"]}
+    own.card["source"] = {"path": str(table), "columns": columns}
+    own.save(tmp_path / "sim")
+    assert (tmp_path / "sim" / store.SIMULATOR).exists()
+    result = run("evaluate", tmp_path / "sim", "--horizon", "5")
+    assert "Split ends: 8 agents" in result.stdout
+    assert "Values may be read off" in result.stdout
+    again = run("validate", tmp_path / "sim", "--out", tmp_path / "t", "--horizons", "1", "--json")
+    assert json.loads(again.stdout)["facts"]["fitted by"] == "hierarchical"

@@ -1,0 +1,218 @@
+"""Validation in worlds of known truth: what is good is praised, what is bad condemned."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from persim_gym.evaluation.validation import Grade, Validation, validate
+from persim_gym.evaluation.validation.verdict import WORSE
+from persim_gym.learned import PerSim
+from persim_gym.offline.transitions import Transitions
+from tests.evaluation.validation.worlds import as_data, patients
+
+FIT: dict[str, Any] = {"method": "hierarchical", "degree": 1, "ensemble_size": 1}
+
+
+def shuffled(sim: PerSim) -> PerSim:
+    """A simulator that takes each agent for the next one."""
+    factors = sim.ensemble.agent_factors()
+    parts = dataclasses.replace(
+        sim._parts, ensemble=sim.ensemble.with_factors(torch.roll(factors, 1, dims=1))
+    )
+    return PerSim.of(parts)
+
+
+@pytest.fixture(scope="module")
+def data() -> Transitions:
+    return patients(12, 45, noise=0.2)
+
+
+@pytest.fixture(scope="module")
+def sim(data: Transitions) -> PerSim:
+    return PerSim.fit(data, progress=False, **FIT)
+
+
+@pytest.fixture(scope="module")
+def good(sim: PerSim, data: Transitions) -> Validation:
+    return sim.validate(data, splits=("ends", "agents"), horizons=(1, 5))
+
+
+def test_a_good_simulator_is_praised(good: Validation) -> None:
+    assert [split.name for split in good.splits] == ["ends", "agents"]
+    ends = good.splits[0]
+    assert ends.verdict.grade is Grade.GOOD
+    assert ends.verdict.not_used == ()
+    assert ends.verdict.headline.startswith("Values may be read off, of every coordinate, up to 5")
+    assert good.grade in (Grade.GOOD, Grade.LIMITED)
+    assert good.meets("rmse(glucose)<persistence")
+    assert good.meets("skill(*,1)>0.8")
+    assert not good.meets("rmse(glucose)<0.001")
+    scores = ends.scores
+    assert scores is not None
+    assert scores.steps == (1, 5)
+    # The noise of a step is 0.2 * 15 and 0.2 * 0.4: no error can be far below it.
+    np.testing.assert_allclose(scores.rmse["simulator"][0], [3.0, 0.08], rtol=0.5)
+    assert (scores.rmse["simulator"] < scores.rmse["pooled"]).all()
+
+
+def test_shuffled_agents_are_condemned(sim: PerSim, data: Transitions) -> None:
+    found = shuffled(sim).validate(data, horizons=(1, 5))
+    assert found.grade is Grade.BAD
+    assert "not what its way of fitting makes of these data" in found.verdict
+    assert "not for use" in found.headline
+    # The same on data that it has not seen.
+    longer = patients(12, 60, noise=0.2)
+    new = longer.select(longer.step >= 45)
+    bad, fine = (one.validate(new, horizons=(1, 5), fitted_on=data) for one in (shuffled(sim), sim))
+    assert [split.name for split in bad.splits] == ["new"]
+    assert fine.grade in (Grade.GOOD, Grade.LIMITED)
+    assert bad.grade is Grade.BAD
+    assert not bad.meets("rmse(glucose,5)<pooled")
+
+
+def test_coverage_and_errors_are_those_counted_by_hand(sim: PerSim, data: Transitions) -> None:
+    longer = patients(12, 60, noise=0.2)
+    new = longer.select(longer.step >= 45)
+    (split,) = sim.validate(new, horizons=(4,)).splits
+    assert split.scores is not None
+    hits, errors, count = [], [], 0
+    for agent in range(12):
+        rows = np.flatnonzero(new.agent == agent)
+        # Six starts of fifteen steps: every third.
+        for first in rows[::3]:
+            if first + 4 > rows[-1] + 1:
+                continue
+            count += 1
+            ahead = slice(first, first + 4)
+            asked = ([agent], new.obs[[first]], new.action[None, ahead])
+            low, high = sim.rollout_interval(*asked, level=0.95)
+            truth = new.next_obs[first + 3]
+            hits.append((truth >= low[0, 3]) & (truth <= high[0, 3]))
+            errors.append(sim.rollout(*asked).mean(0)[0, 3] - truth)
+    assert split.scores.count.tolist() == [count]
+    np.testing.assert_allclose(split.scores.coverage[0.95][0], np.mean(hits, axis=0))
+    expected = np.sqrt(np.mean(np.square(errors), axis=0))
+    np.testing.assert_allclose(split.scores.rmse["simulator"][0], expected, rtol=1e-5)
+
+
+def test_units_are_never_mixed(sim: PerSim, data: Transitions, good: Validation) -> None:
+    """A coordinate in other units changes its own numbers by the unit, and no other number."""
+    unit = np.array([1.0, 1000.0], dtype=np.float32)
+    grams = dataclasses.replace(data, obs=data.obs * unit, next_obs=data.next_obs * unit)
+    (split,) = validate(grams, horizons=(1, 5), **FIT).splits
+    own, other = good.splits[0].scores, split.scores
+    assert own is not None
+    assert other is not None
+    np.testing.assert_allclose(other.rmse["persistence"], own.rmse["persistence"] * unit, rtol=1e-4)
+    np.testing.assert_allclose(other.scaled("persistence"), own.scaled("persistence"), rtol=1e-4)
+    np.testing.assert_allclose(other.r2, own.r2, atol=0.02)
+
+
+def test_time_is_one_cut_for_all(data: Transitions) -> None:
+    """The agents end at different times; those that ended before the cut are not judged."""
+    length = np.where(np.arange(12) < 3, 20, 45)
+    short = data.select(data.step < length[data.agent])
+    (split,) = validate(short, splits="time", horizons=(1, 5), **FIT).splits
+    assert split.agents == tuple(f"patient {k}" for k in range(3, 12))
+    assert "3 agents have nothing after it" in " ".join(split.notes)
+
+
+def test_another_behaviour_is_kept_whole(data: Transitions) -> None:
+    labels = np.where(data.step < 30, "usual", "new")
+    parts = dataclasses.replace(data, episode=data.episode * 2 + (data.step >= 30))
+    (split,) = validate(parts, splits="behaviour", behaviour=labels, horizons=(1, 5), **FIT).splits
+    assert split.scores is not None
+    assert split.fitted == (labels == "usual").sum()
+    assert "behaviour new" in split.notes[0]
+
+
+def still(column: int) -> Transitions:
+    own = patients(6, 20)
+    obs, next_obs = own.obs.copy(), own.next_obs.copy()
+    obs[:, column] = next_obs[:, column] = 3.0
+    return dataclasses.replace(own, obs=obs, next_obs=next_obs)
+
+
+BAD: dict[str, tuple[Callable[[], Transitions], str]] = {
+    "one agent": (lambda: patients(1, 24), "There is one agent"),
+    "three rows": (lambda: patients(1, 3), "1 prediction is too few"),
+    "one row": (lambda: patients(1, 1), "no agent has two transitions"),
+    "two rows of each": (lambda: patients(8, 2), "8 predictions are too few"),
+    "all alike": (lambda: patients(8, 24, differ=0.0, noise=0.5), "do not show that the agents di"),
+    "a constant coordinate": (lambda: still(1), "weight: constant in the data"),
+    "nothing changes": (
+        lambda: as_data(np.full((4, 13, 2), 3.0), np.full((4, 12, 1), 0.5)),
+        "Never varied: dose",
+    ),
+    "one dose": (lambda: patients(6, 20, dose=0.5), "Never varied: dose"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_data_get_a_verdict_that_says_so(name: str) -> None:
+    make, says = BAD[name]
+    found = validate(make(), horizons=(1, 5), **FIT)
+    assert says in "\n".join([found.verdict, *found.notes])
+    assert found.to_json()["grade"] == str(found.grade)
+    assert not found.meets("rmse(glucose)<0.0001")
+    if found.grade is Grade.UNKNOWN:
+        assert found.failing("rmse(glucose)<persistence") != ""
+
+
+def test_three_rows_by_all_families() -> None:
+    """A single transition is left to fit, in which nothing varies."""
+    found = validate(patients(1, 3), effort="quick", ensemble_size=1)
+    assert found.grade is Grade.UNKNOWN
+    assert "there is nothing to learn from" in found.verdict
+
+
+def test_the_data_of_a_fit_are_found_or_asked_for(sim: PerSim) -> None:
+    with pytest.raises(ValueError, match="not at hand"):
+        sim.validate()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ({"splits": "middle"}, ValueError, "splits must be one of ends"),
+        ({"splits": ()}, ValueError, "got none"),
+        ({"horizons": (0,)}, ValueError, "horizons must be at least 1"),
+        ({"horizons": ()}, ValueError, "got none"),
+        ({"horizons": 5}, TypeError, "horizons must be a sequence"),
+        ({"seed": -1}, ValueError, "seed must be at least 0"),
+        ({"behaviour": [1, 2]}, ValueError, "behaviour must be one value for each"),
+        ({"time": ["a"] * 540}, ValueError, "time must be finite numbers"),
+        ({"effort": "quick"}, TypeError, "option of a fit"),
+    ],
+)
+def test_wrong_arguments_are_refused(
+    sim: PerSim, data: Transitions, arguments: dict[str, Any], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        sim.validate(data, **arguments)
+
+
+def test_options_of_a_fit_are_checked_before_any_work(data: Transitions) -> None:
+    with pytest.raises(ValueError, match="unknown method"):
+        validate(data, method="magic")
+    with pytest.raises(ValueError, match="'new' is of a simulator"):
+        validate(data, splits="new")
+    with pytest.raises(TypeError, match="give one of both"):
+        validate(data, data)
+
+
+def test_others_agents_are_refused_with_a_verdict(sim: PerSim) -> None:
+    others = dataclasses.replace(patients(3, 10), agent_names=("x", "y", "z"))
+    found = sim.validate(others)
+    assert found.grade is Grade.UNKNOWN
+    assert "knows none of the data's agents (x, y, z" in found.verdict
+
+
+def test_what_counts_as_worse_is_more_than_a_rounding() -> None:
+    assert 1 < WORSE < 1.2

@@ -1,0 +1,130 @@
+"""The verdict follows its rules, which the documentation lists."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from persim_gym.evaluation.validation import RULES, Grade
+from persim_gym.evaluation.validation.scores import Scores
+from persim_gym.evaluation.validation.verdict import judge
+
+PAGE = Path(__file__).parents[3] / "docs" / "validation.md"
+NAMES, AGENTS = ("glucose", "weight"), ("a", "b", "c")
+
+
+def scores(
+    own: float = 1.0,
+    *,
+    still: float = 3.0,
+    pooled: float = 2.0,
+    r2: float = 0.9,
+    coverage: float = 0.95,
+    count: int = 30,
+) -> Scores:
+    """Scores at 1 and 10 steps, the same everywhere."""
+    errors = {"simulator": own, "persistence": still, "pooled": pooled, "linear": 2.0}
+    return Scores(
+        steps=(1, 10),
+        agents=np.arange(3),
+        count=np.array([count, count]),
+        agent_count=np.full((3, 2), count // 3),
+        rmse={name: np.full((2, 2), e) for name, e in errors.items()},
+        agent_rmse={name: np.full((3, 2, 2), e) for name, e in errors.items()},
+        course_rmse={name: np.full((3, 2), e) for name, e in errors.items()},
+        curve={name: np.full((10, 2), e) for name, e in errors.items()},
+        r2=np.full((2, 2), r2),
+        coverage={0.95: np.full((2, 2), coverage)},
+        width={0.95: np.full((2, 2), 4.0)},
+        outside=np.zeros(2),
+        true_outside=np.zeros(2),
+        deviation=np.array([5.0, 5.0]),
+        low=np.zeros(2),
+        high=np.full(2, 20.0),
+    )
+
+
+def at(values: np.ndarray, k: int, place: int, value: float) -> np.ndarray:
+    changed = values.copy()
+    changed[k, place] = value
+    return changed
+
+
+def test_the_documentation_lists_the_rules() -> None:
+    text = PAGE.read_text()
+    for rule in RULES:
+        assert f"\n* {rule}\n" in text, rule
+
+
+def test_grades() -> None:
+    grades = {
+        Grade.GOOD: scores(),
+        Grade.LIMITED: replace(scores(), r2=at(scores().r2, 1, 0, 0.4)),
+        Grade.ROUGH: scores(r2=0.4),
+        Grade.BAD: scores(own=2.9, still=3.0, pooled=4.0),
+        Grade.UNKNOWN: scores(count=9),
+    }
+    for grade, own in grades.items():
+        assert judge(own, NAMES, AGENTS).grade is grade
+
+
+def test_each_rule_alone_takes_values_away() -> None:
+    for lost, says in (
+        (scores(r2=0.49), "R2 is 0.49 only"),
+        (scores(r2=-1.0), "no better than each agent's own mean"),
+        (scores(coverage=0.84), "intervals are too narrow: those of 95% hold 84%"),
+        (scores(own=2.87), "hardly better than persistence"),
+        (scores(own=2.2), "worse than the pooled model"),
+        (scores(own=4.0), "worse than persistence"),
+    ):
+        for reading in judge(lost, NAMES, AGENTS).readings:
+            assert reading.values == 0
+            # Over all steps the agents are fine, so that it is said of each coordinate why not.
+        text = str(judge(replace(lost, course_rmse=scores().course_rmse), NAMES, AGENTS))
+        assert says in text
+
+
+def test_what_is_as_good_as_exact_may_have_narrow_intervals() -> None:
+    """The standard deviation is 5."""
+    assert judge(scores(own=0.09, coverage=0.1), NAMES, AGENTS).grade is Grade.GOOD
+    assert judge(scores(own=0.11, coverage=0.1), NAMES, AGENTS).grade is Grade.ROUGH
+
+
+def test_values_end_where_a_reference_is_better_on_the_way() -> None:
+    early = scores()
+    rmse = {**early.rmse, "pooled": at(early.rmse["pooled"], 0, 0, 0.5)}
+    glucose, weight = judge(replace(early, rmse=rmse), NAMES, AGENTS).readings
+    assert (glucose.values, glucose.course) == (0, 10)
+    assert (weight.values, weight.course) == (10, 10)
+
+
+def test_agents_are_named_that_are_not_to_be_used() -> None:
+    own = scores()
+    course = {**own.course_rmse}
+    course["simulator"] = np.array([[1.0, 1.0], [9.0, 9.0], [1.0, 1.0]])
+    found = judge(replace(own, course_rmse=course), NAMES, AGENTS)
+    assert found.not_used == ("b",)
+    assert "the simulators of b (1 of 3 agents)" in str(found)
+    assert found.grade is Grade.GOOD
+    course["simulator"] = np.array([[9.0, 9.0], [9.0, 9.0], [1.0, 1.0]])
+    found = judge(replace(own, course_rmse=course), NAMES, AGENTS)
+    assert found.grade is Grade.BAD
+    assert all(reading.values == 0 for reading in found.readings)
+
+
+def test_a_constant_coordinate_is_not_judged() -> None:
+    own = replace(scores(), deviation=np.array([5.0, 0.0]))
+    glucose, weight = judge(own, NAMES, AGENTS).readings
+    assert glucose.values == 10
+    assert not weight.judged
+    assert "constant in the data" in weight.text
+
+
+def test_without_a_pooled_model_persistence_decides() -> None:
+    own = scores()
+    models = ("simulator", "persistence")
+    found = judge(replace(own, rmse={m: own.rmse[m] for m in models}), NAMES, AGENTS)
+    assert found.grade is Grade.GOOD
+    assert "pooled" not in str(found)

@@ -1,0 +1,65 @@
+"""A way of fitting, read back from a card."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from persim_gym.learned import PerSim
+from persim_gym.learned.config import CHOICE, ClosedForm, Networks
+from persim_gym.learned.plan import plan_fit
+from persim_gym.learned.refit import plan_from, with_rank_of
+from tests.evaluation.validation.worlds import patients
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("als", {"degree": 2, "rank": 3}),
+        ("sgd", {"epochs": 3}),
+        ("auto", {"effort": "quick", "seed": 5}),
+        ("auto", {"rank": 2}),
+    ],
+)
+def test_a_card_gives_its_plan_back(method: str, options: dict[str, object]) -> None:
+    plan = plan_fit("patients", method=method, options=options, known=False)
+    card = {"method": plan.method, "preset": plan.preset, "config": plan.to_json()}
+    again = plan_from(json.loads(json.dumps(card)), "patients", known=False)
+    assert again == plan
+
+
+def test_a_family_that_was_chosen_is_taken_alone() -> None:
+    plan = plan_fit("patients", options={}, known=False)
+    card = {"method": "auto", "config": plan.to_json(), "fitted_by": "mixture"}
+    card["metrics"] = {"weights": {"als": 0.2, "latent, lag 2": 0.8}}
+    chosen = plan_from(card, "patients", known=False, chosen=True)
+    assert chosen.method == "latent"
+    assert set(chosen.configs) == {"latent"}
+    assert set(plan_from(card, "patients", known=False).configs) == set(CHOICE)
+
+
+def test_what_was_made_by_hand_can_not_be_fitted_again() -> None:
+    with pytest.raises(ValueError, match="made by hand"):
+        plan_from({"task": "x"}, "x", known=True)
+
+
+def test_a_closed_form_has_no_more_rank_than_agents() -> None:
+    plan = plan_fit("patients", method="als", options={"rank": 4, "degree": 1}, known=True)
+    assert with_rank_of(plan, 1).configs["als"] == ClosedForm(rank=1, degree=1)
+    networks = plan_fit("patients", method="sgd", options={"rank": 4}, known=True)
+    assert isinstance(networks.configs["sgd"], Networks)
+    assert with_rank_of(networks, 1) == networks
+
+
+def test_refit_of_the_same_data_is_the_same_simulator() -> None:
+    data = patients(5, 20)
+    fit: dict[str, Any] = {"method": "hierarchical", "degree": 1, "ensemble_size": 1}
+    sim = PerSim.fit(data, progress=False, **fit)
+    again = sim.refit(data)
+    asked = (data.agent, data.obs, data.action)
+    np.testing.assert_array_equal(sim.predict(*asked), again.predict(*asked))
+    fewer = sim.refit(data.select(data.step < 10))
+    assert fewer.card["dataset"]["transitions"] == 50
