@@ -1,6 +1,6 @@
 """Draw the idea of the package as an SVG that can be read on light and on dark screens.
 
-    python tools/idea_picture.py docs/images/idea.svg
+python tools/idea_picture.py docs/images/idea.svg
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def picture() -> str:
     for i, agent in enumerate(AGENTS):
         y = 76 + 78 * i
         for x, label in ((15, f"agent {i + 1}"), (465, f"agent {i + 1}: what if?")):
-            parts.append(f'<rect class="card" x="{x}" y="{y - 36}" width="160" height="66" rx="9"/>')
+            parts.append(
+                f'<rect class="card" x="{x}" y="{y - 36}" width="160" height="66" rx="9"/>'
+            )
             parts.append(f'<text class="small" x="{x + 10}" y="{y - 18}">{label}</text>')
         parts.append(f'<polyline class="line true" points="{course(15, y + 8, agent, 12, 147)}"/>')
         begin = course(465, y + 8, agent, 12, 48)
