@@ -69,10 +69,11 @@ def _cell(line: Mapping[str, str]) -> Cell:
 
 
 def _summary(line: Mapping[str, str]) -> Summary:
-    numbers = (
-        float(line[n]) if line[n] else math.nan for n in ("mean", "sd", "iqm", "low", "high")
+    mean, sd, iqm, low, high = (
+        float(line[name]) if line[name] else math.nan
+        for name in ("mean", "sd", "iqm", "low", "high")
     )
-    return Summary(*numbers, seeds=int(line["seeds"]), episodes=int(line["episodes"] or 1))
+    return Summary(mean, sd, iqm, low, high, int(line["seeds"]), int(line["episodes"] or 1))
 
 
 def draw(table: Path, out: Path) -> list[Path]:

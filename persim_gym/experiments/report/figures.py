@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -135,7 +136,7 @@ def scarcity_figure(findings: Findings, theme: Theme = LIGHT) -> Figure:
     return figure
 
 
-def _line(place: int) -> dict[str, str]:
+def _line(place: int) -> dict[str, Any]:
     """How a line differs from its neighbours where colours cannot be seen."""
     return {"marker": _MARKERS[place % len(_MARKERS)], "ls": _DASHES[place % len(_DASHES)]}
 
