@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from persim_gym.baselines.bcq import BCQ as BCQ
+    from persim_gym.baselines.cadm import CaDM as CaDM
     from persim_gym.baselines.cloning import Cloning as Cloning
     from persim_gym.baselines.cql import CQL as CQL
     from persim_gym.baselines.face import Baseline as Baseline
+    from persim_gym.baselines.morel import MOReL as MOReL
     from persim_gym.baselines.sfbc import SfBC as SfBC
 
 #: Modules of the baselines, imported when they are asked for: each needs libraries of its own.

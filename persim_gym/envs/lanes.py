@@ -27,12 +27,15 @@ class Advance:
         stop: Rows to truncate ``[n]``: the dynamics is not to be trusted any further.
         penalty: What to subtract from the reward ``[n]``, or ``None``.
         info: Arrays ``[n]`` for ``info``, by name: those of ``quiet_info``.
+        halt: Rows to terminate ``[n]``: nothing comes after a state that the dynamics itself makes
+            an end; ``None`` for none.
     """
 
     next_obs: NDArray[np.float64]
     stop: NDArray[np.bool_]
     penalty: NDArray[np.float64] | None = None
     info: dict[str, NDArray[Any]] = field(default_factory=dict)
+    halt: NDArray[np.bool_] | None = None
 
 
 @runtime_checkable
@@ -276,6 +279,8 @@ class Lanes:
             if advance.penalty is not None:
                 info["reward_raw"], info["penalty"] = reward, advance.penalty
                 reward = reward - advance.penalty
+            if advance.halt is not None:
+                terminated = terminated | advance.halt
         # A step that ends the task is no less an end for an untrustworthy model.
         if every:
             self.obs = following

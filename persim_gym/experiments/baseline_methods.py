@@ -70,6 +70,32 @@ class PerAgent:
         raise TypeError("policies of single agents act in episodes whose agent is known")
 
 
+class ModelPerAgent:
+    """A model of its own for each agent, asked for open-loop predictions.
+
+    Args:
+        models: Models of one member count, whose states are observations, by agent.
+    """
+
+    lag = 1
+
+    def __init__(self, models: Mapping[int, Any]) -> None:
+        self.models = dict(models)
+
+    def rollout(self, agents: Any, obs: Any, actions: Any) -> NDArray[Any]:
+        """Predictions ``[m, n, h, d]`` of agents ``[n]``, each by its own model."""
+        agents, obs, actions = np.asarray(agents), np.asarray(obs), np.asarray(actions)
+        found: NDArray[Any] | None = None
+        for agent in np.unique(agents).tolist():
+            rows = agents == agent
+            own = self.models[agent].rollout(agents[rows], obs[rows], actions[rows])
+            if found is None:
+                found = np.zeros((len(own), len(agents), *own.shape[2:]), dtype=own.dtype)
+            found[:, rows] = own
+        assert found is not None
+        return found
+
+
 def check_options(name: str, cell: Cell) -> None:
     """Check the options of a cell's fit.
 

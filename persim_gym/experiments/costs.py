@@ -28,15 +28,18 @@ FITS = {
     ("cartpole", "persim-paper"): 1000.0,
     ("half-cheetah", "persim-paper"): 50_000.0,
 }
-#: Baselines without a model, on any task; of single agents five fits.
+#: Baselines, on any task; of single agents five fits.
 BASELINE_FITS = {
     "bcq-p": 25.0, "bcq-a": 65.0, "cql-p": 25.0, "cql-a": 65.0, "persim-bcq-5": 90.0,
-    "persim-cql-5": 90.0,
+    "persim-cql-5": 90.0, "vanilla-cadm": 20.0, "pets-cadm": 50.0, "morel-p": 25.0,
+    "morel-a": 100.0,
 }  # fmt: skip
 OTHER_FIT = 60.0
 
 #: Milliseconds of planning one step of one episode in a learned model; a third in true dynamics.
 DECISIONS = {"mountain-car": 1.0, "cartpole": 1.5, "half-cheetah": 60.0}
+#: The same of baselines, in times of that.
+SLOWER = {"vanilla-cadm": 1.5, "pets-cadm": 5.0}
 
 #: Seconds of the other experiments, which all agents and episodes pass as one batch.
 JUDGED = {"prediction": 0.2, "latent": 0.05, "unseen": 1.0}
@@ -59,7 +62,7 @@ def expected_seconds(cell: Cell, fitted: bool = False) -> tuple[float, float]:
     method = METHODS.get(cell.method)
     each = 0.02
     if method is not None and method.plans:
-        each = DECISIONS[cell.task] * (1.0 if method.learns else 0.3)
+        each = DECISIONS[cell.task] * (SLOWER.get(cell.method, 1.0) if method.learns else 0.3)
     return fit, 0.5 + each * steps / 1000
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from gymnasium.spaces import Discrete
 
+from persim_gym.baselines.model_config import CADM_PAPER, MOREL_PAPER, VANILLA
 from persim_gym.core import Array, Dynamics
 from persim_gym.envs.suites import SUITES
 from persim_gym.evaluation.references import Persistence, PooledModel, Predictor, pooled
@@ -241,6 +242,48 @@ def _in_support(context: Context) -> Model:
     return Model(dynamics=sim, proposal=behaviour, facts=_facts(sim) | {"proposal": facts})
 
 
+def _cadm(name: str, title: str, **options: Any) -> Method:
+    """CaDM: it is planned in, with what an episode has shown, and predicts after ten steps."""
+
+    def make(context: Context) -> Model:
+        fitted: Any
+        fitted, facts = baseline_methods.of_everyone(context, "cadm", **options)
+        return Model(predictor=fitted.dynamics, dynamics=fitted.dynamics, facts=facts)
+
+    paper = {**CADM_PAPER, **options}
+    return _with_model("cadm", name, title, make, paper, plans=True)
+
+
+def _morel(name: str, title: str, *, alone: bool) -> Method:
+    """MOReL: its policy acts, and its model predicts; of all agents, or of each on its own."""
+
+    def make(context: Context) -> Model:
+        fitted: Any
+        if not alone:
+            fitted, facts = baseline_methods.of_everyone(context, "morel")
+            return Model(predictor=fitted.dynamics, policy=fitted, facts=facts)
+        own, facts = baseline_methods.of_each(context, "morel")
+        models = {agent: policy.dynamics for agent, policy in own.policies.items()}
+        return Model(predictor=baseline_methods.ModelPerAgent(models), policy=own, facts=facts)
+
+    return _with_model("morel", name, title, make, MOREL_PAPER)
+
+
+def _with_model(
+    baseline: str,
+    name: str,
+    title: str,
+    make: Callable[[Context], Model],
+    paper: dict[str, Any],
+    plans: bool = False,
+) -> Method:
+    def check(cell: Cell) -> None:
+        baseline_methods.check_options(baseline, cell)
+
+    sizes = tuple(sorted(paper.items()))
+    return Method(name, title, make, BOTH, plans=plans, check=check, paper=sizes)
+
+
 #: Updates in the setting of the paper's size, of a single agent and of all; and usual ones.
 PAPER_UPDATES = (20_000, 100_000)
 ALONE = {"updates": 5_000}
@@ -271,6 +314,10 @@ METHODS: dict[str, Method] = {
         replace(_baseline("sfbc", "SfBC-P", baseline_methods.of_everyone), continuous=True),
         replace(_baseline("sfbc", "SfBC-A", baseline_methods.of_each, **ALONE), continuous=True),
         Method("persim-in-support", "PerSim, in support", _in_support, ("reward",), plans=True),
+        _cadm("vanilla-cadm", "Vanilla + CaDM", **VANILLA),
+        _cadm("pets-cadm", "PE-TS + CaDM"),
+        _morel("morel-p", "MOReL-P", alone=False),
+        _morel("morel-a", "MOReL-A", alone=True),
         Method(
             "persistence",
             "Persistence",

@@ -27,9 +27,11 @@ class Preset:
         beside: Methods whose predictions stand beside theirs, on ``beside_datasets`` alone.
         beside_datasets: Their data sets; and those of the planners after the first, of scarcity
             and of unseen agents.
-        baselines: Methods that learn a policy without a model: their returns on all data sets.
+        baselines: What is compared with: on all data sets, by the first planner alone.
+        baseline_seeds: Repeats of these; ``None`` for those of the others.
         baseline_sizes: ``"usual"``, or ``"paper"``: as long as in the paper's setting.
         scarce_returns: Methods whose returns are measured with fewer agents in the data, too.
+        scarce_models: Baselines whose predictions are; those of ``methods`` all are.
         planners: Planners of the methods that plan.
         seeds: Repeats.
         train_agents: Agents in the data.
@@ -47,8 +49,10 @@ class Preset:
     beside: tuple[str, ...] = ("one-for-all",)
     beside_datasets: tuple[str, ...] = ("random",)
     baselines: tuple[str, ...] = ()
+    baseline_seeds: int | None = None
     baseline_sizes: str = "usual"
     scarce_returns: tuple[str, ...] = ()
+    scarce_models: tuple[str, ...] = ()
     planners: tuple[str, ...] = ("default", "paper")
     seeds: int = 5
     train_agents: int = DEFAULT_SIZE
@@ -63,7 +67,8 @@ class Preset:
         """All cells, those of one fit after each other; some may come twice."""
         for task in self.tasks:
             for seed in range(self.seeds):
-                for name in (*self.methods, *self.beside, *self.baselines):
+                baselines = self.baselines if self._repeats_baselines(seed) else ()
+                for name in (*self.methods, *self.beside, *baselines):
                     if METHODS[name].suits(task):
                         yield from self._compared(task, seed, METHODS[name])
                 yield from self._scarce(task, seed)
@@ -73,7 +78,8 @@ class Preset:
     def _compared(self, task: str, seed: int, method: Method) -> Iterator[Cell]:
         """Prediction, reward and latent factors of a method."""
         first = self.planners[0] if method.plans else None
-        further = self.planners[1:] if method.plans else ()
+        compared = method.name in self.baselines
+        further = self.planners[1:] if method.plans and not compared else ()
         beside = method.name in self.beside
         datasets = self.beside_datasets if beside else self.datasets
         for dataset in datasets if method.learns else (None,):
@@ -100,17 +106,21 @@ class Preset:
 
     def _scarce(self, task: str, seed: int) -> Iterator[Cell]:
         """Prediction from the data of fewer agents."""
-        for method in self._learning("prediction"):
+        baselines = [METHODS[name] for name in self.scarce_models if self._repeats_baselines(seed)]
+        for method in (*self._learning("prediction"), *baselines):
             for dataset in self.beside_datasets:
                 for count in self.scarcity:
                     yield Cell(
                         experiment="prediction", task=task, dataset=dataset, method=method.name,
                         seed=seed, train_agents=count, episodes=self.prediction_episodes,
+                        fit=self._fit_of(method),
                     )  # fmt: skip
 
     def _scarce_returns(self, task: str, seed: int) -> Iterator[Cell]:
         """Returns from the data of fewer agents."""
-        for method in (METHODS[name] for name in self.scarce_returns):
+        repeated = self._repeats_baselines(seed)
+        names = [name for name in self.scarce_returns if repeated or name in self.methods]
+        for method in (METHODS[name] for name in names):
             for dataset in self.beside_datasets:
                 for count in self.scarcity:
                     yield Cell(
@@ -120,6 +130,9 @@ class Preset:
                         planner=self.planners[0] if method.plans else None,
                         max_episode_steps=self.max_episode_steps,
                     )  # fmt: skip
+
+    def _repeats_baselines(self, seed: int) -> bool:
+        return self.baseline_seeds is None or seed < self.baseline_seeds
 
     def _fit_of(self, method: Method) -> tuple[tuple[str, Any], ...]:
         return method.paper if self.baseline_sizes == "paper" else ()
@@ -146,8 +159,11 @@ class Preset:
 BASELINES = ("bcq-p", "bcq-a", "cql-p", "cql-a", "persim-bcq-5", "persim-cql-5")
 #: Beyond the paper, for continuous actions.
 CONTINUOUS = ("sfbc-p", "sfbc-a")
+#: Those with a model, which predict as well.
+MODELS = ("vanilla-cadm", "pets-cadm", "morel-p", "morel-a")
 #: Those that learn from all agents, and PerSim.
-SCARCE = ("persim", "bcq-p", "cql-p")
+SCARCE = ("persim", "bcq-p", "cql-p", "morel-p")
+SCARCE_MODELS = ("vanilla-cadm", "pets-cadm", "morel-p")
 
 #: HalfCheetah where there are processors alone: fewer repeats, agents and planned steps. All else,
 #: the fit of 500 agents among it, is as in the full setting.
@@ -162,9 +178,11 @@ _REDUCED = Preset(
     unseen=0,
     beside=(),
     datasets=("random", "pure"),
-    baselines=(*BASELINES, *CONTINUOUS),
+    baselines=("bcq-p", "cql-p", "morel-p", *CONTINUOUS),
 )
-_FULL = Preset(tasks=(HALF_CHEETAH,), baselines=(*BASELINES, *CONTINUOUS), baseline_sizes="paper")
+_FULL = Preset(
+    tasks=(HALF_CHEETAH,), baselines=(*BASELINES, *MODELS, *CONTINUOUS), baseline_sizes="paper"
+)
 
 PRESETS: dict[str, tuple[Preset, ...]] = {
     "quick": (
@@ -181,14 +199,23 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
             unseen=20,
         ),
     ),
-    "laptop": (Preset(tasks=SMALL, baselines=BASELINES, scarce_returns=SCARCE),),
+    "laptop": (
+        Preset(
+            tasks=SMALL,
+            baselines=(*BASELINES, *MODELS),
+            baseline_seeds=3,
+            scarce_returns=SCARCE,
+            scarce_models=SCARCE_MODELS,
+        ),
+    ),
     "paper": (
         Preset(
             tasks=SMALL,
             methods=("persim", "persim-networks", "true", "test-policy", "random", "persistence"),
-            baselines=BASELINES,
+            baselines=(*BASELINES, *MODELS),
             baseline_sizes="paper",
             scarce_returns=SCARCE,
+            scarce_models=SCARCE_MODELS,
         ),
         _FULL,
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,12 +31,14 @@ class Entry:
         task: ``"discrete"``, ``"continuous"``.
         options: Of a tiny fit.
         needs: Modules without which it cannot be fitted.
+        plans: Whether it acts by a random search.
     """
 
     name: str
     task: str
     options: dict[str, Any] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
+    plans: bool = False
 
     @property
     def kind(self) -> Any:
@@ -57,6 +60,11 @@ _SFBC = {
     "planned": 2, "candidates": 3, "steps": 3,
 }  # fmt: skip
 
+_CADM = {"steps": 30, "batch_size": 8, "hidden": [8], "encoder": [8], "ensemble_size": 2,
+         "particles": 2}  # fmt: skip
+_MOREL = {"updates": 20, "batch_size": 8, "hidden": [8], "policy_hidden": [8], "lanes": 4,
+          "policy_steps": 100, "imitation": 1}  # fmt: skip
+
 #: A new baseline joins by an entry; it has to be quick.
 ENTRIES = (
     Entry("BCQ", "discrete", _BCQ, **_TS),
@@ -66,6 +74,10 @@ ENTRIES = (
     Entry("SfBC", "continuous", _SFBC),
     Entry("Cloning", "discrete", _CLONE),
     Entry("Cloning", "continuous", _CLONE),
+    Entry("CaDM", "discrete", _CADM, plans=True),
+    Entry("CaDM", "continuous", _CADM | {"planner": "shooting"}, plans=True),
+    Entry("MOReL", "discrete", _MOREL),
+    Entry("MOReL", "continuous", _MOREL),
 )
 each = pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: f"{e.name}-{e.task}")
 
@@ -85,11 +97,11 @@ def _cartpole() -> Transitions:
         suite.dynamics(suite.population(AGENTS)), batch, task.sample_start(rng, 3),
         lambda _, rows, obs: rng.integers(0, 2, len(rows)), rng,
     )  # fmt: skip
-    return transitions_of(batch, task.sample_start(np.random.default_rng(0), 3), list(moves))
+    return transitions_of(batch, task.sample_start(np.random.default_rng(0), 3), moves)
 
 
-def transitions_of(batch: EpisodeBatch, start: Any, moves: list[Moved]) -> Transitions:
-    """Steps of episodes as transitions."""
+def transitions_of(batch: EpisodeBatch, start: Any, moves: Iterable[Moved]) -> Transitions:
+    """Steps of episodes as transitions, taken one by one: the loop writes over their arrays."""
     last = start.copy()
     rows: list[tuple[Any, ...]] = []
     for moved in moves:
@@ -108,7 +120,8 @@ def transitions_of(batch: EpisodeBatch, start: Any, moves: list[Moved]) -> Trans
     )
     return Transitions(
         agent=batch.agents[lane], obs=obs, action=action, next_obs=following, reward=reward,
-        terminated=over, truncated=cut, episode=lane, num_agents=AGENTS,
+        terminated=over, truncated=cut, episode=lane,
+        num_agents=max(AGENTS, int(batch.agents.max()) + 1),
         task_name=batch.task.name,
     )  # fmt: skip
 
@@ -166,4 +179,4 @@ def episodes_of(task: Any, dynamics: Any, policy: Any, agent: int, episodes: int
     batch = EpisodeBatch(task, agents, np.arange(episodes), task.max_episode_steps, 0)
     start = task.sample_start(rng, episodes)
     choose = start_episodes(as_policy(policy, task), batch)
-    return transitions_of(batch, start, list(play(dynamics, batch, start, choose, rng)))
+    return transitions_of(batch, start, play(dynamics, batch, start, choose, rng))

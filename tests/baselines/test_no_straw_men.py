@@ -1,6 +1,6 @@
 """Each baseline reaches what it must on data where it must: an expert's, of one agent.
 
-Small fits are in the quick suite; the slow ones have the usual sizes. A share is of what lies
+Small fits are in the quick suite; the slow ones have the usual networks. A share is of what lies
 between random actions and the expert.
 """
 
@@ -80,5 +80,5 @@ def test_discrete_methods_earn_what_an_expert_does(kind: Any, cartpole: Any) -> 
 def test_continuous_methods_earn_what_an_expert_does(kind: Any) -> None:
     task, dynamics = PushTask(), Push()
     data = episodes_of(task, dynamics, PushExpert(), 2, 10)
-    fitted = kind.fit(data, task=task, agent=2, updates=5000, progress=False)
+    fitted = kind.fit(data, task=task, agent=2, updates=1500, progress=False)
     assert share(task, dynamics, 2, fitted, PushExpert()) >= 0.9

@@ -9,7 +9,7 @@ import pytest
 
 from persim_gym.experiments import preset_cells, select_cells
 from persim_gym.experiments.cell import Cell
-from persim_gym.experiments.presets import PRESETS
+from persim_gym.experiments.presets import BASELINES, MODELS, PRESETS
 from persim_gym.experiments.runner import check_cell
 from persim_gym.policies.paper_behaviours import BEHAVIOURS
 
@@ -135,3 +135,10 @@ def test_a_part_that_is_none() -> None:
         select_cells(cells, datasets=["pure"])
     with pytest.raises(ValueError, match="experiment latent, method true, all at once"):
         select_cells(cells, methods=["true"], experiments=["latent"])
+
+
+def test_baselines_are_repeated_less_often() -> None:
+    cells = preset_cells("laptop")
+    assert {cell.seed for cell in cells if cell.method == "persim"} == set(range(5))
+    for name in (*BASELINES, *MODELS):
+        assert {cell.seed for cell in cells if cell.method == name} == {0, 1, 2}

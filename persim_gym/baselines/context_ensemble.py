@@ -1,0 +1,258 @@
+"""CaDM's networks as an ensemble: what planners unroll and environments step."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from persim_gym.baselines.context_network import ContextNetwork
+from persim_gym.baselines.windows import Units
+from persim_gym.learned.bounds import BoundEffects
+from persim_gym.learned.ensemble import Change, Ensemble, UnrollMode
+from persim_gym.learned.frames.history import coded
+
+#: Seed of the particles' noise in every unrolling.
+_NOISE = 0x7473
+
+
+class _ContextModel(Ensemble):
+    """Networks with units; what knows of agents' factors has nothing to say here.
+
+    Args:
+        network: The stacked members.
+        units: Their units.
+        low: Lower bounds of observations ``[d]``.
+        high: Upper bounds ``[d]``.
+        num_agents: Agents; all alike but for their past.
+        choices: Discrete actions; 0 where actions are continuous.
+        particles: Particles that unrolling follows; 0: each member once, without noise.
+        effects: What going over a bound does.
+    """
+
+    def __init__(
+        self,
+        network: ContextNetwork,
+        units: Units,
+        low: Tensor,
+        high: Tensor,
+        num_agents: int,
+        choices: int,
+        particles: int = 0,
+        effects: BoundEffects | None = None,
+    ) -> None:
+        super().__init__(low, high, effects)
+        self.network, self.units = network, units
+        self.choices, self.particles = choices, particles
+        self._num_agents = num_agents
+
+    @property
+    def num_agents(self) -> int:
+        """Number of agents ``N``."""
+        return self._num_agents
+
+    @property
+    def rank(self) -> int:
+        """There are no factors."""
+        return 0
+
+    @property
+    def linear(self) -> bool:
+        """It is linear in nothing."""
+        return False
+
+    @property
+    def widths(self) -> Sequence[int]:
+        """Widths of the forward model's layers."""
+        return self.network.shape.stacks["forward"]
+
+    def agent_factors(self) -> Tensor:
+        """There are none."""
+        self._nothing()
+
+    def with_factors(self, factors: Tensor) -> Ensemble:
+        """There are none."""
+        self._nothing()
+
+    def design(self, states: Tensor, actions: Tensor) -> Tensor:
+        """There is none."""
+        self._nothing()
+
+    def offset(self) -> Tensor:
+        """There is none."""
+        self._nothing()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Parameters and units, by name."""
+        found = {f"network.{name}": t for name, t in self.network.tensors.items()}
+        return found | {f"units.{name}": t for name, t in self.units.tensors().items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """Kind and sizes as plain types."""
+        return {"kind": "context", **self.network.shape.to_json()}
+
+    def _nothing(self) -> NoReturn:
+        raise TypeError("this model has no agents' factors: it knows an agent by its past alone")
+
+
+class ContextEnsemble(_ContextModel):
+    """Members that know an agent by its last transitions; arguments of ``_ContextModel``.
+
+    A state holds the last ``H + 1`` observations and the actions between them. A step makes the
+    context of that past. Unrolling makes it once and keeps it, as the authors' planner does:
+    imagined transitions say nothing of an agent.
+
+    With particles (TS-infinity) each of them follows one member to the end, with noise of the
+    variance that it predicts; noise is drawn anew from the same seed in each unrolling.
+    """
+
+    @property
+    def members(self) -> int:
+        """Number of members ``m``."""
+        return self.network.shape.members
+
+    @property
+    def lag(self) -> int:
+        """Observations that a state holds."""
+        return self.network.shape.history + 1 if self.network.shape.context else 1
+
+    @property
+    def past(self) -> int:
+        """Numbers of the past action that a state holds with each observation."""
+        return self.network.shape.acts if self.network.shape.context else 0
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> ContextEnsemble:
+        """The same on a device; networks are in single precision.
+
+        Raises:
+            ValueError: If another precision is asked for.
+        """
+        if dtype not in (None, torch.float32):
+            raise ValueError(f"networks are in single precision, got {dtype}")
+        network, units = self.network.to(device), self.units.to(device)
+        low, high = self.low.to(device), self.high.to(device)
+        effects = None if self.effects is None else self.effects.to(device)
+        rest = (self.num_agents, self.choices, self.particles, effects)
+        return ContextEnsemble(network, units, low, high, *rest)
+
+    def with_effects(self, effects: BoundEffects | None) -> ContextEnsemble:
+        """The same with what happens at bounds."""
+        if effects is not None:
+            effects = effects.to(self.device, torch.float32)
+        rest = (self.num_agents, self.choices, self.particles, effects)
+        return ContextEnsemble(self.network, self.units, self.low, self.high, *rest)
+
+    def context(self, states: Tensor) -> Tensor | None:
+        """Contexts ``[m, n, c]`` of states ``[n, l * w]`` or ``[m, n, l * w]``."""
+        if not self.network.shape.context:
+            return None
+        slots = states.view(*states.shape[:-1], self.lag, self.past + self.obs_dim)
+        obs, acted = slots[..., self.past :], slots[..., 1:, : self.past]
+        steps = self.units.past(torch.cat([obs[..., 1:, :] - obs[..., :-1, :], acted], dim=-1))
+        history = steps.flatten(-2)
+        return self.network.encode(history if history.ndim == 3 else history[None])
+
+    @torch.no_grad()
+    def _unsettled(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
+        m, obs = self.members, states[..., -self.obs_dim :]
+        acted = coded(actions, self.choices).to(obs).reshape(len(actions), -1)
+        rows = [self.units.seen(obs), self.units.acted(acted)]
+        context = self.context(states)
+        parts = [part.expand(m, len(actions), -1) for part in rows]
+        seen = torch.cat(parts if context is None else [*parts, context], dim=-1)
+        return self.units.following(obs, self.network.forward(seen)[0])
+
+    def _change(self, agents: Tensor, actions: Tensor, *, together: bool) -> Change:
+        raise NotImplementedError("unroll gives the context to a model of its own")
+
+    @torch.no_grad()
+    def unroll(
+        self, agents: Tensor, states: Tensor, actions: Tensor, mode: UnrollMode = "members"
+    ) -> Generator[Tensor, Tensor | None, None]:
+        """As :meth:`Ensemble.unroll`, with the context of ``states`` in all steps.
+
+        With particles what is yielded is ``[particles, p, k, d]``, except with mode ``"mean"``,
+        where all go on from one state: there it is the members' predictions, without noise.
+        """
+        fixed = _FixedContext(self, self.context(states), 0 if mode == "mean" else self.particles)
+        return fixed.unroll(agents, states[:, -self.obs_dim :], actions, mode)
+
+
+class _FixedContext(_ContextModel):
+    """The same networks in a context ``[m, p, c]`` that stays: a model without a past.
+
+    What it calls members are the particles; those of one member stand side by side.
+    """
+
+    def __init__(self, whole: ContextEnsemble, context: Tensor | None, particles: int) -> None:
+        parts = (whole.network, whole.units, whole.low, whole.high)
+        super().__init__(*parts, whole.num_agents, whole.choices, particles, whole.effects)
+        network, seen = whole.network, whole.network.shape
+        weight, bias = (network.tensors[f"forward.0.{part}"] for part in ("weight", "bias"))
+        own = seen.inputs + seen.acts
+        self.first = weight[:, :own]
+        # What the context adds to the first layer is the same in all steps.
+        self.added = bias if context is None else torch.baddbmm(bias, context, weight[:, own:])
+
+    @property
+    def members(self) -> int:
+        """Number of particles."""
+        return self.particles or self.network.shape.members
+
+    @property
+    def lag(self) -> int:
+        """A state is one observation."""
+        return 1
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Ensemble:
+        """It stays where it was made."""
+        raise NotImplementedError
+
+    def with_effects(self, effects: BoundEffects | None) -> Ensemble:
+        """They are those of the whole."""
+        raise NotImplementedError
+
+    def _unsettled(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _change(self, agents: Tensor, actions: Tensor, *, together: bool) -> Change:
+        return _ContextChange(self, actions)
+
+
+class _ContextChange:
+    """Changes of particles that keep their member, in a context that stays."""
+
+    def __init__(self, model: _FixedContext, actions: Tensor) -> None:
+        self.model = model
+        acted = coded(actions, model.choices).to(model.low)
+        acted = model.units.acted(acted.reshape(*actions.shape[:4], -1))
+        self.actions = acted.permute(3, 0, 1, 2, 4).contiguous()  # [h, m or 1, p, k, b]
+        self.noise: torch.Generator | None = None
+        if model.particles and model.network.shape.probabilistic:
+            self.noise = torch.Generator(device=model.device).manual_seed(_NOISE)
+
+    def keep(self, columns: Tensor) -> None:
+        self.actions = torch.take_along_dim(self.actions, columns[None, ..., None], -2)
+
+    def __call__(self, states: Tensor, t: int) -> Tensor:
+        model, network, units = self.model, self.model.network, self.model.units
+        members, particles = network.shape.members, model.members
+        obs = states.mT  # [m or 1, p, k, d]
+        p, k, d = obs.shape[1:]
+        seen = torch.cat([units.seen(obs), self.actions[t].expand(len(obs), -1, -1, -1)], dim=-1)
+        each = particles // members
+        if len(seen) == 1:  # all in one state: each member once
+            x = torch.matmul(seen.view(1, p * k, -1), model.first)
+        else:
+            x = torch.bmm(seen.view(members, each * p * k, -1), model.first)
+        x = x.view(members, -1, p, k, x.shape[-1])
+        x = x + model.added.view(members, 1, -1, 1, x.shape[-1])
+        x = network.activate("forward", x).view(members, -1, x.shape[-1])
+        mean, log_variance = network.heads(network.layers("forward", x, first=1))
+        if self.noise is not None and log_variance is not None:
+            drawn = torch.randn(mean.shape, generator=self.noise, device=mean.device)
+            mean = mean + (0.5 * log_variance).exp() * drawn
+        after = units.following(obs, mean.view(-1, p, k, d))
+        return (after - obs).mT

@@ -1,0 +1,169 @@
+"""Fitting CaDM's networks: all members in one pass, in blocks, so that a killed fit goes on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from persim_gym.baselines.blocks import block_seed
+from persim_gym.baselines.context_network import Batch, ContextNetwork, ContextShape, loss
+from persim_gym.baselines.windows import Windows, hold_out
+from persim_gym.learned.networks.optimise import Adam
+
+#: Steps of a block, after which the held-out windows are looked at.
+BLOCK = 100
+
+#: Persistence of the rolling mean of the validation loss.
+PERSISTENCE = 0.99
+
+#: Held-out pairs that are looked at, at most.
+LOOKED_AT = 2500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """How long and how fast to fit.
+
+    Attributes:
+        steps: Steps of the optimiser, at most.
+        batch_size: Transitions of a batch, of each member.
+        learning_rate: Adam's step size.
+        falling: Whether it falls to 0 along half a cosine.
+        bootstrap: Whether each member learns from a resample of its own.
+        validation: Share of the windows that are held out.
+        decay: Factor on the weight decay.
+        backward_weight: Factor on the backward model's error.
+        tempering: See :func:`~persim_gym.baselines.context_network.loss`.
+    """
+
+    steps: int
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    falling: bool = False
+    bootstrap: bool = False
+    validation: float = 0.1
+    decay: float = 1.0
+    backward_weight: float = 0.5
+    tempering: float = 0.0
+
+
+class ContextLearner:
+    """Fits networks block by block; see :func:`~persim_gym.baselines.blocks.run_blocks`.
+
+    Args:
+        shape: Sizes.
+        windows: The data.
+        schedule: How long and how fast.
+        seed: Of weights, of what is held out, of batches.
+    """
+
+    def __init__(
+        self, shape: ContextShape, windows: Windows, schedule: Schedule, seed: int
+    ) -> None:
+        self.shape, self.windows, self.schedule, self.seed = shape, windows, schedule, seed
+        device = windows.batch(torch.zeros(1, 1, 2, dtype=torch.long)).states.device
+        generator = torch.Generator().manual_seed(block_seed(seed, 0))
+        self._vector = ContextNetwork.initial(shape, generator).to(device)
+        self._decay = ContextNetwork.decay(shape, schedule.decay).to(device)
+        self.network = ContextNetwork.views(shape, self._vector)
+        self._optimiser = Adam(self._vector)
+        rng = np.random.default_rng([seed, 0x77])
+        held = hold_out(len(windows), schedule.validation, rng)
+        self._pairs = windows.pairs(~held)
+        q, m = len(self._pairs), shape.members
+        # Each member's own resample, drawn once; without it all see everything.
+        own = rng.integers(0, q, size=(m, q)) if schedule.bootstrap else None
+        self._own = None if own is None else torch.as_tensor(own.astype(np.int32)).to(device)
+        looked = windows.pairs(held)
+        looked = looked[np.sort(rng.permutation(len(looked))[:LOOKED_AT])]
+        self._looked = looked[None].expand(m, -1, -1)
+        self.rolling, self.stopped, self.loss = math.nan, False, math.nan
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks there are at most; after a stop the rest pass by."""
+        return -(-self.schedule.steps // BLOCK)
+
+    def train(self, block: int) -> None:
+        """Some steps, and a look at what was held out."""
+        if self.stopped:
+            return
+        plan = self.schedule
+        steps = min(BLOCK, plan.steps - block * BLOCK)
+        total = torch.zeros((), dtype=torch.float32, device=self._vector.device)
+        for i in range(steps):
+            pairs = self._pairs[self._drawn(plan.batch_size)]
+            share = (block * BLOCK + i) / plan.steps
+            factor = 0.5 * (1 + math.cos(math.pi * share)) if plan.falling else 1.0
+            total += self._step(pairs, plan.learning_rate * factor)
+        self.loss = float(total) / steps
+        if not math.isfinite(self.loss) or not bool(torch.isfinite(self._vector).all()):
+            raise FloatingPointError(
+                f"the fit has diverged: lower learning_rate (now {plan.learning_rate:g})"
+            )
+        self._look()
+
+    def _step(self, pairs: Tensor, rate: float) -> Tensor:
+        vector = self._vector.detach().requires_grad_()
+        network = ContextNetwork.views(self.shape, vector)
+        each = self._loss(network, self.windows.batch(pairs))
+        (gradient,) = torch.autograd.grad(each.sum(), vector)
+        gradient.addcmul_(self._decay, self._vector)
+        self._optimiser.step(gradient, rate)
+        return each.detach().mean()
+
+    def _loss(self, network: ContextNetwork, batch: Batch) -> Tensor:
+        return loss(network, batch, self.schedule.backward_weight, self.schedule.tempering)
+
+    def _drawn(self, count: int) -> Tensor:
+        """Rows of the pairs ``[m, count]``, each member's own."""
+        m, q = self.shape.members, len(self._pairs)
+        rows = torch.randint(q, (m, count)).to(self._pairs.device)
+        return rows if self._own is None else self._own.gather(1, rows).long()
+
+    def _look(self) -> None:
+        """Stop where the rolling mean of the validation loss rises."""
+        now = self._value()
+        if math.isnan(now):
+            return
+        # Original: it begins well above the first value, so that the first steps do not stop it.
+        before = now + 0.5 * abs(now) if math.isnan(self.rolling) else self.rolling
+        self.rolling = PERSISTENCE * before + (1 - PERSISTENCE) * now
+        self.stopped = self.rolling > before
+
+    @torch.no_grad()
+    def _value(self) -> float:
+        """The validation loss, the members' mean; nan where nothing is held out."""
+        if not self._looked.shape[1]:
+            return math.nan
+        return float(self._loss(self.network, self.windows.batch(self._looked)).mean())
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a reader may want to know of the fit."""
+        return {"loss": self.loss, "validation": self.rolling, "stopped": self.stopped}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that changes in a fit."""
+        numbers = [self.rolling, float(self.stopped), self.loss, float(self._optimiser.steps)]
+        return {
+            "parameters": self._vector,
+            "mean": self._optimiser.mean,
+            "square": self._optimiser.square,
+            "state": torch.tensor(numbers, dtype=torch.float64),
+        }
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take back what :meth:`tensors` gave."""
+        self._vector.copy_(tensors["parameters"])
+        self._optimiser.mean.copy_(tensors["mean"])
+        self._optimiser.square.copy_(tensors["square"])
+        rolling, stopped, self.loss, steps = tensors["state"].tolist()
+        self.rolling, self.stopped = rolling, bool(stopped)
+        self._optimiser.steps = int(steps)
