@@ -65,7 +65,6 @@ def demo(
         transient=True,
     )
     forecast = Forecast(find_suite(task).name, quick, pace())
-    typer.echo(f"about {duration(forecast.left())} on this machine, as busy as it is", err=True)
     on_stage, on_progress = _reporters(bar, forecast)
     with on_interrupt("the same command goes on from the last stage that was finished"), bar:
         page = run_demo(task, out, quick, seed, on_stage, on_progress)
@@ -111,7 +110,7 @@ def _print_results(results: dict[str, Any]) -> None:
     errors = results["open_loop"]["errors"]
     print_table(
         f"Open-loop RMSE over {results['open_loop']['horizon']} steps of {results['task']}, "
-        "over all coordinates in their own units",
+        "coordinates in their own units",
         ["agent", "covariates", *errors, "R2"],
         [
             [
