@@ -47,7 +47,8 @@ def arrow(x: float, y: float, length: float) -> str:
 def picture() -> str:
     """The SVG."""
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="520" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        'role="img" '
         'aria-label="One recording of each agent, one fit, one simulator for each agent">',
         f"<style>{STYLE}</style>",
         '<text class="head" x="15" y="24">One recording each</text>',
