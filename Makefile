@@ -33,7 +33,7 @@ help:  ## List the targets
 	@echo 'ARGS="..." goes to the program that a target runs; PYTHON=... names the Python for .venv.'
 
 demo: $(VENV)/.installed  ## Install, then run the demo (TASK=mountain-car chooses the task)
-	$(BIN)/persim-gym demo $(if $(TASK),--task $(TASK)) $(ARGS)
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/persim-gym demo $(if $(TASK),--task $(TASK)) $(ARGS)
 
 test: lint types  ## Everything that CI runs: lint, types and tests
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)

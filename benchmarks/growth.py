@@ -161,34 +161,35 @@ def table(found: Sequence[Growth]) -> str:
 
 def figure(found: Sequence[Growth]) -> Figure:
     """Time, memory and error against the number of agents."""
-    drawn = new_figure(10.0, 3.3, LIGHT)
-    axes: list[Axes] = list(drawn.subplots(1, 3))
-    drawn.subplots_adjust(left=0.06, right=0.985, bottom=0.155, top=0.87, wspace=0.27)
+    drawn = new_figure(6.4, 5.6, LIGHT)
+    places = ((0.09, 0.6, 0.39, 0.32), (0.59, 0.6, 0.39, 0.32), (0.09, 0.1, 0.39, 0.32))
+    axes: list[Axes] = [drawn.add_axes(place) for place in places]
     n = np.array([g.agents for g in found], dtype=float)
-    line: dict[str, Any] = {"lw": 1.6, "marker": "o", "ms": 4.5}
+    line: dict[str, Any] = {"lw": 1.8, "ms": 5}
     for one in axes:
         style_axes(one, LIGHT)
         one.set_xscale("log")
         one.set_yscale("log")
-        one.set_xlabel("agents of 50 transitions each", fontsize=9, color=LIGHT.faint)
+        one.set_xlabel("agents of 50 transitions each", fontsize=10, color=LIGHT.faint)
     seconds = np.array([g.processor_seconds for g in found])
-    axes[0].plot(n, seconds, color=LIGHT.learned, label="fit, one thread", **line)
+    axes[0].plot(n, seconds, "o-", color=LIGHT.learned, label="fit, one thread", **line)
     axes[0].plot(n, seconds[-1] * n / n[-1], color=LIGHT.faint, lw=0.9, ls=":", label="linear")
-    axes[0].set_title("seconds", fontsize=10, color=LIGHT.ink)
-    for what, label, color in (
-        ("data_bytes", "the data", LIGHT.true),
-        ("extra_bytes", "the fit, beyond the data", LIGHT.learned),
-        ("factor_bytes", "the factors", LIGHT.pooled),
+    axes[0].set_title("seconds of one processor", fontsize=10.5, color=LIGHT.ink)
+    for what, label, color, mark in (
+        ("data_bytes", "the data", LIGHT.true, "s--"),
+        ("extra_bytes", "the fit, beyond the data", LIGHT.learned, "o-"),
+        ("factor_bytes", "the factors", LIGHT.pooled, "D-."),
     ):
         megabytes = np.maximum([getattr(g, what) / 1e6 for g in found], 1e-3)
-        axes[1].plot(n, megabytes, color=color, label=label, **line)
-    axes[1].set_title("megabytes", fontsize=10, color=LIGHT.ink)
-    axes[2].plot(n, [g.rmse for g in found], color=LIGHT.learned, **line)
-    axes[2].set_title("error over 50 steps, open loop", fontsize=10, color=LIGHT.ink)
-    for one in axes[:2]:
-        legend = one.legend(frameon=False, fontsize=8.5)
-        for text in legend.get_texts():
-            text.set_color(LIGHT.ink)
+        axes[1].plot(n, megabytes, mark, color=color, label=label, **line)
+    axes[1].set_title("megabytes", fontsize=10.5, color=LIGHT.ink)
+    axes[2].plot(n, [g.rmse for g in found], "o-", color=LIGHT.learned, **line)
+    axes[2].set_title("RMSE over 50 open-loop steps", fontsize=10.5, color=LIGHT.ink)
+    handles = [line for one in axes[:2] for line in one.get_legend_handles_labels()[0]]
+    drawn.legend(
+        handles=handles, loc="center", bbox_to_anchor=(0.78, 0.26), frameon=False, fontsize=10,
+        labelcolor=LIGHT.ink, handlelength=2.6,
+    )  # fmt: skip
     return drawn
 
 

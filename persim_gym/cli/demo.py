@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,11 +14,12 @@ import typer
 from persim_gym.cli import models, options
 from persim_gym.cli.group import on_interrupt
 from persim_gym.cli.next_step import say_next
-from persim_gym.cli.output import print_facts, print_table
+from persim_gym.cli.output import duration, print_facts, print_table
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from persim_gym.demo.forecast import Forecast
     from persim_gym.demo.run import StageEvent
 
 
@@ -37,23 +39,26 @@ def demo(
     A demo that was stopped goes on from there when the same command is given again.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn
     from rich.progress import TaskProgressColumn as Share
 
     models.draw_without_display()
+    from persim_gym.demo.forecast import Forecast, pace
     from persim_gym.demo.report import RESULTS
     from persim_gym.demo.run import run_demo
+    from persim_gym.envs.suites import find_suite
 
     bar = Progress(
         TextColumn("      {task.description:<9}"),
         BarColumn(),
         Share(),
-        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
         console=Console(stderr=True, highlight=False),
         disable=not sys.stderr.isatty(),
         transient=True,
     )
-    on_stage, on_progress = _reporters(bar)
+    forecast = Forecast(find_suite(task).name, quick, pace())
+    on_stage, on_progress = _reporters(bar, forecast)
     with on_interrupt("the same command goes on from the last stage that was finished"), bar:
         page = run_demo(task, out, quick, seed, on_stage, on_progress)
     _print_results(json.loads((page.parent / RESULTS).read_text(encoding="utf-8")))
@@ -62,27 +67,33 @@ def demo(
 
 
 def _reporters(
-    bar: Progress,
+    bar: Progress, forecast: Forecast
 ) -> tuple[Callable[[StageEvent], None], Callable[[str, int, int], None]]:
-    """What a demo tells of its stages: a line for each that is over, a bar for the present one."""
+    """What a demo calls: a line for each stage that is over, a bar for the present one."""
     from persim_gym.demo.run import STAGES
 
     shown: dict[str, Any] = {}
+    began: dict[str, float] = {}
 
     def on_stage(event: StageEvent) -> None:
         if event.status == "started":
-            shown[event.stage] = bar.add_task(event.stage, total=None)
+            began[event.stage] = time.perf_counter()
+            left = f"about {duration(forecast.left())} left"
+            shown[event.stage] = bar.add_task(event.stage, total=None, left=left)
             return
         if event.stage in shown:
             bar.remove_task(shown.pop(event.stage))
+        forecast.end(event.stage, event.seconds if event.status == "finished" else None)
         spent = "kept" if event.status == "kept" else f"{event.seconds:.1f} s"
-        typer.echo(
-            f"[{event.index}/{len(STAGES)}] {event.stage:<9}{spent:>8}  {event.note}", err=True
-        )
+        rest = f"  (about {duration(forecast.left())} left)" if event.index < len(STAGES) else ""
+        head = f"[{event.index}/{len(STAGES)}] {event.stage:<9}{spent:>8}"
+        typer.echo(f"{head}  {event.note}{rest}", err=True)
 
     def on_progress(stage: str, done: int, total: int) -> None:
         if stage in shown:
-            bar.update(shown[stage], completed=done, total=total)
+            spent = time.perf_counter() - began[stage]
+            left = duration(forecast.left(stage, done / total, spent))
+            bar.update(shown[stage], completed=done, total=total, left=f"about {left} left")
 
     return on_stage, on_progress
 
@@ -91,7 +102,8 @@ def _print_results(results: dict[str, Any]) -> None:
     """The main numbers: prediction and control, a line an agent."""
     errors = results["open_loop"]["errors"]
     print_table(
-        f"Open-loop RMSE over {results['open_loop']['horizon']} steps of {results['task']}",
+        f"Open-loop RMSE over {results['open_loop']['horizon']} steps of {results['task']}, "
+        "coordinates in their own units",
         ["agent", "covariates", *errors, "R2"],
         [
             [

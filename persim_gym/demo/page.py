@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from persim_gym.envs.suites import SUITES
+from persim_gym.evaluation.open_loop import rmse_meaning
 from persim_gym.pages import render
 from persim_gym.plots.numbers import (
     duration,
@@ -75,6 +76,7 @@ def render_page(
         film=results["clip"],
         figures=figures,
         open_loop=results["open_loop"],
+        rmse=rmse_meaning(task),
         errors=_errors(results),
         horizons=_horizons(results),
         latent={
@@ -110,9 +112,9 @@ def render_page(
 
 def _tiles(results: Mapping[str, Any]) -> list[dict[str, str]]:
     errors, returns = results["open_loop"]["errors"], results["returns"]
-    ours, one = (
+    ours, one, none = (
         number(mean_of(row["rmse"] for row in errors[name]["agents"]))
-        for name in ("PerSim", "pooled model")
+        for name in ("PerSim", "pooled model", "persistence")
     )
     agent = str(results["training"]["agent"])
     trained, random = (
@@ -129,7 +131,8 @@ def _tiles(results: Mapping[str, Any]) -> list[dict[str, str]]:
         {
             "value": ours,
             "name": "error of open-loop prediction",
-            "text": f"RMSE over {horizon} steps, mean of the test agents. The pooled model: {one}.",
+            "text": f"RMSE over {horizon} steps, mean of the test agents. The pooled model: {one}, "
+            f"persistence: {none}.",
         },
         {
             "value": r2_text(min(r2.values())),

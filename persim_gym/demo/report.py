@@ -24,6 +24,8 @@ from persim_gym.policies.scripted import scripted_policy
 from persim_gym.writing import write_bytes, write_json
 
 PAGE, RESULTS, FIGURES = "index.html", "results.json", "figures"
+#: The two coordinates of a task that its figure of predictions shows, if not the first two.
+_SHOWN = {"cartpole": (0, 2)}
 
 
 def write_demo(
@@ -92,7 +94,7 @@ def _figures(demo: Demo, results: Mapping[str, Any]) -> dict[str, dict[str, byte
     draw = {
         "predictions": partial(
             figures.prediction_fans, errors[stages.PERSIM], demo.suite.coordinates, labels,
-            reference=errors[stages.POOLED],
+            reference=errors[stages.POOLED], columns=_SHOWN.get(demo.suite.name),
         ),
         "horizon": partial(figures.error_by_horizon, errors),
         "latent": partial(figures.latent_factors, probe, tests=len(TEST_AGENTS)),

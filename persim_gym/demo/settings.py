@@ -55,7 +55,7 @@ class DemoSettings:
 
 
 _FULL: dict[str, DemoSettings] = {
-    "cartpole": DemoSettings(),
+    "cartpole": DemoSettings(train_steps=20_000),
     "mountain-car": DemoSettings(train_steps=80_000, clip_steps=150),
     "half-cheetah": DemoSettings(plan_episodes=1, plan_steps=200, train_steps=20_000),
 }  # fmt: skip

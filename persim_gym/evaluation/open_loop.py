@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym import checks
-from persim_gym.envs.suites import suite_of
+from persim_gym.envs.suites import SUITES, suite_of
 from persim_gym.evaluation.episodes import HORIZON, WARMUP, Episodes, follow
 from persim_gym.evaluation.references import Predictor
 from persim_gym.learned.simulator import PerSim
@@ -24,6 +24,22 @@ from persim_gym.policies.scripted import scripted_policy
 from persim_gym.progress import OnProgress
 
 HORIZONS = (1, 5, 10, 25, 50)  # where the error is reported
+
+#: What an RMSE is wherever this package writes one; the paper and the authors' code mean the same.
+RMSE = (
+    "RMSE: root of the mean squared error over steps and coordinates, each coordinate in its own "
+    "unit, unscaled"
+)
+
+
+def rmse_meaning(*tasks: str) -> str:
+    """What an RMSE is, in a sentence with the units of the tasks' coordinates."""
+    said = []
+    for task in tasks:
+        names = SUITES[task].coordinates
+        units = dict.fromkeys(name.partition("(")[2].rstrip(")") or "no unit" for name in names)
+        said.append(f"{SUITES[task].title}: {', '.join(units)}")
+    return f"{RMSE} ({'; '.join(said)})." if said else f"{RMSE}."
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,10 @@ from persim_gym.plots.style import (
     style_axes,
 )
 
+#: What tells lines and points apart where colours cannot be seen.
+_DASHES = ("-", "--", "-.", ":")
+_MARKERS = ("v", "s", "o", "D", "^")
+
 # -- predictions -----------------------------------------------------------------------------------
 
 
@@ -50,17 +54,17 @@ def prediction_fans(
         coordinates: Names of all coordinates.
         labels: What to write beside each agent's row.
         reference: Of the pooled model, over the same episodes.
-        columns: Coordinates to draw; by default the first four.
+        columns: Coordinates to draw; by default the first two, for which a phone has room.
         theme: Colours.
     """
     traces = error.traces
     shown = [int(np.flatnonzero(traces.agents == agent)[0]) for agent in error.agents]
-    columns = list(range(min(4, traces.true.shape[2]))) if columns is None else list(columns)
+    columns = list(range(min(2, traces.true.shape[2]))) if columns is None else list(columns)
     rows = len(shown)
-    figure = new_figure(10.0, 0.75 + 1.35 * rows, theme)
+    figure = new_figure(6.4, 1.1 + 1.35 * rows, theme)
     grid = figure.add_gridspec(
-        rows, len(columns), left=0.135, right=0.99, top=1 - 0.62 / figure.get_figheight(),
-        bottom=0.5 / figure.get_figheight(), hspace=0.28, wspace=0.33,
+        rows, len(columns), left=0.235, right=0.985, top=1 - 0.85 / figure.get_figheight(),
+        bottom=0.55 / figure.get_figheight(), hspace=0.28, wspace=0.33,
     )  # fmt: skip
     for row, e in enumerate(shown):
         for column, d in enumerate(columns):
@@ -68,18 +72,18 @@ def prediction_fans(
             style_axes(axes, theme)
             _fan(axes, traces, None if reference is None else reference.traces, e, d, theme)
             if row == 0:
-                axes.set_title(coordinates[d], fontsize=9, color=theme.ink, pad=6)
+                axes.set_title(coordinates[d], fontsize=10.5, color=theme.ink, pad=6)
             if row < rows - 1:
                 axes.tick_params(labelbottom=False)
             if column == 0:
                 _row_label(axes, int(traces.agents[e]), labels, theme)
     figure.text(
-        0.56, 0.12 / figure.get_figheight(), "steps since the simulator was left to itself",
-        ha="center", va="bottom", fontsize=8.5, color=theme.faint,
+        0.6, 0.1 / figure.get_figheight(), "steps since the simulator was left to itself",
+        ha="center", va="bottom", fontsize=10, color=theme.faint,
     )  # fmt: skip
     handles: list[Any] = [
         Line2D([], [], color=theme.true, lw=3.6, alpha=0.45, label="true"),
-        Line2D([], [], color=theme.learned, lw=1.3, label="PerSim, mean of the members"),
+        Line2D([], [], color=theme.learned, lw=1.3, label="PerSim, mean"),
         Patch(color=theme.learned, alpha=0.3, lw=0, label="range of the members"),
     ]
     if reference is not None:
@@ -130,12 +134,12 @@ def _row_label(axes: Axes, agent: int, labels: Mapping[int, str], theme: Theme) 
     """Name the row at the figure's left edge, whatever the width of its panels."""
     place = blended_transform_factory(axes.figure.transFigure, axes.transAxes)
     axes.text(
-        0.008, 0.64, f"agent {agent}", transform=place, va="center", fontsize=9.5, weight="bold",
+        0.008, 0.64, f"agent {agent}", transform=place, va="center", fontsize=10.5, weight="bold",
         color=theme.ink,
     )  # fmt: skip
     axes.text(
         0.008, 0.5, labels.get(agent, "").replace(", ", "\n"), transform=place, va="top",
-        fontsize=8, color=theme.faint, linespacing=1.4,
+        fontsize=9, color=theme.faint, linespacing=1.4,
     )  # fmt: skip
 
 
@@ -151,8 +155,8 @@ def error_by_horizon(errors: Mapping[str, OpenLoopError], *, theme: Theme = LIGH
         errors: By name: ``"PerSim"``, ``"pooled model"``, ``"persistence"`` have their colours.
         theme: Colours.
     """
-    figure = new_figure(6.4, 3.7, theme)
-    axes = figure.add_axes((0.11, 0.15, 0.66, 0.8))
+    figure = new_figure(6.4, 3.9, theme)
+    axes = figure.add_axes((0.13, 0.15, 0.62, 0.82))
     style_axes(axes, theme)
     colors = _colors(theme)
     ends: list[tuple[float, str, str]] = []
@@ -170,7 +174,7 @@ def error_by_horizon(errors: Mapping[str, OpenLoopError], *, theme: Theme = LIGH
         middle = np.exp(np.nanmean(logs, axis=0))
         low, high = np.exp(np.nanmin(logs, axis=0)), np.exp(np.nanmax(logs, axis=0))
         axes.fill_between(steps, low, high, color=color, alpha=0.16, lw=0)
-        axes.plot(steps, middle, color=color, lw=2.2, solid_capstyle="round")
+        axes.plot(steps, middle, color=color, lw=2.2, ls=_DASHES[i % len(_DASHES)])
         ends.append((float(middle[-1]), name, color))
     log_scale(axes)
     axes.set_xlim(0, horizon)
@@ -190,7 +194,7 @@ def _name_ends(axes: Axes, horizon: int, ends: list[tuple[float, str, str]], the
         taken = fraction
         axes.annotate(
             name, (1, fraction), xytext=(1.025, fraction), xycoords="axes fraction",
-            textcoords="axes fraction", va="center", fontsize=9.5, color=color, weight="bold",
+            textcoords="axes fraction", va="center", fontsize=10.5, color=color, weight="bold",
         )  # fmt: skip
 
 
@@ -209,12 +213,12 @@ def latent_factors(probe: LatentProbe, *, tests: int = 5, theme: Theme = LIGHT) 
         theme: Colours.
     """
     count = len(probe.names)
-    width = 4.05 * count + 0.2 if count > 1 else 7.6
-    figure = new_figure(width, 7.0 if count > 1 else 3.7, theme)
+    width = 3.1 * count + 0.2 if count > 1 else 6.4
+    figure = new_figure(width, 6.4 if count > 1 else 3.5, theme)
     rows = 2 if count > 1 else 1
     grid = figure.add_gridspec(
-        rows, 2 if count == 1 else count, left=0.09, right=0.985, hspace=0.36, wspace=0.27,
-        bottom=0.075 if count > 1 else 0.15, top=0.94 if count > 1 else 0.89,
+        rows, 2 if count == 1 else count, left=0.125, right=0.985, hspace=0.36, wspace=0.36,
+        bottom=0.085 if count > 1 else 0.16, top=0.94 if count > 1 else 0.89,
     )  # fmt: skip
     scale = LinearSegmentedColormap.from_list("persim", list(theme.scale))
     for c, name in enumerate(probe.names):
@@ -268,8 +272,8 @@ def returns_by_agent(
         theme: Colours.
     """
     agents = sorted({agent for of in returns.values() for agent in of})
-    figure = new_figure(10.0, 4.1, theme)
-    axes = figure.add_axes((0.065, 0.165, 0.925, 0.72))
+    figure = new_figure(6.4, 4.6, theme)
+    axes = figure.add_axes((0.1, 0.17, 0.885, 0.61))
     style_axes(axes, theme)
     colors = _colors(theme)
     methods = list(returns)
@@ -284,7 +288,8 @@ def returns_by_agent(
             color = colors.get(name, theme.scale[methods.index(name) % len(theme.scale)])
             x = a + (i - (len(present) - 1) / 2) * slot
             spots = x + rng.uniform(-0.26, 0.26, len(values)) * slot
-            axes.scatter(spots, values, s=17, color=color, alpha=0.42, lw=0, zorder=2)
+            marker = _MARKERS[methods.index(name) % len(_MARKERS)]
+            axes.scatter(spots, values, s=19, color=color, marker=marker, alpha=0.5, lw=0, zorder=2)
             mean = float(values.mean())
             axes.plot(
                 [x - 0.4 * slot, x + 0.4 * slot], [mean, mean], color=color, lw=3,
@@ -293,7 +298,8 @@ def returns_by_agent(
     axes.set_xlim(-0.5, len(agents) - 0.5)
     axes.set_xticks(range(len(agents)))
     axes.set_xticklabels(
-        [f"agent {agent}\n{labels.get(agent, '')}" for agent in agents], fontsize=8.5
+        [f"agent {agent}\n{labels.get(agent, '').replace(', ', chr(10))}" for agent in agents],
+        fontsize=9,
     )
     axes.tick_params(axis="x", length=0, pad=6)
     for text in axes.get_xticklabels():
@@ -302,7 +308,15 @@ def returns_by_agent(
     axes.grid(visible=False, axis="x")
     label_axes(axes, "", "return", theme)
     handles = [
-        Line2D([], [], color=colors.get(name, theme.scale[i % len(theme.scale)]), lw=3, label=name)
+        Line2D(
+            [],
+            [],
+            color=colors.get(name, theme.scale[i % len(theme.scale)]),
+            lw=3,
+            label=name,
+            marker=_MARKERS[i % len(_MARKERS)],
+            ms=6,
+        )
         for i, name in enumerate(methods)
     ]
     legend_above(figure, handles, theme)

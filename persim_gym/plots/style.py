@@ -58,13 +58,13 @@ class Theme:
 
 
 LIGHT = Theme(
-    ink="#2b3238", faint="#6c7680", grid="#e4e5e1", paper="#ffffff", true="#3a6ea5",
-    learned="#d1603d", pooled="#d9a02b", nothing="#98a2ab", trained="#5b8a72",
+    ink="#2b3238", faint="#59636d", grid="#e4e5e1", paper="#ffffff", true="#3a6ea5",
+    learned="#c24e2a", pooled="#946406", nothing="#656f78", trained="#3f7a5c",
     scale=("#2f4b6e", "#5f8fb0", "#c9c3b2", "#e0975f", "#b8452b"),
 )  # fmt: skip
 DARK = Theme(
     ink="#e6e4de", faint="#9aa4ad", grid="#363c42", paper="#1e2226", true="#79addb",
-    learned="#ef8259", pooled="#e3b751", nothing="#7d8790", trained="#85bd9f",
+    learned="#ef8259", pooled="#e3b751", nothing="#8f99a2", trained="#85bd9f",
     scale=("#5d8fc4", "#7fb0cc", "#d8d2c1", "#eba56c", "#e8674a"),
 )  # fmt: skip
 
@@ -86,7 +86,7 @@ def style_axes(axes: Axes, theme: Theme) -> None:
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(theme.grid)
     axes.tick_params(
-        which="both", colors=theme.faint, labelsize=8, length=3, width=0.8, color=theme.grid
+        which="both", colors=theme.faint, labelsize=9, length=3, width=0.8, color=theme.grid
     )
     axes.grid(visible=True, color=theme.grid, lw=0.7)
     axes.set_axisbelow(True)
@@ -96,8 +96,8 @@ def style_axes(axes: Axes, theme: Theme) -> None:
 
 def label_axes(axes: Axes, x: str, y: str, theme: Theme) -> None:
     """Names of the two axes; ``""`` for none."""
-    axes.set_xlabel(x, fontsize=9, color=theme.faint, labelpad=3)
-    axes.set_ylabel(y, fontsize=9, color=theme.faint, labelpad=3)
+    axes.set_xlabel(x, fontsize=10, color=theme.faint, labelpad=3)
+    axes.set_ylabel(y, fontsize=10, color=theme.faint, labelpad=3)
 
 
 def log_scale(axes: Axes) -> None:
@@ -115,10 +115,12 @@ def log_scale(axes: Axes) -> None:
 
 def legend_above(figure: Figure, handles: Sequence[Artist], theme: Theme) -> None:
     """A legend at the figure's top, with as many columns as there is room for."""
-    columns = max(1, min(len(handles), int(figure.get_figwidth() / 1.75)))
+    longest = max((len(str(handle.get_label())) for handle in handles), default=0)
+    room = int(figure.get_figwidth() / (0.75 + 0.085 * longest))  # inches of a mark and of a letter
+    columns = max(1, min(len(handles), room))
     figure.legend(
         handles=list(handles), loc="upper center", bbox_to_anchor=(0.52, 1.0), frameon=False,
-        ncols=columns, fontsize=9, handlelength=1.7, columnspacing=1.6, labelcolor=theme.ink,
+        ncols=columns, fontsize=10, handlelength=1.9, columnspacing=1.6, labelcolor=theme.ink,
     )  # fmt: skip
 
 

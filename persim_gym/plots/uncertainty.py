@@ -13,20 +13,25 @@ def uncertainty_figure(
     found: dict[str, OpenLoopUncertainty], steps: dict[str, StepUncertainty], theme: Theme = LIGHT
 ) -> Figure:
     """Rank correlation by step, calibration, and single steps anywhere; a colour a simulator."""
-    figure = new_figure(11, 3.6, theme)
-    left, middle, right = figure.subplots(1, 3)
+    figure = new_figure(6.4, 5.8, theme)
+    places = ((0.11, 0.6, 0.37, 0.33), (0.62, 0.6, 0.37, 0.33), (0.11, 0.1, 0.37, 0.33))
+    left, middle, right = (figure.add_axes(place) for place in places)
     colors = (theme.learned, theme.true, theme.pooled, theme.trained)
-    for color, (name, open_loop) in zip(colors, found.items(), strict=False):
+    marks = ("o-", "s--", "D-.", "^:")
+    for color, mark, (name, open_loop) in zip(colors, marks, found.items(), strict=False):
         correlation = open_loop.rank_correlation()
-        left.plot(np.arange(1, len(correlation) + 1), correlation, color=color, label=name)
-        middle.loglog(*open_loop.calibration(), "o-", color=color, ms=4)
+        left.plot(
+            np.arange(1, len(correlation) + 1), correlation, mark, color=color, label=name, ms=4,
+            markevery=7,
+        )  # fmt: skip
+        middle.loglog(*open_loop.calibration(), mark, color=color, ms=4)
         one = steps[name]
         order = np.argsort(one.disagreement)
         parts = [part for part in np.array_split(order, 25) if len(part)]
         right.loglog(
             [np.median(one.disagreement[part]) for part in parts],
             [np.median(one.error[part]) for part in parts],
-            "o-", color=color, ms=4,
+            mark, color=color, ms=4,
         )  # fmt: skip
     ends = np.array([*middle.get_xlim(), *middle.get_ylim()])
     span = [ends.min(), ends.max()]
@@ -37,7 +42,7 @@ def uncertainty_figure(
     )
     left.set_ylim(-0.1, 1.02)
     middle.set(
-        title="Open loop: is it as large as the error?", xlabel="standard deviation of members",
+        title="Open loop: as large as the error?", xlabel="standard deviation of members",
         ylabel="error of their mean",
     )  # fmt: skip
     right.set(
@@ -47,6 +52,8 @@ def uncertainty_figure(
     for axes in (left, middle, right):
         style_axes(axes, theme)
         axes.title.set_fontsize(10)
-    left.legend(frameon=False, fontsize=8, labelcolor=theme.ink)
-    figure.tight_layout()
+    figure.legend(
+        handles=left.get_lines(), loc="center", bbox_to_anchor=(0.8, 0.27), frameon=False,
+        fontsize=10, labelcolor=theme.ink, handlelength=2.6,
+    )  # fmt: skip
     return figure

@@ -12,7 +12,9 @@ class Page(HTMLParser):
     """What a page shows and what it would load; every tag is closed in its turn, once.
 
     Attributes:
-        loads: Addresses.
+        loads: Addresses, but for those within the page.
+        within: Places within the page that it links to.
+        ids: Places that can be linked to.
         tags: Names of all tags.
         text: What is to be read, in pieces.
         boxes: The class of what is around each table.
@@ -21,6 +23,8 @@ class Page(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.loads: list[str] = []
+        self.within: list[str] = []
+        self.ids: list[str] = []
         self.tags: list[str] = []
         self.text: list[str] = []
         self.boxes: list[str | None] = []
@@ -28,10 +32,15 @@ class Page(HTMLParser):
         self.feed(text)
         self.close()
         assert self._open == []
+        assert len(self.ids) == len(set(self.ids))
+        assert set(self.within) <= set(self.ids)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        self.loads += [value or "" for name, value in attrs if name in ADDRESSES]
+        addresses = [value or "" for name, value in attrs if name in ADDRESSES]
+        self.loads += [value for value in addresses if not value.startswith("#")]
+        self.within += [value[1:] for value in addresses if value.startswith("#")]
+        self.ids += [value or "" for name, value in attrs if name == "id"]
         names = [name for name, _ in attrs]
         assert len(names) == len(set(names))
         if tag == "table":

@@ -14,7 +14,7 @@ from persim_gym.evaluation.episodes import follow
 from persim_gym.evaluation.open_loop import open_loop_error
 from persim_gym.evaluation.references import Persistence
 from persim_gym.plots import figures as plots
-from persim_gym.plots.style import save, to_png
+from persim_gym.plots.style import DARK, LIGHT, save, to_png
 from tests.evaluation.worlds import DriftDynamics, DriftTask, Off, count_up
 
 
@@ -43,3 +43,22 @@ def test_no_global_state_of_matplotlib_is_used():
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG's contrast ratio of two colours."""
+
+    def light(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((light(one), light(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK])
+def test_what_is_written_can_be_read(theme):
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    names = ("ink", "faint", "true", "learned", "pooled", "nothing", "trained")  # labels, too
+    assert all(contrast(getattr(theme, name), theme.paper) >= 4.5 for name in names)

@@ -22,7 +22,6 @@ AVOIDED = {
 }
 #: Pages that are being rewritten; each is checked from then on.
 IN_WORK = {
-    "README.md",
     *(
         f"docs/{page}.md"
         for page in (

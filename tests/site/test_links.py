@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,16 @@ def test_every_page_can_be_reached() -> None:
         new = {file for file in new if DOCS in file.parents} - reached
     hidden = {DOCS / "contributing.md", DOCS / "changelog.md"}  # in the site's contents
     assert {*PAGES, *NOTEBOOKS} - hidden <= reached
+
+
+def test_pictures_of_results_have_a_command() -> None:
+    """What the README and the results show is made by a command that is written down."""
+    index = (DOCS / "results" / "index.md").read_text()
+    named = re.findall(r"^\| (`[^|]+) \| ([^|]*`[^|]+) \|$", index, re.MULTILINE)
+    patterns = [p for names, _ in named for p in re.findall(r"`([^`]+\.\w+)`", names)]
+    assert patterns
+    pages = [ROOT / "README.md", DOCS / "index.md", *sorted((DOCS / "results").glob("*.md"))]
+    for page in pages:
+        for target in re.findall(r"!\[[^\]]*\]\((?!https?:)([^)\s]+)\)", page.read_text()):
+            picture = (page.parent / target).resolve().relative_to(DOCS / "images")
+            assert any(fnmatch(str(picture), p) for p in patterns), f"{name(page)}: {target}"

@@ -26,6 +26,7 @@ from persim_gym.experiments.report.side_tables import (
 )
 from persim_gym.experiments.results import Findings, Slot
 from persim_gym.plots.figures import latent_factors
+from persim_gym.plots.style import Theme
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,8 @@ def _of_tasks(findings: Findings, section: str) -> Iterator[Drawing]:
         "reward": (
             "returns", "returns of each agent",
             "returns in the true environment. Interquartile means over seeds and episodes, bars "
-            "are 95 % intervals, of one seed none.", returns_figure,
+            "are 95 % intervals, of one seed none. What lies far beyond the others stands at the "
+            "edge, with an arrow and its value.", returns_figure,
         ),
     }[section]  # fmt: skip
     for task in findings.tasks(section):
@@ -92,7 +94,8 @@ def _planners(findings: Findings) -> Iterator[Drawing]:
         yield Drawing(
             "planners", "planners", "Return against decisions a second",
             "Return against speed: hollow where planned in the true dynamics. Further right is "
-            f"faster, further up is better. {INTERVALS}",
+            "faster, further up is better. What lies far beyond the others stands at the edge, "
+            f"with an arrow and its value. {INTERVALS}",
             partial(planners_figure, findings, planned),
         )  # fmt: skip
 
@@ -127,5 +130,9 @@ def _latent(findings: Findings) -> Iterator[Drawing]:
             f"latent-{task}", "latent", f"{title}: covariates and latent factors",
             f"{title}, data set {slot.dataset}, {slot.variant.title}, first seed: a point is an "
             "agent, the circles are the test agents.",
-            partial(latent_factors, probe_of(findings, slot)),
+            partial(_latent_figure, findings, slot),
         )  # fmt: skip
+
+
+def _latent_figure(findings: Findings, slot: Slot, theme: Theme) -> Figure:
+    return latent_factors(probe_of(findings, slot), theme=theme)

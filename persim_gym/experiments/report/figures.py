@@ -51,6 +51,7 @@ _FURTHER = {
     DARK.paper: ("#b59be0", "#63c2bd", "#e083ad", "#b7c46a", "#c99878", "#96a2ee"),
 }
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">")
+_DASHES = ("-", "--", "-.", ":")
 
 
 # -- colours ---------------------------------------------------------------------------------------
@@ -83,19 +84,23 @@ def horizon_figure(findings: Findings, task: str, theme: Theme = LIGHT) -> Figur
     variants, datasets = variants_of(slots), blocks(slots)
     figure, panels = _panels(len(datasets), theme)
     tints = colours(variants, theme)
+    looks = {variant: _line(i) for i, variant in enumerate(variants)}
     for axes, dataset in zip(panels, datasets, strict=True):
         for variant, slot in zip(variants, places(slots, dataset, variants), strict=True):
             names = [Quantity(f"rmse after {k} steps", ALL, "test-policy") for k in STEPS]
             points = [(k, findings.summary(slot, n)) for k, n in zip(STEPS, names, strict=True)]
-            _curve(axes, points, tints[variant])
+            _curve(axes, points, tints[variant], **looks[variant])
         axes.set_xscale("log")
         _ticks(axes, STEPS)
         log_scale(axes)
-        axes.set_title(dataset or "", fontsize=9.5, color=theme.ink, pad=6)
-        label_axes(axes, "open-loop steps", "RMSE" if axes is panels[0] else "", theme)
-    legend_above(
-        figure, [Line2D([], [], color=tints[e], lw=2.2, label=e.title) for e in variants], theme
-    )
+        axes.set_title(dataset or "", fontsize=10.5, color=theme.ink, pad=6)
+        label_axes(
+            axes, "open-loop steps", "RMSE, all coordinates" if axes in panels[::2] else "", theme
+        )
+    handles = [
+        Line2D([], [], color=tints[e], lw=2.2, ms=5, label=e.title, **looks[e]) for e in variants
+    ]
+    legend_above(figure, handles, theme)
     return figure
 
 
@@ -110,36 +115,42 @@ def scarcity_figure(findings: Findings, theme: Theme = LIGHT) -> Figure:
         for task in findings.tasks("prediction")
         for (variant, dataset), slots in scarce_slots(findings, task).items()
     ]
-    figure = new_figure(7.2, 4.0, theme)
-    axes = figure.add_axes((0.11, 0.14, 0.6, 0.81))
+    figure = new_figure(6.4, 3.9, theme)
+    axes = figure.add_axes((0.13, 0.14, 0.85, 0.83))
     style_axes(axes, theme)
     tints = dict(zip(SUITES, (theme.trained, theme.learned, theme.true), strict=True))
     several = {task for task, *_ in lines if sum(other[0] == task for other in lines) > 1}
     counts: set[int] = set()
-    handles = []
-    seen: dict[str, int] = {}
-    for task, variant, dataset, slots in lines:
+    for i, (task, variant, dataset, slots) in enumerate(lines):
         points = [(slot.train_agents or 0, findings.summary(slot, quantity)) for slot in slots]
-        nth = seen[task] = seen.get(task, -1) + 1
-        label = SUITES[task].title
+        name = SUITES[task].title
         if task in several:
-            label += f"\n{variant.title}, {dataset}"
-        style: dict[str, Any] = {
-            "marker": _MARKERS[nth % len(_MARKERS)],
-            "ls": ("-", "--", ":")[nth % 3],
-        }
-        _curve(axes, points, tints[task], **style)
-        handles.append(Line2D([], [], color=tints[task], lw=2, ms=5, label=label, **style))
+            name += f", {variant.title}, {dataset}"
+        _curve(axes, points, tints[task], **_line(i))
+        _name_line(axes, points, name, tints[task])
         counts |= {count for count, _ in points}
     axes.set_xscale("log")
     _ticks(axes, sorted(counts))
     log_scale(axes)
-    label_axes(axes, "agents in the data", "RMSE of the test agents", theme)
-    figure.legend(
-        handles=handles, loc="center left", bbox_to_anchor=(0.73, 0.55), frameon=False,
-        fontsize=9, labelcolor=theme.ink,
-    )  # fmt: skip
+    label_axes(axes, "agents in the data", "RMSE of the test agents, all coordinates", theme)
     return figure
+
+
+def _line(place: int) -> dict[str, Any]:
+    """How a line differs from its neighbours where colours cannot be seen."""
+    return {"marker": _MARKERS[place % len(_MARKERS)], "ls": _DASHES[place % len(_DASHES)]}
+
+
+def _name_line(
+    axes: Axes, points: Sequence[tuple[float, Summary | None]], name: str, colour: str
+) -> None:
+    """Write a line's name above its last point, within the axes."""
+    known = [(x, own.iqm) for x, own in points if own is not None and _is_drawn(own)]
+    if known:
+        axes.annotate(
+            name, known[-1], xytext=(0, 9), textcoords="offset points", ha="right", va="bottom",
+            fontsize=10, weight="bold", color=colour,
+        )  # fmt: skip
 
 
 # -- unseen agents ---------------------------------------------------------------------------------
@@ -154,10 +165,13 @@ def unseen_figure(findings: Findings, theme: Theme = LIGHT) -> Figure:
         found = {k: findings.summary(slot, Quantity("median rmse", ALL, None, k)) for k in known}
         counts = [int(name) for name in known if name.isdigit()]
         _curve(axes, [(count, found[str(count)]) for count in counts], theme.learned)
-        for name, colour in (("mean", theme.nothing), ("covariates", theme.true)):
+        for name, colour, ls in (
+            ("mean", theme.nothing, _DASHES[1]),
+            ("covariates", theme.true, _DASHES[3]),
+        ):
             own = found.get(name)
             if own is not None and _is_drawn(own):
-                axes.axhline(own.iqm, color=colour, lw=1.8, dashes=(4, 2))
+                axes.axhline(own.iqm, color=colour, lw=1.8, ls=ls)
                 if not math.isnan(own.low) and math.isfinite(own.high):
                     axes.axhspan(own.low, own.high, color=colour, alpha=0.14, lw=0)
         axes.set_xscale("log")
@@ -166,12 +180,12 @@ def unseen_figure(findings: Findings, theme: Theme = LIGHT) -> Figure:
         title = f"{SUITES[slot.task].title}, {slot.dataset}"
         several = sum((s.task, s.dataset) == (slot.task, slot.dataset) for s in slots) > 1
         title += f"\n{slot.variant.title}" if several else ""
-        axes.set_title(title, fontsize=9.5, color=theme.ink, pad=6)
-        label = "RMSE, median over agents" if axes is panels[0] else ""
+        axes.set_title(title, fontsize=10.5, color=theme.ink, pad=6)
+        label = "RMSE, median over agents" if axes in panels[::2] else ""
         label_axes(axes, "transitions of the unseen agent", label, theme)
     handles = [
-        Line2D([], [], color=theme.nothing, lw=1.8, dashes=(4, 2), label="the mean agent"),
-        Line2D([], [], color=theme.true, lw=1.8, dashes=(4, 2), label="covariates known"),
+        Line2D([], [], color=theme.nothing, lw=1.8, ls=_DASHES[1], label="the mean agent"),
+        Line2D([], [], color=theme.true, lw=1.8, ls=_DASHES[3], label="covariates known"),
         Line2D([], [], color=theme.learned, lw=2.2, marker="o", ms=4, label="transitions known"),
     ]
     legend_above(figure, handles, theme)
@@ -205,11 +219,11 @@ def returns_figure(findings: Findings, task: str, theme: Theme = LIGHT) -> Figur
     there = [slot for slot in slots if slot in findings.by_slot]
     variants, agents = variants_of(there), agents_of(findings, there)
     tints = colours(variants, theme)
-    top = 0.45 + 0.22 * math.ceil(len(variants) / 5)
+    top = 0.45 + 0.24 * math.ceil(len(variants) / 3)
     height = top + 0.45 + 2.1 * len(datasets)
-    figure = new_figure(10.0, height, theme)
+    figure = new_figure(6.4, height, theme)
     grid = figure.add_gridspec(
-        len(datasets), 1, left=0.085, right=0.99, top=1 - top / height, bottom=0.36 / height,
+        len(datasets), 1, left=0.13, right=0.99, top=1 - top / height, bottom=0.36 / height,
         hspace=0.32,
     )  # fmt: skip
     judged: list[int | str] = [*agents, ALL]
@@ -217,24 +231,29 @@ def returns_figure(findings: Findings, task: str, theme: Theme = LIGHT) -> Figur
     for row, dataset in enumerate(datasets):
         axes = figure.add_subplot(grid[row, 0])
         style_axes(axes, theme)
-        for a, agent in enumerate(judged):
-            if a % 2:
-                axes.axvspan(a - 0.5, a + 0.5, color=theme.grid, alpha=0.35, lw=0)
-            for i, slot in enumerate(places(slots, dataset, variants)):
-                own = findings.summary(slot, Quantity("return", agent))
-                if own is not None and _is_drawn(own):
-                    x = a + (i - (len(variants) - 1) / 2) * slot_width
-                    _dot(axes, x, own, tints[variants[i]], _MARKERS[i % len(_MARKERS)])
+        own_slots = places(slots, dataset, variants)
+        found = {
+            (a, i): own
+            for a, agent in enumerate(judged)
+            for i, slot in enumerate(own_slots)
+            if (own := findings.summary(slot, Quantity("return", agent))) and _is_drawn(own)
+        }
+        ends = _usual([own.iqm for own in found.values()])
+        for a in range(1, len(judged), 2):
+            axes.axvspan(a - 0.5, a + 0.5, color=theme.grid, alpha=0.35, lw=0)
+        for (a, i), own in found.items():
+            x = a + (i - (len(variants) - 1) / 2) * slot_width
+            _dot(axes, x, own, ends, tints[variants[i]], _MARKERS[i % len(_MARKERS)])
         axes.set_xlim(-0.5, len(judged) - 0.5)
         last = row == len(datasets) - 1
         axes.set_xticks(range(len(judged)))
         names = [f"agent {k}" if k != ALL else "mean" for k in judged]
-        axes.set_xticklabels(names if last else [""] * len(judged), fontsize=8.5, color=theme.ink)
+        axes.set_xticklabels(names if last else [""] * len(judged), fontsize=9, color=theme.ink)
         axes.tick_params(axis="x", length=0, pad=6)
         axes.grid(visible=False, axis="x")
         axes.yaxis.set_major_locator(MaxNLocator(5))
         label_axes(axes, "", "return", theme)
-        axes.set_title(f"data set {dataset}" if dataset else "", fontsize=9.5, color=theme.ink)
+        axes.set_title(f"data set {dataset}" if dataset else "", fontsize=10.5, color=theme.ink)
     handles = [
         Line2D(
             [], [], color=tints[e], lw=0, marker=_MARKERS[i % len(_MARKERS)], ms=6, label=e.title
@@ -245,10 +264,25 @@ def returns_figure(findings: Findings, task: str, theme: Theme = LIGHT) -> Figur
     return figure
 
 
-def _dot(axes: Axes, x: float, own: Summary, colour: str, marker: str) -> None:
-    if not math.isnan(own.low):
+def _dot(
+    axes: Axes, x: float, own: Summary, ends: tuple[float, float], colour: str, marker: str
+) -> None:
+    height = min(max(own.iqm, ends[0]), ends[1])
+    if height != own.iqm:
+        _say_beyond(axes, (x, height), own.iqm, colour)
+    elif not math.isnan(own.low):
         axes.plot([x, x], [own.low, own.high], color=colour, lw=2, solid_capstyle="round")
-    axes.plot([x], [own.iqm], color=colour, marker=marker, ms=6, lw=0, zorder=3)
+    axes.plot([x], [height], color=colour, marker=marker, ms=6, lw=0, zorder=3)
+
+
+def _say_beyond(axes: Axes, place: tuple[float, float], value: float, colour: str) -> None:
+    """Write the value of a point that lies far beyond its panel, and in which direction."""
+    arrow = "\N{UPWARDS ARROW}" if value > place[1] else "\N{DOWNWARDS ARROW}"
+    above = value < place[1]
+    axes.annotate(
+        f"{arrow} {value:,.0f}", place, xytext=(0, 6 if above else -6), ha="center",
+        textcoords="offset points", va="bottom" if above else "top", fontsize=9, color=colour,
+    )  # fmt: skip
 
 
 # -- planners --------------------------------------------------------------------------------------
@@ -264,26 +298,32 @@ def planners_figure(
     tints = colours(variants, theme)
     figure, panels = _panels(len(planned), theme)
     for axes, (task, slots) in zip(panels, planned.items(), strict=True):
-        for slot in slots:
-            rate = findings.summary(slot, Quantity("decisions per second"))
-            own = findings.summary(slot, Quantity("return"))
+        rates = [findings.summary(slot, Quantity("decisions per second")) for slot in slots]
+        returns = [findings.summary(slot, Quantity("return")) for slot in slots]
+        low, high = _usual([own.iqm for own in returns if own is not None])
+        for slot, rate, own in zip(slots, rates, returns, strict=True):
             if rate is None or own is None:
                 continue
             colour = tints[slot.variant]
-            if not math.isnan(own.low):
+            inside = low <= own.iqm <= high
+            if inside and not math.isnan(own.low):
                 axes.plot([rate.iqm] * 2, [own.low, own.high], color=colour, lw=1.6)
+            height = min(max(own.iqm, low), high)
             axes.plot(
-                [rate.iqm], [own.iqm], marker=markers[str(slot.planner)], ms=7.5, lw=0, mew=1.6,
+                [rate.iqm], [height], marker=markers[str(slot.planner)], ms=7.5, lw=0, mew=1.6,
                 mec=colour, mfc=theme.paper if slot.variant.method == "true" else colour, zorder=3,
             )  # fmt: skip
+            if not inside:
+                _say_beyond(axes, (rate.iqm, height), own.iqm, colour)
         axes.set_xscale("log")
         axes.margins(x=0.18, y=0.16)
+        axes.set_ylim(_at_least(axes.get_ylim()))
         axes.xaxis.set_major_locator(LogLocator(subs=_subs(axes.get_xlim())))
         axes.xaxis.set_major_formatter(FuncFormatter(number))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.set_title(SUITES[task].title, fontsize=9.5, color=theme.ink, pad=6)
-        label_axes(axes, "decisions a second", "return" if axes is panels[0] else "", theme)
+        axes.set_title(SUITES[task].title, fontsize=10.5, color=theme.ink, pad=6)
+        label_axes(axes, "decisions a second", "return" if axes in panels[::2] else "", theme)
     handles = [
         Line2D([], [], lw=0, marker=markers[name], ms=6.5, color=theme.faint, label=name)
         for name in names
@@ -296,18 +336,36 @@ def planners_figure(
 # -- parts -----------------------------------------------------------------------------------------
 
 
+def _usual(values: Sequence[float]) -> tuple[float, float]:
+    """Where the bulk of some values lies: one that is far off must not squeeze the others."""
+    known = np.array([value for value in values if math.isfinite(value)])
+    if len(known) == 0:
+        return -math.inf, math.inf
+    middle = float(np.median(known))
+    reach = 10 * max(float(np.median(np.abs(known - middle))), 0.05 * abs(middle))
+    usual = known[np.abs(known - middle) <= reach]
+    span = 0.6 * max(float(np.ptp(usual)), 0.05 * abs(middle)) if len(usual) < len(known) else 0
+    return float(usual.min()) - span, float(usual.max()) + span
+
+
+def _at_least(ends: tuple[float, float]) -> tuple[float, float]:
+    """Limits so far apart that a difference of a thousandth does not fill the panel."""
+    middle, half = (ends[0] + ends[1]) / 2, (ends[1] - ends[0]) / 2
+    half = max(half, 0.05 * abs(middle))
+    return middle - half, middle + half
+
+
 def _panels(count: int, theme: Theme) -> tuple[Figure, list[Axes]]:
-    """Panels of one size, three in a row, with room for a legend above."""
-    columns = min(count, 3) if count != 4 else 2
+    """Panels of one size, two in a row (a phone has room for no more), and a legend above."""
+    columns = min(count, 2)
     rows = math.ceil(count / columns)
-    width = {1: 6.4, 2: 8.6}.get(columns, 10.4)
-    height = 0.6 + 2.95 * rows
+    width, height = 6.4, 0.75 + 2.6 * rows
     figure = new_figure(width, height, theme)
     grid = figure.add_gridspec(
-        rows, columns, left=0.72 / width, right=1 - 0.15 / width, top=1 - 0.78 / height,
-        bottom=0.5 / height, hspace=0.42, wspace=0.26,
+        rows, columns, left=0.78 / width, right=1 - 0.12 / width, top=1 - 0.95 / height,
+        bottom=0.55 / height, hspace=0.5, wspace=0.3,
     )  # fmt: skip
-    axes = [figure.add_subplot(grid[k // columns, k % columns]) for k in range(count)]
+    axes = [figure.add_subplot(grid[divmod(k, columns)]) for k in range(count)]
     for own in axes:
         style_axes(own, theme)
     return figure, axes
@@ -345,4 +403,6 @@ def _ticks(axes: Axes, values: Sequence[float]) -> None:
 
 
 def _subs(ends: tuple[float, float]) -> tuple[float, ...]:
-    return (1.0,) if ends[1] / ends[0] > 300 else (1.0, 2.0, 5.0)
+    if ends[1] / ends[0] > 100:
+        return (1.0,)
+    return (1.0, 2.0, 5.0) if ends[1] / ends[0] > 8 else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)

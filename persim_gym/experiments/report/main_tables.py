@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from persim_gym.envs.suites import SUITES
+from persim_gym.evaluation.open_loop import RMSE
 from persim_gym.experiments import published
 from persim_gym.experiments.quantities import ALL, STOPPED, Quantity
 from persim_gym.experiments.report.tables import (
@@ -287,7 +288,7 @@ def small_table(findings: Findings, datasets: Sequence[str] | None = None) -> Ta
     return Table(
         "small",
         "Prediction error and return",
-        "RMSE: open-loop error over 50 steps under the test policy, geometric mean over the test "
+        f"{RMSE}; over 50 open-loop steps under the test policy, geometric mean over the test "
         f"agents. Return: in the true environment, mean over the test agents. {MEAN_SD}.{cut}",
         ("task", "data set", "method", "RMSE", "return"),
         tuple(rows),

@@ -8,6 +8,7 @@ from typing import Any
 
 from persim_gym import checks
 from persim_gym.envs.suites import SUITES
+from persim_gym.evaluation.open_loop import rmse_meaning
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.report.figure_list import Drawing, drawings
 from persim_gym.experiments.report.long_table import results_csv
@@ -127,6 +128,7 @@ def _context(
     """What the templates use."""
     sections = [
         {
+            "id": section,
             "title": title,
             "text": text,
             "tables": tables[section],
@@ -142,7 +144,14 @@ def _context(
         "known": facts(findings),
         "warnings": warnings(findings),
         "small": small_table(findings, first_dataset(findings)),
-        "notes": NOTES,
+        "contents_of": [
+            ("short", "In short"),
+            ("read", "How to read the tables"),
+            *((own["id"], own["title"]) for own in sections),
+            ("missing", "What is not there?"),
+            ("again", "How to do it again"),
+        ],
+        "notes": (rmse_meaning(*findings.tasks("prediction")), *NOTES),
         "sections": sections,
         "failed": failed_lines(findings),
         "missing": missing_lines(findings),

@@ -242,10 +242,44 @@ def test_scarcity_has_a_line_for_each_task() -> None:
         for task in ("cartpole", "mountain-car")
         for count in (25, 50)
     ]
-    figure = scarcity_figure(Findings(rows))
-    assert len(figure.axes[0].lines) == 2
-    labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["MountainCar", "CartPole"]
+    (axes,) = scarcity_figure(Findings(rows)).axes
+    assert len(axes.lines) == 2
+    assert [text.get_text() for text in axes.texts] == ["MountainCar", "CartPole"]
+
+
+def test_lines_differ_in_more_than_colour() -> None:
+    names = ("persim", "one-for-all", "bcq", "persistence")
+    rows = [predicted(name, [0.1], "random") for name in names]
+    (axes,) = horizon_figure(Findings(rows), "cartpole").axes
+    assert len({line.get_marker() for line in axes.lines}) == len(names)
+    assert len({line.get_linestyle() for line in axes.lines}) == len(names)
+    rows = [
+        predicted("persim", [0.1], task=task, train_agents=count)
+        for task in ("cartpole", "mountain-car")
+        for count in (25, 50)
+    ]
+    lines = scarcity_figure(Findings(rows)).axes[0].lines
+    assert len({(line.get_marker(), line.get_linestyle()) for line in lines}) == 2
+
+
+def test_what_is_far_off_squeezes_no_other() -> None:
+    """A run whose physics broke, beside two that differ a little."""
+    rows = [
+        rewarded("true", [[700_000.0]], None, planner="default", rate=100.0),
+        rewarded("persim", [[3900.0]], planner="default", rate=30.0),
+        rewarded("persim", [[3600.0]], "pure", planner="default", rate=20.0),
+        *(rewarded(name, [[value]], None) for name, value in (("test-policy", 2e3), ("random", 0))),
+    ]
+    findings = Findings(rows)
+    slots = planner_slots(findings, "cartpole")
+    figures = [
+        planners_figure(findings, {"cartpole": slots}), returns_figure(findings, "cartpole"),
+    ]  # fmt: skip
+    for axes in (axes for figure in figures for axes in figure.axes):
+        assert axes.get_ylim()[1] < 10_000
+        said = [text.get_text() for text in axes.texts]
+        assert said
+        assert set(said) == {"\N{UPWARDS ARROW} 700,000"}
 
 
 def test_returns_have_bars_of_their_intervals() -> None:
