@@ -22,7 +22,7 @@ from persim_gym.learned.networks import gradients, linear
 PACKAGE = Path(__file__).parent.parent / "persim_gym"
 
 #: Private names that the package uses, though nothing in it has them; each has a test below.
-ALLOWED = {"_linear_pointwise", "_n_updates", "_n_calls", "_target_q", "_optim"}
+ALLOWED = {"_linear_pointwise", "_n_updates", "_n_calls", "_last_obs", "_target_q", "_optim"}
 #: Documented in spite of the underscore, of ``os`` and of named tuples; a name inside a pickle.
 DOCUMENTED = {"_exit", "_fields", "_core"}
 

@@ -221,12 +221,19 @@ class Findings:
 
     @cached_property
     def missing(self) -> dict[Slot, tuple[int, ...]]:
-        """Of each place, the seeds that are expected and not there."""
+        """Of each place, the seeds that are expected and not there.
+
+        Where cells of a place were asked for, these are theirs; else all of the task.
+        """
+        asked: dict[Slot, set[int]] = {}
+        for cell in self.wanted:
+            asked.setdefault(slot_of(cell), set()).add(cell.seed)
         found = {}
         for slot in self.slots:
             group = self.by_slot.get(slot)
             done = () if group is None else group.seeds
-            lacking = tuple(seed for seed in self.seeds[slot.task] if seed not in done)
+            expected = sorted(asked[slot]) if slot in asked else self.seeds[slot.task]
+            lacking = tuple(seed for seed in expected if seed not in done)
             if lacking:
                 found[slot] = lacking
         return found

@@ -71,7 +71,7 @@ class ActionRecord:
         #: Whether there is no action that anybody has not taken.
         self.everything = discrete and bool((self.own_high > 0).all() and (high > 0).all())
         #: What every agent's record holds: most actions are there, and that is quick to see.
-        self._core = (
+        self._middle = (
             np.maximum(low, self.own_low.max(axis=0, initial=-np.inf)),
             np.minimum(high, self.own_high.min(axis=0, initial=np.inf)),
         )
@@ -117,7 +117,7 @@ class ActionRecord:
             own = (self.own_high[agents.reshape(shape), actions] <= 0).astype(np.int64)
             far, extra = count.astype(np.float64), count + OWN * own
         else:
-            if (actions >= self._core[0]).all() and (actions <= self._core[1]).all():
+            if (actions >= self._middle[0]).all() and (actions <= self._middle[1]).all():
                 return None
             asked = actions.astype(np.float64, copy=False)
             shape = (len(agents), *(1,) * (asked.ndim - 2), asked.shape[-1])

@@ -335,7 +335,7 @@ def test_command(cartpole: PerSim, tmp_path: Path) -> None:
     assert "agent 3" in shown.output
     assert "d position = 0.02 velocity\n" in shown.output
     latex = run(app, ["equations", folder, "--agent", "3", "--latex"])
-    assert latex.output.strip() == cartpole.equations(3).latex()
+    assert latex.stdout.strip() == cartpole.equations(3).latex()
     everyone = run(app, ["equations", folder, "--tolerance", "0.01", "--digits", "2"])
     assert "the population" in everyone.output
     assert "v2" in everyone.output

@@ -204,7 +204,8 @@ def test_ids_that_are_none(ids: Any, message: str) -> None:
 
 
 def test_ids_of_any_length() -> None:
-    names = read(table(id=[10**400] * 3 + [10**5000] * 3)).agent_names
+    ids = pd.Series([10**400] * 3 + [10**5000] * 3, dtype=object)
+    names = read(table(id=ids)).agent_names
     assert names is not None
     assert str(10**400) in names
     assert read(table(id=["1" * 5000] * 3 + ["p" + "2" * 5000] * 3)).num_agents == 2

@@ -122,9 +122,7 @@ def test_what_is_refused_in_one_line(text: str) -> None:
 def test_errors_say_what_there_is() -> None:
     with pytest.raises(ValueError, match=r"'glucos' \(did you mean 'glucose'\?\); columns: gluc"):
         Expression("abs(glucos)", COLUMNS)
-    with pytest.raises(
-        ValueError, match=r"absolut \(did you mean 'abs'\?\); functions"
-    ):
+    with pytest.raises(ValueError, match=r"absolut \(did you mean 'abs'\?\); functions"):
         Expression("absolut(glucose)", COLUMNS)
     with pytest.raises(ValueError, match="next action, which is not known yet"):
         Expression("next.dose", COLUMNS)
