@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from persim_gym.core import Task
@@ -44,6 +45,11 @@ def card_of(fitted: Fitted, task: Task, transitions: Transitions) -> dict[str, A
     for key in ("obs_units", "action_units"):
         if units := getattr(transitions, key):
             card[key] = list(units)
+    if transitions.bounds:
+        card["bounds"] = [
+            [column, *(end if math.isfinite(end) else None for end in ends)]
+            for column, *ends in transitions.bounds
+        ]
     if transitions.source is not None:
         card["source"] = dict(transitions.source)
     if isinstance(task, DataTask):
