@@ -33,8 +33,9 @@ def export(sim: LearnedDynamics, path: str | Path) -> Path:
 
     Raises:
         TypeError: If ``sim`` is no simulator, or ``path`` no path.
-        ValueError: If the file cannot be written, the end of the name is another one, the simulator is no closed form and the
-            file is to be NumPy code, or what was written does not give what the simulator gives.
+        ValueError: If the file cannot be written, the end of its name is another one, the simulator
+            is no closed form and the file is to be NumPy code, or what was written does not give
+            what the simulator gives.
         ImportError: If ONNX is asked for and its packages are absent.
     """
     checks.with_attributes("sim", sim, ("ensemble", "experience", "task"), "a simulator")
