@@ -35,7 +35,7 @@ def recipe_of(plan: FitPlan, preset: str, task: Task, transitions: Transitions) 
 def card_of(fitted: Fitted, task: Task, transitions: Transitions) -> dict[str, Any]:
     """What came of it, and what things are called, as plain types."""
     names = transitions.agent_names, transitions.obs_names, transitions.action_names
-    card = {
+    card: dict[str, Any] = {
         "fitted_by": fitted.method,
         "metrics": fitted.metrics,
         "agent_names": names[0] and list(names[0]),
