@@ -44,11 +44,14 @@ def push_simulator(
 
     Raises:
         ImportError: If ``huggingface_hub`` is absent.
-        ValueError: If the name is none of a repository.
+        TypeError: If an argument has the wrong type.
+        ValueError: If the name is none of a repository, or another argument is invalid.
         ConnectionError: If the hub was not reached, or refused.
     """
     repository = _checked(repository)
-    api = _api(token)
+    checks.with_attributes("sim", sim, ("save", "card", "task"), "a simulator")
+    private = checks.switch("private", private)
+    api = _api(token, revision)
     with tempfile.TemporaryDirectory() as folder, _reaching():
         sim.save(folder)
         files.write_text(Path(folder) / "README.md", card_text(sim, repository))
@@ -86,7 +89,8 @@ def pull_simulator(
         ConnectionError: If the hub was not reached, or refused.
     """
     repository = _checked(repository)
-    api = _api(token)
+    out = None if folder is None else checks.output_folder("folder", folder)
+    api = _api(token, revision)
     with _reaching():
         found = Path(
             str(
@@ -98,9 +102,8 @@ def pull_simulator(
     if not (found / store.SIMULATOR).exists():
         raise ValueError(f"{repository} holds no simulator: it has no {store.SIMULATOR}")
     sim = PerSim.load(found)
-    if folder is None:
+    if out is None:
         return sim
-    out = checks.output_folder("folder", folder)
     sim.save(out)
     with contextlib.suppress(FileNotFoundError):
         shutil.copyfile(found / "README.md", out / "README.md")
@@ -123,13 +126,14 @@ def push_dataset(dataset_id: str, owner: str, *, token: str | None = None) -> st
         FileNotFoundError: If there is no such data set here.
         ConnectionError: If the hub was not reached, or refused.
     """
+    checks.text("dataset_id", dataset_id)
+    checks.text("owner", owner)
     _api(token)
     from minari.storage.remotes.huggingface import HuggingFaceStorage
 
     from persim_gym.offline.datasets import load
 
     load(dataset_id)
-    checks.text("owner", owner)
     with _reaching():
         HuggingFaceStorage(owner, token=token).upload_dataset(dataset_id)
     return f"hf://{owner}/{dataset_id}"
@@ -182,7 +186,10 @@ persim_gym (fitted by: {fitted}; data: {dataset.get("id") or dataset.get("source
 """
 
 
-def _api(token: str | None) -> HfApi:
+def _api(token: str | None, revision: str | None = None) -> HfApi:
+    for name, given in {"token": token, "revision": revision}.items():
+        if given is not None:
+            checks.text(name, given)
     try:
         from huggingface_hub import HfApi
     except ImportError:

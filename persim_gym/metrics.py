@@ -37,11 +37,12 @@ def open_metrics(kind: str, folder: str | Path) -> MetricsWriter:
         folder: Where.
 
     Raises:
-        ValueError: If there is no such kind.
+        TypeError: If ``folder`` is no path.
+        ValueError: If there is no such kind, or the folder cannot be written into.
         ImportError: If TensorBoard is asked for and absent.
     """
     checks.one_of("log", kind, LOGS)
-    place = Path(folder)
+    place = checks.output_folder("folder", folder)
     if kind == "tensorboard":
         return TensorBoard(place)
     return JsonLines(place / JSON_LINES)

@@ -36,15 +36,18 @@ from persim_gym.envs.suites import (
 )
 from persim_gym.evaluation import evaluate
 from persim_gym.evaluation.returns import episode_returns
-from persim_gym.evaluation.validation import validate
+from persim_gym.evaluation.validation import Rule, validate
 from persim_gym.experiments import Cell, preset_cells, run_cells, select_cells
 from persim_gym.experiments.report.page import write_report
 from persim_gym.experiments.results import read_findings
-from persim_gym.learned import Networks, PerSim
+from persim_gym.learned import LogMetrics, Networks, PerSim
 from persim_gym.learned.config import ClosedForm
+from persim_gym.learned.export import export
 from persim_gym.learned.plan import plan_fit
+from persim_gym.metrics import JsonLines, open_metrics
 from persim_gym.offline import EpsilonMixture, FunctionPolicy, RandomPolicy, as_policy
 from persim_gym.offline.collection import prepare_all
+from persim_gym.offline.declared import declare
 from persim_gym.offline.recorder import prepare
 from persim_gym.planning import (
     CEM,
@@ -144,7 +147,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {"task": "cartpole", "agents": [0, 1], "population": 3, "max_episode_steps": 5,
          "render_mode": None},
     ),
-    "parallel_env": (
+    "parallel_env by id": (
         persim_gym.parallel_env, {"env_id": "PerSim-CartPole-v0", "agents": [0, 1]},
     ),
     "prepare": (
@@ -221,6 +224,60 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "foresee": (
         lambda **given: foresee(fitted(), data=WALKS, **given),
         {"agent": 0, "policy": None, "start": -2, "steps": 2, "level": 0.9},
+    ),
+    "env": (
+        lambda **given: fitted().env(**given),
+        {"agent": 0, "propagation": "sample", "guard": True, "penalty": 0.0, "strict": False,
+         "reward": None, "start": "task", "render_mode": None, "max_episode_steps": 5,
+         "covariates": None},
+    ),
+    "vector_env": (
+        lambda **given: fitted().vector_env(**given),
+        {"num_envs": 2, "agents": [0, 1], "propagation": "mean", "guard": True, "penalty": 0.0,
+         "strict": True, "reward": "next.obs_0", "start": "data", "render_mode": None},
+    ),
+    "parallel_env": (
+        lambda **given: fitted().parallel_env(**given),
+        {"agents": [0, 1], "propagation": "mean", "guard": True, "penalty": 0.0, "strict": True,
+         "reward": "next.obs_0", "start": "data", "render_mode": None},
+    ),
+    "predict": (
+        lambda **given: fitted().predict(**given),
+        {"agents": 0, "obs": WALKS.obs[:1], "actions": WALKS.action[:1], "strict": True},
+    ),
+    "rollout_report": (
+        lambda **given: fitted().rollout_report(**given),
+        {"agents": 0, "obs": WALKS.obs[:1], "actions": WALKS.action[:3][None],
+         "propagation": "sample", "seed": 0, "strict": False},
+    ),
+    "rollout_interval": (
+        lambda **given: fitted().rollout_interval(**given),
+        {"agents": 0, "obs": WALKS.obs[:1], "actions": WALKS.action[:3][None], "level": 0.9,
+         "of": "state", "strict": False, "rollout": None},
+    ),
+    "declare": (
+        declare, {"data": WALKS, "bounds": {0: (-1e6, None)}, "units": {"1": "kg"}},
+    ),
+    "bounds": (lambda value: declare(WALKS, {"0": value}), {"value": (None, None)}),
+    "a bound": (
+        lambda **given: declare(WALKS, {"0": (given["low"], given["high"])}),
+        {"low": None, "high": 1e6},
+    ),
+    "a unit": (lambda value: declare(WALKS, units={"action": value}), {"value": "mg"}),
+    "fit, what is declared": (
+        lambda **given: PerSim.fit(
+            WALKS, degree=1, rank=1, ensemble_size=1, progress=False, **given
+        ),
+        {"callbacks": (), "bounds": None, "units": None},
+    ),
+    "refit": (lambda **given: fitted().refit(**given), {"data": WALKS, "chosen": True}),
+    "export": (lambda **given: fitted().export(**given), {"path": "step.py"}),
+    "export, what": (lambda sim: export(sim, "step.py"), {"sim": SIM}),
+    "open_metrics": (open_metrics, {"kind": "json", "folder": "logs"}),
+    "LogMetrics": (LogMetrics, {"writer": JsonLines(Path("/dev/null"))}),
+    "Rule.parse": (Rule.parse, {"text": "rmse(*)<persistence"}),
+    "MPC, new ways": (
+        lambda **given: MPC(fitted(), 0, **given), {"propagation": "sample", "reward": None},
     ),
     "MPC in truth": (MPC, {"model": "cartpole", "agent": 0, "population": 3}),
     "evaluate": (

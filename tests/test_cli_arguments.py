@@ -105,7 +105,8 @@ LINES = [
     *(line.format(bad) for line in EMPTY for bad in ("''", "' '")),
     "record cartpole --epsilon nan", "plan cartpole --agent 0 --penalty nan",
     "equations sim --tolerance nan", "record cartpole --agents 2 --ranges force=1e37:1e38",
-    "explore nowhere", "explore sim --state x", "explore sim --port 65536",
+    "explore nowhere", "explore sim --state x", "explore sim --data nowhere.csv",
+    "explore sim --port 65536",
     f"agents cartpole --size {2**46}", f"plan cartpole --agent 0 --candidates {2**50}",
 ]  # fmt: skip
 

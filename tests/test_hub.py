@@ -83,6 +83,23 @@ def test_a_wrong_name_is_refused_before_any_work(name: str, sim: PerSim) -> None
         hub.push_simulator(sim, name)
 
 
+@pytest.mark.parametrize("bad", [5, 1j, "", object(), b"x", [1]], ids=repr)
+@pytest.mark.parametrize("name", ["sim", "repository", "private", "token", "revision"])
+def test_wrong_arguments_put_nothing_there(
+    name: str, bad: Any, folder_hub: Path, sim: PerSim
+) -> None:
+    given = {"sim": sim, "repository": "me/walks"} | {name: bad}
+    with pytest.raises((TypeError, ValueError), match=rf"^{name} must"):
+        hub.push_simulator(**given)
+    assert not folder_hub.exists()
+
+
+@pytest.mark.parametrize("name", ["folder", "token", "revision"])
+def test_wrong_arguments_fetch_nothing(name: str, folder_hub: Path) -> None:
+    with pytest.raises((TypeError, ValueError), match=rf"^{name} must"):
+        hub.pull_simulator("me/none", **{name: 5})  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("address", ["persim/cartpole/random-v0", "hf://me", "hf://"])
 def test_a_wrong_address_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match="address must be hf://OWNER/DATASET"):

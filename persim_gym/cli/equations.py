@@ -36,4 +36,4 @@ def equations(
     whose = None if agent is None else sim.names.parse(agent)
     found = equations_of(sim, whose, digits=digits, tolerance=tolerance)
     typer.echo(found.latex() if latex else found)
-    say_next_of(sim, simulator)
+    say_next_of(sim, simulator, index=whose)

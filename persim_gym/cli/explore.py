@@ -110,6 +110,8 @@ def _record_of(sim: PerSim, data: str | None = None) -> Transitions | None:
         found = read_record(sim, data)
         Record(sim, found)
     except FileNotFoundError:
+        if data is not None:
+            raise
         return None
     except ValueError as error:
         if data is not None:

@@ -22,11 +22,13 @@ def say_next(*words: object) -> None:
         say("next", f"persim-gym {line}")
 
 
-def say_next_of(sim: PerSim, folder: object, *, fitted: bool = False) -> None:
-    """Say what to do with a simulator: judge it once it is fitted, then plan in it."""
+def say_next_of(
+    sim: PerSim, folder: object, *, fitted: bool = False, index: int | None = None
+) -> None:
+    """Say what to do with a simulator: judge it once it is fitted, then plan in it for an agent."""
     from persim_gym.envs.suites import SUITES
 
-    agent = agent_word(sim, 0)
+    agent = agent_word(sim, index or 0)
     if sim.task.name in SUITES and fitted:
         say_next("evaluate", folder)
     elif fitted:

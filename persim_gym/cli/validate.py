@@ -161,6 +161,7 @@ def _data(sim: PerSim | None, name: str | None, columns: dict[str, Any], out: Pa
     """
     from persim_gym.evaluation.validation.result import Validation
     from persim_gym.evaluation.validation.validate import data_of
+    from persim_gym.learned.record import columns_for
 
     if name is None:
         assert sim is not None
@@ -168,7 +169,8 @@ def _data(sim: PerSim | None, name: str | None, columns: dict[str, Any], out: Pa
             raise ValueError(f"columns, such as the {option}'s, are of a table: give it by --data")
         return data_of(sim)
     try:
-        return tables.read(name, **columns)
+        remembered = None if sim is None else columns_for(sim.card)
+        return tables.read(name, **columns, remembered=remembered)
     except ValueError as error:
         whole = columns["agent"] and columns["state"] and columns["action"]
         if tables.is_table(name) and whole and Path(name).exists():

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from persim_gym.learned.dynamics import LearnedDynamics
 from persim_gym.learned.outcomes.data_task import outcomes_sha256
+from persim_gym.learned.record import with_declared_of
 from persim_gym.offline.transitions import Transitions
 
 #: Agents whose states are kept ready.
@@ -42,7 +43,7 @@ class Record:
         data, of = self.data, self._sim.card.get("dataset", {})
         if data is None or of.get("sha256") is None:
             return True
-        if of["sha256"] != data.sha256():
+        if of["sha256"] != with_declared_of(self._sim.card, data).sha256():
             return False
         return of.get("outcomes_sha256") in (None, outcomes_sha256(data))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from persim_gym import checks
 from persim_gym.learned.closed_form.search import Trial
 from persim_gym.learned.networks.optimise import FitProgress
 from persim_gym.metrics import MetricsWriter
@@ -36,9 +37,13 @@ class LogMetrics(FitCallback):
 
     Args:
         writer: Such as :func:`persim_gym.metrics.open_metrics` gives.
+
+    Raises:
+        TypeError: If it is none.
     """
 
     def __init__(self, writer: MetricsWriter) -> None:
+        checks.with_attributes("writer", writer, ("write", "close"), "one of open_metrics(...)")
         self.writer = writer
         self.trials, self.networks, self.epoch = 0, 0, 0
 

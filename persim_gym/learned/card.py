@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from persim_gym.core import Task
@@ -34,7 +35,7 @@ def recipe_of(plan: FitPlan, preset: str, task: Task, transitions: Transitions) 
 def card_of(fitted: Fitted, task: Task, transitions: Transitions) -> dict[str, Any]:
     """What came of it, and what things are called, as plain types."""
     names = transitions.agent_names, transitions.obs_names, transitions.action_names
-    card = {
+    card: dict[str, Any] = {
         "fitted_by": fitted.method,
         "metrics": fitted.metrics,
         "agent_names": names[0] and list(names[0]),
@@ -44,6 +45,11 @@ def card_of(fitted: Fitted, task: Task, transitions: Transitions) -> dict[str, A
     for key in ("obs_units", "action_units"):
         if units := getattr(transitions, key):
             card[key] = list(units)
+    if transitions.bounds:
+        card["bounds"] = [
+            [column, *(end if math.isfinite(end) else None for end in ends)]
+            for column, *ends in transitions.bounds
+        ]
     if transitions.source is not None:
         card["source"] = dict(transitions.source)
     if isinstance(task, DataTask):

@@ -244,7 +244,8 @@ def _stacked(
     """
     gram = np.zeros((len(errors), len(errors)))
     for column in range(len(steps)):
-        least = np.nanmin([own.of_agents(column) for own in errors], axis=0)
+        # Agents with too short a record have no error, and no valid rows.
+        least = np.fmin.reduce([own.of_agents(column) for own in errors])
         valid = rows & errors[0].valid[:, column]
         unit = np.maximum(least[errors[0].agent[valid]], FINE)[:, None]
         left = np.stack([own.left[valid, column] / unit for own in errors])

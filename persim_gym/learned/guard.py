@@ -379,12 +379,20 @@ class GuardedSimulator:
         compiled, record = self.compiled, sim.action_record
         if compiled is None or self._noise is not None:
             return self._settled_row(agent, state, action, kept, rng)
+        counts, extra, taken = (0, 0), 0.0, action
         if record is not None and not record.everything:
             plain = action.tolist() if isinstance(action, np.ndarray) else action
             if not record.covers(agent, plain):
-                return self._settled_row(agent, state, action, kept, rng)
-        following, apart, spread = compiled.row(agent)(state, action)
-        if not (spread < OVERFLOWS and self._within(following, following, spread)):
+                found = record.measure(np.array([agent]), np.array([action]))
+                if found is not None:
+                    counts = int(found.outside[0]), int(found.own[0])
+                    extra = float(found.extra[0])
+                if self._action_ends is not None:
+                    cut = np.clip(action, *self._action_ends)
+                    taken = cut if isinstance(action, np.ndarray) else cut.tolist()
+        following, apart, spread = compiled.row(agent)(state, taken)
+        unsure = math.hypot(spread, extra) if extra else spread
+        if not (unsure < OVERFLOWS and self._within(following, following, spread)):
             return self._settled_row(agent, state, action, kept, rng)
         if self.propagation in MEMBERS:
             d = len(following)
@@ -392,12 +400,12 @@ class GuardedSimulator:
             following = [x + y for x, y in zip(following, own.tolist(), strict=True)]
         reason = _FINE
         if self.guard:
-            if spread > sim.experience.disagreement_limit:
+            if unsure > sim.experience.disagreement_limit:
                 reason = Reason("disagreement")
             for x, (_, _, low, high, _) in zip(following, self._by_coordinate, strict=True):
                 if not low <= x <= high:
                     reason = Reason("support")
-        return RowAdvance(following, reason, spread, 0, self.penalty * spread)
+        return RowAdvance(following, reason, unsure, 0, self.penalty * unsure, *counts)
 
     def _settled_row(
         self,

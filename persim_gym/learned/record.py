@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -78,6 +79,21 @@ def with_labels_of(task: Task, data: Transitions) -> Transitions:
         )
     index: NDArray[np.int64] = np.array([labels.index(one) for one in own], dtype=np.int64)
     return replace(data, action=index[data.action], action_labels=tuple(labels))
+
+
+def with_declared_of(card: Mapping[str, Any], data: Transitions) -> Transitions:
+    """Data with the bounds and units that were declared for a fit: a file does not hold them.
+
+    Args:
+        card: The simulator's.
+        data: Transitions with the columns of the fit.
+    """
+    ends = tuple(
+        (int(column), -math.inf if low is None else low, math.inf if high is None else high)
+        for column, low, high in card.get("bounds", ())
+    )
+    own = (tuple(card.get(key) or ()) or None for key in ("obs_units", "action_units"))
+    return replace(data, bounds=ends, obs_units=next(own), action_units=next(own))
 
 
 def path_of(data: Transitions) -> dict[str, str]:

@@ -37,6 +37,7 @@ from persim_gym.learned.refit import plan_from, with_rank_of
 from persim_gym.learned.sizes import check_sizes
 from persim_gym.learned.uncertainty.learn import Uncertainty, learn_uncertainty
 from persim_gym.offline.declared import declare
+from persim_gym.offline.transitions import Transitions
 
 if TYPE_CHECKING:
     from minari import MinariDataset
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from persim_gym.envs.vector import SimVectorEnv
     from persim_gym.evaluation.validation import Validation
     from persim_gym.learned.equations import Equations
-    from persim_gym.offline.transitions import Transitions
 
 
 class PerSim(AdaptiveDynamics):
@@ -159,6 +159,7 @@ class PerSim(AdaptiveDynamics):
             progress = checks.switch("progress", progress)
         if on_epoch is not None and not callable(on_epoch):
             raise TypeError(f"on_epoch must be a function, got {checks.shown(on_epoch)}")
+        callbacks = checks.a_sequence("callbacks", callbacks)
         if any(not isinstance(callback, FitCallback) for callback in callbacks):
             raise TypeError(f"callbacks must be FitCallbacks, got {checks.shown(callbacks)}")
         transitions = declare(as_transitions(data, columns, agent_of), bounds, units)
@@ -198,10 +199,14 @@ class PerSim(AdaptiveDynamics):
             chosen: Take the family that was chosen, without comparing families again.
 
         Raises:
+            TypeError: If ``data`` are no transitions.
             ValueError: If the data are of another task or too few, or the simulator was made by
                 hand.
             FloatingPointError: If the loss diverges.
         """
+        if not isinstance(data, Transitions):
+            raise TypeError(f"data must be Transitions, got {checks.shown(data)}")
+        chosen = checks.switch("chosen", chosen)
         known = not isinstance(self.task, DataTask)
         plan = plan_from(self.card, self.task.name, known=known, chosen=chosen)
         return fit_as(plan, data, self.task, str(self.device))

@@ -39,6 +39,9 @@ def declare(
         ValueError: If there is no such coordinate, a bound is no number or no range, data are
             beyond it, or the data are of a task of this package.
     """
+    if not isinstance(data, Transitions):
+        raise TypeError(f"data must be Transitions, got {checks.shown(data)}")
+    bounds, units = _mapping("bounds", bounds), _mapping("units", units)
     if not bounds and not units:
         return data
     if data.task_name in SUITES and bounds:
@@ -49,13 +52,13 @@ def declare(
     state = data.obs_names or tuple(map(str, range(d)))
     action = data.action_names or ("action",) * (width == 1)
     found = {column: (low, high) for column, low, high in data.bounds}
-    for key, given in _mapping("bounds", bounds).items():
+    for key, given in bounds.items():
         column = _column("bounds", key, state)
         found[column] = _range(state[column], given)
     ends = tuple((column, *pair) for column, pair in sorted(found.items()))
     _check_inside(data, ends, state)
     known = [list(data.obs_units or [""] * d), list(data.action_units or [""] * width)]
-    for key, unit in _mapping("units", units).items():
+    for key, unit in units.items():
         place = _column("units", key, (*state, *action))
         known[place >= d][place - d * (place >= d)] = checks.text(f"the unit of {key!r}", unit)
     of = (tuple(own) if any(own) else None for own in known)
@@ -131,7 +134,8 @@ def _check_inside(
     for column, low, high in bounds:
         if column in turning:
             raise ValueError(f"{names[column]!r} is declared as an angle: it has no bounds")
-        ends = np.float32(low), np.float32(high)
+        with np.errstate(over="ignore"):  # what single precision cannot hold is infinite
+            ends = np.float32(low), np.float32(high)
         for values in (data.obs[:, column], data.next_obs[:, column]):
             beyond = (values < ends[0]) | (values > ends[1])
             if beyond.any():

@@ -66,7 +66,7 @@ def recommend_all(
         steps: Steps of the plan; by default the planner's horizon, and the time limit at most.
         reward: Another reward than the task's; see :meth:`PerSim.with_reward`.
         planner: As of :class:`~persim_gym.planning.MPC`; the default of own data is iCEM, or
-            categorical CEM for discrete actions, over 20 steps.
+            categorical CEM for discrete actions, over 12 steps.
         penalty: As of :class:`~persim_gym.planning.MPC`.
         level: Share of what comes that is to be inside the intervals.
         seed: Seed of the search.

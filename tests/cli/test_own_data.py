@@ -205,3 +205,32 @@ def test_next_lines_can_be_copied(capsys: pytest.CaptureFixture[str]) -> None:
     sim.rename(("1", "0", "a", "b", "c", "d"))
     for index in range(6):
         assert sim.names.parse(agent_word(sim, index)) == index
+
+
+def test_data_that_are_not_there_are_not_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("nicegui", reason="the explorer's library is not installed")
+
+    def served(*_: Any) -> None:
+        raise AssertionError("the explorer was started without the data that were asked for")
+
+    monkeypatch.setattr("persim_gym.explorer.server.serve", served)
+    for command in (
+        ("explore", "runs/p", "--no-browser"),
+        ("plan", "runs/p", "--agent", "bob"),
+        ("render", "runs/p", "--agent", "bob", "--out", "x.png"),
+        ("evaluate", "runs/p"),
+        ("validate", "runs/p", "--out", "trust"),
+    ):
+        refuse(*command, "--data", "nowhere.csv", says="nowhere.csv")
+
+
+@pytest.mark.parametrize("command", ["plan", "train"])
+def test_a_reward_without_a_column_says_nothing_to_choose_by(command: str) -> None:
+    out = ("--out", "nothing")
+    refuse(command, "runs/p", "--agent", "bob", *out, "--reward", "7", says="the same everywhere")
+    assert not Path("nothing").exists()
+
+
+def test_the_next_command_is_of_the_same_agent() -> None:
+    words = next_words(run("equations", "runs/p", "--agent", "bob"))
+    assert words[words.index("--agent") + 1] == "bob"

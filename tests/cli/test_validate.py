@@ -106,6 +106,26 @@ def test_a_simulator_is_fitted_in_its_own_way(sim: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
+    "declared",
+    [("--bounds", "weight=-50:50"), ("--unit", "weight=kg"), ("--unit", "dose=mg")],
+    ids=" ".join,
+)
+def test_what_was_declared_is_part_of_the_fit(
+    declared: tuple[str, str], table: Path, tmp_path: Path
+) -> None:
+    run("fit", table, "--out", tmp_path / "sim", *COLUMNS, *FIT, *declared)
+    alone = run("validate", tmp_path / "sim", "--out", tmp_path / "a", "--horizons", "1")
+    given = run(
+        "validate", tmp_path / "sim", "--data", table, "--out", tmp_path / "b", "--horizons", "1"
+    )
+    # The data of the fit are known again: a part of them is kept from another one.
+    assert "Split ends" in alone.stdout
+    assert given.stdout.replace("/b/", "/a/") == alone.stdout
+    evaluated = run("evaluate", tmp_path / "sim", "--horizon", "1")
+    assert "Split ends" in evaluated.stdout
+
+
+@pytest.mark.parametrize(
     ("name", "says", "code"),
     [
         ("one agent", "There is one agent", 0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,18 @@ def test_opposite_errors_are_mixed() -> None:
     # One that is far worse takes no part.
     far = compare(data, candidates | {"nothing": of(Known(1.0))})
     assert set(far.weights) == {"up", "down"}
+
+
+def test_agents_with_a_short_record_have_no_part_in_long_horizons() -> None:
+    data = record(100)
+    short = (data.agent > 0) | (np.arange(len(data.agent)) < 6)
+    parts = {f.name: getattr(data, f.name) for f in dataclasses.fields(data)}
+    few = {k: v[short] for k, v in parts.items() if np.shape(v)[:1] == short.shape}
+    found = compare(
+        dataclasses.replace(data, **few),
+        {"up": of(Known(drift=0.03)), "down": of(Known(drift=-0.02))},
+    )
+    assert found.weights["up"] == pytest.approx(0.4, abs=0.05)
 
 
 def test_one_that_runs_away_is_taken_only_where_all_others_are_much_worse() -> None:

@@ -13,6 +13,7 @@ import persim_gym
 from persim_gym import LEARNED_ID
 from persim_gym.core import Task
 from persim_gym.learned import PerSim
+from persim_gym.learned.guard import GuardedSimulator
 from persim_gym.learned.support import ActionRecord
 from persim_gym.offline.transitions import Transitions
 from tests.learned.worlds import PlainTask, random_simulator, transitions
@@ -103,6 +104,17 @@ def test_every_face_says_the_same(sim: PerSim) -> None:
         assert gained == pytest.approx(reward, rel=1e-5)
         for key in ("outside", "outside_own", "clipped", "disagreement"):
             assert said[key] == pytest.approx(info[key], rel=1e-4)
+
+
+def test_a_row_outside_takes_no_other_way_than_one_inside(
+    sim: PerSim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch takes several times as long, and an agent may never have taken an action."""
+    monkeypatch.setattr(GuardedSimulator, "_settled_row", None)
+    env = sim.env(4, guard=False)
+    for far in (0.0, 25.0):
+        env.reset(seed=0)
+        assert env.step(asked(sim, far))[4]["outside"] == (far > 0)
 
 
 def test_the_guard_stops_far_outside(doses: PerSim) -> None:

@@ -148,9 +148,10 @@ def agents_by_name(data: Transitions, sim: PerSim) -> NDArray[np.int64]:
         whole = np.append(seen, np.zeros(sim.num_agents - len(seen) + 1, dtype=np.bool_))
         found[~whole[found]] = -1
     if not (found[np.unique(data.agent)] >= 0).any():
-        shown = list(data.agent_names or range(data.num_agents))[:3]
+        shown = [str(name) for name in data.agent_names or range(data.num_agents)]
+        shown[3:] = ["..."] * (len(shown) > 3)
         raise ValueError(
-            f"the simulator knows none of the data's agents ({', '.join(map(str, shown))}, ...): "
+            f"the simulator knows none of the data's agents ({', '.join(shown)}): "
             "agents are matched by name; adapt the simulator to new ones first"
         )
     return found

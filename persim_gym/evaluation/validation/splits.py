@@ -224,5 +224,6 @@ def _time(data: Transitions, time: NDArray[np.float64] | None) -> Split:
     without = len(np.unique(data.agent[~after]))
     notes = [f"Kept from the fit: all after {unit} {cut:g}, of every agent."]
     if without:
-        notes.append(f"{without} agents have nothing after it, and are not judged.")
+        have = "1 agent has" if without == 1 else f"{without} agents have"
+        notes.append(f"{have} nothing after it: not judged.")
     return _held("time", data, held_known, fitted=~held, notes=tuple(notes))

@@ -26,6 +26,7 @@ from persim_gym.evaluation.validation.verdict import judge
 from persim_gym.learned.choice import sensible_steps
 from persim_gym.learned.plan import plan_fit
 from persim_gym.learned.preparation import Data, as_transitions, check_device, task_for
+from persim_gym.learned.record import columns_for, read_with, with_declared_of, with_labels_of
 from persim_gym.learned.simulator import PerSim, fit_as
 from persim_gym.offline.transitions import Transitions
 
@@ -93,7 +94,8 @@ def validate(
                 "way; give data alone"
             )
         found = data_of(sim) if data is None else as_transitions(data, columns)
-    same = sim is not None and sim.card.get("dataset", {}).get("sha256") == found.sha256()
+        found = _as_fitted(sim, found)
+    same = sim is not None and _is_of(sim, found)
     names = _splits(splits, sim is not None and not same)
     if sim is None and "new" in names:
         raise ValueError("split 'new' is of a simulator: give one with data that it has not seen")
@@ -101,6 +103,8 @@ def validate(
     when = None if time is None else _labels("time", time, found).astype(np.float64)
     refit = _fitting(found, options) if sim is None else sim.refit
     known = None if fitted_on is None else as_transitions(fitted_on, columns)
+    if sim is not None and known is not None:
+        known = _as_fitted(sim, known)
     results = []
     for done, name in enumerate(names):
         if on_progress is not None:
@@ -130,14 +134,28 @@ def data_of(sim: PerSim, place: str | None = None) -> Transitions:
             f"the data that this simulator was fitted on are not at hand ({what}): give them, "
             "--data DATA on the command line, sim.validate(data) in Python"
         )
-    if found.sha256() != about.get("sha256"):  # a simulator may be of the first agents alone
+    found = _as_fitted(sim, found)
+    if not _is_of(sim, found):  # a simulator may be of the first agents alone
         found = found.select(found.agent < int(about.get("agents") or found.num_agents))
-    if found.sha256() != about.get("sha256"):
+    if not _is_of(sim, found):
         raise ValueError(
             f"the data {name!r} have changed since the simulator was fitted: give those that it "
             "was fitted on, or fit again"
         )
     return found
+
+
+def _as_fitted(sim: PerSim, data: Transitions) -> Transitions:
+    """Data as a fit has seen them: a file knows no bounds and units, and may lack a category."""
+    data = with_labels_of(sim.task, data)
+    if data.obs.shape[1:] != sim.task.observation_space.shape:
+        return data  # refused later, with both sizes
+    return with_declared_of(sim.card, data)
+
+
+def _is_of(sim: PerSim, data: Transitions) -> bool:
+    """Whether these are the data that a simulator was fitted on."""
+    return bool(sim.card.get("dataset", {}).get("sha256") == data.sha256())
 
 
 def _read_again(name: str, source: Mapping[str, Any]) -> Transitions | None:
@@ -150,7 +168,7 @@ def _read_again(name: str, source: Mapping[str, Any]) -> Transitions | None:
                 f"this simulator does not know the columns of the table {name}: persim-gym "
                 f"validate takes them with --data {name}, and sim.validate takes transitions"
             )
-        return as_transitions(name, source["columns"])
+        return read_with(name, columns_for({"source": source}))
     import minari
 
     return as_transitions(name) if name in minari.list_local_datasets() else None

@@ -32,14 +32,18 @@ def export(sim: LearnedDynamics, path: str | Path) -> Path:
         The path.
 
     Raises:
-        ValueError: If the end of the name is another one, the simulator is no closed form and the
-            file is to be NumPy code, or what was written does not give what the simulator gives.
+        TypeError: If ``sim`` is no simulator, or ``path`` no path.
+        ValueError: If the file cannot be written, the end of its name is another one, the simulator
+            is no closed form and the file is to be NumPy code, or what was written does not give
+            what the simulator gives.
         ImportError: If ONNX is asked for and its packages are absent.
     """
+    checks.with_attributes("sim", sim, ("ensemble", "experience", "task"), "a simulator")
     path = checks.as_path("path", path)
     if path.suffix not in FORMATS:
         known = ", ".join(f"{end} ({what})" for end, what in FORMATS.items())
         raise ValueError(f"path must end in {known}, got {checks.shown(path.name)}")
+    checks.output_file("path", path)
     if path.suffix == ".py":
         from persim_gym.learned.export.numpy_code import write
     elif path.suffix == ".onnx":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,16 +86,17 @@ def code_of(sim: LearnedDynamics, name: str) -> str:
     plain = {name: value.double().cpu().numpy() for name, value in arrays.items()}
     lines += [f"{name} = {_literal(value)}" for name, value in plain.items()]
     lines.append(f"EFFECTS = {effects!r}".replace("inf", "np.inf"))
-    text = TEMPLATE.read_text(encoding="utf-8")
-    for key, value in {
+    plain_names = {
         "version": persim_gym.__version__,
         "name": name,
         "task": sim.task.name,
         "members": str(inner.members),
-        "constants": "\n".join(lines),
-    }.items():
-        text = text.replace("{{" + key + "}}", value)
-    return text
+    }
+    # Names come from files and from other machines: none may end the docstring that it is in.
+    said = {key: re.sub(r"[^\w .,:()-]", "_", value) for key, value in plain_names.items()}
+    said["constants"] = "\n".join(lines)
+    text = TEMPLATE.read_text(encoding="utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: said[match[1]], text)
 
 
 def _literal(values: np.ndarray[Any, Any]) -> str:

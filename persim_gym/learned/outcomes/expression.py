@@ -77,6 +77,11 @@ class Expression:
         self.columns = columns
         self._value = _Reader(self.text, columns).read()
 
+    @property
+    def varies(self) -> bool:
+        """Whether there is a column in it."""
+        return callable(self._value)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled as its text: functions inside functions are not pickled."""
         return Expression, (self.text, self.columns)

@@ -167,14 +167,17 @@ def without_given(task: Task) -> Task:
 
 
 def check_has_reward(task: Task) -> None:
-    """Refuse to choose by a reward that says nothing: data came without one.
+    """Refuse to choose by a reward that says nothing, such as of data that came without one.
 
     Raises:
-        ValueError: If the reward was learned, is the same everywhere, and no episode ends.
+        ValueError: If the reward is the same everywhere, and no episode ends.
     """
     if not has_reward(task):
+        why = "the data have no reward that could be learned"
+        if isinstance(task, RewardedTask):
+            why = f"the reward {task.given} is the same everywhere"
         raise ValueError(
-            "the data have no reward that could be learned, so there is nothing to choose by: give "
+            f"{why}, so there is nothing to choose by: give "
             f"one over the columns {columns_of(task)}, such as "
             f'reward="-abs({NEXT}.{quoted(columns_of(task).state[0])} - 1)" (--reward)'
         )
@@ -182,9 +185,11 @@ def check_has_reward(task: Task) -> None:
 
 def has_reward(task: Task) -> bool:
     """Whether there is something to choose by: a reward that varies, or an end."""
-    card = {} if isinstance(task, RewardedTask) else getattr(task, "card", {})
-    kinds = [card.get(part, {}).get("kind") for part in ("reward", "termination")]
-    return kinds != ["constant", "never"]
+    card = getattr(without_given(task), "card", {})
+    reward, end = (card.get(part, {}).get("kind") for part in ("reward", "termination"))
+    if isinstance(task, RewardedTask):
+        reward = "given" if task.expression is None or task.expression.varies else "constant"
+    return (reward, end) != ("constant", "never")
 
 
 def columns_of(task: Task) -> Columns:

@@ -33,15 +33,15 @@ class PredictiveDynamics(LearnedDynamics):
         Raises:
             ValueError: As :meth:`rollout`, or if it is not remembered which actions were recorded.
         """
-        predicted = self.rollout(
-            agents, obs, actions, propagation=propagation, seed=seed, strict=strict
-        )
         record = self.action_record
         if record is None:
             raise ValueError(
                 "this simulator does not remember which actions were recorded, for it was made by "
                 "an older version or by hand: fit it again with PerSim.fit"
             )
+        predicted = self.rollout(
+            agents, obs, actions, propagation=propagation, seed=seed, strict=strict
+        )
         members = torch.as_tensor(predicted).cpu().numpy()
         acted = torch.as_tensor(actions).cpu().numpy()
         n, h = acted.shape[:2]
@@ -102,9 +102,10 @@ class PredictiveDynamics(LearnedDynamics):
         level = checks.number("level", level, 0, 1, above=True, below=True, says="between 0 and 1")
         checks.one_of("of", of, ("observation", "state"))
         intervals = self.uncertainty.intervals
-        predicted = (
-            self.rollout(agents, obs, actions, strict=strict) if rollout is None else rollout
-        )
+        if rollout is None:
+            predicted = self.rollout(agents, obs, actions, strict=strict)
+        else:
+            predicted = self._as_rolled_out(agents, obs, actions, rollout, strict)
         members = torch.as_tensor(predicted).double().cpu().numpy()
         centre, width = intervals.around(members, level, of == "state")
         extra = self.extrapolation(agents, actions)
@@ -123,3 +124,20 @@ class PredictiveDynamics(LearnedDynamics):
         device = self.device
         below, above = (torch.as_tensor(e, dtype=torch.float32, device=device) for e in ends)
         return self._like(obs, below), self._like(obs, above)
+
+    def _as_rolled_out(
+        self, agents: Array, obs: Array, actions: Array, rollout: Array, strict: bool
+    ) -> Array:
+        """A rollout that is there already, of the same arguments by its size.
+
+        Raises:
+            ValueError: If it is another's, or ``strict`` refuses an action.
+        """
+        _, states, acted = self._inputs(agents, obs, actions, "n", "h", strict=strict)
+        size = (self.members, len(states), acted.shape[1], self.ensemble.obs_dim)
+        if not isinstance(rollout, (Tensor, np.ndarray)) or tuple(rollout.shape) != size:
+            raise ValueError(
+                f"rollout must be what sim.rollout gives for these arguments, {size}, got "
+                f"{checks.shown(getattr(rollout, 'shape', rollout))}"
+            )
+        return rollout

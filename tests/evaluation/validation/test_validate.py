@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -212,6 +213,27 @@ def test_others_agents_are_refused_with_a_verdict(sim: PerSim) -> None:
     found = sim.validate(others)
     assert found.grade is Grade.UNKNOWN
     assert "knows none of the data's agents (x, y, z" in found.verdict
+
+
+def test_a_table_that_lacks_an_action_is_judged_by_their_names() -> None:
+    rng = np.random.default_rng(0)
+    effect = {"a": -1.0, "b": 0.0, "c": 1.0}
+
+    def table(actions: str) -> pd.DataFrame:
+        rows = []
+        for who in ("x", "y"):
+            level = 0.0
+            for t in range(40):
+                drug = str(rng.choice(list(actions)))
+                rows.append({"who": who, "t": t, "level": level, "drug": drug})
+                level += effect[drug] - 0.1 * level
+        return pd.DataFrame(rows)
+
+    columns = {"agent": "who", "time": "t", "state": ["level"], "action": "drug"}
+    options = {"method": "als", "degree": 1, "ensemble_size": 1, "progress": False}
+    sim = PerSim.fit(table("abc"), columns=columns, **options)
+    found = sim.validate(table("bc"), columns=columns, horizons=(1,))
+    assert found.splits[0].scores.rmse["simulator"][0, 0] < 1e-3
 
 
 def test_what_counts_as_worse_is_more_than_a_rounding() -> None:

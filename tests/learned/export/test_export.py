@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from persim_gym.learned import PerSim
+from persim_gym.learned import ClosedForm, PerSim
 from persim_gym.learned.export.rows import check_alike, example_rows
 from tests.contract.test_learned import recorded
 from tests.learned.frames.test_charted import SEEN, Swing, data_of
@@ -131,3 +132,16 @@ def test_angles_and_a_past(shape: str, lag: int, end: str, tmp_path: Path) -> No
     assert sim.ensemble.turning
     assert sim.ensemble.lag == lag
     assert sim.export(tmp_path / f"step{end}").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ['"""\nraise RuntimeError("ran")\n"""', "\\N{x", "{{constants}}", "\udce4", "'\"'"]
+)
+def test_no_name_runs_in_numpy_code(name: str, tmp_path: Path) -> None:
+    """A simulator may come from elsewhere, and its task is called as somebody else liked."""
+    task = dataclasses.replace(PlainTask.of(2, actions=3), name=name)
+    data = dataclasses.replace(
+        random_walks(task), task_name=name, agent_names=tuple(f"{k}{name}" for k in range(4))
+    )
+    sim = PerSim.fit(data, ClosedForm(degree=1, rank=1, ensemble_size=1), task=task, progress=False)
+    assert sim.export(tmp_path / "a'''\"\"\"\\N.py").exists()
