@@ -18,6 +18,7 @@ from persim_gym.pages import Bold, render
 from persim_gym.plots import validation as figures
 from persim_gym.plots.numbers import number, r2_text
 from persim_gym.plots.style import pngs
+from persim_gym.plots.validation_support import support_context
 from persim_gym.writing import write_bytes
 
 #: Coordinates that have figures, agents whose courses are shown, and coordinates of each.
@@ -42,7 +43,7 @@ def render_page(validation: Validation) -> str:
         notes=validation.notes,
         splits=[_split(validation, split) for split in validation.splits],
         rules=RULES,
-        support=validation.support,
+        support=None if validation.support is None else support_context(validation.support),
         off_policy=validation.off_policy,
     )
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from persim_gym.evaluation.validation import RULES, Validation, validate
+from persim_gym.evaluation.validation.support import SUPPORT_RULES
 from persim_gym.plots.validation import calibration_panel, course_panel, error_panel
 from tests.evaluation.validation.worlds import patients
 from tests.pages.parsed import Page
@@ -51,11 +52,14 @@ def test_the_page_needs_nothing_beside_it_and_shows_everything(
         "Not judged.",
         "nothing says which behaviour",
         *RULES,
+        "What do the data cover?",
+        "dose: varied in every agent's own record",
+        *SUPPORT_RULES,
     ):
         assert wanted in shown
     plain = json.loads((path.parent / "validation.json").read_text())
     assert plain == found.to_json()
-    assert plain["support"] is None
+    assert set(plain["support"]["agents"]) == {"<b>bold</b>", "o'neill", "c", "d"}
     assert plain["off_policy"] is None
     assert list(plain["splits"][0]["coordinates"]) == ["glu & cose", "weight"]
     assert plain["splits"][0]["coordinates"]["weight"]["at"][0]["steps"] == 1

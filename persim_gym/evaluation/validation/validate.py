@@ -22,6 +22,7 @@ from persim_gym.evaluation.validation.models import (
 from persim_gym.evaluation.validation.result import Shown, SplitResult, Validation
 from persim_gym.evaluation.validation.scores import Known, Scores, score
 from persim_gym.evaluation.validation.splits import SPLITS, NotPossible, Split, make_split
+from persim_gym.evaluation.validation.support import support_of
 from persim_gym.evaluation.validation.verdict import judge
 from persim_gym.learned.choice import sensible_steps
 from persim_gym.learned.plan import plan_fit
@@ -271,6 +272,7 @@ def _validation(
         },
         splits=splits,
         notes=_notes(data, names),
+        support=support_of(data),
     )
 
 
@@ -284,12 +286,6 @@ def _notes(data: Transitions, names: Sequence[str]) -> tuple[str, ...]:
     if flat.any():
         shown = ", ".join(names[k] for k in np.flatnonzero(flat).tolist())
         notes.append(f"Constant in the data: {shown}.")
-    acted = data.action.reshape(len(data), -1)
-    still = [k for k in range(acted.shape[1]) if (acted[:, k] == acted[0, k]).all()]
-    if still:
-        labels = data.action_names or tuple(f"action {k}" for k in range(acted.shape[1]))
-        shown = ", ".join(labels[k] for k in still)
-        notes.append(f"Never varied: {shown}. Nothing can be learned of what it does.")
     return tuple(notes)
 
 

@@ -148,9 +148,9 @@ BAD: dict[str, tuple[Callable[[], Transitions], str]] = {
     "a constant coordinate": (lambda: still(1), "weight: constant in the data"),
     "nothing changes": (
         lambda: as_data(np.full((4, 13, 2), 3.0), np.full((4, 12, 1), 0.5)),
-        "Never varied: dose",
+        "dose: never varied",
     ),
-    "one dose": (lambda: patients(6, 20, dose=0.5), "Never varied: dose"),
+    "one dose": (lambda: patients(6, 20, dose=0.5), "dose: never varied"),
 }
 
 
