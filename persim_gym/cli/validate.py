@@ -58,6 +58,19 @@ def validate(
             show_default="what it was fitted on",
         ),
     ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Say what a policy would earn: hold (each agent keeps to its usual action), random "
+            "or the folder of one that train has made.",
+            show_default=False,
+        ),
+    ] = None,
+    policy_steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="With --policy: over how many steps."),
+    ] = None,
     method: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Of data: how they are fitted.", show_default="auto"),
@@ -78,7 +91,15 @@ def validate(
     episode_column: tables.Episode = None,
     state: tables.State = None,
     action: tables.Action = None,
-    reward: tables.Reward = None,
+    reward: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN|EXPRESSION",
+            help="Table: column of the reward. With --policy also an expression, such as "
+            '"-abs(next.glucose - 110) - 0.1*dose", or file.py:function.',
+            show_default="the recorded one",
+        ),
+    ] = None,
     terminated: tables.Terminated = None,
     discrete_actions: tables.Discrete = None,
     max_gap: tables.MaxGap = None,
@@ -103,6 +124,9 @@ def validate(
     if method is not None:
         checks.one_of("--method", method, METHODS)
     rules = [Rule.parse(text) for text in require or ()]
+    named = target if data is None else data
+    column, expression = _rewards(reward, policy, tables.is_table(named))
+    asked = _policy(policy, expression, policy_steps)
     steps = _horizons(horizons, rules)
     sim = _simulator(target)
     fit = {"method": method, "effort": effort, "ensemble_size": ensemble_size}
@@ -116,7 +140,7 @@ def validate(
         raise ValueError(f"--data is of a simulator, and {target} is none: give one of both")
     columns: dict[str, Any] = {
         "agent": agent_column, "time": time_column, "step": step_column,
-        "episode": episode_column, "state": state, "action": action, "reward": reward,
+        "episode": episode_column, "state": state, "action": action, "reward": column,
         "terminated": terminated, "discrete": discrete_actions, "max_gap": max_gap, "drop": drop,
         "name": task_name,
     }  # fmt: skip
@@ -127,7 +151,7 @@ def validate(
 
         torch.set_num_threads(threads)
     with on_interrupt("nothing was written"), progress_bar("validate") as report:
-        validation = _validated(sim, found, split, steps, seed, given, report)
+        validation = _validated(sim, found, split, steps, seed, given | asked, report)
     page = validation.save(out)
     failing = [why for rule in rules if (why := validation.failing(rule.text))]
     if as_json:
@@ -140,6 +164,37 @@ def validate(
         say("failed", why)
     if failing:
         raise typer.Exit(FAILED)
+
+
+def _rewards(text: str | None, policy: str | None, table: bool) -> tuple[str | None, str | None]:
+    """The column of a table's reward, and the expression of a policy's; one of them is given."""
+    if text is None or (table and (policy is None or re.fullmatch(r"\w+", text))):
+        return text, None
+    if policy is None:
+        raise ValueError("--reward is a table's column, or of a policy's value: give --policy, too")
+    return None, text
+
+
+def _policy(name: str | None, reward: str | None, steps: int | None) -> dict[str, Any]:
+    """What is asked of a policy, as arguments of a validation."""
+    if name is None:
+        if steps is not None:
+            raise ValueError("--policy-steps is of a policy's value: give --policy, too")
+        return {}
+    from persim_gym.learned.outcomes.given_reward import read_reward
+
+    found: Any = name
+    if name not in ("hold", "random"):
+        folder = checks.as_path("--policy", name)
+        if not folder.is_dir():
+            raise ValueError(
+                f"--policy must be hold, random or the folder of a policy that persim-gym train "
+                f"has made, got {name!r}"
+            )
+        from persim_gym.policies.saved import load_policy
+
+        found = load_policy(folder)
+    return {"policy": found, "reward": read_reward(reward), "steps": steps}
 
 
 def _simulator(target: str) -> PerSim | None:
@@ -196,7 +251,7 @@ def _validated(
     }  # fmt: skip
     if sim is None:
         return judge(data, **common, **given)
-    return judge(sim, data, **common)
+    return judge(sim, data, **common, **given)
 
 
 def _horizons(text: str, rules: Sequence[Rule]) -> list[int]:

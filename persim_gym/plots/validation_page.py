@@ -18,6 +18,7 @@ from persim_gym.pages import Bold, render
 from persim_gym.plots import validation as figures
 from persim_gym.plots.numbers import number, r2_text
 from persim_gym.plots.style import pngs
+from persim_gym.plots.validation_off_policy import off_policy_context
 from persim_gym.plots.validation_support import support_context
 from persim_gym.writing import write_bytes
 
@@ -44,7 +45,9 @@ def render_page(validation: Validation) -> str:
         splits=[_split(validation, split) for split in validation.splits],
         rules=RULES,
         support=None if validation.support is None else support_context(validation.support),
-        off_policy=validation.off_policy,
+        off_policy=None
+        if validation.off_policy is None
+        else off_policy_context(validation.off_policy),
     )
 
 

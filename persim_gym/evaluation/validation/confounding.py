@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from persim_gym.learned.plain_models import products_by_agent
 from persim_gym.offline.transitions import Transitions
 
 Floats = NDArray[np.float64]
@@ -152,17 +153,10 @@ def _own(inputs: Floats, y: Floats, data: Transitions) -> Floats:
     """R2 ``[N]`` of each agent's linear regression in the last third of its record."""
     x = np.concatenate([np.ones((len(inputs), 1)), inputs], axis=1)
     late, agents, p = late_rows(data.agent), data.num_agents, inputs.shape[1] + 1
-    gram, cross = np.zeros((agents, p, p)), np.zeros((agents, p))
-    early = np.flatnonzero(~late)
-    early = early[np.argsort(data.agent[early], kind="stable")]
-    size = max(1, MOST // p**2)
-    for first in range(0, len(early), size):
-        rows = early[first : first + size]
-        own, part = data.agent[rows], x[rows]
-        begins = np.flatnonzero(np.append(True, own[1:] != own[:-1]))
-        gram[own[begins]] += np.add.reduceat(part[:, :, None] * part[:, None], begins)
-        cross[own[begins]] += np.add.reduceat(part * y[rows, None], begins)
-    weights = np.linalg.solve(gram + RIDGE * np.eye(p), cross[..., None])[..., 0]
+    early = (x[~late], data.agent[~late], agents)
+    gram = products_by_agent(early[0], *early)
+    cross = products_by_agent(early[0], y[~late, None], *early[1:])
+    weights = np.linalg.solve(gram + RIDGE * np.eye(p), cross)[..., 0]
     off = y - (x * weights[data.agent]).sum(1)
     counts = np.bincount(data.agent[~late], minlength=agents)
     mean = np.bincount(data.agent[~late], y[~late], agents) / np.maximum(counts, 1)

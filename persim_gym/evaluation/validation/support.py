@@ -21,7 +21,6 @@ from persim_gym.evaluation.validation.confounding import (
     explained_by_agent,
 )
 from persim_gym.evaluation.validation.coverage import (
-    THIRDS,
     coverage_by_agent,
     dose_shares,
     varied_by_region,
@@ -220,6 +219,3 @@ def _covered(region: NDArray[np.float64], labels: Sequence[str]) -> list[str]:
             "own record."
         )
     return found
-
-
-__all__ = ["SUPPORT_RULES", "THIRDS", "support_of"]
