@@ -62,8 +62,8 @@ def validate(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Say what a policy would earn: hold (each agent keeps to its usual action), random "
-            "or the folder of one that train has made.",
+            help="Say what a policy would earn: hold (each agent keeps to its usual action), "
+            "random or the folder of one that train has made.",
             show_default=False,
         ),
     ] = None,

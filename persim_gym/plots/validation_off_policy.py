@@ -74,7 +74,8 @@ def off_policy_context(found: Mapping[str, Any]) -> dict[str, Any]:
         for own in found["agents"][:LISTED]
     ]
     head = [
-        "agent", "recorded", "simulated", "interval", "fitted-Q", "agree", "importance", "effective",
+        "agent", "recorded", "simulated", "interval", "fitted-Q", "agree", "importance",
+        "effective",
     ]  # fmt: skip
     return {
         **found,

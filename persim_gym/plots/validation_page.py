@@ -44,10 +44,8 @@ def render_page(validation: Validation) -> str:
         notes=validation.notes,
         splits=[_split(validation, split) for split in validation.splits],
         rules=RULES,
-        support=None if validation.support is None else support_context(validation.support),
-        off_policy=None
-        if validation.off_policy is None
-        else off_policy_context(validation.off_policy),
+        support=validation.support and support_context(validation.support),
+        off_policy=validation.off_policy and off_policy_context(validation.off_policy),
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from persim_gym.evaluation.off_policy import OffPolicy, off_policy
+from persim_gym.evaluation.off_policy.deciding import Decider
 from persim_gym.evaluation.off_policy.fitted_q import fitted_q
 from persim_gym.evaluation.off_policy.stretches import recorded_stretches, sensible_length
 from persim_gym.evaluation.off_policy.value import OFF_POLICY_RULES
@@ -34,6 +35,10 @@ def sim(world: tuple[Transitions, np.ndarray]) -> PerSim:
 
 def always(dose: float) -> Any:
     return lambda obs: np.full((len(obs), 1), dose, dtype=np.float32)
+
+
+def always_on(obs: np.ndarray) -> np.ndarray:
+    return np.ones(len(obs), np.int64)
 
 
 def truth(data: Transitions, gain: np.ndarray, dose: float) -> np.ndarray:
@@ -84,7 +89,7 @@ def test_importance_sampling_is_nearly_unbiased() -> None:
     """Many short stretches, the policy acts more often than the behaviour did."""
     data, gain = linear(1, 12_000, discrete=True, up=0.5)
     sim = PerSim.fit(data.select(data.step < 300), progress=False, **FIT)
-    policy = EpsilonMixture(lambda obs: np.ones(len(obs), np.int64), 0.4)
+    policy = EpsilonMixture(always_on, 0.4)
     found = off_policy(
         sim, data, policy, steps=4, behaviour=lambda obs, a: np.full(len(a), 0.5), episodes=2000
     )
@@ -97,14 +102,13 @@ def test_importance_sampling_is_nearly_unbiased() -> None:
 
 
 def test_weights_are_those_computed_by_hand() -> None:
-    data, _ = linear(3, 40, discrete=True, up=0.5)
+    data, _ = linear(3, 60, discrete=True, up=0.6)
     sim = PerSim.fit(data, progress=False, **FIT)
-    act = lambda obs: np.ones(len(obs), np.int64)  # noqa: E731
     found = off_policy(
-        sim, data, act, steps=3, discount=0.9, behaviour=lambda obs, a: np.full(len(a), 0.5)
+        sim, data, always_on, steps=3, discount=0.9, behaviour=lambda obs, a: np.full(len(a), 0.5)
     )
     for agent in range(3):
-        rows = np.flatnonzero(data.agent == agent)[:39].reshape(-1, 3)
+        rows = np.flatnonzero(data.agent == agent).reshape(-1, 3)
         weights = np.cumprod(2.0 * (data.action[rows] == 1), axis=1)
         earned = (weights * data.reward[rows]).sum(0) / weights.sum(0)
         own = found.agents[agent]
@@ -126,8 +130,6 @@ def test_fitted_q_is_the_value_of_a_chain_that_ends() -> None:
         truncated=np.zeros(2000), num_agents=1, task_name="chain",
     )  # fmt: skip
     sim = PerSim.fit(data, progress=False, method="hierarchical", degree=1, ensemble_size=1)
-    from persim_gym.evaluation.off_policy.deciding import Decider
-
     decider = Decider("random", sim.task, data)
     parts = (np.zeros(1, int), 200, 1.0, np.zeros(1), 2, rng)
     assert fitted_q(data, data.reward, decider, *parts)[0] == pytest.approx(
@@ -162,7 +164,6 @@ def test_what_was_never_tried_is_said(world: tuple[Transitions, np.ndarray], sim
     assert plain["rules"] == list(OFF_POLICY_RULES)
     assert plain["agents"][0]["agent"] == "a0"
     again = off_policy(sim, world[0], always(3.0), steps=STEPS)
-    assert again == found or again.to_json().keys() == plain.keys()
     assert [own.simulated for own in again.agents] == [own.simulated for own in found.agents]
 
 
