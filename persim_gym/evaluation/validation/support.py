@@ -1,6 +1,6 @@
 """What the data cover, and which questions they identify: an agent, an action, a state.
 
-Nothing here looks at a simulator. A simulator answers whatever it is asked; whether the data hold
+Nothing here needs a simulator. A simulator answers whatever it is asked; whether the data hold
 an answer is a matter of what was done in them.
 """
 

@@ -23,6 +23,9 @@ VALUES, HELD = 0.5, 0.85
 EXACT = 0.02
 #: By what factor the error of an agent that is not to be used is above the median agent's.
 FAR = 1.5
+#: By what factor the error of an agent whose record is to be checked is above the median agent's,
+#: and the least error, in standard deviations, that matters.
+ODD, SMALL = 3.0, 0.1
 #: By what factor a saved simulator may be worse than one that has seen less.
 SPOILT = 1.5
 #: Agents that a sentence names.
@@ -40,6 +43,8 @@ RULES = (
     "Anything else may not be read off.",
     f"An agent is not to be used if its error over all steps and coordinates, in their deviations, "
     f"is above persistence's for it and above {FAR} times the median agent's.",
+    f"An agent's record is to be checked if that error is above {ODD:g} times the median agent's "
+    f"and above {SMALL:g}.",
     "The simulator is not for use if its error is above persistence's for more than half of the "
     f"agents, or if it predicts what it has seen with more than {SPOILT} times the error of one "
     "that was fitted in the same way without.",
@@ -129,7 +134,8 @@ def judge(scores: Scores, coordinates: Sequence[str], agents: Sequence[str]) -> 
     judged = [reading for reading in readings if reading.judged]
     warnings = _spoilt(scores)
     if judged:
-        warnings += [*_crowd(not_used, worse, len(agents)), *_alike(scores)]
+        warnings += _crowd(not_used, worse, len(agents))
+        warnings += [*_odd(scores, agents, not_used), *_alike(scores)]
     enough = np.flatnonzero(scores.count >= ENOUGH)
     longest = scores.steps[int(enough[-1])] if len(enough) else 0
     if not judged:
@@ -257,6 +263,21 @@ def _crowd(not_used: tuple[str, ...], worse: float, agents: int) -> list[str]:
             "above the others'."
         )
     return found
+
+
+def _odd(scores: Scores, names: Sequence[str], not_used: Sequence[str]) -> list[str]:
+    """Agents that fit in badly: something in their records is unlike the others, or has changed."""
+    own = scores.scaled(SIMULATOR)
+    limit = max(ODD * float(np.nanmedian(own)), SMALL)
+    order = np.argsort(-np.nan_to_num(own), kind="stable").tolist()
+    odd = [names[k] for k in order if own[k] > limit and names[k] not in not_used]
+    if not odd:
+        return []
+    more = f" and {len(odd) - NAMED} more" if len(odd) > NAMED else ""
+    return [
+        f"Check the records of {', '.join(odd[:NAMED])}{more}: errors above {ODD:g} times the "
+        "median agent's. Something may have changed in them, such as a device or a way of writing."
+    ]
 
 
 def _alike(scores: Scores) -> list[str]:

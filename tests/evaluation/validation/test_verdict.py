@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from persim_gym.evaluation.off_policy.value import OFF_POLICY_RULES
 from persim_gym.evaluation.validation import RULES, Grade
 from persim_gym.evaluation.validation.scores import Scores
+from persim_gym.evaluation.validation.support import SUPPORT_RULES
 from persim_gym.evaluation.validation.verdict import judge
 
 PAGE = Path(__file__).parents[3] / "docs" / "validation.md"
@@ -54,7 +56,7 @@ def at(values: np.ndarray, k: int, place: int, value: float) -> np.ndarray:
 
 def test_the_documentation_lists_the_rules() -> None:
     text = PAGE.read_text()
-    for rule in RULES:
+    for rule in (*RULES, *SUPPORT_RULES, *OFF_POLICY_RULES):
         assert f"\n* {rule}\n" in text, rule
 
 
