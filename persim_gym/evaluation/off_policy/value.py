@@ -49,8 +49,8 @@ OFF_POLICY_RULES = (
     "Fitted-Q evaluation and simulation agree on an agent if the first is within the interval of "
     f"{LEVEL:.0%} of the simulated episodes.",
     f"The value is not to be relied on if they disagree on more than {1 - AGREE:.0%} of the "
-    f"agents, or if more than {OUTSIDE:.0%} of the simulated steps take actions, or lead into "
-    "states, outside of what was recorded of any agent.",
+    f"agents. Nor is it if more than {OUTSIDE:.0%} of the simulated steps take actions, or lead "
+    "into states, outside of what was recorded of any agent.",
     f"Importance sampling says something from {ENOUGH} effective stretches on.",
 )
 

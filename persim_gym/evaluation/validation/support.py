@@ -157,7 +157,7 @@ def _said(
         return [f"{name}: never varied. The data say nothing of what another value does."], True
     if status == "constant for each agent":
         return [
-            f"{name}: constant in every agent's own record. What it does cannot be told from what "
+            f"{name}: constant in every agent's own record. What it does cannot be separated from what "
             "the agents themselves are."
         ], True
     if status == "determined":
@@ -192,10 +192,10 @@ def _determined(whole: Explained) -> str:
     if whole.r2 < DETERMINED:
         return (
             "follows from the state or the other actions in every agent's own record, each in its "
-            "own way. What it does cannot be told from what they do."
+            "own way. What it does cannot be separated from what they do."
         )
     how = f"follows from {whole.by} (R² {whole.r2:.2f})."
-    return f"{how} What it does alone cannot be told from what {whole.by} does."
+    return f"{how} What it does alone cannot be separated from what {whole.by} does."
 
 
 def _named(labels: Sequence[str]) -> str:

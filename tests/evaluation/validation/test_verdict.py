@@ -116,6 +116,19 @@ def test_agents_are_named_that_are_not_to_be_used() -> None:
     assert all(reading.values == 0 for reading in found.readings)
 
 
+def test_agents_that_are_unlike_the_others_are_to_be_checked() -> None:
+    """Better than persistence, which is 3 for all, but far from what the others are."""
+    own = scores(own=0.6)
+    course = {**own.course_rmse}
+    for error, named in ((2.5, True), (1.4, False)):
+        course["simulator"] = np.array([[0.6, 0.6], [error, error], [0.6, 0.6]])
+        found = judge(replace(own, course_rmse=course), NAMES, AGENTS)
+        assert ("Check the records of b:" in str(found)) is named
+        assert found.not_used == ()
+    course["simulator"] = np.array([[0.01, 0.01], [0.4, 0.4], [0.01, 0.01]])
+    assert "Check" not in str(judge(replace(own, course_rmse=course), NAMES, AGENTS))
+
+
 def test_a_constant_coordinate_is_not_judged() -> None:
     own = replace(scores(), deviation=np.array([5.0, 0.0]))
     glucose, weight = judge(own, NAMES, AGENTS).readings
