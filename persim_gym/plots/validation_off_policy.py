@@ -80,12 +80,7 @@ def off_policy_context(found: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **found,
         "agents": {"head": head, "rows": rows},
-        "figures": [
-            {
-                "title": f"Value of policy {found['policy']}",
-                "of": pngs(functools.partial(value_panel, found)),
-            }
-        ],
+        "figure": pngs(functools.partial(value_panel, found)),
         "legend": pngs(value_legend),
     }
 

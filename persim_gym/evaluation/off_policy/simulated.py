@@ -68,12 +68,12 @@ def simulate(
         own = agents[running]
         obs = now if sim.lag == 1 else now[:, -1, ensemble.past :]
         acted = decider.actions(whose[running], obs, rng)
-        inputs = sim._inputs(own, torch.as_tensor(now), acted, "n", finite=False)
-        members = ensemble.step(*inputs)
+        before = torch.as_tensor(now, device=sim.device)
+        members = sim.predict_members(own, before, acted)
         after = members[member[running], torch.arange(len(running), device=sim.device)]
         if sim.noisy:
             noise = sim.uncertainty.noise
-            after = disturb(ensemble, noise, own, inputs[1].flatten(1), after, rng)
+            after = disturb(ensemble, noise, own, before.flatten(1), after, rng)
         after_ = after.cpu().numpy()
         fine = np.isfinite(after_).all(1)
         earned = np.full(len(running), np.nan)

@@ -45,9 +45,13 @@ ENOUGH = 10
 #: much.
 AGREE, OUTSIDE = 0.8, 0.1
 
+#: Part of the standard deviation of what recorded stretches earned by which two ways may differ.
+CLOSE = 0.25
+
 OFF_POLICY_RULES = (
     "Fitted-Q evaluation and simulation agree on an agent if the first is within the interval of "
-    f"{LEVEL:.0%} of the simulated episodes.",
+    f"{LEVEL:.0%} of the simulated episodes, or off their mean by less than {CLOSE} standard "
+    "deviations of what recorded stretches earned.",
     f"The value is not to be relied on if they disagree on more than {1 - AGREE:.0%} of the "
     f"agents. Nor is it if more than {OUTSIDE:.0%} of the simulated steps take actions, or lead "
     "into states, outside of what was recorded of any agent.",
@@ -68,6 +72,7 @@ class AgentValue:
         fitted_q: What fitted-Q evaluation says, without a simulator.
         importance: What importance sampling says; ``nan`` where it says nothing.
         effective: Stretches that this rests on, effectively.
+        agrees: Whether simulation and fitted-Q evaluation agree.
     """
 
     agent: str
@@ -78,11 +83,7 @@ class AgentValue:
     fitted_q: float
     importance: float
     effective: float
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the two ways that know this agent agree."""
-        return bool(self.low <= self.fitted_q <= self.high)
+    agrees: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,6 @@ class OffPolicy:
     def to_json(self) -> dict[str, Any]:
         """Everything as plain types; what is not known stays ``nan``."""
         plain = asdict(self)
-        plain["agents"] = [asdict(own) | {"agrees": own.agrees} for own in self.agents]
         means = {name: self.mean(name) for name in ("recorded", "simulated", "fitted_q")}
         return plain | {
             "mean": means,
@@ -240,12 +240,11 @@ def off_policy(
     )
     ratio, note = _ratio(decider, chances, found)
     sampled = _sampled(ratio, rewards, stretches, place, len(there), discount)
-    columns = [
-        _means(stretches.returns(rewards, discount), place),
-        *_intervals(drawn.returns, np.searchsorted(there, of_agent), len(there)),
-        _means(value, place),
-        *(part[:-1] for part in sampled),
-    ]
+    earned, fitted = stretches.returns(rewards, discount), _means(value, place)
+    mean, low, high = _intervals(drawn.returns, np.searchsorted(there, of_agent), len(there))
+    close = np.abs(fitted - mean) < CLOSE * earned.std()
+    agrees = ((low <= fitted) & (fitted <= high)) | close
+    columns = [_means(earned, place), mean, low, high, fitted, *(part[:-1] for part in sampled)]
     names = [str(k) if found.agent_names is None else found.agent_names[k] for k in there.tolist()]
     done = max(int(drawn.steps.sum()), 1)
     return OffPolicy(
@@ -254,7 +253,7 @@ def off_policy(
         discount=discount,
         reward=_reward_name(task),
         agents=tuple(
-            AgentValue(name, *(float(column[k]) for column in columns))
+            AgentValue(name, *(float(column[k]) for column in columns), bool(agrees[k]))
             for k, name in enumerate(names)
         ),
         importance=float(sampled[0][-1]),

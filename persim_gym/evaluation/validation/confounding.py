@@ -1,4 +1,4 @@
-"""Whether something recorded determines an action: then its effect cannot be separated from theirs."""
+"""Whether something recorded determines an action: its effect then cannot be separated."""
 
 from __future__ import annotations
 

@@ -86,10 +86,10 @@ def dose_shares(data: Transitions, acted: Acted, there: NDArray[np.int64]) -> li
     in each part, and ``rows``, the share of all records.
     """
     place = np.searchsorted(there, data.agent)
+    parts: list[tuple[str, list[str] | None, list[float] | None, NDArray[Any]]] = []
     if acted.discrete:
-        parts = [("action", list(acted.names), None, data.action)]
+        parts.append(("action", list(acted.names), None, data.action))
     else:
-        parts = []
         for k, name in enumerate(acted.names):
             low, high = float(acted.values[:, k].min()), float(acted.values[:, k].max())
             if not high > low:

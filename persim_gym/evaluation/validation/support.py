@@ -157,8 +157,8 @@ def _said(
         return [f"{name}: never varied. The data say nothing of what another value does."], True
     if status == "constant for each agent":
         return [
-            f"{name}: constant in every agent's own record. What it does cannot be separated from what "
-            "the agents themselves are."
+            f"{name}: constant in every agent's own record. What it does cannot be separated from "
+            "what the agents themselves are."
         ], True
     if status == "determined":
         return [f"{name}: {_determined(whole)}"], True
@@ -209,8 +209,8 @@ def _covered(region: NDArray[np.float64], labels: Sequence[str]) -> list[str]:
         return []
     own, others = np.median(region, axis=0)
     found = [
-        f"Half of the agents have themselves been in {own:.0%} or more of the states and actions "
-        f"of all, and others have been in {others:.0%} or more of theirs."
+        f"The median agent has itself been in {own:.0%} of all recorded states and actions, and "
+        f"others have been in {others:.0%} of its own."
     ]
     alone = [label for label, share in zip(labels, region[:, 1], strict=True) if share < ALONE]
     if alone:

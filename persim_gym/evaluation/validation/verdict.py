@@ -278,8 +278,8 @@ def _odd(scores: Scores, names: Sequence[str], not_used: Sequence[str]) -> list[
     more = f" and {len(odd) - NAMED} more" if len(odd) > NAMED else ""
     return [
         f"Check the records of {', '.join(odd[:NAMED])}{more}: beside persistence they are "
-        f"predicted more than {ODD:g} times worse than the median agent. Something may have changed "
-        "in them, such as a device or a way of writing."
+        f"predicted more than {ODD:g} times worse than the median agent. Something may have "
+        "changed in them, such as a device or a way of writing."
     ]
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from persim_gym.envs.suites import SUITES
 from persim_gym.evaluation.off_policy import OffPolicy, off_policy
-from persim_gym.evaluation.off_policy.deciding import Decider
+from persim_gym.evaluation.off_policy.deciding import Decider, behaviour_probability
 from persim_gym.evaluation.off_policy.fitted_q import fitted_q
 from persim_gym.evaluation.off_policy.stretches import recorded_stretches, sensible_length
 from persim_gym.evaluation.off_policy.value import OFF_POLICY_RULES
@@ -203,3 +204,29 @@ def test_data_without_a_reward_need_one() -> None:
     with pytest.raises(ValueError, match="reward"):
         off_policy(sim, data, "hold")
     assert off_policy(sim, data, "hold", reward=REWARD).mean("recorded") > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"), [("random", 0.5, 0.5), ("pure-eps-20", 0.1, 0.9)]
+)
+def test_recorded_behaviours_of_this_package_are_known(
+    name: str, least: float, most: float
+) -> None:
+    rng = np.random.default_rng(0)
+    obs = rng.normal(size=(60, 4)) * 0.05
+    data = Transitions(
+        agent=np.repeat(np.arange(6), 10), episode=np.repeat(np.arange(6), 10), obs=obs,
+        next_obs=obs, action=rng.integers(0, 2, 60), reward=np.ones(60), terminated=np.zeros(60),
+        truncated=np.zeros(60), num_agents=6, task_name="cartpole",
+        dataset_id=f"persim/cartpole/{name}-v0",
+    )  # fmt: skip
+    task = SUITES["cartpole"].task()
+    found = behaviour_probability(None, task, data)
+    assert found is not None
+    assert (found.min(), found.max()) == pytest.approx((least, most))
+    if name != "random":
+        # As the policies that made such data would act, each agent's own.
+        pure = Decider("pure", task, data).actions(data.agent, data.obs, rng)
+        np.testing.assert_allclose(found, np.where(pure == data.action, most, least))
+    unknown = dataclasses.replace(data, dataset_id="mine/data-v0")
+    assert behaviour_probability(None, task, unknown) is None
