@@ -244,7 +244,10 @@ def off_policy(
     mean, low, high = _intervals(drawn.returns, np.searchsorted(there, of_agent), len(there))
     close = np.abs(fitted - mean) < CLOSE * earned.std()
     agrees = ((low <= fitted) & (fitted <= high)) | close
-    columns = [_means(earned, place), mean, low, high, fitted, *(part[:-1] for part in sampled)]
+    columns = {
+        "recorded": _means(earned, place), "simulated": mean, "low": low, "high": high,
+        "fitted_q": fitted, "importance": sampled[0], "effective": sampled[1],
+    }  # fmt: skip
     names = [str(k) if found.agent_names is None else found.agent_names[k] for k in there.tolist()]
     done = max(int(drawn.steps.sum()), 1)
     return OffPolicy(
@@ -253,7 +256,11 @@ def off_policy(
         discount=discount,
         reward=_reward_name(task),
         agents=tuple(
-            AgentValue(name, *(float(column[k]) for column in columns), bool(agrees[k]))
+            AgentValue(
+                name,
+                agrees=bool(agrees[k]),
+                **{word: float(column[k]) for word, column in columns.items()},
+            )
             for k, name in enumerate(names)
         ),
         importance=float(sampled[0][-1]),
