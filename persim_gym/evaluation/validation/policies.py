@@ -34,18 +34,20 @@ class AskedPolicy:
     behaviour: Any
     seed: int
 
-    def check(self, task: Task, data: Transitions) -> None:
+    def check(self, task: Task | None, data: Transitions) -> None:
         """Refuse what is invalid, before any work.
 
         Raises:
             TypeError: If something has the wrong type.
             ValueError: If something is invalid.
         """
+        if self.steps is not None:
+            checks.integer("steps", self.steps, 1)
+        if task is None:
+            return
         task = task_with(task, self.reward)
         Decider(self.policy, task, data)
         behaviour_probability(self.behaviour, task, data)
-        if self.steps is not None:
-            checks.integer("steps", self.steps, 1)
 
 
 def policy_value(

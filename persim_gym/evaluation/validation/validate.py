@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym import checks
+from persim_gym.core import Task
 from persim_gym.envs.suites import SUITES
 from persim_gym.evaluation.validation.courses import Courses, follow_courses
 from persim_gym.evaluation.validation.models import (
@@ -116,7 +117,7 @@ def validate(
         chances = behaviour if callable(behaviour) or isinstance(behaviour, str) else None
         asked = AskedPolicy(policy, reward, steps, chances, seed)
         behaviour = None if chances is not None else behaviour
-        asked.check(sim.task if sim is not None else task_for(found, seed), found)
+        asked.check(_task(sim, found, seed), found)
     elif reward is not None or steps is not None:
         raise TypeError("reward= and steps= are of a policy's value: give policy=, too")
     labels = None if behaviour is None else _labels("behaviour", behaviour, found)
@@ -133,6 +134,16 @@ def validate(
     if asked is not None:
         off = policy_value(sim, found, refit, asked)
     return _validation(sim, found, tuple(results), off)
+
+
+def _task(sim: PerSim | None, data: Transitions, seed: int) -> Task | None:
+    """The task of a simulator or of data; of data that allow none the page says why."""
+    if sim is not None:
+        return sim.task
+    try:
+        return task_for(data, seed)
+    except ValueError:
+        return None
 
 
 def data_of(sim: PerSim, place: str | None = None) -> Transitions:

@@ -219,6 +219,14 @@ def test_a_policys_value_is_a_part_of_it(sim: PerSim, data: Transitions) -> None
     assert "no record has a stretch of 40 steps" in lost.verdict
 
 
+@pytest.mark.parametrize("name", BAD)
+def test_bad_data_are_no_error_of_a_policy(name: str) -> None:
+    data = BAD[name][0]()
+    found = validate(data, horizons=(1,), policy="hold", reward="-abs(next.glucose-100)", **FIT)
+    assert found.off_policy is not None
+    assert found.off_policy["sentences"][0].startswith(("Policy hold", "The policy has no value"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "says"),
     [
