@@ -57,7 +57,7 @@ NUMBER = r"(-?[\d.,]+(?:e-?\d+)?)"
 def test_every_example_is_tested() -> None:
     tested = set(re.findall(r'run\(\s*"(\w+\.py)"', Path(__file__).read_text()))
     assert {path.name for path in EXAMPLES.glob("[0-9]*.py")} == tested
-    assert len(tested) == 8
+    assert len(tested) == 9
 
 
 def test_environments(run: Run, tmp_path: Path) -> None:
@@ -188,3 +188,18 @@ def test_own_data(run: Run, tmp_path: Path) -> None:
     assert -60 < reward <= 1
     picture = imageio.imread(tmp_path / "place" / "kept.png")
     assert picture.std() > 10
+
+
+def test_protocol(run: Run) -> None:
+    said = run("09_protocol.py")
+    whole, mixed, by_rule, blind = re.split(r"^\d\. .*$", said, flags=re.MULTILINE)[1:]
+    true, answer = numbers(rf"by {NUMBER} mg/dL; the simulator says {NUMBER}", whole)
+    unseen = numbers(rf"by {NUMBER} mg/dL; the simulator says {NUMBER}", blind)[1]
+    assert unseen < 0.5 * true < answer < 1.5 * true
+    assert "Check the records of adult#006" in mixed
+    assert "Check the records" not in whole
+    assert "insulin: follows from glucose" in by_rule
+    assert numbers(rf"says {NUMBER}", by_rule)[0] < 0.5
+    # What cannot be caught is not: the coming hour may be read off, and the doses were varied.
+    assert "values may be read off up to" in blind
+    assert "nothing recorded determines it" in blind

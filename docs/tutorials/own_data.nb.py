@@ -71,9 +71,17 @@ for name, model in {"own": sim, "pooled": one, "persistence": Persistence()}.ite
     print(f"{name:12} RMSE over 12 held-out hours: {rmse:.3f} mg/L")
 
 # %% [markdown]
-# <!-- Left out: `sim.validate(...)`, the whole protocol as one call, takes the place of the cell
-# above once it is there. -->
+# ## Validate
 #
+# The same as one call, for every coordinate, with intervals, the worst patients and a verdict. Its
+# last sentences say what the data cover: whether a question about doses has an answer in them.
+
+# %%
+found = sim.validate(train, horizons=(1, 6, 12))
+print(found.verdict)
+found.save("trust");  # a page, index.html, and validation.json
+
+# %% [markdown]
 # ## What if?
 #
 # Every patient gets 80 mg at once, and nothing after. The intervals hold what will be observed in 95
@@ -118,4 +126,5 @@ print(sim.equations(data.agent_names[slow]))
 print(f"true clearance: {clearance[slow]:.3f} of the concentration in an hour")
 
 # %% [markdown]
-# More: [tables](../tables.md), and [thirty virtual patients at length](../your-data.md).
+# More: [tables](../tables.md), [validation](../validation.md), [a protocol for real
+# use](../protocol.md), and [thirty virtual patients at length](../your-data.md).

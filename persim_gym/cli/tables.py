@@ -63,6 +63,11 @@ Reward = Annotated[
     str | None,
     _column("Table: column of the reward, if there is one.", "NAME", "--reward-column", "--reward"),
 ]
+#: The same of commands that have another reward, too.
+RewardColumn = Annotated[
+    str | None,
+    _column("Table: column of the reward, if there is one.", "NAME", "--reward-column"),
+]
 Terminated = Annotated[
     str | None, _column("Table: column that is true where a state ended its episode.")
 ]

@@ -58,6 +58,20 @@ def validate(
         ),
     ] = "1,10,50",
     data: options.Data = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Policy: hold (each agent keeps to its usual action), random or the folder of one "
+            "that train has made. What it would earn is said.",
+            show_default=False,
+        ),
+    ] = None,
+    policy_steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="With --policy: over how many steps."),
+    ] = None,
+    reward: options.Reward = None,
     method: options.OwnMethod = None,
     effort: options.Effort = None,
     ensemble_size: options.EnsembleSize = None,
@@ -70,7 +84,7 @@ def validate(
     episode_column: tables.Episode = None,
     state: tables.State = None,
     action: tables.Action = None,
-    reward: tables.Reward = None,
+    reward_column: tables.RewardColumn = None,
     terminated: tables.Terminated = None,
     discrete_actions: tables.Discrete = None,
     max_gap: tables.MaxGap = None,
@@ -95,6 +109,7 @@ def validate(
     if method is not None:
         checks.one_of("--method", method, METHODS)
     rules = [Rule.parse(text) for text in require or ()]
+    asked = _policy(policy, reward, policy_steps)
     steps = _horizons(horizons, rules)
     sim = _simulator(target)
     fit = {"method": method, "effort": effort, "ensemble_size": ensemble_size}
@@ -108,7 +123,7 @@ def validate(
         raise ValueError(f"--data is of a simulator, and {target} is none: give one of both")
     columns: dict[str, Any] = {
         "agent": agent_column, "time": time_column, "step": step_column,
-        "episode": episode_column, "state": state, "action": action, "reward": reward,
+        "episode": episode_column, "state": state, "action": action, "reward": reward_column,
         "terminated": terminated, "discrete": discrete_actions, "max_gap": max_gap, "drop": drop,
         "name": task_name,
     }  # fmt: skip
@@ -119,7 +134,7 @@ def validate(
 
         torch.set_num_threads(threads)
     with on_interrupt("nothing was written"), progress_bar("validate") as report:
-        validation = _validated(sim, found, split, steps, seed, given, report)
+        validation = _validated(sim, found, split, steps, seed, given | asked, report)
     page = validation.save(out)
     failing = [why for rule in rules if (why := validation.failing(rule.text))]
     if as_json:
@@ -143,6 +158,30 @@ def _say_next(sim: PerSim | None, target: str, columns: dict[str, Any]) -> None:
     else:
         out = Path(target).stem if tables.is_table(target) else target.split("/")[-2]
         say_next("fit", target, "--out", f"runs/{out}", *tables.words(columns))
+
+
+def _policy(name: str | None, reward: str | None, steps: int | None) -> dict[str, Any]:
+    """What is asked of a policy, as arguments of a validation."""
+    if name is None:
+        if steps is not None:
+            raise ValueError("--policy-steps is of a policy's value: give --policy, too")
+        if reward is not None:
+            raise ValueError("--reward is of a policy's value: give --policy, too")
+        return {}
+    from persim_gym.learned.outcomes.given_reward import read_reward
+
+    found: Any = name
+    if name not in ("hold", "random"):
+        folder = checks.as_path("--policy", name)
+        if not folder.is_dir():
+            raise ValueError(
+                f"--policy must be hold, random or the folder of a policy that persim-gym train "
+                f"has made, got {name!r}"
+            )
+        from persim_gym.policies.saved import load_policy
+
+        found = load_policy(folder)
+    return {"policy": found, "reward": read_reward(reward), "steps": steps}
 
 
 def _simulator(target: str) -> PerSim | None:
@@ -201,7 +240,7 @@ def _validated(
     }  # fmt: skip
     if sim is None:
         return judge(data, **common, **given)
-    return judge(sim, data, **common)
+    return judge(sim, data, **common, **given)
 
 
 def _horizons(text: str, rules: Sequence[Rule]) -> list[int]:

@@ -16,8 +16,8 @@ from persim_gym.offline.transitions import Transitions
 
 Floats = NDArray[np.float64]
 
-#: Rows whose products are in memory together.
-BLOCK = 8192
+#: Products that are in memory together.
+BLOCK = 2**21
 #: Ridge penalty in transitions of an agent: with few of them the model is near persistence.
 RIDGE = 0.01
 
@@ -62,17 +62,9 @@ class RidgeModels:
         scale[scale < 1e-12] = 1.0
         inputs = _terms((inputs - centre) / scale, degree)
         change = short(data.change(np.arange(len(data))), turn)
-        p, d = inputs.shape[1], change.shape[1]
-        gram = np.zeros((data.num_agents, p, p))
-        cross = np.zeros((data.num_agents, p, d))
-        order = np.argsort(data.agent, kind="stable")
-        for first in range(0, len(order), BLOCK):
-            rows = order[first : first + BLOCK]
-            own = data.agent[rows]
-            begins = np.flatnonzero(np.append(True, own[1:] != own[:-1]))
-            x = inputs[rows]
-            gram[own[begins]] += np.add.reduceat(x[:, :, None] * x[:, None], begins)
-            cross[own[begins]] += np.add.reduceat(x[:, :, None] * change[rows][:, None], begins)
+        p, agents = inputs.shape[1], data.num_agents
+        gram = products_by_agent(inputs, inputs, data.agent, agents)
+        cross = products_by_agent(inputs, change, data.agent, agents)
         gram += RIDGE * np.eye(p)
         low = np.minimum(data.obs.min(0), data.next_obs.min(0)).astype(np.float64)
         high = np.maximum(data.obs.max(0), data.next_obs.max(0)).astype(np.float64)
@@ -91,6 +83,20 @@ class RidgeModels:
             now = np.clip(now + change, self.low, self.high)
             steps.append(now)
         return np.stack(steps, axis=1)[None]
+
+
+def products_by_agent(left: Floats, right: Floats, agent: NDArray[np.int64], agents: int) -> Floats:
+    """Sums over each agent's rows of products ``[N, p, q]`` of ``[T, p]`` and ``[T, q]``."""
+    found = np.zeros((agents, left.shape[1], right.shape[1]))
+    order = np.argsort(agent, kind="stable")
+    size = max(1, BLOCK // (left.shape[1] * right.shape[1]))
+    for first in range(0, len(order), size):
+        rows = order[first : first + size]
+        own = agent[rows]
+        begins = np.flatnonzero(np.append(True, own[1:] != own[:-1]))
+        part = left[rows][:, :, None] * right[rows][:, None]
+        found[own[begins]] += np.add.reduceat(part, begins)
+    return found
 
 
 def _inputs(obs: Floats, action: NDArray[np.generic], turn: Floats, choices: int) -> Floats:

@@ -18,6 +18,8 @@ from persim_gym.pages import Bold, render
 from persim_gym.plots import validation as figures
 from persim_gym.plots.numbers import number, r2_text
 from persim_gym.plots.style import pngs
+from persim_gym.plots.validation_off_policy import off_policy_context
+from persim_gym.plots.validation_support import support_context
 from persim_gym.writing import write_bytes
 
 #: Coordinates that have figures, agents whose courses are shown, and coordinates of each.
@@ -42,8 +44,8 @@ def render_page(validation: Validation) -> str:
         notes=validation.notes,
         splits=[_split(validation, split) for split in validation.splits],
         rules=RULES,
-        support=validation.support,
-        off_policy=validation.off_policy,
+        support=validation.support and support_context(validation.support),
+        off_policy=validation.off_policy and off_policy_context(validation.off_policy),
     )
 
 

@@ -70,6 +70,14 @@ def test_a_run_is_validated_and_rules_decide_the_exit_code(
     assert [at["steps"] for at in plain["splits"][0]["coordinates"]["weight"]["at"]] == [1, 3, 5]
 
 
+def test_a_policys_value_is_said(sim: Path, table: Path, tmp_path: Path) -> None:
+    common = ("validate", sim, "--data", table, *COLUMNS, "--horizons", "1", "--out", tmp_path)
+    result = run(*common, "--policy", "hold", "--reward", "-abs(next.glucose - 100)", "--json")
+    plain = json.loads(result.stdout)
+    assert plain["off_policy"]["reward"] == "-abs(next.glucose - 100)"
+    assert plain["off_policy"]["sentences"][0] in plain["verdict"]
+
+
 @pytest.mark.slow
 def test_data_are_validated_before_they_are_fitted(table: Path, tmp_path: Path) -> None:
     result = run("validate", table, *COLUMNS, "--out", tmp_path, *QUICK, "--split", "time")
@@ -87,6 +95,9 @@ def test_data_are_validated_before_they_are_fitted(table: Path, tmp_path: Path) 
         (("--horizons", "0"), "--horizon must be at least 1"),
         (("--method", "magic"), "--method must be one of"),
         (("--data", "other.csv"), "--data is of a simulator"),
+        (("--policy", "mpc-like"), "--policy must be hold, random or the folder"),
+        (("--policy-steps", "3"), "--policy-steps is of a policy's value"),
+        (("--policy", "hold", "--reward", "-abs(sugar)"), "there is no column 'sugar'"),
     ],
 )
 def test_wrong_options_end_with_2_before_any_work(

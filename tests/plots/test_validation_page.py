@@ -10,8 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from persim_gym.evaluation.off_policy.value import OFF_POLICY_RULES
 from persim_gym.evaluation.validation import RULES, Validation, validate
+from persim_gym.evaluation.validation.support import SUPPORT_RULES
 from persim_gym.plots.validation import calibration_panel, course_panel, error_panel
+from persim_gym.plots.validation_off_policy import value_panel
+from persim_gym.plots.validation_support import against_panel, dose_panel
 from tests.evaluation.validation.worlds import patients
 from tests.pages.parsed import Page
 
@@ -22,8 +26,12 @@ FIT: dict[str, Any] = {"method": "hierarchical", "degree": 1, "ensemble_size": 1
 def found() -> Validation:
     data = patients(4, 24)
     names = ("<b>bold</b>", "o'neill", "c", "d")
-    data = dataclasses.replace(data, agent_names=names, obs_names=("glu & cose", "weight"))
-    found = validate(data, splits=("ends", "behaviour"), horizons=(1, 5), **FIT)
+    reward = -np.abs(data.next_obs[:, 0] - 100).astype(np.float64)
+    data = dataclasses.replace(
+        data, agent_names=names, obs_names=("glu & cose", "weight"), reward=reward
+    )
+    asked = {"splits": ("ends", "behaviour"), "horizons": (1, 5), "policy": "hold", "steps": 4}
+    found = validate(data, **asked, **FIT)
     return dataclasses.replace(found, units=("mg/dL", ""))
 
 
@@ -51,12 +59,19 @@ def test_the_page_needs_nothing_beside_it_and_shows_everything(
         "Not judged.",
         "nothing says which behaviour",
         *RULES,
+        "What do the data cover?",
+        "dose: varied in every agent's own record",
+        *SUPPORT_RULES,
+        "What would the policy earn?",
+        *found.off_policy["sentences"],
+        *OFF_POLICY_RULES,
     ):
         assert wanted in shown
     plain = json.loads((path.parent / "validation.json").read_text())
     assert plain == found.to_json()
-    assert plain["support"] is None
-    assert plain["off_policy"] is None
+    assert set(plain["support"]["agents"]) == {"<b>bold</b>", "o'neill", "c", "d"}
+    assert plain["off_policy"]["policy"] == "hold"
+    assert plain["off_policy"]["agents"][0]["agent"] == "<b>bold</b>"
     assert list(plain["splits"][0]["coordinates"]) == ["glu & cose", "weight"]
     assert plain["splits"][0]["coordinates"]["weight"]["at"][0]["steps"] == 1
     assert set(plain["splits"][0]["coordinates"]["weight"]["rmse_by_agent"]) == {
@@ -94,6 +109,28 @@ def test_figures_draw_what_was_found(found: Validation) -> None:
     course = course_panel(shown, 1).axes[0]
     np.testing.assert_allclose(np.array(course.get_lines()[0].get_ydata()), shown.true[:, 1])
     assert len(course.collections) == 1
+
+
+def test_figures_of_support_and_values_draw_what_was_found(found: Validation) -> None:
+    assert found.support is not None
+    assert found.off_policy is not None
+    (doses,) = found.support["doses"]
+    (image,) = dose_panel(doses).axes[0].get_images()
+    drawn = np.square(np.asarray(image.get_array()))
+    np.testing.assert_allclose(np.sort(drawn, 0), np.sort(np.array(doses["shares"]), 0))
+    (action,) = found.support["actions"]
+    (points,) = against_panel(action).axes[0].get_lines()
+    np.testing.assert_allclose(np.array(points.get_xdata()), action["against"]["x"])
+    lines = value_panel(found.off_policy).axes[0].get_lines()
+    simulated = sorted(own["simulated"] for own in found.off_policy["agents"])
+    np.testing.assert_allclose(np.array(lines[0].get_ydata()), simulated)
+
+
+def test_a_policy_without_a_value_is_said(found: Validation, tmp_path: Path) -> None:
+    failed = {"failed": "there is no <stretch>", "sentences": ["The policy has no value."]}
+    bare = dataclasses.replace(found, splits=(), support=None, off_policy=failed)
+    path = bare.save(tmp_path)
+    assert "there is no <stretch>" in " ".join(Page(path.read_text()).text)
 
 
 def test_what_is_infinite_can_be_drawn(found: Validation) -> None:

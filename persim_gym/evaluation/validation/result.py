@@ -91,8 +91,10 @@ class Validation:
         facts: Names and values of what is known of data and fit.
         splits: What came of each split, in the order that was asked for.
         notes: What a reader should know of the data.
-        support: What the data cover, where that was asked for: plain types.
-        off_policy: The value of policies, where that was asked for: plain types.
+        support: What the data cover and identify, in plain types: what
+            :func:`~persim_gym.evaluation.validation.support.support_of` returns.
+        off_policy: The value of a policy, where one was given, in plain types: what
+            :func:`~persim_gym.evaluation.off_policy.off_policy` returns.
     """
 
     title: str
@@ -135,6 +137,8 @@ class Validation:
                 lines.append(f"Split {split.name}: {split.verdict.headline}")
             own = split.verdict
             lines += [*(reading.text for reading in own.readings), *own.warnings]
+        for part in (self.support, self.off_policy):
+            lines += [] if part is None else part["sentences"]
         return "\n".join(lines)
 
     def table(self) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym import checks
+from persim_gym.core import Task
 from persim_gym.envs.suites import SUITES
 from persim_gym.evaluation.validation.courses import Courses, follow_courses
 from persim_gym.evaluation.validation.models import (
@@ -19,11 +20,14 @@ from persim_gym.evaluation.validation.models import (
     fit_models,
     models_as_they_are,
 )
+from persim_gym.evaluation.validation.policies import AskedPolicy, policy_value
 from persim_gym.evaluation.validation.result import Shown, SplitResult, Validation
 from persim_gym.evaluation.validation.scores import Known, Scores, score
 from persim_gym.evaluation.validation.splits import SPLITS, NotPossible, Split, make_split
+from persim_gym.evaluation.validation.support import support_of
 from persim_gym.evaluation.validation.verdict import judge
 from persim_gym.learned.choice import sensible_steps
+from persim_gym.learned.outcomes.given_reward import Reward
 from persim_gym.learned.plan import plan_fit
 from persim_gym.learned.preparation import Data, as_transitions, check_device, task_for
 from persim_gym.learned.record import columns_for, read_with, with_declared_of, with_labels_of
@@ -48,6 +52,9 @@ def validate(
     time: Any = None,
     fitted_on: Any = None,
     columns: Mapping[str, Any] | None = None,
+    policy: Any = None,
+    reward: Reward | None = None,
+    steps: int | None = None,
     seed: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
     **options: Any,
@@ -66,12 +73,20 @@ def validate(
             ``"new"``; by default ``"ends"``, or ``"new"`` for data that the simulator was not
             fitted on.
         horizons: Steps ahead.
-        behaviour: For that split: a label of each transition ``[T]``.
+        behaviour: For that split: a label of each transition ``[T]``. Or with ``policy``: how
+            likely the recorded actions were, as in
+            :func:`~persim_gym.evaluation.off_policy.off_policy`.
         time: For that split: when each transition was ``[T]``; by default its place in its agent's
             record.
         fitted_on: With ``"new"``: what the simulator was fitted on, for the references.
         columns: Of tables, as in :meth:`PerSim.fit`.
-        seed: Chooses agents that are kept whole.
+        policy: A policy whose value is asked for, as in
+            :func:`~persim_gym.evaluation.off_policy.off_policy`: ``"hold"``, ``"random"``, a
+            function of the observations or whatever has ``predict``.
+        reward: With ``policy``: an expression or a function, see :meth:`PerSim.with_reward`; by
+            default the recorded one.
+        steps: With ``policy``: over how many steps.
+        seed: Chooses agents that are kept whole, and is that of simulated episodes.
         on_progress: Called with the splits that are done, and their number.
         **options: Without a simulator: of :meth:`PerSim.fit`.
 
@@ -81,7 +96,7 @@ def validate(
             verdict says so.
     """
     sim = model if isinstance(model, PerSim) else None
-    steps = _horizons(horizons)
+    ahead = _horizons(horizons)
     seed = checks.integer("seed", seed, 0, checks.LARGEST_SEED)
     if sim is None:
         if data is not None:
@@ -99,6 +114,14 @@ def validate(
     names = _splits(splits, sim is not None and not same)
     if sim is None and "new" in names:
         raise ValueError("split 'new' is of a simulator: give one with data that it has not seen")
+    asked = None
+    if policy is not None:
+        chances = behaviour if callable(behaviour) or isinstance(behaviour, str) else None
+        asked = AskedPolicy(policy, reward, steps, chances, seed)
+        behaviour = None if chances is not None else behaviour
+        asked.check(_task(sim, found, seed), found)
+    elif reward is not None or steps is not None:
+        raise TypeError("reward= and steps= are of a policy's value: give policy=, too")
     labels = None if behaviour is None else _labels("behaviour", behaviour, found)
     when = None if time is None else _labels("time", time, found).astype(np.float64)
     refit = _fitting(found, options) if sim is None else sim.refit
@@ -110,8 +133,21 @@ def validate(
         if on_progress is not None:
             on_progress(done, len(names))
         make = functools.partial(make_split, name, found, seed=seed, behaviour=labels, time=when)
-        results.append(_judged(make, found, sim, same, refit, known, steps))
-    return _validation(sim, found, tuple(results))
+        results.append(_judged(make, found, sim, same, refit, known, ahead))
+    off = None
+    if asked is not None:
+        off = policy_value(sim, found, refit, asked)
+    return _validation(sim, found, tuple(results), off)
+
+
+def _task(sim: PerSim | None, data: Transitions, seed: int) -> Task | None:
+    """The task of a simulator or of data; of data that allow none the page says why."""
+    if sim is not None:
+        return sim.task
+    try:
+        return task_for(data, seed)
+    except ValueError:
+        return None
 
 
 def data_of(sim: PerSim, place: str | None = None) -> Transitions:
@@ -270,7 +306,10 @@ def _worst(courses: Courses, scores: Scores, names: Sequence[str]) -> tuple[Show
 
 
 def _validation(
-    sim: PerSim | None, data: Transitions, splits: tuple[SplitResult, ...]
+    sim: PerSim | None,
+    data: Transitions,
+    splits: tuple[SplitResult, ...],
+    off_policy: Mapping[str, Any] | None,
 ) -> Validation:
     names = column_names(data)
     fitted_by = sim.card.get("fitted_by") if sim is not None else "as asked for, by PerSim.fit"
@@ -289,6 +328,8 @@ def _validation(
         },
         splits=splits,
         notes=_notes(data, names),
+        support=support_of(data),
+        off_policy=off_policy,
     )
 
 
@@ -302,12 +343,6 @@ def _notes(data: Transitions, names: Sequence[str]) -> tuple[str, ...]:
     if flat.any():
         shown = ", ".join(names[k] for k in np.flatnonzero(flat).tolist())
         notes.append(f"Constant in the data: {shown}.")
-    acted = data.action.reshape(len(data), -1)
-    still = [k for k in range(acted.shape[1]) if (acted[:, k] == acted[0, k]).all()]
-    if still:
-        labels = data.action_names or tuple(f"action {k}" for k in range(acted.shape[1]))
-        shown = ", ".join(labels[k] for k in still)
-        notes.append(f"Never varied: {shown}. Nothing can be learned of what it does.")
     return tuple(notes)
 
 

@@ -23,6 +23,9 @@ VALUES, HELD = 0.5, 0.85
 EXACT = 0.02
 #: By what factor the error of an agent that is not to be used is above the median agent's.
 FAR = 1.5
+#: By what factor the error of an agent whose record is to be checked, by persistence's for it, is
+#: above the median agent's, and the least error, in standard deviations, that matters.
+ODD, SMALL = 2.5, 0.1
 #: By what factor a saved simulator may be worse than one that has seen less.
 SPOILT = 1.5
 #: Agents that a sentence names.
@@ -32,17 +35,19 @@ NAMED = 8
 RULES = (
     f"A coordinate is judged at a number of steps from {ENOUGH} predictions on.",
     f"Values may be read off up to a number of steps at which the error is below {BETTER:.0%} of "
-    f"persistence's and R2 is at least {VALUES}, if 95% intervals hold at least {HELD:.0%} of "
-    f"what was or the error is below {EXACT:.0%} of the standard deviation, and if up to there "
-    f"the error is nowhere above {WORSE:.0%} of persistence's or of the pooled model's.",
+    f"persistence's and R2 is at least {VALUES}. The 95% intervals must hold at least {HELD:.0%} "
+    f"of what was, or the error be below {EXACT:.0%} of the standard deviation. Up to there the "
+    f"error must nowhere be above {WORSE:.0%} of persistence's or of the pooled model's.",
     f"The rough course may be read off where the error is below {BETTER:.0%} of persistence's, R2 "
     f"is above 0, and the error is not above {WORSE:.0%} of the pooled model's.",
     "Anything else may not be read off.",
     f"An agent is not to be used if its error over all steps and coordinates, in their deviations, "
     f"is above persistence's for it and above {FAR} times the median agent's.",
+    "An agent's record is to be checked if that error, divided by persistence's for it, is above "
+    f"{ODD:g} times the median agent's, and the error itself is above {SMALL:g}.",
     "The simulator is not for use if its error is above persistence's for more than half of the "
-    f"agents, or if it predicts what it has seen with more than {SPOILT} times the error of one "
-    "that was fitted in the same way without.",
+    f"agents. Nor is it if it predicts what it has seen with more than {SPOILT} times the error of "
+    "one that was fitted in the same way without.",
 )  # fmt: skip
 
 
@@ -129,7 +134,8 @@ def judge(scores: Scores, coordinates: Sequence[str], agents: Sequence[str]) -> 
     judged = [reading for reading in readings if reading.judged]
     warnings = _spoilt(scores)
     if judged:
-        warnings += [*_crowd(not_used, worse, len(agents)), *_alike(scores)]
+        warnings += _crowd(not_used, worse, len(agents))
+        warnings += [*_odd(scores, agents, not_used), *_alike(scores)]
     enough = np.flatnonzero(scores.count >= ENOUGH)
     longest = scores.steps[int(enough[-1])] if len(enough) else 0
     if not judged:
@@ -257,6 +263,24 @@ def _crowd(not_used: tuple[str, ...], worse: float, agents: int) -> list[str]:
             "above the others'."
         )
     return found
+
+
+def _odd(scores: Scores, names: Sequence[str], not_used: Sequence[str]) -> list[str]:
+    """Agents that fit in badly: something in their records is unlike the others, or has changed."""
+    own, still = scores.scaled(SIMULATOR), scores.scaled(PERSISTENCE)
+    part = own / np.maximum(still, 1e-12)
+    limit = ODD * float(np.nanmedian(part))
+    order = np.argsort(-np.nan_to_num(part), kind="stable").tolist()
+    bad = (part > limit) & (own > SMALL)
+    odd = [names[k] for k in order if bad[k] and names[k] not in not_used]
+    if not odd:
+        return []
+    more = f" and {len(odd) - NAMED} more" if len(odd) > NAMED else ""
+    return [
+        f"Check the records of {', '.join(odd[:NAMED])}{more}: beside persistence they are "
+        f"predicted more than {ODD:g} times worse than the median agent. Something may have "
+        "changed in them, such as a device or a way of writing."
+    ]
 
 
 def _alike(scores: Scores) -> list[str]:

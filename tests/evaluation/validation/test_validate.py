@@ -149,9 +149,9 @@ BAD: dict[str, tuple[Callable[[], Transitions], str]] = {
     "a constant coordinate": (lambda: still(1), "weight: constant in the data"),
     "nothing changes": (
         lambda: as_data(np.full((4, 13, 2), 3.0), np.full((4, 12, 1), 0.5)),
-        "Never varied: dose",
+        "dose: never varied",
     ),
-    "one dose": (lambda: patients(6, 20, dose=0.5), "Never varied: dose"),
+    "one dose": (lambda: patients(6, 20, dose=0.5), "dose: never varied"),
 }
 
 
@@ -197,6 +197,56 @@ def test_wrong_arguments_are_refused(
 ) -> None:
     with pytest.raises(error, match=says):
         sim.validate(data, **arguments)
+
+
+def test_a_policys_value_is_a_part_of_it(sim: PerSim, data: Transitions) -> None:
+    asked: dict[str, Any] = {"horizons": (1,), "policy": "hold", "reward": "-abs(next.glucose-100)"}
+    found = sim.validate(data, **asked, steps=5)
+    assert found.off_policy is not None
+    assert found.off_policy["steps"] == 5
+    assert found.off_policy["relied_on"]
+    assert "Policy hold over 5 steps" in found.verdict
+    spoilt = shuffled(sim).validate(data, **asked, steps=5)
+    assert spoilt.off_policy is not None
+    fitted, simulated = (spoilt.off_policy["mean"][name] for name in ("fitted_q", "simulated"))
+    assert fitted == pytest.approx(found.off_policy["mean"]["fitted_q"])
+    assert abs(simulated - fitted) > 3 * abs(found.off_policy["mean"]["simulated"] - fitted)
+    # Data that are not fitted yet are.
+    short = validate(patients(3, 12), **asked, **FIT)
+    assert short.off_policy is not None
+    assert "failed" not in short.off_policy
+    lost = validate(patients(3, 12), **asked, steps=40, **FIT)
+    assert lost.off_policy is not None
+    assert "no record has a stretch of 40 steps" in lost.verdict
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_data_are_no_error_of_a_policy(name: str) -> None:
+    data = BAD[name][0]()
+    found = validate(data, horizons=(1,), policy="hold", reward="-abs(next.glucose-100)", **FIT)
+    assert found.off_policy is not None
+    assert found.off_policy["sentences"][0].startswith(("Policy hold", "The policy has no value"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ({"reward": "glucose"}, TypeError, "give policy="),
+        ({"steps": 3}, TypeError, "give policy="),
+        ({"policy": "hold"}, ValueError, "no reward|without a reward|reward"),
+        ({"policy": "hold", "reward": "sugar"}, ValueError, "no column 'sugar'"),
+        ({"policy": "magic", "reward": "glucose"}, ValueError, "unknown behaviour"),
+        ({"policy": "hold", "reward": "glucose", "steps": 0}, ValueError, "steps must be"),
+    ],
+)
+def test_what_is_asked_of_a_policy_is_checked_before_any_work(
+    sim: PerSim, data: Transitions, arguments: dict[str, Any], error: type[Exception], says: str
+) -> None:
+    def no_work(done: int, of: int) -> None:
+        raise AssertionError
+
+    with pytest.raises(error, match=says):
+        sim.validate(data, on_progress=no_work, **arguments)
 
 
 def test_options_of_a_fit_are_checked_before_any_work(data: Transitions) -> None:

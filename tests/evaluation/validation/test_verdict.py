@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from persim_gym.evaluation.off_policy.value import OFF_POLICY_RULES
 from persim_gym.evaluation.validation import RULES, Grade
 from persim_gym.evaluation.validation.scores import Scores
+from persim_gym.evaluation.validation.support import SUPPORT_RULES
 from persim_gym.evaluation.validation.verdict import judge
 
 PAGE = Path(__file__).parents[3] / "docs" / "validation.md"
@@ -54,7 +56,7 @@ def at(values: np.ndarray, k: int, place: int, value: float) -> np.ndarray:
 
 def test_the_documentation_lists_the_rules() -> None:
     text = PAGE.read_text()
-    for rule in RULES:
+    for rule in (*RULES, *SUPPORT_RULES, *OFF_POLICY_RULES):
         assert f"\n* {rule}\n" in text, rule
 
 
@@ -112,6 +114,19 @@ def test_agents_are_named_that_are_not_to_be_used() -> None:
     found = judge(replace(own, course_rmse=course), NAMES, AGENTS)
     assert found.grade is Grade.BAD
     assert all(reading.values == 0 for reading in found.readings)
+
+
+def test_agents_that_are_unlike_the_others_are_to_be_checked() -> None:
+    """Better than persistence, which is 3 for all, but far from what the others are."""
+    own = scores(own=0.6)
+    course = {**own.course_rmse}
+    for error, named in ((2.5, True), (1.4, False)):
+        course["simulator"] = np.array([[0.6, 0.6], [error, error], [0.6, 0.6]])
+        found = judge(replace(own, course_rmse=course), NAMES, AGENTS)
+        assert ("Check the records of b:" in str(found)) is named
+        assert found.not_used == ()
+    course["simulator"] = np.array([[0.01, 0.01], [0.4, 0.4], [0.01, 0.01]])
+    assert "Check" not in str(judge(replace(own, course_rmse=course), NAMES, AGENTS))
 
 
 def test_a_constant_coordinate_is_not_judged() -> None:

@@ -1,0 +1,123 @@
+"""Figures of what data cover: doses by agent, and an action against what explains it best."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from persim_gym.plots.numbers import number
+from persim_gym.plots.style import LIGHT, Theme, label_axes, new_figure, pngs, style_axes
+
+WIDTH, HEIGHT = 3.5, 2.7
+#: Actions that have figures, agents of a figure, and rows of the page's tables.
+PANELS, SHOWN, LISTED = 8, 60, 400
+
+
+def dose_panel(doses: Mapping[str, Any], *, theme: Theme = LIGHT) -> Figure:
+    """How much of each agent's record each dose is: a row for each agent, the highest doses last.
+
+    Args:
+        doses: Of one action, as :func:`~persim_gym.evaluation.validation.support.support_of` has
+            them.
+        theme: Colours.
+    """
+    shares = np.array(doses["shares"])
+    order = np.argsort(shares @ np.arange(shares.shape[1]), kind="stable")
+    order = order[np.unique(np.linspace(0, len(order) - 1, min(len(order), SHOWN)).astype(int))]
+    figure, axes = _panel(theme)
+    edges = doses["edges"]
+    extent = (edges[0], edges[-1]) if edges else (-0.5, shares.shape[1] - 0.5)
+    colours = LinearSegmentedColormap.from_list("doses", [theme.paper, theme.learned])
+    axes.imshow(
+        np.sqrt(shares[order]), aspect="auto", origin="lower", cmap=colours, vmin=0, vmax=1,
+        extent=(*extent, 0, len(order)), interpolation="nearest",
+    )  # fmt: skip
+    axes.grid(False)
+    if not edges:
+        few = len(doses["labels"]) <= 6
+        axes.set_xticks(range(len(doses["labels"])))
+        names = doses["labels"] if few else range(len(doses["labels"]))
+        axes.set_xticklabels([str(name)[-12:] for name in names])
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    label_axes(axes, doses["action"], "agents, by dose", theme)
+    return figure
+
+
+def against_panel(action: Mapping[str, Any], *, theme: Theme = LIGHT) -> Figure:
+    """An action against the column that explains it best.
+
+    Args:
+        action: As :func:`~persim_gym.evaluation.validation.support.support_of` has it.
+        theme: Colours.
+    """
+    figure, axes = _panel(theme)
+    against = action["against"]
+    axes.plot(against["x"], against["y"], "o", color=theme.learned, ms=2.5, alpha=0.5, mew=0)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    label_axes(axes, against["column"], action["name"], theme)
+    return figure
+
+
+def support_context(support: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page shows of support."""
+    actions = support["actions"]
+    agents = list(support["agents"].items())[:LISTED]
+    names = [action["name"] for action in actions]
+    return {
+        "warnings": support["warnings"],
+        "rest": [text for text in support["sentences"] if text not in support["warnings"]],
+        "rules": support["rules"],
+        "actions": {
+            "head": ["action", "recorded", "varied by", "R² of the state", "R² with other actions"],
+            "rows": [_action_row(action, len(support["agents"])) for action in actions],
+        },
+        "doses": [
+            {"title": doses["action"], "of": pngs(functools.partial(dose_panel, doses))}
+            for doses in support["doses"][:PANELS]
+        ],
+        "against": [
+            {
+                "title": f"{action['name']} and {action['against']['column']}",
+                "of": pngs(functools.partial(against_panel, action)),
+            }
+            for action in actions[:PANELS]
+            if action["against"]
+        ],
+        "agents": {
+            "head": ["agent", "covered by its own record", "own covered by others", *names],
+            "rows": [
+                [name, f"{own['own']:.0%}", f"{own['others']:.0%}", *own["rests_on"].values()]
+                for name, own in agents
+            ],
+        },
+        "regions": {
+            "head": ["where", "action", "rows", "varied there by", "through others"],
+            "rows": [
+                [r["text"], r["action"], r["rows"], r["own"], r["through_others"]]
+                for r in support["regions"][:LISTED]
+            ],
+        },
+    }
+
+
+def _action_row(action: Mapping[str, Any], agents: int) -> list[str]:
+    range_ = f"{number(action['low'])} to {number(action['high'])}"
+    r2 = [_known(action["r2"][name]) for name in ("state", "state and other actions")]
+    return [action["name"], range_, f"{action['varied_by']} of {agents} agents", *r2]
+
+
+def _known(value: float) -> str:
+    return f"{max(value, 0.0):.2f}" if np.isfinite(value) else "–"
+
+
+def _panel(theme: Theme) -> tuple[Figure, Any]:
+    figure = new_figure(WIDTH, HEIGHT, theme)
+    axes = figure.add_axes((0.19, 0.17, 0.77, 0.78))
+    style_axes(axes, theme)
+    return figure, axes
