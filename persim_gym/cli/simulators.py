@@ -336,6 +336,11 @@ def evaluate(
     """
     sim = models.open_simulator(simulator)
     if sim.task.name not in SUITES:
+        if (agents, episodes, warmup) != ("0-4", 200, 10):
+            raise ValueError(
+                "--agents, --episodes and --warmup are of true environments, and own data have "
+                "none: all agents are judged, persim-gym validate writes each one's error"
+            )
         evaluate_own(sim, data, horizon, seed, as_json)
         return
     if data is not None:
