@@ -327,6 +327,11 @@ def evaluate(
         return
     sim = models.open_simulator(simulator)
     if sim.task.name not in SUITES:
+        if (agents, episodes, warmup) != ("0-4", 200, 10):
+            raise ValueError(
+                "--agents, --episodes and --warmup are of true environments, and own data have "
+                "none: all agents are judged, persim-gym validate writes each one's error"
+            )
         evaluate_own(sim, data, horizon, seed, as_json)
         if not as_json:
             say_next("validate", simulator, "--out", f"{simulator}-trust")

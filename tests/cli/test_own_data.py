@@ -234,3 +234,8 @@ def test_a_reward_without_a_column_says_nothing_to_choose_by(command: str) -> No
 def test_the_next_command_is_of_the_same_agent() -> None:
     words = next_words(run("equations", "runs/p", "--agent", "bob"))
     assert words[words.index("--agent") + 1] == "bob"
+
+
+@pytest.mark.parametrize("option", [("--agent", "bob"), ("--episodes", "3"), ("--warmup", "2")])
+def test_evaluate_refuses_what_own_data_have_no_use_for(option: tuple[str, str]) -> None:
+    refuse("evaluate", "runs/p", *option, says="of true environments, and own data have none")
