@@ -19,6 +19,8 @@ from persim_gym.learned.simulator import PerSim
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
+__all__ = ["card_text", "pull_dataset", "pull_simulator", "push_dataset", "push_simulator"]
+
 INSTALL = "pip install 'persim-gym[hub]'"
 
 

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 from persim_gym import checks
 
+__all__ = ["JSON_LINES", "LOGS", "JsonLines", "MetricsWriter", "TensorBoard", "open_metrics"]
+
 #: Kinds of logs.
 LOGS = ("json", "tensorboard")
 
