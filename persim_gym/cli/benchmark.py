@@ -33,8 +33,8 @@ def benchmark(
         str,
         typer.Option(
             metavar="NAME",
-            help="Preset: quick (minutes), laptop (MountainCar and CartPole complete, three "
-            "hours on two cores), paper (all three tasks).",
+            help="Preset: quick (minutes), laptop (MountainCar and CartPole complete, "
+            "some eight hours of one core), paper (all three tasks).",
         ),
     ] = "quick",
     out: Annotated[
