@@ -53,7 +53,7 @@ def push_simulator(
     repository = _checked(repository)
     checks.with_attributes("sim", sim, ("save", "card", "task"), "a simulator")
     private = checks.switch("private", private)
-    api = _api(token, revision)
+    api, sim = _api(token, revision), sim.without_folders()
     with tempfile.TemporaryDirectory() as folder, _reaching():
         sim.save(folder)
         files.write_text(Path(folder) / "README.md", card_text(sim, repository))

@@ -61,6 +61,19 @@ def test_a_simulator_goes_and_comes(folder_hub: Path, sim: PerSim, tmp_path: Pat
     assert (tmp_path / "kept" / "README.md").exists()
 
 
+def test_no_folder_of_this_machine_is_shared(folder_hub: Path, tmp_path: Path) -> None:
+    rows = [f"{who},{t},{t * 0.1 + k},{k}" for k, who in enumerate("ab") for t in range(30)]
+    table = tmp_path / "patients.csv"
+    table.write_text("\n".join(["who,t,x,dose", *rows]))
+    columns = {"agent": "who", "time": "t", "state": ["x"], "action": ["dose"]}
+    sim = PerSim.fit(table, columns=columns, method="als", progress=False)
+    assert sim.card["source"]["path"] == str(table)
+    hub.push_simulator(sim, "me/patients")
+    for file in (folder_hub / "me" / "patients").iterdir():
+        assert str(tmp_path) not in file.read_text("latin-1")
+    assert hub.pull_simulator("me/patients").card["source"]["path"] == "patients.csv"
+
+
 def test_the_commands(folder_hub: Path, sim: PerSim, tmp_path: Path) -> None:
     sim.save(tmp_path / "run")
     run = CliRunner()

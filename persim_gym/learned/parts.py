@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -46,6 +47,18 @@ class Parts:
     def named(self, names: Sequence[str] | None) -> Parts:
         """The same with names of all agents ``[N]``, or as it was."""
         return replace(self, card={**self.card, "agent_names": list(names)}) if names else self
+
+    def without_folders(self) -> Parts:
+        """The same with a card that names files, but no folder of this machine."""
+        card = dict(self.card)
+        if "path" in card.get("source", {}):
+            card["source"] = {**card["source"], "path": Path(card["source"]["path"]).name}
+        if "adapted" in card:
+            card["adapted"] = {
+                key: {**own, "path": Path(own["path"]).name} if "path" in own else own
+                for key, own in card["adapted"].items()
+            }
+        return replace(self, card=card)
 
     def to(self, device: torch.device) -> Parts:
         """The same on a device."""

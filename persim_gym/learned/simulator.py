@@ -352,6 +352,10 @@ class PerSim(AdaptiveDynamics):
 
     # -- files ---------------------------------------------------------------------------------
 
+    def without_folders(self) -> PerSim:
+        """The same for other machines: the card names files, but no folder of this one."""
+        return PerSim.of(self._parts.without_folders())
+
     def save(self, path: str | Path) -> Path:
         """Write the simulators into a folder: ``simulator.safetensors``, whole or not at all.
 
