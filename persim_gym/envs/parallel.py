@@ -16,7 +16,6 @@ from pettingzoo import ParallelEnv
 from persim_gym import checks
 from persim_gym.core import Dynamics, Task, agents_of
 from persim_gym.envs.checks import check_options, check_seed
-from persim_gym.envs.env import CovariatesOf, Painter, check_render_mode
 from persim_gym.envs.lanes import (
     Lanes,
     LaneStarts,
@@ -24,6 +23,7 @@ from persim_gym.envs.lanes import (
     check_state,
     time_limit,
 )
+from persim_gym.envs.painter import CovariatesOf, Painter, check_render_mode
 from persim_gym.envs.rendering import Frame
 
 OPTIONS = frozenset({"state"})

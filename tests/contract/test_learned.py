@@ -790,7 +790,7 @@ def test_covariates_are_for_the_drawing_alone(sim: PerSim, monkeypatch: pytest.M
         def close(self) -> None:
             pass
 
-    monkeypatch.setattr(persim_gym.envs.env, "make_renderer", lambda name: Spy())
+    monkeypatch.setattr(persim_gym.envs.painter, "make_renderer", lambda name: Spy())
     defaults = SUITES[sim.task.name].covariates.defaults
     name, value = next(iter(defaults.items()))
     plain = sim.env(agent=3, render_mode="rgb_array")

@@ -18,7 +18,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env, data_equivalence
 
-import persim_gym.envs.env
+import persim_gym.envs.painter
 from persim_gym.envs import SUITES, SimEnv, Suite, find_suite, make_env
 from tests.contract.worlds import AGENTS, LIMITS, TRUE_IDS, actions_for, quiet_info, trace
 
@@ -297,7 +297,7 @@ def test_a_state_out_of_the_space_is_refused(
 
 
 def test_an_unknown_option_is_refused(env_id: str) -> None:
-    with pytest.raises(ValueError, match=r"unknown reset option 'agnet': there are agent, state"):
+    with pytest.raises(ValueError, match=r"unknown reset option 'agnet' .did you mean 'agent'.*: there are agent, state"):
         make(env_id).reset(options={"agnet": 3})
 
 
@@ -522,7 +522,7 @@ def test_render_modes(env_id: str, request: pytest.FixtureRequest) -> None:
 def test_human_mode_shows_by_itself(env_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = []
     monkeypatch.setattr(
-        persim_gym.envs.env.Window, "show", lambda self, frame: shown.append(frame.shape)
+        persim_gym.envs.painter.Window, "show", lambda self, frame: shown.append(frame.shape)
     )
     env = gym.make(env_id, render_mode="human")
     env.reset(seed=0)
@@ -570,7 +570,7 @@ def test_what_is_drawn(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
         def close(self) -> None:
             pass
 
-    monkeypatch.setattr(persim_gym.envs.env, "make_renderer", lambda name: Spy())
+    monkeypatch.setattr(persim_gym.envs.painter, "make_renderer", lambda name: Spy())
     env = make(suite.env_id, agent=3, render_mode="rgb_array")
     rng = np.random.default_rng(0)
     env.reset(seed=0)

@@ -365,7 +365,7 @@ def test_states_given_to_a_reset(env_id: str) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"agnet": 1}, ValueError, "unknown reset option 'agnet': there are agent, reset_mask"),
+        ({"agnet": 1}, ValueError, "unknown reset option 'agnet' .*: there are agent, reset_mask"),
         ({"agent": 500}, ValueError, "agent 500 does not exist"),
         ({"agent": [0, 1, -1]}, ValueError, "agent -1 does not exist"),
         ({"agent": [0, 1]}, ValueError, "one agent or 3 of them"),

@@ -156,7 +156,7 @@ class DataTask:
 
     def renderer(self) -> Renderer:
         """The drawing of an episode: running time series, the recorded range shaded."""
-        from persim_gym.envs.env import REMEMBERED
+        from persim_gym.envs.painter import REMEMBERED
         from persim_gym.envs.rendering.strips import StripsRenderer
 
         low, high = self.observation_space.low, self.observation_space.high
