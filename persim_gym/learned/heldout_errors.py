@@ -91,6 +91,8 @@ def heldout_errors(fitted: Fitted, data: Data, record: Record, seed: int) -> dic
     for name, predictor in predictors.items():
         errors = Errors.of(predictor, part, own, steps[-1:])
         found["predictions"] = int(errors.valid.sum())
+        if not found["predictions"]:  # every stretch ends before, or wraps
+            return None
         away = errors.left[errors.valid[:, 0], 0] * spread
         found["rmse"][name] = np.sqrt(np.square(away).mean(0)).tolist()
     return found

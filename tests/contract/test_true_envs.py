@@ -297,7 +297,10 @@ def test_a_state_out_of_the_space_is_refused(
 
 
 def test_an_unknown_option_is_refused(env_id: str) -> None:
-    with pytest.raises(ValueError, match=r"unknown reset option 'agnet' .did you mean 'agent'.*: there are agent, state"):
+    with pytest.raises(
+        ValueError,
+        match=r"option 'agnet' .did you mean 'agent'.*: there are agent",
+    ):
         make(env_id).reset(options={"agnet": 3})
 
 

@@ -41,9 +41,9 @@ def command(dataset: minari.MinariDataset) -> str:
     [
         ("cartpole", {"agents": 2}, "--agents 2 --seed 0"),
         ("mountain-car", {"agents": 2, "seed": 7}, "--agents 2 --seed 7"),
-        ("cartpole", {"agents": [3, 4, 5, 9]}, "--agents 3-5,9"),
-        ("cartpole", {"agents": [5]}, "--agents 5-5"),
-        ("cartpole", {"agents": [5, 2]}, "--agents 5,2"),
+        ("cartpole", {"agents": [3, 4, 5, 9]}, "--agent 3-5,9"),
+        ("cartpole", {"agents": [5]}, "--agent 5-5"),
+        ("cartpole", {"agents": [5, 2]}, "--agent 5,2"),
         ("cartpole", {"agents": 2, "episodes": 3}, "--episodes 3"),
         ("half-cheetah", {"agents": 1, "max_episode_steps": 4}, "--max-steps 4"),
         ("cartpole", {"agents": 2, "population": 9}, "--population-size 9"),

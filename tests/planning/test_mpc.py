@@ -294,7 +294,7 @@ def test_global_random_state_is_left_alone() -> None:
 
 
 def test_models_that_are_none() -> None:
-    with pytest.raises(ValueError, match=r"unknown task 'CartPole-v1': there are mountain-car"):
+    with pytest.raises(ValueError, match=r"unknown task 'CartPole-v1' .*: there are mountain-car"):
         MPC("CartPole-v1")
     for model in (3, None, LineTask(), gym.make("CartPole-v1")):
         with pytest.raises(TypeError, match="plans in a simulator, a dynamics or a true env"):

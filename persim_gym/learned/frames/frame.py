@@ -274,7 +274,9 @@ class _Raw:
             if past:
                 parts.append(slot[..., :-1, :past].flatten(-2))
         acted = coded(actions, self.choices).to(states.dtype)
-        lead = np.broadcast_shapes(states.shape[:-1], acted.shape[:-1])
+        # NumPy's is quicker; a graph knows its own sizes only.
+        broadcast = torch.broadcast_shapes if torch.compiler.is_exporting() else np.broadcast_shapes
+        lead = broadcast(states.shape[:-1], acted.shape[:-1])
         return torch.cat([p.expand(*lead, p.shape[-1]) for p in (*parts, acted)], dim=-1)
 
 

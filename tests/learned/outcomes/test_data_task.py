@@ -417,7 +417,7 @@ def test_files_and_frames_need_columns(tmp_path: Path, sim: PerSim) -> None:
             PerSim.fit(source, **QUICK)
         with pytest.raises(TypeError, match="agent_of= is for Minari data sets; of a table"):
             PerSim.fit(source, columns=COLUMNS, agent_of="patient")
-    with pytest.raises(ValueError, match="columns= has no 'actions': it has agent, state"):
+    with pytest.raises(ValueError, match=r"columns= has no 'actions'.*: it has agent, state"):
         PerSim.fit(patients(), columns=COLUMNS | {"actions": ["insulin"]})
     with pytest.raises(ValueError, match="columns= does not name the agent of the table"):
         PerSim.fit(patients(), columns={"state": "glucose"})
