@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -142,6 +143,7 @@ def fit(
         _print_simulator(done, out, as_json)
         return
     _announce_checkpoint(out, transitions, plan, force)
+    began = time.monotonic()
     callbacks = [] if log is None else [LogMetrics(open_metrics(log, out / options.LOGS))]
     try:
         sim = PerSim.fit(
@@ -152,7 +154,7 @@ def fit(
         if checkpoints_beside(out / store.CHECKPOINT):
             interrupted(f"the same command goes on from the checkpoint in {out}")
         interrupted("there was no checkpoint yet, the same command begins anew")
-    _print_simulator(sim, out, as_json)
+    _print_simulator(sim, out, as_json, time.monotonic() - began)
 
 
 def _finished(out: Path, transitions: Transitions, plan: FitPlan) -> PerSim | None:
@@ -242,12 +244,7 @@ def _compared(errors: Mapping[str, float] | None) -> list[tuple[str, object]]:
     ]
 
 
-def _took(metrics: Mapping[str, Any]) -> str | None:
-    seconds = metrics.get("seconds")
-    return None if seconds is None else duration(seconds)
-
-
-def _print_simulator(sim: PerSim, out: Path, as_json: bool) -> None:
+def _print_simulator(sim: PerSim, out: Path, as_json: bool, seconds: float | None = None) -> None:
     if as_json:
         print_json({"folder": str(out), **sim.card})
         return
@@ -263,7 +260,7 @@ def _print_simulator(sim: PerSim, out: Path, as_json: bool) -> None:
             ("rank", sim.ensemble.rank),
             ("members", sim.members),
             *_learned_outcomes(sim.card.get("data_task")),
-            ("took", _took(metrics)),
+            ("took", None if seconds is None else duration(seconds)),
             ("folder", out),
         ],
     )
