@@ -68,7 +68,8 @@ def baseline(
     import torch
 
     from persim_gym import store
-    from persim_gym.baselines.face import FILE, as_config, method_class
+    from persim_gym.baselines.face import FILE, method_class
+    from persim_gym.baselines.recipe import as_config
     from persim_gym.learned.naming import AgentNames
 
     kind = method_class(name)

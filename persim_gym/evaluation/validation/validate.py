@@ -26,12 +26,13 @@ from persim_gym.evaluation.validation.scores import Known, Scores, score
 from persim_gym.evaluation.validation.splits import SPLITS, NotPossible, Split, make_split
 from persim_gym.evaluation.validation.support import support_of
 from persim_gym.evaluation.validation.verdict import judge
+from persim_gym.learned.assembly import fit_parts
 from persim_gym.learned.choice import sensible_steps
 from persim_gym.learned.outcomes.given_reward import Reward
 from persim_gym.learned.plan import plan_fit
 from persim_gym.learned.preparation import Data, as_transitions, check_device, task_for
 from persim_gym.learned.record import columns_for, read_with, with_declared_of, with_labels_of
-from persim_gym.learned.simulator import PerSim, fit_as
+from persim_gym.learned.simulator import PerSim
 from persim_gym.offline.transitions import Transitions
 
 Floats = NDArray[np.float64]
@@ -225,7 +226,7 @@ def _fitting(data: Transitions, options: Mapping[str, Any]) -> Refit:
     plan = plan_fit(name, options=own, known=known, **decided)
     to = str(check_device(device))
     # Spaces of all data: an action of which the fitted part knows nothing is one all the same.
-    return lambda part: fit_as(plan, part, task or task_for(data, plan.seed), to)
+    return lambda part: PerSim.of(fit_parts(plan, part, task or task_for(data, plan.seed), to))
 
 
 def _judged(
