@@ -135,15 +135,12 @@ def plan(
             seed=seed, out=out, as_json=as_json,
         )  # fmt: skip
         return
-    episodes = episodes or 5
     task = rewarded(task, read_reward(reward))
     mpc = _timed_mpc(suite.name if sim is None else sim, task, choice, penalty, seed)
     true = suite.dynamics(suite.population(None if sim is None else models.population_of(sim)))
     with progress_bar("plan") as report:
-        outcomes = episode_outcomes(
-            task, true, agents, mpc, episodes, seed, max_episode_steps=max_steps,
-            on_progress=report,
-        )  # fmt: skip
+        parts = (task, true, agents, mpc, episodes or 5, seed)
+        outcomes = episode_outcomes(*parts, max_episode_steps=max_steps, on_progress=report)
     chance = episode_returns(task, true, agents, "random", 20, seed, max_episode_steps=max_steps)
     if as_json:
         print_json({"model": model, **_planned(mpc, seed, agents, outcomes, chance)})
@@ -160,9 +157,8 @@ def plan(
     _say_stopped(dict(zip(words, outcomes.stopped, strict=True)), "agent ")
     typer.echo(f"{mpc.milliseconds:.3g} ms per decision ({_described(mpc.planner)})")
     if sim is None:
-        say_next(
-            "render", model, "--agent", words[0], "--policy", "mpc", "--out", f"{model}-mpc.mp4"
-        )
+        shown = ("--policy", "mpc", "--out", f"{model}-mpc.mp4")
+        say_next("render", model, "--agent", words[0], *shown)
     else:
         say_next("train", model, "--agent", words[0], "--out", f"{model}-policy")
 

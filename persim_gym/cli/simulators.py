@@ -129,12 +129,9 @@ def fit(
         name=task_name,
     )
     transitions = tables.declared(transitions, bounds, unit)
+    known = transitions.task_name in SUITES
     plan = plan_fit(
-        transitions.task_name,
-        method=method,
-        preset=preset,
-        options=changes,
-        known=transitions.task_name in SUITES,
+        transitions.task_name, method=method, preset=preset, options=changes, known=known
     )
     if threads is not None:
         torch.set_num_threads(threads)

@@ -190,11 +190,10 @@ def pose(
         int(getattr(space, "n", 1)),
     )
     bounds = task.observation_space
+    episodes = transitions.episode if everything else _unbroken(transitions.episode, used)
     return Problem(
         rows,
-        torch.as_tensor(
-            transitions.episode if everything else _unbroken(transitions.episode, used)
-        ),
+        torch.as_tensor(episodes),
         torch.as_tensor(values, device=device),
         torch.as_tensor(actions, device=device),
         torch.as_tensor(next_obs, device=device),
