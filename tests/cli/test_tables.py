@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 
 from persim_gym.cli import app
 from persim_gym.learned import PerSim
-from persim_gym.learned.outcomes import heads
 
 COLUMNS = ("--agent-column", "who", "--time-column", "t", "--state", "x, y", "--action", "u")
 TINY = ("--epochs", "2", "--ensemble-size", "1", "--rank", "1")
@@ -24,11 +23,6 @@ def run(*args: Any, code: int = 0) -> Any:
     result = CliRunner().invoke(app, [str(arg) for arg in args])
     assert result.exit_code == code, result.output
     return result
-
-
-@pytest.fixture(autouse=True)
-def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heads, "STEPS", 20)
 
 
 @pytest.fixture
