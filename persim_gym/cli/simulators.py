@@ -27,6 +27,7 @@ PRESET = "the preset's"
 CHOSEN = "chosen from the data, or the preset's"
 
 
+@tables.takes_table
 def fit(
     dataset: options.DatasetOrTable,
     out: Annotated[Path, options.folder_to_write("the simulator")],
@@ -71,20 +72,8 @@ def fit(
     log: options.Log = None,
     force: Annotated[bool, options.force("a simulator or a half-done fit in FOLDER")] = False,
     as_json: options.Json = False,
-    agent_column: tables.Agent = None,
-    time_column: tables.Time = None,
-    step_column: tables.Step = None,
-    episode_column: tables.Episode = None,
-    state: tables.State = None,
-    action: tables.Action = None,
-    reward: tables.Reward = None,
-    terminated: tables.Terminated = None,
-    discrete_actions: tables.Discrete = None,
-    max_gap: tables.MaxGap = None,
-    drop: tables.Drop = False,
-    bounds: tables.Bounds = None,
-    unit: tables.Unit = None,
-    task_name: tables.Name = None,
+    *,
+    columns: tables.Columns,
 ) -> None:
     """Fit the simulators of a data set's agents, or of a table's.
 
@@ -113,22 +102,7 @@ def fit(
         "seed": seed,
     }
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    transitions = tables.read(
-        dataset,
-        agent=agent_column,
-        time=time_column,
-        step=step_column,
-        episode=episode_column,
-        state=state,
-        action=action,
-        reward=reward,
-        terminated=terminated,
-        discrete=discrete_actions,
-        max_gap=max_gap,
-        drop=drop,
-        name=task_name,
-    )
-    transitions = tables.declared(transitions, bounds, unit)
+    transitions = tables.read(dataset, columns)
     plan = plan_fit(
         transitions.task_name,
         method=method,
