@@ -57,12 +57,8 @@ def explore(
 
 def _data(sim: PerSim, name: str | None, columns: tables.Columns) -> Transitions | None:
     """The record: what ``--data`` names, or the data set of the fit where it can be found."""
-    given = columns.given()
-    if name is not None:  # of a table the columns are those of the fit, where none are given
-        return tables.read(name, columns, sim) if given else _record_of(sim, name)
-    if given:
-        raise ValueError(f"{next(iter(given))} is of a table: name it by --data")
-    return _record_of(sim)
+    found = tables.record(sim, name, columns)
+    return found if columns.given() else _record_of(sim, name)
 
 
 def _scene(sim: PerSim, data: Transitions | None, path: Path) -> Scene:

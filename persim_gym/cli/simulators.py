@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persim_gym.cli import baselines, complete, models, options, tables
+from persim_gym.cli import baselines, complete, models, options, own_data, tables
 from persim_gym.cli.group import interrupted, say
 from persim_gym.cli.next_step import say_next, say_next_of
 from persim_gym.cli.output import duration, print_facts, print_json, print_table, progress_bar
@@ -270,6 +270,7 @@ def _limits(task: Mapping[str, Any]) -> str:
     return ", ".join(found)
 
 
+@tables.takes_table
 def evaluate(
     simulator: options.Simulator,
     agents: options.Agents = "0-4",
@@ -281,6 +282,8 @@ def evaluate(
     data: options.Data = None,
     seed: options.Seed = 0,
     as_json: options.Json = False,
+    *,
+    columns: tables.Columns,
 ) -> None:
     """Measure a simulator's open-loop error against the truth.
 
@@ -303,12 +306,12 @@ def evaluate(
                 "--agents, --episodes and --warmup are of true environments, and own data have "
                 "none: all agents are judged, persim-gym validate writes each one's error"
             )
-        evaluate_own(sim, data, horizon, seed, as_json)
+        found = tables.record(sim, data, columns)
+        evaluate_own(sim, found, horizon, seed, as_json)
         if not as_json:
             say_next("validate", simulator, "--out", f"{simulator}-trust")
         return
-    if data is not None:
-        raise ValueError(f"--data is of own data: {sim.task.name} has true environments")
+    own_data.check_no_own_options(columns, data=data)
     suite = suite_of(sim.task)
     chosen = models.find_agents(agents, sim, suite)
     population = suite.population(models.population_of(sim))

@@ -19,7 +19,10 @@ from persim_gym import checks
 from persim_gym.cli.group import say
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from persim_gym.learned.simulator import PerSim
+    from persim_gym.offline.tables import TableReport
     from persim_gym.offline.transitions import Transitions
 
 _PANEL = "Columns of a table (.parquet, .csv, .tsv)"
@@ -278,10 +281,39 @@ def read(dataset: str, columns: Columns, sim: PerSim | None = None) -> Transitio
     Raises:
         ValueError: If options are missing or do not belong to the data.
     """
+    return read_labelled(dataset, columns, sim)[0]
+
+
+def read_labelled(
+    dataset: str, columns: Columns, sim: PerSim | None = None, column: str | None = None
+) -> tuple[Transitions, NDArray[Any] | None]:
+    """As :func:`read`, with what another column of a table says of each transition ``[T]``."""
     asked = columns.arguments()
-    found = _read_table(dataset, asked, sim) if is_table(dataset) else _read_set(dataset, columns)
+    if not is_table(dataset):
+        if column is not None:
+            raise ValueError(f"--behaviour-column is for tables, and {dataset!r} is none")
+        found, labels = _read_set(dataset, columns), None
+    else:
+        from persim_gym.offline.table_rows import labels_of
+
+        found, report = _read_table(dataset, asked, sim)
+        labels = None if column is None else labels_of(dataset, column, report.begins)
     _check_units(asked.get("units", {}), sim)
-    return found
+    return found, labels
+
+
+def record(sim: PerSim | None, data: str | None, columns: Columns) -> Any:
+    """What ``--data`` names: read by the options that were given, or left to the simulator's card.
+
+    Raises:
+        ValueError: If there are options of a table and no table, or it can not be read.
+    """
+    given = columns.given()
+    if not given:
+        return data
+    if data is None:
+        raise ValueError(f"{next(iter(given))} is of a table: name it by --data")
+    return read(data, columns, sim)
 
 
 def _read_set(dataset: str, columns: Columns) -> Transitions:
@@ -302,7 +334,9 @@ def _read_set(dataset: str, columns: Columns) -> Transitions:
     return declare(found, _bounds(columns.bounds), _units(columns.unit))
 
 
-def _read_table(path: str, asked: dict[str, Any], sim: PerSim | None) -> Transitions:
+def _read_table(
+    path: str, asked: dict[str, Any], sim: PerSim | None
+) -> tuple[Transitions, TableReport]:
     from persim_gym.learned.record import columns_for
 
     # Rows are ordered by one column.
@@ -328,7 +362,7 @@ def _read_table(path: str, asked: dict[str, Any], sim: PerSim | None) -> Transit
             del arguments["reward"]  # another table need not have what the fit's had
             transitions, report = read_table_report(path, **arguments)
     say("read", str(report))
-    return transitions
+    return transitions, report
 
 
 def _check_units(units: Mapping[str, str], sim: PerSim | None) -> None:

@@ -86,7 +86,7 @@ def _lost(
     return found
 
 
-def evaluate_own(sim: PerSim, data: str | None, horizon: int, seed: int, as_json: bool) -> None:
+def evaluate_own(sim: PerSim, data: Any, horizon: int, seed: int, as_json: bool) -> None:
     """Held-out errors of a simulator whose data are the user's own."""
     from persim_gym.evaluation.validation import HORIZONS
     from persim_gym.evaluation.validation.validate import data_of

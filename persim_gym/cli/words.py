@@ -22,6 +22,9 @@ CALLED = {
     "overwrite": "--force",
     "max_episode_steps": "--max-steps",
     "size": "--population-size",
+    "angles": "--angle",
+    "units": "--unit",
+    "behaviour": "--behaviour-column",
 }
 #: Of a table, whose options are called by what a column holds.
 COLUMNS = {name: f"--{name}-column" for name in ("agent", "time", "step", "episode")}
@@ -44,7 +47,9 @@ _BEFORE = r"(?<![\w\-./'\"=])"
 _VALUE = r"'[^']*'|\"[^\"]*\"|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?(?![\w:])|True|False|None|\.\.\."
 _GIVEN = re.compile(rf"{_BEFORE}([a-z][a-z0-9_]*)=(?:({_VALUE})|(?![\w{{\[('\"<=-]))")
 _NAMED = re.compile(rf"{_BEFORE}([a-z]+(?:_[a-z0-9]+)+)(?![\w/'\"(=]|\.\w)")
-_FIRST = re.compile(r"(?:^|(?<=: ))([a-z]+)(?= must )")
+_FIRST = re.compile(r"(?:^|(?<=: ))([a-z]+)(?= (?:must|names?) )")
+#: What a message says for both, and its half that is of Python.
+_BOTH = re.compile(r"(?: on the command line)?,(?: or)? [\w.]+[=(]\S* in Python\b")
 
 
 def in_words(text: str, command: Any, root: Any = None) -> str:
@@ -69,6 +74,7 @@ def in_words(text: str, command: Any, root: Any = None) -> str:
     def named(match: re.Match[str]) -> str:
         return own[match[1]][0] if match[1] in own else match[0]
 
+    text = _BOTH.sub("", text)
     for said, instead in PYTHON.items():
         text = text.replace(said, instead)
     for pattern, words in INSIDE:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,8 @@ class TableReport:
         actions: Categories of discrete actions in the order of their indices; empty for others.
         untried: Those of them that were never taken: nothing can be known of them.
         dates: Whether times are dates.
+        begins: Row of the table, from 0 on, in which each transition begins ``[T]``: by it a
+            column that is no part of the transitions is read beside them.
     """
 
     rows: int
@@ -65,6 +67,7 @@ class TableReport:
     actions: tuple[str, ...]
     untried: tuple[str, ...]
     dates: bool = False
+    begins: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64), repr=False)
 
     def _time(self, value: float) -> str:
         return span(value) if self.dates else f"{value:g}"
@@ -354,6 +357,7 @@ def _report(
         actions=found.labels,
         untried=tuple(one for k, one in enumerate(found.labels) if not (taken == k).any()),
         dates=rows.dates,
+        begins=rows.number[first],
     )
 
 
