@@ -10,10 +10,13 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any
 
 #: Key of the command that runs, in a context's ``meta``.
 COMMAND = "persim_gym.command"
+#: The command that runs, and the group of all commands.
+RUNNING: ContextVar[tuple[Any, Any]] = ContextVar("RUNNING", default=(None, None))
 
 #: Arguments that are called otherwise than the commands' parameters.
 CALLED = {
@@ -82,6 +85,11 @@ def in_words(text: str, command: Any, root: Any = None) -> str:
     return _FIRST.sub(named, _NAMED.sub(named, _GIVEN.sub(given, text)))
 
 
+def as_typed(text: str) -> str:
+    """A message in the words of the command that runs."""
+    return in_words(text, *RUNNING.get())
+
+
 def _as_option(option: tuple[str, str, bool], value: str | None) -> str:
     """An option with its value; nothing where a switch has a number, which is something else."""
     name, off, is_switch = option
@@ -111,4 +119,4 @@ def _of(options: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     return {name: options[option] for name, option in names.items() if option in options}
 
 
-__all__ = ["COMMAND", "in_words"]
+__all__ = ["COMMAND", "RUNNING", "as_typed", "in_words"]
