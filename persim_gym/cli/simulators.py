@@ -19,6 +19,9 @@ from persim_gym.envs.suites import SUITES, suite_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
+    from persim_gym.evaluation.open_loop import OpenLoopError
     from persim_gym.learned.plan import FitPlan
     from persim_gym.learned.simulator import PerSim
     from persim_gym.offline.transitions import Transitions
@@ -288,8 +291,8 @@ def evaluate(
     """Measure a simulator's open-loop error against the truth.
 
     In the true environment of each agent a scripted policy acts, which made no data. After a few
-    real steps the simulator goes on by its own predictions under the same actions. RMSE is in the
-    data's units over all coordinates; R2 is the median over episodes.
+    real steps the simulator goes on by its own predictions under the same actions. RMSE is of each
+    coordinate in its own unit; R2 is the median over episodes.
 
     Own data have no true environment: then the end of every record is kept, the rest fitted again,
     and the error is that of its prediction, coordinate by coordinate. See validate for more.
@@ -326,23 +329,27 @@ def evaluate(
         settings = {"episodes": episodes, "horizon": horizon, "warmup": warmup, "seed": seed}
         print_json({"simulator": str(simulator), **settings, **error.to_json()})
         return
-    horizons = [h for h in evaluation.HORIZONS if h <= horizon]
-    rows = [
-        [
-            str(agent),
-            int(error.episodes[i]),
-            float(error.rmse[i]),
-            float(error.r2[i]),
-            *(float(error.step_rmse[i, h - 1]) for h in horizons),
-        ]
-        for i, agent in enumerate(error.agents.tolist())
-    ]
-    print_table(
-        f"Open-loop error of {simulator}: {horizon} steps after {warmup} real ones",
-        ["agent", "episodes", "RMSE", "R2", *(f"step {h}" for h in horizons)],
-        rows,
-    )
-    say("note", "RMSE is over all coordinates, in their own units")
+    title = f"Open-loop error of {simulator}: {horizon} steps after {warmup} real ones"
+    _print_errors(error, title)
     if (error.episodes == 0).any():
         say("note", "an agent whose episodes all ended during the real steps has no error")
     say_next_of(sim, simulator)
+
+
+def _print_errors(error: OpenLoopError, title: str) -> None:
+    """Errors by coordinate, each in its unit; then the paper's number, by steps as well."""
+    from persim_gym.evaluation.coordinates import PAPER_COLUMN, PAPER_RMSE, RMSE, grouped_rmse
+    from persim_gym.evaluation.open_loop import HORIZONS
+
+    def show(title: str, columns: dict[str, NDArray[Any]]) -> None:
+        rows = [
+            [str(agent), *(own[i].item() for own in columns.values())]
+            for i, agent in enumerate(error.agents.tolist())
+        ]
+        print_table(title, ["agent", *columns], rows)
+
+    columns = grouped_rmse(error.coordinate_rmse, error.coordinates)
+    show(f"{title}, RMSE of", {"episodes": error.episodes, **columns, "R2": error.r2})
+    say("note", RMSE)
+    steps = {f"step {h}": error.horizon_rmse(h) for h in HORIZONS if h <= error.step_rmse.shape[1]}
+    show(PAPER_RMSE, {PAPER_COLUMN: error.rmse, **steps})
