@@ -78,7 +78,9 @@ def adapt(
             f"{LEVEL:.0%} of next observations should be in their interval"
         )
     else:
-        note = "this family of models has no posterior sd and no intervals of an agent"
+        note = (
+            "this simulator is of an older version: its file has no posterior sd and no intervals"
+        )
     say("note", note)
     if sim.task.name in SUITES:
         say_next_of(sim, folder)
