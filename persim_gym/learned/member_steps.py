@@ -147,7 +147,7 @@ class MemberSteps:
 
     def _within(self, least: list[float], most: list[float], deviation: float) -> bool:
         """Whether no member can be over a bound where their mean is between these ``[d]``."""
-        for x, y, (low, high, _, _, reach) in zip(least, most, self._by_coordinate, strict=True):
+        for x, y, (low, high, reach) in zip(least, most, self._by_coordinate, strict=True):
             if not (x - deviation * reach >= low and y + deviation * reach <= high):
                 return False
         return True
