@@ -419,7 +419,7 @@ def test_evaluate_is_the_librarys_error_of_these_agents(simulator: str) -> None:
     )  # fmt: skip
     assert content["agents"] == expected.to_json()["agents"]
     lines = succeed("evaluate", simulator, *args).stdout.splitlines()
-    assert lines[0].endswith(": 6 steps after 2 real ones")
+    assert lines[0].endswith(": 6 steps after 2 real ones, RMSE of")
     assert all(len(line) <= 80 for line in lines[1:])
     rows = [line.split() for line in lines if line[:1] in ("1", "5")]
     assert [row[0] for row in rows] == ["1", "5", "1", "5"]
