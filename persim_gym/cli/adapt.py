@@ -79,7 +79,7 @@ def adapt(
         )
     else:
         note = (
-            "this simulator is of an older version: its file has no posterior sd and no intervals"
+            "the file is of an older version, which has no posterior sd and no intervals"
         )
     say("note", note)
     if sim.task.name in SUITES:
