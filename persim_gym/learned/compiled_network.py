@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from persim_gym.learned.contrasts import turn
 from persim_gym.threads import few_threads
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class CompiledNetwork:
         arrays = {name: tensor.detach().numpy() for name, tensor in tensors.items()}
         m, d, r = shape.members, shape.obs_dim, shape.rank
         self.reach = math.sqrt(m * d) * unit
+        self.turn = turn(m, self.reach).astype(np.float32)
         self.relu = shape.activation == "relu"
         self.mean, self.scale = scaling.input_mean.numpy(), scaling.input_scale.numpy()
         self.hold: tuple[Any, Any] | None = None
@@ -109,10 +111,11 @@ class CompiledNetwork:
     def change(
         self, agents: NDArray[np.int64], states: NDArray[np.float64], actions: NDArray[Any]
     ) -> NDArray[np.float32]:
-        """Members' changes ``[d, m, n]``; see :class:`Compiled`."""
+        """Mean change and contrasts ``[m, d, n]``; see :class:`Compiled`."""
         m, d, r, n = self.shape.members, self.shape.obs_dim, self.shape.rank, len(agents)
         if self.wide:
-            return self._in_torch(agents, states, actions)
+            members = self._in_torch(agents, states, actions)
+            return np.matmul(self.turn, members).swapaxes(0, 1)
         if self._agents is None or not np.array_equal(agents, self._agents):
             self._agents = agents.copy()
             self._own = np.ascontiguousarray(self.agent[:, agents].swapaxes(1, 2))
@@ -136,7 +139,7 @@ class CompiledNetwork:
             by_rank[member] *= factors[member]
             np.add.reduce(by_rank[member], axis=1, out=found[:, member])
         found += self.centre[:, None, None]
-        return found
+        return np.matmul(self.turn, found).swapaxes(0, 1)
 
     def _in_torch(
         self, agents: NDArray[np.int64], states: NDArray[np.float64], actions: NDArray[Any]
