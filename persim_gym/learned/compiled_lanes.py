@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.learned.compiled_network import product
 from persim_gym.learned.contrasts import turn
+from persim_gym.learned.products import product
 
 if TYPE_CHECKING:
     from persim_gym.learned.compiled import CompiledPolynomial
