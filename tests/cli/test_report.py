@@ -35,8 +35,8 @@ def folder(tmp_path: Path) -> Path:
 def test_report(folder: Path) -> None:
     result = run("report", folder)
     lines = [line.split() for line in result.stdout.splitlines()]
-    assert ["random", "PerSim", "0.200", "2"] in lines
-    assert ["pure", "PerSim", "0.300", "–"] in lines  # nobody was to play with these data
+    assert ["random", "PerSim", "0.200", "rad", "0.200", "2"] in lines
+    assert ["pure", "PerSim", "0.300", "rad", "0.300", "–"] in lines
     assert ["pure", "Pooled", "model", "missing", "–"] in lines
     assert ["–", "Random", "actions", "–", "1"] in lines
     assert "CartPole: prediction error and return" in result.stdout
