@@ -223,6 +223,15 @@ class Lanes:
         if self._guarded is not None:
             self._kept[lanes] = self._guarded.begin(len(start), rng)
 
+    def place(self, lanes: NDArray[Any], start: NDArray[np.float64]) -> None:
+        """Put lanes that are over at the states in which they begin after the next step.
+
+        That step says nothing of them. From an episode's end it would often lead out of bounds, and
+        make work for nothing.
+        """
+        if self._states is None:
+            self.obs[lanes] = start
+
     def kept(self, lane: int) -> int:
         """What the episode of a lane keeps to its end."""
         return int(self._kept[lane])

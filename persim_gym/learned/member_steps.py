@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from persim_gym.learned.compiled import Compiled, compile_ensemble, settle
+from persim_gym.learned.contrasts import deviations
 from persim_gym.learned.dynamics import LearnedDynamics
 from persim_gym.learned.ensemble import Ensemble, before_bounds
 from persim_gym.threads import few_threads
@@ -46,7 +47,6 @@ class MemberSteps:
         root = math.sqrt(sim.members * sim.ensemble.obs_dim)
         self._unit = sim.experience.change_scale.astype(np.float64)
         self._reach = root * self._unit
-        self._inverse = (1.0 / self._reach)[:, None, None].astype(np.float32)
         rows = (*self._well_inside, self._reach)
         self._by_coordinate = list(zip(*(part.tolist() for part in rows), strict=True))
         self._compiled: tuple[Ensemble | None, Compiled | None] = None, None
@@ -112,26 +112,23 @@ class MemberSteps:
         kept: NDArray[np.int64],
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
         """Next observations ``[n, d]``, disagreement ``[n]`` and coordinates put back ``[n]``."""
-        n, m, d = len(agents), self._sim.members, len(self._unit)
+        n, d = len(agents), len(self._unit)
         flat = states.T if states.ndim == 2 else states.reshape(n, -1).T
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is looked for
-            change = compiled.change(agents, flat, actions)
-            mean = np.add.reduce(change, axis=1)
-            mean /= m
-            change -= mean[:, None]
-            following = middle = flat[-d:] + mean
+            change = compiled.change(agents, flat, actions)  # [m, d, n]
+            apart = change[1:]
+            following = middle = flat[-d:] + change[0]
             if self._single:
-                following = middle + change[:, kept, np.arange(n)]
-            apart = change * self._inverse
-            np.multiply(apart, apart, out=apart)
-            deviation = np.sqrt(np.add.reduce(apart.reshape(d * m, n), axis=0)).astype(np.float64)
+                own = deviations(apart, self._reach)
+                following = middle + own[kept, :, np.arange(n)].T
+            deviation = np.sqrt(np.einsum("mdn,mdn->n", apart, apart)).astype(np.float64)
         clipped = np.zeros(n, dtype=np.int64)
         least, most = middle.min(axis=1).tolist(), middle.max(axis=1).tolist()
         if not self._within(least, most, float(deviation.max())):
             with np.errstate(over="ignore", invalid="ignore"):
                 near = np.flatnonzero(~self._inside(middle, deviation))
                 if len(near):
-                    members = middle[:, near] + change[:, :, near].swapaxes(0, 1)
+                    members = middle[:, near] + deviations(apart[..., near], self._reach)
                     found = self._settle(members, kept[near])
                     following[:, near], deviation[near], clipped[near] = found
         return following.T, deviation, clipped
