@@ -78,9 +78,7 @@ def adapt(
             f"{LEVEL:.0%} of next observations should be in their interval"
         )
     else:
-        note = (
-            "the file is of an older version, which has no posterior sd and no intervals"
-        )
+        note = "the file is of an older version, which has no posterior sd and no intervals"
     say("note", note)
     if sim.task.name in SUITES:
         say_next_of(sim, folder)
