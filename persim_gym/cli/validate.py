@@ -82,7 +82,7 @@ def validate(
         typer.Option(
             metavar="NAME",
             help="Policy: hold (each agent keeps to its usual action), random or the folder of one "
-            "that train has made. What it would earn is said.",
+            "that train or baseline has made. What it would earn is said.",
             show_default=False,
         ),
     ] = None,
@@ -189,11 +189,9 @@ def _policy(name: str | None, reward: str | None, steps: int | None) -> dict[str
         if not folder.is_dir():
             raise ValueError(
                 f"--policy must be hold, random or the folder of a policy that persim-gym train "
-                f"has made, got {name!r}"
+                f"or baseline has made, got {name!r}"
             )
-        from persim_gym.policies.saved import load_policy
-
-        found = load_policy(folder)
+        found = models.load_policy(folder)
     return {"policy": found, "reward": read_reward(reward), "steps": steps}
 
 
