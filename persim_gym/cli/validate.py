@@ -110,6 +110,7 @@ def validate(
     """
     from persim_gym.evaluation.validation import Rule
     from persim_gym.evaluation.validation.splits import SPLITS
+    from persim_gym.evaluation.validation.validate import data_of
     from persim_gym.learned.config import METHODS
 
     checks.integer("--seed", seed, most=checks.LARGEST_SEED)
@@ -140,7 +141,7 @@ def validate(
         asked["behaviour"] = labels
     if fitted_on is not None:
         assert sim is not None
-        asked["fitted_on"] = _fitted_on(sim, fitted_on)
+        asked["fitted_on"] = data_of(sim, fitted_on)
     _check_columns(rules, found)
     if threads is not None:
         import torch
@@ -234,14 +235,6 @@ def _data(
         if tables.is_table(name) and whole and Path(name).exists():
             Validation.unreadable(name, str(error)).save(out)
         raise
-
-
-def _fitted_on(sim: PerSim, name: str) -> Transitions:
-    """The data that a simulator was fitted on, by name; a table is read by the fit's columns."""
-    from persim_gym.learned.preparation import as_transitions
-    from persim_gym.learned.record import columns_for, read_with
-
-    return read_with(name, columns_for(sim.card)) if tables.is_table(name) else as_transitions(name)
 
 
 def _check_columns(rules: Sequence[Rule], data: Transitions) -> None:

@@ -243,13 +243,13 @@ def test_a_summary_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     ("frame", "says"),
     [
         (table(u=[1, 2] * 3), r"discrete actions: '1', '2' \(if they are amounts, say"),
-        (table(t=[0, 3, 6, 0, 5, 10]), "steps of 3 to 5 all count as one: bring the rows to a grid"),
+        (table(t=[0, 3, 6, 0, 5, 10]), "steps of 3 to 5 all count as one: bring the rows"),
         (table()[table()["who"] == "a"][:2], "2 rows of 1 agent: 1 transition in 1 trajectory, "),
     ],
 )  # fmt: skip
 def test_what_may_surprise_is_said(frame: pd.DataFrame, says: str) -> None:
     options = {"agent": "who", "time": "t", "state": "x", "action": "u", "max_gap": 20}
-    options |= {"discrete_actions": False} if len(frame) == 2 else {}
+    options |= {"discrete_actions": True} if len(frame) == 2 else {}
     assert re.search(says, str(read_table_report(frame, **options)[1]))
 
 
