@@ -15,7 +15,8 @@ NOTEBOOKS = sorted((DOCS / "tutorials").glob("*.nb.py"))
 
 #: A picture's words and its file, in Markdown, or as HTML where it has a width.
 PICTURE = re.compile(
-    r'!\[(?P<words>[^\]]*)\]\((?P<file>[^)\s]+)\)|<img src="(?P<src>[^"]+)"[^>]* alt="(?P<alt>[^"]*)"'
+    r"!\[(?P<words>[^\]]*)\]\((?P<file>[^)\s]+)\)"
+    r'|<img src="(?P<src>[^"]+)"[^>]* alt="(?P<alt>[^"]*)"'
 )
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 
