@@ -82,6 +82,7 @@ def baseline(
         dataset, agent=agent_column, time=time_column, step=step_column, episode=episode_column,
         state=state, action=action, reward=reward, terminated=terminated,
         discrete=discrete_actions, max_gap=max_gap, drop=drop, name=task_name,
+        nameless=True,
     )  # fmt: skip
     chosen = None
     if agent is not None:

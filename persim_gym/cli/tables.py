@@ -176,6 +176,7 @@ def read(
     drop: bool,
     name: str | None,
     remembered: Mapping[str, Any] | None = None,
+    nameless: bool = False,
 ) -> Transitions:
     """A data set or a table as transitions; of a table a note says what became of it.
 
@@ -209,7 +210,7 @@ def read(
 
         folder = checks.as_path("DATASET", dataset)
         with _warnings_said():
-            found = read_transitions(folder if folder.is_dir() else dataset)
+            found = read_transitions(folder if folder.is_dir() else dataset, nameless=nameless)
         if " through " in found.task_name:
             say("note", f"recorded as {found.task_name}: spaces, reward and end are learned")
         return found
