@@ -16,7 +16,8 @@ import numpy as np
 from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
-from persim_gym.baselines.face import FILE, Baseline, as_config, method_class
+from persim_gym.baselines.face import FILE, Baseline, method_class
+from persim_gym.baselines.recipe import as_config
 from persim_gym.envs.suites import SUITES
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.recordings import recording_of

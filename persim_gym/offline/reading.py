@@ -62,8 +62,7 @@ def read_transitions(
             episode. Strings become the indices of their natural order (``"p2"`` before ``"p10"``),
             and ``agent_names`` holds them; so do integers that leave out more than
             :data:`MOST_ABSENT` below the largest.
-        nameless: Take all episodes of a data set in which none names its agent for those of one
-            agent, 0; without it they are refused.
+        nameless: Whether episodes of which none names its agent are one agent's, or refused.
         verify: Compare the data with the hash that was kept when they were recorded, once for the
             same files in a process; data without one pass.
 
@@ -95,10 +94,9 @@ def read_transitions(
         _LOG.info(
             "%s: spaces, reward and end are learned from the data, for it is %s", dataset.id, name
         )
+    num_agents = _population_size(dataset, suite) or int(agents.max()) + 1
     if names is not None:
         num_agents = len(names)
-    else:
-        num_agents = _population_size(dataset, suite) or int(agents.max()) + 1
     return Transitions(
         agent=np.repeat(agents, lengths),
         episode=np.repeat(np.arange(len(lengths)), lengths),
@@ -349,11 +347,7 @@ def _worth(digits: str) -> tuple[int, str]:
 
 
 def _named_by_the_data(
-    dataset: MinariDataset,
-    indices: list[int],
-    metadata: list[dict[str, Any]],
-    key: str,
-    nameless: bool,
+    dataset: MinariDataset, indices: list[int], metadata: list[dict[str, Any]], key: str, lone: bool
 ) -> list[object]:
     found: list[object] = []
     for entry in metadata:
@@ -364,7 +358,7 @@ def _named_by_the_data(
         return found
     with damage_of(dataset):
         infos = stored_infos(dataset, key, [indices[row] for row in silent])
-    if nameless and len(silent) == len(found) and all(values is None for values in infos):
+    if lone and len(silent) == len(found) and all(values is None for values in infos):
         return [0] * len(found)
     for row, values in zip(silent, infos, strict=True):
         index = indices[row]

@@ -151,6 +151,15 @@ class Frame:
         return self.geometry.obs_dim
 
     @property
+    def acted(self) -> tuple[int, ...]:
+        """Features that are continuous actions, present and past ones."""
+        if self.choices:
+            return ()
+        g = self.geometry
+        first = len(g.plain) + 2 * len(g.periodic) + (self.lag - 1) * g.size
+        return tuple(place for place, column in enumerate(self.kept) if column >= first)
+
+    @property
     def width(self) -> int:
         """Numbers of a state's slot ``w``."""
         return self.past + self.obs_dim
