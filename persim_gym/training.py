@@ -6,8 +6,10 @@ import copy
 import dataclasses
 import inspect
 import math
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -231,7 +233,7 @@ def train_in_simulator(
         given = copy.deepcopy(dict(settings.settings))
         if settings.fade:
             usual_rate = inspect.signature(make).parameters["learning_rate"].default
-            given["learning_rate"] = _Fading(given.get("learning_rate", usual_rate))
+            given["learning_rate"] = partial(operator.mul, given.get("learning_rate", usual_rate))
         model: BaseAlgorithm = make("MlpPolicy", env, seed=seed, device="cpu", **given)
         if logger is not None:
             model.set_logger(logger)
@@ -348,16 +350,6 @@ def _lanes(sim: PerSim, agent: int, config: TrainConfig) -> VecEnv:
             return obs, rewards, done, infos
 
     return Halting(to_sb3(envs))
-
-
-@dataclass(frozen=True, slots=True)
-class _Fading:
-    """A learning rate, by the share of the training that is left."""
-
-    rate: float
-
-    def __call__(self, left: float) -> float:
-        return self.rate * left
 
 
 class _BestInSimulator:

@@ -70,7 +70,7 @@ def baseline(
         raise ValueError(
             f"{out} holds a baseline: choose another folder, or replace it with --force"
         )
-    transitions = tables.read(dataset, columns)
+    transitions = tables.read(dataset, columns, nameless=True)
     chosen = None
     if agent is not None:
         chosen = AgentNames(transitions.agent_names or (), transitions.num_agents).parse(agent)
