@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 HELD, LEVEL = 50, 0.8
 
 
+@tables.takes_table
 def adapt(
     simulator: options.Simulator,
     dataset: options.DatasetOrTable,
@@ -35,17 +36,8 @@ def adapt(
     ] = None,
     force: Annotated[bool, options.force("another simulator in FOLDER")] = False,
     as_json: options.Json = False,
-    agent_column: tables.Agent = None,
-    time_column: tables.Time = None,
-    step_column: tables.Step = None,
-    episode_column: tables.Episode = None,
-    state: tables.State = None,
-    action: tables.Action = None,
-    reward: tables.Reward = None,
-    terminated: tables.Terminated = None,
-    discrete_actions: tables.Discrete = None,
-    max_gap: tables.MaxGap = None,
-    drop: tables.Drop = False,
+    *,
+    columns: tables.Columns,
 ) -> None:
     """Add agents to a simulator, from a handful of transitions.
 
@@ -56,31 +48,16 @@ def adapt(
     A table is read by the columns of the table that the simulator was fitted on; options name those
     that are called otherwise.
     """
-    from persim_gym.learned.record import columns_for, with_labels_of
+    from persim_gym.learned.record import with_labels_of
 
     sim = models.open_simulator(simulator)
     _check_not_another(simulator, out, force)
-    data = tables.read(
-        dataset,
-        agent=agent_column,
-        time=time_column,
-        step=step_column,
-        episode=episode_column,
-        state=state,
-        action=action,
-        reward=reward,
-        terminated=terminated,
-        discrete=discrete_actions,
-        max_gap=max_gap,
-        drop=drop,
-        name=None,
-        remembered=columns_for(sim.card),
-    )
+    data = tables.read(dataset, columns, sim)
     from persim_gym.learned.posterior.adaptation import check_task
     from persim_gym.learned.preparation import check_data
 
     _compare_steps(sim, data)
-    data = _called_as(sim, with_labels_of(sim.task, data), state, action)
+    data = _called_as(sim, with_labels_of(sim.task, data), columns.state, columns.action)
     check_task(sim.task.name, data)
     check_data(data, sim.task)
     chosen = _chosen(sim, data, agents)
@@ -101,7 +78,9 @@ def adapt(
             f"{LEVEL:.0%} of next observations should be in their interval"
         )
     else:
-        note = "this family of models has no posterior sd and no intervals of an agent"
+        note = (
+            "the file is of an older version, which has no posterior sd and no intervals"
+        )
     say("note", note)
     if sim.task.name in SUITES:
         say_next_of(sim, folder)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 NAMES = "bcq, cql, morel, cadm, sfbc"
 
 
+@tables.takes_table
 def baseline(
     name: Annotated[
         str,
@@ -48,18 +49,8 @@ def baseline(
     threads: options.Threads = None,
     force: Annotated[bool, options.force("a baseline or a half-done fit in FOLDER")] = False,
     as_json: options.Json = False,
-    agent_column: tables.Agent = None,
-    time_column: tables.Time = None,
-    step_column: tables.Step = None,
-    episode_column: tables.Episode = None,
-    state: tables.State = None,
-    action: tables.Action = None,
-    reward: tables.Reward = None,
-    terminated: tables.Terminated = None,
-    discrete_actions: tables.Discrete = None,
-    max_gap: tables.MaxGap = None,
-    drop: tables.Drop = False,
-    task_name: tables.Name = None,
+    *,
+    columns: tables.Columns,
 ) -> None:
     """Fit a baseline: a policy that is learned offline.
 
@@ -68,7 +59,8 @@ def baseline(
     import torch
 
     from persim_gym import store
-    from persim_gym.baselines.face import FILE, as_config, method_class
+    from persim_gym.baselines.face import FILE, method_class
+    from persim_gym.baselines.recipe import as_config
     from persim_gym.learned.naming import AgentNames
 
     kind = method_class(name)
@@ -78,11 +70,7 @@ def baseline(
         raise ValueError(
             f"{out} holds a baseline: choose another folder, or replace it with --force"
         )
-    transitions = tables.read(
-        dataset, agent=agent_column, time=time_column, step=step_column, episode=episode_column,
-        state=state, action=action, reward=reward, terminated=terminated,
-        discrete=discrete_actions, max_gap=max_gap, drop=drop, name=task_name,
-    )  # fmt: skip
+    transitions = tables.read(dataset, columns)
     chosen = None
     if agent is not None:
         chosen = AgentNames(transitions.agent_names or (), transitions.num_agents).parse(agent)

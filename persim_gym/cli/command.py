@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
-from persim_gym.cli.words import COMMAND
+from persim_gym.cli.words import COMMAND, RUNNING
 
 #: The type behind an argument's name, and the end of a help text and its parts.
 _TYPE = re.compile(r" <\w+>$")
@@ -50,7 +50,11 @@ class Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         ctx.meta[COMMAND] = self
-        return super().invoke(ctx)
+        running = RUNNING.set((self, ctx.find_root().command))
+        try:
+            return super().invoke(ctx)
+        finally:
+            RUNNING.reset(running)
 
 
 class Commands(typer.Typer):

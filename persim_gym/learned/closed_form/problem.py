@@ -150,12 +150,7 @@ def pose(
     """
     space = task.action_space
     discrete = hasattr(space, "n")
-    if discrete:
-        choices = int(getattr(space, "n", 1))
-        used = used & ~rare(transitions.action, used, states.shape[1], choices)
-    if lag > 1:  # what began with a made-up past says nothing of the law
-        whole = used & (transitions.step >= lag - 1)
-        used = whole if whole.any() else used
+    used = _telling(transitions, used, states.shape[1], int(getattr(space, "n", 0)), lag)
     everything = bool(used.all())
 
     def kept(array: NDArray[Any]) -> NDArray[Any]:
@@ -164,7 +159,6 @@ def pose(
     next_obs, values = kept(transitions.next_obs), kept(states)
     actions = kept(transitions.action)
     n, d = next_obs.shape
-
     places = None if everything else np.flatnonzero(used)
 
     def change(rows: slice) -> NDArray[np.float64]:
@@ -196,11 +190,10 @@ def pose(
         int(getattr(space, "n", 1)),
     )
     bounds = task.observation_space
+    episodes = transitions.episode if everything else _unbroken(transitions.episode, used)
     return Problem(
         rows,
-        torch.as_tensor(
-            transitions.episode if everything else _unbroken(transitions.episode, used)
-        ),
+        torch.as_tensor(episodes),
         torch.as_tensor(values, device=device),
         torch.as_tensor(actions, device=device),
         torch.as_tensor(next_obs, device=device),
@@ -216,6 +209,18 @@ def pose(
         past,
         task.terminated,
     )
+
+
+def _telling(
+    transitions: Transitions, used: NDArray[np.bool_], width: int, choices: int, lag: int
+) -> NDArray[np.bool_]:
+    """Which of the transitions ``[T]`` say something of the law."""
+    if choices:
+        used = used & ~rare(transitions.action, used, width, choices)
+    if lag > 1:  # what began with a made-up past says nothing
+        whole = used & (transitions.step >= lag - 1)
+        used = whole if whole.any() else used
+    return used
 
 
 def rare(
