@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -25,6 +26,27 @@ MEMBERS = ("random_member", "fixed_member")
 CLOSE = 1e-5
 #: Disagreement whose square single precision may not hold.
 OVERFLOWS = 1e15
+
+
+#: Least and largest observations ``[d]`` of all rows, and the largest disagreement.
+Ends: TypeAlias = "tuple[list[float], list[float], float]"
+
+
+@dataclass(slots=True)
+class Followed:
+    """One step of ``n`` rows.
+
+    Attributes:
+        next_obs: Next observations ``[n, d]``.
+        deviation: Disagreement ``[n]``.
+        clipped: Coordinates put back into the space ``[n]``.
+        ends: Ends of ``next_obs`` and ``deviation``, where they are known.
+    """
+
+    next_obs: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+    clipped: NDArray[np.int64]
+    ends: Ends | None = None
 
 
 class MemberSteps:
@@ -61,8 +83,8 @@ class MemberSteps:
         states: NDArray[np.float64],
         actions: NDArray[Any],
         kept: NDArray[np.int64],
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-        """Next observations ``[n, d]``, disagreement ``[n]`` and coordinates put back ``[n]``.
+    ) -> Followed:
+        """One step of ``n`` rows.
 
         Args:
             agents: ``[n]``.
@@ -110,8 +132,7 @@ class MemberSteps:
         states: NDArray[np.float64],
         actions: NDArray[Any],
         kept: NDArray[np.int64],
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-        """Next observations ``[n, d]``, disagreement ``[n]`` and coordinates put back ``[n]``."""
+    ) -> Followed:
         n, d = len(agents), len(self._unit)
         flat = states.T if states.ndim == 2 else states.reshape(n, -1).T
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is looked for
@@ -124,14 +145,17 @@ class MemberSteps:
             deviation = np.sqrt(np.einsum("mdn,mdn->n", apart, apart)).astype(np.float64)
         clipped = np.zeros(n, dtype=np.int64)
         least, most = middle.min(axis=1).tolist(), middle.max(axis=1).tolist()
-        if not self._within(least, most, float(deviation.max())):
-            with np.errstate(over="ignore", invalid="ignore"):
-                near = np.flatnonzero(~self._inside(middle, deviation))
-                if len(near):
-                    members = middle[:, near] + deviations(apart[..., near], self._reach)
-                    found = self._settle(members, kept[near])
-                    following[:, near], deviation[near], clipped[near] = found
-        return following.T, deviation, clipped
+        largest = float(deviation.max())
+        if self._within(least, most, largest):
+            ends = None if self._single else (least, most, largest)
+            return Followed(following.T, deviation, clipped, ends)
+        with np.errstate(over="ignore", invalid="ignore"):
+            near = np.flatnonzero(~self._inside(middle, deviation))
+            if len(near):
+                members = middle[:, near] + deviations(apart[..., near], self._reach)
+                found = self._settle(members, kept[near])
+                following[:, near], deviation[near], clipped[near] = found
+        return Followed(following.T, deviation, clipped)
 
     def _inside(
         self, middle: NDArray[np.float64], deviation: NDArray[np.float64]
@@ -144,7 +168,7 @@ class MemberSteps:
 
     def _within(self, least: list[float], most: list[float], deviation: float) -> bool:
         """Whether no member can be over a bound where their mean is between these ``[d]``."""
-        for x, y, (low, high, _, _, reach) in zip(least, most, self._by_coordinate, strict=True):
+        for x, y, (low, high, reach) in zip(least, most, self._by_coordinate, strict=True):
             if not (x - deviation * reach >= low and y + deviation * reach <= high):
                 return False
         return True
@@ -171,7 +195,7 @@ class MemberSteps:
         states: NDArray[np.float64],
         actions: NDArray[Any],
         kept: NDArray[np.int64],
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    ) -> Followed:
         """The same in torch, wherever it is computed."""
         sim, n = self._sim, len(agents)
         device = sim.device
@@ -189,4 +213,4 @@ class MemberSteps:
         else:
             rows = np.arange(n)
             following, outside = members.cpu().numpy()[kept, rows], over[kept, rows]
-        return following.astype(np.float64), deviation, outside.sum(axis=1)
+        return Followed(following.astype(np.float64), deviation, outside.sum(axis=1))
