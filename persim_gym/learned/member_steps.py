@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 
 from persim_gym.learned.compiled import Compiled, compile_ensemble, settle
-from persim_gym.learned.contrasts import deviations
 from persim_gym.learned.dynamics import LearnedDynamics
 from persim_gym.learned.ensemble import Ensemble, before_bounds
 from persim_gym.threads import few_threads
@@ -136,13 +135,12 @@ class MemberSteps:
         n, d = len(agents), len(self._unit)
         flat = states.T if states.ndim == 2 else states.reshape(n, -1).T
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is looked for
-            change = compiled.change(agents, flat, actions)  # [m, d, n]
-            apart = change[1:]
-            following = middle = flat[-d:] + change[0]
+            change, contrasts = compiled.change(agents, flat, actions)  # [d, n], [k, n]
+            following = middle = flat[-d:] + change
             if self._single:
-                own = deviations(apart, self._reach)
-                following = middle + own[kept, :, np.arange(n)].T
-            deviation = np.sqrt(np.einsum("mdn,mdn->n", apart, apart)).astype(np.float64)
+                following = middle + np.einsum("ndk,kn->dn", compiled.axes[kept], contrasts)
+            squares = np.einsum("kn,kn->n", contrasts, contrasts)
+            deviation = np.sqrt(squares).astype(np.float64)
         clipped = np.zeros(n, dtype=np.int64)
         least, most = middle.min(axis=1).tolist(), middle.max(axis=1).tolist()
         largest = float(deviation.max())
@@ -152,7 +150,7 @@ class MemberSteps:
         with np.errstate(over="ignore", invalid="ignore"):
             near = np.flatnonzero(~self._inside(middle, deviation))
             if len(near):
-                members = middle[:, near] + deviations(apart[..., near], self._reach)
+                members = middle[:, near] + compiled.axes @ contrasts[:, near]
                 found = self._settle(members, kept[near])
                 following[:, near], deviation[near], clipped[near] = found
         return Followed(following.T, deviation, clipped)
