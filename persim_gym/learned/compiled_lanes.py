@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 #: Terms, for each factor, up to which rows have weights of their own. Of more a product with the
 #: weights that all agents share is quicker, though factors are then multiplied in at every step.
 OWN_TERMS = 8
+#: Weights up to which a matrix library's call costs more than their products one by one.
+FEW = 40
 #: Numbers, at the most, that such weights of a coordinate may be: what a processor's cache does not
 #: hold is slower to read than to work out.
 OWN_NUMBERS = 1 << 18
@@ -33,7 +35,7 @@ class _Part:
         rows: Where their mean changes and contrasts stand ``[k]``.
         terms: Their monomials ``[t]``.
         picked: Room for these ``[t, n]``.
-        shared: ``[A * k, t]``.
+        shared: ``[A, k, t]``.
         own: ``[A, k, t, n]``, of a single coordinate.
         by_factor: ``[m * r, A * t]``, of a single coordinate.
         turn: What then makes of members their mean and contrasts ``[m, m]``.
@@ -100,10 +102,13 @@ class PolynomialLanes:
             place = self.by_action[:, part.rows]
             if part.own is not None:
                 np.einsum("tn,aktn->akn", part.picked, part.own, out=place)
-            elif part.shared is not None:
-                place[:] = product(part.shared, part.picked).reshape(place.shape)
-            else:
+            elif part.shared is None:
                 late.append((part, self._by_factor(part)))
+            elif part.shared.size <= FEW:
+                np.einsum("tn,akt->akn", part.picked, part.shared, out=place)
+            else:
+                weights = part.shared.reshape(-1, len(part.terms))
+                place[:] = product(weights, part.picked).reshape(place.shape)
         if self.choices > 1:
             np.einsum("akn,an->kn", self.by_action, self.taken, out=self.out)
         for part, found in late:
@@ -144,8 +149,7 @@ class PolynomialLanes:
             np.einsum("km,mat->akt", self.turn[c, :k], w)
             for c, k, w in zip(coordinates, sizes, own, strict=True)
         ]
-        rows = np.concatenate(found, axis=1).reshape(self.choices * sum(sizes), -1)
-        part.shared = np.ascontiguousarray(rows, dtype=np.float32)
+        part.shared = np.ascontiguousarray(np.concatenate(found, axis=1), dtype=np.float32)
         return part
 
     def _personal(self, coordinate: int) -> _Part:
@@ -174,11 +178,11 @@ class _Inputs:
 
     def __init__(self, compiled: CompiledPolynomial, n: int) -> None:
         p, runs, count = compiled.weights.shape[3], compiled.runs, len(compiled.units[0])
-        self.discrete, self.angles = compiled.discrete, compiled.angles
+        self.discrete, angles = compiled.discrete, compiled.angles
         # Inputs that are in no monomial are left out.
         columns = sorted({column for *_, column in runs})
-        if self.angles:
-            columns = list(range(count + len(self.angles)))
+        if angles:
+            columns = list(range(count + len(angles)))
         place = {column: k for k, column in enumerate(columns)}
         plain = [column for column in columns if column < count]
         self.columns: Any = plain
@@ -197,6 +201,7 @@ class _Inputs:
         if not in_place:
             self.z = np.empty((len(columns), n), dtype=np.float32)
         self.plain = self.z[: len(plain)]
+        self.angles = [(self.z[c], cosine) for c, cosine in zip(angles, self.z[len(plain) :], strict=True)]
         self.products = [
             (self.phi[parent : parent + k], self.z[place[column]], self.phi[here : here + k])
             for here, parent, k, column in runs
@@ -205,15 +210,15 @@ class _Inputs:
 
     def __call__(self, states: NDArray[np.float64], actions: NDArray[Any]) -> None:
         """Of states ``[in, n]`` and, where they are continuous, actions ``[n, a]``."""
-        z, plain = self.z, self.plain
+        plain = self.plain
         if not self.discrete:
             states = np.concatenate([states, actions.T])
         np.subtract(states[self.columns], self.centre, out=plain, casting="same_kind")
         np.multiply(plain, self.inverse, out=plain)
         np.maximum(plain, self.low, out=plain)
         np.minimum(plain, self.high, out=plain)
-        for column, cosine in zip(self.angles, z[len(plain) :], strict=True):
-            np.cos(z[column], out=cosine)  # their centre is 0 and their scale is 1
-            np.sin(z[column], out=z[column])
+        for angle, cosine in self.angles:  # their centre is 0 and their scale is 1
+            np.cos(angle, out=cosine)
+            np.sin(angle, out=angle)
         for before, factor, here in self.products:
             np.multiply(before, factor, out=here)

@@ -164,8 +164,7 @@ class GuardedSimulator(ServedDynamics):
         if ends is None:
             ends = *(end(axis=0).tolist() for end in (following.min, following.max)), unsure.max()
         if self._all_trusted(*ends):
-            stop = np.zeros(len(agents), dtype=np.bool_)
-            return Advance(following, stop, penalty, info)
+            return Advance(following, None, penalty, info)
         # One member that is lost is enough, whichever is followed: disagreement knows them all.
         lost: NDArray[np.bool_] = ~(np.isfinite(following).all(axis=1) & np.isfinite(unsure))
         if lost.any():  # the last state that was one stays; nothing else can be said

@@ -25,6 +25,8 @@ MEMBERS = ("random_member", "fixed_member")
 CLOSE = 1e-5
 #: Disagreement whose square single precision may not hold.
 OVERFLOWS = 1e15
+#: Least and largest; a third quicker than the arrays' methods on few numbers.
+ENDS = (np.minimum.reduce, np.maximum.reduce)
 
 
 #: Least and largest observations ``[d]`` of all rows, and the largest disagreement.
@@ -142,8 +144,8 @@ class MemberSteps:
             squares = np.einsum("kn,kn->n", contrasts, contrasts)
             deviation = np.sqrt(squares).astype(np.float64)
         clipped = np.zeros(n, dtype=np.int64)
-        least, most = middle.min(axis=1).tolist(), middle.max(axis=1).tolist()
-        largest = float(deviation.max())
+        least, most = (end(middle, axis=1).tolist() for end in ENDS)
+        largest = float(np.maximum.reduce(deviation))
         if self._within(least, most, largest):
             ends = None if self._single else (least, most, largest)
             return Followed(following.T, deviation, clipped, ends)
