@@ -253,7 +253,7 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
             )
         begin, starts = np.zeros(0, dtype=np.int64), None
         if any_over:  # next-step mode: these lanes spend the step on their reset
-            begin = np.flatnonzero(over)
+            begin = over.nonzero()[0]
             starts = self._starts.draw(begin)
             self._lanes.place(begin, starts)
         step = self._lanes.advance(actions, self.np_random, None)
@@ -313,8 +313,10 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
 def _masked(info: dict[str, NDArray[Any]], lanes: NDArray[np.bool_]) -> dict[str, Any]:
     """Each array with the mask of the lanes that it speaks of, as Gymnasium has it."""
     masked: dict[str, Any] = {}
-    for key, values in info.items():
-        masked[key], masked[f"_{key}"] = values, lanes.copy()
+    masks = np.empty((len(info), len(lanes)), dtype=np.bool_)
+    masks[:] = lanes
+    for (key, values), mask in zip(info.items(), masks, strict=True):
+        masked[key], masked[f"_{key}"] = values, mask
     return masked
 
 

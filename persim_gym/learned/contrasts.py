@@ -7,6 +7,7 @@ them beforehand, nothing has to be centred in a step.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -41,6 +42,21 @@ def turn(members: int, reach: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-def deviations(contrasts: NDArray[np.floating], reach: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Members' deviations from their mean ``[m, d, k]`` of contrasts ``[m - 1, d, k]``."""
-    return np.einsum("jm,jdk->mdk", basis(len(contrasts) + 1), contrasts * reach[:, None])
+def axes(
+    members: int, reach: NDArray[np.float64], coordinates: Sequence[int]
+) -> NDArray[np.float64]:
+    """What makes of contrasts the members' deviations from their mean.
+
+    Args:
+        members: Number of members ``m``.
+        reach: As in :func:`turn` ``[d]``.
+        coordinates: Of which coordinates there are contrasts, ``m - 1`` of each in turn; the
+            others are the same for all members.
+
+    Returns:
+        ``[m, d, k]``.
+    """
+    found = np.zeros((members, len(reach), len(coordinates), members - 1))
+    for place, coordinate in enumerate(coordinates):
+        found[:, coordinate, place] = basis(members).T * reach[coordinate]
+    return found.reshape(members, len(reach), -1)

@@ -13,6 +13,7 @@ from persim_gym.learned.products import ALONE, product
 from persim_gym.threads import few_threads
 
 if TYPE_CHECKING:
+    from persim_gym.learned.compiled import LaneStep
     from persim_gym.learned.compiled_network import CompiledNetwork, Layers
 
 Floats = NDArray[np.float32]
@@ -80,13 +81,13 @@ class _Block:
         return self.action(acted)[:, :-1]
 
     def __call__(self, z: Floats, factors: Floats, out: Floats) -> None:
-        """Mean change and contrasts ``[m, d, n]`` of inputs ``[in + 1, n]``."""
+        """Mean change and contrasts ``[d, m, n]`` of inputs ``[in + 1, n]``."""
         hidden = self.state(z)
         if self.inputs:
             hidden[:, -self.inputs - 1 : -1] = z[:-1]
         product(self.last, hidden, self.products)
         np.einsum("mdrn,mrn->dmn", self.by_rank, factors, out=self.found)
-        np.matmul(self.turn, self.found, out=out.swapaxes(0, 1))
+        np.matmul(self.turn, self.found, out=out)
 
 
 class NetworkLanes:
@@ -105,7 +106,9 @@ class NetworkLanes:
         m, d, r = shape.members, shape.obs_dim, shape.rank
         self.agents: bytes | None = None
         self.own = np.empty((m, r, n), dtype=np.float32)
-        self.out = np.empty((m, d, n), dtype=np.float32)
+        self.out = np.empty((d, m, n), dtype=np.float32)
+        self.mean = np.empty((d, n), dtype=np.float32)
+        self.contrasts = np.empty((d, m - 1, n), dtype=np.float32)
         self.plain = len(network.mean)
         self.acted = np.ones((shape.action_dim + 1, n), dtype=np.float32)
         if network.choices is not None:
@@ -130,8 +133,8 @@ class NetworkLanes:
 
     def __call__(
         self, agents: NDArray[np.int64], states: NDArray[np.float64], actions: NDArray[Any]
-    ) -> Floats:
-        """The members' mean change and their contrasts ``[m, d, n]``."""
+    ) -> LaneStep:
+        """The members' mean change and their contrasts."""
         network, shape = self.network, self.network.shape
         if (who := agents.tobytes()) != self.agents:
             self.own[:] = network.agent[:, agents].swapaxes(1, 2)
@@ -148,8 +151,9 @@ class NetworkLanes:
                 if block.encodes:
                     own = block.factors(self.acted[:, rows]) * own
                 block(self.z[:, rows], own, self.out[..., rows])
-        self.out[0] += network.centre[:, None]
-        return self.out
+        np.add(self.out[:, 0], network.centre[:, None], out=self.mean)
+        self.contrasts[:] = self.out[:, 1:]
+        return self.mean, self.contrasts.reshape(-1, self.n)
 
     def _inputs(self, states: NDArray[np.float64], actions: NDArray[Any]) -> None:
         """Scale states ``[in, n]``: what the first layer sees."""
