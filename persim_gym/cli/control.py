@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from persim_gym import checks
-from persim_gym.cli import complete, models, options, own_data
+from persim_gym.cli import complete, models, options, own_data, tables
 from persim_gym.cli.group import on_interrupt, say
 from persim_gym.cli.next_step import agent_word, say_next
 from persim_gym.cli.output import print_facts, print_json, print_line, print_table, progress_bar
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from persim_gym.planning import PlannerChoice
 
 
+@tables.takes_table
 def plan(
     model: options.Model,
     agent: options.SomeAgents,
@@ -94,6 +95,8 @@ def plan(
     device: options.Device = "cpu",
     threads: options.Threads = None,
     as_json: options.Json = False,
+    *,
+    columns: tables.Columns,
 ) -> None:
     """Plan in a simulator and act in the agent's true environment.
 
@@ -115,7 +118,7 @@ def plan(
         own_data.check_no_true_options(episodes=episodes)
         sim = own_data.with_reward(sim, reward)
     elif suite is not None:
-        own_data.check_no_own_options(data=data, start=start, out=out)
+        own_data.check_no_own_options(columns, data=data, start=start, out=out)
         agents = models.find_agents(agent, sim, suite)
     task: Task = sim.task if sim is not None else suite.task()  # type: ignore[union-attr]
     sizes = {"candidates": candidates, "horizon": horizon, "rounds": rounds}
@@ -131,8 +134,8 @@ def plan(
     if suite is None:
         assert sim is not None
         own_data.plan(
-            sim, model, agent, choice, data=data, start=start, steps=max_steps, penalty=penalty,
-            seed=seed, out=out, as_json=as_json,
+            sim, model, agent, choice, data=tables.record(sim, data, columns), start=start,
+            steps=max_steps, penalty=penalty, seed=seed, out=out, as_json=as_json,
         )  # fmt: skip
         return
     task = rewarded(task, read_reward(reward))

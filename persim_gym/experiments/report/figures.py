@@ -76,7 +76,7 @@ def horizon_figure(findings: Findings, task: str, theme: Theme = LIGHT) -> Figur
         log_scale(axes)
         axes.set_title(dataset or "", fontsize=10.5, color=theme.ink, pad=6)
         label_axes(
-            axes, "open-loop steps", "RMSE, all coordinates" if axes in panels[::2] else "", theme
+            axes, "open-loop steps", "RMSE, all (paper's)" if axes in panels[::2] else "", theme
         )
     handles = [
         Line2D([], [], color=tints[e], lw=2.2, ms=5, label=e.title, **styles[e]) for e in variants
@@ -113,7 +113,7 @@ def scarcity_figure(findings: Findings, theme: Theme = LIGHT) -> Figure:
     axes.set_xscale("log")
     set_ticks(axes, sorted(counts))
     log_scale(axes)
-    label_axes(axes, "agents in the data", "RMSE of the test agents, all coordinates", theme)
+    label_axes(axes, "agents in the data", "RMSE of the test agents, all (paper's)", theme)
     return figure
 
 
@@ -157,7 +157,7 @@ def unseen_figure(findings: Findings, theme: Theme = LIGHT) -> Figure:
         several = sum((s.task, s.dataset) == (slot.task, slot.dataset) for s in slots) > 1
         title += f"\n{slot.variant.title}" if several else ""
         axes.set_title(title, fontsize=10.5, color=theme.ink, pad=6)
-        label = "RMSE, median over agents" if axes in panels[::2] else ""
+        label = "RMSE, all (paper's)" if axes in panels[::2] else ""
         label_axes(axes, "transitions of the unseen agent", label, theme)
     handles = [
         Line2D([], [], color=theme.nothing, lw=1.8, ls=DASHES[1], label="the mean agent"),
