@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persim_gym.cli import baselines, complete, models, options, tables
+from persim_gym.cli import baselines, complete, models, options, own_data, tables
 from persim_gym.cli.group import interrupted, say
 from persim_gym.cli.next_step import say_next, say_next_of
 from persim_gym.cli.output import duration, print_facts, print_json, print_table, progress_bar
@@ -30,6 +30,7 @@ PRESET = "the preset's"
 CHOSEN = "chosen from the data, or the preset's"
 
 
+@tables.takes_table
 def fit(
     dataset: options.DatasetOrTable,
     out: Annotated[Path, options.folder_to_write("the simulator")],
@@ -74,20 +75,8 @@ def fit(
     log: options.Log = None,
     force: Annotated[bool, options.force("a simulator or a half-done fit in FOLDER")] = False,
     as_json: options.Json = False,
-    agent_column: tables.Agent = None,
-    time_column: tables.Time = None,
-    step_column: tables.Step = None,
-    episode_column: tables.Episode = None,
-    state: tables.State = None,
-    action: tables.Action = None,
-    reward: tables.Reward = None,
-    terminated: tables.Terminated = None,
-    discrete_actions: tables.Discrete = None,
-    max_gap: tables.MaxGap = None,
-    drop: tables.Drop = False,
-    bounds: tables.Bounds = None,
-    unit: tables.Unit = None,
-    task_name: tables.Name = None,
+    *,
+    columns: tables.Columns,
 ) -> None:
     """Fit the simulators of a data set's agents, or of a table's.
 
@@ -116,28 +105,10 @@ def fit(
         "seed": seed,
     }
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    transitions = tables.read(
-        dataset,
-        agent=agent_column,
-        time=time_column,
-        step=step_column,
-        episode=episode_column,
-        state=state,
-        action=action,
-        reward=reward,
-        terminated=terminated,
-        discrete=discrete_actions,
-        max_gap=max_gap,
-        drop=drop,
-        name=task_name,
-    )
-    transitions = tables.declared(transitions, bounds, unit)
+    transitions = tables.read(dataset, columns)
+    known = transitions.task_name in SUITES
     plan = plan_fit(
-        transitions.task_name,
-        method=method,
-        preset=preset,
-        options=changes,
-        known=transitions.task_name in SUITES,
+        transitions.task_name, method=method, preset=preset, options=changes, known=known
     )
     if threads is not None:
         torch.set_num_threads(threads)
@@ -299,6 +270,7 @@ def _limits(task: Mapping[str, Any]) -> str:
     return ", ".join(found)
 
 
+@tables.takes_table
 def evaluate(
     simulator: options.Simulator,
     agents: options.Agents = "0-4",
@@ -310,6 +282,8 @@ def evaluate(
     data: options.Data = None,
     seed: options.Seed = 0,
     as_json: options.Json = False,
+    *,
+    columns: tables.Columns,
 ) -> None:
     """Measure a simulator's open-loop error against the truth.
 
@@ -332,12 +306,12 @@ def evaluate(
                 "--agents, --episodes and --warmup are of true environments, and own data have "
                 "none: all agents are judged, persim-gym validate writes each one's error"
             )
-        evaluate_own(sim, data, horizon, seed, as_json)
+        found = tables.record(sim, data, columns)
+        evaluate_own(sim, found, horizon, seed, as_json)
         if not as_json:
             say_next("validate", simulator, "--out", f"{simulator}-trust")
         return
-    if data is not None:
-        raise ValueError(f"--data is of own data: {sim.task.name} has true environments")
+    own_data.check_no_own_options(columns, data=data)
     suite = suite_of(sim.task)
     chosen = models.find_agents(agents, sim, suite)
     population = suite.population(models.population_of(sim))

@@ -13,9 +13,10 @@ from persim_gym.learned.dynamics import Rows
 from persim_gym.learned.posterior import adaptation
 from persim_gym.learned.posterior.agent import AgentPosterior
 from persim_gym.learned.posterior.covariate_map import CovariateMap
-from persim_gym.learned.posterior.knowledge import Knowledge
-from persim_gym.learned.posterior.new_agents import NewAgent
-from persim_gym.learned.posterior.prior import FactorModel, FactorPrior
+from persim_gym.learned.posterior.knowledge import Knowledge, MixedKnowledge
+from persim_gym.learned.posterior.mixed import MixedMap
+from persim_gym.learned.posterior.new_agents import NewAgent, knowledge_in
+from persim_gym.learned.posterior.prior import FactorPrior
 from persim_gym.learned.preparation import as_transitions
 from persim_gym.learned.uncertainty.predictive import PredictiveDynamics
 
@@ -37,19 +38,20 @@ class AdaptiveDynamics(PredictiveDynamics):
     def keeps_posteriors(self) -> bool:
         """Whether agents have posteriors, which :meth:`update` adds transitions to.
 
-        So have those of models that are linear in an agent's factor, fitted by :meth:`PerSim.fit`.
+        So have those of every family, fitted by :meth:`PerSim.fit` of this version.
         """
-        return isinstance(self._parts.knowledge, Knowledge)
+        known = self._parts.knowledge
+        return known.whole if isinstance(known, MixedKnowledge) else known is not None
 
     @property
     def knowledge(self) -> Knowledge:
         """The population as a prior, and what is known of each agent beside its factor.
 
         Raises:
-            TypeError: If the model is not linear in an agent's factor.
+            TypeError: If the model is a mixture, whose parts have priors of their own.
             ValueError: If the simulator was made by an older version or by hand.
         """
-        return adaptation.knowledge_of(self._parts, "what is known of agents")
+        return knowledge_in(self.ensemble, self._parts.knowledge)
 
     @property
     def prior(self) -> FactorPrior:
@@ -158,60 +160,78 @@ class AdaptiveDynamics(PredictiveDynamics):
         return indices
 
     def update(
-        self, agent: int | str, obs: Array, actions: Array, next_obs: Array
+        self,
+        agent: int | str,
+        obs: Array,
+        actions: Array,
+        next_obs: Array,
+        *,
+        forget: bool = False,
     ) -> AgentPosterior:
-        """Add transitions of an agent as they arrive: exactly as if all had come at once.
+        """Add transitions of an agent as they arrive.
 
-        Adapted agents and those of training alike. Environments and planners hold the simulator:
-        those that were made before follow the new factor from their next step on.
+        Adapted agents and those of training alike, of every family; each part of a mixture by
+        itself. Where the model is linear in an agent's factor it is exactly as if all had come at
+        once. Of networks with latents, what is known is kept as a Gaussian around the most likely
+        latent, which is exact as far as the network is linear there. Environments and planners
+        hold the simulator: those that were made before follow the new factor from their next step
+        on.
 
         Args:
             agent: Index or name.
             obs: ``[n, d]``.
             actions: ``[n]`` integers or ``[n, a]``.
             next_obs: ``[n, d]``.
+            forget: Forget what was known of the agent: these transitions are its whole record.
 
         Returns:
             What is known of the agent now.
 
         Raises:
-            TypeError: If the model is not linear in an agent's factor: what transitions say of a
-                latent does not add up.
-            ValueError: If there is no such agent, or the transitions do not fit the task.
+            ValueError: If there is no such agent, the transitions do not fit the task, or the
+                simulator was made by an older version or by hand.
         """
+        checks.switch("forget", forget)
         if next_obs is None:
             raise TypeError("next_obs must be observations, got None")
         index = self.agent_index(agent)
-        parts, posterior = adaptation.update(self._parts, index, obs, actions, next_obs)
+        parts, posterior = adaptation.update(
+            self._parts, index, obs, actions, next_obs, forget=forget
+        )
         self._hold(parts)
         return posterior
 
     def posterior(self, agent: int | str) -> AgentPosterior:
-        """What is known of an agent's factor: mean, covariance, intervals of predictions."""
-        return self.knowledge.posterior(self.ensemble, self.task, self.agent_index(agent))
+        """What is known of an agent's factor: mean, covariance, intervals of predictions.
+
+        Of a mixture ``.parts`` has the posterior of each part: they share no factor.
+
+        Raises:
+            ValueError: If the simulator was made by an older version or by hand.
+        """
+        return adaptation.posterior_in(self._parts, self.agent_index(agent))
 
     def new_posterior(self) -> AgentPosterior:
         """What is known of an agent without any transitions: the population."""
-        return AgentPosterior(FactorModel(self.ensemble, self.prior), self.task)
+        return adaptation.new_posterior_in(self._parts)
 
-    def map_covariates(self, covariates: Any) -> CovariateMap:
+    def map_covariates(self, covariates: Any) -> CovariateMap | MixedMap:
         """A map from covariates to factors, from agents whose covariates are known.
 
-        Nothing else ever needs covariates.
+        Nothing else ever needs covariates. Of a mixture it is a map for each part.
 
         Args:
             covariates: Of all agents ``[N, c]``, or of the first ones, who alone are used then;
                 rows of nan where they are not known.
 
         Raises:
-            TypeError: If the model is not linear in an agent's factor.
             ValueError: If shapes do not fit, fewer than five are known, or the fitted agents were
                 too many for their evidence to be kept.
         """
         return adaptation.map_covariates(self._parts, covariates)
 
     def adapt_covariates(
-        self, mapping: CovariateMap, covariates: Any, names: Sequence[str] | None = None
+        self, mapping: CovariateMap | MixedMap, covariates: Any, names: Sequence[str] | None = None
     ) -> list[int]:
         """Add agents by their covariates ``[n, c]`` alone; :meth:`update` adds transitions later.
 

@@ -117,7 +117,7 @@ class MixtureEnsemble(Ensemble):
 
     def agent_factors(self) -> Tensor:
         """The agents' factors ``[m, N, r]``, filled up with zeros."""
-        return self._filled([part.agent_factors() for part in self.parts])
+        return self.filled([part.agent_factors() for part in self.parts])
 
     def with_factors(self, factors: Tensor) -> MixtureEnsemble:
         """The same model for agents of other factors ``[m, N', r]``."""
@@ -135,7 +135,8 @@ class MixtureEnsemble(Ensemble):
             first += count * part.members
         return found
 
-    def _filled(self, values: Sequence[Tensor]) -> Tensor:
+    def filled(self, values: Sequence[Tensor]) -> Tensor:
+        """Values of each part's members ``[m, ..., r]``, filled up with zeros and counted."""
         missing = [self.rank - value.shape[-1] for value in values]
         pad = torch.nn.functional.pad
         filled = [pad(value, (0, more)) for value, more in zip(values, missing, strict=True)]
@@ -150,7 +151,7 @@ class MixtureEnsemble(Ensemble):
 
     def design(self, states: Tensor, actions: Tensor) -> Tensor:
         """What an agent's factor is multiplied to, filled up with zeros."""
-        return self._filled([p.design(self.seen_by(p, states), actions) for p in self.parts])
+        return self.filled([p.design(self.seen_by(p, states), actions) for p in self.parts])
 
     def offset(self) -> Tensor:
         """The change that no factor has a part in ``[m, 1, d]``."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from gymnasium.spaces import Discrete
@@ -18,25 +18,32 @@ from torch import Tensor
 
 from persim_gym.core import Array, Task
 from persim_gym.envs.suites import SUITES
+from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.frames.history import slots
+from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.naming import AgentIndex
 from persim_gym.learned.parts import Parts
-from persim_gym.learned.posterior.agent import AgentPosterior
+from persim_gym.learned.posterior.agent import AgentPosterior, Given
 from persim_gym.learned.posterior.covariate_map import CovariateMap, fit_map
-from persim_gym.learned.posterior.knowledge import Knowledge
+from persim_gym.learned.posterior.knowledge import Knowledge, Known, MixedKnowledge
+from persim_gym.learned.posterior.latents import model_of, posterior_of
+from persim_gym.learned.posterior.mixed import MixedMap
 from persim_gym.learned.posterior.new_agents import (
+    NO_PRIOR,
     Grown,
     NewAgent,
     grow,
     grow_by,
-    linear_knowledge,
+    joined_parts,
+    knowledge_in,
 )
-from persim_gym.learned.posterior.prior import FactorModel
 from persim_gym.learned.preparation import check_data
 from persim_gym.learned.record import path_of, with_labels_of
 from persim_gym.learned.support import action_range, with_more_actions, with_new_agents
 from persim_gym.offline.transitions import Transitions
 
+#: A map from covariates to factors, of one family or of a mixture.
+AnyMap: TypeAlias = CovariateMap | MixedMap
 #: A simulator with new agents, and their indices.
 Added = tuple[Parts, list[AgentIndex]]
 
@@ -86,33 +93,50 @@ def add(parts: Parts, agents: Sequence[NewAgent]) -> Added:
 
 
 def add_by_covariates(
-    parts: Parts, mapping: CovariateMap, covariates: Any, names: Sequence[str] | None = None
+    parts: Parts, mapping: AnyMap, covariates: Any, names: Sequence[str] | None = None
 ) -> Added:
     """Append agents by their covariates; see :meth:`PerSim.adapt_covariates`."""
-    known = knowledge_of(parts, "adapt_covariates")
-    if not _same_prior(mapping, known):
+    ensemble, known = parts.ensemble, knowledge_of(parts)
+    maps = mapping.parts if isinstance(mapping, MixedMap) else (mapping,)
+    knowns = known.parts if isinstance(known, MixedKnowledge) else (known,)
+    models = ensemble.parts if isinstance(ensemble, MixtureEnsemble) else (ensemble,)
+    if len(maps) != len(knowns) or not all(map(_same_prior, maps, knowns)):
         raise ValueError("this map is of another simulator: make one with sim.map_covariates(...)")
-    precision, information = mapping.given(covariates)
-    n = information.shape[1]
+    given = [own.given(covariates) for own in maps]
+    n = given[0][1].shape[1]
     if names is not None and len(names) != n:
         raise ValueError(f"names are one for each of {n} agents, got {len(names)}")
     named = _new_names(parts, list(names) if names is not None else [None] * n)
-    model = FactorModel(parts.ensemble, known.prior)
-    posteriors = [
-        AgentPosterior(model, parts.task, given=(precision[:, k].clone(), information[:, k]))
-        for k in range(n)
+    grown = [
+        _grown_by(model, own, parts.task, said)
+        for model, own, said in zip(models, knowns, given, strict=True)
     ]
-    grown = grow_by(parts.ensemble, known, posteriors, parts.ensemble.num_agents)
     nothing = _range_of(parts.task, np.zeros((0, *(parts.task.action_space.shape or ()))))
-    return _joined(parts, grown, named, [{} for _ in range(n)], [nothing] * n)
+    whole = joined_parts(ensemble, grown) if isinstance(ensemble, MixtureEnsemble) else grown[0]
+    return _joined(parts, whole, named, [{} for _ in range(n)], [nothing] * n)
+
+
+def _grown_by(model: Ensemble, known: Known, task: Task, given: Given) -> Grown:
+    """A model of one family with agents of whom something is given ``[m, n, q(, q)]``."""
+    own = knowledge_in(model, known)
+    precision, information = given
+    regression = model_of(model, own.prior)
+    posteriors = [
+        posterior_of(regression, task, given=(precision[:, k].clone(), information[:, k]))
+        for k in range(information.shape[1])
+    ]
+    return grow_by(model, own, posteriors, model.num_agents)
 
 
 def update(
-    parts: Parts, agent: int, obs: Array, actions: Array, next_obs: Array
+    parts: Parts, agent: int, obs: Array, actions: Array, next_obs: Array, *, forget: bool = False
 ) -> tuple[Parts, AgentPosterior]:
     """Add transitions of an agent that the simulator has; see :meth:`PerSim.update`."""
-    known = knowledge_of(parts, "update")
-    posterior = known.posterior(parts.ensemble, parts.task, agent).update(obs, actions, next_obs)
+    known = knowledge_of(parts)
+    posterior = posterior_in(parts, agent)  # refused where what was said was not kept
+    if forget:
+        posterior = new_posterior_in(parts)
+    posterior = posterior.update(obs, actions, next_obs)
     factors = parts.ensemble.agent_factors().clone()
     factors[:, agent] = posterior.draw(agent).to(factors)
     experience, card = parts.experience, parts.card
@@ -124,36 +148,64 @@ def update(
     if str(agent) in card.get("adapted", {}):
         changed = {**card["adapted"][str(agent)], "transitions": posterior.count}
         card = {**card, "adapted": {**card["adapted"], str(agent): changed}}
+    kept = known.keep(agent, posterior)
+    ensemble = parts.ensemble.with_factors(factors)
     changed_parts = replace(
-        parts,
-        ensemble=parts.ensemble.with_factors(factors),
-        experience=experience,
-        card=card,
-        knowledge=known.keep(agent, posterior.evidence),
+        parts, ensemble=ensemble, experience=experience, card=card, knowledge=kept
     )
     return changed_parts, posterior
 
 
-def map_covariates(parts: Parts, covariates: Any) -> CovariateMap:
+def posterior_in(parts: Parts, agent: int) -> AgentPosterior:
+    """What is known of an agent; of a mixture a :class:`MixedPosterior`.
+
+    Raises:
+        ValueError: If that has not been kept.
+    """
+    ensemble, known = parts.ensemble, knowledge_of(parts)
+    if isinstance(known, MixedKnowledge) and isinstance(ensemble, MixtureEnsemble):
+        return known.posterior(ensemble, parts.task, agent)
+    return knowledge_in(ensemble, known).posterior(ensemble, parts.task, agent)
+
+
+def new_posterior_in(parts: Parts) -> AgentPosterior:
+    """What is known of an agent without any transitions."""
+    ensemble, known = parts.ensemble, knowledge_of(parts)
+    if isinstance(known, MixedKnowledge) and isinstance(ensemble, MixtureEnsemble):
+        return known.new_posterior(ensemble, parts.task)
+    return knowledge_in(ensemble, known).new_posterior(ensemble, parts.task)
+
+
+def map_covariates(parts: Parts, covariates: Any) -> AnyMap:
     """A map from covariates to factors; see :meth:`PerSim.map_covariates`."""
-    known = knowledge_of(parts, "map_covariates")
+    known = knowledge_of(parts)
+    count = min(len(covariates), parts.ensemble.num_agents)
+    if isinstance(known, Knowledge):
+        return _mapped(known, covariates, count)
+    pieces = [_mapped(own, covariates, count) for own in known.parts if isinstance(own, Knowledge)]
+    return MixedMap(tuple(pieces))
+
+
+def _mapped(known: Knowledge, covariates: Any, count: int) -> CovariateMap:
+    """A map of the first agents, in a model of one family."""
     if known.first:
         raise ValueError(
             f"what the transitions of the {known.first} fitted agents said was not kept, for they "
             "are too many: fit a simulator of fewer agents to make a map"
         )
-    count = min(len(covariates), parts.ensemble.num_agents)
     return fit_map(known.prior, known.evidence.select(list(range(count))), covariates)
 
 
-def knowledge_of(parts: Parts, what: str) -> Knowledge:
-    """What a simulator that is linear in an agent's factor knows of its agents.
+def knowledge_of(parts: Parts) -> Knowledge | MixedKnowledge:
+    """What a simulator knows of its agents.
 
     Raises:
-        TypeError: If it is of another family; ``what`` is what cannot be had.
         ValueError: If it was made by an older version or by hand.
     """
-    return linear_knowledge(parts.ensemble, parts.knowledge, what)
+    known = parts.knowledge
+    if isinstance(known, Knowledge) or (isinstance(known, MixedKnowledge) and known.whole):
+        return known
+    raise ValueError(f"{NO_PRIOR}; adapt(...) adds agents from all of their transitions, too")
 
 
 def check_task(task_name: str, data: Transitions) -> None:
@@ -197,7 +249,9 @@ def _joined(
     return together.named(named), indices
 
 
-def _same_prior(mapping: CovariateMap, known: Knowledge) -> bool:
+def _same_prior(mapping: CovariateMap, known: Known) -> bool:
+    if not isinstance(known, Knowledge):
+        return False
     theirs, own = mapping.prior.root, known.prior.root
     return theirs.shape == own.shape and bool((theirs == own.to(theirs)).all())
 

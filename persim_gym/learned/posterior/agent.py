@@ -96,16 +96,22 @@ class AgentPosterior:
             self._solved = mean[:, 0], covariance[:, 0]
         return self._solved
 
+    def _design(self, states: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """What the personal numbers are multiplied to, and the change where they are zero."""
+        return self._model.design(states, actions)
+
     @property
     def mean(self) -> NDArray[np.float64]:
         """Mean factor of each member ``[m, r]``."""
-        return _array(self._model.prior.factors(self._moments()[0]))
+        mean, _ = self._moments()
+        return _array(self._model.prior.factors(mean))
 
     @property
     def covariance(self) -> NDArray[np.float64]:
         """Covariance of the factor of each member ``[m, r, r]``."""
+        _, covariance = self._moments()
         root = self._model.prior.root
-        return _array(root @ self._moments()[1] @ root.mT)
+        return _array(root @ covariance @ root.mT)
 
     @property
     def personal(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -166,7 +172,7 @@ class AgentPosterior:
             raise ValueError(f"level must be above 0 and below 1, got {level!r}")
         states, acts, _ = check_rows(self._model.ensemble, self._task, obs, actions, None)
         prior = self._model.prior
-        change, variance = moments(*self._model.design(states, acts), *self._moments(), prior)
+        change, variance = moments(*self._design(states, acts), *self._moments(), prior)
         half = prior.quantile(level, self.count) * variance.sqrt()
         following = self._model.ensemble.following
         ends = torch.stack([following(states, change + side * half) for side in (-1, 0, 1)])

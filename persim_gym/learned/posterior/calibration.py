@@ -16,8 +16,10 @@ from persim_gym.learned.ensemble import Ensemble, before_bounds
 from persim_gym.learned.frames.ensemble import FrameEnsemble
 from persim_gym.learned.frames.history import slots
 from persim_gym.learned.hierarchical.model import HierarchicalModel
+from persim_gym.learned.latent.network import LatentNetwork
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.posterior.knowledge import Knowledge, Known, MixedKnowledge
+from persim_gym.learned.posterior.latents import LatentModel, around, prior_of_latents
 from persim_gym.learned.posterior.prior import (
     COUNTS,
     LEVELS,
@@ -113,9 +115,11 @@ def learn_knowledge(
     if isinstance(ensemble, MixtureEnsemble):
         parts = (learn_knowledge(part, data, seed=seed) for part in ensemble.parts)
         return MixedKnowledge(tuple(parts))
+    rows = np.flatnonzero(~data.clipped)
+    if isinstance(ensemble, FrameEnsemble) and isinstance(ensemble.model, LatentNetwork):
+        return _of_latents(ensemble, ensemble.model.factors, data, rows, seed)
     if not ensemble.linear:
         return None
-    rows = np.flatnonzero(~data.clipped)
     own = _own_prior(ensemble)
     if own is not None:
         prior = own
@@ -126,11 +130,48 @@ def learn_knowledge(
     agents = ensemble.num_agents
     if prior.size:
         prior = calibrated(FactorModel(ensemble, prior), data, rows, seed, tempered=own is None)
-    if prior.members * agents * prior.size * (prior.size + 1) > MOST_KEPT:
+    if _too_many(prior, agents):
         return Knowledge(prior, Evidence.none(prior, 0), first=agents)
     model, kept = FactorModel(ensemble, prior), Evidence.none(prior, agents)
     for part in np.array_split(rows, max(1, len(rows) // (16 * ROWS_AT_ONCE))):
         kept.add(model.evidence(*rows_of(data, part, ensemble), agents))
+    return Knowledge(prior, kept)
+
+
+def _too_many(prior: FactorPrior, agents: int) -> bool:
+    """Whether the evidence of fitted agents is too large to be kept."""
+    return prior.members * agents * prior.size * (prior.size + 1) > MOST_KEPT
+
+
+def _of_latents(
+    ensemble: FrameEnsemble, latents: Tensor, data: Data, rows: NDArray[np.int64], seed: int
+) -> Knowledge:
+    """What new agents of a network need: fitted latents stay where they are until data come."""
+    prior, agents = prior_of_latents(ensemble), ensemble.num_agents
+    model = LatentModel(ensemble, prior)
+    w = model.personal(latents)
+    kept = Evidence.none(prior, agents)
+    for part in np.array_split(rows, max(1, len(rows) // (16 * ROWS_AT_ONCE))):
+        kept.add(model.curvature(w, *rows_of(data, part, ensemble)[:3]))
+    kept = around(w, kept)
+    covariance = solve(prior, kept)[1]
+    if len(rows) > NOISE_ROWS:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, NOISE_ROWS, replace=False))
+    errors = []
+    for part in np.array_split(rows, max(1, len(rows) // ROWS_AT_ONCE)):
+        whose, states, actions, change = rows_of(data, part, ensemble)
+        own, sure = w.index_select(1, whose), covariance.index_select(1, whose)
+        design, common = model.near(own, states, actions)
+        found = common + torch.einsum("mncq,mnq->mnc", design, own)
+        within = torch.einsum("mncq,mnqp,mncp->mnc", design, sure, design) + prior.noise[:, None]
+        variance = within.mean(0) + found.var(0, correction=0)
+        errors.append((change - found.mean(0)).abs() / variance.sqrt())
+    if len(rows):
+        levels = torch.as_tensor(LEVELS, dtype=torch.float64, device=prior.mean.device)
+        table = torch.quantile(torch.cat(errors), levels, dim=0).T
+        prior = replace(prior, quantiles=table.expand(len(COUNTS), -1, -1).clone())
+    if _too_many(prior, agents):
+        return Knowledge(prior, Evidence.none(prior, 0), first=agents)
     return Knowledge(prior, kept)
 
 

@@ -11,8 +11,11 @@ from torch import Tensor
 
 from persim_gym.core import Task
 from persim_gym.learned.ensemble import Ensemble
+from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.posterior.agent import AgentPosterior, Given
-from persim_gym.learned.posterior.prior import Evidence, FactorModel, FactorPrior
+from persim_gym.learned.posterior.latents import model_of, posterior_of
+from persim_gym.learned.posterior.mixed import MixedPosterior
+from persim_gym.learned.posterior.prior import Evidence, FactorPrior
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +48,23 @@ class Knowledge:
                 "fitted agents are too many: adapt(...) adds it as a new agent"
             )
         own = self.evidence.select([agent - self.first])
-        model = FactorModel(ensemble, self.prior)
-        return AgentPosterior(model, task, own, self.given.get(agent))
+        return posterior_of(model_of(ensemble, self.prior), task, own, self.given.get(agent))
 
-    def keep(self, agent: int, evidence: Evidence) -> Knowledge:
-        """The same with an agent's evidence in the place of what was there."""
-        place = agent - self.first
+    def new_posterior(self, ensemble: Ensemble, task: Task) -> AgentPosterior:
+        """The posterior of an agent without any transitions: the population."""
+        return posterior_of(model_of(ensemble, self.prior), task)
+
+    def keep(self, agent: int, posterior: AgentPosterior) -> Knowledge:
+        """The same with what a posterior says of an agent in the place of what was there."""
+        place, evidence = agent - self.first, posterior.evidence
         kept = Evidence(**{name: t.clone() for name, t in self.evidence.tensors().items()})
         kept.precision[:, place] = evidence.precision[:, 0]
         kept.information[:, place] = evidence.information[:, 0]
         kept.count[place] = evidence.count[0]
-        return replace(self, evidence=kept)
+        given = {k: known for k, known in self.given.items() if k != agent}
+        if posterior.given is not None:
+            given[agent] = posterior.given
+        return replace(self, evidence=kept, given=given)
 
     def append(self, posteriors: Sequence[AgentPosterior], first: int) -> Knowledge:
         """The same with further agents, of whom the first has an index."""
@@ -116,6 +125,29 @@ class MixedKnowledge:
 
     parts: tuple[Known, ...]
 
+    @property
+    def whole(self) -> bool:
+        """Whether every part has what posteriors need: files of older versions lack it."""
+        return all(isinstance(part, Knowledge) for part in self.parts)
+
+    def posterior(self, ensemble: MixtureEnsemble, task: Task, agent: int) -> MixedPosterior:
+        """One agent's posteriors; see :meth:`Knowledge.posterior`."""
+        pieces = zip(self.parts, ensemble.parts, strict=True)
+        own = [_own(known).posterior(part, task, agent) for known, part in pieces]
+        return MixedPosterior(ensemble, task, own)
+
+    def new_posterior(self, ensemble: MixtureEnsemble, task: Task) -> MixedPosterior:
+        """Posteriors of an agent without any transitions."""
+        pieces = zip(self.parts, ensemble.parts, strict=True)
+        own = [_own(known).new_posterior(part, task) for known, part in pieces]
+        return MixedPosterior(ensemble, task, own)
+
+    def keep(self, agent: int, posterior: AgentPosterior) -> MixedKnowledge:
+        """The same with what a :class:`MixedPosterior` says of an agent in the place of that."""
+        assert isinstance(posterior, MixedPosterior)
+        pieces = zip(self.parts, posterior.parts, strict=True)
+        return MixedKnowledge(tuple(_own(known).keep(agent, own) for known, own in pieces))
+
     def to(self, device: torch.device | str) -> MixedKnowledge:
         """The same on a device."""
         return MixedKnowledge(tuple(None if p is None else p.to(device) for p in self.parts))
@@ -147,6 +179,11 @@ class MixedKnowledge:
             found[int(number)].setdefault(part, {})[rest] = tensor
         pieces = zip(found, plain["parts"], strict=True)
         return cls(tuple(None if p is None else Knowledge.from_file(t, p) for t, p in pieces))
+
+
+def _own(part: Known) -> Knowledge:
+    assert isinstance(part, Knowledge)  # a mixture's parts are no mixtures, and it is whole
+    return part
 
 
 #: What a simulator of any family knows.

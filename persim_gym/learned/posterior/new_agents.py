@@ -26,7 +26,14 @@ from persim_gym.learned.latent.posterior import posterior
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.posterior.agent import AgentPosterior, check_rows, off_bounds
 from persim_gym.learned.posterior.knowledge import Knowledge, Known, MixedKnowledge
+from persim_gym.learned.posterior.latents import LatentModel, LatentPosterior, around
 from persim_gym.learned.posterior.prior import FactorModel
+
+#: Why an agent's posterior cannot be had, and the remedy.
+NO_PRIOR = (
+    "this simulator keeps no prior of its population, for it was made by an older version or by "
+    "hand: fit it again with PerSim.fit"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +116,7 @@ def grow(
     if isinstance(ensemble, MixtureEnsemble):
         return _grow_mixture(ensemble, knowledge, task, agents, first)
     if ensemble.linear:
-        known = linear_knowledge(ensemble, knowledge, "adapt")
+        known = knowledge_in(ensemble, knowledge)
         model = FactorModel(ensemble, known.prior)
         posteriors = [
             AgentPosterior(model, task).update(new.states, new.actions, new.next_obs)
@@ -117,7 +124,7 @@ def grow(
         ]
         return grow_by(ensemble, known, posteriors, first)
     if isinstance(ensemble, FrameEnsemble) and isinstance(ensemble.model, LatentNetwork):
-        return _grow_latent(ensemble, ensemble.model, task, agents)
+        return _grow_latent(ensemble, ensemble.model, knowledge, task, agents, first)
     raise TypeError(
         "this simulator's model is not linear in what is personal, and no other way is known to "
         "add agents to it: fit again with their data, or with method='als'"
@@ -134,32 +141,24 @@ def grow_by(
     return Grown(_with_more(ensemble, torch.stack(drawn, dim=1)), grown, counts)
 
 
-def linear_knowledge(ensemble: Ensemble, knowledge: Known, what: str) -> Knowledge:
-    """The prior of a model that is linear in an agent's factor, and what is known of each agent.
+def knowledge_in(ensemble: Ensemble, knowledge: Known) -> Knowledge:
+    """What a model of one family knows of each agent, and its population as a prior.
 
     Args:
         ensemble: The model.
         knowledge: What it knows of agents.
-        what: What is asked for, for the message.
 
     Raises:
-        TypeError: If the model is of another family.
+        TypeError: If the model is a mixture.
         ValueError: If the simulator was fitted before these were kept.
     """
-    if isinstance(ensemble, MixtureEnsemble) or not ensemble.linear:
-        kind = "is a mixture of models"
-        if not isinstance(ensemble, MixtureEnsemble):
-            kind = "has a model that is not linear in what is personal"
+    if isinstance(ensemble, MixtureEnsemble):
         raise TypeError(
-            f"{what} is for models that are linear in an agent's factor, and this simulator {kind}:"
-            " adapt(...) adds agents from all of their transitions; a fit with method='als', "
-            "'sgd' or 'hierarchical' carries the rest"
+            "this simulator is a mixture of models, and each of them has a prior of its own: "
+            "sim.posterior(agent).parts has an agent's posterior in each"
         )
     if not isinstance(knowledge, Knowledge):
-        raise ValueError(
-            "this simulator keeps no prior of its population, for it was made by an older "
-            "version or by hand: fit it again with PerSim.fit"
-        )
+        raise ValueError(NO_PRIOR)
     return knowledge
 
 
@@ -183,25 +182,44 @@ def _grow_mixture(
     for part, own in zip(mixture.parts, known, strict=True):
         seen = [replace(new, states=mixture.seen_by(part, new.states)) for new in agents]
         parts.append(grow(part, own, task, seen, first))
+    return joined_parts(mixture, parts)
+
+
+def joined_parts(mixture: MixtureEnsemble, parts: Sequence[Grown]) -> Grown:
+    """A mixture whose parts have grown."""
     ensemble = MixtureEnsemble([part.ensemble for part in parts], mixture.times)
     grown = MixedKnowledge(tuple(part.knowledge for part in parts))
     return Grown(ensemble, grown, parts[0].counts)
 
 
 def _grow_latent(
-    ensemble: FrameEnsemble, network: LatentNetwork, task: Task, agents: Sequence[NewAgent]
+    ensemble: FrameEnsemble,
+    network: LatentNetwork,
+    knowledge: Known,
+    task: Task,
+    agents: Sequence[NewAgent],
+    first: int,
 ) -> Grown:
     """Members have latents of their own; each takes the most likely one."""
     frame, d = ensemble.frame.to(ensemble.device, torch.float64), ensemble.obs_dim
-    features, changes, counts = [], [], []
-    for new in agents:
-        states, actions, next_obs = off_bounds(task, new.states, new.actions, new.next_obs)
-        features.append(frame.features(states, actions))
-        changes.append(frame.change(states[:, -d:], next_obs))
-        counts.append(len(states))
+    rows = [off_bounds(task, new.states, new.actions, new.next_obs) for new in agents]
+    features = [frame.features(states, actions) for states, actions, _ in rows]
+    changes = [frame.change(states[:, -d:], next_obs) for states, _, next_obs in rows]
+    counts = [len(states) for states, _, _ in rows]
     whose = np.repeat(np.arange(len(agents)), counts)
     data = LatentData(
         torch.cat(features).cpu().numpy(), torch.cat(changes).cpu().numpy(), whose, whose,
         len(agents),
     )  # fmt: skip
-    return Grown(_with_more(ensemble, posterior(network, data)[0]), None, counts)
+    latents = posterior(network, data)[0]
+    grown = knowledge
+    if isinstance(knowledge, Knowledge):
+        model = LatentModel(ensemble, knowledge.prior)
+        w, own = model.personal(latents), torch.as_tensor(whose, device=latents.device)
+        states, actions = (torch.cat([row[k] for row in rows]) for k in (0, 1))
+        found = around(w, model.curvature(w, own, states, actions))
+        posteriors = [
+            LatentPosterior(model, task, found.select([place])) for place in range(len(agents))
+        ]
+        grown = knowledge.append(posteriors, first)
+    return Grown(_with_more(ensemble, latents), grown, counts)

@@ -17,7 +17,9 @@ from persim_gym.learned.frames.ensemble import FrameEnsemble
 from persim_gym.learned.hierarchical.model import HierarchicalModel
 from persim_gym.learned.latent.network import LatentNetwork, LatentShape
 from persim_gym.learned.mixture import MixtureEnsemble
+from persim_gym.learned.posterior.agent import AgentPosterior
 from persim_gym.learned.posterior.calibration import learn_knowledge
+from persim_gym.learned.posterior.mixed import MixedPosterior
 from persim_gym.learned.posterior.new_agents import NewAgent
 from persim_gym.learned.preparation import Data
 from persim_gym.offline.transitions import Transitions
@@ -121,29 +123,97 @@ def test_adapted_simulators_are_kept_and_stepped(
     np.testing.assert_allclose(lanes.step(np.array([1, 1]))[0][0], seen, atol=1e-5)
 
 
+def means_of(known: AgentPosterior) -> NDArray[np.float64]:
+    """Means of the personal numbers, of all parts and members."""
+    parts = known.parts if isinstance(known, MixedPosterior) else (known,)
+    return np.concatenate([part.personal[0].ravel() for part in parts])
+
+
 @pytest.mark.parametrize("family", FAMILIES)
-def test_further_transitions_and_covariates(family: str, population: Population) -> None:
+def test_transitions_in_pieces_are_worth_as_much_as_together(
+    family: str, population: Population, tmp_path: Path
+) -> None:
     sim, rows = population.sim(family), population.rows(KNOWN)
-    covariates = population.world.shares(KNOWN + NEW, 0)[:KNOWN, 1:3]
-    calls: list[Callable[[], Any]] = [
-        lambda: sim.update(0, *rows),
-        lambda: sim.posterior(0),
-        lambda: sim.map_covariates(covariates),
-        lambda: sim.prior,
+    together, pieces = sim.adapt(*rows), sim.adapt(name="Ada")
+    alone = error(sim, pieces, rows)
+    for first in range(0, 40, 20):
+        known = sim.update("Ada", *part(rows, first, first + 20))
+        assert known.count == first + 20
+    sim.save(tmp_path)
+    again = PerSim.load(tmp_path, task=sim.task)
+    for other in (sim, again):
+        known = other.update("Ada", *part(rows, 40, 60))
+    np.testing.assert_array_equal(again.latent_factors, sim.latent_factors)
+    whole = sim.posterior(together)
+    exact = {"atol": 1e-6} if family in LINEAR else {"atol": 0.1}
+    np.testing.assert_allclose(means_of(known), means_of(whole), **exact)
+    assert known.count == whole.count == 60
+    assert known.spread == pytest.approx(whole.spread, rel=0.05)
+    fitted = error(sim, together, rows)
+    assert error(sim, pieces, rows) < 1.05 * fitted
+    assert error(sim, pieces, rows) < 0.9 * alone
+    # The record again, and nothing else: what was known is not counted twice.
+    known = sim.update("Ada", *rows, forget=True)
+    assert known.count == 60
+    np.testing.assert_allclose(means_of(known), means_of(whole), atol=0.02)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_agent_of_the_fit_goes_on_from_what_it_was(family: str, population: Population) -> None:
+    sim, rows = population.sim(family), population.rows(3)
+    before, first = sim.latent_factors[:, 3], error(sim, 3, rows)
+    known = sim.posterior(3)
+    assert 0 < known.spread < 0.9 < sim.new_posterior().spread <= 1 + 1e-6
+    low, high = known.interval(*rows[:2], level=0.9)
+    assert 0.75 < ((rows[2] >= low) & (rows[2] <= high)).mean() <= 1.0
+    obs, actions, following = (values[:0] for values in rows)
+    assert sim.update(3, obs, actions, following).count == known.count
+    if family == "latent":  # its members are no draws
+        np.testing.assert_allclose(sim.latent_factors[:, 3], before, atol=1e-4)
+    assert sim.update(3, *rows).spread < known.spread
+    assert error(sim, 3, rows) < 1.02 * first
+    other = population.sim(family)
+    np.testing.assert_array_equal(sim.latent_factors[:, :3], other.latent_factors[:, :3])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_agents_by_their_covariates(family: str, population: Population) -> None:
+    """Shares that decide all that is personal: agents without data are half known."""
+    sim = population.sim(family)
+    shares = population.world.shares(KNOWN + NEW, 0)[:, 1:3]
+    mapping = sim.map_covariates(shares[:KNOWN])
+    found = sim.adapt_covariates(mapping, shares[KNOWN:])
+    unknown = sim.adapt()
+    errors = [
+        (
+            error(sim, index, population.rows(KNOWN + k)),
+            error(sim, unknown, population.rows(KNOWN + k)),
+        )
+        for k, index in enumerate(found)
     ]
-    if family in LINEAR:
-        one, two = sim.adapt(*rows), sim.adapt()
-        for first in range(0, 60, 20):
-            sim.update(two, *part(rows, first, first + 20))
-        np.testing.assert_allclose(sim.posterior(two).mean, sim.posterior(one).mean, atol=1e-7)
-        for call in calls:
-            call()
-        return
-    before = sim.ensemble
+    by_covariates, by_none = np.median(errors, axis=0)
+    assert by_covariates < 0.7 * by_none
+    assert sim.posterior(found[0]).spread < 0.9 * sim.posterior(unknown).spread
+    sim.update(found[0], *population.rows(KNOWN))
+    assert error(sim, found[0], population.rows(KNOWN)) < errors[0][0]
+    with pytest.raises(ValueError, match="of another simulator"):
+        population.sim("als" if family != "als" else "latent").adapt_covariates(
+            mapping, shares[KNOWN:]
+        )
+
+
+def test_a_network_without_a_prior_in_its_file_says_so(population: Population) -> None:
+    sim = population.sim("latent")
+    old = PerSim(sim.ensemble, sim.task, sim.experience, sim.card)
+    assert not old.keeps_posteriors
+    calls: list[Callable[[], Any]] = [
+        lambda: old.update(0, *population.rows(0)),
+        lambda: old.posterior(0),
+        lambda: old.map_covariates([[0.0]] * KNOWN),
+    ]
     for call in calls:
-        with pytest.raises(TypeError, match=r"adapt\(...\) adds agents.*'hierarchical' carries"):
+        with pytest.raises(ValueError, match=r"fit it again.*adapt\(\.\.\.\) adds agents"):
             call()
-    assert sim.ensemble is before
 
 
 @pytest.mark.parametrize("family", FAMILIES)

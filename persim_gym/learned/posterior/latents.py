@@ -1,0 +1,182 @@
+"""What is known of an agent whose latent enters a network nonlinearly: a Gaussian near its latent.
+
+Near the most likely latent a network is linear in it (Laplace). What transitions say is then two
+sums, as it is of models that are linear everywhere, and no transition has to be kept. Further
+transitions begin from that Gaussian: the most likely latent is sought again with the network as it
+is, and their sums are taken there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from persim_gym.core import Array, Task
+from persim_gym.learned.ensemble import Ensemble
+from persim_gym.learned.frames.ensemble import FrameEnsemble
+from persim_gym.learned.latent.loss import LatentData
+from persim_gym.learned.latent.network import LatentNetwork
+from persim_gym.learned.latent.posterior import posterior
+from persim_gym.learned.posterior.agent import AgentPosterior, Given, check_rows, off_bounds
+from persim_gym.learned.posterior.prior import Evidence, FactorModel, FactorPrior, rows_at_once
+
+
+def prior_of_latents(ensemble: FrameEnsemble) -> FactorPrior:
+    """The population's latents as the prior of a new agent's, in each member by itself."""
+    network, unit = _network(ensemble), ensemble.frame.unit.double()
+    mean, covariance = network.prior
+    root = torch.linalg.cholesky(covariance.double())
+    return FactorPrior(mean.double(), root, network.noise.double() * unit.square())
+
+
+def _network(ensemble: FrameEnsemble) -> LatentNetwork:
+    assert isinstance(ensemble.model, LatentNetwork)
+    return ensemble.model
+
+
+class LatentModel(FactorModel):
+    """A network of latents as a regression that is linear near given ones, in double precision.
+
+    Args:
+        ensemble: The network in its frame; its agents are places to begin a search.
+        prior: The population's, by :func:`prior_of_latents`.
+    """
+
+    def __init__(self, ensemble: FrameEnsemble, prior: FactorPrior) -> None:
+        super().__init__(ensemble, prior)
+        precise = ensemble.to(ensemble.device, torch.float64)
+        self.frame, self.network = precise.frame, _network(precise)
+
+    def personal(self, latents: Tensor) -> Tensor:
+        """Latents ``[m, n, r]`` as personal numbers ``[m, n, q]``."""
+        apart = latents.double() - self.prior.mean[:, None]
+        return torch.linalg.solve_triangular(self.prior.root, apart.mT, upper=False).mT
+
+    def near(self, w: Tensor, states: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """What personal numbers are multiplied to near ``w [m, n, q]``, and the change without.
+
+        Args:
+            w: Personal numbers of each row.
+            states: ``[n, l * d]``.
+            actions: ``[n(, a)]``.
+
+        Returns:
+            ``[m, n, c, q]`` and ``[m, n, c]``, in the data's units.
+        """
+        features = self.network.hold(self.frame.features(states.double(), actions))
+        latents = self.prior.factors(w)
+        change, slope = self.network.jacobian(latents, features.expand(self.members, -1, -1))
+        unit = self.frame.unit
+        design = (slope @ self.prior.root[:, None]) * unit[:, None]
+        return design, change * unit - torch.einsum("mncq,mnq->mnc", design, w)
+
+    def curvature(self, w: Tensor, agents: Tensor, states: Tensor, actions: Tensor) -> Evidence:
+        """What transitions say of agents of personal numbers ``w [m, N', q]``: how sure they are.
+
+        The information is left at zero; see :func:`around`.
+        """
+        found = Evidence.none(self.prior, w.shape[1])
+        found.count += torch.bincount(agents, minlength=w.shape[1])
+        weight = 1.0 / self.prior.noise[:, None, :, None]
+        at_once = rows_at_once(self.prior)
+        rows = zip(*(part.split(at_once) for part in (agents, states, actions)), strict=True)
+        for whose, state, action in rows:
+            design, _ = self.near(w.index_select(1, whose), state, action)
+            found.precision.index_add_(1, whose, (design * weight).mT @ design)
+        return found
+
+    def most_likely(
+        self, mean: Tensor, covariance: Tensor, states: Tensor, actions: Tensor, next_obs: Tensor
+    ) -> Tensor:
+        """The most likely personal numbers ``[m, q]`` of an agent after transitions.
+
+        Args:
+            mean: What was known of them before ``[m, q]``.
+            covariance: ``[m, q, q]``.
+            states: ``[n, l * d]``.
+            actions: ``[n(, a)]``.
+            next_obs: ``[n, d]``.
+        """
+        root = self.prior.root
+        known = self.network.with_tensors(
+            prior_mean=self.prior.factors(mean), prior_covariance=root @ covariance @ root.mT
+        )
+        features = self.frame.features(states, actions)
+        changes = self.frame.change(states[:, -self.frame.obs_dim :], next_obs)
+        own = np.zeros(len(states), dtype=np.int64)
+        arrays = features.cpu().numpy(), changes.cpu().numpy()
+        found, _ = posterior(known, LatentData(*arrays, own, own, 1))
+        return self.personal(found)[:, 0]
+
+
+def around(w: Tensor, evidence: Evidence) -> Evidence:
+    """The same evidence with information by which ``w [m, n, q]`` are the most likely numbers.
+
+    Agents without transitions have none.
+    """
+    information = w + torch.einsum("mnqp,mnp->mnq", evidence.precision, w)
+    return replace(evidence, information=information * (evidence.count > 0)[:, None])
+
+
+class LatentPosterior(AgentPosterior):
+    """What is known of an agent's latent: a Gaussian a member, around the most likely one.
+
+    Updates are exact as far as the network is linear between the latents before and after them.
+    """
+
+    _model: LatentModel
+
+    def update(self, obs: Array, actions: Array, next_obs: Array) -> AgentPosterior:
+        """Add transitions; see :meth:`AgentPosterior.update`."""
+        states, acts, following = off_bounds(
+            self._task, *check_rows(self._model.ensemble, self._task, obs, actions, next_obs)
+        )
+        if not len(states):
+            return self
+        mean, covariance = self._moments()
+        w = self._model.most_likely(mean, covariance, states, acts, following)[:, None]
+        own = torch.zeros(len(states), dtype=torch.long, device=states.device)
+        new = self._model.curvature(w, own, states, acts)
+        precision, information = self._evidence.precision, w
+        if self._given is not None:
+            given, said = self._given
+            information = information + (given @ w[:, 0, :, None])[..., 0][:, None] - said[:, None]
+        total = precision + new.precision
+        information = information + torch.einsum("mnqp,mnp->mnq", total, w)
+        self._evidence = Evidence(total, information, self._evidence.count + new.count)
+        self._solved = None
+        return self
+
+    def draw(self, seed: int = 0) -> Tensor:
+        """The most likely latent of each member ``[m, r]``, for any seed."""
+        return self._model.prior.factors(self._moments()[0])
+
+    def _design(self, states: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        w = self._moments()[0][:, None].expand(-1, len(states), -1)
+        return self._model.near(w, states, actions)
+
+
+def model_of(ensemble: Ensemble, prior: FactorPrior) -> FactorModel:
+    """A model of one family, no mixture, as a regression on the personal numbers of ``prior``."""
+    if isinstance(ensemble, FrameEnsemble) and isinstance(ensemble.model, LatentNetwork):
+        return LatentModel(ensemble, prior)
+    return FactorModel(ensemble, prior)
+
+
+def posterior_of(
+    model: FactorModel, task: Task, evidence: Evidence | None = None, given: Given | None = None
+) -> AgentPosterior:
+    """One agent's posterior in a model of one family.
+
+    Args:
+        model: By :func:`model_of`.
+        task: Spaces of observations and actions.
+        evidence: What the agent's transitions say.
+        given: What else is known of it.
+    """
+    if isinstance(model, LatentModel):
+        return LatentPosterior(model, task, evidence, given)
+    return AgentPosterior(model, task, evidence, given)
