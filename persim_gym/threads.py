@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -11,6 +12,18 @@ import torch
 #: Hidden values and multiply-adds of one layer below which one thread is used.
 SMALL_LAYER = 1_000_000
 SMALL_PRODUCT = 20_000_000
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Use one thread of torch inside, unless ``OMP_NUM_THREADS`` asks for another number."""
+    before = torch.get_num_threads()
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from persim_gym.threads import few_threads
+from persim_gym.threads import few_threads, one_thread
 
 CPU = torch.device("cpu")
 
@@ -44,3 +44,15 @@ def test_threads_are_given_back_after_an_error() -> None:
 def test_an_accelerator_has_no_threads_to_spare() -> None:
     with few_threads(1, (1, 1), torch.device("meta")):
         assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize(("asked", "threads"), [(None, 1), ("2", 2)])
+def test_one_thread_unless_others_are_asked_for(
+    asked: str | None, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    with one_thread():
+        assert torch.get_num_threads() == threads
+    assert torch.get_num_threads() == 2

@@ -18,11 +18,11 @@ from torch import Tensor
 from persim_gym import checks, store
 from persim_gym.baselines import MODULES
 from persim_gym.baselines.blocks import Checkpoint, of_part
+from persim_gym.baselines.recipe import as_config, of_agent, recipe_of
 from persim_gym.core import Dynamics, Task, check_task
 from persim_gym.envs.suites import SUITES
 from persim_gym.learned.config import Values
-from persim_gym.learned.naming import AgentNames
-from persim_gym.learned.outcomes.data_task import DataTask, outcomes_sha256
+from persim_gym.learned.outcomes.data_task import DataTask
 from persim_gym.learned.preparation import as_transitions, check_data, check_device, task_for
 from persim_gym.offline.transitions import Transitions
 from persim_gym.progress import OnProgress, Report, reporter
@@ -186,7 +186,8 @@ class Baseline(ABC):
             agent: Learn from this agent's transitions alone: its index, or its name in the data.
             task: By default the one that the data name, or what the data imply.
             columns: Of a table: the arguments of :func:`~persim_gym.offline.read_table`.
-            agent_of: Of a Minari data set: whose each episode is.
+            agent_of: Of a Minari data set: whose each episode is. Where none says so, as in D4RL's
+                data sets, all are of one agent.
             seed: Seed of all that is random.
             device: ``"cpu"``, ``"cuda"`` or any other of torch's.
             checkpoint: A folder. A fit that was killed goes on from it when it is called again
@@ -215,7 +216,7 @@ class Baseline(ABC):
             progress = checks.switch("progress", progress)
         if on_progress is not None and not callable(on_progress):
             raise TypeError(f"on_progress must be a function, got {checks.shown(on_progress)}")
-        transitions = of_agent(as_transitions(data, columns, agent_of), agent)
+        transitions = of_agent(as_transitions(data, columns, agent_of, nameless=True), agent)
         if task is None:
             task = task_for(transitions, seed)
         check_task(task)
@@ -331,65 +332,6 @@ def method_class(name: str, says: str = "got") -> Any:
         raise ValueError(f"unknown baseline: {says} {name!r}{hint}, there are {', '.join(known)}")
     own = known[name.lower()]
     return getattr(importlib.import_module(MODULES[own]), own)
-
-
-def as_config(kind: type[Values], config: Any, options: Mapping[str, Any]) -> Any:
-    """A configuration from one, a mapping or nothing, with options changed.
-
-    Raises:
-        TypeError: If it is none of these.
-        ValueError: If an option is unknown or invalid.
-    """
-    if config is None or isinstance(config, Mapping):
-        config = kind().replaced(config or {})
-    if not isinstance(config, kind):
-        raise TypeError(
-            f"config must be a {kind.__name__} or a mapping, got {checks.shown(config)}"
-        )
-    return config.replaced(options) if options else config
-
-
-def of_agent(transitions: Transitions, agent: int | str | None) -> Transitions:
-    """The transitions of one agent, or all of them for ``None``.
-
-    Raises:
-        TypeError: If an agent is neither text nor an integer.
-        ValueError: If there is no such agent, or it has no transitions.
-    """
-    if agent is None:
-        return transitions
-    index = AgentNames(transitions.agent_names or (), transitions.num_agents).find(agent)
-    rows = transitions.agent == int(index)
-    if not rows.any():
-        raise ValueError(
-            f"agent {agent!r} has no transitions in the data: choose one that has, or record it"
-        )
-    return transitions.select(rows)
-
-
-def recipe_of(
-    name: str, config: Any, seed: int, task: Task, transitions: Transitions
-) -> dict[str, Any]:
-    """All that decides a fit, as plain types: a checkpoint of another recipe is refused."""
-    names, there = transitions.agent_names, np.unique(transitions.agent).tolist()
-    card = {
-        "method": name,
-        "config": config.to_json(),
-        "seed": seed,
-        "task": task.name,
-        "agents": [names[k] for k in there] if names else there,
-        "dataset": {
-            "id": transitions.dataset_id,
-            "sha256": transitions.sha256(),
-            "outcomes_sha256": outcomes_sha256(transitions),
-            "transitions": len(transitions),
-            "agents": transitions.num_agents,
-            "population": transitions.population,
-        },
-    }
-    if isinstance(task, DataTask):
-        card["data_task"] = task.to_json()
-    return card
 
 
 def _task_in(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Task:

@@ -258,7 +258,7 @@ def penalty_of(data: Transitions, config: MOReLConfig) -> float:
 
 def largest_discrepancy(dynamics: PessimisticDynamics, data: Transitions) -> float:
     """The members' largest discrepancy on the data."""
-    largest, model = 0.0, dynamics.model
+    largest, model = 0.0, dynamics.sim
     for first in range(0, len(data), _AT_ONCE):
         rows = slice(first, first + _AT_ONCE)
         obs = torch.as_tensor(data.obs[rows], device=model.device)

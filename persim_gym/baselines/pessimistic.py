@@ -12,9 +12,10 @@ from torch import Tensor
 from persim_gym.envs.guard import Reason, reasons
 from persim_gym.envs.lanes import Advance
 from persim_gym.learned.dynamics import LearnedDynamics
+from persim_gym.learned.served import ServedDynamics
 
 
-class PessimisticDynamics:
+class PessimisticDynamics(ServedDynamics):
     """A learned model whose episodes halt in unknown states, as the shells step it.
 
     Each episode follows one member, drawn when it begins. Where the members' predictions differ by
@@ -28,17 +29,8 @@ class PessimisticDynamics:
     """
 
     def __init__(self, model: LearnedDynamics, limit: float, penalty: float) -> None:
-        self.model, self.limit, self.penalty = model, limit, penalty
-
-    @property
-    def num_agents(self) -> int:
-        """Number of agents; all alike."""
-        return self.model.num_agents
-
-    @property
-    def lag(self) -> int:
-        """A state is one observation."""
-        return self.model.lag
+        super().__init__(model)
+        self.limit, self.penalty = limit, penalty
 
     @property
     def quiet_info(self) -> dict[str, np.generic]:
@@ -46,21 +38,9 @@ class PessimisticDynamics:
         quiet = {"discrepancy": np.float64(0), "guard": Reason()}
         return {**quiet, "reward_raw": np.float64(0), "penalty": np.float64(0)}
 
-    def agent_indices(self, agents: Any) -> Any:
-        """Agents by name or index as indices."""
-        return self.model.agent_indices(agents)
-
-    def check_seen(self, agents: NDArray[np.int64]) -> None:
-        """Refuse agents that nothing was recorded of."""
-        self.model.check_seen(agents)
-
-    def step(self, agents: Any, states: Any, actions: Any) -> Any:
-        """The members' mean, which never halts."""
-        return self.model.predict(agents, states, actions)
-
     def begin(self, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """The member that each of ``n`` beginning episodes follows."""
-        return rng.integers(0, self.model.members, size=n)
+        return rng.integers(0, self.sim.members, size=n)
 
     def advance(
         self,
@@ -73,10 +53,10 @@ class PessimisticDynamics:
         """One step of ``n`` rows."""
         n = len(agents)
         rows = (torch.as_tensor(np.array(part)) for part in (agents, states, actions))
-        device, kind = self.model.device, torch.float32
+        device, kind = self.sim.device, torch.float32
         who, obs, acted = (part.to(device) for part in rows)
         acted = acted if acted.dtype == torch.int64 else acted.to(kind)
-        members = self.model.ensemble.step(who, obs.to(kind), acted)
+        members = self.sim.ensemble.step(who, obs.to(kind), acted)
         apart = self.discrepancy(members).cpu().numpy().astype(np.float64)
         following = members.cpu().numpy()[kept, np.arange(n)].astype(np.float64)
         lost = ~np.isfinite(following).all(axis=1) | ~np.isfinite(apart)
@@ -97,7 +77,7 @@ class PessimisticDynamics:
         Original: there it is in the state's own units. Here each coordinate counts in units of its
         recorded changes: MountainCar's velocity would else count for nothing.
         """
-        scale = self.model.experience.change_scale
+        scale = self.sim.experience.change_scale
         scaled = members / torch.as_tensor(scale, device=members.device)
         pairs = scaled[:, None] - scaled[None]
         return pairs.square().sum(-1).amax(dim=(0, 1)).sqrt()

@@ -13,6 +13,7 @@ from persim_gym.cli.group import say
 from persim_gym.cli.next_step import agent_word, reward_words, say_next, say_next_of
 from persim_gym.cli.output import print_json, print_table
 from persim_gym.envs.suites import SUITES
+from persim_gym.progress import span
 
 if TYPE_CHECKING:
     from persim_gym.learned.simulator import PerSim
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 HELD, LEVEL = 50, 0.8
 
 
+@tables.takes_table
 def adapt(
     simulator: options.Simulator,
     dataset: options.DatasetOrTable,
@@ -35,17 +37,8 @@ def adapt(
     ] = None,
     force: Annotated[bool, options.force("another simulator in FOLDER")] = False,
     as_json: options.Json = False,
-    agent_column: tables.Agent = None,
-    time_column: tables.Time = None,
-    step_column: tables.Step = None,
-    episode_column: tables.Episode = None,
-    state: tables.State = None,
-    action: tables.Action = None,
-    reward: tables.Reward = None,
-    terminated: tables.Terminated = None,
-    discrete_actions: tables.Discrete = None,
-    max_gap: tables.MaxGap = None,
-    drop: tables.Drop = False,
+    *,
+    columns: tables.Columns,
 ) -> None:
     """Add agents to a simulator, from a handful of transitions.
 
@@ -56,31 +49,16 @@ def adapt(
     A table is read by the columns of the table that the simulator was fitted on; options name those
     that are called otherwise.
     """
-    from persim_gym.learned.record import columns_for, with_labels_of
+    from persim_gym.learned.record import with_labels_of
 
     sim = models.open_simulator(simulator)
     _check_not_another(simulator, out, force)
-    data = tables.read(
-        dataset,
-        agent=agent_column,
-        time=time_column,
-        step=step_column,
-        episode=episode_column,
-        state=state,
-        action=action,
-        reward=reward,
-        terminated=terminated,
-        discrete=discrete_actions,
-        max_gap=max_gap,
-        drop=drop,
-        name=None,
-        remembered=columns_for(sim.card),
-    )
+    data = tables.read(dataset, columns, sim)
     from persim_gym.learned.posterior.adaptation import check_task
     from persim_gym.learned.preparation import check_data
 
     _compare_steps(sim, data)
-    data = _called_as(sim, with_labels_of(sim.task, data), state, action)
+    data = _called_as(sim, with_labels_of(sim.task, data), columns.state, columns.action)
     check_task(sim.task.name, data)
     check_data(data, sim.task)
     chosen = _chosen(sim, data, agents)
@@ -101,9 +79,7 @@ def adapt(
             f"{LEVEL:.0%} of next observations should be in their interval"
         )
     else:
-        note = (
-            "the file is of an older version, which has no posterior sd and no intervals"
-        )
+        note = "the file is of an older version, which has no posterior sd and no intervals"
     say("note", note)
     if sim.task.name in SUITES:
         say_next_of(sim, folder)
@@ -128,13 +104,16 @@ def _called_as(
 
 def _compare_steps(sim: PerSim, data: Transitions) -> None:
     """Say it if the rows of a table are another time apart than those of the fit."""
-    fitted, here = (
-        float(source.get("step", 0.0)) for source in (sim.card.get("source", {}), data.source or {})
-    )
+    sources = sim.card.get("source", {}), data.source or {}
+    fitted, here = (float(source.get("step", 0.0)) for source in sources)
     if fitted and here and not 0.99 < here / fitted < 1.01:
+        new, former = (
+            span(step) if source.get("dates") else f"{step:g}"
+            for step, source in zip((here, fitted), sources[::-1], strict=True)
+        )
         say(
             "warning",
-            f"the rows are {here:g} apart, those of the fit were {fitted:g}: a step of this "
+            f"the rows are {new} apart, those of the fit were {former}: a step of this "
             "simulator is as long as in its fit, so resample the table",
         )
 

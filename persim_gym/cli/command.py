@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
-from persim_gym.cli.words import COMMAND
+from persim_gym.cli.words import COMMAND, RUNNING
 
 #: The type behind an argument's name, and the end of a help text and its parts.
 _TYPE = re.compile(r" <\w+>$")
@@ -37,7 +37,11 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse words, of which former names of options are read as the present ones."""
-        return super().parse_args(ctx, list(self._present(args)))
+        words = list(self._present(args))
+        if ctx.resilient_parsing and words and words[-1].startswith("-"):
+            # A shell asks for the value of the last option: without one nothing would be parsed.
+            words = words[:-1]
+        return super().parse_args(ctx, words)
 
     def _present(self, args: Sequence[str]) -> Iterator[str]:
         for at, word in enumerate(args):
@@ -50,7 +54,11 @@ class Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         ctx.meta[COMMAND] = self
-        return super().invoke(ctx)
+        running = RUNNING.set((self, ctx.find_root().command))
+        try:
+            return super().invoke(ctx)
+        finally:
+            RUNNING.reset(running)
 
 
 class Commands(typer.Typer):

@@ -36,7 +36,8 @@ def demo(
 ) -> None:
     """Record, fit, evaluate, plan and train, with a page about it.
 
-    A demo that was stopped goes on from there when the same command is given again.
+    A demo that was stopped goes on from there when the same command is given again. It computes on
+    one thread, which is fastest for work this small; OMP_NUM_THREADS=2 sets another number.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
@@ -100,16 +101,20 @@ def _reporters(
 
 def _print_results(results: dict[str, Any]) -> None:
     """The main numbers: prediction and control, a line an agent."""
-    errors = results["open_loop"]["errors"]
+    from persim_gym.envs.suites import SUITES
+    from persim_gym.evaluation.coordinates import headline_of
+
+    errors, headline = results["open_loop"]["errors"], headline_of(results["task"])
+    place = SUITES[results["task"]].headline
     print_table(
-        f"Open-loop RMSE over {results['open_loop']['horizon']} steps of {results['task']}, "
-        "coordinates in their own units",
+        f"Open-loop RMSE over {results['open_loop']['horizon']} steps of {results['task']}, of "
+        f"{headline}",
         ["agent", "covariates", *errors, "R2"],
         [
             [
                 str(row["agent"]),
                 ", ".join(f"{name} {value:.4g}" for name, value in row["covariates"].items()),
-                *(error["agents"][i]["rmse"] for error in errors.values()),
+                *(error["agents"][i]["rmse_of_coordinates"][place] for error in errors.values()),
                 errors["PerSim"]["agents"][i]["r2"],
             ]
             for i, row in enumerate(results["agents"])

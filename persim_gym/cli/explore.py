@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from persim_gym.offline.transitions import Transitions
 
 
+@tables.takes_table
 def explore(
     simulator: options.Simulator,
     data: options.Data = None,
@@ -30,18 +31,8 @@ def explore(
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Print the address, and open no browser.")
     ] = False,
-    agent_column: tables.Agent = None,
-    time_column: tables.Time = None,
-    step_column: tables.Step = None,
-    episode_column: tables.Episode = None,
-    state: tables.State = None,
-    action: tables.Action = None,
-    reward: tables.Reward = None,
-    terminated: tables.Terminated = None,
-    discrete_actions: tables.Discrete = None,
-    max_gap: tables.MaxGap = None,
-    drop: tables.Drop = False,
-    task_name: tables.Name = None,
+    *,
+    columns: tables.Columns,
 ) -> None:
     """Ask a simulator what would happen if, on a page in the browser.
 
@@ -51,12 +42,6 @@ def explore(
     from persim_gym.explorer import server
 
     server.check_installed()
-    columns = {
-        "agent": agent_column, "time": time_column, "step": step_column,
-        "episode": episode_column, "state": state, "action": action, "reward": reward,
-        "terminated": terminated, "discrete": discrete_actions, "max_gap": max_gap, "drop": drop,
-        "name": task_name,
-    }  # fmt: skip
 
     def started(address: str) -> None:
         typer.echo(f"{address}  (Ctrl-C ends it)")
@@ -70,14 +55,10 @@ def explore(
         server.serve(_scene(sim, _data(sim, data, columns), simulator), listening, started)
 
 
-def _data(sim: PerSim, name: str | None, columns: dict[str, Any]) -> Transitions | None:
+def _data(sim: PerSim, name: str | None, columns: tables.Columns) -> Transitions | None:
     """The record: what ``--data`` names, or the data set of the fit where it can be found."""
-    given = any(value not in (None, False) for value in columns.values())
-    if name is not None:  # of a table the columns are those of the fit, if none are given
-        return tables.read(name, **columns) if given else _record_of(sim, name)
-    if given:
-        raise ValueError("columns of a table are given without --data, the table that has them")
-    return _record_of(sim)
+    found = tables.record(sim, name, columns)
+    return found if columns.given() else _record_of(sim, name)
 
 
 def _scene(sim: PerSim, data: Transitions | None, path: Path) -> Scene:

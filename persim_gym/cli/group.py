@@ -89,6 +89,8 @@ class OneLineGroup(TyperGroup):
             ctx = getattr(error, "ctx", None)
             path = ctx.command_path if ctx is not None else "persim-gym"
             text = error.format_message().rstrip(".")
+            if "unexpected extra argument" in text:
+                text += ": several names are one word with commas, and one with a space is quoted"
             say("error", f"{text[:1].lower()}{text[1:]} (see {path} --help)")
             sys.exit(error.exit_code)
         except typer.Abort:

@@ -18,6 +18,7 @@ from persim_gym.cli.next_step import agent_word, reward_words, say_next
 from persim_gym.cli.output import cell, print_facts, print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
+    from persim_gym.cli.tables import Columns
     from persim_gym.learned.outcomes.given_reward import Reward
     from persim_gym.learned.simulator import PerSim
     from persim_gym.planning import PlannerChoice
@@ -59,7 +60,7 @@ def plan(
     agents: str,
     choice: PlannerChoice,
     *,
-    data: str | None,
+    data: Any,
     start: int | None,
     steps: int | None,
     penalty: float | None,
@@ -174,18 +175,17 @@ def _write(found: list[Recommendation], sim: PerSim, model: str, out: Path) -> l
     return [*written, write_text(out / "plan.html", page)]
 
 
-def check_no_own_options(**given: Any) -> None:
+def check_no_own_options(columns: Columns, **given: Any) -> None:
     """Refuse options that are for own data alone, where there is a true environment.
 
     Raises:
         ValueError: If one was given.
     """
-    for name, value in given.items():
-        if value is not None:
-            raise ValueError(
-                f"--{name} is for simulators of own data: here the agent acts in its true "
-                "environment"
-            )
+    options = [f"--{name}" for name, value in given.items() if value is not None]
+    if wrong := [*options, *columns.given()]:
+        raise ValueError(
+            f"{wrong[0]} is for simulators of own data: here the agent acts in its true environment"
+        )
 
 
 def check_no_true_options(**given: Any) -> None:
@@ -209,7 +209,7 @@ def render(
     out: Path,
     *,
     policy: str | None,
-    data: str | None,
+    data: Any,
     start: int | None,
     steps: int | None,
     seed: int,

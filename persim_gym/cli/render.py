@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from persim_gym import checks
-from persim_gym.cli import complete, models, options, own_data
+from persim_gym.cli import complete, models, options, own_data, tables
 from persim_gym.cli.group import on_interrupt
 from persim_gym.cli.next_step import agent_word, say_next
 from persim_gym.cli.output import progress_bar
@@ -17,6 +17,7 @@ VIDEOS = (".mp4", ".gif")
 DRAWN = (*VIDEOS, ".png", ".svg", ".pdf")
 
 
+@tables.takes_table
 def render(
     model: options.Model,
     agent: options.Agent,
@@ -41,6 +42,8 @@ def render(
     start: options.Start = None,
     steps: options.MaxSteps = None,
     seed: options.Seed = 0,
+    *,
+    columns: tables.Columns,
 ) -> None:
     """Make a video: truth and simulator side by side.
 
@@ -59,10 +62,11 @@ def render(
     if suite is None:
         assert sim is not None
         own_data.render(
-            sim, model, agent, out, policy=policy, data=data, start=start, steps=steps, seed=seed
-        )
+            sim, model, agent, out, policy=policy, data=tables.record(sim, data, columns),
+            start=start, steps=steps, seed=seed,
+        )  # fmt: skip
         return
-    own_data.check_no_own_options(data=data, start=start)
+    own_data.check_no_own_options(columns, data=data, start=start)
     checks.output_file("--out", out, VIDEOS)
     index = models.find_agent(agent, sim, suite)
     chosen = "random" if policy is None else policy

@@ -69,13 +69,14 @@ def report(
 
 def _print_main(findings: Findings) -> None:
     from persim_gym.envs.suites import SUITES
+    from persim_gym.evaluation.coordinates import PAPER_COLUMN, headline_of
     from persim_gym.experiments.report.main_tables import small_table
 
     rows = small_table(findings).rows
-    for title in [suite.title for suite in SUITES.values()]:
+    for name, title in [(suite.name, suite.title) for suite in SUITES.values()]:
         own = [row[1:] for row in rows if row[0] == title]
         if own:
-            columns = ["data set", "method", "RMSE", "return"]
+            columns = ["data set", "method", f"RMSE of {headline_of(name)}", PAPER_COLUMN, "return"]
             print_table(f"{title}: prediction error and return", columns, own, left=2)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persim_gym.cli import baselines, complete, models, options, tables
+from persim_gym.cli import baselines, complete, models, options, own_data, tables
 from persim_gym.cli.group import interrupted, say
 from persim_gym.cli.next_step import say_next, say_next_of
 from persim_gym.cli.output import duration, print_facts, print_json, print_table, progress_bar
@@ -19,6 +19,9 @@ from persim_gym.envs.suites import SUITES, suite_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
+    from persim_gym.evaluation.open_loop import OpenLoopError
     from persim_gym.learned.plan import FitPlan
     from persim_gym.learned.simulator import PerSim
     from persim_gym.offline.transitions import Transitions
@@ -27,6 +30,7 @@ PRESET = "the preset's"
 CHOSEN = "chosen from the data, or the preset's"
 
 
+@tables.takes_table
 def fit(
     dataset: options.DatasetOrTable,
     out: Annotated[Path, options.folder_to_write("the simulator")],
@@ -71,20 +75,8 @@ def fit(
     log: options.Log = None,
     force: Annotated[bool, options.force("a simulator or a half-done fit in FOLDER")] = False,
     as_json: options.Json = False,
-    agent_column: tables.Agent = None,
-    time_column: tables.Time = None,
-    step_column: tables.Step = None,
-    episode_column: tables.Episode = None,
-    state: tables.State = None,
-    action: tables.Action = None,
-    reward: tables.Reward = None,
-    terminated: tables.Terminated = None,
-    discrete_actions: tables.Discrete = None,
-    max_gap: tables.MaxGap = None,
-    drop: tables.Drop = False,
-    bounds: tables.Bounds = None,
-    unit: tables.Unit = None,
-    task_name: tables.Name = None,
+    *,
+    columns: tables.Columns,
 ) -> None:
     """Fit the simulators of a data set's agents, or of a table's.
 
@@ -113,28 +105,10 @@ def fit(
         "seed": seed,
     }
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    transitions = tables.read(
-        dataset,
-        agent=agent_column,
-        time=time_column,
-        step=step_column,
-        episode=episode_column,
-        state=state,
-        action=action,
-        reward=reward,
-        terminated=terminated,
-        discrete=discrete_actions,
-        max_gap=max_gap,
-        drop=drop,
-        name=task_name,
-    )
-    transitions = tables.declared(transitions, bounds, unit)
+    transitions = tables.read(dataset, columns)
+    known = transitions.task_name in SUITES
     plan = plan_fit(
-        transitions.task_name,
-        method=method,
-        preset=preset,
-        options=changes,
-        known=transitions.task_name in SUITES,
+        transitions.task_name, method=method, preset=preset, options=changes, known=known
     )
     if threads is not None:
         torch.set_num_threads(threads)
@@ -296,6 +270,7 @@ def _limits(task: Mapping[str, Any]) -> str:
     return ", ".join(found)
 
 
+@tables.takes_table
 def evaluate(
     simulator: options.Simulator,
     agents: options.Agents = "0-4",
@@ -307,12 +282,14 @@ def evaluate(
     data: options.Data = None,
     seed: options.Seed = 0,
     as_json: options.Json = False,
+    *,
+    columns: tables.Columns,
 ) -> None:
     """Measure a simulator's open-loop error against the truth.
 
     In the true environment of each agent a scripted policy acts, which made no data. After a few
-    real steps the simulator goes on by its own predictions under the same actions. RMSE is in the
-    data's units over all coordinates; R2 is the median over episodes.
+    real steps the simulator goes on by its own predictions under the same actions. RMSE is of each
+    coordinate in its own unit; R2 is the median over episodes.
 
     Own data have no true environment: then the end of every record is kept, the rest fitted again,
     and the error is that of its prediction, coordinate by coordinate. See validate for more.
@@ -329,12 +306,12 @@ def evaluate(
                 "--agents, --episodes and --warmup are of true environments, and own data have "
                 "none: all agents are judged, persim-gym validate writes each one's error"
             )
-        evaluate_own(sim, data, horizon, seed, as_json)
+        found = tables.record(sim, data, columns)
+        evaluate_own(sim, found, horizon, seed, as_json)
         if not as_json:
             say_next("validate", simulator, "--out", f"{simulator}-trust")
         return
-    if data is not None:
-        raise ValueError(f"--data is of own data: {sim.task.name} has true environments")
+    own_data.check_no_own_options(columns, data=data)
     suite = suite_of(sim.task)
     chosen = models.find_agents(agents, sim, suite)
     population = suite.population(models.population_of(sim))
@@ -349,23 +326,27 @@ def evaluate(
         settings = {"episodes": episodes, "horizon": horizon, "warmup": warmup, "seed": seed}
         print_json({"simulator": str(simulator), **settings, **error.to_json()})
         return
-    horizons = [h for h in evaluation.HORIZONS if h <= horizon]
-    rows = [
-        [
-            str(agent),
-            int(error.episodes[i]),
-            float(error.rmse[i]),
-            float(error.r2[i]),
-            *(float(error.step_rmse[i, h - 1]) for h in horizons),
-        ]
-        for i, agent in enumerate(error.agents.tolist())
-    ]
-    print_table(
-        f"Open-loop error of {simulator}: {horizon} steps after {warmup} real ones",
-        ["agent", "episodes", "RMSE", "R2", *(f"step {h}" for h in horizons)],
-        rows,
-    )
-    say("note", "RMSE is over all coordinates, in their own units")
+    title = f"Open-loop error of {simulator}: {horizon} steps after {warmup} real ones"
+    _print_errors(error, title)
     if (error.episodes == 0).any():
         say("note", "an agent whose episodes all ended during the real steps has no error")
     say_next_of(sim, simulator)
+
+
+def _print_errors(error: OpenLoopError, title: str) -> None:
+    """Errors by coordinate, each in its unit; then the paper's number, by steps as well."""
+    from persim_gym.evaluation.coordinates import PAPER_COLUMN, PAPER_RMSE, RMSE, grouped_rmse
+    from persim_gym.evaluation.open_loop import HORIZONS
+
+    def show(title: str, columns: dict[str, NDArray[Any]]) -> None:
+        rows = [
+            [str(agent), *(own[i].item() for own in columns.values())]
+            for i, agent in enumerate(error.agents.tolist())
+        ]
+        print_table(title, ["agent", *columns], rows)
+
+    columns = grouped_rmse(error.coordinate_rmse, error.coordinates)
+    show(f"{title}, RMSE of", {"episodes": error.episodes, **columns, "R2": error.r2})
+    say("note", RMSE)
+    steps = {f"step {h}": error.horizon_rmse(h) for h in HORIZONS if h <= error.step_rmse.shape[1]}
+    show(PAPER_RMSE, {PAPER_COLUMN: error.rmse, **steps})

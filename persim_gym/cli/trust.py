@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from persim_gym.cli.group import say
 from persim_gym.cli.output import print_json, print_line, print_table, progress_bar
+from persim_gym.cli.words import as_typed
 
 if TYPE_CHECKING:
     from persim_gym.evaluation.validation import SplitResult, Validation
@@ -86,7 +87,7 @@ def _lost(
     return found
 
 
-def evaluate_own(sim: PerSim, data: str | None, horizon: int, seed: int, as_json: bool) -> None:
+def evaluate_own(sim: PerSim, data: Any, horizon: int, seed: int, as_json: bool) -> None:
     """Held-out errors of a simulator whose data are the user's own."""
     from persim_gym.evaluation.validation import HORIZONS
     from persim_gym.evaluation.validation.validate import data_of
@@ -103,16 +104,16 @@ def evaluate_own(sim: PerSim, data: str | None, horizon: int, seed: int, as_json
 def print_validation(validation: Validation) -> None:
     """A table of each split, and the verdict."""
     for note in validation.notes:
-        say("note", note)
+        say("note", as_typed(note))
     for split in validation.splits:
         _print_split(validation, split)
     for line in validation.verdict.split("\n"):
-        print_line(line)
+        print_line(as_typed(line))
 
 
 def _print_split(validation: Validation, split: SplitResult) -> None:
     for note in split.notes:
-        say("note", note)
+        say("note", as_typed(note))
     if split.scores is None:
         return
     rows = [row for row in validation.table() if row["split"] == split.name]

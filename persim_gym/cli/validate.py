@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from persim_gym.offline.transitions import Transitions
 
 
+@tables.takes_table
 def validate(
     target: Annotated[
         str,
@@ -36,9 +37,9 @@ def validate(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="ends, agents, time or new (a simulator as it is, on data that it has not seen); "
-            "repeatable.",
-            autocompletion=complete.words("ends", "agents", "time", "new"),
+            help="ends, agents, behaviour, time or new (a simulator as it is, on data that it has "
+            "not seen); repeatable.",
+            autocompletion=complete.words("ends", "agents", "behaviour", "time", "new"),
             show_default="ends, or new for other data than the fit's",
         ),
     ] = None,
@@ -58,12 +59,30 @@ def validate(
         ),
     ] = "1,10,50",
     data: options.Data = None,
+    behaviour_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Table: column of who or what chose the actions, for --split behaviour.",
+            show_default=False,
+        ),
+    ] = None,
+    fitted_on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="With --split new: the data set or table that the simulator was fitted on, for "
+            "references.",
+            show_default=False,
+            autocompletion=complete.datasets_or_tables,
+        ),
+    ] = None,
     policy: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
             help="Policy: hold (each agent keeps to its usual action), random or the folder of one "
-            "that train has made. What it would earn is said.",
+            "that train or baseline has made. What it would earn is said.",
             show_default=False,
         ),
     ] = None,
@@ -78,18 +97,8 @@ def validate(
     seed: options.Seed = 0,
     threads: options.Threads = None,
     as_json: options.Json = False,
-    agent_column: tables.Agent = None,
-    time_column: tables.Time = None,
-    step_column: tables.Step = None,
-    episode_column: tables.Episode = None,
-    state: tables.State = None,
-    action: tables.Action = None,
-    reward_column: tables.RewardColumn = None,
-    terminated: tables.Terminated = None,
-    discrete_actions: tables.Discrete = None,
-    max_gap: tables.MaxGap = None,
-    drop: tables.Drop = False,
-    task_name: tables.Name = None,
+    *,
+    columns: tables.Columns,
 ) -> None:
     """Say how far a simulator can be trusted, on one page.
 
@@ -101,6 +110,7 @@ def validate(
     """
     from persim_gym.evaluation.validation import Rule
     from persim_gym.evaluation.validation.splits import SPLITS
+    from persim_gym.evaluation.validation.validate import data_of
     from persim_gym.learned.config import METHODS
 
     checks.integer("--seed", seed, most=checks.LARGEST_SEED)
@@ -121,13 +131,17 @@ def validate(
         )
     if sim is None and data is not None:
         raise ValueError(f"--data is of a simulator, and {target} is none: give one of both")
-    columns: dict[str, Any] = {
-        "agent": agent_column, "time": time_column, "step": step_column,
-        "episode": episode_column, "state": state, "action": action, "reward": reward_column,
-        "terminated": terminated, "discrete": discrete_actions, "max_gap": max_gap, "drop": drop,
-        "name": task_name,
-    }  # fmt: skip
-    found = _data(sim, target if sim is None else data, columns, out)
+    if behaviour_column is not None:
+        split = list(dict.fromkeys([*(split or ()), "behaviour"]))
+    if fitted_on is not None and sim is None:
+        raise ValueError(f"--fitted-on is of a simulator, and {target} is none")
+    named = target if sim is None else data
+    found, labels = _data(sim, named, columns, out, behaviour_column)
+    if labels is not None:
+        asked["behaviour"] = labels
+    if fitted_on is not None:
+        assert sim is not None
+        asked["fitted_on"] = data_of(sim, fitted_on)
     _check_columns(rules, found)
     if threads is not None:
         import torch
@@ -151,13 +165,13 @@ def validate(
         raise typer.Exit(FAILED)
 
 
-def _say_next(sim: PerSim | None, target: str, columns: dict[str, Any]) -> None:
+def _say_next(sim: PerSim | None, target: str, columns: tables.Columns) -> None:
     """What is judged well enough is used: a simulator is planned in, data are fitted."""
     if sim is not None:
         say_next_of(sim, target)
     else:
         out = Path(target).stem if tables.is_table(target) else target.split("/")[-2]
-        say_next("fit", target, "--out", f"runs/{out}", *tables.words(columns))
+        say_next("fit", target, "--out", f"runs/{out}", *columns.words())
 
 
 def _policy(name: str | None, reward: str | None, steps: int | None) -> dict[str, Any]:
@@ -176,11 +190,9 @@ def _policy(name: str | None, reward: str | None, steps: int | None) -> dict[str
         if not folder.is_dir():
             raise ValueError(
                 f"--policy must be hold, random or the folder of a policy that persim-gym train "
-                f"has made, got {name!r}"
+                f"or baseline has made, got {name!r}"
             )
-        from persim_gym.policies.saved import load_policy
-
-        found = load_policy(folder)
+        found = models.load_policy(folder)
     return {"policy": found, "reward": read_reward(reward), "steps": steps}
 
 
@@ -193,25 +205,33 @@ def _simulator(target: str) -> PerSim | None:
     return models.open_simulator(path) if is_run else None
 
 
-def _data(sim: PerSim | None, name: str | None, columns: dict[str, Any], out: Path) -> Transitions:
-    """The data that are judged.
+def _data(
+    sim: PerSim | None,
+    name: str | None,
+    columns: tables.Columns,
+    out: Path,
+    behaviour: str | None,
+) -> tuple[Transitions, Any]:
+    """The data that are judged, and the behaviour of each transition where a column says it.
 
     A table that holds nothing to judge gets a page that says why, before the error.
     """
     from persim_gym.evaluation.validation.result import Validation
     from persim_gym.evaluation.validation.validate import data_of
-    from persim_gym.learned.record import columns_for
 
     if name is None:
         assert sim is not None
-        if option := next((key for key, value in columns.items() if value), None):
-            raise ValueError(f"columns, such as the {option}'s, are of a table: give it by --data")
-        return data_of(sim)
+        if option := next(iter(columns.given()), None):
+            raise ValueError(f"{option} is of a table: name it by --data")
+        if behaviour is None:
+            return data_of(sim), None
+        name = str(sim.card.get("source", {}).get("path", ""))
+        if not Path(name).is_file():
+            raise ValueError("--behaviour-column is of a table: name it by --data")
     try:
-        remembered = None if sim is None else columns_for(sim.card)
-        return tables.read(name, **columns, remembered=remembered)
+        return tables.read_labelled(name, columns, sim, behaviour)
     except ValueError as error:
-        whole = columns["agent"] and columns["state"] and columns["action"]
+        whole = columns.agent_column and columns.state and columns.action
         if tables.is_table(name) and whole and Path(name).exists():
             Validation.unreadable(name, str(error)).save(out)
         raise

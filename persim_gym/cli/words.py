@@ -10,10 +10,13 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any
 
 #: Key of the command that runs, in a context's ``meta``.
 COMMAND = "persim_gym.command"
+#: The command that runs, and the group of all commands.
+RUNNING: ContextVar[tuple[Any, Any]] = ContextVar("RUNNING", default=(None, None))
 
 #: Arguments that are called otherwise than the commands' parameters.
 CALLED = {
@@ -22,6 +25,9 @@ CALLED = {
     "overwrite": "--force",
     "max_episode_steps": "--max-steps",
     "size": "--population-size",
+    "angles": "--angle",
+    "units": "--unit",
+    "behaviour": "--behaviour-column",
 }
 #: Of a table, whose options are called by what a column holds.
 COLUMNS = {name: f"--{name}-column" for name in ("agent", "time", "step", "episode")}
@@ -44,7 +50,9 @@ _BEFORE = r"(?<![\w\-./'\"=])"
 _VALUE = r"'[^']*'|\"[^\"]*\"|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?(?![\w:])|True|False|None|\.\.\."
 _GIVEN = re.compile(rf"{_BEFORE}([a-z][a-z0-9_]*)=(?:({_VALUE})|(?![\w{{\[('\"<=-]))")
 _NAMED = re.compile(rf"{_BEFORE}([a-z]+(?:_[a-z0-9]+)+)(?![\w/'\"(=]|\.\w)")
-_FIRST = re.compile(r"(?:^|(?<=: ))([a-z]+)(?= must )")
+_FIRST = re.compile(r"(?:^|(?<=: ))([a-z]+)(?= (?:must|names?) )")
+#: What a message says for both, and its half that is of Python.
+_BOTH = re.compile(r"(?: on the command line)?,(?: or)? [\w.]+[=(]\S* in Python\b")
 
 
 def in_words(text: str, command: Any, root: Any = None) -> str:
@@ -69,11 +77,17 @@ def in_words(text: str, command: Any, root: Any = None) -> str:
     def named(match: re.Match[str]) -> str:
         return own[match[1]][0] if match[1] in own else match[0]
 
+    text = _BOTH.sub("", text)
     for said, instead in PYTHON.items():
         text = text.replace(said, instead)
     for pattern, words in INSIDE:
         text = pattern.sub(words, text)
     return _FIRST.sub(named, _NAMED.sub(named, _GIVEN.sub(given, text)))
+
+
+def as_typed(text: str) -> str:
+    """A message in the words of the command that runs."""
+    return in_words(text, *RUNNING.get())
 
 
 def _as_option(option: tuple[str, str, bool], value: str | None) -> str:
@@ -105,4 +119,4 @@ def _of(options: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     return {name: options[option] for name, option in names.items() if option in options}
 
 
-__all__ = ["COMMAND", "in_words"]
+__all__ = ["COMMAND", "RUNNING", "as_typed", "in_words"]

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from persim_gym.envs.suites import SUITES
-from persim_gym.evaluation.open_loop import rmse_meaning
+from persim_gym.evaluation.coordinates import (
+    PAPER_COLUMN,
+    grouped_rmse,
+    headline_of,
+    rmse_meaning,
+    with_unit,
+)
 from persim_gym.pages import render
 from persim_gym.plots.numbers import (
     duration,
@@ -77,6 +86,7 @@ def render_page(
         figures=figures,
         open_loop=results["open_loop"],
         rmse=rmse_meaning(task),
+        by_coordinate=_by_coordinate(results),
         errors=_errors(results),
         horizons=_horizons(results),
         latent={
@@ -111,10 +121,10 @@ def render_page(
 
 
 def _tiles(results: Mapping[str, Any]) -> list[dict[str, str]]:
-    errors, returns = results["open_loop"]["errors"], results["returns"]
+    returns = results["returns"]
+    headline = headline_of(results["task"])
     ours, one, none = (
-        number(mean_of(row["rmse"] for row in errors[name]["agents"]))
-        for name in ("PerSim", "pooled model", "persistence")
+        with_unit(number(own[headline]), headline) for own in _means(results).values()
     )
     agent = str(results["training"]["agent"])
     trained, random = (
@@ -130,9 +140,9 @@ def _tiles(results: Mapping[str, Any]) -> list[dict[str, str]]:
     return [
         {
             "value": ours,
-            "name": "error of open-loop prediction",
-            "text": f"RMSE over {horizon} steps, mean of the test agents. The pooled model: {one}, "
-            f"persistence: {none}.",
+            "name": f"error of the predicted {headline.partition(' (')[0]}",
+            "text": f"RMSE over {horizon} steps that the simulator predicts alone. The pooled "
+            f"model: {one}, persistence: {none}.",
         },
         {
             "value": r2_text(min(r2.values())),
@@ -153,6 +163,28 @@ def _tiles(results: Mapping[str, Any]) -> list[dict[str, str]]:
             f"actions: {random}.",
         },
     ]
+
+
+def _means(results: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
+    """Each model's errors: of each coordinate, and the paper's; geometric means over the agents."""
+    coordinates = SUITES[results["task"]].coordinates
+    found = {}
+    for name, own in results["open_loop"]["errors"].items():
+        alone = [row["rmse_of_coordinates"] for row in own["agents"]]
+        columns = grouped_rmse(np.array(alone, dtype=np.float64), coordinates)  # None is nan
+        found[name] = {
+            title: geometric(value for value in values.tolist() if not math.isnan(value))
+            for title, values in columns.items()
+        }
+        found[name][PAPER_COLUMN] = geometric(row["rmse"] for row in own["agents"])
+    return found
+
+
+def _by_coordinate(results: Mapping[str, Any]) -> dict[str, Any]:
+    means = _means(results)
+    titles = next(iter(means.values()))
+    rows = [[title, *(number(own[title]) for own in means.values())] for title in titles]
+    return {"head": ["RMSE of", *means], "rows": rows}
 
 
 def _errors(results: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,7 +235,11 @@ def _known(results: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("data set", f"{data['id']}, sha256 {data['sha256'][:16]}…"),
         ("model", _model(fit)),
         ("held-out one-step RMSE", number(fit["heldout_rmse"])),
-        ("machine", f"{machine['system']}, {machine['cores']} cores, {machine['device']}"),
+        (
+            "machine",
+            f"{machine['system']}, {machine['cores']} cores, {machine['device']}, "
+            f"threads: {machine['threads']}",
+        ),
         ("versions", ", ".join(f"{name} {v}" for name, v in results["versions"].items())),
     ]
 

@@ -15,7 +15,8 @@ from persim_gym import checks
 from persim_gym.demo.report import PAGE, write_demo
 from persim_gym.demo.settings import DemoSettings, demo_settings
 from persim_gym.demo.stages import MPC_LEARNED, PERSIM, TRAINED, WORK, Demo, OnStageProgress
-from persim_gym.envs.suites import find_suite
+from persim_gym.envs.suites import Suite, find_suite
+from persim_gym.threads import one_thread
 from persim_gym.writing import read_sealed, write_json, write_sealed
 
 STAGES = (*WORK, "report")
@@ -83,7 +84,8 @@ def run_demo(
     if out is None:
         out = Path("runs") / f"demo-{suite.name}{'-quick' if quick else ''}"
     folder = checks.output_folder("out", out)
-    return _run(Demo(suite, folder, quick, seed, settings, on_progress), on_stage)
+    with one_thread():
+        return _run(Demo(suite, folder, quick, seed, settings, on_progress), on_stage)
 
 
 def rebuild_page(out: str | Path) -> Path:
@@ -104,7 +106,8 @@ def rebuild_page(out: str | Path) -> Path:
             raise FileNotFoundError(
                 f"the demo in {folder} has not come to its end: stage {stage!r} is missing"
             )
-    return _run(demo, None)
+    with one_thread():
+        return _run(demo, None)
 
 
 def _read_recipe(file: Path) -> dict[str, Any]:
@@ -139,7 +142,8 @@ def _run(demo: Demo, on_stage: OnStage | None) -> Path:
         else:
             status = "kept"
         found[stage], seconds[stage] = kept["result"], kept["seconds"]
-        report(StageEvent(stage, index, status, seconds[stage], _note(stage, found[stage])))
+        note = _note(demo.suite, stage, found[stage])
+        report(StageEvent(stage, index, status, seconds[stage], note))
     report(StageEvent("report", len(STAGES), "started"))
     began = time.perf_counter()
     page = write_demo(demo, found, seconds)
@@ -193,7 +197,7 @@ class _Keeper:
             self._demo.file(stage).unlink(missing_ok=True)
 
 
-def _note(stage: str, found: dict[str, Any]) -> str:
+def _note(suite: Suite, stage: str, found: dict[str, Any]) -> str:
     """What came of a stage, in one line."""
     match stage:
         case "record":
@@ -201,8 +205,9 @@ def _note(stage: str, found: dict[str, Any]) -> str:
         case "fit":
             return f"held-out one-step RMSE {_short(found['heldout_rmse'])}"
         case "evaluate":
-            errors = [row["rmse"] for row in found["errors"][PERSIM]["agents"]]
-            return f"open-loop RMSE {', '.join(map(_short, errors))}"
+            agents, i = found["errors"][PERSIM]["agents"], suite.headline
+            errors = (_short(row["rmse_of_coordinates"][i]) for row in agents)
+            return f"open-loop RMSE of {suite.coordinates[i]}: {', '.join(errors)}"
         case "plan":
             means = [row["mean"] for row in found["returns"][MPC_LEARNED].values()]
             return f"mean returns {', '.join(map(_short, means))}"

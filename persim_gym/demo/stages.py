@@ -251,7 +251,11 @@ def read_evaluation(demo: Demo) -> tuple[dict[str, OpenLoopError], LatentProbe]:
     arrays = read_arrays(demo.file("evaluate", ".npz"))
     errors = {
         name: _unpack(
-            OpenLoopError, f"{name}.", arrays, traces=_unpack(Traces, f"{name}.traces.", arrays)
+            OpenLoopError,
+            f"{name}.",
+            arrays,
+            coordinates=demo.suite.coordinates,
+            traces=_unpack(Traces, f"{name}.traces.", arrays),
         )
         for name in (PERSIM, POOLED, PERSISTENCE)
     }

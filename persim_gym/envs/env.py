@@ -16,16 +16,11 @@ from numpy.typing import NDArray
 
 from persim_gym.core import Dynamics, Task, agents_of, describe
 from persim_gym.envs.checks import check_options, check_seed
-from persim_gym.envs.lanes import (
-    GuardedRows,
-    Lanes,
-    StartSampler,
-    check_state,
-    first,
-)
+from persim_gym.envs.lanes import GuardedRows, Lanes, first
 from persim_gym.envs.painter import RENDER_MODES, CovariatesOf, Painter, check_render_mode
 from persim_gym.envs.populations import Population
 from persim_gym.envs.rendering import Frame
+from persim_gym.envs.starts import StartSampler, check_state
 
 OPTIONS = frozenset({"agent", "state"})
 

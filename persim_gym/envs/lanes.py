@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from gymnasium.spaces import Discrete
-from gymnasium.utils import seeding
 from numpy.typing import NDArray
 
 from persim_gym import checks
 from persim_gym.core import Array, Dynamics, Task, begin_states, next_states
 from persim_gym.envs.guard import Reason, reasons
-
-StartSampler = Callable[[np.random.Generator, int], NDArray[np.float64]]
 
 
 @dataclass(slots=True)
@@ -24,7 +21,8 @@ class Advance:
 
     Attributes:
         next_obs: Next observations ``[n, d]``, finite and inside the observation space.
-        stop: Rows to truncate ``[n]``: the dynamics is not to be trusted any further.
+        stop: Rows to truncate ``[n]``: the dynamics is not to be trusted any further; ``None`` for
+            none.
         penalty: What to subtract from the reward ``[n]``, or ``None``.
         info: Arrays ``[n]`` for ``info``, by name: those of ``quiet_info``.
         halt: Rows to terminate ``[n]``: nothing comes after a state that the dynamics itself makes
@@ -32,7 +30,7 @@ class Advance:
     """
 
     next_obs: NDArray[np.float64]
-    stop: NDArray[np.bool_]
+    stop: NDArray[np.bool_] | None
     penalty: NDArray[np.float64] | None = None
     info: dict[str, NDArray[Any]] = field(default_factory=dict)
     halt: NDArray[np.bool_] | None = None
@@ -226,6 +224,15 @@ class Lanes:
         if self._guarded is not None:
             self._kept[lanes] = self._guarded.begin(len(start), rng)
 
+    def place(self, lanes: NDArray[Any], start: NDArray[np.float64]) -> None:
+        """Put lanes that are over at the states in which they begin after the next step.
+
+        That step says nothing of them. From an episode's end it would often lead out of bounds, and
+        make work for nothing.
+        """
+        if self._states is None:
+            self.obs[lanes] = start
+
     def kept(self, lane: int) -> int:
         """What the episode of a lane keeps to its end."""
         return int(self._kept[lane])
@@ -295,7 +302,7 @@ class Lanes:
             self._states[slice(None) if every else lanes] = moved
         limit = self.max_episode_steps
         truncated = steps >= limit if limit is not None else np.zeros(n, dtype=np.bool_)
-        if advance is not None:
+        if advance is not None and advance.stop is not None:
             truncated = truncated | advance.stop
         return LaneStep(following, reward, terminated, truncated, info)
 
@@ -323,77 +330,6 @@ def _own(values: Array, n: int, dtype: type[np.generic]) -> NDArray[Any]:
     return np.array(np.broadcast_to(values, n), dtype=dtype)
 
 
-class LaneStarts:
-    """Start states of ``n`` lanes, each from its own generator, drawn in blocks.
-
-    Lane ``i`` sees the very starts that a scalar environment with the lane's seed sees, episode by
-    episode; drawing blocks ahead keeps the generators out of the hot path.
-    """
-
-    def __init__(self, sample: StartSampler, n: int, d: int) -> None:
-        self._sample = sample
-        # Starts drawn at once for a lane: about 8 kB of them.
-        self._size = max(16, 1024 // d)
-        self._rngs: list[np.random.Generator | None] = [None] * n
-        self._block = np.empty((n, self._size, d))
-        self._next = np.full(n, self._size, dtype=np.int64)
-
-    def seed(self, lanes: Sequence[int], seeds: Sequence[int | None]) -> None:
-        """Begin the streams of some lanes anew; without a seed a running stream goes on."""
-        for lane, seed in zip(lanes, seeds, strict=True):
-            if seed is not None or self._rngs[lane] is None:
-                self._rngs[lane], _ = seeding.np_random(seed)
-                self._next[lane] = self._size
-
-    def draw(self, lanes: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The next start states ``[len(lanes), d]`` of the given lanes."""
-        position = self._next[lanes]
-        for lane in lanes[position == self._size].tolist():
-            rng = self._rngs[lane]
-            if rng is None:
-                rng = self._rngs[lane] = seeding.np_random(None)[0]
-            self._block[lane] = self._sample(rng, self._size)
-        position %= self._size
-        start = self._block[lanes, position]
-        self._next[lanes] = position + 1
-        return start
-
-
-def check_state(task: Task, state: object, n: int | None = None) -> NDArray[np.float64]:
-    """Check start states given by a user.
-
-    Args:
-        task: The task.
-        state: One state ``[d]``, or with ``n`` also ``n`` of them ``[n, d]``.
-        n: Number of lanes; ``None`` for a scalar environment.
-
-    Returns:
-        The state ``[d]``, or with ``n`` states ``[n, d]``.
-
-    Raises:
-        ValueError: If the shape is wrong, a coordinate is not finite or out of the space.
-    """
-    space = task.observation_space
-    try:
-        array = np.asarray(state, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"a state must be numbers of shape {space.shape}, got {state!r}") from None
-    if array.shape != space.shape and (n is None or array.shape != (n, *space.shape)):
-        lanes = "" if n is None else f" or {(n, *space.shape)}"
-        raise ValueError(f"a state must have shape {space.shape}{lanes}, got {array.shape}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"a state must be finite, got {array.tolist()}")
-    rounded = array.astype(np.float32)
-    outside = (rounded < space.low) | (rounded > space.high)
-    if outside.any():
-        coordinate = int(np.argwhere(outside)[0][-1])
-        raise ValueError(
-            f"coordinate {coordinate} of the state is out of the observation space "
-            f"[{space.low[coordinate]}, {space.high[coordinate]}]: {array.tolist()}"
-        )
-    return array if n is None else np.broadcast_to(array, (n, *space.shape)).copy()
-
-
 def check_actions(task: Task, actions: object, n: int, cut: bool = True) -> NDArray[Any]:
     """Check the actions of ``n`` lanes; continuous ones are clipped to their bounds.
 
@@ -417,7 +353,7 @@ def check_actions(task: Task, actions: object, n: int, cut: bool = True) -> NDAr
                 raise TypeError(f"discrete actions must be integers, got {array.dtype}")
             array = array.astype(np.int64)
         # Seen as unsigned, a negative action is a very large one: one pass checks both ends.
-        if n and array.view(np.uint64).max() >= space.n:
+        if n and np.maximum.reduce(array.view(np.uint64)) >= space.n:
             raise ValueError(
                 f"actions must be 0 to {space.n - 1}, got {array.min()}..{array.max()}"
             )

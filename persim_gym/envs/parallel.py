@@ -16,15 +16,10 @@ from pettingzoo import ParallelEnv
 from persim_gym import checks
 from persim_gym.core import Dynamics, Task, agents_of
 from persim_gym.envs.checks import check_options, check_seed
-from persim_gym.envs.lanes import (
-    Lanes,
-    LaneStarts,
-    StartSampler,
-    check_state,
-    time_limit,
-)
+from persim_gym.envs.lanes import Lanes, time_limit
 from persim_gym.envs.painter import CovariatesOf, Painter, check_render_mode
 from persim_gym.envs.rendering import Frame
+from persim_gym.envs.starts import LaneStarts, StartSampler, check_state
 
 OPTIONS = frozenset({"state"})
 

@@ -15,16 +15,10 @@ from persim_gym import checks
 from persim_gym.core import Dynamics, Task, agents_of
 from persim_gym.envs.checks import check_options, check_seed
 from persim_gym.envs.env import of_dynamics, plain_spec
-from persim_gym.envs.lanes import (
-    Lanes,
-    LaneStarts,
-    LaneStep,
-    StartSampler,
-    check_state,
-    time_limit,
-)
+from persim_gym.envs.lanes import Lanes, LaneStep, time_limit
 from persim_gym.envs.painter import CovariatesOf, Painter, check_render_mode
 from persim_gym.envs.rendering import Frame
+from persim_gym.envs.starts import LaneStarts, StartSampler, check_state
 
 OPTIONS = frozenset({"agent", "state", "reset_mask"})
 
@@ -257,15 +251,19 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
                 f"lanes {np.flatnonzero(over).tolist()} are over: with autoreset disabled, reset "
                 "them with options={'reset_mask': mask}"
             )
+        begin, starts = np.zeros(0, dtype=np.int64), None
+        if any_over:  # next-step mode: these lanes spend the step on their reset
+            begin = over.nonzero()[0]
+            starts = self._starts.draw(begin)
+            self._lanes.place(begin, starts)
         step = self._lanes.advance(actions, self.np_random, None)
         reward, terminated, truncated = step.reward, step.terminated, step.truncated
         for painter, obs, action in zip(self._painters, step.obs, actions, strict=False):
             painter.move(obs, action)
-        if any_over:  # next-step mode: these lanes spent the step on their reset
-            lanes = np.flatnonzero(over)
-            self._begin(lanes, self._starts.draw(lanes))
-            reward[lanes], terminated[lanes], truncated[lanes] = 0.0, False, False
-            self._lanes.quieten(step.info, lanes)
+        if starts is not None:
+            self._begin(begin, starts)
+            reward[begin], terminated[begin], truncated[begin] = 0.0, False, False
+            self._lanes.quieten(step.info, begin)
         done = terminated | truncated
         final: dict[str, Any] = {}
         if self.autoreset_mode is AutoresetMode.SAME_STEP and np.count_nonzero(done):
@@ -315,8 +313,10 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
 def _masked(info: dict[str, NDArray[Any]], lanes: NDArray[np.bool_]) -> dict[str, Any]:
     """Each array with the mask of the lanes that it speaks of, as Gymnasium has it."""
     masked: dict[str, Any] = {}
-    for key, values in info.items():
-        masked[key], masked[f"_{key}"] = values, lanes.copy()
+    masks = np.empty((len(info), len(lanes)), dtype=np.bool_)
+    masks[:] = lanes
+    for (key, values), mask in zip(info.items(), masks, strict=True):
+        masked[key], masked[f"_{key}"] = values, mask
     return masked
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym import checks
-from persim_gym.envs.suites import SUITES, suite_of
+from persim_gym.envs.suites import coordinate_names, suite_of
 from persim_gym.evaluation.episodes import HORIZON, WARMUP, Episodes, follow
 from persim_gym.evaluation.references import Predictor
 from persim_gym.learned.simulator import PerSim
@@ -24,22 +24,6 @@ from persim_gym.policies.scripted import scripted_policy
 from persim_gym.progress import OnProgress
 
 HORIZONS = (1, 5, 10, 25, 50)  # where the error is reported
-
-#: What an RMSE is wherever this package writes one; the paper and the authors' code mean the same.
-RMSE = (
-    "RMSE: root of the mean squared error over steps and coordinates, each coordinate in its own "
-    "unit, unscaled"
-)
-
-
-def rmse_meaning(*tasks: str) -> str:
-    """What an RMSE is, in a sentence with the units of the tasks' coordinates."""
-    said = []
-    for task in tasks:
-        names = SUITES[task].coordinates
-        units = dict.fromkeys(name.partition("(")[2].rstrip(")") or "no unit" for name in names)
-        said.append(f"{SUITES[task].title}: {', '.join(units)}")
-    return f"{RMSE} ({'; '.join(said)})." if said else f"{RMSE}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +50,9 @@ class Traces:
 class OpenLoopError:
     """Open-loop prediction error of a simulator, one row for each of ``A`` test agents.
 
-    Errors are in the data's own units, over all coordinates without any scaling. An episode that
-    ended during its real steps has nothing to predict and is left out; an agent with no episode
+    ``by_coordinate`` has each coordinate's error in its own unit. ``rmse`` is the paper's number,
+    over all coordinates without any scaling, whatever their units. An episode that ended during
+    its real steps has nothing to predict and is left out; an agent with no episode
     left has ``nan``. A prediction that is not finite is infinitely wrong.
 
     Attributes:
@@ -77,6 +62,7 @@ class OpenLoopError:
         rmse_sd: Its standard deviation over episodes ``[A]``.
         r2: Median over episodes of the share of variance explained ``[A]``.
         coordinate_rmse: As ``rmse``, of each coordinate alone ``[A, d]``.
+        coordinates: What these are called, with their units ``[d]``.
         step_rmse: Root of the mean squared error after each number of steps, over the episodes
             that live so long ``[A, h]``.
         step_episodes: How many these are ``[A, h]``.
@@ -89,9 +75,15 @@ class OpenLoopError:
     rmse_sd: NDArray[np.float64]
     r2: NDArray[np.float64]
     coordinate_rmse: NDArray[np.float64]
+    coordinates: tuple[str, ...]
     step_rmse: NDArray[np.float64]
     step_episodes: NDArray[np.int64]
     traces: Traces
+
+    @property
+    def by_coordinate(self) -> dict[str, NDArray[np.float64]]:
+        """Error of each coordinate in its own unit, by name ``[A]``."""
+        return dict(zip(self.coordinates, self.coordinate_rmse.T, strict=True))
 
     def horizon_rmse(self, steps: int) -> NDArray[np.float64]:
         """Error after some number of steps ``[A]``, ``nan`` where no episode lived so long.
@@ -107,6 +99,7 @@ class OpenLoopError:
         """All numbers (without the traces) as plain types; what is not finite becomes ``None``."""
         horizons = [h for h in HORIZONS if h <= self.step_rmse.shape[1]]
         return {
+            "coordinates": list(self.coordinates),
             "agents": [
                 {
                     "agent": int(agent),
@@ -120,7 +113,7 @@ class OpenLoopError:
                     "rmse_of_coordinates": [_plain(v) for v in self.coordinate_rmse[i]],
                 }
                 for i, agent in enumerate(self.agents)
-            ]
+            ],
         }
 
 
@@ -217,6 +210,7 @@ def open_loop_error(model: Predictor, episodes: Episodes, traces: int = 3) -> Op
     shown = _longest(episodes, agents, traces)
     return OpenLoopError(
         agents=agents,
+        coordinates=coordinate_names(episodes.task_name, true.shape[2]),
         **{name: np.array(values) for name, values in rows.items()},
         traces=Traces(
             agents=episodes.agents[shown],

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from persim_gym.evaluation.coordinates import grouped_rmse
 from persim_gym.experiments.row_files import Row
 from persim_gym.experiments.statistics import geometric_mean
 
@@ -105,8 +106,12 @@ def _errors(own: Mapping[str, Any], coordinates: Sequence[str]) -> dict[str, flo
     found = {"rmse": _known(own["rmse"], worst), "r2": _known(own["r2"], -worst)}
     for steps, value in own["rmse_after_steps"].items():
         found[f"rmse after {steps} steps"] = _known(value, worst)
-    for name, value in zip(coordinates, own["rmse_of_coordinates"], strict=True):
-        found[f"rmse of {name}"] = _known(value, worst)
+    alone = np.array([_known(value, worst) for value in own["rmse_of_coordinates"]])
+    for name, value in [
+        *zip(coordinates, alone, strict=True),
+        *grouped_rmse(alone, coordinates).items(),  # the same again, where they are few
+    ]:
+        found[f"rmse of {name}"] = float(value)
     return found
 
 
@@ -132,6 +137,9 @@ def _reward(results: Mapping[str, Any]) -> dict[Quantity, Any]:
         rate = planning["decisions"] / seconds if seconds > 0 else math.nan
         found[Quantity("decisions per second")] = rate
         found[Quantity("decisions in a batch")] = planning["decisions"] / planning["batches"]
+        found[Quantity("planning seconds")] = seconds / sum(len(values) for values in returns)
+    if training := results.get("training"):
+        found[Quantity("training seconds")] = training["seconds"] / training["agents"]
     return found
 
 

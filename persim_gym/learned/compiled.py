@@ -9,10 +9,8 @@ mean and their deviations from it as the columns of one product.
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +18,9 @@ from numpy.typing import NDArray
 
 from persim_gym.learned.closed_form.basis import SUPPORT
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
-from persim_gym.learned.compiled_network import CompiledNetwork, product
+from persim_gym.learned.compiled_lanes import PolynomialLanes
+from persim_gym.learned.compiled_network import CompiledNetwork
+from persim_gym.learned.contrasts import axes
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.networks.ensemble import NetworkEnsemble
 
@@ -31,23 +31,31 @@ KEPT = 256
 #: root of the sum of their squares is the disagreement, and the disagreement.
 RowStep = tuple[list[float], NDArray[np.float64], float]
 Row = Callable[[Sequence[float], Any], RowStep]
+#: What rows become: the members' mean change ``[d, n]`` and their contrasts ``[k, n]``.
+LaneStep = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 class Compiled(Protocol):
     """Members' changes of state in NumPy, before bounds."""
+
+    #: What makes of contrasts the members' deviations from their mean ``[m, d, k]``.
+    axes: NDArray[np.float64]
 
     def row(self, agent: int) -> Row:
         """The function of an agent's single steps."""
 
     def change(
         self, agents: NDArray[np.int64], states: NDArray[np.float64], actions: NDArray[Any]
-    ) -> NDArray[np.float32]:
-        """Every member's change ``[d, m, n]``, which may be written to until the next call.
+    ) -> LaneStep:
+        """The members' mean change and their contrasts, which hold until the next call.
 
         Args:
             agents: ``[n]``.
             states: ``[in, n]``.
             actions: ``[n]`` or ``[n, a]``.
+
+        Returns:
+            ``[d, n]`` and ``[k, n]``; see :mod:`persim_gym.learned.contrasts`.
         """
 
 
@@ -113,16 +121,35 @@ class CompiledPolynomial:
         parts = (units.centre, units.scale, units.low, units.high)
         self.units: list[NDArray[np.float64]] = [part.double().numpy() for part in parts]
         self.angles = units.angles
-        self._drop_what_rounding_hides(monomials.exponents[monomials.order.order], ensemble)
+        largest = np.append(self._recorded(), np.ones(len(self.angles)))
+        terms = np.prod(largest ** monomials.exponents[monomials.order.order], axis=1)  # [P]
+        self._drop_what_rounding_hides(terms, ensemble)
         self.discrete = ensemble.discrete
         self.reach = math.sqrt(weights.shape[0] * len(unit)) * unit
         self.runs = monomials.order.runs
-        self.in_place = monomials.order.inputs_in_place
+        #: Coordinates that agents have laws of their own for, and those members differ in ``[d]``.
+        self.personal = (self.weights[:, :, 1:] != 0).any(axis=(0, 1, 2, 3))
+        law = self.weights[:, :, 0] * self.factors[:, 0, 0, None, None, None]  # [m, A, P, d]
+        apart = (np.ptp(law, axis=0) * terms[:, None]).sum(axis=1).max(axis=0)
+        self.varied = self.personal | (apart > np.finfo(np.float32).eps * unit)
+        #: Coordinates with those first that all agents have the same law for.
+        self.order: list[int] = np.argsort(self.personal, kind="stable").tolist()
+        self.axes = axes(len(weights), self.reach, [c for c in self.order if self.varied[c]])
         self._rows: dict[int, Row] = {}
-        self._lanes: dict[int, _Lanes] = {}
+        self._lanes: dict[int, PolynomialLanes] = {}
+
+    def _recorded(self) -> NDArray[np.float64]:
+        """The largest scaled inputs that were recorded, about: ``[in]``, of angles 1."""
+        _, _, low, high = self.units
+        bounded = np.isfinite(low)
+        z = np.ones(len(low))
+        low, high = low[bounded], high[bounded]
+        inward = SUPPORT / (1 + 2 * SUPPORT) * (high - low)
+        z[bounded] = np.maximum(np.abs(low + inward), np.abs(high - inward))
+        return z
 
     def _drop_what_rounding_hides(
-        self, exponents: NDArray[np.int64], ensemble: PolynomialEnsemble
+        self, terms: NDArray[np.float64], ensemble: PolynomialEnsemble
     ) -> None:
         """Leave out what agents have of their own where predictions cannot show it.
 
@@ -131,17 +158,10 @@ class CompiledPolynomial:
         were recorded, is nothing.
         """
         _, _, r, _, d = self.weights.shape
-        centre, scale, low, high = self.units
-        bounded = np.isfinite(low)  # all but angles
-        z = np.ones(len(low))
-        low, high = low[bounded], high[bounded]
-        inward = SUPPORT / (1 + 2 * SUPPORT) * (high - low)
-        z[bounded] = np.maximum(np.abs(low + inward), np.abs(high - inward))
-        largest = np.append(z, np.ones(len(self.angles)))
-        terms = np.prod(largest**exponents, axis=1)  # [P]
         factors = np.abs(self.factors).max(axis=(0, 1)).astype(np.float64)
         effects = np.abs(self.weights).max(axis=(0, 1)) * terms[:, None] * factors[:, None, None]
-        values = (np.abs(centre) + scale * z)[ensemble.lag * d - d : ensemble.lag * d]
+        centre, scale, _, _ = self.units
+        values = (np.abs(centre) + scale * self._recorded())[ensemble.lag * d - d : ensemble.lag * d]
         hidden = effects[1:].sum(axis=(0, 1)) < np.finfo(np.float32).eps * values
         if r > 1:
             self.weights[:, :, 1:, :, hidden] = 0.0
@@ -204,146 +224,12 @@ class CompiledPolynomial:
 
     def change(
         self, agents: NDArray[np.int64], states: NDArray[np.float64], actions: NDArray[Any]
-    ) -> NDArray[np.float32]:
-        """Members' changes; see :class:`Compiled`."""
+    ) -> LaneStep:
+        """Mean change and contrasts; see :class:`Compiled`."""
         n = len(agents)
         lanes = self._lanes.get(n)
         if lanes is None:
             if len(self._lanes) >= 4:
                 self._lanes.clear()
-            lanes = self._lanes[n] = _Lanes(self, n)
+            lanes = self._lanes[n] = PolynomialLanes(self, n)
         return lanes(agents, states, actions)
-
-
-@dataclass(slots=True)
-class _Product:
-    """What the changes of some coordinates are made of, as one product.
-
-    Attributes:
-        coordinates: Which ``[c]``.
-        terms: Their monomials, for each action in turn ``[t]``.
-        picked: Room for them ``[t, n]``.
-        taken: The terms of each action, and where it is taken.
-        weights: ``[r * c * m, t]``.
-        products: Room for ``[r, c, m, n]``.
-        own: Weights with the factor multiplied in ``[c * m, t]``, where it is the same in all
-            lanes.
-    """
-
-    coordinates: NDArray[np.int64]
-    terms: NDArray[np.int64]
-    picked: NDArray[np.float32]
-    taken: list[tuple[NDArray[np.float32], NDArray[np.float32]]]
-    weights: NDArray[np.float32]
-    products: NDArray[np.float32]
-    own: NDArray[np.float32] | None = None
-
-
-class _Lanes:
-    """Steps of ``n`` rows again and again in the same memory.
-
-    Of discrete actions each has terms of its own, which are 0 in the rows that take another: what
-    an action does is then part of one product for all rows.
-    """
-
-    def __init__(self, compiled: CompiledPolynomial, n: int) -> None:
-        m, choices, r, p, d = compiled.weights.shape
-        self.compiled, self.n = compiled, n
-        self.agents: NDArray[np.int64] | None = None
-        self.centre, scale, low, high = (part[:, None] for part in compiled.units)
-        self.inverse = 1.0 / scale
-        self.bounds = low.astype(np.float32), high.astype(np.float32)
-        self.work = np.empty((len(scale), n))
-        inputs = len(scale) + len(compiled.angles)
-        self.phi = np.empty((p, n), dtype=np.float32)
-        self.phi[0] = 1.0
-        in_place = compiled.in_place
-        self.z = self.phi[1 : inputs + 1]
-        if not in_place:
-            self.z = np.empty((inputs, n), dtype=np.float32)
-        self.taken = np.empty((choices, n), dtype=np.float32)
-        self.which = np.arange(choices)[:, None]
-        self.factors = np.empty((r, 1, m, n), dtype=np.float32)
-        self.out = np.empty((d, m, n), dtype=np.float32)
-        # Products use this one after the other: what is small stays in the processor's cache.
-        self.room = [np.empty((k, n), dtype=np.float32) for k in (choices * p, r * d * m)]
-        weights = compiled.weights.transpose(2, 4, 0, 1, 3)  # [r, d, m, A, P]
-        personal = (weights[1:] != 0).any(axis=(0, 2, 3, 4))
-        # What agents share is one small product; others have terms that differ by coordinate.
-        groups = [np.flatnonzero(~personal), *np.flatnonzero(personal)[:, None]]
-        self.parts = [self._part(weights[:, group], group) for group in groups if len(group)]
-        self.products = [
-            (self.phi[parent : parent + length], self.z[column], self.phi[here : here + length])
-            for here, parent, length, column in compiled.runs
-            if not (in_place and parent == 0)
-        ]
-
-    def _part(self, weights: NDArray[np.float64], coordinates: NDArray[np.int64]) -> _Product:
-        """Of weights ``[r, c, m, A, P]``."""
-        r, c, m, choices, p = weights.shape
-        used = np.flatnonzero((weights != 0).any(axis=(0, 1, 2)))
-        picked = self.room[0][: len(used)]
-        ends = np.searchsorted(used, p * np.arange(choices + 1)).tolist()
-        parts = zip(self.taken, itertools.pairwise(ends), strict=True)
-        taken = [(picked[first:end], own) for own, (first, end) in parts if end > first]
-        return _Product(
-            coordinates,
-            used % p,
-            picked,
-            taken if choices > 1 else [],
-            np.ascontiguousarray(weights.reshape(r * c * m, -1)[:, used], dtype=np.float32),
-            self.room[1][: r * c * m].reshape(r, c, m, self.n),
-        )
-
-    def __call__(
-        self, agents: NDArray[np.int64], states: NDArray[np.float64], actions: NDArray[Any]
-    ) -> NDArray[np.float32]:
-        """Members' changes ``[d, m, n]``."""
-        if self.agents is None or not np.array_equal(agents, self.agents):
-            self._take(agents)
-        self._monomials(states, actions)
-        for part in self.parts:
-            np.take(self.phi, part.terms, axis=0, out=part.picked, mode="clip")
-            for terms, taken in part.taken:
-                np.multiply(terms, taken, out=terms)
-            if part.own is None:
-                flat = part.products.reshape(len(part.weights), self.n)
-                product(part.weights, part.picked, flat)
-                np.multiply(part.products, self.factors, out=part.products)
-                found = np.add.reduce(part.products, axis=0)
-            else:
-                found = product(part.own, part.picked).reshape(part.products.shape[1:])
-            self.out[part.coordinates] = found
-        return self.out
-
-    def _take(self, agents: NDArray[np.int64]) -> None:
-        """Multiply in the factors, where they are the same in all lanes."""
-        r, _, m, _ = self.factors.shape
-        self.agents = agents.copy()
-        alike = bool((agents == agents[0]).all())
-        self.factors[:, 0] = self.compiled.factors[:, agents].transpose(2, 0, 1)
-        for part in self.parts:
-            weights = part.weights.reshape(r, -1, m, len(part.terms))
-            part.own = None
-            if alike or not weights[1:].any():
-                own = np.einsum("rcmt,rm->cmt", weights, self.factors[:, 0, :, 0])
-                part.own = own.reshape(-1, len(part.terms))
-
-    def _monomials(self, states: NDArray[np.float64], actions: NDArray[Any]) -> None:
-        z, compiled, work = self.z, self.compiled, self.work
-        if compiled.discrete:
-            np.copyto(self.taken, actions == self.which)
-            np.subtract(states, self.centre, out=work)
-        else:
-            np.subtract(np.concatenate([states, actions.T]), self.centre, out=work)
-        np.multiply(work, self.inverse, out=work)
-        plain = z[: len(work)]
-        np.copyto(plain, work, casting="same_kind")
-        low, high = self.bounds
-        np.maximum(plain, low, out=plain)
-        np.minimum(plain, high, out=plain)
-        for place, column in enumerate(compiled.angles):
-            np.cos(z[column], out=z[len(work) + place])
-            np.sin(z[column], out=z[column])
-        for before, factor, here in self.products:
-            np.multiply(before, factor, out=here)

@@ -10,20 +10,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from persim_gym.learned.contrasts import axes, turn
+from persim_gym.learned.network_lanes import NetworkLanes
+from persim_gym.learned.products import product
 from persim_gym.threads import few_threads
 
 if TYPE_CHECKING:
-    from persim_gym.learned.compiled import Row, RowStep
+    from persim_gym.learned.compiled import LaneStep, Row, RowStep
     from persim_gym.learned.networks.ensemble import NetworkEnsemble
 
 #: Agents whose last layers are kept.
 KEPT = 256
 #: Width of a hidden layer from which on torch's own layers are quicker for many rows.
 WIDE = 128
-
-#: Multiply-adds of a product up to which NumPy's libraries take one thread. More of them would wait
-#: for each other longer than they work, and on a busy machine lose everything.
-ALONE = 1 << 18
 
 #: Values that are best treated at once.
 FEW = 1 << 15
@@ -47,6 +46,8 @@ class CompiledNetwork:
         arrays = {name: tensor.detach().numpy() for name, tensor in tensors.items()}
         m, d, r = shape.members, shape.obs_dim, shape.rank
         self.reach = math.sqrt(m * d) * unit
+        self.turn = turn(m, self.reach).astype(np.float32)
+        self.axes = axes(m, self.reach, range(d))
         self.relu = shape.activation == "relu"
         self.mean, self.scale = scaling.input_mean.numpy(), scaling.input_scale.numpy()
         self.hold: tuple[Any, Any] | None = None
@@ -66,8 +67,7 @@ class CompiledNetwork:
             self.choices = arrays["action.factors"] + arrays["action.bias"]  # [m, A, r]
         self._rows: dict[int, Row] = {}
         self._kept: dict[str, NDArray[np.float32]] = {}
-        self._agents: NDArray[np.int64] | None = None
-        self._own: NDArray[np.float32] = self.agent[:0]
+        self._lanes: dict[int, NetworkLanes] = {}
 
     def row(self, agent: int) -> Row:
         """The function of an agent's single steps."""
@@ -108,35 +108,18 @@ class CompiledNetwork:
 
     def change(
         self, agents: NDArray[np.int64], states: NDArray[np.float64], actions: NDArray[Any]
-    ) -> NDArray[np.float32]:
-        """Members' changes ``[d, m, n]``; see :class:`Compiled`."""
-        m, d, r, n = self.shape.members, self.shape.obs_dim, self.shape.rank, len(agents)
+    ) -> LaneStep:
+        """Mean change and contrasts; see :class:`Compiled`."""
+        n = len(agents)
         if self.wide:
-            return self._in_torch(agents, states, actions)
-        if self._agents is None or not np.array_equal(agents, self._agents):
-            self._agents = agents.copy()
-            self._own = np.ascontiguousarray(self.agent[:, agents].swapaxes(1, 2))
-        factors = self._own  # [m, r, n]
-        acted: NDArray[np.float32] | None = None
-        if self.choices is None:
-            acted = actions.T.astype(np.float32)
-            if not self.shape.joint:
-                factors = factors * self._acted(acted)
-        else:
-            taken = actions == np.arange(self.choices.shape[1])[:, None]
-            chosen = product(self.choices.swapaxes(1, 2), taken.astype(np.float32))
-            factors = np.multiply(chosen, factors, out=chosen)
-        hidden = self._hidden(states, acted)
-        weight, bias = self.last
-        products = product(weight, hidden, self._room("products", (m, d * r, n)))
-        products += bias
-        found = self._room("found", (d, m, n))
-        by_rank = products.reshape(m, d, r, n)
-        for member in range(m):
-            by_rank[member] *= factors[member]
-            np.add.reduce(by_rank[member], axis=1, out=found[:, member])
-        found += self.centre[:, None, None]
-        return found
+            found = np.matmul(self.turn, self._in_torch(agents, states, actions))  # [d, m, n]
+            return found[:, 0], found[:, 1:].reshape(-1, n)
+        lanes = self._lanes.get(n)
+        if lanes is None:
+            if len(self._lanes) >= 4:
+                self._lanes.clear()
+            lanes = self._lanes[n] = NetworkLanes(self, n)
+        return lanes(agents, states, actions)
 
     def _in_torch(
         self, agents: NDArray[np.int64], states: NDArray[np.float64], actions: NDArray[Any]
@@ -213,25 +196,6 @@ class CompiledNetwork:
             np.tanh(half, out=own)
             own += np.float32(1.0)
             own *= half
-
-
-def product(
-    weight: NDArray[np.float32], x: NDArray[np.float32], out: NDArray[np.float32] | None = None
-) -> NDArray[np.float32]:
-    """``weight`` ``[..., o, t]`` times ``x`` ``[..., t, n]``, by columns that one thread can do.
-
-    Returns:
-        ``out`` ``[..., o, n]``, new memory by default.
-    """
-    o, t = weight.shape[-2:]
-    n = x.shape[-1]
-    if out is None:
-        out = np.empty((*weight.shape[:-1], n), dtype=np.float32)
-    width = max(1, ALONE // max(1, o * t))
-    for first in range(0, n, width):
-        columns = slice(first, first + width)
-        np.matmul(weight, x[..., columns], out=out[..., columns])
-    return out
 
 
 def _layers(arrays: dict[str, NDArray[np.float32]], name: str) -> Layers:

@@ -37,7 +37,8 @@ from persim_gym.learned.latent.loss import LatentData
 from persim_gym.learned.networks.ensemble import NetworkEnsemble
 from persim_gym.learned.networks.network import LowRankNetwork
 from persim_gym.learned.networks.optimise import Snapshot, fit_network
-from persim_gym.learned.preparation import Data, prepare
+from persim_gym.learned.networks.preparation import prepare
+from persim_gym.learned.preparation import Data
 from persim_gym.learned.progress import FitReport
 from persim_gym.learned.uncertainty.intervals import Unseen
 

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 #: Rows of a block.
 BLOCK = 2**18
+#: Rows of a block of which only some are measured.
+FEW = 2**14
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +63,25 @@ def blocks(rows: int) -> Iterator[slice]:
 def _double(rows: int, values: Callable[[slice], NDArray[Any]]) -> Iterator[NDArray[np.float64]]:
     for block in blocks(rows):
         yield np.asarray(values(block), dtype=np.float64)
+
+
+def moments_of(
+    values: Callable[[slice], NDArray[np.float32]], used: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and deviation of the rows used; the deviation is 1 where a column is constant.
+
+    In blocks: a double-precision copy of all rows would be the largest thing in memory.
+    """
+
+    def blocks() -> Iterator[NDArray[np.float32]]:
+        for first in range(0, len(used), FEW):
+            block = slice(first, first + FEW)
+            yield values(block)[used[block]]
+
+    rows = int(used.sum())
+    total = sum(block.sum(axis=0, dtype=np.float64) for block in blocks())
+    mean = np.asarray(total / rows)
+    squares = sum(np.square(block - mean).sum(axis=0) for block in blocks())
+    deviation = np.sqrt(np.asarray(squares / rows))
+    deviation[deviation < 1e-12] = 1.0
+    return mean.astype(np.float32), deviation.astype(np.float32)

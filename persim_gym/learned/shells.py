@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from persim_gym import checks
 from persim_gym.core import one_of
 from persim_gym.envs.env import SimEnv, plain_spec
-from persim_gym.envs.lanes import StartSampler, time_limit
+from persim_gym.envs.lanes import time_limit
 from persim_gym.envs.painter import CovariatesOf
 from persim_gym.envs.parallel import SimParallelEnv
+from persim_gym.envs.starts import StartSampler
 from persim_gym.envs.suites import SUITES
 from persim_gym.envs.vector import SimVectorEnv
 from persim_gym.learned.dynamics import LearnedDynamics

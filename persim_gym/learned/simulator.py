@@ -7,35 +7,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from persim_gym import checks
 from persim_gym.core import Task
 from persim_gym.envs.suites import SUITES
 from persim_gym.learned import shells
 from persim_gym.learned.adaptive import AdaptiveDynamics
+from persim_gym.learned.assembly import fit_parts, parts_of
 from persim_gym.learned.callbacks import FitCallback
-from persim_gym.learned.card import card_of, recipe_of
+from persim_gym.learned.card import recipe_of
 from persim_gym.learned.config import Config
-from persim_gym.learned.dynamics import LearnedDynamics
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.experience import Experience
-from persim_gym.learned.families import Fitted, Setting
+from persim_gym.learned.families import Setting
 from persim_gym.learned.files import read_simulator, simulator_sha256, write_simulator
-from persim_gym.learned.fit import checkpoint_in, fit_by, record_of
-from persim_gym.learned.heldout_errors import heldout_errors
+from persim_gym.learned.fit import checkpoint_in, fit_by
 from persim_gym.learned.networks.optimise import FitProgress
 from persim_gym.learned.outcomes.data_task import DataTask
 from persim_gym.learned.outcomes.given_reward import Reward, rewarded, without_given
 from persim_gym.learned.parts import Parts
-from persim_gym.learned.plan import FitPlan, plan_fit
-from persim_gym.learned.posterior.calibration import disagreement_limit, learn_knowledge
+from persim_gym.learned.plan import plan_fit
 from persim_gym.learned.posterior.knowledge import Known
 from persim_gym.learned.preparation import Data, as_transitions, check_device, task_for
 from persim_gym.learned.progress import reporter
-from persim_gym.learned.refit import plan_from, with_rank_of
+from persim_gym.learned.refit import plan_from
 from persim_gym.learned.sizes import check_sizes
-from persim_gym.learned.uncertainty.learn import Uncertainty, learn_uncertainty
+from persim_gym.learned.uncertainty.learn import Uncertainty
 from persim_gym.offline.declared import declare
 from persim_gym.offline.transitions import Transitions
 
@@ -182,7 +178,7 @@ class PerSim(AdaptiveDynamics):
         with reporter(progress, on_epoch, callbacks) as report:
             setting = Setting(torch_device, report, checkpoint, save_every)
             fitted = fit_by(checked, plan, setting)
-        parts = _parts(fitted, checked, plan.seed, recipe, torch_device)
+        parts = parts_of(fitted, checked, plan.seed, recipe, torch_device)
         sim = cls.of(parts)
         if out is not None and checkpoint is not None:
             sim.save(out)
@@ -209,7 +205,7 @@ class PerSim(AdaptiveDynamics):
         chosen = checks.switch("chosen", chosen)
         known = not isinstance(self.task, DataTask)
         plan = plan_from(self.card, self.task.name, known=known, chosen=chosen)
-        return fit_as(plan, data, self.task, str(self.device))
+        return PerSim.of(fit_parts(plan, data, self.task, str(self.device)))
 
     def view(self) -> PerSim:
         """The same simulators, to which agents can be added without this one's knowing.
@@ -396,46 +392,3 @@ class PerSim(AdaptiveDynamics):
             f"PerSim(task={self.task.name!r}, agents={e.num_agents}, rank={e.rank}, "
             f"members={e.members}, device={str(self.device)!r})"
         )
-
-
-def fit_as(plan: FitPlan, data: Transitions, task: Task, device: str = "cpu") -> PerSim:
-    """Fit data by a plan, without files and silently.
-
-    Args:
-        plan: What :func:`~persim_gym.learned.config.plan_fit` has decided.
-        data: The data.
-        task: Their task.
-        device: Where to compute.
-
-    Raises:
-        ValueError: If the data are of another task or too few.
-        FloatingPointError: If the loss diverges.
-    """
-    to, checked = check_device(device), Data(data, task)
-    plan = with_rank_of(plan, data.num_agents)
-    check_sizes(plan, data, task)
-    recipe = recipe_of(plan, plan.preset, task, data)
-    with reporter(False, None) as report:
-        fitted = fit_by(checked, plan, Setting(to, report))
-    return PerSim.of(_parts(fitted, checked, plan.seed, recipe, to))
-
-
-def _parts(
-    fitted: Fitted, data: Data, seed: int, recipe: dict[str, Any], device: torch.device
-) -> Parts:
-    """What a fit has found as the parts of a simulator: support and posterior with the rest."""
-    ensemble = fitted.ensemble.to(device)
-    card = recipe | card_of(fitted, data.task, data.transitions)
-    known = learn_knowledge(ensemble, data, fitted.noise, seed)
-    experience = data.experience(ensemble.lag, ensemble.past)
-    record = record_of(data, ensemble.lag)
-    learned = learn_uncertainty(ensemble, data, record, fitted.unseen, seed)
-    if learned is not None:
-        card["metrics"]["estimated_noise"] = learned.noise.to_json()
-    card["metrics"]["heldout"] = heldout_errors(fitted, data, record, seed)
-    parts = Parts(ensemble, data.task, experience, card, known, learned)
-    if ensemble.members > 1:
-        disagreement = LearnedDynamics(parts).disagreement
-        limit = disagreement_limit(disagreement, data.transitions, ensemble.lag, ensemble.past)
-        parts = replace(parts, experience=replace(experience, disagreement_limit=limit))
-    return parts

@@ -6,7 +6,7 @@ pandas and pyarrow are imported by whoever reads a table, and only then.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,8 +155,20 @@ def _places(labels: Sequence[Any], used: Sequence[Name]) -> dict[str, int]:
             each.append(f"{wanted!r}{checks.meant(called(wanted), there)}")
         raise ValueError(
             f"the table has no column {', '.join(each)}: it has {', '.join(map(repr, there))}"
+            + _separated(there)
         )
     return places
+
+
+def _separated(there: Sequence[str]) -> str:
+    """The remedy for a file whose one column seems to be several."""
+    sign = next((sign for sign in ";\t|," if len(there) == 1 and sign in there[0]), None)
+    if sign is None:
+        return ""
+    return (
+        f"; its columns seem to be separated by {sign!r}: .csv files have commas, .tsv files tabs, "
+        "and numbers decimal points"
+    )
 
 
 def _same(label: Any, wanted: Name) -> bool:
@@ -193,7 +205,28 @@ def _reading(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if type(error).__name__ == "EmptyDataError":
+            reason = "the file is empty"
         raise ValueError(f"{path} can not be read: {reason}") from error
+
+
+def _header(path: Path, plain: Mapping[str, Any]) -> list[str]:
+    """Columns of a CSV file, those without a name called as pandas does."""
+    import pandas as pd
+
+    with _reading(path):
+        header = pd.read_csv(path, header=None, nrows=1, dtype=str, **plain).iloc[0].fillna("")
+    return [label or f"Unnamed: {k}" for k, label in enumerate(header)]
+
+
+def columns_in(path: Path) -> list[str]:
+    """The columns of a table's file or folder."""
+    if (kind := kind_of_file(path)) in (".csv", ".tsv"):
+        return _header(path, {"sep": "\t" if kind == ".tsv" else ",", "keep_default_na": False})
+    with _reading(path):
+        import pyarrow.dataset as ds
+
+        return list(ds.dataset(str(path), format="parquet", partitioning="hive").schema.names)
 
 
 def _from_text(
@@ -207,10 +240,7 @@ def _from_text(
     import pandas as pd
 
     plain: dict[str, Any] = {"sep": separator, "keep_default_na": False}
-    with _reading(path):
-        header = pd.read_csv(path, header=None, nrows=1, dtype=str, **plain).iloc[0].fillna("")
-    # As pandas calls columns without a name.
-    header = [label or f"Unnamed: {k}" for k, label in enumerate(header)]
+    header = _header(path, plain)
     columns = {name: header[place] for name, place in _places(header, used).items()}
     text = {own for name, own in columns.items() if name in {called(one) for one in ids}}
     missing = {own: sorted(MISSING) for own in columns.values() if own not in text}

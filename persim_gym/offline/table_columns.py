@@ -9,6 +9,7 @@ import datetime
 import decimal
 import math
 import numbers
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -114,7 +115,7 @@ class Column:
             # In a file without types one word makes text of all numbers: the word is to be named.
             row = next((row for row in wrong if not says_number(raw[row])), wrong[0])
             raise ValueError(
-                f"{self.where(row)}: {raw[row]!r} is no number; convert the column, or leave what "
+                f"{self.where(row)}: {raw[row]!r} is no number; {_remedy(raw[row])}, or leave what "
                 "is unknown empty"
             )
         for row in there:
@@ -134,6 +135,12 @@ class Column:
         Raises:
             ValueError: If a value is neither true or false nor 1 or 0.
         """
+        words = is_textual(self.series.dtype)
+        if words and (wrong := [isinstance(value, str) for value in self.series]).count(True):
+            row = wrong.index(True)
+            raise ValueError(
+                f"{self.where(row)}: {self.series.iloc[row]!r} is neither true nor false"
+            )
         values = np.nan_to_num(self.numbers())
         other = (values != 0) & (values != 1)
         if other.any():
@@ -253,7 +260,7 @@ class Column:
                     row = int(np.argmax(wrong))
                     raise ValueError(
                         f"{self.where(row)}: {self.series.iloc[row]!r} is no date such as "
-                        "2024-03-01 08:30"
+                        "2024-03-01 08:30: write the year first, then month and day"
                     )
             elif all(issubclass(kind, datetime.date) for kind in kinds):
                 series = pd.to_datetime(series, utc=True)
@@ -337,6 +344,12 @@ class Column:
             )
         return codes, names
 
+    def holds_numbers(self) -> bool:
+        """Whether all values are numbers, and not only yes and no."""
+        kinds = {type(value) for value in self.series.to_numpy(dtype=object)[~self.missing]}
+        plain = all(issubclass(own, NUMBERS) for own in kinds)
+        return plain and not kinds <= {bool, np.bool_} and not is_categorical(self.series.dtype)
+
     def _looks_discrete(self, values: NDArray[Any]) -> bool:
         """Whether these values of the column are labels, or few whole numbers."""
         from pandas.api import types
@@ -357,6 +370,11 @@ class Column:
             and bool((numbers_ == np.floor(numbers_)).all())
         )
         return whole and len(set(values)) <= FEW_VALUES
+
+
+def _remedy(value: Any) -> str:
+    comma = isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d+,\d+\s*", value)
+    return "write decimal points" if comma else "convert the column"
 
 
 def seconds(span: object, dates: bool) -> float:

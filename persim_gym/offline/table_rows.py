@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.offline.sources import Table
+from persim_gym.offline.sources import Name, Table, called, read_source
 from persim_gym.offline.table_columns import Column, seconds
 
 #: Without ``max_gap`` a trajectory ends where the time step is so many times the median.
@@ -148,6 +148,26 @@ class OrderedRows:
                 "short='drop'"
             )
         return agents, names
+
+
+def labels_of(table: Any, column: Name, rows: NDArray[np.int64]) -> NDArray[Any]:
+    """What a column holds in some rows of a table, as text ``[n]``.
+
+    Args:
+        table: Whatever :func:`~persim_gym.offline.read_table` takes.
+        column: The column.
+        rows: Rows ``[n]``, from 0 on.
+
+    Raises:
+        ValueError: If there is no such column, or a value is missing.
+    """
+    found = read_source(table, [column], [column], [])
+    found = replace(found, frame=found.frame.iloc[rows])
+    own = Column(found, called(column), rows, key=True)
+    if own.missing.any():
+        raise ValueError(f"{own.where(int(np.argmax(own.missing)))}: the value is missing")
+    names, codes = own.identifiers()
+    return np.asarray(names[codes])
 
 
 def some(names: Sequence[str]) -> str:

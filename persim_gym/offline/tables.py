@@ -23,73 +23,11 @@ from persim_gym.offline.declared import declare
 from persim_gym.offline.sources import Name, read_source, stem
 from persim_gym.offline.table_columns import Column
 from persim_gym.offline.table_names import ColumnNames, source_of
-from persim_gym.offline.table_rows import Handling, OrderedRows, some
+from persim_gym.offline.table_report import TableReport
+from persim_gym.offline.table_rows import Handling, OrderedRows
 from persim_gym.offline.transitions import Transitions
-from persim_gym.progress import span
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class TableReport:
-    """What became of a table.
-
-    Attributes:
-        rows: Rows of the table.
-        agents: Agents with a transition.
-        trajectories: Unbroken pieces of at least two rows.
-        transitions: Steps from a row to the next.
-        step: Median time between an agent's rows; in seconds if times are dates.
-        max_gap: Steps longer than this end a trajectory.
-        gaps: Trajectories that ended so.
-        missing: Rows with a missing value that were dropped, or whose step was.
-        lone_rows: Rows without a neighbour, which are in no transition.
-        dropped_agents: Agents without a transition.
-        constant: State columns that never change.
-        actions: Categories of discrete actions in the order of their indices; empty for others.
-        untried: Those of them that were never taken: nothing can be known of them.
-        dates: Whether times are dates.
-    """
-
-    rows: int
-    agents: int
-    trajectories: int
-    transitions: int
-    step: float
-    max_gap: float
-    gaps: int
-    missing: int
-    lone_rows: int
-    dropped_agents: tuple[str, ...]
-    constant: tuple[str, ...]
-    actions: tuple[str, ...]
-    untried: tuple[str, ...]
-    dates: bool = False
-
-    def _time(self, value: float) -> str:
-        return span(value) if self.dates else f"{value:g}"
-
-    def __str__(self) -> str:
-        """One line."""
-        parts = [
-            f"{self.rows} rows of {self.agents} agents: {self.transitions} transitions in "
-            f"{self.trajectories} trajectories, median step {self._time(self.step)}"
-        ]
-        if self.gaps:
-            parts.append(f"{self.gaps} gaps longer than {self._time(self.max_gap)} end one")
-        if self.missing:
-            parts.append(f"{self.missing} rows with a missing value left out")
-        if self.lone_rows:
-            parts.append(f"{self.lone_rows} rows without a neighbour left out")
-        if self.dropped_agents:
-            parts.append(f"agents without a step left out: {some(self.dropped_agents)}")
-        if self.constant:
-            parts.append(f"state columns that never change: {some(self.constant)}")
-        if self.actions:
-            parts.append(f"discrete actions: {some(self.actions)}")
-        if self.untried:
-            parts.append(f"never taken: {some(self.untried)}")
-        return "; ".join(parts)
 
 
 def read_table(
@@ -228,7 +166,7 @@ def read_table_report(
     )
     transitions = declare(transitions, bounds, units)
     source = source_of(
-        path_or_frame, named, found.typical, time is None, missing=missing, short=short,
+        path_or_frame, named, found.typical, time is None, rows.dates, missing=missing, short=short,
         angles=angles, max_gap=None if max_gap is None else found.longest,
         discrete_actions=bool(found.labels),
     )  # fmt: skip
@@ -249,6 +187,7 @@ class _Found:
         ended: Rows in which an episode has ended ``[n]``.
         link: Rows with a next one ``[n]``: those of which a step begins.
         labels: The categories of discrete actions.
+        counted_off: Whether discrete actions are numbers, and nobody has said that they are.
         columns: The columns of the actions.
         missing: Rows with a missing value ``[n]``.
         gaps: Trajectories that a gap has ended.
@@ -262,6 +201,7 @@ class _Found:
     ended: NDArray[np.bool_]
     link: NDArray[np.bool_]
     labels: tuple[str, ...]
+    counted_off: bool
     columns: list[Column]
     missing: NDArray[np.bool_]
     gaps: int
@@ -292,9 +232,11 @@ def _read(
         rewards = gained.numbers()
         unknown |= rows.refuse_missing(gained, among=link)
     link &= ~unknown
+    counted_off = bool(labels) and discrete is None and columns[0].holds_numbers()
     return _Found(
-        obs, values, rewards, ended, link, labels, columns, bad | unknown, gaps, typical, longest
-    )
+        obs, values, rewards, ended, link, labels, counted_off, columns, bad | unknown, gaps,
+        typical, longest,
+    )  # fmt: skip
 
 
 def _transitions(
@@ -338,7 +280,7 @@ def _report(
     in_use[first + 1] = True
     begin, after = found.obs[first], found.obs[first + 1]
     constant = (begin == begin[0]).all(0) & (after == begin[0]).all(0)
-    taken = found.action[first]
+    taken, ahead = found.action[first], rows.time[first + 1] - rows.time[first]
     return TableReport(
         rows=count,
         agents=transitions.num_agents,
@@ -354,6 +296,9 @@ def _report(
         actions=found.labels,
         untried=tuple(one for k, one in enumerate(found.labels) if not (taken == k).any()),
         dates=rows.dates,
+        counted_off=found.counted_off,
+        steps=(float(ahead.min()), float(ahead.max())),
+        begins=rows.number[first],
     )
 
 

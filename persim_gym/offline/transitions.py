@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from persim_gym.offline.arrays import as_array, as_flags, check_names
+
 #: Rows that are looked at together.
 _BLOCK = 2**14
 
@@ -71,8 +73,9 @@ class Transitions:
             ``None`` where none are known.
         action_units: Units of the action's coordinates ``[a]``; of a discrete action one.
         source: Of a table: where it was read from (``"path"``, if it was a file), ``"columns"``,
-            the arguments of :func:`~persim_gym.offline.read_table`, and its median ``"step"``. By
-            these another table is read in the same way. No fit looks at it.
+            the arguments of :func:`~persim_gym.offline.read_table`, and its median ``"step"``, in
+            seconds if ``"dates"`` is true. By these another table is read in the same way. No fit
+            looks at it.
 
     Raises:
         TypeError: If an array or a name is of the wrong type.
@@ -122,13 +125,13 @@ class Transitions:
             )
         self._check_numbers()
         self._check_order()
-        _check_names("agent_names", self.agent_names, self.num_agents, "agents")
-        _check_names("obs_names", self.obs_names, self.obs.shape[1], "observation coordinates")
+        check_names("agent_names", self.agent_names, self.num_agents, "agents")
+        check_names("obs_names", self.obs_names, self.obs.shape[1], "observation coordinates")
         width = math.prod(self.action.shape[1:])
-        _check_names("action_names", self.action_names, width, "action coordinates")
+        check_names("action_names", self.action_names, width, "action coordinates")
         d = self.obs.shape[1]
-        _check_names("obs_units", self.obs_units, d, "observation coordinates", alike=True)
-        _check_names("action_units", self.action_units, width, "action coordinates", alike=True)
+        check_names("obs_units", self.obs_units, d, "observation coordinates", alike=True)
+        check_names("action_units", self.action_units, width, "action coordinates", alike=True)
         if not all(0 <= column < d and low < high for column, low, high in self.bounds):
             raise ValueError(f"bounds must be of coordinates 0 to {d - 1}, got {self.bounds}")
         if self.action_labels is not None:
@@ -139,25 +142,25 @@ class Transitions:
                     f"{self.action.max()}"
                 )
             count = len(self.action_labels)
-            _check_names("action_labels", self.action_labels, count, "actions")
+            check_names("action_labels", self.action_labels, count, "actions")
         self._keep_changes()
 
     def _convert(self) -> None:
         """Arrays of this class's types; observations stay in double precision for the moment."""
         set_ = functools.partial(object.__setattr__, self)
         for name in ("agent", "episode"):
-            set_(name, _array(name, getattr(self, name), "iu", np.int64))
+            set_(name, as_array(name, getattr(self, name), "iu", np.int64))
         for name in ("terminated", "truncated"):
-            set_(name, _flags(name, getattr(self, name)))
+            set_(name, as_flags(name, getattr(self, name)))
         for name in ("obs", "next_obs", "reward"):
-            values = _array(name, getattr(self, name), "fiub", None)
+            values = as_array(name, getattr(self, name), "fiub", None)
             kind = np.float64 if name == "reward" or values.dtype != np.float32 else np.float32
             set_(name, values.astype(kind, copy=False))
         acted = np.asarray(self.action)
         # Numbers in one dimension are seen to below: what is not finite has its own message.
         kept: Any = np.int64 if acted.ndim == 1 and acted.dtype.kind in "iub" else np.float32
         with np.errstate(over="ignore"):
-            set_("action", _array("action", acted, "fiub", kept, dimensions=(1, 2)))
+            set_("action", as_array("action", acted, "fiub", kept, dimensions=(1, 2)))
         for name in ("agent_names", "obs_names", "action_names", "action_labels"):
             if isinstance(getattr(self, name), list):
                 set_(name, tuple(getattr(self, name)))
@@ -224,7 +227,7 @@ class Transitions:
         """Round observations, and keep their changes where rounding would spoil them."""
         set_ = functools.partial(object.__setattr__, self)
         if self.changes is not None:
-            set_("changes", _array("changes", self.changes, "f", np.float32, dimensions=(2,)))
+            set_("changes", as_array("changes", self.changes, "f", np.float32, dimensions=(2,)))
             if self.changes.shape != self.obs.shape:
                 raise ValueError(
                     f"changes must be [T, d] as obs, {self.obs.shape}, got {self.changes.shape}"
@@ -355,50 +358,3 @@ def with_units(names: Sequence[str] | None, units: Sequence[str] | None) -> tupl
     if names is None or not units:
         return None if names is None else tuple(names)
     return tuple(f"{n} ({unit})" if unit else n for n, unit in zip(names, units, strict=True))
-
-
-def _array(
-    name: str, values: object, kinds: str, dtype: Any, dimensions: tuple[int, ...] = ()
-) -> NDArray[Any]:
-    """An array of certain kinds of numbers.
-
-    Raises:
-        TypeError: If it holds anything else.
-        ValueError: If it has other dimensions, or integers are too large.
-    """
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise ValueError(f"{name} must be one array: {error}") from None
-    if array.dtype.kind not in kinds:
-        wanted = "integers" if "f" not in kinds else "numbers"
-        raise TypeError(f"{name} must hold {wanted}, got an array of type {array.dtype}")
-    allowed = dimensions or ((2,) if name in ("obs", "next_obs") else (1,))
-    if array.ndim not in allowed:
-        shape = " or ".join("[T]" if number == 1 else "[T, n]" for number in allowed)
-        raise ValueError(f"{name} must be {shape}, got the shape {array.shape}")
-    unsigned = dtype is np.int64 and array.dtype.kind == "u"
-    if unsigned and int(array.max(initial=0)) > np.iinfo(np.int64).max:
-        raise ValueError(f"{name} must be below 2**63, got {array.max()}")
-    return array if dtype is None else array.astype(dtype, copy=False)
-
-
-def _flags(name: str, values: object) -> NDArray[np.bool_]:
-    """An array of true and false, which may be written as 1 and 0."""
-    array = _array(name, values, "biuf", None)
-    if array.dtype != np.bool_ and not np.isin(array, (0, 1)).all():
-        raise ValueError(f"{name} must be true and false, or 1 and 0, got {np.unique(array)[:5]}")
-    return array.astype(np.bool_, copy=False)
-
-
-def _check_names(name: str, values: object, count: int, of: str, alike: bool = False) -> None:
-    """Refuse names that are not one string for each of ``count`` things, by default different."""
-    if values is None:
-        return
-    if not isinstance(values, tuple) or not all(isinstance(value, str) for value in values):
-        raise TypeError(f"{name} must be a tuple of strings or None, got {values!r}")
-    if len(values) != count:
-        raise ValueError(f"{name} has {len(values)} names for {count} {of}: give one of each")
-    if len(set(values)) != count and not alike:
-        twice = sorted({value for value in values if values.count(value) > 1})
-        raise ValueError(f"{name} must differ from each other, got {', '.join(twice)} twice")

@@ -178,7 +178,7 @@ def error_by_horizon(errors: Mapping[str, OpenLoopError], *, theme: Theme = LIGH
         ends.append((float(middle[-1]), name, color))
     log_scale(axes)
     axes.set_xlim(0, horizon)
-    label_axes(axes, "open-loop steps", "RMSE over all coordinates", theme)
+    label_axes(axes, "open-loop steps", "RMSE, all (paper's)", theme)
     _name_ends(axes, horizon, ends, theme)
     return figure
 

@@ -107,6 +107,28 @@ def test_wrong_options_end_with_2_before_any_work(
     assert not (tmp_path / "out").exists()
 
 
+def test_the_split_by_behaviour_and_the_data_of_the_fit(
+    sim: Path, table: Path, tmp_path: Path
+) -> None:
+    data = pd.read_csv(table)
+    data["phase"] = np.where(data["week"] < 30, "run in", "trial")
+    data.to_csv(tmp_path / "phases.csv", index=False)
+    labelled = ("--data", tmp_path / "phases.csv", "--behaviour-column", "phase")
+    common = ("validate", sim, "--out", tmp_path / "o", "--horizon", "1")
+    said = run(*common, *labelled)
+    assert "Split behaviour: 8 agents" in said.stdout
+    assert "Kept from the fit: behaviour trial" in said.stderr
+    unnamed = run(*common, "--split", "behaviour")
+    assert "name the column of a table that does (--behaviour-column), or" in unnamed.stdout
+    wrong = run(*common, "--behaviour-column", "phase", code=2)  # the fit's table has no such one
+    assert "the table has no column 'phase'" in wrong.stderr
+    later = data.assign(week=data["week"] + 100)
+    later.to_csv(tmp_path / "later.csv", index=False)
+    new = (*common, "--split", "new", "--data", tmp_path / "later.csv")
+    assert "Name them (--fitted-on) for the pooled model" in run(*new).stderr
+    assert "pooled" in run(*new, "--fitted-on", table).stdout
+
+
 def test_a_simulator_is_fitted_in_its_own_way(sim: Path, tmp_path: Path) -> None:
     refused = run("validate", sim, "--out", tmp_path, "--method", "als", code=2)
     assert "--method is of data" in refused.stderr

@@ -14,7 +14,7 @@ import torch
 from persim_gym.learned.bounds import BoundEffects
 from persim_gym.learned.closed_form.basis import Inputs, Monomials
 from persim_gym.learned.closed_form.evaluation import Evaluation
-from persim_gym.learned.compiled import CompiledPolynomial, compile_ensemble, settle
+from persim_gym.learned.compiled import Compiled, CompiledPolynomial, compile_ensemble, settle
 from persim_gym.learned.compiled_network import WIDE
 from persim_gym.learned.ensemble import Ensemble, before_bounds
 from persim_gym.learned.networks.ensemble import NetworkEnsemble
@@ -74,6 +74,14 @@ def expected(ensemble: Ensemble, agents: Any, states: Any, actions: Any) -> Any:
     return before_bounds(ensemble, *parts).double().numpy()
 
 
+def following(compiled: Compiled, agents: Any, states: Any, actions: Any) -> Any:
+    """Every member's next observations ``[m, n, d]``."""
+    mean, contrasts = compiled.change(agents, states.T, actions)
+    assert mean.shape[1] == contrasts.shape[1] == len(agents)
+    members = states[:, -len(mean) :].T + mean + compiled.axes @ contrasts
+    return members.swapaxes(1, 2)
+
+
 @ensembles
 @pytest.mark.parametrize("n", [1, 33])
 def test_many_rows(ensemble: Ensemble, n: int) -> None:
@@ -85,9 +93,7 @@ def test_many_rows(ensemble: Ensemble, n: int) -> None:
     # The same rows again, of other agents, of one agent, and of other actions.
     for who in (agents, agents, agents[::-1].copy(), np.full(n, 2), agents):
         actions = np.roll(actions, 1, axis=0)
-        change = compiled.change(who, states.T, actions)  # [d, m, n]
-        assert change.shape == (d, ensemble.members, n)
-        found = states[:, -d:] + change.transpose(1, 2, 0)
+        found = following(compiled, who, states, actions)
         true = expected(ensemble, who, states, actions)
         np.testing.assert_allclose(found, true, rtol=1e-5, atol=2e-6 * np.abs(true).max())
 
@@ -123,7 +129,7 @@ def test_what_all_agents_share_is_shared_and_rounding_is_not_personal() -> None:
     assert not compiled.weights[:, :, 1:, :, 0].any()
     assert compiled.weights[:, :, 1:, :, 1].any()
     agents, states, actions = rows(ensemble, 12)
-    found = states + compiled.change(agents, states.T, actions).transpose(1, 2, 0)
+    found = following(compiled, agents, states, actions)
     np.testing.assert_allclose(found, expected(ensemble, agents, states, actions), atol=2e-6)
 
 
@@ -138,7 +144,7 @@ def test_other_factors_are_other_agents_of_the_same_weights() -> None:
     assert isinstance(again, CompiledPolynomial)
     assert again.weights is compiled.weights  # type: ignore[attr-defined]
     true = expected(other, agents, states, actions)
-    found = states + again.change(agents, states.T, actions).transpose(1, 2, 0)
+    found = following(again, agents, states, actions)
     np.testing.assert_allclose(found, true, atol=1e-5)
     mean = again.row(0)(states[0].tolist(), 1)[0]
     np.testing.assert_allclose(

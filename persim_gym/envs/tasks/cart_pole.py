@@ -177,6 +177,7 @@ SUITE = Suite(
         _linear_feedback,
     ),
     coordinates=("position (m)", "velocity (m/s)", "angle (rad)", "angular velocity (rad/s)"),
+    headline=2,
     ranges=((-MAX_POSITION, MAX_POSITION), (-4.0, 4.0), (-0.21, 0.21), (-4.0, 4.0)),
     planes=((0, 1), (2, 3)),
     microseconds=(5.0, 3.0),

@@ -48,6 +48,7 @@ class Suite:
             the task, so that their counts can be compared.
         planes: Pairs of coordinates over which states are counted.
         end: Why an episode has ended in a terminal observation ``[d]``, in words.
+        headline: Index of the coordinate whose error stands where there is room for one alone.
         libraries: Further libraries whose version decides what a step gives.
         microseconds: Of a step of a recorded episode, roughly: physics and writing, and what a
             trained policy adds.
@@ -66,6 +67,7 @@ class Suite:
     planes: tuple[tuple[int, int], ...]
     microseconds: tuple[float, float]
     end: Callable[[NDArray[Any]], str] = lambda obs: "terminated"
+    headline: int = 0
     libraries: tuple[str, ...] = ()
 
     def population(self, source: object = None) -> Population:

@@ -58,7 +58,12 @@ class Models:
 
 
 def fit_models(
-    data: Transitions, split: Split, refit: Refit, turn: NDArray[np.float64], saved: PerSim | None
+    data: Transitions,
+    split: Split,
+    refit: Refit,
+    turn: NDArray[np.float64],
+    saved: PerSim | None,
+    done: Callable[[int], None],
 ) -> Models:
     """Fit the simulator and the references to what a split leaves.
 
@@ -68,6 +73,7 @@ def fit_models(
         refit: Fits a simulator.
         turn: Full turns ``[d]``.
         saved: A simulator that was fitted to all of the data, which is to be asked as well.
+        done: Called with the number of fits that are done.
 
     Raises:
         ValueError: If too little is left for a simulator.
@@ -75,6 +81,7 @@ def fit_models(
     """
     train = compact(data, split.fitted)
     sim = refit(train)
+    done(1)
     agents = _index(data, split.fitted)
     own = agents
     if len(split.known):
@@ -94,6 +101,7 @@ def fit_models(
             f"The pooled model is a linear one, for it could not be fitted like the simulator: "
             f"{error}"
         )
+    done(2)
     asked[POOLED] = Asked(one, np.zeros_like(own))
     rows = np.sort(np.concatenate([split.fitted, split.known]))
     linear = RidgeModels.fit(compact(data, rows), turn, choices)
@@ -115,8 +123,9 @@ def models_as_they_are(
     asked = {SIMULATOR: Asked(sim, agents), PERSISTENCE: Asked(Persistence(), agents)}
     if fitted_on is None:
         note = (
-            "What the simulator was fitted on is not at hand: it is compared with persistence "
-            "alone. Give fitted_on= for the pooled model and each agent's linear model."
+            "The data of the fit were not given: the simulator is compared with persistence alone. "
+            "Name them (--fitted-on, or fitted_on= in Python) for the pooled model and each "
+            "agent's linear model."
         )
         return Models(sim, asked, (note,))
     notes = []

@@ -190,8 +190,9 @@ def _agents(data: Transitions, seed: int) -> Split:
 def _behaviour(data: Transitions, behaviour: NDArray[Any] | None) -> Split:
     if behaviour is None:
         raise NotPossible(
-            "nothing says which behaviour the transitions are of: give behaviour=, a label for "
-            "each of them, or validate the simulator on data of another behaviour"
+            "nothing says which behaviour the transitions are of: name the column of a table that "
+            "does (--behaviour-column, or behaviour= in Python), or validate the simulator on data "
+            "of another behaviour"
         )
     labels, code, count = np.unique(behaviour, return_inverse=True, return_counts=True)
     if len(labels) < 2:

@@ -26,12 +26,13 @@ from persim_gym.evaluation.validation.scores import Known, Scores, score
 from persim_gym.evaluation.validation.splits import SPLITS, NotPossible, Split, make_split
 from persim_gym.evaluation.validation.support import support_of
 from persim_gym.evaluation.validation.verdict import judge
+from persim_gym.learned.assembly import fit_parts
 from persim_gym.learned.choice import sensible_steps
 from persim_gym.learned.outcomes.given_reward import Reward
 from persim_gym.learned.plan import plan_fit
 from persim_gym.learned.preparation import Data, as_transitions, check_device, task_for
 from persim_gym.learned.record import columns_for, read_with, with_declared_of, with_labels_of
-from persim_gym.learned.simulator import PerSim, fit_as
+from persim_gym.learned.simulator import PerSim
 from persim_gym.offline.transitions import Transitions
 
 Floats = NDArray[np.float64]
@@ -40,6 +41,8 @@ Floats = NDArray[np.float64]
 HORIZONS = (1, 10, 50)
 #: Most steps ahead, and agents whose courses are kept for figures.
 MOST, WORST = 1000, 4
+#: Parts of a split's work whose end is reported: two fits, and their predictions.
+PARTS = 3
 
 
 def validate(
@@ -87,7 +90,7 @@ def validate(
             default the recorded one.
         steps: With ``policy``: over how many steps.
         seed: Chooses agents that are kept whole, and is that of simulated episodes.
-        on_progress: Called with the splits that are done, and their number.
+        on_progress: Called with the fits and predictions that are done, and their number.
         **options: Without a simulator: of :meth:`PerSim.fit`.
 
     Raises:
@@ -129,12 +132,19 @@ def validate(
     if sim is not None and known is not None:
         known = _as_fitted(sim, known)
     results = []
-    for done, name in enumerate(names):
+    total = PARTS * len(names) + (asked is not None)
+
+    def report(number: int) -> None:
         if on_progress is not None:
-            on_progress(done, len(names))
+            on_progress(number, total)
+
+    for place, name in enumerate(names):
+        done = functools.partial(lambda first, number: report(first + number), PARTS * place)
+        done(0)
         make = functools.partial(make_split, name, found, seed=seed, behaviour=labels, time=when)
-        results.append(_judged(make, found, sim, same, refit, known, ahead))
+        results.append(_judged(make, found, sim, same, refit, known, ahead, done))
     off = None
+    report(PARTS * len(names))
     if asked is not None:
         off = policy_value(sim, found, refit, asked)
     return _validation(sim, found, tuple(results), off)
@@ -150,20 +160,23 @@ def _task(sim: PerSim | None, data: Transitions, seed: int) -> Task | None:
         return None
 
 
-def data_of(sim: PerSim, place: str | None = None) -> Transitions:
+def data_of(sim: PerSim, place: str | Transitions | None = None) -> Transitions:
     """The data that a simulator was fitted on, read again.
 
     Args:
         sim: The simulator.
-        place: A table with the columns of the fit, or a Minari data set; by default what the card
-            names.
+        place: A table with the columns of the fit, a Minari data set, or what was read of one; by
+            default what the card names.
 
     Raises:
         ValueError: If they are not at hand, or have changed since.
     """
     about, source = sim.card.get("dataset", {}), sim.card.get("source", {})
-    name = place or source.get("path") or about.get("id") or ""
-    found = _read_again(name, source)
+    if isinstance(place, Transitions):
+        name, found = place.dataset_id, place
+    else:
+        name = place or source.get("path") or about.get("id") or ""
+        found = _read_again(name, source)
     if found is None:
         what = f"{name!r} is not on this machine" if name else "they have no name"
         raise ValueError(
@@ -225,7 +238,7 @@ def _fitting(data: Transitions, options: Mapping[str, Any]) -> Refit:
     plan = plan_fit(name, options=own, known=known, **decided)
     to = str(check_device(device))
     # Spaces of all data: an action of which the fitted part knows nothing is one all the same.
-    return lambda part: fit_as(plan, part, task or task_for(data, plan.seed), to)
+    return lambda part: PerSim.of(fit_parts(plan, part, task or task_for(data, plan.seed), to))
 
 
 def _judged(
@@ -236,6 +249,7 @@ def _judged(
     refit: Refit,
     fitted_on: Transitions | None,
     horizons: Sequence[int],
+    done: Callable[[int], None],
 ) -> SplitResult:
     """One split's result; what data do not allow is a result, too."""
     name = make.args[0] if isinstance(make, functools.partial) else ""
@@ -248,7 +262,7 @@ def _judged(
         if name == "new" and sim is not None:
             models = models_as_they_are(data, sim, fitted_on, turn)
         else:
-            models = fit_models(data, split, refit, turn, sim if same else None)
+            models = fit_models(data, split, refit, turn, sim if same else None, done)
         courses = follow_courses(data, split, models, max(steps), turn)
     except (ValueError, FloatingPointError) as error:
         return SplitResult.without(name, str(error))

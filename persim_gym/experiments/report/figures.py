@@ -7,15 +7,13 @@ seed there are none.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import (
-    FixedLocator,
     FuncFormatter,
     LogLocator,
     MaxNLocator,
@@ -25,16 +23,29 @@ from matplotlib.ticker import (
 from persim_gym.envs.suites import SUITES
 from persim_gym.evaluation.latent_factors import LatentProbe
 from persim_gym.experiments.quantities import ALL, Quantity
+from persim_gym.experiments.report.panels import (
+    DASHES,
+    MARKERS,
+    at_least,
+    colours,
+    draw_curve,
+    is_drawn,
+    line_style,
+    new_panels,
+    set_ticks,
+    tick_subs,
+    usual_range,
+    write_beyond,
+)
 from persim_gym.experiments.report.side_tables import (
     known_of,
     scarce_slots,
     unseen_slots,
 )
 from persim_gym.experiments.report.tables import STEPS, agents_of, blocks, places
-from persim_gym.experiments.results import Findings, Slot, Variant, variants_of
+from persim_gym.experiments.results import Findings, Slot, variants_of
 from persim_gym.experiments.statistics import Summary
 from persim_gym.plots.style import (
-    DARK,
     LIGHT,
     Theme,
     label_axes,
@@ -45,36 +56,6 @@ from persim_gym.plots.style import (
     style_axes,
 )
 
-#: Further colours, on light and on dark, for methods without one of their own.
-_FURTHER = {
-    LIGHT.paper: ("#7b5ea7", "#2f8f8b", "#b04a76", "#7d8a2e", "#8a5a3c", "#4b59b0"),
-    DARK.paper: ("#b59be0", "#63c2bd", "#e083ad", "#b7c46a", "#c99878", "#96a2ee"),
-}
-_MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">")
-_DASHES = ("-", "--", "-.", ":")
-
-
-# -- colours ---------------------------------------------------------------------------------------
-
-
-def colours(variants: Sequence[Variant], theme: Theme) -> dict[Variant, str]:
-    """A colour for each method: well-known ones have their own in all figures."""
-    own = {
-        "persim": theme.learned, "true": theme.true, "one-for-all": theme.pooled,
-        "persistence": theme.nothing, "random": theme.nothing, "test-policy": theme.trained,
-    }  # fmt: skip
-    further = iter(_FURTHER[theme.paper] * (1 + len(variants)))
-    taken: set[str] = set()
-    found = {}
-    for variant in variants:
-        colour = own.get(variant.method)
-        if colour is None or colour in taken:
-            colour = next(further)
-        taken.add(colour)
-        found[variant] = colour
-    return found
-
-
 # -- error by horizon ------------------------------------------------------------------------------
 
 
@@ -82,23 +63,23 @@ def horizon_figure(findings: Findings, task: str, theme: Theme = LIGHT) -> Figur
     """RMSE after a number of open-loop steps, a panel for each data set."""
     slots = findings.main_slots("prediction", task)
     variants, datasets = variants_of(slots), blocks(slots)
-    figure, panels = _panels(len(datasets), theme)
+    figure, panels = new_panels(len(datasets), theme)
     tints = colours(variants, theme)
-    looks = {variant: _line(i) for i, variant in enumerate(variants)}
+    styles = {variant: line_style(i) for i, variant in enumerate(variants)}
     for axes, dataset in zip(panels, datasets, strict=True):
         for variant, slot in zip(variants, places(slots, dataset, variants), strict=True):
             names = [Quantity(f"rmse after {k} steps", ALL, "test-policy") for k in STEPS]
             points = [(k, findings.summary(slot, n)) for k, n in zip(STEPS, names, strict=True)]
-            _curve(axes, points, tints[variant], **looks[variant])
+            draw_curve(axes, points, tints[variant], **styles[variant])
         axes.set_xscale("log")
-        _ticks(axes, STEPS)
+        set_ticks(axes, STEPS)
         log_scale(axes)
         axes.set_title(dataset or "", fontsize=10.5, color=theme.ink, pad=6)
         label_axes(
-            axes, "open-loop steps", "RMSE, all coordinates" if axes in panels[::2] else "", theme
+            axes, "open-loop steps", "RMSE, all (paper's)" if axes in panels[::2] else "", theme
         )
     handles = [
-        Line2D([], [], color=tints[e], lw=2.2, ms=5, label=e.title, **looks[e]) for e in variants
+        Line2D([], [], color=tints[e], lw=2.2, ms=5, label=e.title, **styles[e]) for e in variants
     ]
     legend_above(figure, handles, theme)
     return figure
@@ -126,26 +107,21 @@ def scarcity_figure(findings: Findings, theme: Theme = LIGHT) -> Figure:
         name = SUITES[task].title
         if task in several:
             name += f", {variant.title}, {dataset}"
-        _curve(axes, points, tints[task], **_line(i))
+        draw_curve(axes, points, tints[task], **line_style(i))
         _name_line(axes, points, name, tints[task])
         counts |= {count for count, _ in points}
     axes.set_xscale("log")
-    _ticks(axes, sorted(counts))
+    set_ticks(axes, sorted(counts))
     log_scale(axes)
-    label_axes(axes, "agents in the data", "RMSE of the test agents, all coordinates", theme)
+    label_axes(axes, "agents in the data", "RMSE of the test agents, all (paper's)", theme)
     return figure
-
-
-def _line(place: int) -> dict[str, Any]:
-    """How a line differs from its neighbours where colours cannot be seen."""
-    return {"marker": _MARKERS[place % len(_MARKERS)], "ls": _DASHES[place % len(_DASHES)]}
 
 
 def _name_line(
     axes: Axes, points: Sequence[tuple[float, Summary | None]], name: str, colour: str
 ) -> None:
     """Write a line's name above its last point, within the axes."""
-    known = [(x, own.iqm) for x, own in points if own is not None and _is_drawn(own)]
+    known = [(x, own.iqm) for x, own in points if own is not None and is_drawn(own)]
     if known:
         axes.annotate(
             name, known[-1], xytext=(0, 9), textcoords="offset points", ha="right", va="bottom",
@@ -159,33 +135,33 @@ def _name_line(
 def unseen_figure(findings: Findings, theme: Theme = LIGHT) -> Figure:
     """RMSE against transitions of the unseen agent, a panel for each task, data set and method."""
     slots = [slot for slot in unseen_slots(findings) if slot in findings.by_slot]
-    figure, panels = _panels(len(slots), theme)
+    figure, panels = new_panels(len(slots), theme)
     for axes, slot in zip(panels, slots, strict=True):
         known = known_of(findings, [slot])
         found = {k: findings.summary(slot, Quantity("median rmse", ALL, None, k)) for k in known}
         counts = [int(name) for name in known if name.isdigit()]
-        _curve(axes, [(count, found[str(count)]) for count in counts], theme.learned)
+        draw_curve(axes, [(count, found[str(count)]) for count in counts], theme.learned)
         for name, colour, ls in (
-            ("mean", theme.nothing, _DASHES[1]),
-            ("covariates", theme.true, _DASHES[3]),
+            ("mean", theme.nothing, DASHES[1]),
+            ("covariates", theme.true, DASHES[3]),
         ):
             own = found.get(name)
-            if own is not None and _is_drawn(own):
+            if own is not None and is_drawn(own):
                 axes.axhline(own.iqm, color=colour, lw=1.8, ls=ls)
                 if not math.isnan(own.low) and math.isfinite(own.high):
                     axes.axhspan(own.low, own.high, color=colour, alpha=0.14, lw=0)
         axes.set_xscale("log")
-        _ticks(axes, counts)
+        set_ticks(axes, counts)
         log_scale(axes)
         title = f"{SUITES[slot.task].title}, {slot.dataset}"
         several = sum((s.task, s.dataset) == (slot.task, slot.dataset) for s in slots) > 1
         title += f"\n{slot.variant.title}" if several else ""
         axes.set_title(title, fontsize=10.5, color=theme.ink, pad=6)
-        label = "RMSE, median over agents" if axes in panels[::2] else ""
+        label = "RMSE, all (paper's)" if axes in panels[::2] else ""
         label_axes(axes, "transitions of the unseen agent", label, theme)
     handles = [
-        Line2D([], [], color=theme.nothing, lw=1.8, ls=_DASHES[1], label="the mean agent"),
-        Line2D([], [], color=theme.true, lw=1.8, ls=_DASHES[3], label="covariates known"),
+        Line2D([], [], color=theme.nothing, lw=1.8, ls=DASHES[1], label="the mean agent"),
+        Line2D([], [], color=theme.true, lw=1.8, ls=DASHES[3], label="covariates known"),
         Line2D([], [], color=theme.learned, lw=2.2, marker="o", ms=4, label="transitions known"),
     ]
     legend_above(figure, handles, theme)
@@ -236,14 +212,14 @@ def returns_figure(findings: Findings, task: str, theme: Theme = LIGHT) -> Figur
             (a, i): own
             for a, agent in enumerate(judged)
             for i, slot in enumerate(own_slots)
-            if (own := findings.summary(slot, Quantity("return", agent))) and _is_drawn(own)
+            if (own := findings.summary(slot, Quantity("return", agent))) and is_drawn(own)
         }
-        ends = _usual([own.iqm for own in found.values()])
+        ends = usual_range([own.iqm for own in found.values()])
         for a in range(1, len(judged), 2):
             axes.axvspan(a - 0.5, a + 0.5, color=theme.grid, alpha=0.35, lw=0)
         for (a, i), own in found.items():
             x = a + (i - (len(variants) - 1) / 2) * slot_width
-            _dot(axes, x, own, ends, tints[variants[i]], _MARKERS[i % len(_MARKERS)])
+            _dot(axes, x, own, ends, tints[variants[i]], MARKERS[i % len(MARKERS)])
         axes.set_xlim(-0.5, len(judged) - 0.5)
         last = row == len(datasets) - 1
         axes.set_xticks(range(len(judged)))
@@ -255,9 +231,7 @@ def returns_figure(findings: Findings, task: str, theme: Theme = LIGHT) -> Figur
         label_axes(axes, "", "return", theme)
         axes.set_title(f"data set {dataset}" if dataset else "", fontsize=10.5, color=theme.ink)
     handles = [
-        Line2D(
-            [], [], color=tints[e], lw=0, marker=_MARKERS[i % len(_MARKERS)], ms=6, label=e.title
-        )
+        Line2D([], [], color=tints[e], lw=0, marker=MARKERS[i % len(MARKERS)], ms=6, label=e.title)
         for i, e in enumerate(variants)
     ]
     legend_above(figure, handles, theme)
@@ -269,20 +243,10 @@ def _dot(
 ) -> None:
     height = min(max(own.iqm, ends[0]), ends[1])
     if height != own.iqm:
-        _say_beyond(axes, (x, height), own.iqm, colour)
+        write_beyond(axes, (x, height), own.iqm, colour)
     elif not math.isnan(own.low):
         axes.plot([x, x], [own.low, own.high], color=colour, lw=2, solid_capstyle="round")
     axes.plot([x], [height], color=colour, marker=marker, ms=6, lw=0, zorder=3)
-
-
-def _say_beyond(axes: Axes, place: tuple[float, float], value: float, colour: str) -> None:
-    """Write the value of a point that lies far beyond its panel, and in which direction."""
-    arrow = "\N{UPWARDS ARROW}" if value > place[1] else "\N{DOWNWARDS ARROW}"
-    above = value < place[1]
-    axes.annotate(
-        f"{arrow} {value:,.0f}", place, xytext=(0, 6 if above else -6), ha="center",
-        textcoords="offset points", va="bottom" if above else "top", fontsize=9, color=colour,
-    )  # fmt: skip
 
 
 # -- planners --------------------------------------------------------------------------------------
@@ -294,13 +258,13 @@ def planners_figure(
     """Return against decisions a second, a panel for each task."""
     names = list(dict.fromkeys(str(slot.planner) for slots in planned.values() for slot in slots))
     variants = variants_of(slot for slots in planned.values() for slot in slots)
-    markers = {name: _MARKERS[i % len(_MARKERS)] for i, name in enumerate(names)}
+    markers = {name: MARKERS[i % len(MARKERS)] for i, name in enumerate(names)}
     tints = colours(variants, theme)
-    figure, panels = _panels(len(planned), theme)
+    figure, panels = new_panels(len(planned), theme)
     for axes, (task, slots) in zip(panels, planned.items(), strict=True):
         rates = [findings.summary(slot, Quantity("decisions per second")) for slot in slots]
         returns = [findings.summary(slot, Quantity("return")) for slot in slots]
-        low, high = _usual([own.iqm for own in returns if own is not None])
+        low, high = usual_range([own.iqm for own in returns if own is not None])
         for slot, rate, own in zip(slots, rates, returns, strict=True):
             if rate is None or own is None:
                 continue
@@ -314,11 +278,11 @@ def planners_figure(
                 mec=colour, mfc=theme.paper if slot.variant.method == "true" else colour, zorder=3,
             )  # fmt: skip
             if not inside:
-                _say_beyond(axes, (rate.iqm, height), own.iqm, colour)
+                write_beyond(axes, (rate.iqm, height), own.iqm, colour)
         axes.set_xscale("log")
         axes.margins(x=0.18, y=0.16)
-        axes.set_ylim(_at_least(axes.get_ylim()))
-        axes.xaxis.set_major_locator(LogLocator(subs=_subs(axes.get_xlim())))
+        axes.set_ylim(at_least(axes.get_ylim()))
+        axes.xaxis.set_major_locator(LogLocator(subs=tick_subs(axes.get_xlim())))
         axes.xaxis.set_major_formatter(FuncFormatter(number))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.yaxis.set_major_locator(MaxNLocator(5))
@@ -331,78 +295,3 @@ def planners_figure(
     handles += [Line2D([], [], color=tints[e], lw=3, label=e.title) for e in variants]
     legend_above(figure, handles, theme)
     return figure
-
-
-# -- parts -----------------------------------------------------------------------------------------
-
-
-def _usual(values: Sequence[float]) -> tuple[float, float]:
-    """Where the bulk of some values lies: one that is far off must not squeeze the others."""
-    known = np.array([value for value in values if math.isfinite(value)])
-    if len(known) == 0:
-        return -math.inf, math.inf
-    middle = float(np.median(known))
-    reach = 10 * max(float(np.median(np.abs(known - middle))), 0.05 * abs(middle))
-    usual = known[np.abs(known - middle) <= reach]
-    span = 0.6 * max(float(np.ptp(usual)), 0.05 * abs(middle)) if len(usual) < len(known) else 0
-    return float(usual.min()) - span, float(usual.max()) + span
-
-
-def _at_least(ends: tuple[float, float]) -> tuple[float, float]:
-    """Limits so far apart that a difference of a thousandth does not fill the panel."""
-    middle, half = (ends[0] + ends[1]) / 2, (ends[1] - ends[0]) / 2
-    half = max(half, 0.05 * abs(middle))
-    return middle - half, middle + half
-
-
-def _panels(count: int, theme: Theme) -> tuple[Figure, list[Axes]]:
-    """Panels of one size, two in a row (a phone has room for no more), and a legend above."""
-    columns = min(count, 2)
-    rows = math.ceil(count / columns)
-    width, height = 6.4, 0.75 + 2.6 * rows
-    figure = new_figure(width, height, theme)
-    grid = figure.add_gridspec(
-        rows, columns, left=0.78 / width, right=1 - 0.12 / width, top=1 - 0.95 / height,
-        bottom=0.55 / height, hspace=0.5, wspace=0.3,
-    )  # fmt: skip
-    axes = [figure.add_subplot(grid[divmod(k, columns)]) for k in range(count)]
-    for own in axes:
-        style_axes(own, theme)
-    return figure, axes
-
-
-def _is_drawn(own: Summary) -> bool:
-    return math.isfinite(own.iqm)
-
-
-def _curve(
-    axes: Axes,
-    points: Iterable[tuple[float, Summary | None]],
-    colour: str,
-    marker: str = "o",
-    ls: str = "-",
-) -> None:
-    """A line of interquartile means in the band of their intervals; logarithms need more than 0."""
-    known = [(x, own) for x, own in points if own is not None and _is_drawn(own) and own.iqm > 0]
-    if not known:
-        return
-    x = [place for place, _ in known]
-    axes.plot(x, [own.iqm for _, own in known], color=colour, lw=2, marker=marker, ms=4, ls=ls)
-    inside = [(place, own) for place, own in known if own.low > 0 and math.isfinite(own.high)]
-    if inside:
-        axes.fill_between(
-            [place for place, _ in inside], [own.low for _, own in inside],
-            [own.high for _, own in inside], color=colour, alpha=0.18, lw=0,
-        )  # fmt: skip
-
-
-def _ticks(axes: Axes, values: Sequence[float]) -> None:
-    axes.xaxis.set_major_locator(FixedLocator(list(values)))
-    axes.xaxis.set_minor_locator(FixedLocator([]))
-    axes.xaxis.set_major_formatter(FuncFormatter(number))
-
-
-def _subs(ends: tuple[float, float]) -> tuple[float, ...]:
-    if ends[1] / ends[0] > 100:
-        return (1.0,)
-    return (1.0, 2.0, 5.0) if ends[1] / ends[0] > 8 else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)

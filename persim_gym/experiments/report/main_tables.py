@@ -7,7 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from persim_gym.envs.suites import SUITES
-from persim_gym.evaluation.open_loop import RMSE
+from persim_gym.evaluation.coordinates import (
+    PAPER_COLUMN,
+    PAPER_RMSE,
+    RMSE,
+    headline_of,
+    with_unit,
+)
 from persim_gym.experiments import published
 from persim_gym.experiments.quantities import ALL, STOPPED, Quantity
 from persim_gym.experiments.report.tables import (
@@ -15,12 +21,14 @@ from persim_gym.experiments.report.tables import (
     NOTHING,
     POLICIES,
     STEPS,
+    Say,
     Table,
     agents_of,
     blocks,
     covariates_of,
     entry,
     line,
+    mean_sd,
     places,
     returned,
 )
@@ -95,11 +103,11 @@ def _prediction(findings: Findings, task: str, policy: str) -> Table:
         r2 = [findings.summary(slot, Quantity("r2", agent, policy)) for slot in own]
         return [_with_r2(text, explained) for text, explained in zip(texts, r2, strict=True)]
 
-    title = f"{SUITES[task].title}: prediction error under {POLICIES[policy]}"
+    title = f"{SUITES[task].title}: the paper's prediction error under {POLICIES[policy]}"
     caption = (
-        f"Open-loop RMSE under {POLICIES[policy]}: after ten real steps the prediction goes on "
-        f"from itself. In brackets the median R2 over episodes. {MEAN_SD}; the last row of a data "
-        "set is the geometric mean over agents. Less is better."
+        f"{PAPER_RMSE}. Open loop under {POLICIES[policy]}: after ten real steps the prediction "
+        f"goes on from itself. In brackets the median R2 over episodes. {MEAN_SD}; the last row of "
+        "a data set is the geometric mean over agents. Less is better."
     )
     measured = policy == "test-policy" and task in published.RMSE
     return agent_table(
@@ -127,7 +135,7 @@ def _authors_error(task: str, agent: int | str) -> str:
 
 
 def prediction_parts(findings: Findings) -> list[Table]:
-    """Error by horizon and by coordinate, geometric means over the agents."""
+    """Error by coordinate and by horizon, geometric means over the agents."""
     tables = []
     for task in findings.tasks("prediction"):
         slots = findings.main_slots("prediction", task)
@@ -136,8 +144,8 @@ def prediction_parts(findings: Findings) -> list[Table]:
         after = [f"rmse after {steps} steps" for steps in STEPS]
         coordinates = [name for name in measures if name.startswith("rmse of ")]
         for kind, column, chosen, cut in (
-            ("horizon", "steps", [name for name in after if name in measures], (11, -6)),
             ("coordinate", "coordinate", coordinates, (8, None)),
+            ("horizon", "steps", [name for name in after if name in measures], (11, -6)),
         ):
             table = _parts(findings, task, slots, (kind, column), chosen, slice(*cut))
             tables.append(table)
@@ -161,14 +169,14 @@ def _parts(
             cells = line(findings, own, quantity, lower=True)
             rows.append((dataset or NOTHING, measure[cut], *cells))
     what = (
-        "after a number of open-loop steps, over the episodes that live so long"
+        f"{PAPER_RMSE}: after a number of open-loop steps, over the episodes that live so long"
         if kind[0] == "horizon"
-        else "of each coordinate alone, in its own unit"
+        else RMSE
     )
     return Table(
         f"prediction-{task}-{kind[0]}",
         f"{SUITES[task].title}: prediction error by {kind[0]}",
-        f"RMSE {what}, under the test policy; geometric mean over agents. {MEAN_SD}.",
+        f"{what}; under the test policy, geometric mean over agents. {MEAN_SD}.",
         ("data set", kind[1], *(e.title for e in variants)),
         tuple(rows),
     )
@@ -278,6 +286,7 @@ def small_table(findings: Findings, datasets: Sequence[str] | None = None) -> Ta
     rows = [
         (
             SUITES[task].title, dataset or NOTHING, variant.title,
+            entry(findings, error, _headline(task), _in_unit_of(task)),
             entry(findings, error, _ERROR), entry(findings, reward, _RETURN, returned),
         )
         for task, dataset, variant, error, reward in _small_lines(findings)
@@ -285,12 +294,17 @@ def small_table(findings: Findings, datasets: Sequence[str] | None = None) -> Ta
     ]  # fmt: skip
     tasks = findings.tasks("reward")
     cut = cut_off(findings, [s for task in tasks for s in findings.main_slots("reward", task)])
+    shown = dict.fromkeys(row[0] for row in rows)
+    named = [suite for suite in SUITES.values() if suite.title in shown]
+    which = "; ".join(f"{suite.title}: {headline_of(suite.name)}" for suite in named)
     return Table(
         "small",
         "Prediction error and return",
-        f"{RMSE}; over 50 open-loop steps under the test policy, geometric mean over the test "
-        f"agents. Return: in the true environment, mean over the test agents. {MEAN_SD}.{cut}",
-        ("task", "data set", "method", "RMSE", "return"),
+        f"{RMSE}. Here it is that of one coordinate of each task ({which}), over 50 open-loop "
+        "steps under the test policy, geometric mean over the test agents; the others follow "
+        f"below. {PAPER_RMSE}. Return: in the true environment, mean over the test agents. "
+        f"{MEAN_SD}.{cut}",
+        ("task", "data set", "method", "RMSE", PAPER_COLUMN, "return"),
         tuple(rows),
     )
 
@@ -298,14 +312,26 @@ def small_table(findings: Findings, datasets: Sequence[str] | None = None) -> Ta
 _ERROR, _RETURN = Quantity("rmse", ALL, "test-policy"), Quantity("return")
 
 
+def _headline(task: str) -> Quantity:
+    return Quantity(f"rmse of {headline_of(task)}", ALL, "test-policy")
+
+
+def _in_unit_of(task: str) -> Say:
+    return lambda own: with_unit(mean_sd(own), headline_of(task))
+
+
 def small_numbers(findings: Findings) -> list[dict[str, Any]]:
     """The numbers of the small table, as plain types; ``None`` for what is not there."""
     found = []
     for task, dataset, variant, error, reward in _small_lines(findings):
         own = {"task": task, "dataset": dataset, "method": variant.method}
-        summaries = findings.summary(error, _ERROR), findings.summary(reward, _RETURN)
-        plain = [None if s is None else s.to_json() for s in summaries]
-        found.append({**own, "rmse": plain[0], "return": plain[1]})
+        summaries = {
+            "headline_rmse": findings.summary(error, _headline(task)),
+            "rmse": findings.summary(error, _ERROR),
+            "return": findings.summary(reward, _RETURN),
+        }
+        plain = {name: None if s is None else s.to_json() for name, s in summaries.items()}
+        found.append({**own, "headline": headline_of(task), **plain})
     return found
 
 

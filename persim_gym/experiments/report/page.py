@@ -8,7 +8,7 @@ from typing import Any
 
 from persim_gym import checks
 from persim_gym.envs.suites import SUITES
-from persim_gym.evaluation.open_loop import rmse_meaning
+from persim_gym.evaluation.coordinates import rmse_meaning
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.report.figure_list import Drawing, drawings
 from persim_gym.experiments.report.long_table import results_csv
@@ -25,6 +25,7 @@ from persim_gym.experiments.report.side_tables import (
     scarce_return_tables,
     scarcity_tables,
     time_tables,
+    trained_tables,
     unseen_tables,
 )
 from persim_gym.experiments.report.tables import NOTES, Table
@@ -59,7 +60,7 @@ _SECTIONS = {
     "time": ("How long does it take?", "Measured while the benchmark ran."),
 }
 #: Tables beside the main ones, which a reader unfolds.
-_FOLDED = ("-scripted", "-horizon", "-coordinate")
+_FOLDED = ("-scripted", "-horizon")
 
 
 def write_report(folder: str | Path, out: str | Path | None = None) -> Path:
@@ -104,9 +105,9 @@ def write_findings(findings: Findings, folder: str | Path, out: str | Path | Non
 def all_tables(findings: Findings) -> dict[str, list[Table]]:
     """All tables of a report that have something in them, by section."""
     made: dict[str, tuple[Callable[[Findings], list[Table]], ...]] = {
-        "prediction": (prediction_tables, prediction_parts),
+        "prediction": (prediction_parts, prediction_tables),
         "reward": (reward_tables, published_tables),
-        "planners": (planner_tables,),
+        "planners": (planner_tables, trained_tables),
         "scarcity": (scarcity_tables, scarce_return_tables),
         "unseen": (unseen_tables,),
         "latent": (latent_tables,),

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from persim_gym.core import Array
 from persim_gym.learned.frames.walls import find_walls
-from persim_gym.learned.outcomes import heads
+from persim_gym.learned.outcomes.head_choice import Split, fit_classifier, fit_regression, split
 from persim_gym.learned.outcomes.heads import Head
 from persim_gym.learned.outcomes.limits import find_limits
 from persim_gym.offline.transitions import Transitions, with_units
@@ -204,10 +204,10 @@ class DataTask:
         space = _action_space(data.action, data.action_labels)
         starts = data.obs[data.starts]
         ends = np.logical_or.reduceat(data.terminated, data.starts)
-        parts = heads.split(data.starts, data.lengths, ends, seed)
+        parts = split(data.starts, data.lengths, ends, seed)
         obs, action, next_obs = map(torch.as_tensor, (data.obs, data.action, data.next_obs))
         rows = features(obs.double(), action, next_obs.double(), space).numpy()
-        reward, about_reward = heads.fit_regression(rows, data.reward, parts, seed)
+        reward, about_reward = fit_regression(rows, data.reward, parts, seed)
         termination, about_end = None, {"kind": "never"}
         if data.terminated.any():
             termination, about_end = _fit_termination(data, parts, seed)
@@ -378,7 +378,7 @@ def _action_space(action: NDArray[Any], labels: tuple[str, ...] | None) -> Discr
 
 
 def _fit_termination(
-    data: Transitions, parts: heads.Split, seed: int
+    data: Transitions, parts: Split, seed: int
 ) -> tuple[Head | None, dict[str, Any]]:
     """Terminal states against all others, those from which an action was taken included."""
     rows = np.concatenate([data.next_obs, data.obs[data.starts]]).astype(np.float64)
@@ -388,7 +388,7 @@ def _fit_termination(
     of = np.zeros(len(data), dtype=np.bool_)
     of[parts.held] = True
     late = of[data.starts]
-    whole = heads.Split(
+    whole = Split(
         np.concatenate([parts.fit, extra[~late]]), np.concatenate([parts.held, extra[late]])
     )
-    return heads.fit_classifier(rows, labels, whole, seed)
+    return fit_classifier(rows, labels, whole, seed)

@@ -8,29 +8,34 @@ from __future__ import annotations
 
 import ast
 import keyword
-import operator
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from persim_gym import checks
 from persim_gym.core import Array
+from persim_gym.learned.outcomes.arithmetic import (
+    ARITHMETIC,
+    COMPARISONS,
+    FUNCTIONS,
+    SIGNS,
+    Part,
+    all_true,
+    any_true,
+    as_number,
+    joined,
+    where,
+)
 
 #: Longest text, and how deep its parts may be nested: far more than a reward needs.
 LONGEST, DEEPEST = 2000, 50
 
 #: What stands before a column for its value after the step: ``next.glucose``.
 NEXT = "next"
-
-#: Values by column: whether it is the next one, and its name.
-Values: TypeAlias = "Mapping[tuple[bool, str], Array]"
-_Part: TypeAlias = "float | Callable[[Values], Any]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,7 @@ class Expression:
             found = self._value(values) if callable(self._value) else self._value
         if not isinstance(found, (Tensor, np.ndarray, np.generic)):
             return next_obs[..., 0] * 0 + found
-        return _number(found)
+        return as_number(found)
 
     def __repr__(self) -> str:
         """As it is made."""
@@ -125,133 +130,6 @@ class _Values(dict[tuple[bool, str], Any]):
         return value
 
 
-# -- arithmetic on arrays and tensors alike --------------------------------------------------------
-
-
-def _number(value: Any) -> Any:
-    """True and false as 1 and 0."""
-    if isinstance(value, Tensor):
-        return value.to(torch.get_default_dtype()) if value.dtype == torch.bool else value
-    return np.asarray(value, np.float64) if getattr(value, "dtype", None) == np.bool_ else value
-
-
-def _truth(value: Any) -> Any:
-    """A number is true where it is not 0."""
-    if isinstance(value, Tensor):
-        return value if value.dtype == torch.bool else value != 0
-    return value if getattr(value, "dtype", None) == np.bool_ else value != 0
-
-
-def _by_name(name: str) -> Callable[[Any], Any]:
-    """A function of one argument that NumPy and torch call the same."""
-    of_tensor, of_array = getattr(torch, name), getattr(np, name)
-
-    def apply(value: Any) -> Any:
-        return of_tensor(value) if isinstance(value, Tensor) else of_array(value)
-
-    return apply
-
-
-def _where(condition: Any, yes: Any, no: Any) -> Any:
-    parts = (_truth(condition), yes, no)
-    tensors = [part for part in parts if isinstance(part, Tensor)]
-    if not tensors:
-        return np.where(*parts)
-    if not isinstance(parts[0], Tensor):
-        return yes if parts[0] else no
-    return torch.where(*parts)
-
-
-def _extreme(of_tensor: Any, of_array: Any) -> Callable[..., Any]:
-    """The least or the largest of several; what is no number stays none."""
-
-    def two(a: Any, b: Any) -> Any:
-        if isinstance(a, Tensor) or isinstance(b, Tensor):
-            like = a if isinstance(a, Tensor) else b
-            return of_tensor(torch.as_tensor(a).to(like), torch.as_tensor(b).to(like))
-        return of_array(a, b)
-
-    def apply(first: Any, *others: Any) -> Any:
-        for other in others:
-            first = two(first, other)
-        return first
-
-    return apply
-
-
-_min = _extreme(torch.minimum, np.minimum)
-_max = _extreme(torch.maximum, np.maximum)
-
-
-def _and(*parts: Any) -> Any:
-    found = _truth(parts[0])
-    for part in parts[1:]:
-        found = found & _truth(part)
-    return found
-
-
-def _or(*parts: Any) -> Any:
-    found = _truth(parts[0])
-    for part in parts[1:]:
-        found = found | _truth(part)
-    return found
-
-
-def _power(base: Any, exponent: Any) -> Any:
-    if not isinstance(base, Tensor) and not isinstance(exponent, Tensor):
-        return np.float_power(base, exponent)  # an integer's power would not end
-    return base**exponent
-
-
-#: Functions by name: the fewest and the most arguments, and what they do.
-FUNCTIONS: dict[str, tuple[int, int, Callable[..., Any]]] = {
-    **{name: (1, 1, _by_name(name)) for name in ("abs", "exp", "log", "sqrt", "sin", "cos")},
-    "min": (2, 20, _min),
-    "max": (2, 20, _max),
-    "clip": (3, 3, lambda value, low, high: _min(_max(value, low), high)),
-    "where": (3, 3, _where),
-}
-
-_ARITHMETIC: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: _power,
-}
-_COMPARISONS: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-}
-_SIGNS: dict[type[ast.AST], Callable[[Any], Any]] = {
-    ast.USub: operator.neg,
-    ast.UAdd: operator.pos,
-    ast.Not: lambda value: ~_truth(value),
-}
-
-
-def _joined(function: Callable[..., Any], parts: Sequence[_Part], numbers: bool = True) -> _Part:
-    """A function of parts; of constants alone it is computed now."""
-
-    def apply(values: Values) -> Any:
-        found = [part(values) if callable(part) else part for part in parts]
-        return function(*map(_number, found)) if numbers else function(*found)
-
-    if any(callable(part) for part in parts):
-        return apply
-    with np.errstate(all="ignore"):
-        constant = np.float64(function(*[np.float64(part) for part in parts]))  # type: ignore[arg-type]
-    if not np.isfinite(constant):
-        raise ValueError("a part of it without columns is no finite number")
-    return float(constant)
-
-
 # -- from text to functions ------------------------------------------------------------------------
 
 
@@ -270,7 +148,7 @@ class _Reader:
         # Python's parser writes names in a normal form of Unicode.
         self._names = {unicodedata.normalize("NFKC", name): name for name in reversed(names)}
 
-    def read(self) -> _Part:
+    def read(self) -> Part:
         """What the text computes.
 
         Raises:
@@ -325,7 +203,7 @@ class _Reader:
                 return
         raise ValueError(f"it is nested more than {DEEPEST} deep")
 
-    def _part(self, node: ast.AST) -> _Part:
+    def _part(self, node: ast.AST) -> Part:
         match node:
             case ast.Constant(value=bool() | int() | float() as value):
                 return self._constant(value)
@@ -333,22 +211,22 @@ class _Reader:
                 return self._column(node.id, False)
             case ast.Attribute(value=ast.Name(id="next"), attr=name):
                 return self._column(name, True)
-            case ast.BinOp(op=op) if type(op) in _ARITHMETIC:
+            case ast.BinOp(op=op) if type(op) in ARITHMETIC:
                 sides = [self._part(node.left), self._part(node.right)]
-                return _joined(_ARITHMETIC[type(op)], sides)
-            case ast.UnaryOp(op=op) if type(op) in _SIGNS:
+                return joined(ARITHMETIC[type(op)], sides)
+            case ast.UnaryOp(op=op) if type(op) in SIGNS:
                 numbers = not isinstance(op, ast.Not)
                 if not numbers:
-                    return _joined(_SIGNS[ast.Not], [self._part(node.operand)], False)
-                return _joined(_SIGNS[type(op)], [self._part(node.operand)])
+                    return joined(SIGNS[ast.Not], [self._part(node.operand)], False)
+                return joined(SIGNS[type(op)], [self._part(node.operand)])
             case ast.BoolOp(op=op):
-                both = _and if isinstance(op, ast.And) else _or
-                return _joined(both, [self._part(value) for value in node.values], False)
+                both = all_true if isinstance(op, ast.And) else any_true
+                return joined(both, [self._part(value) for value in node.values], False)
             case ast.Compare():
                 return self._compared(node)
             case ast.IfExp():
                 parts = [self._part(part) for part in (node.test, node.body, node.orelse)]
-                return _joined(_where, parts)
+                return joined(where, parts)
             case ast.Call():
                 return self._called(node)
         raise ValueError(f"{_described(node)} not allowed; {_allowed()}")
@@ -363,7 +241,7 @@ class _Reader:
             raise ValueError("a number is too large")
         return number
 
-    def _column(self, name: str, after: bool) -> _Part:
+    def _column(self, name: str, after: bool) -> Part:
         quoted = self._quoted.get(name)
         named = quoted if quoted is not None else self._names.get(name, name)
         columns = self._columns
@@ -382,17 +260,17 @@ class _Reader:
         hint = checks.meant(named, (*columns.state, *columns.action))
         raise ValueError(f"there is no column {named!r}{hint}; columns: {columns}")
 
-    def _compared(self, node: ast.Compare) -> _Part:
+    def _compared(self, node: ast.Compare) -> Part:
         terms = [node.left, *node.comparators]
-        found: list[_Part] = []
+        found: list[Part] = []
         for place, op in enumerate(node.ops):
-            if type(op) not in _COMPARISONS:
+            if type(op) not in COMPARISONS:
                 raise ValueError(f"{_described(op)} not allowed; {_allowed()}")
             sides = self._labels(terms[place], terms[place + 1])
-            found.append(_joined(_COMPARISONS[type(op)], sides))
-        return found[0] if len(found) == 1 else _joined(_and, found, False)
+            found.append(joined(COMPARISONS[type(op)], sides))
+        return found[0] if len(found) == 1 else joined(all_true, found, False)
 
-    def _labels(self, *terms: ast.expr) -> list[_Part]:
+    def _labels(self, *terms: ast.expr) -> list[Part]:
         """Two sides of a comparison, of which one may be the name of a discrete action."""
         texts = [isinstance(term, ast.Constant) and isinstance(term.value, str) for term in terms]
         if not any(texts):
@@ -412,17 +290,20 @@ class _Reader:
             )
         return [self._part(other), float(labels.index(label.value))]
 
-    def _called(self, node: ast.Call) -> _Part:
+    def _called(self, node: ast.Call) -> Part:
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         if name not in FUNCTIONS:
             hint = checks.meant(name, FUNCTIONS)
+            columns = (*self._columns.state, *self._columns.action)
+            if name and (column := next((c for c in columns if c.startswith(f"{name} ")), None)):
+                raise ValueError(f"the column {column!r} stands in backticks: {quoted(column)}")
             said = f"there is no function {name}{hint}" if name else "such a call is not allowed"
             raise ValueError(f"{said}; functions: {', '.join(FUNCTIONS)}")
         least, most, function = FUNCTIONS[name]
         if node.keywords or not least <= len(node.args) <= most:
             count = f"{least}" if least == most else f"{least} or more"
             raise ValueError(f"{name} takes {count} argument{'s' * (most > 1)}, without names")
-        return _joined(function, [self._part(argument) for argument in node.args])
+        return joined(function, [self._part(argument) for argument in node.args])
 
 
 def _described(node: ast.AST) -> str:

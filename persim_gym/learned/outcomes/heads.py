@@ -1,44 +1,24 @@
-"""Small functions learned from rows: the reward and the termination of a task that has no formula.
+"""Heads: small functions of rows, and how each kind of them is fitted.
 
-Both are chosen among candidates from the simplest to the richest by trajectories that were held
-out: polynomials by ridge regression (logistic for yes and no), a network with two hidden layers
-of 64 SiLU units by Adam, and for terminations also limits of single coordinates, which are sharp.
+Polynomials by ridge regression (logistic for yes and no), a network with two hidden layers of 64
+SiLU units by Adam, and for yes and no also limits of single coordinates, which are sharp.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import combinations_with_replacement
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-#: Degrees of the polynomials, and the most terms that one may have.
-DEGREES, MOST_TERMS = (1, 2, 3), 1000
+#: The most terms that a polynomial may have.
+MOST_TERMS = 1000
 
-#: Penalties of their coefficients, by row.
-RIDGES = (1e-9, 1e-4, 1e-2)
-
-#: Share of a value's deviation below which a term is left out.
-NEGLIGIBLE = 1e-4
-
-#: Rows that a head is fitted on at most; more teach so small a function nothing.
-MOST_ROWS = 30_000
-
+#: Units of a network's hidden layers, its steps of Adam and rows of a batch.
 HIDDEN, STEPS, BATCH = 64, 2000, 256
-
-#: Share of the trajectories held out.
-HELD = 0.2
-
-#: A candidate is good enough if its held-out error is within this factor of the least ...
-TOLERANCE = 1.1
-#: ... and nothing richer is tried below this share of unexplained variance, or of wrong rows.
-EXCELLENT = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +51,7 @@ class Head:
             return torch.maximum(t["low"] - rows, rows - t["high"]).amax(-1)
         rows = (rows - t["mean"]) / t["scale"]
         if self.kind == "polynomial":
-            return _monomials(rows, t["terms"]) @ t["weight"] + t["value"]
+            return monomials(rows, t["terms"]) @ t["weight"] + t["value"]
         for layer in range(2):
             rows = torch.nn.functional.silu(rows @ t[f"weight.{layer}"].T + t[f"bias.{layer}"])
         return rows @ t["weight.2"] + t["value"]
@@ -82,171 +62,7 @@ def constant(value: float) -> Head:
     return Head("constant", {"value": torch.tensor(value, dtype=torch.float64)})
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
-    """Rows to learn from and rows to judge by, as indices."""
-
-    fit: NDArray[np.int64]
-    held: NDArray[np.int64]
-
-
-def split(
-    starts: NDArray[np.int64], lengths: NDArray[np.int64], rare: NDArray[np.bool_], seed: int
-) -> Split:
-    """Hold out a fifth of the trajectories, of those with a rare row and of the others alike.
-
-    With fewer than five trajectories it is the last fifth of each.
-
-    Args:
-        starts: First row of each trajectory ``[E]``.
-        lengths: Rows of each ``[E]``.
-        rare: Trajectories with a rare row ``[E]``.
-        seed: Seed of the choice.
-    """
-    rng = np.random.default_rng([seed, 3])
-    held = np.zeros(int(lengths.sum()), dtype=np.bool_)
-    if len(starts) < 5:
-        for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
-            held[start + length - int(HELD * length) : start + length] = True
-    else:
-        for group in (np.flatnonzero(rare), np.flatnonzero(~rare)):
-            count = round(HELD * len(group)) if len(group) > 2 else 0
-            for which in rng.permutation(group)[:count].tolist():
-                held[starts[which] : starts[which] + lengths[which]] = True
-    fit_rows, held_rows = (
-        rng.permutation(rows)[:MOST_ROWS] if len(rows) > MOST_ROWS else rows
-        for rows in (np.flatnonzero(~held), np.flatnonzero(held))
-    )
-    return Split(fit_rows, held_rows if len(held_rows) else fit_rows)
-
-
-@torch.no_grad()
-def fit_regression(
-    rows: NDArray[np.float64], values: NDArray[np.float64], parts: Split, seed: int
-) -> tuple[Head, dict[str, Any]]:
-    """Fit a value ``[T]`` of rows ``[T, p]``.
-
-    Returns:
-        The function, and how it was chosen: ``kind``, ``degree``, ``heldout_r2``, ``heldout_rmse``.
-    """
-    x, y = torch.as_tensor(rows).double(), torch.as_tensor(values).double()
-    spread = float(y.std(correction=0))
-    if spread <= 1e-9 * max(1.0, float(y.abs().max())):
-        return constant(float(y.mean())), {"kind": "constant", "heldout_r2": 1.0}
-    held = torch.as_tensor(parts.held)
-    # Where held-out values are all alike there is no variance of theirs to explain.
-    unit = float(y[held].var(correction=0)) or spread**2
-
-    def error(head: Head) -> float:
-        mse = float((head(x[held]) - y[held]).square().mean())
-        return mse / unit if np.isfinite(mse) else np.inf
-
-    fit = torch.as_tensor(parts.fit)
-    every = torch.as_tensor(np.union1d(parts.fit, parts.held))
-    candidates: list[_Candidate] = []
-    for degree in DEGREES:
-        terms = _terms(x.shape[1], degree)
-        if terms is None or len(terms) > len(fit):
-            continue
-        for ridge, head in zip(RIDGES, _ridge(x[fit], y[fit], terms, RIDGES), strict=True):
-            about = {"kind": "polynomial", "degree": degree, "ridge": ridge, "terms": len(terms)}
-            make = partial(_one_ridge, terms=terms, ridge=ridge)
-            candidates.append(_Candidate(error(head), head, about, make))
-        if min(c.error for c in candidates) < EXCELLENT:
-            break
-    if min((c.error for c in candidates), default=1.0) >= EXCELLENT:
-        head = _train(x[fit], y[fit], False, seed)
-        candidates.append(_Candidate(error(head), head, {"kind": "network", "hidden": HIDDEN}))
-    chosen = _simplest(candidates)
-    if chosen.error >= 1.0:  # no better than the mean
-        head = constant(float(y.mean()))
-        chosen = _Candidate(error(head), head, {"kind": "constant"})
-    if chosen.head.kind == "polynomial":
-        # Planners evaluate a reward millions of times: terms that do nothing are left out.
-        terms = _telling_terms(chosen.head, x[fit], spread)
-        make = partial(_one_ridge, terms=terms, ridge=chosen.about["ridge"])
-        short = make(x[fit], y[fit])
-        about = chosen.about | {"terms": len(terms)}
-        chosen = _simplest([_Candidate(error(short), short, about, make), chosen])
-    quality = {"heldout_r2": 1.0 - chosen.error, "heldout_rmse": (chosen.error * unit) ** 0.5}
-    return chosen.final(x[every], y[every]), chosen.about | quality
-
-
-@torch.no_grad()
-def fit_classifier(
-    rows: NDArray[np.float64], labels: NDArray[np.bool_], parts: Split, seed: int
-) -> tuple[Head | None, dict[str, Any]]:
-    """Fit the rows ``[T, p]`` that are positive ``[T]``.
-
-    Every candidate is judged by the share of rows that it gets wrong, so that chance events, which
-    the rows do not show, are not predicted everywhere.
-
-    Returns:
-        The function, or ``None`` if nothing does better than to say that no row is, and how it was
-        chosen: ``kind``, ``heldout_accuracy`` (``None`` if there were too few positives to hold any
-        out), ``found`` (share of the positives that are predicted) and ``false`` (share of the
-        others that are).
-    """
-    x, y = torch.as_tensor(rows), torch.as_tensor(labels)
-    fit, held = torch.as_tensor(parts.fit), torch.as_tensor(parts.held)
-    every = torch.as_tensor(np.union1d(parts.fit, parts.held))
-    # Where positives are too few for both parts, simple candidates are fitted and judged on all.
-    blind = not bool(y[held].any() and y[fit].any())
-    if blind:
-        fit = held = every
-
-    def error(head: Head) -> float:
-        return float(((head(x[held]) > 0) != y[held]).double().mean())
-
-    candidates: list[_Candidate] = []
-    if (limits := _limits(x[fit], y[fit])) is not None:
-        candidates.append(_Candidate(error(limits), limits, {"kind": "limits"}, _limits))
-    if not candidates or candidates[0].error >= EXCELLENT:
-        for degree in DEGREES:
-            terms = _terms(x.shape[1], degree)
-            if terms is not None and len(terms) <= len(fit):
-                make = partial(_logistic, terms=terms)
-                head = make(x[fit], y[fit])
-                about = {"kind": "polynomial", "degree": degree}
-                candidates.append(_Candidate(error(head), head, about, make))
-        if not blind and min((c.error for c in candidates), default=1.0) >= EXCELLENT:
-            head = _train(x[fit], y[fit].double(), True, seed)
-            candidates.append(_Candidate(error(head), head, {"kind": "network", "hidden": HIDDEN}))
-    never = float(y[held].double().mean())
-    chosen = _simplest(candidates) if candidates else None
-    if chosen is None or chosen.error >= never:
-        accuracy = None if blind else 1.0 - never
-        return None, {"kind": "never", "heldout_accuracy": accuracy, "found": 0.0, "false": 0.0}
-    said, true = chosen.head(x[held]) > 0, y[held]
-    quality = {
-        "heldout_accuracy": None if blind else 1.0 - chosen.error,
-        "found": float(said[true].double().mean()),
-        "false": float(said[~true].double().mean()),
-    }
-    return chosen.final(x[every], y[every]), chosen.about | quality
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A function, its error on what was held out, and how to fit it on everything."""
-
-    error: float
-    head: Head
-    about: dict[str, Any]
-    make: Callable[[Tensor, Tensor], Head | None] | None = None
-
-    def final(self, x: Tensor, y: Tensor) -> Head:
-        """Fitted again on all rows, where that costs next to nothing."""
-        return (self.make(x, y) if self.make else None) or self.head
-
-
-def _simplest(candidates: list[_Candidate]) -> _Candidate:
-    """The first candidate whose error is about the least."""
-    enough = TOLERANCE * min(c.error for c in candidates) + EXCELLENT / 10
-    return next(c for c in candidates if c.error <= enough)
-
-
-def _terms(width: int, degree: int) -> Tensor | None:
+def terms_of(width: int, degree: int) -> Tensor | None:
     """Monomials ``[f, degree]`` as indices into ``(1, x)``, without the constant."""
     count, size = 1, width + degree
     for k in range(degree):
@@ -257,7 +73,7 @@ def _terms(width: int, degree: int) -> Tensor | None:
     return torch.tensor(chosen, dtype=torch.long)
 
 
-def _monomials(rows: Tensor, terms: Tensor) -> Tensor:
+def monomials(rows: Tensor, terms: Tensor) -> Tensor:
     """Values of monomials ``[..., f]`` at rows ``[..., p]``."""
     padded = torch.cat([torch.ones_like(rows[..., :1]), rows], dim=-1)
     values = padded[..., terms[:, 0]]
@@ -271,10 +87,10 @@ def _units(x: Tensor) -> dict[str, Tensor]:
     return {"mean": x.mean(0), "scale": torch.where(scale > 1e-12, scale, 1.0)}
 
 
-def _ridge(x: Tensor, y: Tensor, terms: Tensor, ridges: Sequence[float]) -> list[Head]:
+def ridge_heads(x: Tensor, y: Tensor, terms: Tensor, ridges: Sequence[float]) -> list[Head]:
     """The polynomial under each of several penalties."""
     units = _units(x)
-    values = _monomials((x - units["mean"]) / units["scale"], terms)
+    values = monomials((x - units["mean"]) / units["scale"], terms)
     centre = values.mean(0)
     values = values - centre
     gram, target = values.T @ values, values.T @ (y - y.mean())
@@ -288,22 +104,10 @@ def _ridge(x: Tensor, y: Tensor, terms: Tensor, ridges: Sequence[float]) -> list
     return found
 
 
-def _telling_terms(head: Head, x: Tensor, spread: float) -> Tensor:
-    """Terms of a polynomial whose share in its values is not negligible; at least one."""
-    t = head.tensors
-    values = _monomials((x - t["mean"]) / t["scale"], t["terms"])
-    share = values.std(0) * t["weight"].abs()
-    kept = share > min(NEGLIGIBLE * spread, float(share.max()) / 2)
-    return t["terms"][kept]
-
-
-def _one_ridge(x: Tensor, y: Tensor, terms: Tensor, ridge: float) -> Head:
-    return _ridge(x, y, terms, [ridge])[0]
-
-
-def _logistic(x: Tensor, y: Tensor, terms: Tensor) -> Head:
+def logistic_head(x: Tensor, y: Tensor, terms: Tensor) -> Head:
+    """The polynomial that is positive where ``y`` is."""
     units = _units(x)
-    values = _monomials((x - units["mean"]) / units["scale"], terms)
+    values = monomials((x - units["mean"]) / units["scale"], terms)
     size = values.std(0, correction=0)
     values = values / torch.where(size > 1e-12, size, 1.0)
     target = y.double()
@@ -332,7 +136,7 @@ def _logistic(x: Tensor, y: Tensor, terms: Tensor) -> Head:
     )
 
 
-def _limits(x: Tensor, y: Tensor) -> Head | None:
+def limits_head(x: Tensor, y: Tensor) -> Head | None:
     """Limits of coordinates beyond which there are only positive rows, those that explain most."""
     low, high = (torch.full_like(x[0], sign * np.inf) for sign in (-1, 1))
     left = y.clone()
@@ -354,7 +158,7 @@ def _limits(x: Tensor, y: Tensor) -> Head | None:
     return Head("limits", {"low": low, "high": high})
 
 
-def _train(x: Tensor, y: Tensor, logistic: bool, seed: int) -> Head:
+def network_head(x: Tensor, y: Tensor, logistic: bool, seed: int) -> Head:
     """A network with two hidden layers, by Adam with a fixed order of batches."""
     generator = torch.Generator().manual_seed(seed)
     units = _units(x)

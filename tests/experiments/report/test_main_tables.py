@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from persim_gym.envs.suites import SUITES
 from persim_gym.experiments import published
 from persim_gym.experiments.report.long_table import results_csv
 from persim_gym.experiments.report.main_tables import (
@@ -112,10 +113,11 @@ def test_infinite_errors_are_said_and_lose() -> None:
 
 def test_error_by_horizon_and_coordinate() -> None:
     findings = Findings([predicted("persim", [0.1, 0.4])])
-    horizon, coordinate = prediction_parts(findings)
+    coordinate, horizon = prediction_parts(findings)
     assert [row[1] for row in horizon.rows] == ["1", "5", "10", "25", "50"]
     assert at(horizon, "PerSim", "random", "25") == "0.100"  # the mean 0.2 times 25 / 50
-    assert [row[1:] for row in coordinate.rows] == [("x", "0.200"), ("y", "0.200")]
+    names = SUITES["cartpole"].coordinates
+    assert [row[1:] for row in coordinate.rows] == [(name, "0.200") for name in names]
 
 
 def test_returns() -> None:
@@ -173,11 +175,13 @@ def test_small_table() -> None:
     findings = Findings(rows)
     table = small_table(findings, ["random"])
     assert table.rows == (
-        ("CartPole", "random", "PerSim", "0.200 ± 0", "4 ± 2.8"),
-        ("CartPole", "–", "Random actions", "–", "1 [1 of 2]"),
+        ("CartPole", "random", "PerSim", "0.200 ± 0 rad", "0.200 ± 0", "4 ± 2.8"),
+        ("CartPole", "–", "Random actions", "–", "–", "1 [1 of 2]"),
     )
     assert [row[1] for row in small_table(findings).rows] == ["pure", "random", "–"]
     first = small_numbers(findings)[1]
     assert (first["method"], first["dataset"]) == ("persim", "random")
-    assert first["rmse"]["mean"] == pytest.approx(0.2)
+    assert first["headline"] == "angle (rad)"
+    for name in ("rmse", "headline_rmse"):
+        assert first[name]["mean"] == pytest.approx(0.2)
     assert first["return"]["episodes"] == 1

@@ -19,7 +19,6 @@ from persim_gym.experiments.ledger import note_start
 from persim_gym.experiments.report import page
 from persim_gym.experiments.report.figure_list import drawings
 from persim_gym.experiments.report.figures import (
-    colours,
     horizon_figure,
     planners_figure,
     returns_figure,
@@ -27,6 +26,7 @@ from persim_gym.experiments.report.figures import (
     unseen_figure,
 )
 from persim_gym.experiments.report.page import commands, facts, missing_lines, warnings
+from persim_gym.experiments.report.panels import colours
 from persim_gym.experiments.report.side_tables import planner_slots
 from persim_gym.experiments.results import Findings, Variant, read_findings
 from persim_gym.plots.style import DARK, LIGHT

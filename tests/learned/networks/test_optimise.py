@@ -24,8 +24,9 @@ from persim_gym.learned.frames.history import slots
 from persim_gym.learned.networks.gradients import mixed_precision_pays
 from persim_gym.learned.networks.network import LowRankNetwork
 from persim_gym.learned.networks.optimise import fit_network, validation_window
+from persim_gym.learned.networks.preparation import prepare
 from persim_gym.learned.posterior import calibration
-from persim_gym.learned.preparation import Data, on_bounds, prepare
+from persim_gym.learned.preparation import Data, on_bounds
 from persim_gym.offline.transitions import Transitions
 from tests.learned.worlds import PlainTask, random_walks, transitions, weights
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from persim_gym.learned.outcomes import heads
-from persim_gym.learned.outcomes.heads import fit_classifier, fit_regression, split
+from persim_gym.learned.outcomes.head_choice import fit_classifier, fit_regression, split
 
 ROWS = np.random.default_rng(0).uniform(-1.0, 1.0, (400, 2))
 PARTS = split(np.arange(0, 400, 40), np.full(10, 40), np.zeros(10, dtype=np.bool_), seed=0)

@@ -1,10 +1,10 @@
-"""Networks made ready for stepping."""
+"""Products of weights and many rows."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from persim_gym.learned.compiled_network import ALONE, product
+from persim_gym.learned.products import ALONE, product
 
 
 def test_products_by_columns() -> None:

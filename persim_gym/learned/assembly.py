@@ -1,0 +1,67 @@
+"""From what a fit has found to the parts of a simulator: support and posterior with the rest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from persim_gym.core import Task
+from persim_gym.learned.card import card_of, recipe_of
+from persim_gym.learned.dynamics import LearnedDynamics
+from persim_gym.learned.families import Fitted, Setting
+from persim_gym.learned.fit import fit_by, record_of
+from persim_gym.learned.heldout_errors import heldout_errors
+from persim_gym.learned.parts import Parts
+from persim_gym.learned.plan import FitPlan
+from persim_gym.learned.posterior.calibration import disagreement_limit, learn_knowledge
+from persim_gym.learned.preparation import Data, check_device
+from persim_gym.learned.progress import reporter
+from persim_gym.learned.refit import with_rank_of
+from persim_gym.learned.sizes import check_sizes
+from persim_gym.learned.uncertainty.learn import learn_uncertainty
+from persim_gym.offline.transitions import Transitions
+
+
+def parts_of(
+    fitted: Fitted, data: Data, seed: int, recipe: dict[str, Any], device: torch.device
+) -> Parts:
+    """What a fit has found as the parts of a simulator: support and posterior with the rest."""
+    ensemble = fitted.ensemble.to(device)
+    card = recipe | card_of(fitted, data.task, data.transitions)
+    known = learn_knowledge(ensemble, data, fitted.noise, seed)
+    experience = data.experience(ensemble.lag, ensemble.past)
+    record = record_of(data, ensemble.lag)
+    learned = learn_uncertainty(ensemble, data, record, fitted.unseen, seed)
+    if learned is not None:
+        card["metrics"]["estimated_noise"] = learned.noise.to_json()
+    card["metrics"]["heldout"] = heldout_errors(fitted, data, record, seed)
+    parts = Parts(ensemble, data.task, experience, card, known, learned)
+    if ensemble.members > 1:
+        disagreement = LearnedDynamics(parts).disagreement
+        limit = disagreement_limit(disagreement, data.transitions, ensemble.lag, ensemble.past)
+        parts = replace(parts, experience=replace(experience, disagreement_limit=limit))
+    return parts
+
+
+def fit_parts(plan: FitPlan, data: Transitions, task: Task, device: str = "cpu") -> Parts:
+    """Fit data by a plan, without files and silently: the parts of a simulator.
+
+    Args:
+        plan: What :func:`~persim_gym.learned.plan.plan_fit` has decided.
+        data: The data.
+        task: Their task.
+        device: Where to compute.
+
+    Raises:
+        ValueError: If the data are of another task or too few.
+        FloatingPointError: If the loss diverges.
+    """
+    to, checked = check_device(device), Data(data, task)
+    plan = with_rank_of(plan, data.num_agents)
+    check_sizes(plan, data, task)
+    recipe = recipe_of(plan, plan.preset, task, data)
+    with reporter(False, None) as report:
+        fitted = fit_by(checked, plan, Setting(to, report))
+    return parts_of(fitted, checked, plan.seed, recipe, to)

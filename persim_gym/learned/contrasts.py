@@ -1,0 +1,62 @@
+"""Members as their mean and orthonormal contrasts: what a step needs of them, and no more.
+
+The squares of the contrasts sum up to those of the members' deviations from their mean, so that
+disagreement is read off without the members. They are one fewer, and as weights are turned into
+them beforehand, nothing has to be centred in a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@lru_cache(maxsize=16)
+def basis(members: int) -> NDArray[np.float64]:
+    """Orthonormal contrasts of ``m`` members, Helmert's: ``[m - 1, m]``, each of sum 0."""
+    found = np.tril(np.ones((members - 1, members)))
+    rows = np.arange(1, members)
+    found[rows - 1, rows] = -rows
+    found /= np.sqrt(rows * (rows + 1.0))[:, None]
+    found.flags.writeable = False
+    return found
+
+
+def turn(members: int, reach: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What makes of members' changes their mean, and contrasts in units of disagreement.
+
+    Args:
+        members: Number of members ``m``.
+        reach: The furthest that a member can be from the mean at a disagreement of 1 ``[d]``.
+
+    Returns:
+        ``[d, m, m]``: the first row gives the mean, the others the contrasts. The root of the sum
+        of the contrasts' squares over coordinates is the disagreement.
+    """
+    found = np.empty((len(reach), members, members))
+    found[:, 0] = 1 / members
+    found[:, 1:] = basis(members) / reach[:, None, None]
+    return found
+
+
+def axes(
+    members: int, reach: NDArray[np.float64], coordinates: Sequence[int]
+) -> NDArray[np.float64]:
+    """What makes of contrasts the members' deviations from their mean.
+
+    Args:
+        members: Number of members ``m``.
+        reach: As in :func:`turn` ``[d]``.
+        coordinates: Of which coordinates there are contrasts, ``m - 1`` of each in turn; the
+            others are the same for all members.
+
+    Returns:
+        ``[m, d, k]``.
+    """
+    found = np.zeros((members, len(reach), len(coordinates), members - 1))
+    for place, coordinate in enumerate(coordinates):
+        found[:, coordinate, place] = basis(members).T * reach[coordinate]
+    return found.reshape(members, len(reach), -1)
