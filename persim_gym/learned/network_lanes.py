@@ -22,6 +22,7 @@ Floats = NDArray[np.float32]
 #: arithmetic; more would leave the processor's cache from one layer to the next.
 TOGETHER = 128
 
+
 class _Through:
     """An encoder's layers for ``n`` rows: weights with their biases, and room for what they give.
 
