@@ -110,7 +110,8 @@ class PolynomialLanes:
         return self.mean, self.contrasts
 
     def _by_factor(self, part: _Part) -> None:
-        assert part.by_factor is not None and part.turn is not None
+        assert part.by_factor is not None
+        assert part.turn is not None
         terms = part.picked.reshape(-1, self.n)
         products = product(part.by_factor, terms).reshape(self.factors.shape)
         products *= self.factors
