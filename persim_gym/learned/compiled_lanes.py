@@ -119,7 +119,8 @@ class PolynomialLanes:
 
     def _by_factor(self, part: _Part) -> NDArray[np.float32]:
         """Mean change and contrasts ``[m, n]`` of a part whose factors are yet to be multiplied."""
-        assert part.by_factor is not None and part.turn is not None
+        assert part.by_factor is not None
+        assert part.turn is not None
         terms = part.picked if self.choices == 1 else part.picked * self.taken[:, None]
         products = product(part.by_factor, terms.reshape(-1, self.n)).reshape(self.factors.shape)
         products *= self.factors
@@ -201,7 +202,9 @@ class _Inputs:
         if not in_place:
             self.z = np.empty((len(columns), n), dtype=np.float32)
         self.plain = self.z[: len(plain)]
-        self.angles = [(self.z[c], cosine) for c, cosine in zip(angles, self.z[len(plain) :], strict=True)]
+        self.angles = [
+            (self.z[c], cosine) for c, cosine in zip(angles, self.z[len(plain) :], strict=True)
+        ]
         self.products = [
             (self.phi[parent : parent + k], self.z[place[column]], self.phi[here : here + k])
             for here, parent, k, column in runs
