@@ -109,8 +109,8 @@ def validate(
     Exit code 1 if a rule of --require does not hold.
     """
     from persim_gym.evaluation.validation import Rule
+    from persim_gym.evaluation.validation.fitted_data import data_of
     from persim_gym.evaluation.validation.splits import SPLITS
-    from persim_gym.evaluation.validation.validate import data_of
     from persim_gym.learned.config import METHODS
 
     checks.integer("--seed", seed, most=checks.LARGEST_SEED)
@@ -216,8 +216,8 @@ def _data(
 
     A table that holds nothing to judge gets a page that says why, before the error.
     """
+    from persim_gym.evaluation.validation.fitted_data import data_of
     from persim_gym.evaluation.validation.result import Validation
-    from persim_gym.evaluation.validation.validate import data_of
 
     if name is None:
         assert sim is not None
