@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import math
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -18,6 +21,8 @@ from torch import Tensor
 
 from persim_gym import checks
 from persim_gym.core import Task
+from persim_gym.envs.lanes import time_limit
+from persim_gym.envs.vector import SimVectorEnv
 from persim_gym.evaluation.returns import episode_returns
 from persim_gym.learned.guard import GuardedSimulator
 from persim_gym.learned.shells import LearnedSimEnv
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.callbacks import BaseCallback
     from stable_baselines3.common.logger import Logger
+    from stable_baselines3.common.vec_env import VecEnv
 
 __all__ = [
     "ALGORITHMS",
@@ -61,7 +67,14 @@ class TrainConfig:
         halt_reward: What the guard's stop is worth: the episode ends there with this reward.
             Without it (``None``) the stop is a truncation, beyond which the algorithm goes on by
             its own estimate, and a policy may be drawn to where the simulator knows nothing.
+        penalty: Reward to subtract per unit of the members' disagreement, in training and in the
+            evaluations.
+        lanes: Episodes side by side. Their steps are taken in turn between gradient steps, whose
+            settings (``train_freq``, ``gradient_steps``) count steps of all lanes together as one.
+        fade: Let the learning rate fall to zero along a line: the last policy is then settled, and
+            not one of many between which it jumps.
         evaluations: How often the policy is judged in the simulator on the way; the best is kept.
+            With 0 it is never judged, and the last one is kept.
         evaluation_episodes: Episodes of each evaluation.
         settings: Arguments of the algorithm's class.
     """
@@ -70,6 +83,9 @@ class TrainConfig:
     episode_steps: int | None = None
     guard: bool = True
     halt_reward: float | None = None
+    penalty: float = 0.0
+    lanes: int = 1
+    fade: bool = False
     evaluations: int = 12
     evaluation_episodes: int = 20
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -82,7 +98,10 @@ class TrainConfig:
             checks.number("halt_reward", self.halt_reward, says="finite or None")
         if self.episode_steps is not None:
             checks.positive_integer("episode_steps", self.episode_steps)
-        checks.switch("guard", self.guard)
+        checks.positive_integer("lanes", self.lanes)
+        for name in ("guard", "fade"):
+            checks.switch(name, getattr(self, name))
+        checks.number("penalty", self.penalty, 0, says="a number of at least 0")
         checks.integer("evaluations", self.evaluations)
         checks.integer("evaluation_episodes", self.evaluation_episodes, 1)
         checks.a_mapping("settings", self.settings)
@@ -205,11 +224,16 @@ def train_in_simulator(
     settings = dataclasses.replace(own, settings={**usual.settings, **own.settings})
     import stable_baselines3
 
-    env = _TrainingEnv(sim, agent, settings)
+    env = (
+        _TrainingEnv(sim, agent, settings) if settings.lanes == 1 else _lanes(sim, agent, settings)
+    )
     with global_randomness_kept(), few_threads(0, (), torch.device("cpu")):
         make = getattr(stable_baselines3, algorithm.upper())
         # A copy: Stable-Baselines3 writes into the dictionaries that it is given.
         given = copy.deepcopy(dict(settings.settings))
+        if settings.fade:
+            usual_rate = inspect.signature(make).parameters["learning_rate"].default
+            given["learning_rate"] = partial(operator.mul, given.get("learning_rate", usual_rate))
         model: BaseAlgorithm = make("MlpPolicy", env, seed=seed, device="cpu", **given)
         if logger is not None:
             model.set_logger(logger)
@@ -245,9 +269,15 @@ class _TrainingEnv(gym.Wrapper[Any, Any, Any, Any]):
 
     def __init__(self, sim: PerSim, agent: int, config: TrainConfig) -> None:
         super().__init__(
-            LearnedSimEnv(sim, agent, guard=config.guard, max_episode_steps=config.episode_steps)
+            LearnedSimEnv(
+                sim,
+                agent,
+                guard=config.guard,
+                penalty=config.penalty,
+                max_episode_steps=config.episode_steps,
+            )
         )
-        self._task, self._experience, self._config = sim.task, sim.experience, config
+        self._starts, self._config = _Starts(sim, config.exploring_starts), config
         self._rng = np.random.default_rng(0)
 
     def reset(
@@ -256,7 +286,7 @@ class _TrainingEnv(gym.Wrapper[Any, Any, Any, Any]):
         if seed is not None:
             self._rng = np.random.default_rng([seed, 1])
         if options is None and self._rng.random() < self._config.exploring_starts:
-            options = {"state": self._anywhere()}
+            options = {"state": self._starts.anywhere(self._rng)}
         return self.env.reset(seed=seed, options=options)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
@@ -265,13 +295,61 @@ class _TrainingEnv(gym.Wrapper[Any, Any, Any, Any]):
             return obs, self._config.halt_reward, True, False, info
         return obs, reward, terminated, truncated, info
 
-    def _anywhere(self) -> NDArray[np.float64]:
-        low, high = self._experience.low, self._experience.high
+
+class _Starts:
+    """Start states of training episodes: a share of them anywhere in the range of the data."""
+
+    def __init__(self, sim: PerSim, share: float) -> None:
+        self._task, self._share = sim.task, share
+        self._low, self._high = sim.experience.low, sim.experience.high
+
+    def __call__(self, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
+        """Start states ``[n, d]`` of lanes."""
+        starts = self._task.sample_start(rng, n)
+        for row in np.flatnonzero(rng.random(n) < self._share).tolist():
+            starts[row] = self.anywhere(rng)
+        return starts
+
+    def anywhere(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        """A state ``[d]`` in the range of the recorded ones, in which no episode is over."""
         for _ in range(100):
-            state = self._rng.uniform(low, high)
+            state = rng.uniform(self._low, self._high)
             if not bool(self._task.terminated(state[None])[0]):
                 return state
-        return self._task.sample_start(self._rng, 1)[0]
+        return self._task.sample_start(rng, 1)[0]
+
+
+def _lanes(sim: PerSim, agent: int, config: TrainConfig) -> VecEnv:
+    """What :class:`_TrainingEnv` is, with episodes side by side."""
+    from stable_baselines3.common.vec_env import VecEnvWrapper
+
+    from persim_gym.envs.sb3 import to_sb3
+
+    envs = SimVectorEnv(
+        sim.task,
+        GuardedSimulator(sim, guard=config.guard, penalty=config.penalty),
+        config.lanes,
+        agents=agent,
+        sample_start=_Starts(sim, config.exploring_starts),
+        max_episode_steps=time_limit(sim.task, config.episode_steps),
+        label="learned",
+    )
+
+    class Halting(VecEnvWrapper):
+        """The guard's stop is an end, if it has a price."""
+
+        def reset(self) -> Any:
+            return self.venv.reset()
+
+        def step_wait(self) -> Any:
+            obs, rewards, done, infos = self.venv.step_wait()
+            for lane in np.flatnonzero(done).tolist() if config.halt_reward is not None else ():
+                info = infos[lane]
+                if info["guard"] and info["TimeLimit.truncated"]:
+                    rewards[lane], info["TimeLimit.truncated"] = config.halt_reward, False
+            return obs, rewards, done, infos
+
+    return Halting(to_sb3(envs))
 
 
 class _BestInSimulator:
@@ -290,7 +368,7 @@ class _BestInSimulator:
         self._next += self._every
         returns = episode_returns(
             self._sim.task,
-            GuardedSimulator(self._sim, guard=self._config.guard),
+            GuardedSimulator(self._sim, guard=self._config.guard, penalty=self._config.penalty),
             [self._agent],
             model,
             self._config.evaluation_episodes,

@@ -16,6 +16,7 @@ from persim_gym.learned.simulator import PerSim
 from persim_gym.training import (
     TrainConfig,
     _BestInSimulator,
+    _lanes,
     _TrainingEnv,
     default_algorithm,
     default_config,
@@ -80,6 +81,41 @@ def test_the_guards_stop_is_an_end_with_its_price_or_a_truncation(cartpole):
         assert bool(info["guard"]) == config.guard
 
 
+def test_lanes_are_the_same_environment_side_by_side(cartpole):
+    for config, reward, over, cut in (
+        (TrainConfig(lanes=3, halt_reward=-7.0), -7.0, True, False),
+        (TrainConfig(lanes=3), 1.0, True, True),
+        (TrainConfig(lanes=3, guard=False), 1.0, False, False),
+    ):
+        envs = _lanes(wary(cartpole), 1, config)
+        envs.seed(0)
+        envs.reset()
+        _, rewards, done, infos = envs.step(np.zeros(3, dtype=np.int64))
+        assert rewards.tolist() == [reward] * 3
+        assert done.tolist() == [over] * 3
+        assert [info.get("TimeLimit.truncated", False) for info in infos] == [cut] * 3
+    wide = _lanes(cartpole, 1, TrainConfig(lanes=200, exploring_starts=0.3))
+    wide.seed(0)
+    assert 0.2 < (np.abs(wide.reset()).max(axis=1) > 0.05).mean() < 0.4
+    short = _lanes(cartpole, 1, TrainConfig(lanes=2, guard=False, episode_steps=2))
+    short.seed(0)
+    short.reset()
+    assert [short.step(np.zeros(2, dtype=np.int64))[2].all() for _ in range(3)] == [0, 1, 0]
+
+
+def test_a_penalty_is_the_price_of_disagreement(cartpole):
+    price = TrainConfig(penalty=2.0, guard=False, lanes=2)
+    env, envs = _TrainingEnv(cartpole, 1, price), _lanes(cartpole, 1, price)
+    env.reset(seed=0)
+    _, reward, *_, info = env.step(0)
+    assert info["disagreement"] > 0
+    assert reward == pytest.approx(1.0 - 2.0 * info["disagreement"])
+    envs.seed(0)
+    envs.reset()
+    _, rewards, _, infos = envs.step(np.zeros(2, dtype=np.int64))
+    assert rewards == pytest.approx([1.0 - 2.0 * own["disagreement"] for own in infos])
+
+
 def test_the_episodes_length_is_an_option(cartpole):
     env = _TrainingEnv(cartpole, 1, TrainConfig(episode_steps=3, guard=False))
     env.reset(seed=0)
@@ -111,6 +147,15 @@ def test_the_seed_decides_what_is_learned(cartpole):
     first = weights(0)
     assert torch.equal(first, weights(0))
     assert not torch.equal(first, weights(1))
+
+
+def test_the_learning_rate_fades_to_nothing(cartpole):
+    settings = {**SMALL.settings, "learning_rate": 0.5, "train_freq": 1}
+    for fade, last in ((True, 0.0), (False, 0.5)):
+        config = TrainConfig(lanes=4, fade=fade, evaluations=0, settings=settings)
+        model = train_in_simulator(cartpole, 1, 80, config=config)
+        assert model.num_timesteps == 80
+        assert model.policy.optimizer.param_groups[0]["lr"] == last
 
 
 def test_the_best_policy_of_the_looks_is_kept(cartpole, monkeypatch):
@@ -184,6 +229,10 @@ def test_bad_arguments_are_refused(cartpole, change, error, message):
 def test_a_bad_configuration_is_refused():
     with pytest.raises(ValueError, match="exploring_starts must be a share"):
         TrainConfig(exploring_starts=1.5)
+    with pytest.raises(ValueError, match="lanes must be a positive integer"):
+        TrainConfig(lanes=0)
+    with pytest.raises(ValueError, match="penalty must be a number of at least 0"):
+        TrainConfig(penalty=-1)
     with pytest.raises(ValueError, match="halt_reward must be finite"):
         TrainConfig(halt_reward=float("nan"))
     with pytest.raises(ValueError, match="evaluation_episodes must be at least 1"):

@@ -186,7 +186,8 @@ class Baseline(ABC):
             agent: Learn from this agent's transitions alone: its index, or its name in the data.
             task: By default the one that the data name, or what the data imply.
             columns: Of a table: the arguments of :func:`~persim_gym.offline.read_table`.
-            agent_of: Of a Minari data set: whose each episode is.
+            agent_of: Of a Minari data set: whose each episode is. Where none says so, as in D4RL's
+                data sets, all are of one agent.
             seed: Seed of all that is random.
             device: ``"cpu"``, ``"cuda"`` or any other of torch's.
             checkpoint: A folder. A fit that was killed goes on from it when it is called again
@@ -215,7 +216,7 @@ class Baseline(ABC):
             progress = checks.switch("progress", progress)
         if on_progress is not None and not callable(on_progress):
             raise TypeError(f"on_progress must be a function, got {checks.shown(on_progress)}")
-        transitions = of_agent(as_transitions(data, columns, agent_of), agent)
+        transitions = of_agent(as_transitions(data, columns, agent_of, nameless=True), agent)
         if task is None:
             task = task_for(transitions, seed)
         check_task(task)

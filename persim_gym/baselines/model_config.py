@@ -17,6 +17,7 @@ CADM_PAPER: dict[str, Any] = {
     "falling": False,
     "decay": 1.0,
     "tempering": 0.0,
+    "weigh_pasts": False,
     "particles": 20,
 }
 
@@ -47,6 +48,8 @@ class CaDMConfig(OfflineConfig):
         decay: Factor on the authors' weight decay.
         backward_weight: Weight of the backward model's error.
         tempering: Power of the variance by which the likelihood is weighted; 0 for the plain one.
+        weigh_pasts: Whether a past counts by the reciprocal of the error that is left with pasts of
+            its length, in windows that are held out.
         planner: Who plans when the baseline acts: a name that
             :func:`~persim_gym.planning.choose_planner` knows.
     """
@@ -69,6 +72,7 @@ class CaDMConfig(OfflineConfig):
     decay: float = 0.0
     backward_weight: float = 0.5
     tempering: float = 1.0
+    weigh_pasts: bool = True
     planner: str = "default"
 
     def __post_init__(self) -> None:
@@ -76,7 +80,7 @@ class CaDMConfig(OfflineConfig):
         counts = ("ensemble_size", "particles", "history", "future", "steps", "batch_size")
         self._check(counts, ("learning_rate", "validation", "tempering"))
         object.__setattr__(self, "encoder", _widths("encoder", self.encoder))
-        for name in ("probabilistic", "falling"):
+        for name in ("probabilistic", "falling", "weigh_pasts"):
             checks.switch(name, getattr(self, name))
         checks.integer("context", self.context)
         for name in ("decay", "backward_weight"):

@@ -13,6 +13,7 @@ from persim_gym.cli.group import say
 from persim_gym.cli.next_step import agent_word, reward_words, say_next, say_next_of
 from persim_gym.cli.output import print_json, print_table
 from persim_gym.envs.suites import SUITES
+from persim_gym.progress import span
 
 if TYPE_CHECKING:
     from persim_gym.learned.simulator import PerSim
@@ -78,9 +79,7 @@ def adapt(
             f"{LEVEL:.0%} of next observations should be in their interval"
         )
     else:
-        note = (
-            "this simulator is of an older version: its file has no posterior sd and no intervals"
-        )
+        note = "the file is of an older version, which has no posterior sd and no intervals"
     say("note", note)
     if sim.task.name in SUITES:
         say_next_of(sim, folder)
@@ -105,13 +104,16 @@ def _called_as(
 
 def _compare_steps(sim: PerSim, data: Transitions) -> None:
     """Say it if the rows of a table are another time apart than those of the fit."""
-    fitted, here = (
-        float(source.get("step", 0.0)) for source in (sim.card.get("source", {}), data.source or {})
-    )
+    sources = sim.card.get("source", {}), data.source or {}
+    fitted, here = (float(source.get("step", 0.0)) for source in sources)
     if fitted and here and not 0.99 < here / fitted < 1.01:
+        new, former = (
+            span(step) if source.get("dates") else f"{step:g}"
+            for step, source in zip((here, fitted), sources[::-1], strict=True)
+        )
         say(
             "warning",
-            f"the rows are {here:g} apart, those of the fit were {fitted:g}: a step of this "
+            f"the rows are {new} apart, those of the fit were {former}: a step of this "
             "simulator is as long as in its fit, so resample the table",
         )
 

@@ -63,23 +63,7 @@ def print_card(card: DataCard, path: object) -> None:
                 for group in card.by_covariate(name)
             ],
         )  # fmt: skip
-    tests = [
-        row
-        for row, agent in enumerate(card.episodes.agents)
-        if isinstance(agent, int) and agent < card.test_agents
-    ]
-    if tests:
-        print_table(
-            "Test agents",
-            ["agent", *card.covariates, "return", "steps", "end"],
-            [
-                [
-                    card.episodes.agents[row], *card.episodes.covariates[row].tolist(),
-                    float(returns[row]), int(lengths[row]), card.episodes.ends[row],
-                ]
-                for row in tests[:10]
-            ],
-        )  # fmt: skip
+    _print_test_agents(card)
     print_table(
         "States",
         ["coordinate", "lowest", "5%", "median", "95%", "highest", "starts from", "to"],
@@ -97,6 +81,28 @@ def print_card(card: DataCard, path: object) -> None:
             for plane in card.planes
         ],
     )
+
+
+def _print_test_agents(card: DataCard) -> None:
+    """Print the episodes of agents that are kept for tests, if there are any."""
+    own = card.episodes
+    tests = [
+        row
+        for row, agent in enumerate(own.agents)
+        if isinstance(agent, int) and agent < card.test_agents
+    ]
+    if tests:
+        print_table(
+            "Test agents",
+            ["agent", *card.covariates, "return", "steps", "end"],
+            [
+                [
+                    own.agents[row], *own.covariates[row].tolist(), float(own.returns[row]),
+                    int(own.lengths[row]), own.ends[row],
+                ]
+                for row in tests[:10]
+            ],
+        )  # fmt: skip
 
 
 def _population(source: object) -> str | None:

@@ -16,10 +16,13 @@ from persim_gym.cli.next_step import agent_word, say_next
 from persim_gym.cli.output import print_facts, print_json, print_line, print_table, progress_bar
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
     from stable_baselines3.common.logger import Logger
 
     from persim_gym.core import Dynamics, Task
+    from persim_gym.evaluation.returns import Outcomes
     from persim_gym.learned.simulator import PerSim
     from persim_gym.planning import PlannerChoice
 
@@ -135,64 +138,56 @@ def plan(
             steps=max_steps, penalty=penalty, seed=seed, out=out, as_json=as_json,
         )  # fmt: skip
         return
-    episodes = episodes or 5
     task = rewarded(task, read_reward(reward))
     mpc = _timed_mpc(suite.name if sim is None else sim, task, choice, penalty, seed)
     true = suite.dynamics(suite.population(None if sim is None else models.population_of(sim)))
     with progress_bar("plan") as report:
-        outcomes = episode_outcomes(
-            task,
-            true,
-            agents,
-            mpc,
-            episodes,
-            seed,
-            max_episode_steps=max_steps,
-            on_progress=report,
-        )
+        parts = (task, true, agents, mpc, episodes or 5, seed)
+        outcomes = episode_outcomes(*parts, max_episode_steps=max_steps, on_progress=report)
     chance = episode_returns(task, true, agents, "random", 20, seed, max_episode_steps=max_steps)
-    per_decision = 1000 * mpc.seconds / mpc.decisions
     if as_json:
-        rows = [
+        print_json({"model": model, **_planned(mpc, seed, agents, outcomes, chance)})
+        return
+    words = [agent_word(sim, agent) for agent in agents]
+    print_table(
+        f"Returns in the true {suite.name}, planned in {'truth' if sim is None else model}",
+        ["agent", "episodes", "mean", "sd", "least", "most", "random policy"],
+        [
+            [word, *_statistics(own), float(random.mean())]
+            for word, own, random in zip(words, outcomes.returns, chance, strict=True)
+        ],
+    )
+    _say_stopped(dict(zip(words, outcomes.stopped, strict=True)), "agent ")
+    typer.echo(f"{mpc.milliseconds:.3g} ms per decision ({_described(mpc.planner)})")
+    if sim is None:
+        shown = ("--policy", "mpc", "--out", f"{model}-mpc.mp4")
+        say_next("render", model, "--agent", words[0], *shown)
+    else:
+        say_next("train", model, "--agent", words[0], "--out", f"{model}-policy")
+
+
+def _planned(
+    mpc: Any, seed: int, agents: Sequence[int], outcomes: Outcomes, chance: NDArray[Any]
+) -> dict[str, Any]:
+    """What planning came to, as plain types."""
+    found = zip(agents, outcomes.returns, outcomes.stopped, chance, strict=True)
+    return {
+        "planner": type(mpc.planner).__name__,
+        **dataclasses.asdict(mpc.planner),
+        "propagation": mpc.objective.propagation,
+        "penalty": mpc.objective.penalty,
+        "seed": seed,
+        "ms_per_decision": mpc.milliseconds,
+        "agents": [
             {
                 "agent": agent,
                 "returns": own.tolist(),
                 "stopped": int(stopped.sum()),
                 "random": float(random.mean()),
             }
-            for agent, own, stopped, random in zip(
-                agents, outcomes.returns, outcomes.stopped, chance, strict=True
-            )
-        ]
-        print_json(
-            {
-                "model": model,
-                "planner": type(mpc.planner).__name__,
-                **dataclasses.asdict(mpc.planner),
-                "propagation": mpc.objective.propagation,
-                "penalty": mpc.objective.penalty,
-                "seed": seed,
-                "ms_per_decision": per_decision,
-                "agents": rows,
-            }
-        )
-        return
-    print_table(
-        f"Returns in the true {suite.name}, planned in {'truth' if sim is None else model}",
-        ["agent", "episodes", "mean", "sd", "least", "most", "random policy"],
-        [
-            [agent_word(sim, agent), *_spread(own), float(random.mean())]
-            for agent, own, random in zip(agents, outcomes.returns, chance, strict=True)
+            for agent, own, stopped, random in found
         ],
-    )
-    words = [agent_word(sim, agent) for agent in agents]
-    _say_stopped(dict(zip(words, outcomes.stopped, strict=True)), "agent ")
-    typer.echo(f"{per_decision:.3g} ms per decision ({_described(mpc.planner)})")
-    one = agent_word(sim, agents[0])
-    if sim is None:
-        say_next("render", model, "--agent", one, "--policy", "mpc", "--out", f"{model}-mpc.mp4")
-    else:
-        say_next("train", model, "--agent", one, "--out", f"{model}-policy")
+    }
 
 
 def _described(planner: Any) -> str:
@@ -211,6 +206,11 @@ def _timed_mpc(
         """MPC that counts its decisions and their time."""
 
         seconds, decisions = 0.0, 0
+
+        @property
+        def milliseconds(self) -> float:
+            """Of a decision."""
+            return 1000 * self.seconds / self.decisions
 
         def plan(self, agents: Any, obs: Any, *args: Any, **kwargs: Any) -> Any:
             began = time.perf_counter()
@@ -234,7 +234,7 @@ def _say_stopped(episodes: dict[str, NDArray[Any]], prefix: str = "") -> None:
         )
 
 
-def _spread(returns: NDArray[Any]) -> list[object]:
+def _statistics(returns: NDArray[Any]) -> list[object]:
     """Number, mean, standard deviation, least and most."""
     deviation = float(returns.std(ddof=1)) if len(returns) > 1 else None
     return [
@@ -291,8 +291,6 @@ def train(
     environment: there the policy is judged in the simulator.
     """
     from persim_gym import training
-    from persim_gym.evaluation.returns import episode_outcomes
-    from persim_gym.learned.guard import GuardedSimulator
 
     suite, sim = models.open_model(str(simulator))
     if sim is None:
@@ -329,42 +327,18 @@ def train(
     }
     training.save_policy(trained, out, card)
     policy = training.load_policy(out)
-    guard = training.default_config(sim.task.name, policy.name).guard
-    inside = GuardedSimulator(sim, guard=guard)
-    worlds: dict[str, tuple[Dynamics, Any]] = {"in the simulator": (inside, policy)}
-    if true is None:
-        worlds["in the simulator, random actions"] = (inside, "random")
-    else:
-        worlds["true environment"] = (true, policy)
-        worlds["true environment, random actions"] = (true, "random")
-    outcomes = {
-        name: episode_outcomes(sim.task, world, [index], actor, episodes, seed)
-        for name, (world, actor) in worlds.items()
-    }
-    returns = {name: own.returns[0] for name, own in outcomes.items()}
-    stopped = {name: own.stopped[0] for name, own in outcomes.items()}
+    outcomes = _judged(sim, index, policy, true, episodes, seed)
     if as_json:
-        plain = {
-            name.replace(",", "").replace(" ", "_"): own.tolist() for name, own in returns.items()
-        }
-        counts = {key: int(own.sum()) for key, own in zip(plain, stopped.values(), strict=True)}
-        print_json(
-            {
-                **card,
-                "folder": str(out),
-                "algorithm": policy.name,
-                "returns": plain,
-                "stopped": counts,
-            }
-        )
+        said = {"folder": str(out), "algorithm": policy.name, **_outcomes_as_json(outcomes)}
+        print_json({**card, **said})
         return
     print_table(
         f"Returns of agent {agent_word(sim, index)} of {sim.task.name}, {policy.name} after "
         f"{steps:,} steps",
         ["", "episodes", "mean", "sd", "least", "most"],
-        [[name, *_spread(own)] for name, own in returns.items()],
+        [[name, *_statistics(own.returns[0])] for name, own in outcomes.items()],
     )
-    _say_stopped(stopped)
+    _say_stopped({name: own.stopped[0] for name, own in outcomes.items()})
     print_facts("Policy", [("folder", out)])
     if suite is None:
         say(
@@ -375,3 +349,34 @@ def train(
     word, video = agent_word(sim, index), "png" if suite is None else "mp4"
     policy_of = ("--policy", out, "--out", f"{out}.{video}")
     say_next("render", simulator, "--agent", word, *policy_of)
+
+
+def _judged(
+    sim: PerSim, agent: int, policy: Any, true: Dynamics | None, episodes: int, seed: int
+) -> dict[str, Outcomes]:
+    """Episodes of a policy beside those of random actions, by where they were played."""
+    from persim_gym import training
+    from persim_gym.evaluation.returns import episode_outcomes
+    from persim_gym.learned.guard import GuardedSimulator
+
+    guard = training.default_config(sim.task.name, policy.name).guard
+    inside = GuardedSimulator(sim, guard=guard)
+    worlds: dict[str, tuple[Dynamics, Any]] = {"in the simulator": (inside, policy)}
+    if true is None:
+        worlds["in the simulator, random actions"] = (inside, "random")
+    else:
+        worlds["true environment"] = (true, policy)
+        worlds["true environment, random actions"] = (true, "random")
+    return {
+        name: episode_outcomes(sim.task, world, [agent], actor, episodes, seed)
+        for name, (world, actor) in worlds.items()
+    }
+
+
+def _outcomes_as_json(outcomes: Mapping[str, Outcomes]) -> dict[str, Any]:
+    keys = [name.replace(",", "").replace(" ", "_") for name in outcomes]
+    rows = list(zip(keys, outcomes.values(), strict=True))
+    return {
+        "returns": {key: own.returns[0].tolist() for key, own in rows},
+        "stopped": {key: int(own.stopped[0].sum()) for key, own in rows},
+    }

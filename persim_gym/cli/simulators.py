@@ -106,12 +106,9 @@ def fit(
     }
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     transitions = tables.read(dataset, columns)
+    known = transitions.task_name in SUITES
     plan = plan_fit(
-        transitions.task_name,
-        method=method,
-        preset=preset,
-        options=changes,
-        known=transitions.task_name in SUITES,
+        transitions.task_name, method=method, preset=preset, options=changes, known=known
     )
     if threads is not None:
         torch.set_num_threads(threads)

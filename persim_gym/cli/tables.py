@@ -31,7 +31,9 @@ def is_table(dataset: str) -> bool:
     return is_table_(dataset)
 
 
-def read(dataset: str, columns: Columns, sim: PerSim | None = None) -> Transitions:
+def read(
+    dataset: str, columns: Columns, sim: PerSim | None = None, nameless: bool = False
+) -> Transitions:
     """A data set or a table as transitions; of a table a note says what became of it.
 
     Args:
@@ -39,15 +41,20 @@ def read(dataset: str, columns: Columns, sim: PerSim | None = None) -> Transitio
         columns: The options that were given.
         sim: A simulator that the data are for: what no option says is as in the table that it was
             fitted on.
+        nameless: Of data sets: as in :func:`~persim_gym.offline.read_transitions`.
 
     Raises:
         ValueError: If options are missing or do not belong to the data.
     """
-    return read_labelled(dataset, columns, sim)[0]
+    return read_labelled(dataset, columns, sim, nameless=nameless)[0]
 
 
 def read_labelled(
-    dataset: str, columns: Columns, sim: PerSim | None = None, column: str | None = None
+    dataset: str,
+    columns: Columns,
+    sim: PerSim | None = None,
+    column: str | None = None,
+    nameless: bool = False,
 ) -> tuple[Transitions, NDArray[Any] | None]:
     """As :func:`read`, with what another column of a table says of each transition ``[T]``."""
     asked = columns.arguments()
@@ -56,7 +63,7 @@ def read_labelled(
             raise ValueError(f"{dataset}: a table is a .parquet, .csv or .tsv file: save it as one")
         if column is not None:
             raise ValueError(f"--behaviour-column is for tables, and {dataset!r} is none")
-        found, labels = _read_set(dataset, columns), None
+        found, labels = _read_set(dataset, columns, nameless), None
     else:
         from persim_gym.offline.table_rows import labels_of
 
@@ -80,7 +87,7 @@ def record(sim: PerSim | None, data: str | None, columns: Columns) -> Any:
     return read(data, columns, sim)
 
 
-def _read_set(dataset: str, columns: Columns) -> Transitions:
+def _read_set(dataset: str, columns: Columns, nameless: bool) -> Transitions:
     given = columns.given()
     if wrong := [option for option in given if option not in ("--bounds", "--unit")]:
         raise ValueError(
@@ -92,7 +99,7 @@ def _read_set(dataset: str, columns: Columns) -> Transitions:
 
     folder = checks.as_path("DATASET", dataset)
     with _warnings_said():
-        found = read_transitions(folder if folder.is_dir() else dataset)
+        found = read_transitions(folder if folder.is_dir() else dataset, nameless=nameless)
     if " through " in found.task_name:
         say("note", f"recorded as {found.task_name}: spaces, reward and end are learned")
     asked = columns.arguments()

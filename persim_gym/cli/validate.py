@@ -82,7 +82,7 @@ def validate(
         typer.Option(
             metavar="NAME",
             help="Policy: hold (each agent keeps to its usual action), random or the folder of one "
-            "that train has made. What it would earn is said.",
+            "that train or baseline has made. What it would earn is said.",
             show_default=False,
         ),
     ] = None,
@@ -110,6 +110,7 @@ def validate(
     """
     from persim_gym.evaluation.validation import Rule
     from persim_gym.evaluation.validation.splits import SPLITS
+    from persim_gym.evaluation.validation.validate import data_of
     from persim_gym.learned.config import METHODS
 
     checks.integer("--seed", seed, most=checks.LARGEST_SEED)
@@ -140,7 +141,7 @@ def validate(
         asked["behaviour"] = labels
     if fitted_on is not None:
         assert sim is not None
-        asked["fitted_on"] = _fitted_on(sim, fitted_on)
+        asked["fitted_on"] = data_of(sim, fitted_on)
     _check_columns(rules, found)
     if threads is not None:
         import torch
@@ -189,11 +190,9 @@ def _policy(name: str | None, reward: str | None, steps: int | None) -> dict[str
         if not folder.is_dir():
             raise ValueError(
                 f"--policy must be hold, random or the folder of a policy that persim-gym train "
-                f"has made, got {name!r}"
+                f"or baseline has made, got {name!r}"
             )
-        from persim_gym.policies.saved import load_policy
-
-        found = load_policy(folder)
+        found = models.load_policy(folder)
     return {"policy": found, "reward": read_reward(reward), "steps": steps}
 
 
@@ -236,14 +235,6 @@ def _data(
         if tables.is_table(name) and whole and Path(name).exists():
             Validation.unreadable(name, str(error)).save(out)
         raise
-
-
-def _fitted_on(sim: PerSim, name: str) -> Transitions:
-    """The data that a simulator was fitted on, by name; a table is read by the fit's columns."""
-    from persim_gym.learned.preparation import as_transitions
-    from persim_gym.learned.record import columns_for, read_with
-
-    return read_with(name, columns_for(sim.card)) if tables.is_table(name) else as_transitions(name)
 
 
 def _check_columns(rules: Sequence[Rule], data: Transitions) -> None:

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 #: Synthetic trajectories of each test agent.
 SYNTHETIC = 5
 
+#: Folder of a model of the behaviour in that of what draws from it.
+BEHAVIOUR = "behaviour"
+
 
 class PerAgent:
     """A policy of its own for each agent.
@@ -112,7 +115,7 @@ def behaviour_of(context: Context) -> tuple[Any, dict[str, Any]]:
     # The cell's options are of its simulator.
     plain = replace(context, cell=replace(context.cell, fit=()))
     options: dict[str, Any] = {} if discrete else {"rounds": 0}
-    name, folder = "cloning" if discrete else "sfbc", context.folder / "behaviour"
+    name, folder = "cloning" if discrete else "sfbc", context.folder / BEHAVIOUR
     fitted = _fitted(plain, name, folder, context.data, context.on_progress, options)
     return fitted, _facts(fitted)
 
@@ -186,7 +189,7 @@ def _each(
     agents = context.cell.agents
     policies: dict[int, Any] = {}
     for place, agent in enumerate(agents):
-        with _part_of(context.on_progress, place, len(agents)) as report:
+        with part_of(context.on_progress, place, len(agents)) as report:
             folder = context.folder / f"agent-{agent}"
             own = partial(data, agent)
             policies[agent] = _fitted(context, name, folder, own, report, options)
@@ -194,7 +197,7 @@ def _each(
 
 
 @contextmanager
-def _part_of(report: OnProgress | None, place: int, count: int) -> Iterator[OnProgress | None]:
+def part_of(report: OnProgress | None, place: int, count: int) -> Iterator[OnProgress | None]:
     """The progress of one of several like fits, as that of all."""
     yield None if report is None else lambda done, of: report(place * of + done, count * of)
 

@@ -10,8 +10,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from persim_gym.envs.suites import SUITES
+from persim_gym.experiments import inside
 from persim_gym.experiments.cell import Cell
-from persim_gym.experiments.methods import METHODS
+from persim_gym.experiments.methods import ALONE, METHODS, TOGETHER
+from persim_gym.experiments.presets import BASELINES, CONTINUOUS, INSIDE, INSIDE_PENALTY
 
 #: Seconds of a fit, by task and method; of methods that are not listed here, a minute.
 FITS = {
@@ -27,6 +29,22 @@ FITS = {
     ("mountain-car", "persim-paper"): 1000.0,
     ("cartpole", "persim-paper"): 1000.0,
     ("half-cheetah", "persim-paper"): 50_000.0,
+    ("half-cheetah", "persim-in-support"): 600.0,
+    # Five trainings in the simulator.
+    **{("mountain-car", name): 120.0 for name in ("persim-dqn", "persim-dqn-penalty")},
+    **{("cartpole", name): 60.0 for name in ("persim-dqn", "persim-dqn-penalty")},
+    **{("half-cheetah", name): 300.0 for name in ("persim-sac", "persim-sac-penalty")},
+    # 91 ms an update of BCQ, 214 ms one of CQL, on a busy core.
+    ("half-cheetah", "bcq-p"): 910.0,
+    ("half-cheetah", "bcq-a"): 2275.0,
+    ("half-cheetah", "cql-p"): 2140.0,
+    ("half-cheetah", "cql-a"): 5350.0,
+    # Beside their updates the simulator's fit and 25 episodes of planning.
+    ("half-cheetah", "persim-bcq-5"): 4300.0,
+    ("half-cheetah", "persim-cql-5"): 7400.0,
+    # Actions are sampled in all recorded states: 4.4 ms each.
+    ("half-cheetah", "sfbc-p"): 2300.0,
+    ("half-cheetah", "sfbc-a"): 275.0,
 }
 #: Baselines, on any task; of single agents five fits.
 BASELINE_FITS = {
@@ -36,13 +54,30 @@ BASELINE_FITS = {
 }  # fmt: skip
 OTHER_FIT = 60.0
 
+#: Updates of the usual fits, where the paper's setting has more.
+UPDATES = {
+    name: (TOGETHER if name.endswith("-p") else ALONE)["updates"]
+    for name in (*BASELINES, *CONTINUOUS)
+}
+
 #: Milliseconds of planning one step of one episode in a learned model; a third in true dynamics.
 DECISIONS = {"mountain-car": 1.0, "cartpole": 1.5, "half-cheetah": 60.0}
 #: The same of baselines, in times of that.
-SLOWER = {"vanilla-cadm": 1.5, "pets-cadm": 5.0}
+SLOWER = {"vanilla-cadm": 1.5, "pets-cadm": 5.0, "persim-in-support": 3.0}
 
 #: Seconds of the other experiments, which all agents and episodes pass as one batch.
 JUDGED = {"prediction": 0.2, "latent": 0.05, "unseen": 1.0}
+
+
+def _length(cell: Cell) -> float:
+    """How long the fit is that a cell's options ask for, in times of its method's usual one."""
+    given = dict(cell.fit)
+    usual = inside.STEPS if cell.method in (*INSIDE, *INSIDE_PENALTY) else {}
+    if cell.task in usual and "steps" in given:
+        return float(given["steps"]) / usual[cell.task]
+    if cell.method in UPDATES and "updates" in given:
+        return float(given["updates"]) / UPDATES[cell.method]
+    return 1.0
 
 
 def expected_seconds(cell: Cell, fitted: bool = False) -> tuple[float, float]:
@@ -54,7 +89,7 @@ def expected_seconds(cell: Cell, fitted: bool = False) -> tuple[float, float]:
     """
     learns = cell.fit_key is not None and not fitted
     usual = BASELINE_FITS.get(cell.method, OTHER_FIT)
-    fit = FITS.get((cell.task, cell.method), usual) if learns else 0.0
+    fit = FITS.get((cell.task, cell.method), usual) * _length(cell) if learns else 0.0
     if cell.experiment != "reward":
         return fit, JUDGED[cell.experiment] * (10 if cell.task == "half-cheetah" else 1)
     limit = cell.max_episode_steps or SUITES[cell.task].task().max_episode_steps

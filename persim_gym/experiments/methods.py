@@ -15,11 +15,12 @@ from gymnasium.spaces import Discrete
 
 from persim_gym import checks
 from persim_gym.baselines.model_config import CADM_PAPER, MOREL_PAPER, VANILLA
-from persim_gym.core import Array, Dynamics
+from persim_gym.core import Dynamics
 from persim_gym.envs.suites import SUITES
 from persim_gym.evaluation.references import Persistence, PooledModel, Predictor, pooled
-from persim_gym.experiments import baseline_methods
+from persim_gym.experiments import baseline_methods, inside
 from persim_gym.experiments.cell import Cell
+from persim_gym.experiments.pooled import PooledDynamics
 from persim_gym.experiments.recordings import population_of, recording_of, transitions_of
 from persim_gym.learned.plan import plan_fit
 from persim_gym.learned.simulator import PerSim
@@ -40,6 +41,7 @@ class Model:
         facts: What a reader of the results may want to know of the fit, as plain types.
         proposal: Draws the candidates of whoever plans in the dynamics: see
             :class:`~persim_gym.planning.MPC`.
+        training: What training a policy in a simulator took, as plain types.
     """
 
     predictor: Predictor | None = None
@@ -47,6 +49,7 @@ class Model:
     policy: Any = None
     facts: dict[str, Any] | None = None
     proposal: Proposal | None = None
+    training: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ class Method:
         learns: Whether it needs data.
         plans: Whether it needs a planner to act.
         check: Checks the options of a cell's fit; raises a :class:`ValueError` at a bad one.
-        continuous: Whether it is for tasks with continuous actions alone.
+        actions: The only kind of actions that it takes, ``"discrete"`` or ``"continuous"``.
         paper: Options of the fit in the preset ``"paper"``, where they are not the usual ones.
     """
 
@@ -103,11 +106,17 @@ class Method:
     plans: bool = False
     check: Callable[[Cell], None] = _check_simulator
     paper: tuple[tuple[str, Any], ...] = ()
-    continuous: bool = False
+    actions: str | None = None
 
     def suits(self, task: str) -> bool:
         """Whether it is for tasks like this one."""
-        return not (self.continuous and isinstance(SUITES[task].task().action_space, Discrete))
+        return self.actions in (None, actions_of(task))
+
+
+def actions_of(task: str) -> str:
+    """The kind of a task's actions, ``"discrete"`` or ``"continuous"``."""
+    space = SUITES[task].task().action_space
+    return "discrete" if isinstance(space, Discrete) else "continuous"
 
 
 def context_of(
@@ -139,6 +148,22 @@ def fitted_simulator(context: Context, **options: Any) -> PerSim:
         **{**options, **dict(cell.fit)},
     )
     return sim
+
+
+def simulator_of(context: Context, fit: tuple[tuple[str, Any], ...] = ()) -> PerSim:
+    """The simulator that a method builds on: that of the method ``persim`` where it is on disk.
+
+    Where it is not, it is fitted inside the method's own folder: cells that run beside each other
+    never fit into one folder.
+
+    Args:
+        context: Of the method.
+        fit: Options of the simulator's fit.
+    """
+    shared = replace(context, cell=replace(context.cell, method="persim", fit=fit))
+    if (shared.folder / SIMULATOR).is_file():
+        return fitted_simulator(shared)
+    return fitted_simulator(replace(shared, models=context.folder))
 
 
 def _check_data(sim: PerSim, cell: Cell, folder: Path) -> None:
@@ -179,28 +204,6 @@ def _pooled(context: Context) -> Model:
     return Model(predictor=PooledModel(sim), dynamics=dynamics, facts=_facts(sim))
 
 
-class PooledDynamics:
-    """A pooled model as the dynamics of many agents, all alike.
-
-    Args:
-        sim: The model, a simulator of one agent.
-        num_agents: How many agents there are.
-    """
-
-    def __init__(self, sim: PerSim, num_agents: int) -> None:
-        self.sim, self.num_agents = sim, num_agents
-        self.task, self.lag, self.device = sim.task, sim.lag, sim.device
-        self.recall, self.follow = sim.recall, sim.follow
-
-    def step(self, agents: Array, states: Array, actions: Array) -> Array:
-        """Next observations, the same for all agents."""
-        return self.sim.step(agents * 0, states, actions)
-
-    def unroll(self, agents: Any, states: Any, actions: Any, mode: Any) -> Any:
-        """See :meth:`persim_gym.learned.PerSim.unroll`."""
-        return self.sim.unroll(agents * 0, states, actions, mode)
-
-
 def _true(context: Context) -> Model:
     suite = SUITES[context.cell.task]
     return Model(dynamics=suite.dynamics(population_of(context.cell)))
@@ -220,7 +223,7 @@ def _with_synthetic(name: str, title: str, **options: Any) -> Method:
     """A policy of each test agent that learns from PerSim's synthetic trajectories as well."""
 
     def make(context: Context) -> Model:
-        sim = fitted_simulator(replace(context, cell=replace(context.cell, fit=())))
+        sim = simulator_of(context)
         made = baseline_methods.of_each_with_synthetic(context, sim, name, **options)
         return Model(policy=made[0], facts=made[1])
 
@@ -236,9 +239,32 @@ def _model_free(name: str, title: str, make: Callable[[Context], Model]) -> Meth
     return Method(own, title, make, ("reward",), check=check, paper=(("updates", longer),))
 
 
+def _inside(algorithm: str, actions: str, penalty: float | None = None) -> Method:
+    """Policies of the test agents, trained in their simulators, the last ones of their training.
+
+    Args:
+        algorithm: What is trained.
+        actions: The kind of actions that it takes.
+        penalty: Reward to subtract per unit of disagreement; ``None`` for a plain training.
+    """
+
+    def make(context: Context) -> Model:
+        sim = simulator_of(context)
+        made = inside.policies_inside(context, sim, algorithm, penalty or 0.0)
+        return Model(policy=made[0], facts=made[1], training=made[2])
+
+    name, title = f"persim-{algorithm}", f"PerSim-{algorithm.upper()}"
+    if penalty is not None:
+        name, title = f"{name}-penalty", f"{title}, penalty"
+    return Method(
+        name, title, make, ("reward",), check=inside.check_options, actions=actions,
+        paper=(("steps", PAPER_STEPS),),
+    )  # fmt: skip
+
+
 def _in_support(context: Context) -> Model:
     """PerSim, planned in over what the data's behaviour would do."""
-    sim = fitted_simulator(context)
+    sim = simulator_of(context, context.cell.fit)
     behaviour, facts = baseline_methods.behaviour_of(context)
     return Model(dynamics=sim, proposal=behaviour, facts=_facts(sim) | {"proposal": facts})
 
@@ -290,6 +316,10 @@ PAPER_UPDATES = (20_000, 100_000)
 ALONE = {"updates": 5_000}
 TOGETHER = {"updates": 10_000}
 
+#: Steps of a training in a simulator, in the setting of the paper's size.
+PAPER_STEPS = 200_000
+
+DISCRETE, CONTINUOUS = "discrete", "continuous"
 BOTH = ("prediction", "reward")
 ALL = ("prediction", "reward", "unseen", "latent")
 
@@ -312,9 +342,14 @@ METHODS: dict[str, Method] = {
         _baseline("cql", "CQL-A", baseline_methods.of_each, **ALONE),
         _with_synthetic("bcq", "PerSim-BCQ-5", **ALONE),
         _with_synthetic("cql", "PerSim-CQL-5", **ALONE),
-        replace(_baseline("sfbc", "SfBC-P", baseline_methods.of_everyone), continuous=True),
-        replace(_baseline("sfbc", "SfBC-A", baseline_methods.of_each, **ALONE), continuous=True),
+        replace(_baseline("sfbc", "SfBC-P", baseline_methods.of_everyone), actions=CONTINUOUS),
+        replace(_baseline("sfbc", "SfBC-A", baseline_methods.of_each, **ALONE), actions=CONTINUOUS),
         Method("persim-in-support", "PerSim, in support", _in_support, ("reward",), plans=True),
+        _inside("dqn", DISCRETE),
+        _inside("dqn", DISCRETE, penalty=1.0),
+        _inside("sac", CONTINUOUS),
+        # As HalfCheetah's planners.
+        _inside("sac", CONTINUOUS, penalty=2.0),
         _cadm("vanilla-cadm", "Vanilla + CaDM", **VANILLA),
         _cadm("pets-cadm", "PE-TS + CaDM"),
         _morel("morel-p", "MOReL-P", alone=False),

@@ -28,6 +28,7 @@ class Preset:
         beside_datasets: Their data sets; and those of the planners after the first, of scarcity
             and of unseen agents.
         baselines: What is compared with: on all data sets, by the first planner alone.
+        beside_baselines: The same on ``beside_datasets`` alone.
         baseline_seeds: Repeats of these; ``None`` for those of the others.
         baseline_sizes: ``"usual"``, or ``"paper"``: as long as in the paper's setting.
         scarce_returns: Methods whose returns are measured with fewer agents in the data, too.
@@ -49,6 +50,7 @@ class Preset:
     beside: tuple[str, ...] = ("one-for-all",)
     beside_datasets: tuple[str, ...] = ("random",)
     baselines: tuple[str, ...] = ()
+    beside_baselines: tuple[str, ...] = ()
     baseline_seeds: int | None = None
     baseline_sizes: str = "usual"
     scarce_returns: tuple[str, ...] = ()
@@ -67,7 +69,7 @@ class Preset:
         """All cells, those of one fit after each other; some may come twice."""
         for task in self.tasks:
             for seed in range(self.seeds):
-                baselines = self.baselines if self._repeats_baselines(seed) else ()
+                baselines = self._compared_with if self._repeats_baselines(seed) else ()
                 for name in (*self.methods, *self.beside, *baselines):
                     if METHODS[name].suits(task):
                         yield from self._compared(task, seed, METHODS[name])
@@ -78,10 +80,11 @@ class Preset:
     def _compared(self, task: str, seed: int, method: Method) -> Iterator[Cell]:
         """Prediction, reward and latent factors of a method."""
         first = self.planners[0] if method.plans else None
-        compared = method.name in self.baselines
+        compared = method.name in self._compared_with
         further = self.planners[1:] if method.plans and not compared else ()
         beside = method.name in self.beside
-        datasets = self.beside_datasets if beside else self.datasets
+        some = beside or method.name in self.beside_baselines
+        datasets = self.beside_datasets if some else self.datasets
         for dataset in datasets if method.learns else (None,):
             cell = Cell(
                 experiment="prediction", task=task, dataset=dataset, method=method.name, seed=seed,
@@ -131,6 +134,10 @@ class Preset:
                         max_episode_steps=self.max_episode_steps,
                     )  # fmt: skip
 
+    @property
+    def _compared_with(self) -> tuple[str, ...]:
+        return (*self.baselines, *self.beside_baselines)
+
     def _repeats_baselines(self, seed: int) -> bool:
         return self.baseline_seeds is None or seed < self.baseline_seeds
 
@@ -161,6 +168,9 @@ BASELINES = ("bcq-p", "bcq-a", "cql-p", "cql-a", "persim-bcq-5", "persim-cql-5")
 CONTINUOUS = ("sfbc-p", "sfbc-a")
 #: Those with a model, which predict as well.
 MODELS = ("vanilla-cadm", "pets-cadm", "morel-p", "morel-a")
+#: Policies trained inside the simulator; and what beside their plain training is shown of it.
+INSIDE = ("persim-dqn", "persim-sac")
+INSIDE_PENALTY = ("persim-dqn-penalty", "persim-sac-penalty")
 #: Those that learn from all agents, and PerSim.
 SCARCE = ("persim", "bcq-p", "cql-p", "morel-p")
 SCARCE_MODELS = ("vanilla-cadm", "pets-cadm", "morel-p")
@@ -178,10 +188,13 @@ _REDUCED = Preset(
     unseen=0,
     beside=(),
     datasets=("random", "pure"),
-    baselines=("bcq-p", "cql-p", "morel-p", *CONTINUOUS),
+    baselines=("bcq-p", "cql-p", "morel-p", *CONTINUOUS, "persim-in-support", *INSIDE),
+    beside_baselines=INSIDE_PENALTY,
 )
 _FULL = Preset(
-    tasks=(HALF_CHEETAH,), baselines=(*BASELINES, *MODELS, *CONTINUOUS), baseline_sizes="paper"
+    tasks=(HALF_CHEETAH,),
+    baselines=(*BASELINES, *MODELS, *CONTINUOUS, "persim-in-support", *INSIDE, *INSIDE_PENALTY),
+    baseline_sizes="paper",
 )
 
 PRESETS: dict[str, tuple[Preset, ...]] = {
@@ -202,7 +215,8 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
     "laptop": (
         Preset(
             tasks=SMALL,
-            baselines=(*BASELINES, *MODELS),
+            baselines=(*BASELINES, *MODELS, *INSIDE),
+            beside_baselines=INSIDE_PENALTY,
             baseline_seeds=3,
             scarce_returns=SCARCE,
             scarce_models=SCARCE_MODELS,
@@ -212,7 +226,7 @@ PRESETS: dict[str, tuple[Preset, ...]] = {
         Preset(
             tasks=SMALL,
             methods=("persim", "persim-networks", "true", "test-policy", "random", "persistence"),
-            baselines=(*BASELINES, *MODELS),
+            baselines=(*BASELINES, *MODELS, *INSIDE, *INSIDE_PENALTY),
             baseline_sizes="paper",
             scarce_returns=SCARCE,
             scarce_models=SCARCE_MODELS,
@@ -227,7 +241,7 @@ def preset_cells(name: str, device: str = "cpu", seeds: int | None = None) -> li
 
     Args:
         name: ``"quick"`` (minutes), ``"laptop"`` (MountainCar and CartPole complete, some
-            eight hours of one core) or ``"paper"`` (everything).
+            nine hours of one core) or ``"paper"`` (everything).
         device: On ``"cpu"`` HalfCheetah is run in its reduced setting.
         seeds: Repeats, from seed 0 on; by default the preset's.
 

@@ -137,6 +137,9 @@ def _reward(results: Mapping[str, Any]) -> dict[Quantity, Any]:
         rate = planning["decisions"] / seconds if seconds > 0 else math.nan
         found[Quantity("decisions per second")] = rate
         found[Quantity("decisions in a batch")] = planning["decisions"] / planning["batches"]
+        found[Quantity("planning seconds")] = seconds / sum(len(values) for values in returns)
+    if training := results.get("training"):
+        found[Quantity("training seconds")] = training["seconds"] / training["agents"]
     return found
 
 

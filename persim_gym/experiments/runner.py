@@ -13,6 +13,7 @@ from pathlib import Path
 from persim_gym import checks
 from persim_gym.baselines.face import FILE
 from persim_gym.envs.suites import SUITES
+from persim_gym.experiments.baseline_methods import BEHAVIOUR
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.costs import Estimate
 from persim_gym.experiments.engines import (
@@ -23,13 +24,13 @@ from persim_gym.experiments.engines import (
     cores,
     make_engine,
 )
-from persim_gym.experiments.methods import find_method
+from persim_gym.experiments.methods import actions_of, find_method
 from persim_gym.experiments.recordings import missing_recordings, record_missing
 from persim_gym.experiments.row_files import RowFiles
 from persim_gym.learned.preparation import check_device
 from persim_gym.offline.recorder import Recording
 from persim_gym.planning.choices import choose_planner
-from persim_gym.store import SIMULATOR
+from persim_gym.store import POLICY, SIMULATOR
 from persim_gym.writing import write_bytes
 
 #: Seconds after which it is looked at whether a fit that others wait for lies on disk.
@@ -230,8 +231,8 @@ def is_fitted(cell: Cell, folder: Path) -> bool:
         return place is not None
     each = [place / f"agent-{agent}" for agent in cell.agents]
     if any(own.exists() for own in each):
-        return all((own / FILE).is_file() for own in each)
-    return (place / SIMULATOR).is_file()
+        return all((own / FILE).is_file() or (own / POLICY).is_file() for own in each)
+    return any((place / own).is_file() for own in (SIMULATOR, f"{BEHAVIOUR}/{FILE}"))
 
 
 def _clear(rows: RowFiles, folder: Path, cells: Sequence[Cell]) -> None:
@@ -290,8 +291,8 @@ def check_cell(cell: Cell) -> None:
         raise ValueError(f"{method.name} learns nothing: a cell of it has neither data nor fit")
     if not method.suits(cell.task):
         raise ValueError(
-            f"{method.name} learns continuous actions, and those of {cell.task} are discrete: "
-            "leave it out"
+            f"{method.name} learns {method.actions} actions, and those of {cell.task} are "
+            f"{actions_of(cell.task)}: leave it out"
         )
     plans = method.plans and cell.experiment == "reward"
     for name, value in (("planner", cell.planner), ("penalty", cell.penalty)):

@@ -60,6 +60,8 @@ def run_cell(
     model = clock.timed("fit", method.make)(context)
     judge = clock.timed("run", JUDGES[cell.experiment])
     results = {**judge(context, model, clock.progress("run")), "fit": model.facts}
+    if model.training is not None:
+        results["training"] = model.training
     return Row(
         cell=cell,
         results=finite(results),

@@ -268,6 +268,7 @@ class Latent(Values):
         ensemble_size: Members ``m``.
         latent: Coordinates ``r`` of a latent.
         hidden: Widths of the hidden layers.
+        gates: Steep switches between heads: contacts and other jumps.
         batch_size: Transitions in a batch.
         first_steps: Steps of the optimiser before noise is looked for.
         steps: Steps after that, where none is found.
@@ -293,6 +294,7 @@ class Latent(Values):
     ensemble_size: int = 4
     latent: int = 6
     hidden: tuple[int, ...] = (64, 64)
+    gates: int = 4
     batch_size: int = 512
     first_steps: int = 1000
     steps: int = 4000
@@ -315,7 +317,7 @@ class Latent(Values):
         whole = ("ensemble_size", "latent", "batch_size", "first_steps", "window", "windows")
         for name in (*whole, "max_agents", "lag"):
             checks.positive_integer(name, getattr(self, name))
-        for name in ("steps", "window_steps", "seed"):
+        for name in ("gates", "steps", "window_steps", "seed"):
             checks.integer(name, getattr(self, name), wrong_type=ValueError)
         hidden = self.hidden
         if not isinstance(hidden, (list, tuple)) or not hidden:

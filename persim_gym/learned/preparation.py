@@ -118,7 +118,10 @@ class Data:
 
 
 def as_transitions(
-    data: Any, columns: Mapping[str, Any] | None = None, agent_of: Any = None
+    data: Any,
+    columns: Mapping[str, Any] | None = None,
+    agent_of: Any = None,
+    nameless: bool = False,
 ) -> Transitions:
     """Transitions from whatever ``PerSim.fit`` takes.
 
@@ -126,6 +129,7 @@ def as_transitions(
         data: Transitions, a table or its file or folder, a Minari data set, its id or folder.
         columns: Of a table: the arguments of :func:`~persim_gym.offline.read_table`.
         agent_of: Of a Minari data set: as in :func:`~persim_gym.offline.read_transitions`.
+        nameless: Likewise.
 
     Raises:
         TypeError: If ``columns`` or ``agent_of`` do not belong to such data.
@@ -162,7 +166,8 @@ def as_transitions(
         return read_table(data, **columns)
     from persim_gym.offline.reading import read_transitions
 
-    return read_transitions(data) if agent_of is None else read_transitions(data, agent_of=agent_of)
+    agents = {} if agent_of is None else {"agent_of": agent_of}
+    return read_transitions(data, nameless=nameless, **agents)
 
 
 def task_for(transitions: Transitions, seed: int) -> Task:

@@ -80,12 +80,7 @@ def generate(
         "population": population.to_json() if population else None,
         "max_episode_steps": horizon,
         "deterministic": deterministic,
-        "synthetic": {
-            "simulator_sha256": sim.sha256,
-            "dataset": (sim.card.get("dataset") or {}).get("id"),
-            "propagation": propagation,
-            "guard": bool(guard),
-        },
+        "synthetic": _origin(sim) | {"propagation": propagation, "guard": bool(guard)},
     }
     with (
         datasets.publishing(own_id, checks.switch("overwrite", overwrite)) as folder,
@@ -107,6 +102,12 @@ def generate(
         }
         integrity.seal(storage, card)
     return datasets.load(own_id)
+
+
+def _origin(sim: PerSim) -> dict[str, Any]:
+    """Which simulator, of which data."""
+    dataset = (sim.card.get("dataset") or {}).get("id")
+    return {"simulator_sha256": sim.sha256, "dataset": dataset}
 
 
 def seen_agents(sim: PerSim) -> NDArray[np.int64]:

@@ -35,7 +35,11 @@ _LOG = logging.getLogger(__name__)
 
 
 def read_transitions(
-    data: MinariDataset | str | Path, *, agent_of: AgentOf = "agent", verify: bool = True
+    data: MinariDataset | str | Path,
+    *,
+    agent_of: AgentOf = "agent",
+    nameless: bool = False,
+    verify: bool = True,
 ) -> Transitions:
     """Read a data set as flat transitions.
 
@@ -58,6 +62,7 @@ def read_transitions(
             episode. Strings become the indices of their natural order (``"p2"`` before ``"p10"``),
             and ``agent_names`` holds them; so do integers that leave out more than
             :data:`MOST_ABSENT` below the largest.
+        nameless: Whether episodes of which none names its agent are one agent's, or refused.
         verify: Compare the data with the hash that was kept when they were recorded, once for the
             same files in a process; data without one pass.
 
@@ -78,7 +83,7 @@ def read_transitions(
     if not indices:
         raise ValueError(f"data set {dataset.id!r} has no episodes: record at least one")
     metadata = episode_metadata(dataset)
-    agents, names = _episode_agents(dataset, indices, metadata, agent_of)
+    agents, names = _episode_agents(dataset, indices, metadata, agent_of, nameless)
     with damage_of(dataset):
         lengths = np.array([int(entry["total_steps"]) for entry in metadata])
         steps = checked_steps(dataset, metadata, verify)
@@ -89,10 +94,9 @@ def read_transitions(
         _LOG.info(
             "%s: spaces, reward and end are learned from the data, for it is %s", dataset.id, name
         )
+    num_agents = _population_size(dataset, suite) or int(agents.max()) + 1
     if names is not None:
         num_agents = len(names)
-    else:
-        num_agents = _population_size(dataset, suite) or int(agents.max()) + 1
     return Transitions(
         agent=np.repeat(agents, lengths),
         episode=np.repeat(np.arange(len(lengths)), lengths),
@@ -275,13 +279,14 @@ def _episode_agents(
     indices: list[int],
     metadata: list[dict[str, Any]],
     agent_of: AgentOf,
+    nameless: bool,
 ) -> tuple[NDArray[np.int64], tuple[str, ...] | None]:
     """The agent of each episode ``[E]``, and the agents' names where they have any."""
     suite = suite_of(dataset)
     if isinstance(agent_of, str) and suite and dataset.env_spec.kwargs.get("covariates"):
         return np.zeros(len(indices), dtype=np.int64), None  # there is no other agent
     if isinstance(agent_of, str):
-        found = _named_by_the_data(dataset, indices, metadata, agent_of)
+        found = _named_by_the_data(dataset, indices, metadata, agent_of, nameless)
     elif callable(agent_of):
         found = [agent_of(index) for index in indices]
     elif isinstance(agent_of, Mapping):
@@ -342,7 +347,7 @@ def _worth(digits: str) -> tuple[int, str]:
 
 
 def _named_by_the_data(
-    dataset: MinariDataset, indices: list[int], metadata: list[dict[str, Any]], key: str
+    dataset: MinariDataset, indices: list[int], metadata: list[dict[str, Any]], key: str, lone: bool
 ) -> list[object]:
     found: list[object] = []
     for entry in metadata:
@@ -353,6 +358,8 @@ def _named_by_the_data(
         return found
     with damage_of(dataset):
         infos = stored_infos(dataset, key, [indices[row] for row in silent])
+    if lone and len(silent) == len(found) and all(values is None for values in infos):
+        return [0] * len(found)
     for row, values in zip(silent, infos, strict=True):
         index = indices[row]
         if values is None:

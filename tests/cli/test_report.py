@@ -36,9 +36,10 @@ def test_report(folder: Path) -> None:
     result = run("report", folder)
     lines = [line.split() for line in result.stdout.splitlines()]
     assert ["random", "PerSim", "0.200", "rad", "0.200", "2"] in lines
+    # Nobody was to play with these data.
     assert ["pure", "PerSim", "0.300", "rad", "0.300", "–"] in lines
-    assert ["pure", "Pooled", "model", "missing", "–"] in lines
-    assert ["–", "Random", "actions", "–", "1"] in lines
+    assert ["pure", "Pooled", "model", "missing", "missing", "–"] in lines
+    assert ["–", "Random", "actions", "–", "–", "1"] in lines
     assert "CartPole: prediction error and return" in result.stdout
     assert str((folder / "report.html").resolve()) in result.stdout
     assert (folder / "results.csv").is_file()
@@ -73,7 +74,7 @@ def test_json(folder: Path) -> None:
 
 def test_small(folder: Path) -> None:
     text = run("report", folder, "--small").stdout
-    assert "| CartPole | random | PerSim | 0.200 | 2 |" in text
+    assert "| CartPole | random | PerSim | 0.200 rad | 0.200 | 2 |" in text
     assert "pure" not in text
     assert not (folder / "report.html").exists()
 

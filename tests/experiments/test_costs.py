@@ -28,6 +28,18 @@ def test_planning_takes_longer_the_more_is_planned() -> None:
     assert both[0] < min(both[1:])
 
 
+def test_a_longer_fit_takes_longer() -> None:
+    for method, name, task in (
+        ("bcq-p", "updates", "cartpole"), ("cql-a", "updates", "half-cheetah"),
+        ("persim-dqn", "steps", "mountain-car"), ("persim-sac", "steps", "half-cheetah"),
+    ):  # fmt: skip
+        usual, longer = (
+            expected_seconds(tiny("reward", task=task, method=method, fit=fit))[0]
+            for fit in ((), ((name, 10**6),))
+        )
+        assert longer > 10 * usual > 0
+
+
 def test_each_fit_counts_once() -> None:
     cells = [tiny(), tiny("latent", episodes=1), tiny(episodes=7)]
     first, *others = Estimate().of_all(cells)

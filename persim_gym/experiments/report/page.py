@@ -25,6 +25,7 @@ from persim_gym.experiments.report.side_tables import (
     scarce_return_tables,
     scarcity_tables,
     time_tables,
+    trained_tables,
     unseen_tables,
 )
 from persim_gym.experiments.report.tables import NOTES, Table
@@ -106,7 +107,7 @@ def all_tables(findings: Findings) -> dict[str, list[Table]]:
     made: dict[str, tuple[Callable[[Findings], list[Table]], ...]] = {
         "prediction": (prediction_parts, prediction_tables),
         "reward": (reward_tables, published_tables),
-        "planners": (planner_tables,),
+        "planners": (planner_tables, trained_tables),
         "scarcity": (scarcity_tables, scarce_return_tables),
         "unseen": (unseen_tables,),
         "latent": (latent_tables,),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from persim_gym.envs.suites import SUITES
+from persim_gym.experiments.presets import INSIDE, INSIDE_PENALTY
 from persim_gym.experiments.quantities import ALL, Quantity
 from persim_gym.experiments.report.tables import (
     MEAN_SD,
@@ -85,6 +86,38 @@ def _search(findings: Findings, slot: Slot) -> str:
     if isinstance(settings.get("horizon"), int):
         sizes.append(f"{settings['horizon']} steps")
     return f"{planning['planner']} ({', '.join(sizes)})" if sizes else str(planning["planner"])
+
+
+def trained_tables(findings: Findings) -> list[Table]:
+    """Policies trained inside the simulator beside MPC in it: return, and what it costs."""
+    rows = []
+    for task in findings.tasks("reward"):
+        slots = findings.main_slots("reward", task)
+        trained = {slot for slot in slots if slot.variant.method in (*INSIDE, *INSIDE_PENALTY)}
+        datasets = {slot.dataset for slot in trained}
+        for slot in slots:
+            planned = slot.variant.method == "persim" and slot.dataset in datasets
+            if not planned and slot not in trained:
+                continue
+            rows.append((
+                SUITES[task].title, slot.dataset or NOTHING, slot.variant.title,
+                entry(findings, slot, Quantity("return"), returned),
+                *(entry(findings, slot, Quantity(name), _took) for name in _SPENT),
+            ))  # fmt: skip
+    caption = (
+        f"Return: mean over the test agents. {MEAN_SD}. A policy is trained once for each agent, "
+        "in its own simulator, and the last one of the training counts; MPC plans anew in each "
+        "episode. Times by the clock, without the fit of the simulator."
+    )
+    head = ("task", "data set", "method", "return", "training, an agent", "planning, an episode")
+    return [Table("trained", "Planned and trained in the simulator", caption, head, tuple(rows))]
+
+
+_SPENT = ("training seconds", "planning seconds")
+
+
+def _took(own: Summary) -> str:
+    return duration(own.mean)
 
 
 # -- scarcity --------------------------------------------------------------------------------------

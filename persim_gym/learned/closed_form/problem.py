@@ -150,12 +150,7 @@ def pose(
     """
     space = task.action_space
     discrete = hasattr(space, "n")
-    if discrete:
-        choices = int(getattr(space, "n", 1))
-        used = used & ~rare(transitions.action, used, states.shape[1], choices)
-    if lag > 1:  # what began with a made-up past says nothing of the law
-        whole = used & (transitions.step >= lag - 1)
-        used = whole if whole.any() else used
+    used = _telling(transitions, used, states.shape[1], int(getattr(space, "n", 0)), lag)
     everything = bool(used.all())
 
     def kept(array: NDArray[Any]) -> NDArray[Any]:
@@ -164,17 +159,7 @@ def pose(
     next_obs, values = kept(transitions.next_obs), kept(states)
     actions = kept(transitions.action)
     n, d = next_obs.shape
-
-    places = None if everything else np.flatnonzero(used)
-
-    def change(rows: slice) -> NDArray[np.float64]:
-        return transitions.change(rows if places is None else places[rows])
-
-    scale = measure(n, change).unit
-    # Rounding to single precision is here a tenth of the least noise that a fit assumes.
-    target = np.empty((n, d), dtype=np.float32)
-    for block in blocks(n):
-        target[block] = change(block) / scale
+    target, scale = _scaled_changes(transitions, None if everything else np.flatnonzero(used))
     low = np.minimum(transitions.obs.min(0), transitions.next_obs.min(0)).astype(np.float64)
     high = np.maximum(transitions.obs.max(0), transitions.next_obs.max(0)).astype(np.float64)
     past, turning = width_of(lag, space), tuple(getattr(task, "angles", ()))
@@ -196,11 +181,10 @@ def pose(
         int(getattr(space, "n", 1)),
     )
     bounds = task.observation_space
+    episodes = transitions.episode if everything else _unbroken(transitions.episode, used)
     return Problem(
         rows,
-        torch.as_tensor(
-            transitions.episode if everything else _unbroken(transitions.episode, used)
-        ),
+        torch.as_tensor(episodes),
         torch.as_tensor(values, device=device),
         torch.as_tensor(actions, device=device),
         torch.as_tensor(next_obs, device=device),
@@ -216,6 +200,35 @@ def pose(
         past,
         task.terminated,
     )
+
+
+def _scaled_changes(
+    transitions: Transitions, places: NDArray[np.int64] | None
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Changes of all transitions or of those at some places ``[n, d]``, and their units ``[d]``."""
+    n = len(transitions) if places is None else len(places)
+
+    def change(rows: slice) -> NDArray[np.float64]:
+        return transitions.change(rows if places is None else places[rows])
+
+    scale = measure(n, change).unit
+    # Rounding to single precision is here a tenth of the least noise that a fit assumes.
+    target = np.empty((n, transitions.obs.shape[1]), dtype=np.float32)
+    for block in blocks(n):
+        target[block] = change(block) / scale
+    return target, scale
+
+
+def _telling(
+    transitions: Transitions, used: NDArray[np.bool_], width: int, choices: int, lag: int
+) -> NDArray[np.bool_]:
+    """Which of the transitions ``[T]`` say something of the law."""
+    if choices:
+        used = used & ~rare(transitions.action, used, width, choices)
+    if lag > 1:  # what began with a made-up past says nothing
+        whole = used & (transitions.step >= lag - 1)
+        used = whole if whole.any() else used
+    return used
 
 
 def rare(

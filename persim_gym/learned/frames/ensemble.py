@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -64,6 +65,15 @@ class BindingModel(Protocol):
 
     def bind(self, agents: Tensor) -> Bound:
         """The model of agents ``[p]`` alone: each on ``k`` rows of features."""
+
+
+@runtime_checkable
+class HoldingModel(Protocol):
+    """A model that holds features within a range, as it knows nothing of what is outside."""
+
+    @property
+    def held(self) -> tuple[Tensor, Tensor]:
+        """Least and largest features ``[q]``, ``[q]``."""
 
 
 @runtime_checkable
@@ -225,8 +235,8 @@ class FrameEnsemble(Ensemble):
         Raises:
             TypeError: If the model is not linear in it.
         """
-        design = self._linear().design(self.frame.features(states, actions))
-        return design * self.frame.unit[:, None]
+        linear, features = self._linear(), self.frame.features(states, actions)
+        return continued(self.frame, self.model, linear.design, features) * self.frame.unit[:, None]
 
     def offset(self) -> Tensor:
         """The change of inner coordinates that no factor has a part in ``[c]``."""
@@ -245,7 +255,8 @@ class FrameEnsemble(Ensemble):
     @torch.no_grad()
     def _unsettled(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
         inner = self._entered(states)
-        change = self.model.change(agents, self.frame.inner_features(inner, actions))
+        features = self.frame.inner_features(inner, actions)
+        change = continued(self.frame, self.model, partial(self.model.change, agents), features)
         latest = inner[..., -self.frame.targets :]
         following = latest + change.to(latest) * self.frame.unit
         return self._left(following).to(states.dtype)
@@ -316,4 +327,36 @@ class _FramedChange:
 
     def __call__(self, states: Tensor, t: int) -> Tensor:
         features = self.frame.inner_features(states.mT, self.actions[t])
-        return (self.bound(features).to(states) * self.frame.unit).mT
+        change = continued(self.frame, self.model, self.bound, features)
+        return (change.to(states) * self.frame.unit).mT
+
+
+def continued(
+    frame: Frame, model: Model, response: Callable[[Tensor], Tensor], features: Tensor
+) -> Tensor:
+    """What a model answers, on a straight line where actions leave what it knows.
+
+    A present state that a model does not know is held at the edge, so that nothing runs away. An
+    action cannot run away: it is chosen. To hold it would be to predict that twice the largest dose
+    does what the largest did. Beyond the edge the answer goes on as it came there: as much as it
+    changed over the same width before it. Past changes, in which doses that are not seen show, are
+    treated alike.
+
+    Args:
+        frame: Which features are the present state.
+        model: The model.
+        response: What is asked of it, for features.
+        features: ``[..., q]``.
+    """
+    if not frame.free or not isinstance(model, HoldingModel):
+        return response(features)
+    low, high = model.held
+    columns = list(frame.free)
+    given = features[..., columns]
+    edge = given.clamp(low[columns].to(given), high[columns].to(given))
+    if not torch.compiler.is_exporting() and torch.equal(edge, given):
+        return response(features)
+    place = torch.as_tensor(columns, device=features.device)
+    at_edge = features.index_copy(-1, place, edge)
+    before = features.index_copy(-1, place, 2 * edge - given)
+    return 2 * response(at_edge) - response(before)

@@ -151,6 +151,14 @@ class Frame:
         return self.geometry.obs_dim
 
     @property
+    def free(self) -> tuple[int, ...]:
+        """Features beside the present state: past changes, and continuous actions."""
+        if self.choices and self.lag == 1:
+            return ()
+        first = len(self.geometry.plain) + 2 * len(self.geometry.periodic)
+        return tuple(place for place, column in enumerate(self.kept) if column >= first)
+
+    @property
     def width(self) -> int:
         """Numbers of a state's slot ``w``."""
         return self.past + self.obs_dim

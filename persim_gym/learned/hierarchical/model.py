@@ -70,6 +70,11 @@ class HierarchicalModel:
         """How much work a row is: inputs, terms, changes."""
         return (self.basis.terms.shape[1], len(self.basis), self.outputs)
 
+    @property
+    def held(self) -> tuple[Tensor, Tensor]:
+        """Least and largest features ``[q]``, ``[q]``, beyond which they are held."""
+        return self.basis.low, self.basis.high
+
     @torch.no_grad()
     def change(self, agents: Tensor, features: Tensor) -> Tensor:
         """Every member's changes.

@@ -279,7 +279,13 @@ def initial_network(data: LatentData, config: Latent) -> LatentNetwork:
     generator = _generator(config.seed, 0, 2, 0)
     m, r = config.ensemble_size, config.latent
     shape = LatentShape(
-        m, data.num_agents, data.features.shape[1], data.changes.shape[1], r, config.hidden
+        m,
+        data.num_agents,
+        data.features.shape[1],
+        data.changes.shape[1],
+        r,
+        config.hidden,
+        config.gates,
     )
     known = first_latents(data.features, data.changes, data.agents, data.num_agents, r)
     latents = torch.tensor(known, dtype=torch.float32).repeat(m, 1, 1)

@@ -2,7 +2,9 @@
 
 The change of state is ``f(features, latent of the agent)``: where a product of factors is linear in
 what is known of an agent, this is not, so that an agent can move a kink, a threshold or a contact.
-Two hidden layers, and a linear layer past them. All ``m`` members live in stacked tensors.
+Two hidden layers, and a linear layer past them. Beside the first head there are others, each behind
+a steep gate: at a contact or a threshold another law holds at once, where smooth layers would have
+to blur it. All ``m`` members live in stacked tensors.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ class LatentShape:
         outputs: Coordinates ``c`` of a change.
         latent: Coordinates ``r`` of a latent.
         hidden: Widths of the hidden layers.
+        gates: Gates ``g``, each with a head of its own.
     """
 
     members: int
@@ -42,11 +45,17 @@ class LatentShape:
     outputs: int
     latent: int
     hidden: tuple[int, ...]
+    gates: int = 0  # older files have none
 
     @property
     def widths(self) -> tuple[int, ...]:
         """Widths of the layers, from the input to the change."""
-        return (self.features + self.latent, *self.hidden, self.outputs)
+        return (self.features + self.latent, *self.hidden, self.outputs * (1 + self.gates))
+
+    @property
+    def heads(self) -> tuple[int, int, int]:
+        """Columns of the last layer: the first head's, the gates', and those of their heads."""
+        return (self.outputs, self.gates, self.outputs * self.gates)
 
     def layers(self) -> dict[str, tuple[int, ...]]:
         """Every layer's shape, by name, in a fixed order."""
@@ -55,8 +64,8 @@ class LatentShape:
         for i, (into, out) in enumerate(itertools.pairwise(self.widths[:-1])):
             shapes[f"{i}.weight"] = (m, into, out)
             shapes[f"{i}.bias"] = (m, 1, out)
-        shapes["head.weight"] = (m, self.hidden[-1] + self.widths[0], self.outputs)
-        shapes["head.bias"] = (m, 1, self.outputs)
+        shapes["head.weight"] = (m, self.hidden[-1] + self.widths[0], sum(self.heads))
+        shapes["head.bias"] = (m, 1, sum(self.heads))
         return shapes
 
 
@@ -106,10 +115,13 @@ class LatentNetwork:
             elif name.endswith("bias"):
                 found[name] = torch.empty(size, dtype=single).uniform_(-1, 1, generator=generator)
             else:
-                spread = 0.3 if name == "head.weight" else 1.4
+                spread = 1.0 if name == "head.weight" else 1.4
                 found[name] = torch.empty(size, dtype=single).normal_(
                     0, spread / fan, generator=generator
                 )
+        heads = found["head.weight"].split(shape.heads, dim=-1)
+        for head, spread in zip(heads, SPREADS, strict=True):
+            head *= spread
         found["latent.mean"] = latents
         found["latent.deviation"] = torch.full((m, n, r), FIRST_DEVIATION, dtype=single)
         found["prior.mean"] = torch.zeros(m, r, dtype=single)
@@ -159,6 +171,11 @@ class LatentNetwork:
     def noise(self) -> Tensor:
         """Variance of a change that is not explained ``[m, c]``."""
         return self._tensors["noise"]
+
+    @property
+    def held(self) -> tuple[Tensor, Tensor]:
+        """Least and largest features ``[q]``, ``[q]``, beyond which they are held."""
+        return self._tensors["low"], self._tensors["high"]
 
     def with_factors(self, factors: Tensor, deviations: Tensor | None = None) -> LatentNetwork:
         """The same layers for agents of other latents ``[m, N', r]``."""
@@ -237,7 +254,12 @@ class LatentNetwork:
         for weight, bias in self._layers:
             hidden = silu(torch.baddbmm(t[bias], hidden, t[weight]))
         hidden = torch.cat([hidden, first], dim=-1)
-        return torch.baddbmm(t["head.bias"], hidden, t["head.weight"])
+        out = torch.baddbmm(t["head.bias"], hidden, t["head.weight"])
+        if not self.shape.gates:
+            return out
+        change, gate, gated = out.split(self.shape.heads, dim=-1)
+        gate = torch.sigmoid(STEEP * gate)[..., None]
+        return change + (gated.unflatten(-1, (-1, self.shape.gates)) @ gate)[..., 0]
 
     @torch.no_grad()
     def jacobian(self, latents: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -260,15 +282,30 @@ class LatentNetwork:
             gate = torch.sigmoid(inner)
             slopes.append(gate * (1 + inner * (1 - gate)))
             hidden = inner * gate
-        change = torch.baddbmm(t["head.bias"], torch.cat([hidden, first], dim=-1), t["head.weight"])
+        out = torch.baddbmm(t["head.bias"], torch.cat([hidden, first], dim=-1), t["head.weight"])
+        change, gate, gated = out.split(s.heads, dim=-1)
+        head, steep, own = t["head.weight"].mT.split(s.heads, dim=1)
+        head = head[:, None].expand(m, n, c, -1)
+        if s.gates:
+            gate = torch.sigmoid(STEEP * gate)
+            gated = gated.unflatten(-1, (c, s.gates))
+            change = change + (gated @ gate[..., None])[..., 0]
+            turn = gated * (STEEP * gate * (1 - gate))[..., None, :]  # [m, n, c, g]
+            moved = (turn.flatten(1, 2) @ steep).view(m, n, c, -1)
+            each = own.unflatten(1, (c, s.gates)).movedim(2, 1).flatten(2)  # [m, g, c * h]
+            head = head + moved + (gate @ each).view(m, n, c, -1)
         width = s.hidden[-1]
-        back = t["head.weight"][:, :width].mT[:, None].expand(m, n, c, width)
+        back = head[..., :width]
         for (weight, _), slope in zip(self._layers[::-1], slopes[::-1], strict=True):
             inner = (back * slope[:, :, None]).reshape(m, n * c, slope.shape[-1])
             back = (inner @ t[weight].mT).view(m, n, c, t[weight].shape[1])
-        past = t["head.weight"][:, width + s.features :].mT[:, None]
-        return change, back[..., s.features :] + past
+        return change, back[..., s.features :] + head[..., width + s.features :]
 
 
+#: Standard deviations of the last layer's weights at the beginning, times the root of its inputs:
+#: of the first head, the gates, and their heads.
+SPREADS = (0.3, 0.5, 0.1)
+#: What gates' inputs are multiplied with: few steps of the optimiser then make an edge of a slope.
+STEEP = 6.0
 #: Standard deviation of a latent that a fit begins with.
 FIRST_DEVIATION = 0.14

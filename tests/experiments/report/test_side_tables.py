@@ -9,6 +9,7 @@ from persim_gym.experiments.report.side_tables import (
     scarce_return_tables,
     scarcity_tables,
     time_tables,
+    trained_tables,
     unseen_tables,
 )
 from persim_gym.experiments.report.tables import NOTHING
@@ -37,6 +38,26 @@ def test_planners() -> None:
         ("CartPole", "random", "PerSim", "default", search, "4", "1,234", "40"),
         ("CartPole", "random", "PerSim", "paper", search, "5", "20.0", "40"),
     )
+
+
+def test_policies_trained_in_the_simulator_stand_beside_planning() -> None:
+    from dataclasses import replace
+
+    spent = {"training": {"steps": 10, "agents": 2, "seconds": 90.0}}
+    trained = rewarded("persim-dqn", [[3.0, 3.0], [5.0, 5.0]])
+    rows = [
+        rewarded("persim", [[6.0, 6.0], [8.0, 8.0]], planner="default", rate=10.0),
+        rewarded("persim", [[6.0], [8.0]], "pure", planner="default", rate=10.0),
+        replace(trained, results={**trained.results, **spent}),
+        rewarded("bcq-p", [[1.0], [1.0]]),
+    ]
+    (table,) = trained_tables(Findings(rows))
+    # 400 decisions at 10 a second, in four episodes; data sets without training are left out.
+    assert table.rows == (
+        ("CartPole", "random", "PerSim", "7", NOTHING, "10 s"),
+        ("CartPole", "random", "PerSim-DQN", "4", "45 s", NOTHING),
+    )
+    assert trained_tables(Findings(rows[:2]))[0].rows == ()
 
 
 def test_scarcity() -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from persim_gym.learned import PerSim
 from persim_gym.learned.bounds import BoundEffects
 from persim_gym.learned.ensemble import UNROLL_MODES
-from persim_gym.learned.frames.ensemble import FrameEnsemble, register
+from persim_gym.learned.frames.ensemble import FrameEnsemble, continued, register
 from persim_gym.learned.frames.frame import Frame
 from persim_gym.learned.frames.history import coded, moved
 from persim_gym.learned.preparation import Data
@@ -214,3 +214,44 @@ def test_episodes_begin_in_a_recorded_past(task: PlainTask) -> None:
     one = [sim.predict(0, first, np.array(actions[:1]))[0]]
     assert np.allclose(walked[0], one[0], atol=1e-5)
     assert np.allclose(steps[:, 0, 0].mean(0), one[0], atol=0.2)
+
+
+class Holding(Bend):
+    """Linear changes of features that are held."""
+
+    @property
+    def held(self) -> tuple[Tensor, Tensor]:
+        edge = torch.full((self.weights.shape[1],), 1.5)
+        return -edge, edge
+
+    def change(self, agents: Tensor, features: Tensor) -> Tensor:
+        return features.clamp(*self.held) @ self.weights + self.factors[:, agents]
+
+
+@pytest.mark.parametrize("lag", [1, 3])
+def test_actions_beyond_the_record_go_on_in_a_straight_line_and_states_are_held(lag: int) -> None:
+    frame = Frame.of(data_of(CONTINUOUS), lag)
+    model, agents = Holding.drawn(frame), torch.tensor([1, 3])
+    free = torch.tensor([k in frame.free for k in range(frame.size)])
+    present = 1 + 2 * 2  # the speed, and two angles: the constant is none
+    assert free.tolist() == [k >= present for k in range(frame.size)]
+    features = torch.linspace(-1.4, 2.4, 2 * frame.size).double().view(2, frame.size)
+    found = continued(frame, model, lambda x: model.change(agents, x), features)
+    expected = torch.where(free, features, features.clamp(*model.held))
+    assert torch.allclose(found, expected @ model.weights + model.factors[:, agents])
+    # One step of the ensemble is such an answer, and so is a rollout.
+    space = torch.full((5,), torch.inf)
+    data, ensemble = data_of(CONTINUOUS), FrameEnsemble(frame, model, -space, space)
+    states = frame.states(data)[[10, 70]].double()
+    far = torch.full((2, 2), 1.9).double()
+    step = ensemble.settle(ensemble.step(agents, states, far))
+    rolled = next(ensemble.unroll(agents, states, far[:, None, None]))
+    assert torch.allclose(rolled[:, :, 0], step)
+    features = frame.features(states, far)
+    change = torch.where(free, features, features.clamp(*model.held)) @ model.weights
+    change = (change + model.factors[:, agents]) * frame.unit
+    assert torch.allclose(step, ensemble.settle(ensemble.following(states, change)))
+
+
+def test_where_actions_are_indices_none_is_beyond_the_record() -> None:
+    assert Frame.of(data_of(DISCRETE), 1).free == ()

@@ -38,6 +38,7 @@ def error(network: LatentNetwork, recorded: Recorded, rule: object, covariates: 
     return float(np.sqrt(((found - truth) ** 2).mean()))
 
 
+@pytest.mark.slow
 def test_a_threshold_of_each_agents_own_is_found(kinked: Recorded, fitted: LatentNetwork) -> None:
     pooled = replace(kinked.data, agents=np.zeros_like(kinked.data.agents), num_agents=1)
     one_for_all = fit_latent(pooled, replace(QUICK, steps=600))
@@ -55,6 +56,7 @@ def test_one_seed_one_network(kinked: Recorded) -> None:
     assert not torch.equal(first.factors, other.factors)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.0, 0.2])
 @pytest.mark.parametrize("killed_at", [1, 3, 5])
 def test_a_fit_that_was_killed_ends_as_one_that_was_not(noise: float, killed_at: int) -> None:
@@ -74,6 +76,7 @@ def test_progress_is_reported_from_the_first_epoch_to_the_last(kinked: Recorded)
     assert all(len(p.loss) == QUICK.ensemble_size and np.isfinite(p.loss).all() for p in seen)
 
 
+@pytest.mark.slow
 def test_agents_beyond_the_most_are_adapted_to(kinked: Recorded) -> None:
     few = fit_latent(kinked.data, replace(QUICK, steps=600, max_agents=10))
     assert few.num_agents == len(THRESHOLDS)
@@ -99,6 +102,7 @@ def test_sizes_are_what_was_asked_for(changed: dict, seen: object, kinked: Recor
     assert seen(fit_latent(kinked.data, config))  # type: ignore[operator]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changed",
     [

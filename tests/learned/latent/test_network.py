@@ -7,14 +7,15 @@ from persim_gym import store
 from persim_gym.learned.latent.network import LatentNetwork, LatentShape
 
 
-def random_network() -> LatentNetwork:
-    shape = LatentShape(members=3, num_agents=5, features=4, outputs=2, latent=3, hidden=(8, 6))
+def random_network(gates: int = 2) -> LatentNetwork:
+    shape = LatentShape(3, 5, features=4, outputs=2, latent=3, hidden=(8, 6), gates=gates)
     draw = torch.Generator().manual_seed(0)
     return LatentNetwork.initial(shape, torch.randn(3, 5, 3, generator=draw), draw)
 
 
-def test_the_slope_by_the_latent_is_that_of_automatic_differentiation() -> None:
-    network = random_network().to("cpu", torch.float64)
+@pytest.mark.parametrize("gates", [0, 2])
+def test_the_slope_by_the_latent_is_that_of_automatic_differentiation(gates: int) -> None:
+    network = random_network(gates).to("cpu", torch.float64)
     latents = torch.randn(3, 7, 3, dtype=torch.float64, requires_grad=True)
     features = torch.randn(3, 7, 4, dtype=torch.float64)
     change, slope = network.jacobian(latents.detach(), features)
@@ -38,6 +39,12 @@ def test_outside_the_data_features_are_held() -> None:
     agent = torch.tensor([0])
     far, edge = torch.full((1, 4), 50.0), torch.ones(1, 4)
     assert torch.equal(network.change(agent, far), network.change(agent, edge))
+
+
+def test_a_file_from_before_there_were_gates_is_read() -> None:
+    network = random_network(gates=0)
+    meta = {name: value for name, value in network.meta().items() if name != "gates"}
+    assert LatentNetwork.from_parts(network.tensors(), meta).shape == network.shape
 
 
 def test_a_network_comes_back_from_a_file(tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -124,6 +124,7 @@ def test_a_simulator_without_noise_cannot_be_sampled() -> None:
 # -- planners --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_planner_s_return_holds_what_noise_costs(sim: PerSim) -> None:
     """The mean of squares grows with the noise's variance; without noise it does not."""
 
