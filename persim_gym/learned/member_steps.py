@@ -140,8 +140,10 @@ class MemberSteps:
             change, contrasts = compiled.change(agents, flat, actions)  # [d, n], [k, n]
             following = middle = flat[-d:] + change
             if self._single:
-                following = middle + np.einsum("ndk,kn->dn", compiled.axes[kept], contrasts)
-            squares = np.einsum("kn,kn->n", contrasts, contrasts)
+                own = compiled.axes @ contrasts  # [m, d, n]
+                following = middle + own[kept, :, np.arange(n)].T
+            apart = contrasts if compiled.unit is None else contrasts * compiled.unit
+            squares = np.einsum("kn,kn->n", apart, apart)
             deviation = np.sqrt(squares).astype(np.float64)
         clipped = np.zeros(n, dtype=np.int64)
         least, most = (end(middle, axis=1).tolist() for end in ENDS)

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import silu
 
+from persim_gym.learned.contrasts import centred
 from persim_gym.learned.products import ALONE, product
 from persim_gym.threads import few_threads
 
@@ -71,23 +72,20 @@ class _Block:
         self.encodes = bool(action)
         self.action = _Through(action, len(action) - 1, network.relu, n)
         self.last = with_bias(*network.last)
-        self.turn = network.turn
         self.products = np.empty((m, d * r, n), dtype=np.float32)
         self.by_rank = self.products.reshape(m, d, r, n)
-        self.found = np.empty((d, m, n), dtype=np.float32)
 
     def factors(self, acted: Floats) -> Floats:
         """Factors of continuous actions ``[a + 1, n]``: ``[m, r, n]``."""
         return self.action(acted)[:, :-1]
 
     def __call__(self, z: Floats, factors: Floats, out: Floats) -> None:
-        """Mean change and contrasts ``[d, m, n]`` of inputs ``[in + 1, n]``."""
+        """Members' changes ``[d, m, n]`` of inputs ``[in + 1, n]``."""
         hidden = self.state(z)
         if self.inputs:
             hidden[:, -self.inputs - 1 : -1] = z[:-1]
         product(self.last, hidden, self.products)
-        np.einsum("mdrn,mrn->dmn", self.by_rank, factors, out=self.found)
-        np.matmul(self.turn, self.found, out=out)
+        np.einsum("mdrn,mrn->dmn", self.by_rank, factors, out=out)
 
 
 class NetworkLanes:
@@ -106,8 +104,6 @@ class NetworkLanes:
         m, d, r = shape.members, shape.obs_dim, shape.rank
         self.agents: bytes | None = None
         self.out = np.empty((d, m, n), dtype=np.float32)
-        self.mean = np.empty((d, n), dtype=np.float32)
-        self.contrasts = np.empty((d, m - 1, n), dtype=np.float32)
         self.plain = len(network.mean)
         self.acted = np.ones((shape.action_dim + 1, n), dtype=np.float32)
         choices = 1 if network.choices is None else network.choices.shape[1]
@@ -131,7 +127,7 @@ class NetworkLanes:
     def __call__(
         self, agents: NDArray[np.int64], states: NDArray[np.float64], actions: NDArray[Any]
     ) -> LaneStep:
-        """The members' mean change and their contrasts."""
+        """The members' mean change and their deviations from it."""
         network, shape = self.network, self.network.shape
         if (who := agents.tobytes()) != self.agents:
             self._take(agents)
@@ -146,9 +142,8 @@ class NetworkLanes:
                 if block.encodes:
                     own = block.factors(self.acted[:, rows]) * own
                 block(self.z[:, rows], own, self.out[..., rows])
-        np.add(self.out[:, 0], network.centre[:, None], out=self.mean)
-        self.contrasts[:] = self.out[:, 1:]
-        return self.mean, self.contrasts.reshape(-1, self.n)
+        self.out += network.centre[:, None, None]
+        return centred(self.out)
 
     def _take(self, agents: NDArray[np.int64]) -> None:
         network = self.network
