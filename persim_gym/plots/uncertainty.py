@@ -53,6 +53,8 @@ def uncertainty_figure(
     for axes in (left, middle, right):
         style_axes(axes, theme)
         axes.title.set_fontsize(10)
+        for text in (axes.title, axes.xaxis.label, axes.yaxis.label):
+            text.set_color(theme.ink)
     for axes in (middle, right):
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(LogLocator(numticks=5))
