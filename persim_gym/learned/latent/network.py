@@ -291,9 +291,10 @@ class LatentNetwork:
             gated = gated.unflatten(-1, (c, s.gates))
             change = change + (gated @ gate[..., None])[..., 0]
             turn = gated * (STEEP * gate * (1 - gate))[..., None, :]  # [m, n, c, g]
-            moved = (turn.flatten(1, 2) @ steep).view(m, n, c, -1)
+            shape = (m, n, c, head.shape[-1])  # there may be no row
+            moved = (turn.flatten(1, 2) @ steep).view(shape)
             each = own.unflatten(1, (c, s.gates)).movedim(2, 1).flatten(2)  # [m, g, c * h]
-            head = head + moved + (gate @ each).view(m, n, c, -1)
+            head = head + moved + (gate @ each).view(shape)
         width = s.hidden[-1]
         back = head[..., :width]
         for (weight, _), slope in zip(self._layers[::-1], slopes[::-1], strict=True):
