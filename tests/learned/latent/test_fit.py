@@ -10,7 +10,7 @@ from persim_gym.learned.config import Latent
 from persim_gym.learned.latent.fit import LatentSnapshot, fit_latent
 from persim_gym.learned.latent.network import LatentNetwork
 from persim_gym.learned.networks.optimise import FitProgress
-from tests.learned.latent_worlds import Recorded, kink, record, relax
+from tests.learned.latent_worlds import Recorded, bounce, kink, record, relax
 
 QUICK = Latent(ensemble_size=2, latent=2, hidden=(16, 16), batch_size=128, first_steps=300, steps=0)
 NAMES = ("features", "changes", "agents", "episodes")
@@ -46,6 +46,21 @@ def test_a_threshold_of_each_agents_own_is_found(kinked: Recorded, fitted: Laten
     own = error(fitted, kinked, kink, THRESHOLDS)
     assert own < 0.05
     assert own < 0.3 * error(alike, kinked, kink, THRESHOLDS)
+
+
+def test_gates_make_the_edge_of_a_contact_sharper() -> None:
+    rebounds = np.linspace(0.2, 1.0, 12)
+    recorded = record(bounce, rebounds, 100, seed=0, scattered=True)
+    with_gates, without = (
+        error(
+            fit_latent(recorded.data, replace(QUICK, gates=gates, steps=900)),
+            recorded,
+            bounce,
+            rebounds,
+        )
+        for gates in (4, 0)
+    )
+    assert with_gates < 0.7 * without
 
 
 def test_one_seed_one_network(kinked: Recorded) -> None:
