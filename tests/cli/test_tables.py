@@ -119,6 +119,14 @@ def test_units_of_another_table_are_those_of_the_fit(file: Path, tmp_path: Path)
     assert "outside its declared bounds" in run(*adapt, "--bounds", "x=0:3", code=2).stderr
     run(*adapt, "--unit", "x=mg", "--bounds", "x=0:30")
     assert PerSim.load(tmp_path / "more").num_agents == 6
+    # Columns that are called otherwise are named, and are those of the fit.
+    frame.assign(who=pd.read_csv(file)["who"]).rename(columns={"x": "X", "y": "Y"}).to_csv(
+        tmp_path / "named.csv", index=False
+    )
+    other = ("--data", tmp_path / "named.csv", "--state", "X,Y")
+    run("render", out, "--agent", "a", "--out", tmp_path / "a.png", *other)
+    plan = ("plan", out, "--agent", "a", "--reward", "next.x", "--max-steps", "2")
+    assert "Plan for a" in run(*plan, *other).stdout
 
 
 def test_bounds_and_units_of_columns(file: Path, tmp_path: Path) -> None:

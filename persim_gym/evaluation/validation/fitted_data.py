@@ -30,6 +30,7 @@ def data_of(sim: PerSim, place: str | Transitions | None = None) -> Transitions:
         ValueError: If they are not at hand, or have changed since.
     """
     about, source = sim.card.get("dataset", {}), sim.card.get("source", {})
+    found: Transitions | None
     if isinstance(place, Transitions):
         name, found = place.dataset_id, place
     else:
