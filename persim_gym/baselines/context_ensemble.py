@@ -297,10 +297,10 @@ class _ContextChange:
         for weight, bias in zip(weights[1:], biases[1:], strict=True):
             x = torch.baddbmm(bias, model.network.activate_(x), weight)
         if self.noise is not None and variance is not None:
-            spread = x[..., d:].exp().add_(variance[1]).reciprocal_().add_(variance[0]).sqrt_()
-            by_particle = spread.view(members, -1, p * k, d)
+            deviation = x[..., d:].exp().add_(variance[1]).reciprocal_().add_(variance[0]).sqrt_()
+            by_particle = deviation.view(members, -1, p * k, d)
             by_particle *= self.noise[t]
-            x = spread.add_(x[..., :d])
+            x = deviation.add_(x[..., :d])
         change = x.view(-1, p, k, d)
         stay = model.units.stay
         return (change if model.stays else change - obs * (1 - stay)).mT

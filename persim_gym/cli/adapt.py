@@ -67,10 +67,9 @@ def adapt(
     if as_json:
         print_json({"simulator": str(folder), "agents": rows})
         return
-    columns = ["agent", "index", "used", "posterior sd", "held out", "one-step RMSE", "in interval"]
     print_table(
         f"{len(rows)} new agents in {folder}, {sim.num_agents} in all",
-        columns,
+        ["agent", "index", "used", "posterior sd", "held out", "one-step RMSE", "in interval"],
         [list(row.values()) for row in rows],
     )
     if sim.keeps_posteriors:
