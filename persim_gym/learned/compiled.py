@@ -161,8 +161,9 @@ class CompiledPolynomial:
         factors = np.abs(self.factors).max(axis=(0, 1)).astype(np.float64)
         effects = np.abs(self.weights).max(axis=(0, 1)) * terms[:, None] * factors[:, None, None]
         centre, scale, _, _ = self.units
-        latest = slice(ensemble.lag * d - d, ensemble.lag * d)
-        values = (np.abs(centre) + scale * self._recorded())[latest]
+        values = (np.abs(centre) + scale * self._recorded())[
+            ensemble.lag * d - d : ensemble.lag * d
+        ]
         hidden = effects[1:].sum(axis=(0, 1)) < np.finfo(np.float32).eps * values
         if r > 1:
             self.weights[:, :, 1:, :, hidden] = 0.0

@@ -93,7 +93,7 @@ class MemberSteps:
             actions: ``[n]`` or ``[n, a]``.
             kept: The member of each row ``[n]``, where single ones are followed.
         """
-        compiled = self._ready()
+        compiled = self.ready()
         if compiled is None:
             return self._in_torch(agents, states, actions, kept)
         return self._stepped(compiled, agents, states, actions, kept)
@@ -106,7 +106,7 @@ class MemberSteps:
         ``None`` where it takes more: nothing compiled is to be had, a member may be over a bound,
         or something is not finite.
         """
-        compiled = self._ready()
+        compiled = self.ready()
         if compiled is None:
             return None
         following, apart, deviation = compiled.row(agent)(state, action)
@@ -118,7 +118,7 @@ class MemberSteps:
             following = [x + y for x, y in zip(following, own.tolist(), strict=True)]
         return following, deviation
 
-    def _ready(self) -> Compiled | None:
+    def ready(self) -> Compiled | None:
         """The simulator made ready for stepping, or ``None`` where it is not to be had."""
         made_of, compiled = self._compiled
         if made_of is not self._sim.ensemble:
