@@ -95,6 +95,10 @@ ELSEWHERE = {
         ("learned/export/graph", "learned/export/numpy_code", "learned/export/rows"),
         "learned/export/test_export.py",
     ),
+    **dict.fromkeys(
+        ("learned/uncertainty/calibrate", "learned/uncertainty/fresh"),
+        "learned/uncertainty/test_intervals.py",
+    ),
     "learned/uncertainty/predictive": "learned/uncertainty/test_learn.py",
     "offline/pickled_arrays": "offline/test_plain_pickle.py",
     "offline/storages": "offline/test_publishing.py",
