@@ -309,10 +309,10 @@ class _ContextChange:
             x = model.network.activate_(x)
             x = torch.baddbmm(biases[i], x, weights[i], out=self._room(i, members, x.shape[1]))
         if self.noise is not None and variance is not None:
-            spread = x[..., d:].exp().add_(variance[1]).reciprocal_().add_(variance[0]).sqrt_()
-            by_particle = spread.view(members, -1, p * k, d)
+            deviation = x[..., d:].exp().add_(variance[1]).reciprocal_().add_(variance[0]).sqrt_()
+            by_particle = deviation.view(members, -1, p * k, d)
             by_particle *= self.noise[t]
-            x = spread.add_(x[..., :d])
+            x = deviation.add_(x[..., :d])
         change = x.view(-1, p, k, d)
         stay = model.units.stay
         return (change if model.stays else change - obs * (1 - stay)).mT

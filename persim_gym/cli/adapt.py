@@ -66,10 +66,10 @@ def adapt(
     if as_json:
         print_json({"simulator": str(folder), "agents": rows})
         return
-    head = ["agent", "index", "used", "posterior sd", "held out", "one-step RMSE", "in interval"]
+    counted = f"{len(rows)} new agent{'s' * (len(rows) != 1)}"
     print_table(
-        f"{len(rows)} new agent{'s' * (len(rows) != 1)} in {folder}, {sim.num_agents} in all",
-        head,
+        f"{counted} in {folder}, {sim.num_agents} in all",
+        ["agent", "index", "used", "posterior sd", "held out", "one-step RMSE", "in interval"],
         [list(row.values()) for row in rows],
     )
     if sim.keeps_posteriors:

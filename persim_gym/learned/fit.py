@@ -283,7 +283,7 @@ def record_of(data: Data, lag: int) -> Record:
         slots(t, lag, past),
         t.action,
         t.next_obs,
-        data.spread.astype(np.float64),
+        data.deviation.astype(np.float64),
         scored=t.step >= lag - 1 if lag > 1 and (t.step >= lag - 1).any() else None,
         over=data.task.terminated,
         turns=turns,

@@ -209,7 +209,7 @@ class MemberSteps:
             members = sim.ensemble.settle(raw)
             low, high = (torch.as_tensor(bound).to(raw) for bound in self.space)
             over = ((raw < low) | (raw > high)).cpu().numpy()
-            deviation = sim.spread(members).cpu().numpy().astype(np.float64)
+            deviation = sim.disagreement_of(members).cpu().numpy().astype(np.float64)
         if not self._single:
             following, outside = members.mean(0).cpu().numpy(), over.any(0)
         else:

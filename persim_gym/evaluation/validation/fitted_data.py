@@ -32,7 +32,8 @@ def data_of(sim: PerSim, place: str | Transitions | None = None) -> Transitions:
     about, source = sim.card.get("dataset", {}), sim.card.get("source", {})
     found: Transitions | None
     if isinstance(place, Transitions):
-        name, found = place.dataset_id, place
+        name = place.dataset_id
+        found: Transitions | None = place
     else:
         name = place or source.get("path") or about.get("id") or ""
         found = _read_again(name, source)

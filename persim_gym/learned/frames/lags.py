@@ -149,8 +149,8 @@ def _windows(held: NDArray[np.bool_], episode: NDArray[np.int64]) -> NDArray[np.
         return rows
     starts = np.flatnonzero(np.append(True, episode[rows][1:] != episode[rows][:-1]))
     counts = np.diff(np.append(starts, len(rows)))
-    spread = np.linspace(0, 1, WINDOWS)[:, None] * (counts - 1)
-    return np.unique(rows[(starts + spread.astype(np.int64)).ravel()])
+    shifts = np.linspace(0, 1, WINDOWS)[:, None] * (counts - 1)
+    return np.unique(rows[(starts + shifts.astype(np.int64)).ravel()])
 
 
 def _open_loop(
@@ -165,7 +165,7 @@ def _open_loop(
     )
     g = ensemble.frame.geometry
     truth = torch.as_tensor(t.next_obs[rows[:, -1]])
-    unit = torch.as_tensor(data.spread, dtype=torch.float64)
+    unit = torch.as_tensor(data.deviation, dtype=torch.float64)
     left = g.between(g.inward(truth.double()), g.inward(last[0, :, 0]))
     columns = list(g.columns)
     scaled = left / unit[columns]

@@ -103,7 +103,7 @@ class LatentNetwork:
     ) -> LatentNetwork:
         """Random weights, and given latents ``[m, N, r]``.
 
-        Biases are spread over the data's deviation, so that kinks lie all over it.
+        Biases lie all over the data's range, so that kinks lie all over it.
         """
         m, n, r = latents.shape
         found: dict[str, Tensor] = {}
@@ -115,13 +115,13 @@ class LatentNetwork:
             elif name.endswith("bias"):
                 found[name] = torch.empty(size, dtype=single).uniform_(-1, 1, generator=generator)
             else:
-                spread = 1.0 if name == "head.weight" else 1.4
+                scale = 1.0 if name == "head.weight" else 1.4
                 found[name] = torch.empty(size, dtype=single).normal_(
-                    0, spread / fan, generator=generator
+                    0, scale / fan, generator=generator
                 )
         heads = found["head.weight"].split(shape.heads, dim=-1)
-        for head, spread in zip(heads, SPREADS, strict=True):
-            head *= spread
+        for head, scale in zip(heads, HEAD_SCALES, strict=True):
+            head *= scale
         found["latent.mean"] = latents
         found["latent.deviation"] = torch.full((m, n, r), FIRST_DEVIATION, dtype=single)
         found["prior.mean"] = torch.zeros(m, r, dtype=single)
@@ -305,7 +305,7 @@ class LatentNetwork:
 
 #: Standard deviations of the last layer's weights at the beginning, times the root of its inputs:
 #: of the first head, the gates, and their heads.
-SPREADS = (0.3, 0.5, 0.1)
+HEAD_SCALES = (0.3, 0.5, 0.1)
 #: What gates' inputs are multiplied with: few steps of the optimiser then make an edge of a slope.
 STEEP = 6.0
 #: Standard deviation of a latent that a fit begins with.
