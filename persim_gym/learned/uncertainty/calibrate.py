@@ -42,8 +42,9 @@ FAR = 100
 #: Share, on a log scale, of errors of what was not fitted beside errors of what was.
 SEEN = 0.75
 #: Share of the squared gap between two fits that counts where a record has not been, and how much
-#: wider it may make intervals than errors of what had not been seen.
-GAP, MOST_GAP = 0.15, 1.75
+#: wider it may make intervals than errors of what had not been seen: at numbers of steps that were
+#: held out, and at those that no stretch was long enough for.
+GAPS, MOST_GAPS = (0.15, 0.5), (1.75, 2.5)
 #: By how much growth beyond the recorded steps is taken larger than it was found, on a log scale,
 #: and the most that a width may grow there beside that of what was expected.
 DOUBT, MOST_GROWTH = 0.25, 10.0
@@ -115,19 +116,19 @@ def calibrate(
     base = base / weight
     fitted = np.empty((*base.shape, len(LEVELS)))
     for k, used in enumerate(errors.valid.T):
-        few = min(int(used.sum()), PER_AGENT * len(np.unique(record.agent[start[used]])))
         scores = errors.scores(k, used, base[k], 1.0)
         for number, level in enumerate(LEVELS):
-            fitted[k, :, number] = _quantile(scores, level, few)
+            fitted[k, :, number] = _quantile(scores, level)
     known = np.array(steps, dtype=np.float64)
     found = Intervals(known, base, fitted * times[..., None], observed, turn, known[-1])
     if unseen is not None:
-        found = _elsewhere(found, fitted, ensemble, unseen, record, rng)
-    widened = np.maximum(found.quantiles * _students(PER_AGENT * agents), 1e-3)
+        longest = 0 if held is None else held.steps[-1]
+        found = _elsewhere(found, fitted, longest, ensemble, unseen, record, rng)
+    widened = np.maximum(found.quantiles * students(PER_AGENT * agents), 1e-3)
     return replace(found, quantiles=np.maximum.accumulate(widened, axis=2)), times[0]
 
 
-def _students(independent: int) -> Floats:
+def students(independent: int) -> Floats:
     """How much wider intervals from so few independent errors are, at :data:`LEVELS` ``[L]``.
 
     Quantiles of Student's distribution over the normal one's, by Cornish and Fisher's expansion.
@@ -143,6 +144,7 @@ def _students(independent: int) -> Floats:
 def _elsewhere(
     found: Intervals,
     fitted: Floats,
+    held: int,
     ensemble: Ensemble,
     unseen: Unseen,
     record: Record,
@@ -157,6 +159,7 @@ def _elsewhere(
     Args:
         found: Intervals of errors of what had not been seen.
         fitted: The same quantiles of errors of what had ``[H, d, L]``.
+        held: Steps ahead that were held out.
         ensemble: The members.
         unseen: The fit that has seen less.
         record: The record.
@@ -179,8 +182,10 @@ def _elsewhere(
             gaps[k] = np.quantile(sizes, LEVELS, axis=0).T
     last = np.minimum(np.arange(len(steps)), end)
     squares = np.square(fitted[last] ** (1 - SEEN) * found.quantiles[last] ** SEEN)
-    squares += GAP * np.square(gaps)
-    quantiles = np.minimum(np.sqrt(squares), MOST_GAP * found.quantiles[last])
+    longer = (np.array(steps) > held).astype(np.int64)
+    squares += np.array(GAPS)[longer, None, None] * np.square(gaps)
+    most = np.array(MOST_GAPS)[longer, None, None] * found.quantiles[last]
+    quantiles = np.minimum(np.sqrt(squares), most)
     if len(steps) > end + 1:
         grown = np.clip(gaps[end + 1 :] / np.maximum(gaps[end], 1e-9), 1.0, MOST_GROWTH)
         ahead = np.maximum(quantiles[end + 1 :], quantiles[end] * grown)
@@ -190,16 +195,9 @@ def _elsewhere(
     return replace(found, steps=known, base=base, quantiles=quantiles)
 
 
-def _quantile(values: Floats, level: float, independent: int = 0) -> Floats:
-    """A quantile ``[d]`` of values ``[n, d]``, such that a new one is below it so often.
-
-    Args:
-        values: The values.
-        level: Share of new values that are to be below it.
-        independent: How many independent values they are worth; by default all.
-    """
-    share = level * (1.0 + 1.0 / (independent or len(values)))
-    rank = min(len(values), math.ceil(share * len(values)))
+def _quantile(values: Floats, level: float) -> Floats:
+    """A quantile ``[d]`` of values ``[n, d]``, such that a new one is below it so often."""
+    rank = min(len(values), math.ceil(level * (len(values) + 1)))
     return np.asarray(np.sort(values, axis=0)[rank - 1])
 
 
