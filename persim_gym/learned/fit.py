@@ -120,7 +120,10 @@ def _chosen(data: Data, configs: dict[str, Any], seed: int, setting: Setting) ->
             configs["als"] = _as_chosen(configs["als"], closed)
     lag = max(config.lag for config in configs.values())
     candidates = {
-        name: Candidate(_fitting(data, _smaller(config), replace(setting, doing="compare")))
+        name: Candidate(
+            _fitting(data, _smaller(config), replace(setting, doing="compare")),
+            further=isinstance(config, (ClosedForm, Hierarchical)),
+        )
         for name, config in configs.items()
     }
     found = compare(record_of(data, lag), candidates, seed=seed)
