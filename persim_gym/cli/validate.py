@@ -15,6 +15,7 @@ from persim_gym.cli.group import FAILED, on_interrupt, say
 from persim_gym.cli.next_step import say_next, say_next_of
 from persim_gym.cli.output import print_json, progress_bar
 from persim_gym.cli.trust import print_validation
+from persim_gym.cli.words import as_typed
 
 if TYPE_CHECKING:
     from persim_gym.evaluation.validation import Rule, Validation
@@ -233,7 +234,7 @@ def _data(
     except ValueError as error:
         whole = columns.agent_column and columns.state and columns.action
         if tables.is_table(name) and whole and Path(name).exists():
-            Validation.unreadable(name, str(error)).save(out)
+            Validation.unreadable(name, as_typed(str(error))).save(out)
         raise
 
 
