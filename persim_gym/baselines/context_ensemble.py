@@ -273,6 +273,7 @@ class _ContextChange:
         acted = coded(actions, model.choices).to(model.low)
         acted = acted.reshape(*actions.shape[:4], -1)
         self.actions = acted.permute(3, 0, 1, 2, 4).contiguous()  # [h, m or 1, p, k, b]
+        self._rooms = [acted.new_empty(0), acted.new_empty(0)]
         self.noise: Tensor | None = None  # [h, m, particles of each, 1, d]
         if model.layers.variance is not None:
             generator = torch.Generator(device=model.device).manual_seed(_NOISE)
@@ -283,6 +284,16 @@ class _ContextChange:
     def keep(self, columns: Tensor) -> None:
         self.actions = torch.take_along_dim(self.actions, columns[None, ..., None], -2)
 
+    def _room(self, layer: int, members: int, rows: int) -> Tensor:
+        """Memory of what a layer puts out: used again in each step, and by every second layer."""
+        width = self.model.layers.weights[layer].shape[-1]
+        size = members * rows * width
+        if len(self._rooms[layer % 2]) < size:
+            self._rooms[layer % 2] = torch.empty(
+                size, dtype=torch.float32, device=self.model.device
+            )
+        return self._rooms[layer % 2][:size].view(members, rows, width)
+
     def __call__(self, states: Tensor, t: int) -> Tensor:
         model, (weights, biases, variance) = self.model, self.model.layers
         members, d = model.network.shape.members, model.obs_dim
@@ -291,16 +302,17 @@ class _ContextChange:
         acted = self.actions[t].expand(len(obs), -1, -1, -1)
         seen = torch.cat([model.units.features(obs), acted], dim=-1)
         rows = seen.view(1 if len(seen) == 1 else members, -1, seen.shape[-1])
-        x = torch.matmul(rows, weights[0])
+        x = torch.matmul(rows, weights[0], out=self._room(0, members, rows.shape[1]))
         by_state = x.view(members, -1, p, k, x.shape[-1])
         by_state += biases[0].view(members, 1, -1, 1, x.shape[-1])
-        for weight, bias in zip(weights[1:], biases[1:], strict=True):
-            x = torch.baddbmm(bias, model.network.activate_(x), weight)
+        for i in range(1, len(weights)):
+            x = model.network.activate_(x)
+            x = torch.baddbmm(biases[i], x, weights[i], out=self._room(i, members, x.shape[1]))
         if self.noise is not None and variance is not None:
-            spread = x[..., d:].exp().add_(variance[1]).reciprocal_().add_(variance[0]).sqrt_()
-            by_particle = spread.view(members, -1, p * k, d)
+            deviation = x[..., d:].exp().add_(variance[1]).reciprocal_().add_(variance[0]).sqrt_()
+            by_particle = deviation.view(members, -1, p * k, d)
             by_particle *= self.noise[t]
-            x = spread.add_(x[..., :d])
+            x = deviation.add_(x[..., :d])
         change = x.view(-1, p, k, d)
         stay = model.units.stay
         return (change if model.stays else change - obs * (1 - stay)).mT

@@ -17,9 +17,14 @@ CADM_PAPER: dict[str, Any] = {
     "falling": False,
     "decay": 1.0,
     "tempering": 0.0,
-    "weigh_pasts": False,
     "particles": 20,
 }
+
+#: For dense data of few agents; see the table of settings in the documentation.
+DENSE: dict[str, Any] = {
+    "encoder": (64, 64), "hidden": (64, 64), "learning_rate": 1e-2, "batch_size": 128,
+    "steps": 40_000, "future": 40, "weigh_pasts": True,
+}  # fmt: skip
 
 #: One deterministic model in place of the ensemble.
 VANILLA: dict[str, Any] = {"ensemble_size": 1, "probabilistic": False, "particles": 1}
@@ -49,7 +54,7 @@ class CaDMConfig(OfflineConfig):
         backward_weight: Weight of the backward model's error.
         tempering: Power of the variance by which the likelihood is weighted; 0 for the plain one.
         weigh_pasts: Whether a past counts by the reciprocal of the error that is left with pasts of
-            its length, in windows that are held out.
+            its length, in windows that are held out: for dense data of few agents.
         planner: Who plans when the baseline acts: a name that
             :func:`~persim_gym.planning.choose_planner` knows.
     """
@@ -72,7 +77,7 @@ class CaDMConfig(OfflineConfig):
     decay: float = 0.0
     backward_weight: float = 0.5
     tempering: float = 1.0
-    weigh_pasts: bool = True
+    weigh_pasts: bool = False
     planner: str = "default"
 
     def __post_init__(self) -> None:

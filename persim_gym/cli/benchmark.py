@@ -34,7 +34,7 @@ def benchmark(
         typer.Option(
             metavar="NAME",
             help="Preset: quick (minutes), laptop (MountainCar and CartPole complete, "
-            "some eight hours of one core), paper (all three tasks).",
+            "some nine hours of one core), paper (all three tasks).",
         ),
     ] = "quick",
     out: Annotated[

@@ -15,6 +15,7 @@ from persim_gym.cli.group import FAILED, on_interrupt, say
 from persim_gym.cli.next_step import say_next, say_next_of
 from persim_gym.cli.output import print_json, progress_bar
 from persim_gym.cli.trust import print_validation
+from persim_gym.cli.words import as_typed
 
 if TYPE_CHECKING:
     from persim_gym.evaluation.validation import Rule, Validation
@@ -109,8 +110,8 @@ def validate(
     Exit code 1 if a rule of --require does not hold.
     """
     from persim_gym.evaluation.validation import Rule
+    from persim_gym.evaluation.validation.fitted_data import data_of
     from persim_gym.evaluation.validation.splits import SPLITS
-    from persim_gym.evaluation.validation.validate import data_of
     from persim_gym.learned.config import METHODS
 
     checks.integer("--seed", seed, most=checks.LARGEST_SEED)
@@ -216,8 +217,8 @@ def _data(
 
     A table that holds nothing to judge gets a page that says why, before the error.
     """
+    from persim_gym.evaluation.validation.fitted_data import data_of
     from persim_gym.evaluation.validation.result import Validation
-    from persim_gym.evaluation.validation.validate import data_of
 
     if name is None:
         assert sim is not None
@@ -233,7 +234,7 @@ def _data(
     except ValueError as error:
         whole = columns.agent_column and columns.state and columns.action
         if tables.is_table(name) and whole and Path(name).exists():
-            Validation.unreadable(name, str(error)).save(out)
+            Validation.unreadable(name, as_typed(str(error))).save(out)
         raise
 
 

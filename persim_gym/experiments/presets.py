@@ -241,7 +241,7 @@ def preset_cells(name: str, device: str = "cpu", seeds: int | None = None) -> li
 
     Args:
         name: ``"quick"`` (minutes), ``"laptop"`` (MountainCar and CartPole complete, some
-            eight hours of one core) or ``"paper"`` (everything).
+            nine hours of one core) or ``"paper"`` (everything).
         device: On ``"cpu"`` HalfCheetah is run in its reduced setting.
         seeds: Repeats, from seed 0 on; by default the preset's.
 

@@ -40,6 +40,8 @@ class Compiled(Protocol):
 
     #: What makes of contrasts the members' deviations from their mean ``[m, d, k]``.
     axes: NDArray[np.float64]
+    #: What makes of contrasts shares of the disagreement ``[k, 1]``; ``None`` where they are such.
+    unit: NDArray[np.float32] | None
 
     def row(self, agent: int) -> Row:
         """The function of an agent's single steps."""
@@ -107,6 +109,8 @@ class CompiledPolynomial:
         unit: Unit of disagreement ``[d]``.
     """
 
+    unit: NDArray[np.float32] | None = None
+
     def __init__(self, ensemble: PolynomialEnsemble, unit: NDArray[Any]) -> None:
         weights = ensemble.weights.double().numpy()
         used = (weights != 0).any(axis=(0, 1, 2, 4))
@@ -161,7 +165,8 @@ class CompiledPolynomial:
         factors = np.abs(self.factors).max(axis=(0, 1)).astype(np.float64)
         effects = np.abs(self.weights).max(axis=(0, 1)) * terms[:, None] * factors[:, None, None]
         centre, scale, _, _ = self.units
-        values = (np.abs(centre) + scale * self._recorded())[ensemble.lag * d - d : ensemble.lag * d]
+        latest = slice(ensemble.lag * d - d, ensemble.lag * d)
+        values = (np.abs(centre) + scale * self._recorded())[latest]
         hidden = effects[1:].sum(axis=(0, 1)) < np.finfo(np.float32).eps * values
         if r > 1:
             self.weights[:, :, 1:, :, hidden] = 0.0

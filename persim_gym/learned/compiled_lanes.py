@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from persim_gym.learned.contrasts import turn
 from persim_gym.learned.products import product
 
+Floats = NDArray[np.float32]
+
 if TYPE_CHECKING:
     from persim_gym.learned.compiled import CompiledPolynomial, LaneStep
 
@@ -32,29 +34,29 @@ class _Part:
     factors are yet to be multiplied into.
 
     Attributes:
-        rows: Where their mean changes and contrasts stand ``[k]``.
-        terms: Their monomials ``[t]``.
-        picked: Room for these ``[t, n]``.
-        shared: ``[A, k, t]``.
-        own: ``[A, k, t, n]``, of a single coordinate.
+        place: Where their mean changes and contrasts go ``[k, n]``.
+        picked: Their monomials ``[A, t, n]``.
+        index: Where these stand among those of all parts, unless they are there already ``[t]``.
+        shared: ``[k, A, t]``.
+        own: ``[k, A, t, n]``, of a single coordinate.
         by_factor: ``[m * r, A * t]``, of a single coordinate.
         turn: What then makes of members their mean and contrasts ``[m, m]``.
     """
 
-    rows: slice
-    terms: NDArray[np.int64]
-    picked: NDArray[np.float32]
-    shared: NDArray[np.float32] | None = None
-    own: NDArray[np.float32] | None = None
-    by_factor: NDArray[np.float32] | None = None
-    turn: NDArray[np.float32] | None = None
+    place: Floats
+    picked: Floats
+    index: NDArray[np.int64] | None
+    shared: Floats | None = None
+    own: Floats | None = None
+    by_factor: Floats | None = None
+    turn: Floats | None = None
 
 
 class PolynomialLanes:
     """Steps of ``n`` rows, each of an agent that stays for a while.
 
-    What each discrete action would do is worked out for all rows, of which those that take it pick
-    it at the end.
+    Of discrete actions each has monomials of its own, which are 0 in the rows that take another:
+    what an action does is then part of the same product for all rows.
 
     Args:
         compiled: The polynomial.
@@ -62,28 +64,23 @@ class PolynomialLanes:
     """
 
     def __init__(self, compiled: CompiledPolynomial, n: int) -> None:
-        m, choices, _, p, d = compiled.weights.shape
+        m, choices, _, _, d = compiled.weights.shape
         self.compiled, self.n, self.choices = compiled, n, choices
         self.agents: bytes | None = None
         self.turn = turn(m, compiled.reach)
         self.inputs = _Inputs(compiled, n)
-        self.phi = self.inputs.phi
-        self.which = np.arange(choices)[:, None]
-        self.taken = np.ones((choices, n), dtype=np.float32)
-        # Parts use this one after the other: what is small stays in the processor's cache.
-        self.room = np.empty((p, n), dtype=np.float32)
+        self.which = np.arange(choices)[:, None, None]
+        self.taken = np.ones((choices, 1, n), dtype=np.float32)
         # The mean change of each coordinate, and its contrasts where members differ.
         order = compiled.order
         sizes = np.where(compiled.varied, m, 1)[order]
         ends = np.cumsum(sizes)
+        self.out = np.empty((ends[-1], n), dtype=np.float32)
         self.rows = {c: slice(e - k, e) for c, k, e in zip(order, sizes, ends, strict=True)}
         self.first = np.array([self.rows[coordinate].start for coordinate in range(d)])
         self.rest = np.setdiff1d(np.arange(ends[-1]), self.first)
-        self.by_action = np.empty((choices, ends[-1], n), dtype=np.float32)
-        self.out = self.by_action[0] if choices == 1 else np.empty_like(self.by_action[0])
         self.mean = np.empty((d, n), dtype=np.float32)
         self.contrasts = np.empty((len(self.rest), n), dtype=np.float32)
-        self.factors: NDArray[np.float32] = compiled.factors[:, :, :0]
         self.parts: list[_Part] = []
 
     def __call__(
@@ -93,79 +90,91 @@ class PolynomialLanes:
         if (who := agents.tobytes()) != self.agents:
             self._take(agents)
             self.agents = who
+        phi = self.inputs(states, actions)
+        phi.take(self.terms, axis=0, out=self.picked, mode="clip")
         if self.choices > 1:
             np.copyto(self.taken, actions == self.which)
-        self.inputs(states, actions)
-        late = []
+            np.multiply(self.picked, self.taken, out=self.acted)
         for part in self.parts:
-            self.phi.take(part.terms, axis=0, out=part.picked, mode="clip")
-            place = self.by_action[:, part.rows]
+            if part.index is not None:
+                self.acted.take(part.index, axis=1, out=part.picked, mode="clip")
             if part.own is not None:
-                np.einsum("tn,aktn->akn", part.picked, part.own, out=place)
+                np.einsum("atn,katn->kn", part.picked, part.own, out=part.place)
             elif part.shared is None:
-                late.append((part, self._by_factor(part)))
-            elif part.shared.size <= FEW:
-                np.einsum("tn,akt->akn", part.picked, part.shared, out=place)
+                self._by_factor(part)
             else:
-                weights = part.shared.reshape(-1, len(part.terms))
-                place[:] = product(weights, part.picked).reshape(place.shape)
-        if self.choices > 1:
-            np.einsum("akn,an->kn", self.by_action, self.taken, out=self.out)
-        for part, found in late:
-            self.out[part.rows] = found
+                weights = part.shared.reshape(len(part.shared), -1)
+                product(weights, part.picked.reshape(-1, self.n), part.place)
         self.out.take(self.first, axis=0, out=self.mean, mode="clip")
         self.out.take(self.rest, axis=0, out=self.contrasts, mode="clip")
         return self.mean, self.contrasts
 
-    def _by_factor(self, part: _Part) -> NDArray[np.float32]:
-        """Mean change and contrasts ``[m, n]`` of a part whose factors are yet to be multiplied."""
-        assert part.by_factor is not None and part.turn is not None
-        terms = part.picked if self.choices == 1 else part.picked * self.taken[:, None]
-        products = product(part.by_factor, terms.reshape(-1, self.n)).reshape(self.factors.shape)
+    def _by_factor(self, part: _Part) -> None:
+        assert part.by_factor is not None
+        assert part.turn is not None
+        terms = part.picked.reshape(-1, self.n)
+        products = product(part.by_factor, terms).reshape(self.factors.shape)
         products *= self.factors
-        return np.matmul(part.turn, np.add.reduce(products, axis=1))
+        np.matmul(part.turn, np.add.reduce(products, axis=1), out=part.place)
 
     def _take(self, agents: NDArray[np.int64]) -> None:
         """Multiply in the factors of the agents, where that is what is quicker."""
-        self.factors = np.ascontiguousarray(self.compiled.factors[:, agents].swapaxes(1, 2))
-        order, personal = self.compiled.order, self.compiled.personal
-        alike = (agents == agents[0]).all()
-        together = [c for c in order if alike or not personal[c]]
-        self.parts = [self._shared(together)] if together else []
-        self.parts += [self._personal(c) for c in order[len(together) :]]
+        compiled, n = self.compiled, self.n
+        self.factors = np.ascontiguousarray(compiled.factors[:, agents].swapaxes(1, 2))
+        alike = bool((agents == agents[0]).all())
+        together = [c for c in compiled.order if alike or not compiled.personal[c]]
+        groups = [together] if together else []
+        groups += [[c] for c in compiled.order[len(together) :]]
+        # Monomials of the same parts stand side by side: those of a part are then often a slice.
+        used = np.stack([(compiled.weights[..., g] != 0).any(axis=(0, 1, 2, 4)) for g in groups])
+        order = np.lexsort(~used[np.argsort(used.sum(axis=1), kind="stable")])
+        self.terms = order[: np.count_nonzero(used.any(axis=0))]
+        self.picked = np.empty((len(self.terms), n), dtype=np.float32)
+        self.acted = self.picked[None]
+        if self.choices > 1:
+            self.acted = np.empty((self.choices, *self.picked.shape), dtype=np.float32)
+        self.parts = []
+        for group, own in zip(groups, used[:, self.terms], strict=True):
+            index = np.flatnonzero(own)
+            weights = compiled.weights[:, :, :, self.terms[index]]
+            part = self._part(group, index)
+            if group is together:
+                part.shared = shared = self._shared(weights, group)
+                if shared.size <= FEW:  # as if each row had them for itself
+                    part.own = np.repeat(shared[..., None], n, axis=3)
+            else:
+                self._personal(part, weights[..., group[0]], group[0])
+            self.parts.append(part)
 
-    def _part(self, coordinates: list[int]) -> tuple[_Part, NDArray[np.float64]]:
-        """A part without its weights, and these ``[m, A, r, t, c]``."""
-        weights = self.compiled.weights[..., coordinates]
-        terms = np.flatnonzero((weights != 0).any(axis=(0, 1, 2, 4)))
-        rows = slice(self.rows[coordinates[0]].start, self.rows[coordinates[-1]].stop)
-        return _Part(rows, terms, self.room[: len(terms)]), weights[:, :, :, terms]
+    def _part(self, coordinates: list[int], index: NDArray[np.int64]) -> _Part:
+        """A part without its weights."""
+        place = self.out[self.rows[coordinates[0]].start : self.rows[coordinates[-1]].stop]
+        count = len(index)
+        if count and index[-1] - index[0] == count - 1:
+            return _Part(place, self.acted[:, index[0] : index[-1] + 1], None)
+        return _Part(place, np.empty_like(self.acted[:, :count]), index)
 
-    def _shared(self, coordinates: list[int]) -> _Part:
-        part, weights = self._part(coordinates)
-        own = np.einsum("martc,mr->cmat", weights, self.factors[:, :, 0])
-        sizes = [self.rows[c].stop - self.rows[c].start for c in coordinates]
-        found = [
-            np.einsum("km,mat->akt", self.turn[c, :k], w)
-            for c, k, w in zip(coordinates, sizes, own, strict=True)
+    def _shared(self, weights: NDArray[np.float64], coordinates: list[int]) -> Floats:
+        """Weights of some coordinates that all rows share, of ``[m, A, r, t, d]``."""
+        own = np.einsum("martd,mr->dmat", weights, self.factors[:, :, 0])
+        rows = [
+            np.einsum("km,mat->kat", self.turn[c, : self.rows[c].stop - self.rows[c].start], own[c])
+            for c in coordinates
         ]
-        part.shared = np.ascontiguousarray(np.concatenate(found, axis=1), dtype=np.float32)
-        return part
+        return np.ascontiguousarray(np.concatenate(rows), dtype=np.float32)
 
-    def _personal(self, coordinate: int) -> _Part:
-        part, weights = self._part([coordinate])
-        m, choices, r, t, _ = weights.shape
-        turn, n = self.turn[coordinate], self.n
-        if t <= OWN_TERMS * r and m * choices * t * n <= OWN_NUMBERS:
-            by_term = weights[..., 0].swapaxes(2, 3).reshape(m, choices * t, r)
+    def _personal(self, part: _Part, weights: NDArray[np.float64], coordinate: int) -> None:
+        """Weights of a coordinate that are each agent's own, of ``[m, A, r, t]``."""
+        m, choices, r, t = weights.shape
+        turn = self.turn[coordinate]
+        if t <= OWN_TERMS * r and m * choices * t * self.n <= OWN_NUMBERS:
+            by_term = weights.swapaxes(2, 3).reshape(m, choices * t, r)
             own = np.matmul(turn, np.matmul(by_term, self.factors).reshape(m, -1))
-            rows = own.reshape(m, choices, t, n).swapaxes(0, 1)
-            part.own = np.ascontiguousarray(rows, dtype=np.float32)
+            part.own = own.reshape(m, choices, t, self.n).astype(np.float32)
         else:
-            rows = weights[..., 0].swapaxes(1, 2).reshape(m * r, choices * t)
+            rows = weights.swapaxes(1, 2).reshape(m * r, choices * t)
             part.by_factor = np.ascontiguousarray(rows, dtype=np.float32)
             part.turn = turn.astype(np.float32)
-        return part
 
 
 class _Inputs:
@@ -186,8 +195,9 @@ class _Inputs:
         place = {column: k for k, column in enumerate(columns)}
         plain = [column for column in columns if column < count]
         self.columns: Any = plain
-        if plain == list(range(plain[0], plain[-1] + 1)):
-            self.columns = slice(plain[0], plain[-1] + 1)
+        first, last = (plain[0], plain[-1] + 1) if plain else (0, 0)
+        if last - first == len(plain):
+            self.columns = slice(first, last)
         units = [part[plain, None] for part in compiled.units]
         self.centre = units[0]
         self.inverse, self.low, self.high = (
@@ -201,14 +211,14 @@ class _Inputs:
         if not in_place:
             self.z = np.empty((len(columns), n), dtype=np.float32)
         self.plain = self.z[: len(plain)]
-        self.angles = [(self.z[c], cosine) for c, cosine in zip(angles, self.z[len(plain) :], strict=True)]
+        self.angles = [(self.z[c], self.z[count + k]) for k, c in enumerate(angles)]
         self.products = [
             (self.phi[parent : parent + k], self.z[place[column]], self.phi[here : here + k])
             for here, parent, k, column in runs
             if not (in_place and parent == 0)
         ]
 
-    def __call__(self, states: NDArray[np.float64], actions: NDArray[Any]) -> None:
+    def __call__(self, states: NDArray[np.float64], actions: NDArray[Any]) -> Floats:
         """Of states ``[in, n]`` and, where they are continuous, actions ``[n, a]``."""
         plain = self.plain
         if not self.discrete:
@@ -222,3 +232,4 @@ class _Inputs:
             np.sin(angle, out=angle)
         for before, factor, here in self.products:
             np.multiply(before, factor, out=here)
+        return self.phi

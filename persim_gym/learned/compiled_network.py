@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from persim_gym.learned.contrasts import axes, turn
+from persim_gym.learned.contrasts import centred, plain_axes
 from persim_gym.learned.network_lanes import NetworkLanes
 from persim_gym.learned.products import product
 from persim_gym.threads import few_threads
@@ -46,8 +46,10 @@ class CompiledNetwork:
         arrays = {name: tensor.detach().numpy() for name, tensor in tensors.items()}
         m, d, r = shape.members, shape.obs_dim, shape.rank
         self.reach = math.sqrt(m * d) * unit
-        self.turn = turn(m, self.reach).astype(np.float32)
-        self.axes = axes(m, self.reach, range(d))
+        self.axes = plain_axes(m, d)
+        self.unit: NDArray[np.float32] | None = (
+            np.repeat(1.0 / self.reach, m)[:, None].astype(np.float32)
+        )  # fmt: skip
         self.relu = shape.activation == "relu"
         self.mean, self.scale = scaling.input_mean.numpy(), scaling.input_scale.numpy()
         self.hold: tuple[Any, Any] | None = None
@@ -112,8 +114,7 @@ class CompiledNetwork:
         """Mean change and contrasts; see :class:`Compiled`."""
         n = len(agents)
         if self.wide:
-            found = np.matmul(self.turn, self._in_torch(agents, states, actions))  # [d, m, n]
-            return found[:, 0], found[:, 1:].reshape(-1, n)
+            return centred(self._in_torch(agents, states, actions))
         lanes = self._lanes.get(n)
         if lanes is None:
             if len(self._lanes) >= 4:

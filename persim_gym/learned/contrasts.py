@@ -60,3 +60,24 @@ def axes(
     for place, coordinate in enumerate(coordinates):
         found[:, coordinate, place] = basis(members).T * reach[coordinate]
     return found.reshape(members, len(reach), -1)
+
+
+def centred(
+    changes: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The mean ``[d, n]`` of members' changes ``[d, m, n]``, and deviations from it ``[d * m, n]``.
+
+    The latter take the place of contrasts where a step gives every member anyway; the axes of
+    :func:`plain_axes` are theirs.
+    """
+    mean = np.add.reduce(changes, axis=1)
+    mean /= changes.shape[1]
+    return mean, (changes - mean[:, None]).reshape(-1, changes.shape[2])
+
+
+def plain_axes(members: int, d: int) -> NDArray[np.float64]:
+    """What makes of the deviations of :func:`centred` the members' own ``[m, d, d * m]``."""
+    found = np.zeros((members, d, d, members))
+    every, coordinates = np.arange(members)[:, None], np.arange(d)
+    found[every, coordinates, coordinates, every] = 1.0
+    return found.reshape(members, d, -1)

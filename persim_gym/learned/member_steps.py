@@ -93,7 +93,7 @@ class MemberSteps:
             actions: ``[n]`` or ``[n, a]``.
             kept: The member of each row ``[n]``, where single ones are followed.
         """
-        compiled = self._ready()
+        compiled = self.ready()
         if compiled is None:
             return self._in_torch(agents, states, actions, kept)
         return self._stepped(compiled, agents, states, actions, kept)
@@ -106,7 +106,7 @@ class MemberSteps:
         ``None`` where it takes more: nothing compiled is to be had, a member may be over a bound,
         or something is not finite.
         """
-        compiled = self._ready()
+        compiled = self.ready()
         if compiled is None:
             return None
         following, apart, deviation = compiled.row(agent)(state, action)
@@ -118,7 +118,7 @@ class MemberSteps:
             following = [x + y for x, y in zip(following, own.tolist(), strict=True)]
         return following, deviation
 
-    def _ready(self) -> Compiled | None:
+    def ready(self) -> Compiled | None:
         """The simulator made ready for stepping, or ``None`` where it is not to be had."""
         made_of, compiled = self._compiled
         if made_of is not self._sim.ensemble:
@@ -140,8 +140,10 @@ class MemberSteps:
             change, contrasts = compiled.change(agents, flat, actions)  # [d, n], [k, n]
             following = middle = flat[-d:] + change
             if self._single:
-                following = middle + np.einsum("ndk,kn->dn", compiled.axes[kept], contrasts)
-            squares = np.einsum("kn,kn->n", contrasts, contrasts)
+                own = compiled.axes @ contrasts  # [m, d, n]
+                following = middle + own[kept, :, np.arange(n)].T
+            apart = contrasts if compiled.unit is None else contrasts * compiled.unit
+            squares = np.einsum("kn,kn->n", apart, apart)
             deviation = np.sqrt(squares).astype(np.float64)
         clipped = np.zeros(n, dtype=np.int64)
         least, most = (end(middle, axis=1).tolist() for end in ENDS)
@@ -207,7 +209,7 @@ class MemberSteps:
             members = sim.ensemble.settle(raw)
             low, high = (torch.as_tensor(bound).to(raw) for bound in self.space)
             over = ((raw < low) | (raw > high)).cpu().numpy()
-            deviation = sim.spread(members).cpu().numpy().astype(np.float64)
+            deviation = sim.disagreement_of(members).cpu().numpy().astype(np.float64)
         if not self._single:
             following, outside = members.mean(0).cpu().numpy(), over.any(0)
         else:

@@ -41,6 +41,7 @@ def episodes(agents: int, seed: int) -> Episodes:
     return Episodes(TASK.name, np.arange(agents), obs.astype(float), actions, lengths, 10, 30)
 
 
+@pytest.mark.slow
 def test_the_context_tells_what_a_model_without_one_cannot_know() -> None:
     data = recorded(HiddenGain(gains(60)), 40)
     unseen = episodes(20, seed=9)
@@ -63,6 +64,7 @@ def test_its_error_is_that_of_the_context_of_the_observed_steps() -> None:
     assert expected.shape == (5, 3, 30, 2)  # particles
 
 
+@pytest.mark.slow
 def test_planning_goes_by_what_the_episode_has_shown() -> None:
     """The best action has the sign of the gain, which ten steps of an episode tell."""
     world = HiddenGain(np.array([1.5, -1.5]))

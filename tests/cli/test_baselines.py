@@ -35,6 +35,7 @@ GENERATE = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_generate_then_baseline_then_evaluate(tmp_path: Path) -> None:
     pytest.importorskip("tianshou", reason="pip install 'persim-gym[baselines]'")
     said = run(*GENERATE)

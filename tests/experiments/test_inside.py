@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from persim_gym.experiments.presets import INSIDE, INSIDE_PENALTY, preset_cells
 from persim_gym.experiments.quantities import Quantity, quantities
 from persim_gym.experiments.runner import check_cell, is_fitted
 from persim_gym.experiments.stages import run_cell
-from persim_gym.learned.simulator import PerSim
 from persim_gym.policies.saved import POLICY, load_policy
 from tests.experiments.paper_cells import TINY_FIT, tiny
 
@@ -30,14 +30,12 @@ pytestmark = pytest.mark.usefixtures("recorded")
 FEW = (("hidden", (8,)), ("steps", 1200))
 
 
+FITTED = methods.fitted_simulator
+
+
 @pytest.fixture(autouse=True)
 def _small_simulators(monkeypatch: pytest.MonkeyPatch) -> None:
-    fitted = methods.fitted_simulator
-
-    def small(context: Any, **options: Any) -> PerSim:
-        return fitted(context, **options, **dict(TINY_FIT))
-
-    monkeypatch.setattr(methods, "fitted_simulator", small)
+    monkeypatch.setattr(methods, "fitted_simulator", partial(FITTED, **dict(TINY_FIT)))
 
 
 def cell_of(method: str = "persim-dqn", **changes: Any) -> Any:
@@ -129,6 +127,20 @@ def test_the_simulator_is_that_of_persim_where_it_is_there(tmp_path: Path) -> No
     shutil.move(context.folder / shared.folder.name, shared.folder)
     assert methods.simulator_of(context).sha256 == made.sha256
     assert list(context.folder.iterdir()) == []
+
+
+def test_what_is_trained_inside_holds_the_true_pole(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = (("degree", 3), ("rank", 4), ("rounds", 40), ("threshold", 0.0))
+    monkeypatch.setattr(methods, "fitted_simulator", partial(FITTED, **dict(good)))
+    fit = (("hidden", (32, 32)), ("steps", 8000))
+    cell = cell_of(fit=fit, agents=(1,), episodes=20, max_episode_steps=None)
+    returns = run_cell(cell, folder, threads=1).results["agents"][0]["returns"]
+    chance = tiny("reward", method="random", dataset=None, fit=(), episodes=20, agents=(1,),
+                  max_episode_steps=None, train_agents=500)  # fmt: skip
+    blind = run_cell(chance, folder, threads=1).results["agents"][0]["returns"]
+    assert sum(returns) > 4 * sum(blind)
 
 
 # -- options ---------------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ def sentences(text: str) -> Iterator[str]:
     """The sentences of Markdown; code and formulas are a sign each, and no words."""
     text = re.sub(r"<!--.*?-->|</?[a-z][^>]*>", "", text, flags=re.DOTALL)
     text = re.sub(r"^:::.*$|^:\w+:.*$", "", text, flags=re.MULTILINE)
-    text = re.sub(r"\$\$.*?\$\$|\$[^$\n]+\$|`[^`]+`", "§", text, flags=re.DOTALL)
+    text = re.sub(r"\$\$.*?\$\$|\$[^$\n]+\$|``.+?``|`[^`]+`", "§", text, flags=re.DOTALL)
     text = re.sub(r"\]\([^)]*\)", "]", text)
     for block in re.split(r"\n\s*\n|\n(?=\s*(?:[*-]|\d+\.) )|\|", text):
         for sentence in re.split(r"(?<=[.!?:;])[\"”)*]*\s+", block):

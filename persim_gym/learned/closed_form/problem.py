@@ -42,7 +42,7 @@ class Problem:
         next_obs: Observations after them ``[T, d]``.
         inputs: Units of the basis's inputs.
         scale: Deviation of the changes ``[d]``.
-        spread: Deviation of the observations ``[d]``: the unit of errors.
+        deviation: Deviation of the observations ``[d]``: the unit of errors.
         low: Lower bounds of the observation space ``[d]``.
         high: Upper bounds ``[d]``.
         recorded: Recorded range of observations ``[2, d]``.
@@ -60,7 +60,7 @@ class Problem:
     next_obs: Tensor
     inputs: Inputs
     scale: Tensor
-    spread: Tensor
+    deviation: Tensor
     low: Tensor
     high: Tensor
     recorded: Tensor

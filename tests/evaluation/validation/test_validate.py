@@ -199,6 +199,7 @@ def test_wrong_arguments_are_refused(
         sim.validate(data, **arguments)
 
 
+@pytest.mark.slow
 def test_a_policys_value_is_a_part_of_it(sim: PerSim, data: Transitions) -> None:
     asked: dict[str, Any] = {"horizons": (1,), "policy": "hold", "reward": "-abs(next.glucose-100)"}
     found = sim.validate(data, **asked, steps=5)
