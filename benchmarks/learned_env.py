@@ -18,12 +18,22 @@ from samples import AGENTS, multiply_adds, simulator, transitions
 from persim_gym.envs import SimEnv, SimVectorEnv
 from persim_gym.learned import PerSim
 from persim_gym.learned.guard import GuardedSimulator
+from persim_gym.learned.member_steps import MemberSteps
+
+
+class TorchSteps(MemberSteps):
+    """Members' steps by the ensemble's own methods, as where nothing is compiled."""
+
+    def ready(self) -> None:
+        return None
 
 
 class InTorch(GuardedSimulator):
-    """The same steps by the ensemble's own methods, as they are taken where nothing is compiled."""
+    """The same guard over steps in torch."""
 
-    compiled = None
+    def __init__(self, sim: PerSim) -> None:
+        super().__init__(sim)
+        self._members = TorchSteps(sim, self.propagation)
 
 
 def rows(effort: Effort) -> Iterator[Row]:
@@ -33,8 +43,9 @@ def rows(effort: Effort) -> Iterator[Row]:
     yield from beside(closed, "closed form", effort, 3.0, 0.5)
     networks = PerSim.fit(data, method="sgd", epochs=1, progress=False)
     yield from beside(networks, "networks", effort)
+    yield vector(networks, "default networks", effort)
     sim = simulator("cartpole", agents)
-    yield vector(sim, effort)
+    yield vector(sim, "the paper's networks", effort)
     yield scalar(sim, effort)
 
 
@@ -85,7 +96,8 @@ def beside(
             env.close()
 
 
-def vector(sim: PerSim, effort: Effort) -> Row:
+def vector(sim: PerSim, kind: str, effort: Effort) -> Row:
+    """Networks beside what the machine takes for their products alone."""
     lanes = effort.scaled(LANES, 4)
     env = sim.vector_env(lanes)
     times = interleave(
@@ -95,7 +107,7 @@ def vector(sim: PerSim, effort: Effort) -> Row:
     limit = times["multiply_add"] * count
     env.close()
     return row(
-        f"learned CartPole, {lanes} lanes, {sim.members} members",
+        f"learned CartPole, {kind}, {lanes} lanes, {sim.members} members",
         amount(lanes / float(np.median(times["ours"])), "steps/s"),
         f"its multiply-adds alone: {amount(lanes / float(np.median(limit)), 'steps/s')}",
         100 * limit / times["ours"],

@@ -20,12 +20,16 @@ import pytest
 import torch
 
 from persim_gym.experiments.recordings import missing_recordings
+from persim_gym.learned.outcomes import heads
 from persim_gym.learned.simulator import PerSim
 from tests.evaluation.worlds import random_transitions
 from tests.experiments.paper_cells import tiny
 
 # Processes that run tests beside each other would otherwise fight for the same cores.
 torch.set_num_threads(1)
+
+TESTS = Path(__file__).parent
+ALL_STEPS = heads.STEPS
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +38,31 @@ def _no_display_left_open() -> Iterator[None]:
     yield
     if "pygame" in sys.modules:
         sys.modules["pygame"].display.quit()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_steps() -> Iterator[None]:
+    """Networks of rewards and ends are there, where it does not matter how good they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(heads, "STEPS", 100)
+        yield
+
+
+@pytest.fixture
+def all_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks of rewards and ends are trained to the end."""
+    monkeypatch.setattr(heads, "STEPS", ALL_STEPS)
+
+
+#: Folders whose tests write data sets.
+WRITERS = ("demo", "evaluation", "experiments", "offline", "plots")
+
+
+@pytest.fixture(autouse=True)
+def _own_datasets(request: pytest.FixtureRequest) -> None:
+    """Data sets of tests that write some have a place of their own."""
+    if request.path.relative_to(TESTS).parts[0] in WRITERS:
+        request.getfixturevalue("root")
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,9 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -98,11 +100,21 @@ EMPTY = [
     "validate {} --out new", f"validate {TABLE} --out new --require {{}}",
     f"validate {TABLE} --out new --method {{}}", f"validate {TABLE} --out new --split {{}}",
 ]  # fmt: skip
+
+
+def crossed(lines: list[str], values: Sequence[str]) -> Iterator[Any]:
+    """Every line with every value; those in which line and value come again are slow."""
+    for i, line in enumerate(lines):
+        for j, value in enumerate(values):
+            whole = line.format(value) if "{}" in line else f"{line} {value}"
+            yield pytest.param(whole, marks=() if j == i % len(values) else pytest.mark.slow)
+
+
 LINES = [
-    *(f"{line} {bad}" for line in FOLDERS for bad in BAD_OUT),
-    *(f"{line} {bad}" for line in FILES for bad in ("''", ".", "file", "file/a.png", "a.txt")),
-    *(f"{line} {bad}" for line in NUMBERS for bad in (HUGE, "-1", "nan", "1.5", "''", "x")),
-    *(line.format(bad) for line in EMPTY for bad in ("''", "' '")),
+    *crossed(FOLDERS, BAD_OUT),
+    *crossed(FILES, ("''", ".", "file", "file/a.png", "a.txt")),
+    *crossed(NUMBERS, (HUGE, "-1", "nan", "1.5", "''", "x")),
+    *crossed(EMPTY, ("''", "' '")),
     "record cartpole --epsilon nan", "plan cartpole --agent 0 --penalty nan",
     "equations sim --tolerance nan", "record cartpole --agents 2 --ranges force=1e37:1e38",
     "explore nowhere", "explore sim --state x", "explore sim --data nowhere.csv",
@@ -213,6 +225,7 @@ sys.meta_path.insert(0, Finder)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 @pytest.mark.parametrize(
     ("when", "says"),

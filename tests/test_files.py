@@ -60,6 +60,7 @@ def test_the_next_writer_takes_away_what_a_killed_one_has_left(tmp_path: Path) -
     assert sorted(os.listdir(path.parent)) == [".report[1].json.bak.d", path.name, other.name]
 
 
+@pytest.mark.slow
 @posix
 def test_a_fit_takes_away_what_a_killed_one_has_left(tmp_path: Path, data: str) -> None:
     out = tmp_path / "out"
@@ -85,6 +86,7 @@ sim.save(sys.argv[1])
 """
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize("there", [True, False])
 def test_the_card_beside_is_that_of_the_simulator(tmp_path: Path, data: str, there: bool) -> None:
@@ -106,6 +108,7 @@ def test_the_card_beside_is_that_of_the_simulator(tmp_path: Path, data: str, the
 # -- the same again --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{"method": "als", "degree": 2, "rank": 2}, {"method": "sgd", "epochs": 2}]
 )

@@ -45,7 +45,7 @@ def folder_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return FolderHub.root
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def sim() -> PerSim:
     return PerSim.fit(random_walks(PlainTask.of(2, actions=3)), method="als", progress=False)
 

@@ -64,6 +64,7 @@ def environments(_: Path) -> None:
 CALLS = (shipped_policies, fits, plans_and_trains, environments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
 def test_global_generators_stay_where_they_are(
     call: Callable[[Path], None], tmp_path: Path, restored: None

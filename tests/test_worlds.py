@@ -54,6 +54,7 @@ def test_noise_and_gaps_are_in_the_record_and_not_in_the_truth() -> None:
         assert np.array_equal(other.tests["same"].truth, plain.tests["same"].truth)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in methods.REFERENCES if n != "mlp"])
 def test_references_on_a_law_that_they_hold(name: str) -> None:
     """Each agent's own linear law: exact by each agent's own regression, and by no pooled one."""
@@ -101,6 +102,7 @@ def test_ratios_are_over_the_best_reference_of_each_place() -> None:
     assert "failed" in table.text_of([lost])
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_fitted_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,6 +17,8 @@ from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 #: A link or a picture whose address is relative; addresses within the page stay.
 _RELATIVE = re.compile(r"(!?)\[([^\]]*)\]\((?![a-z]+:|#)([^)\s]+)\)")
+#: A picture that says its width, which Markdown cannot.
+_PICTURE = re.compile(r'<img src="(?![a-z]+:)([^"]+)"([^>]*)>')
 
 
 def address(urls: Mapping[str, str], environment: Mapping[str, str]) -> str | None:
@@ -41,7 +43,13 @@ def long_description(readme: str, repository: str | None, version: str) -> str:
         kind = "raw" if picture else "blob"
         return f"{picture}[{text}]({repository}/{kind}/v{version}/{target})"
 
-    return _RELATIVE.sub(absolute, readme)
+    def absolute_picture(match: re.Match[str]) -> str:
+        target, rest = match.groups()
+        if repository is None:
+            return ""
+        return f'<img src="{repository}/raw/v{version}/{target}"{rest}>'
+
+    return _PICTURE.sub(absolute_picture, _RELATIVE.sub(absolute, readme))
 
 
 class LongDescription(MetadataHookInterface):

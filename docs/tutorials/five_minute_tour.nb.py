@@ -10,7 +10,7 @@
 import numpy as np
 from persim_gym.offline import record
 
-data = record("PerSim-CartPole-v0", policy="random", agents=40, seed=0)
+data = record("cartpole", agents=40, seed=0, dataset_id="tour/poles-v0", overwrite=True)
 print(data.id, "-", data.total_episodes, "trajectories,", data.total_steps, "steps in all")
 
 # %% [markdown]
@@ -58,7 +58,7 @@ errors = {
     "pooled model": open_loop_error(one, episodes),
 }
 for name, error in errors.items():
-    print(f"{name:18} RMSE of agents 0 to 4:", error.rmse.round(4))
+    print(f"{name:18} RMSE of the angle, rad:", error.by_coordinate["angle (rad)"].round(4))
 
 # %%
 import matplotlib.pyplot as plt
@@ -66,7 +66,7 @@ import matplotlib.pyplot as plt
 figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
 for (name, error), style in zip(errors.items(), ("-", "--")):
     axes.semilogy(np.nanmean(error.step_rmse, axis=0), style, label=name)
-axes.set(xlabel="steps since the last real one", ylabel="RMSE, mean of five agents")
+axes.set(xlabel="steps since the last real one", ylabel="RMSE, all coordinates (paper's)")
 axes.legend();
 
 # %% [markdown]

@@ -9,7 +9,8 @@ import numpy as np
 from persim_gym.learned import PerSim
 from persim_gym.offline import read_transitions, record
 
-rows = read_transitions(record("PerSim-CartPole-v0", policy="random", agents=60, seed=0))
+data = record("cartpole", agents=60, seed=0, dataset_id="tour/agents-v0", overwrite=True)
+rows = read_transitions(data)
 known = rows.agent < 55
 sim = PerSim.fit(rows.select(known), method="als", effort="quick", progress=False)
 

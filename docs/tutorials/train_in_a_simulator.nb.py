@@ -8,7 +8,7 @@
 from persim_gym.learned import PerSim
 from persim_gym.offline import record
 
-data = record("PerSim-CartPole-v0", policy="random", agents=60, seed=0)
+data = record("cartpole", agents=60, seed=0, dataset_id="tour/trained-v0", overwrite=True)
 sim = PerSim.fit(data, method="als", effort="quick", progress=False)
 
 # %% [markdown]

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from persim_gym.baselines.blocks import block_seed, module_tensors
 from persim_gym.baselines.config import BCQConfig
-from persim_gym.baselines.face import Baseline, Given, Learned
+from persim_gym.baselines.face import Given
 from persim_gym.baselines.networks import Mlp, Units, mlp_of
-from persim_gym.baselines.offline import learn_offline, need_tianshou, unit_box
+from persim_gym.baselines.offline import Fit, OfflineBaseline, learn_offline, unit_box
 from persim_gym.threads import few_threads
 
 #: Observations for which actions are sampled together.
@@ -24,7 +24,7 @@ ROWS = 256
 LATENT = 0.5
 
 
-class BCQ(Baseline):
+class BCQ(OfflineBaseline):
     """Batch-constrained Q-learning, fitted by tianshou.
 
     With discrete actions the best of those that the behaviour is likely to take. With continuous
@@ -36,14 +36,8 @@ class BCQ(Baseline):
     Config: ClassVar[type[BCQConfig]] = BCQConfig
 
     @classmethod
-    def _require(cls) -> None:
-        need_tianshou(cls.name)
-
-    @classmethod
-    def _learn(cls, given: Given) -> Learned:
-        units = Units.measured(given.transitions, given.task)
-        kind = _discrete if isinstance(given.task.action_space, Discrete) else _continuous
-        return Learned({**units.tensors(), **kind(given, units)}, {})
+    def _fits(cls) -> tuple[Fit, Fit]:
+        return _discrete, _continuous
 
     def _prepare(self) -> None:
         self._units = Units.of(self.tensors)

@@ -90,6 +90,7 @@ class CaDM(Baseline):
             decay=config.decay,
             backward_weight=config.backward_weight,
             tempering=config.tempering,
+            weigh_pasts=config.weigh_pasts,
         )
         learner = ContextLearner(shape, windows, schedule, given.seed)
         run_blocks(

@@ -14,7 +14,7 @@ from persim_gym.learned.config import Values
 
 
 class OfflineConfig(Values):
-    """What the configurations of model-free methods share.
+    """What the configurations of baselines share.
 
     Fields that are ``None`` differ between discrete and continuous actions: :meth:`settled` puts
     in the values of ``DISCRETE`` or ``CONTINUOUS``.
@@ -48,7 +48,28 @@ class OfflineConfig(Values):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BCQConfig(OfflineConfig):
+class ModelFreeConfig(OfflineConfig):
+    """What BCQ and CQL share.
+
+    Attributes:
+        updates: Gradient steps.
+        batch_size: Transitions in each.
+        learning_rate: Adam's step size.
+        hidden: Widths of the hidden layers.
+        discount: Of rewards to come.
+        tau: Share by which target networks move in each step.
+    """
+
+    updates: int = 20_000
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    hidden: tuple[int, ...] | None = None
+    discount: float = 0.99
+    tau: float = 0.005
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BCQConfig(ModelFreeConfig):
     """Batch-constrained Q-learning (Fujimoto et al., 2019), discrete and continuous.
 
     Attributes:
@@ -78,12 +99,6 @@ class BCQConfig(OfflineConfig):
         "batch_size": 100, "learning_rate": 1e-3, "hidden": (400, 300),
     }  # fmt: skip
 
-    updates: int = 20_000
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    hidden: tuple[int, ...] | None = None
-    discount: float = 0.99
-    tau: float = 0.005
     threshold: float = 0.3
     logits_penalty: float = 0.01
     behaviour_hidden: int = 750
@@ -102,7 +117,7 @@ class BCQConfig(OfflineConfig):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CQLConfig(OfflineConfig):
+class CQLConfig(ModelFreeConfig):
     """Conservative Q-learning (Kumar et al., 2020), discrete and continuous.
 
     Attributes:
@@ -129,13 +144,7 @@ class CQLConfig(OfflineConfig):
         "batch_size": 256, "learning_rate": 3e-4, "hidden": (256, 256, 256), "weight": 5.0,
     }  # fmt: skip
 
-    updates: int = 20_000
-    batch_size: int | None = None
-    learning_rate: float | None = None
     policy_learning_rate: float = 1e-4
-    hidden: tuple[int, ...] | None = None
-    discount: float = 0.99
-    tau: float = 0.005
     weight: float | None = None
     quantiles: int = 20
     samples: int = 10

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
@@ -189,12 +189,8 @@ class _FixedContext(_ContextModel):
     def __init__(self, whole: ContextEnsemble, context: Tensor | None, particles: int) -> None:
         parts = (whole.network, whole.units, whole.low, whole.high)
         super().__init__(*parts, whole.num_agents, whole.choices, particles, whole.effects)
-        network, seen = whole.network, whole.network.shape
-        weight, bias = (network.tensors[f"forward.0.{part}"] for part in ("weight", "bias"))
-        own = seen.inputs + seen.acts
-        self.first = weight[:, :own]
-        # What the context adds to the first layer is the same in all steps.
-        self.added = bias if context is None else torch.baddbmm(bias, context, weight[:, own:])
+        self.layers = _folded(whole.network, whole.units, context, noise=particles > 0)
+        self.stays = bool((whole.units.stay > 0).all())
 
     @property
     def members(self) -> int:
@@ -221,38 +217,102 @@ class _FixedContext(_ContextModel):
         return _ContextChange(self, actions)
 
 
+class _Layers(NamedTuple):
+    """The forward model in the data's units, in a context.
+
+    Attributes:
+        weights: Of each layer ``[m, in, out]``.
+        biases: Of each layer ``[m, 1, out]``; the first ``[m, p, out]`` where there is a context.
+        variance: Where members predict one, the least of each coordinate, and the reciprocal of the
+            most ``[m, 1, d]``, ``[m, 1, d]``.
+    """
+
+    weights: list[Tensor]
+    biases: list[Tensor]
+    variance: tuple[Tensor, Tensor] | None
+
+
+def _folded(
+    network: ContextNetwork, units: Units, context: Tensor | None, *, noise: bool
+) -> _Layers:
+    """Units and context put into the layers, so that no step has to look at them again.
+
+    The last layer gives the prediction, and with ``noise`` a number ``z`` for each coordinate of
+    which the variance is ``least + 1 / (exp(z) + 1 / most)``: what the two soft bounds of the
+    logarithm come to.
+    """
+    shape, t = network.shape, network.tensors
+    depth, own = network.depth["forward"], shape.inputs + shape.acts
+    weights = [t[f"forward.{i}.weight"] for i in range(depth)]
+    biases = [t[f"forward.{i}.bias"] for i in range(depth)]
+    if context is not None:
+        biases[0] = torch.baddbmm(biases[0], context, weights[0][:, own:])
+    mean, scale = torch.cat([units.state, units.action], dim=1)
+    weights[0] = weights[0][:, :own] / scale[:, None]
+    biases[0] = biases[0] - (mean @ weights[0])[:, None]
+    d, (middle, unit) = shape.obs_dim, units.change
+    last, shift, variance = weights[-1][..., :d] * unit, biases[-1][..., :d] * unit + middle, None
+    if noise and shape.probabilistic:
+        last = torch.cat([last, -weights[-1][..., d:]], dim=-1)
+        shift = torch.cat([shift, -biases[-1][..., d:] - 2 * unit.log()], dim=-1)
+        square = unit.square()
+        least = t["least_log_variance"].exp() * square
+        variance = least, (-t["most_log_variance"]).exp() / square
+    return _Layers([*weights[:-1], last], [*biases[:-1], shift], variance)
+
+
 class _ContextChange:
-    """Changes of particles that keep their member, in a context that stays."""
+    """Changes of particles that keep their member, in a context that stays.
+
+    Noise is each particle's own and the same in all states: candidates are then compared under one
+    noise, and a prediction does not depend on what is predicted beside it.
+    """
 
     def __init__(self, model: _FixedContext, actions: Tensor) -> None:
         self.model = model
         acted = coded(actions, model.choices).to(model.low)
-        acted = model.units.acted(acted.reshape(*actions.shape[:4], -1))
+        acted = acted.reshape(*actions.shape[:4], -1)
         self.actions = acted.permute(3, 0, 1, 2, 4).contiguous()  # [h, m or 1, p, k, b]
-        self.noise: torch.Generator | None = None
-        if model.particles and model.network.shape.probabilistic:
-            self.noise = torch.Generator(device=model.device).manual_seed(_NOISE)
+        self._rooms = [acted.new_empty(0), acted.new_empty(0)]
+        self.noise: Tensor | None = None  # [h, m, particles of each, 1, d]
+        if model.layers.variance is not None:
+            generator = torch.Generator(device=model.device).manual_seed(_NOISE)
+            members, d = model.network.shape.members, model.obs_dim
+            size = (len(self.actions), members, model.particles // members, 1, d)
+            self.noise = torch.randn(size, generator=generator, device=model.device)
 
     def keep(self, columns: Tensor) -> None:
         self.actions = torch.take_along_dim(self.actions, columns[None, ..., None], -2)
 
+    def _room(self, layer: int, members: int, rows: int) -> Tensor:
+        """Memory of what a layer puts out: used again in each step, and by every second layer."""
+        width = self.model.layers.weights[layer].shape[-1]
+        size = members * rows * width
+        if len(self._rooms[layer % 2]) < size:
+            self._rooms[layer % 2] = torch.empty(
+                size, dtype=torch.float32, device=self.model.device
+            )
+        return self._rooms[layer % 2][:size].view(members, rows, width)
+
     def __call__(self, states: Tensor, t: int) -> Tensor:
-        model, network, units = self.model, self.model.network, self.model.units
-        members, particles = network.shape.members, model.members
+        model, (weights, biases, variance) = self.model, self.model.layers
+        members, d = model.network.shape.members, model.obs_dim
         obs = states.mT  # [m or 1, p, k, d]
-        p, k, d = obs.shape[1:]
-        seen = torch.cat([units.seen(obs), self.actions[t].expand(len(obs), -1, -1, -1)], dim=-1)
-        each = particles // members
-        if len(seen) == 1:  # all in one state: each member once
-            x = torch.matmul(seen.view(1, p * k, -1), model.first)
-        else:
-            x = torch.bmm(seen.view(members, each * p * k, -1), model.first)
-        x = x.view(members, -1, p, k, x.shape[-1])
-        x = x + model.added.view(members, 1, -1, 1, x.shape[-1])
-        x = network.activate("forward", x).view(members, -1, x.shape[-1])
-        mean, log_variance = network.heads(network.layers("forward", x, first=1))
-        if self.noise is not None and log_variance is not None:
-            drawn = torch.randn(mean.shape, generator=self.noise, device=mean.device)
-            mean = mean + (0.5 * log_variance).exp() * drawn
-        after = units.following(obs, mean.view(-1, p, k, d))
-        return (after - obs).mT
+        p, k = obs.shape[1:3]
+        acted = self.actions[t].expand(len(obs), -1, -1, -1)
+        seen = torch.cat([model.units.features(obs), acted], dim=-1)
+        rows = seen.view(1 if len(seen) == 1 else members, -1, seen.shape[-1])
+        x = torch.matmul(rows, weights[0], out=self._room(0, members, rows.shape[1]))
+        by_state = x.view(members, -1, p, k, x.shape[-1])
+        by_state += biases[0].view(members, 1, -1, 1, x.shape[-1])
+        for i in range(1, len(weights)):
+            x = model.network.activate_(x)
+            x = torch.baddbmm(biases[i], x, weights[i], out=self._room(i, members, x.shape[1]))
+        if self.noise is not None and variance is not None:
+            deviation = x[..., d:].exp().add_(variance[1]).reciprocal_().add_(variance[0]).sqrt_()
+            by_particle = deviation.view(members, -1, p * k, d)
+            by_particle *= self.noise[t]
+            x = deviation.add_(x[..., :d])
+        change = x.view(-1, p, k, d)
+        stay = model.units.stay
+        return (change if model.stays else change - obs * (1 - stay)).mT

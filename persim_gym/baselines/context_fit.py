@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from persim_gym.baselines.blocks import block_seed
-from persim_gym.baselines.context_network import Batch, ContextNetwork, ContextShape, loss
+from persim_gym.baselines.context_gradients import LossGradient
+from persim_gym.baselines.context_network import ContextNetwork, ContextShape, loss
 from persim_gym.baselines.windows import Windows, hold_out
 from persim_gym.learned.networks.optimise import Adam
 
@@ -40,6 +41,7 @@ class Schedule:
         decay: Factor on the weight decay.
         backward_weight: Factor on the backward model's error.
         tempering: See :func:`~persim_gym.baselines.context_network.loss`.
+        weigh_pasts: Whether pasts that tell little count little.
     """
 
     steps: int
@@ -51,6 +53,7 @@ class Schedule:
     decay: float = 1.0
     backward_weight: float = 0.5
     tempering: float = 0.0
+    weigh_pasts: bool = False
 
 
 class ContextLearner:
@@ -73,6 +76,9 @@ class ContextLearner:
         self._decay = ContextNetwork.decay(shape, schedule.decay).to(device)
         self.network = ContextNetwork.views(shape, self._vector)
         self._optimiser = Adam(self._vector)
+        self._slope = LossGradient(
+            shape, self._vector, schedule.backward_weight, schedule.tempering
+        )
         rng = np.random.default_rng([seed, 0x77])
         held = hold_out(len(windows), schedule.validation, rng)
         self._pairs = windows.pairs(~held)
@@ -83,6 +89,9 @@ class ContextLearner:
         looked = windows.pairs(held)
         looked = looked[np.sort(rng.permutation(len(looked))[:LOOKED_AT])]
         self._looked = looked[None].expand(m, -1, -1)
+        self._worth: Tensor | None = None  # of pasts by their length [H + 1]
+        if shape.context and schedule.weigh_pasts:
+            self._worth = torch.ones(windows.history + 1, dtype=torch.float32, device=device)
         self.rolling, self.stopped, self.loss = math.nan, False, math.nan
 
     @property
@@ -108,18 +117,14 @@ class ContextLearner:
                 f"the fit has diverged: lower learning_rate (now {plan.learning_rate:g})"
             )
         self._look()
+        self._weigh()
 
     def _step(self, pairs: Tensor, rate: float) -> Tensor:
-        vector = self._vector.detach().requires_grad_()
-        network = ContextNetwork.views(self.shape, vector)
-        each = self._loss(network, self.windows.batch(pairs))
-        (gradient,) = torch.autograd.grad(each.sum(), vector)
-        gradient.addcmul_(self._decay, self._vector)
+        each, gradient = self._slope(self.windows.batch(pairs, self._worth))
+        if self.schedule.decay:
+            gradient.addcmul_(self._decay, self._vector)
         self._optimiser.step(gradient, rate)
-        return each.detach().mean()
-
-    def _loss(self, network: ContextNetwork, batch: Batch) -> Tensor:
-        return loss(network, batch, self.schedule.backward_weight, self.schedule.tempering)
+        return each.mean()
 
     def _drawn(self, count: int) -> Tensor:
         """Rows of the pairs ``[m, count]``, each member's own."""
@@ -138,11 +143,32 @@ class ContextLearner:
         self.stopped = self.rolling > before
 
     @torch.no_grad()
+    def _weigh(self) -> None:
+        """Weigh pasts by the reciprocal of the error that is left with their length.
+
+        Original: there all pasts count alike. What a short one does not tell is an error that no
+        fit removes, and its gradient, all noise, hides what whole pasts have still to learn.
+        """
+        if self._worth is None or not self._looked.shape[1]:
+            return
+        network, batch = self.network, self.windows.batch(self._looked)
+        seen = [batch.states, batch.actions, network.encode(batch.history)]
+        size = (network.forward(torch.cat(seen, dim=-1))[0] - batch.change).square().mean(-1)
+        known = self.windows.known(self._looked)
+        total, count = torch.zeros_like(self._worth), torch.zeros_like(self._worth)
+        total.index_add_(0, known.flatten(), size.flatten())
+        count.index_add_(0, known.flatten(), torch.ones_like(size).flatten())
+        left = (total / count).sqrt_().clamp_(min=torch.finfo(size.dtype).tiny)
+        left = torch.where(count > 0, left, left.nan_to_num(0.0).max())
+        self._worth.copy_(left.min() / left)
+
+    @torch.no_grad()
     def _value(self) -> float:
         """The validation loss, the members' mean; nan where nothing is held out."""
         if not self._looked.shape[1]:
             return math.nan
-        return float(self._loss(self.network, self.windows.batch(self._looked)).mean())
+        plan, batch = self.schedule, self.windows.batch(self._looked)
+        return float(loss(self.network, batch, plan.backward_weight, plan.tempering).mean())
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -152,7 +178,8 @@ class ContextLearner:
     def tensors(self) -> dict[str, Tensor]:
         """All that changes in a fit."""
         numbers = [self.rolling, float(self.stopped), self.loss, float(self._optimiser.steps)]
-        return {
+        found = {} if self._worth is None else {"worth": self._worth}
+        return found | {
             "parameters": self._vector,
             "mean": self._optimiser.mean,
             "square": self._optimiser.square,
@@ -164,6 +191,8 @@ class ContextLearner:
         self._vector.copy_(tensors["parameters"])
         self._optimiser.mean.copy_(tensors["mean"])
         self._optimiser.square.copy_(tensors["square"])
+        if self._worth is not None:
+            self._worth.copy_(tensors["worth"])
         rolling, stopped, self.loss, steps = tensors["state"].tolist()
         self.rolling, self.stopped = rolling, bool(stopped)
         self._optimiser.steps = int(steps)

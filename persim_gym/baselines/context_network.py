@@ -100,7 +100,7 @@ class ContextNetwork:
 
     def __init__(self, shape: ContextShape, tensors: dict[str, Tensor]) -> None:
         self.shape, self.tensors = shape, tensors
-        self._depth = {name: len(widths) - 1 for name, widths in shape.stacks.items()}
+        self.depth = {name: len(widths) - 1 for name, widths in shape.stacks.items()}
 
     @classmethod
     def views(cls, shape: ContextShape, vector: Tensor) -> ContextNetwork:
@@ -175,7 +175,7 @@ class ContextNetwork:
 
     def layers(self, stack: str, x: Tensor, first: int = 0) -> Tensor:
         """Rows ``[m, n, in]`` through the layers of a stack, from some layer on."""
-        depth, t = self._depth[stack], self.tensors
+        depth, t = self.depth[stack], self.tensors
         for i in range(first, depth):
             x = torch.baddbmm(t[f"{stack}.{i}.bias"], x, t[f"{stack}.{i}.weight"])
             if i < depth - 1:
@@ -187,6 +187,12 @@ class ContextNetwork:
         if stack == "encoder" or self.shape.activation == "relu":
             return x.relu()
         return torch.nn.functional.silu(x)
+
+    def activate_(self, x: Tensor) -> Tensor:
+        """The forward model's nonlinearity, in place."""
+        if self.shape.activation == "relu":
+            return x.relu_()
+        return torch.nn.functional.silu(x, inplace=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +206,7 @@ class Batch:
         change: ``[m, n, d]``.
         next_states: ``[m, n, in]``.
         change_back: ``[m, n, d]``.
+        worth: Weights of the rows ``[m, n, 1]``; all alike by default.
     """
 
     history: Tensor
@@ -208,6 +215,11 @@ class Batch:
     change: Tensor
     next_states: Tensor
     change_back: Tensor
+    worth: Tensor | None = None
+
+    def weighed(self, errors: Tensor) -> Tensor:
+        """Errors ``[m, n, d]`` times the rows' weights."""
+        return errors if self.worth is None else errors * self.worth
 
 
 def loss(
@@ -232,16 +244,16 @@ def loss(
     mean, log_variance = network.forward(torch.cat([batch.states, batch.actions, *context], dim=-1))
     squares = (mean - batch.change).square()
     if log_variance is None:
-        found = squares.mean(dim=(1, 2))
+        found = batch.weighed(squares).mean(dim=(1, 2))
     else:
         each = squares * (-log_variance).exp() + log_variance
         if tempering:
             each = each * (tempering * log_variance.detach()).exp()
         t = network.tensors
         width = t["most_log_variance"] - t["least_log_variance"]
-        found = each.mean(dim=(1, 2)) + 0.01 * width.sum(dim=(1, 2))
+        found = batch.weighed(each).mean(dim=(1, 2)) + 0.01 * width.sum(dim=(1, 2))
     if network.shape.backward:
         seen = torch.cat([batch.next_states, batch.actions, *context], dim=-1)
         back = (network.backward(seen) - batch.change_back).square()
-        found = found + weight * back.mean(dim=(1, 2))
+        found = found + weight * batch.weighed(back).mean(dim=(1, 2))
     return found

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from persim_gym.baselines.blocks import block_seed, module_tensors
 from persim_gym.baselines.config import CQLConfig
-from persim_gym.baselines.face import Baseline, Given, Learned
+from persim_gym.baselines.face import Given
 from persim_gym.baselines.networks import LOG_DEVIATION, Mlp, Units, mlp_of
-from persim_gym.baselines.offline import learn_offline, need_tianshou, unit_box
+from persim_gym.baselines.offline import Fit, OfflineBaseline, learn_offline, unit_box
 from persim_gym.threads import few_threads
 
 
-class CQL(Baseline):
+class CQL(OfflineBaseline):
     """Conservative Q-learning, fitted by tianshou.
 
     With discrete actions quantile Q-learning, with continuous ones soft actor-critic, both with a
@@ -30,14 +30,8 @@ class CQL(Baseline):
     Config: ClassVar[type[CQLConfig]] = CQLConfig
 
     @classmethod
-    def _require(cls) -> None:
-        need_tianshou(cls.name)
-
-    @classmethod
-    def _learn(cls, given: Given) -> Learned:
-        units = Units.measured(given.transitions, given.task)
-        kind = _discrete if isinstance(given.task.action_space, Discrete) else _continuous
-        return Learned({**units.tensors(), **kind(given, units)}, {})
+    def _fits(cls) -> tuple[Fit, Fit]:
+        return _discrete, _continuous
 
     def _prepare(self) -> None:
         self._units = Units.of(self.tensors)

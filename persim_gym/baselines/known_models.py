@@ -46,7 +46,7 @@ def remember(data: Transitions, task: Task, lag: int, past: int) -> dict[str, Te
         "seen": seen.seen.astype(np.uint8),
     }
     if lag > 1:
-        rows = _spread_rows(data, lag)
+        rows = _rows_of_all(data, lag)
         found["pasts"], found["whose"] = slots(data, lag, past)[rows], data.agent[rows]
     return {f"experience.{name}": torch.as_tensor(np.array(v)) for name, v in found.items()}
 
@@ -74,7 +74,7 @@ def recalled(
     )
 
 
-def _spread_rows(data: Transitions, lag: int) -> NDArray[np.int64]:
+def _rows_of_all(data: Transitions, lag: int) -> NDArray[np.int64]:
     """Transitions with a whole past, some of each agent, spread over its own."""
     whole = np.flatnonzero(data.step >= lag - 1)
     order = whole[np.argsort(data.agent[whole], kind="stable")]

@@ -20,6 +20,12 @@ CADM_PAPER: dict[str, Any] = {
     "particles": 20,
 }
 
+#: For dense data of few agents; see the table of settings in the documentation.
+DENSE: dict[str, Any] = {
+    "encoder": (64, 64), "hidden": (64, 64), "learning_rate": 1e-2, "batch_size": 128,
+    "steps": 40_000, "future": 40, "weigh_pasts": True,
+}  # fmt: skip
+
 #: One deterministic model in place of the ensemble.
 VANILLA: dict[str, Any] = {"ensemble_size": 1, "probabilistic": False, "particles": 1}
 
@@ -47,6 +53,8 @@ class CaDMConfig(OfflineConfig):
         decay: Factor on the authors' weight decay.
         backward_weight: Weight of the backward model's error.
         tempering: Power of the variance by which the likelihood is weighted; 0 for the plain one.
+        weigh_pasts: Whether a past counts by the reciprocal of the error that is left with pasts of
+            its length, in windows that are held out: for dense data of few agents.
         planner: Who plans when the baseline acts: a name that
             :func:`~persim_gym.planning.choose_planner` knows.
     """
@@ -69,6 +77,7 @@ class CaDMConfig(OfflineConfig):
     decay: float = 0.0
     backward_weight: float = 0.5
     tempering: float = 1.0
+    weigh_pasts: bool = False
     planner: str = "default"
 
     def __post_init__(self) -> None:
@@ -76,7 +85,7 @@ class CaDMConfig(OfflineConfig):
         counts = ("ensemble_size", "particles", "history", "future", "steps", "batch_size")
         self._check(counts, ("learning_rate", "validation", "tempering"))
         object.__setattr__(self, "encoder", _widths("encoder", self.encoder))
-        for name in ("probabilistic", "falling"):
+        for name in ("probabilistic", "falling", "weigh_pasts"):
             checks.switch(name, getattr(self, name))
         checks.integer("context", self.context)
         for name in ("decay", "backward_weight"):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Discrete
 from torch import Tensor, nn
 
 from persim_gym.baselines.blocks import (
@@ -19,7 +20,7 @@ from persim_gym.baselines.blocks import (
     restore_optimiser,
     run_blocks,
 )
-from persim_gym.baselines.face import Given
+from persim_gym.baselines.face import Baseline, Given, Learned
 from persim_gym.baselines.networks import Rows, Units
 from persim_gym.policies.randomness import global_randomness_kept
 
@@ -148,3 +149,27 @@ def learn_offline(
             "the fit diverged: its weights are not finite; try a smaller learning_rate"
         )
     return learner
+
+
+#: What is fitted to data in given units: tensors by name.
+Fit: TypeAlias = "Callable[[Given, Units], dict[str, Tensor]]"
+
+
+class OfflineBaseline(Baseline):
+    """A method that tianshou fits: one algorithm for discrete actions, another for others."""
+
+    @classmethod
+    @abstractmethod
+    def _fits(cls) -> tuple[Fit, Fit]:
+        """What fits where actions are discrete, and where they are continuous."""
+
+    @classmethod
+    def _require(cls) -> None:
+        need_tianshou(cls.name)
+
+    @classmethod
+    def _learn(cls, given: Given) -> Learned:
+        units = Units.measured(given.transitions, given.task)
+        discrete, continuous = cls._fits()
+        fit = discrete if isinstance(given.task.action_space, Discrete) else continuous
+        return Learned({**units.tensors(), **fit(given, units)}, {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -91,7 +90,11 @@ class Units:
 
     def seen(self, obs: Tensor) -> Tensor:
         """Observations ``[..., d]`` as the models see them ``[..., in]``."""
-        return (_features(obs, self.stay, self.angles) - self.state[0]) / self.state[1]
+        return (self.features(obs) - self.state[0]) / self.state[1]
+
+    def features(self, obs: Tensor) -> Tensor:
+        """What is seen of observations ``[..., d]``, in the data's units ``[..., in]``."""
+        return _features(obs, self.stay, self.angles)
 
     def acted(self, actions: Tensor) -> Tensor:
         """Coded actions ``[..., b]`` as the models see them."""
@@ -196,11 +199,15 @@ class Windows:
         # What stands before an episode's beginning is a row of zeros, the last one.
         steps = own.past(torch.cat([moved, acted.float()], dim=1))
         self._steps = torch.cat([steps, steps.new_zeros(1, steps.shape[1])]).to(device)
-        self._states = own.seen(torch.as_tensor(data.obs)).to(device)
-        self._next = own.seen(torch.as_tensor(data.next_obs)).to(device)
-        self._actions = own.acted(acted.float()).to(device)
-        self._change = ((forward - own.change[0]) / own.change[1]).to(device)
-        self._back = ((back - own.back[0]) / own.back[1]).to(device)
+        parts = [
+            own.seen(torch.as_tensor(data.obs)),
+            own.acted(acted.float()),
+            (forward - own.change[0]) / own.change[1],
+            own.seen(torch.as_tensor(data.next_obs)),
+            (back - own.back[0]) / own.back[1],
+        ]
+        self._widths = [part.shape[1] for part in parts]
+        self._rows = torch.cat(parts, dim=1).to(device)  # side by side: a batch is one look-up
         self._first = torch.as_tensor(np.repeat(data.starts, data.lengths)).to(device)
         self._end = torch.as_tensor(np.repeat(data.starts + data.lengths, data.lengths)).to(device)
         self.future = future
@@ -208,7 +215,7 @@ class Windows:
 
     def __len__(self) -> int:
         """Number of windows: each transition begins one."""
-        return len(self._states)
+        return len(self._rows)
 
     def pairs(self, windows: NDArray[np.bool_]) -> Tensor:
         """The pairs of some windows ``[T]``: rows of window and transition ``[q, 2]``."""
@@ -219,25 +226,27 @@ class Windows:
         whose = first[:, None].expand_as(rows)
         return torch.stack([whose[inside], rows[inside]], dim=1)
 
-    def batch(self, pairs: Tensor) -> Batch:
-        """A batch of pairs of each member ``[m, n, 2]``."""
+    def known(self, pairs: Tensor) -> Tensor:
+        """Transitions of the past that each of some pairs ``[..., 2]`` has: ``[...]``, 0 to H."""
+        window = pairs[..., 0]
+        return (window - self._first[window]).clamp(max=self.history)
+
+    def batch(self, pairs: Tensor, worth: Tensor | None = None) -> Batch:
+        """A batch of pairs.
+
+        Args:
+            pairs: Those of each member ``[m, n, 2]``.
+            worth: Weights of pasts by their length ``[H + 1]``; all alike by default.
+        """
         m, n, _ = pairs.shape
         window, row = pairs[..., 0].flatten(), pairs[..., 1].flatten()
         past = window[:, None] + torch.arange(-self.history, 0, device=window.device)
         past = torch.where(past < self._first[window][:, None], len(self), past)
 
-        def of(values: Tensor, rows: Tensor) -> Tensor:
-            found = values.index_select(0, rows.flatten())
-            return found.view(m, n, math.prod(rows.shape[1:]) * values.shape[1])
-
-        return Batch(
-            history=of(self._steps, past),
-            states=of(self._states, row),
-            actions=of(self._actions, row),
-            change=of(self._change, row),
-            next_states=of(self._next, row),
-            change_back=of(self._back, row),
-        )
+        history = self._steps.index_select(0, past.flatten()).view(m, n, -1)
+        found = self._rows.index_select(0, row).view(m, n, -1)
+        weights = None if worth is None else worth[self.known(pairs)][..., None]
+        return Batch(history, *found.split(self._widths, dim=-1), worth=weights)
 
 
 def hold_out(count: int, fraction: float, rng: np.random.Generator) -> NDArray[np.bool_]:

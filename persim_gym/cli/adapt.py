@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +12,7 @@ from persim_gym.cli.group import say
 from persim_gym.cli.next_step import agent_word, reward_words, say_next, say_next_of
 from persim_gym.cli.output import print_json, print_table
 from persim_gym.envs.suites import SUITES
+from persim_gym.progress import span
 
 if TYPE_CHECKING:
     from persim_gym.learned.simulator import PerSim
@@ -57,7 +57,7 @@ def adapt(
     from persim_gym.learned.preparation import check_data
 
     _compare_steps(sim, data)
-    data = _called_as(sim, with_labels_of(sim.task, data), columns.state, columns.action)
+    data = with_labels_of(sim.task, data)
     check_task(sim.task.name, data)
     check_data(data, sim.task)
     chosen = _chosen(sim, data, agents)
@@ -66,10 +66,10 @@ def adapt(
     if as_json:
         print_json({"simulator": str(folder), "agents": rows})
         return
-    columns = ["agent", "index", "used", "posterior sd", "held out", "one-step RMSE", "in interval"]
+    counted = f"{len(rows)} new agent{'s' * (len(rows) != 1)}"
     print_table(
-        f"{len(rows)} new agents in {folder}, {sim.num_agents} in all",
-        columns,
+        f"{counted} in {folder}, {sim.num_agents} in all",
+        ["agent", "index", "used", "posterior sd", "held out", "one-step RMSE", "in interval"],
         [list(row.values()) for row in rows],
     )
     if sim.keeps_posteriors:
@@ -87,29 +87,18 @@ def adapt(
         say_next("plan", folder, "--agent", agent, *reward_words(sim))
 
 
-def _called_as(
-    sim: PerSim, data: Transitions, state: str | None, action: str | None
-) -> Transitions:
-    """Columns that were named by options are those of the fit, whatever they are called."""
-    own = {"obs_names": state, "action_names": action}
-    changes: dict[str, Any] = {}
-    for kind, option in own.items():
-        known, here = getattr(sim.task, kind, None), getattr(data, kind)
-        # The same names in another order are no other names: they are refused later.
-        if option and known and here and len(known) == len(here) and not set(known) & set(here):
-            changes[kind] = tuple(known)
-    return replace(data, **changes) if changes else data
-
-
 def _compare_steps(sim: PerSim, data: Transitions) -> None:
     """Say it if the rows of a table are another time apart than those of the fit."""
-    fitted, here = (
-        float(source.get("step", 0.0)) for source in (sim.card.get("source", {}), data.source or {})
-    )
+    sources = sim.card.get("source", {}), data.source or {}
+    fitted, here = (float(source.get("step", 0.0)) for source in sources)
     if fitted and here and not 0.99 < here / fitted < 1.01:
+        new, former = (
+            span(step) if source.get("dates") else f"{step:g}"
+            for step, source in zip((here, fitted), sources[::-1], strict=True)
+        )
         say(
             "warning",
-            f"the rows are {here:g} apart, those of the fit were {fitted:g}: a step of this "
+            f"the rows are {new} apart, those of the fit were {former}: a step of this "
             "simulator is as long as in its fit, so resample the table",
         )
 

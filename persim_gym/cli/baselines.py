@@ -13,7 +13,7 @@ from persim_gym.cli import complete, models, options, tables
 from persim_gym.cli.group import interrupted, on_interrupt, say
 from persim_gym.cli.next_step import say_next
 from persim_gym.cli.output import print_facts, print_json, print_table, progress_bar
-from persim_gym.envs.suites import suite_of
+from persim_gym.envs.suites import SUITES, suite_of
 
 if TYPE_CHECKING:
     from persim_gym.baselines.face import Baseline
@@ -93,6 +93,17 @@ def baseline(
             else "there was no checkpoint yet, the same command begins anew"
         )
     _print_baseline(fitted, out, as_json)
+    if not as_json:
+        _say_next(fitted, out, dataset, columns)
+
+
+def _say_next(fitted: Baseline, out: Path, dataset: str, columns: tables.Columns) -> None:
+    """A policy for a task with a true environment is tried there, others on the record."""
+    if fitted.task.name in SUITES:
+        say_next("evaluate", out)
+        return
+    judged = ("--policy", out, "--out", f"{out}-trust")
+    say_next("validate", dataset, *judged, *columns.words())
 
 
 def _print_baseline(fitted: Baseline, out: Path, as_json: bool) -> None:
@@ -110,7 +121,6 @@ def _print_baseline(fitted: Baseline, out: Path, as_json: bool) -> None:
             ("folder", out),
         ],
     )
-    say_next("evaluate", out)
 
 
 def parse_options(texts: Sequence[str]) -> dict[str, Any]:
@@ -145,6 +155,11 @@ def evaluate_baseline(folder: Path, agents: str, episodes: int, seed: int, as_js
     from persim_gym.learned.naming import AgentNames
 
     policy = Baseline.load(folder)
+    if policy.task.name not in SUITES:
+        raise ValueError(
+            f"the baseline in {folder} is of own data, which have no true environment: persim-gym "
+            "validate DATA --policy FOLDER says what it would earn by the record"
+        )
     suite = suite_of(policy.task)
     population = suite.population(policy.card["dataset"].get("population"))
     chosen = models.choose_agents(agents, AgentNames((), len(population)))
@@ -171,6 +186,8 @@ def evaluate_baseline(folder: Path, agents: str, episodes: int, seed: int, as_js
             for agent, own, other in zip(chosen, found, chance, strict=True)
         ],
     )  # fmt: skip
+    acting = ("--policy", folder, "--out", f"{folder}.mp4")
+    say_next("render", suite.name, "--agent", chosen[0], *acting)
 
 
 def generate(

@@ -37,7 +37,11 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse words, of which former names of options are read as the present ones."""
-        return super().parse_args(ctx, list(self._present(args)))
+        words = list(self._present(args))
+        if ctx.resilient_parsing and words and words[-1].startswith("-"):
+            # A shell asks for the value of the last option: without one nothing would be parsed.
+            words = words[:-1]
+        return super().parse_args(ctx, words)
 
     def _present(self, args: Sequence[str]) -> Iterator[str]:
         for at, word in enumerate(args):

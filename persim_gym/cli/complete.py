@@ -16,7 +16,7 @@ TABLES = (".csv", ".tsv", ".parquet")
 Completion = Callable[[str], list[str]]
 
 #: What is in a folder that was made by ``fit``, and by ``train``.
-_SIMULATOR, _POLICY = "simulator.safetensors", "policy.safetensors"
+SIMULATOR, _POLICY = "simulator.safetensors", "policy.safetensors"
 #: Levels of folders in which runs are looked for.
 _DEPTH = 2
 
@@ -30,17 +30,22 @@ def words(*known: str) -> Completion:
     return complete
 
 
+def data_sets_folder() -> Path:
+    """Where Minari keeps the data sets of this machine."""
+    default = Path.home() / ".minari" / "datasets"
+    return Path(os.environ.get("MINARI_DATASETS_PATH") or default).expanduser()
+
+
 def datasets(incomplete: str) -> list[str]:
     """Ids of the data sets on this machine."""
-    default = Path.home() / ".minari" / "datasets"
-    root = Path(os.environ.get("MINARI_DATASETS_PATH") or default).expanduser()
+    root = data_sets_folder()
     found = (path.parent.relative_to(root).as_posix() for path in sorted(root.glob("**/data")))
     return [name for name in found if name.startswith(incomplete)]
 
 
 def runs(incomplete: str) -> list[str]:
     """Folders of simulators, and those in which there may be some."""
-    return _folders(incomplete, _SIMULATOR)
+    return _folders(incomplete, SIMULATOR)
 
 
 def policies(incomplete: str) -> list[str]:

@@ -9,6 +9,7 @@ import typer
 
 from persim_gym.cli import models, options, tables
 from persim_gym.cli.group import say
+from persim_gym.cli.words import as_typed
 from persim_gym.envs.suites import SUITES
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _record_of(sim: PerSim, data: str | None = None) -> Transitions | None:
     except ValueError as error:
         if data is not None:
             raise
-        say("warning", f"the record cannot be shown: {error}")
+        say("warning", as_typed(f"the record cannot be shown: {error}"))
         return None
     return found
 

@@ -199,6 +199,14 @@ def make_policy(name: str, task: Task, sim: PerSim | None, agent: int, seed: int
     return saved_policy(folder, task)
 
 
+def load_policy(folder: Path) -> Any:
+    """The policy in a folder that ``train`` or ``baseline`` has made, of whatever task."""
+    from persim_gym.baselines.face import FILE, Baseline
+    from persim_gym.policies.saved import load_policy
+
+    return Baseline.load(folder) if (folder / FILE).is_file() else load_policy(folder)
+
+
 def saved_policy(folder: Path, task: Task) -> Policy:
     """The policy in a folder that ``train`` or ``baseline`` has made.
 
@@ -206,10 +214,7 @@ def saved_policy(folder: Path, task: Task) -> Policy:
         FileNotFoundError: If there is none.
         ValueError: If it acts in another task.
     """
-    from persim_gym.baselines.face import FILE, Baseline
-    from persim_gym.policies.saved import load_policy
-
-    policy: Any = Baseline.load(folder) if (folder / FILE).is_file() else load_policy(folder)
+    policy = load_policy(folder)
     spaces = policy.observation_space, policy.action_space
     if spaces != (task.observation_space, task.action_space):
         raise ValueError(

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from persim_gym import checks
-from persim_gym.cli import complete
+from persim_gym.cli import complete, complete_agents
 
 #: More threads than any machine has cores for: the system's own limit is no clean error.
 MOST_THREADS = 1024
@@ -112,7 +112,10 @@ DatasetOrTable = Annotated[
 
 
 def _agent(metavar: str, help_text: str, **more: Any) -> Any:
-    return typer.Option("--agent", "--agents", metavar=metavar, help=help_text, **more)
+    return typer.Option(
+        "--agent", "--agents", metavar=metavar, help=help_text,
+        autocompletion=complete_agents.agents, **more,
+    )  # fmt: skip
 
 
 ONE = "Agent, by name or index."

@@ -303,7 +303,7 @@ def evaluate(
     if sim.task.name not in SUITES:
         if (agents, episodes, warmup) != ("0-4", 200, 10):
             raise ValueError(
-                "--agents, --episodes and --warmup are of true environments, and own data have "
+                "--agent, --episodes and --warmup are of true environments, and own data have "
                 "none: all agents are judged, persim-gym validate writes each one's error"
             )
         found = tables.record(sim, data, columns)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,8 +70,21 @@ def read_labelled(
 
         found, report = _read_table(dataset, asked, sim)
         labels = None if column is None else labels_of(dataset, column, report.begins)
-    _check_units(asked.get("units", {}), sim)
-    return found, labels
+    if sim is None:
+        return found, labels
+    _check_units(sim, found)
+    return _called_as_in_fit(sim, found, asked), labels
+
+
+def _called_as_in_fit(sim: PerSim, data: Transitions, asked: Mapping[str, Any]) -> Transitions:
+    """Columns that options name are those of the fit, whatever they are called."""
+    changes: dict[str, Any] = {}
+    for kind, option in (("obs_names", "state"), ("action_names", "action")):
+        known, here = getattr(sim.task, kind, None), getattr(data, kind)
+        # The same names in another order are no other names: they are refused later.
+        if option in asked and known and here and len(known) == len(here):
+            changes |= {} if set(known) & set(here) else {kind: tuple(known)}
+    return replace(data, **changes) if changes else data
 
 
 def record(sim: PerSim | None, data: str | None, columns: Columns) -> Any:
@@ -146,17 +160,15 @@ def _columns_of(path: str) -> str:
     return f": its columns are {', '.join(map(repr, columns_in(file)))}"
 
 
-def _check_units(units: Mapping[str, str], sim: PerSim | None) -> None:
-    """Refuse units that are others than those of a simulator's fit."""
-    if sim is None:
-        return
-    for names, kind in (("obs_names", "obs_units"), ("action_names", "action_units")):
-        own = zip(sim.card.get(names) or (), sim.card.get(kind) or (), strict=False)
-        for name, unit in own:
-            if unit and units.get(name, unit) != unit:
+def _check_units(sim: PerSim, data: Transitions) -> None:
+    """Refuse declared units that are others than those of a simulator's fit."""
+    for kind, names in (("obs_units", data.obs_names), ("action_units", data.action_names)):
+        both = zip(names or (), getattr(data, kind) or (), sim.card.get(kind) or (), strict=False)
+        for name, unit, fitted in both:
+            if unit and fitted and unit != fitted:
                 raise ValueError(
-                    f"--unit says that {name!r} is in {units[name]}, the simulator was fitted to "
-                    f"{unit}: convert the column"
+                    f"--unit says that {name!r} is in {unit}, the simulator was fitted to "
+                    f"{fitted}: convert the column"
                 )
 
 

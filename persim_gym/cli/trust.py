@@ -90,7 +90,7 @@ def _lost(
 def evaluate_own(sim: PerSim, data: Any, horizon: int, seed: int, as_json: bool) -> None:
     """Held-out errors of a simulator whose data are the user's own."""
     from persim_gym.evaluation.validation import HORIZONS
-    from persim_gym.evaluation.validation.validate import data_of
+    from persim_gym.evaluation.validation.fitted_data import data_of
 
     steps = sorted({*(h for h in HORIZONS if h < horizon), horizon})
     with progress_bar("fit again and evaluate"):

@@ -15,6 +15,7 @@ from persim_gym.cli.group import FAILED, on_interrupt, say
 from persim_gym.cli.next_step import say_next, say_next_of
 from persim_gym.cli.output import print_json, progress_bar
 from persim_gym.cli.trust import print_validation
+from persim_gym.cli.words import as_typed
 
 if TYPE_CHECKING:
     from persim_gym.evaluation.validation import Rule, Validation
@@ -82,7 +83,7 @@ def validate(
         typer.Option(
             metavar="NAME",
             help="Policy: hold (each agent keeps to its usual action), random or the folder of one "
-            "that train has made. What it would earn is said.",
+            "that train or baseline has made. What it would earn is said.",
             show_default=False,
         ),
     ] = None,
@@ -109,6 +110,7 @@ def validate(
     Exit code 1 if a rule of --require does not hold.
     """
     from persim_gym.evaluation.validation import Rule
+    from persim_gym.evaluation.validation.fitted_data import data_of
     from persim_gym.evaluation.validation.splits import SPLITS
     from persim_gym.learned.config import METHODS
 
@@ -140,7 +142,7 @@ def validate(
         asked["behaviour"] = labels
     if fitted_on is not None:
         assert sim is not None
-        asked["fitted_on"] = _fitted_on(sim, fitted_on)
+        asked["fitted_on"] = data_of(sim, fitted_on)
     _check_columns(rules, found)
     if threads is not None:
         import torch
@@ -189,11 +191,9 @@ def _policy(name: str | None, reward: str | None, steps: int | None) -> dict[str
         if not folder.is_dir():
             raise ValueError(
                 f"--policy must be hold, random or the folder of a policy that persim-gym train "
-                f"has made, got {name!r}"
+                f"or baseline has made, got {name!r}"
             )
-        from persim_gym.policies.saved import load_policy
-
-        found = load_policy(folder)
+        found = models.load_policy(folder)
     return {"policy": found, "reward": read_reward(reward), "steps": steps}
 
 
@@ -217,8 +217,8 @@ def _data(
 
     A table that holds nothing to judge gets a page that says why, before the error.
     """
+    from persim_gym.evaluation.validation.fitted_data import data_of
     from persim_gym.evaluation.validation.result import Validation
-    from persim_gym.evaluation.validation.validate import data_of
 
     if name is None:
         assert sim is not None
@@ -234,16 +234,8 @@ def _data(
     except ValueError as error:
         whole = columns.agent_column and columns.state and columns.action
         if tables.is_table(name) and whole and Path(name).exists():
-            Validation.unreadable(name, str(error)).save(out)
+            Validation.unreadable(name, as_typed(str(error))).save(out)
         raise
-
-
-def _fitted_on(sim: PerSim, name: str) -> Transitions:
-    """The data that a simulator was fitted on, by name; a table is read by the fit's columns."""
-    from persim_gym.learned.preparation import as_transitions
-    from persim_gym.learned.record import columns_for, read_with
-
-    return read_with(name, columns_for(sim.card)) if tables.is_table(name) else as_transitions(name)
 
 
 def _check_columns(rules: Sequence[Rule], data: Transitions) -> None:

@@ -141,8 +141,8 @@ def _tiles(results: Mapping[str, Any]) -> list[dict[str, str]]:
         {
             "value": ours,
             "name": f"error of the predicted {headline.partition(' (')[0]}",
-            "text": f"RMSE over {horizon} steps that the simulator predicts alone. The pooled "
-            f"model: {one}, persistence: {none}.",
+            "text": f"Root mean square error (RMSE) over {horizon} steps that the simulator "
+            f"predicts alone. The pooled model: {one}, persistence: {none}.",
         },
         {
             "value": r2_text(min(r2.values())),

@@ -84,6 +84,9 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
         self._advance_row = None
         if isinstance(dynamics, GuardedRows) and dynamics.lag == 1:
             self._advance_row = dynamics.advance_row
+        # Of its very class: a subclass or a wrapper may ask for the first axis.
+        single_rows = vars(type(task)).get("single_rows", False)
+        self._single_rows = bool(single_rows) and isinstance(task.action_space, Discrete)
         self._strict = getattr(dynamics, "strict", False)
         self._discrete = task.action_space.n if isinstance(task.action_space, Discrete) else None
         self._obs: NDArray[np.float64] | None = None
@@ -189,9 +192,10 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
         if obs is None:
             raise ResetNeeded("no episode is running: call reset() first")
         truncated = False
-        info: dict[str, Any] = {"agent": np.int64(self._agent)}
+        info: dict[str, Any]
         if self._step_row is not None and self._discrete is not None:
             action = self._check_discrete(action)
+            info = {"agent": np.int64(self._agent)}
             self._row = self._step_row(self._agent, self._row, action)
             following = np.array(self._row)
             reward = float(self.task.reward(obs, action, following))
@@ -229,11 +233,14 @@ class SimEnv(gym.Env[NDArray[np.float32], Any]):
         found = self._advance_row(self._agent, self._row, action, self._kept, self.np_random)  # type: ignore[misc]
         self._row = found.next_obs
         following = np.array(found.next_obs)
-        # In batches of one: a task of a user's own may ask for the first axis.
-        batch = following[None]
-        acted = lanes.cut(np.array([action]))
-        reward = first(self.task.reward(obs[None], acted, batch))
-        terminated = bool(first(self.task.terminated(batch)))
+        if self._single_rows:
+            reward = self.task.reward(obs, action, following)
+            terminated = bool(self.task.terminated(following))
+        else:  # in batches of one: a task of a user's own may ask for the first axis
+            batch = following[None]
+            acted = lanes.cut(np.array([action]))
+            reward = first(self.task.reward(obs[None], acted, batch))
+            terminated = bool(first(self.task.terminated(batch)))
         lanes.steps[0] += 1
         limit = lanes.max_episode_steps
         stopped = bool(found.reason)

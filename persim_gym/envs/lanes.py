@@ -21,7 +21,8 @@ class Advance:
 
     Attributes:
         next_obs: Next observations ``[n, d]``, finite and inside the observation space.
-        stop: Rows to truncate ``[n]``: the dynamics is not to be trusted any further.
+        stop: Rows to truncate ``[n]``: the dynamics is not to be trusted any further; ``None`` for
+            none.
         penalty: What to subtract from the reward ``[n]``, or ``None``.
         info: Arrays ``[n]`` for ``info``, by name: those of ``quiet_info``.
         halt: Rows to terminate ``[n]``: nothing comes after a state that the dynamics itself makes
@@ -29,7 +30,7 @@ class Advance:
     """
 
     next_obs: NDArray[np.float64]
-    stop: NDArray[np.bool_]
+    stop: NDArray[np.bool_] | None
     penalty: NDArray[np.float64] | None = None
     info: dict[str, NDArray[Any]] = field(default_factory=dict)
     halt: NDArray[np.bool_] | None = None
@@ -301,7 +302,7 @@ class Lanes:
             self._states[slice(None) if every else lanes] = moved
         limit = self.max_episode_steps
         truncated = steps >= limit if limit is not None else np.zeros(n, dtype=np.bool_)
-        if advance is not None:
+        if advance is not None and advance.stop is not None:
             truncated = truncated | advance.stop
         return LaneStep(following, reward, terminated, truncated, info)
 
@@ -352,7 +353,7 @@ def check_actions(task: Task, actions: object, n: int, cut: bool = True) -> NDAr
                 raise TypeError(f"discrete actions must be integers, got {array.dtype}")
             array = array.astype(np.int64)
         # Seen as unsigned, a negative action is a very large one: one pass checks both ends.
-        if n and array.view(np.uint64).max() >= space.n:
+        if n and np.maximum.reduce(array.view(np.uint64)) >= space.n:
             raise ValueError(
                 f"actions must be 0 to {space.n - 1}, got {array.min()}..{array.max()}"
             )

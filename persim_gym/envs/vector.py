@@ -253,7 +253,7 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
             )
         begin, starts = np.zeros(0, dtype=np.int64), None
         if any_over:  # next-step mode: these lanes spend the step on their reset
-            begin = np.flatnonzero(over)
+            begin = over.nonzero()[0]
             starts = self._starts.draw(begin)
             self._lanes.place(begin, starts)
         step = self._lanes.advance(actions, self.np_random, None)

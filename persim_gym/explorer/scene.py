@@ -259,7 +259,7 @@ class Scene:
         states = np.repeat(self.state(view)[None], len(agents), axis=0)
         members = sim.rollout(agents, states, acted)
         mean = members.mean(axis=0)
-        spread = disagreement_along(sim, agents, states, acted, mean)
+        unsure = disagreement_along(sim, agents, states, acted, mean)
         start = states.reshape(len(agents), -1)[:, None, -mean.shape[2] :]
         whole = np.concatenate([start, mean], axis=1)
         ends: tuple[Any, ...] = ([None] * len(agents),) * 2
@@ -273,8 +273,8 @@ class Scene:
             last = int(over[i].argmax()) + 1 if over[i].any() else None
             found.append(
                 Course(
-                    int(agents[i]), name, acted[i], whole[i], ends[0][i], ends[1][i], spread[i],
-                    self._support(acted[i], mean[i], spread[i]), last,
+                    int(agents[i]), name, acted[i], whole[i], ends[0][i], ends[1][i], unsure[i],
+                    self._support(acted[i], mean[i], unsure[i]), last,
                     float(rewards[i, :last].sum()),
                 )
             )  # fmt: skip
@@ -290,11 +290,11 @@ class Scene:
             return False
 
     def _support(
-        self, actions: NDArray[Any], mean: NDArray[np.float32], spread: NDArray[np.float32]
+        self, actions: NDArray[Any], mean: NDArray[np.float32], unsure: NDArray[np.float32]
     ) -> SupportEnd | None:
         names = self.coordinates, self.action_names
         ends = None if self.choices else self.record.action_range()
-        return support_end(self.sim, actions, mean, spread, *names, ends)
+        return support_end(self.sim, actions, mean, unsure, *names, ends)
 
     def true_course(self, view: View, course: Course) -> NDArray[np.float64] | None:
         """The true observations of a course ``[h + 1, d]``, where the truth is known."""

@@ -36,6 +36,7 @@ def parts_of(
     learned = learn_uncertainty(ensemble, data, record, fitted.unseen, seed)
     if learned is not None:
         card["metrics"]["estimated_noise"] = learned.noise.to_json()
+        card["metrics"]["intervals_calibrated_to"] = learned.intervals.calibrated_steps
     card["metrics"]["heldout"] = heldout_errors(fitted, data, record, seed)
     parts = Parts(ensemble, data.task, experience, card, known, learned)
     if ensemble.members > 1:

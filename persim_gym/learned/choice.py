@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,10 @@ FINE = 1e-5
 #: Candidates whose error is within this factor of the best's may take part in a mixture, and the
 #: logarithm of the error that one must gain.
 CLOSE, GAIN = 2.0, 0.03
+#: By how much the logarithm of the error of what goes on sensibly beyond the record, a polynomial,
+#: may be larger than that of what does not, a network: inputs that nobody has given yet are what
+#: simulators are for, and the record cannot judge them.
+FURTHER = 0.2
 #: Share of long rollouts that may leave the recorded range, and by what factor a candidate that
 #: stays there may be worse.
 ESCAPES, STABLE = 0.05, 4.0
@@ -44,10 +48,12 @@ class Candidate:
         fit: Rows of the record, ascending, to a predictor.
         refit: The predictor that was chosen and all rows to the one that is used: with the settings
             of the first held fixed. By default ``fit`` of all rows.
+        further: Whether it goes on sensibly beyond the record.
     """
 
     fit: Callable[[NDArray[np.int64]], Predictor]
     refit: Callable[[Predictor, NDArray[np.int64]], Predictor] | None = None
+    further: bool = False
 
     def again(self, chosen: Predictor, rows: NDArray[np.int64]) -> Predictor:
         """The chosen predictor fitted to all rows."""
@@ -160,11 +166,12 @@ def compare(
         scores[name] = _score(Errors.joined(found), steps, away, time.perf_counter() - began)
     if not errors:
         raise ValueError("no candidate could be fitted: " + next(iter(scores.values())).failed)
-    winner = _winner({name: scores[name] for name in errors})
+    further = {name for name, candidate in candidates.items() if candidate.further}
+    winner = _winner({name: scores[name] for name in errors}, further)
     weights = {winner: 1.0}
     if mix:
         joined = {name: Errors.joined(found) for name, found in errors.items()}
-        weights = _mixed(joined, scores, winner, steps)
+        weights = _mixed(joined, scores, winner, steps, further)
     notes = tuple(f"{n} could not be fitted: {s.failed}" for n, s in scores.items() if s.failed)
     return Comparison(scores, winner, weights, tuple(steps), fitted, notes)
 
@@ -190,20 +197,34 @@ def _score(errors: Errors, steps: Sequence[int], away: float, seconds: float) ->
     return Score(0.5 * float(np.mean(logs)), median, tail, away, seconds)
 
 
-def _winner(scores: Mapping[str, Score]) -> str:
-    """The best one; a stable one, unless it is much worse."""
+def _winner(scores: Mapping[str, Score], further: Collection[str]) -> str:
+    """The best one; a stable one, unless it is much worse, and of close ones what goes further."""
     best = min(scores, key=lambda name: scores[name].score)
     stable = [name for name in scores if scores[name].escapes <= ESCAPES]
-    if best in stable or not stable:
-        return best
-    safe = min(stable, key=lambda name: scores[name].score)
-    return safe if scores[safe].score <= scores[best].score + math.log(STABLE) else best
+    if best not in stable and stable:
+        safe = min(stable, key=lambda name: scores[name].score)
+        best = safe if scores[safe].score <= scores[best].score + math.log(STABLE) else best
+    known = [n for n in further if n in (stable if best in stable else scores)]
+    going = min(known, key=lambda name: scores[name].score, default=best)
+    return going if scores[going].score <= scores[best].score + FURTHER else best
 
 
 def _mixed(
-    errors: Mapping[str, Errors], scores: dict[str, Score], winner: str, steps: Sequence[int]
+    errors: Mapping[str, Errors],
+    scores: dict[str, Score],
+    winner: str,
+    steps: Sequence[int],
+    further: Collection[str],
 ) -> dict[str, float]:
     """Weights of a convex mixture, or of the winner alone where that is as good."""
+    if winner in further and not set(errors) <= set(further):
+        # Networks have a part beside it only if they are worth what they do beyond the record.
+        weights = _mixed(errors, scores, winner, steps, ())
+        mixed = scores.get("mixture")
+        if mixed is not None and mixed.score <= scores[winner].score - FURTHER:
+            return weights
+        scores.pop("mixture", None)
+        errors = {name: own for name, own in errors.items() if name in further}
     most = scores[winner].score + math.log(CLOSE)
     safe = scores[winner].escapes <= ESCAPES
     close = [

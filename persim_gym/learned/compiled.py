@@ -20,6 +20,7 @@ from persim_gym.learned.closed_form.basis import SUPPORT
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.compiled_lanes import PolynomialLanes
 from persim_gym.learned.compiled_network import CompiledNetwork
+from persim_gym.learned.contrasts import axes
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.networks.ensemble import NetworkEnsemble
 
@@ -30,17 +31,24 @@ KEPT = 256
 #: root of the sum of their squares is the disagreement, and the disagreement.
 RowStep = tuple[list[float], NDArray[np.float64], float]
 Row = Callable[[Sequence[float], Any], RowStep]
+#: What rows become: the members' mean change ``[d, n]`` and their contrasts ``[k, n]``.
+LaneStep = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 class Compiled(Protocol):
     """Members' changes of state in NumPy, before bounds."""
+
+    #: What makes of contrasts the members' deviations from their mean ``[m, d, k]``.
+    axes: NDArray[np.float64]
+    #: What makes of contrasts shares of the disagreement ``[k, 1]``; ``None`` where they are such.
+    unit: NDArray[np.float32] | None
 
     def row(self, agent: int) -> Row:
         """The function of an agent's single steps."""
 
     def change(
         self, agents: NDArray[np.int64], states: NDArray[np.float64], actions: NDArray[Any]
-    ) -> NDArray[np.float32]:
+    ) -> LaneStep:
         """The members' mean change and their contrasts, which hold until the next call.
 
         Args:
@@ -49,7 +57,7 @@ class Compiled(Protocol):
             actions: ``[n]`` or ``[n, a]``.
 
         Returns:
-            ``[m, d, n]``: the mean, then the contrasts of :mod:`persim_gym.learned.contrasts`.
+            ``[d, n]`` and ``[k, n]``; see :mod:`persim_gym.learned.contrasts`.
         """
 
 
@@ -101,6 +109,8 @@ class CompiledPolynomial:
         unit: Unit of disagreement ``[d]``.
     """
 
+    unit: NDArray[np.float32] | None = None
+
     def __init__(self, ensemble: PolynomialEnsemble, unit: NDArray[Any]) -> None:
         weights = ensemble.weights.double().numpy()
         used = (weights != 0).any(axis=(0, 1, 2, 4))
@@ -115,16 +125,35 @@ class CompiledPolynomial:
         parts = (units.centre, units.scale, units.low, units.high)
         self.units: list[NDArray[np.float64]] = [part.double().numpy() for part in parts]
         self.angles = units.angles
-        self._drop_what_rounding_hides(monomials.exponents[monomials.order.order], ensemble)
+        largest = np.append(self._recorded(), np.ones(len(self.angles)))
+        terms = np.prod(largest ** monomials.exponents[monomials.order.order], axis=1)  # [P]
+        self._drop_what_rounding_hides(terms, ensemble)
         self.discrete = ensemble.discrete
         self.reach = math.sqrt(weights.shape[0] * len(unit)) * unit
         self.runs = monomials.order.runs
-        self.in_place = monomials.order.inputs_in_place
+        #: Coordinates that agents have laws of their own for, and those members differ in ``[d]``.
+        self.personal = (self.weights[:, :, 1:] != 0).any(axis=(0, 1, 2, 3))
+        law = self.weights[:, :, 0] * self.factors[:, 0, 0, None, None, None]  # [m, A, P, d]
+        apart = (np.ptp(law, axis=0) * terms[:, None]).sum(axis=1).max(axis=0)
+        self.varied = self.personal | (apart > np.finfo(np.float32).eps * unit)
+        #: Coordinates with those first that all agents have the same law for.
+        self.order: list[int] = np.argsort(self.personal, kind="stable").tolist()
+        self.axes = axes(len(weights), self.reach, [c for c in self.order if self.varied[c]])
         self._rows: dict[int, Row] = {}
         self._lanes: dict[int, PolynomialLanes] = {}
 
+    def _recorded(self) -> NDArray[np.float64]:
+        """The largest scaled inputs that were recorded, about: ``[in]``, of angles 1."""
+        _, _, low, high = self.units
+        bounded = np.isfinite(low)
+        z = np.ones(len(low))
+        low, high = low[bounded], high[bounded]
+        inward = SUPPORT / (1 + 2 * SUPPORT) * (high - low)
+        z[bounded] = np.maximum(np.abs(low + inward), np.abs(high - inward))
+        return z
+
     def _drop_what_rounding_hides(
-        self, exponents: NDArray[np.int64], ensemble: PolynomialEnsemble
+        self, terms: NDArray[np.float64], ensemble: PolynomialEnsemble
     ) -> None:
         """Leave out what agents have of their own where predictions cannot show it.
 
@@ -133,17 +162,11 @@ class CompiledPolynomial:
         were recorded, is nothing.
         """
         _, _, r, _, d = self.weights.shape
-        centre, scale, low, high = self.units
-        bounded = np.isfinite(low)  # all but angles
-        z = np.ones(len(low))
-        low, high = low[bounded], high[bounded]
-        inward = SUPPORT / (1 + 2 * SUPPORT) * (high - low)
-        z[bounded] = np.maximum(np.abs(low + inward), np.abs(high - inward))
-        largest = np.append(z, np.ones(len(self.angles)))
-        terms = np.prod(largest**exponents, axis=1)  # [P]
         factors = np.abs(self.factors).max(axis=(0, 1)).astype(np.float64)
         effects = np.abs(self.weights).max(axis=(0, 1)) * terms[:, None] * factors[:, None, None]
-        values = (np.abs(centre) + scale * z)[ensemble.lag * d - d : ensemble.lag * d]
+        centre, scale, _, _ = self.units
+        latest = slice(ensemble.lag * d - d, ensemble.lag * d)
+        values = (np.abs(centre) + scale * self._recorded())[latest]
         hidden = effects[1:].sum(axis=(0, 1)) < np.finfo(np.float32).eps * values
         if r > 1:
             self.weights[:, :, 1:, :, hidden] = 0.0
@@ -206,7 +229,7 @@ class CompiledPolynomial:
 
     def change(
         self, agents: NDArray[np.int64], states: NDArray[np.float64], actions: NDArray[Any]
-    ) -> NDArray[np.float32]:
+    ) -> LaneStep:
         """Mean change and contrasts; see :class:`Compiled`."""
         n = len(agents)
         lanes = self._lanes.get(n)

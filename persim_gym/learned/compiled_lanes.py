@@ -11,38 +11,45 @@ from numpy.typing import NDArray
 from persim_gym.learned.contrasts import turn
 from persim_gym.learned.products import product
 
+Floats = NDArray[np.float32]
+
 if TYPE_CHECKING:
-    from persim_gym.learned.compiled import CompiledPolynomial
+    from persim_gym.learned.compiled import CompiledPolynomial, LaneStep
 
 #: Terms, for each factor, up to which rows have weights of their own. Of more a product with the
 #: weights that all agents share is quicker, though factors are then multiplied in at every step.
 OWN_TERMS = 8
-#: Numbers, at the most, that such weights of all rows may be: more than a processor's cache holds
-#: is slower to read than to work out.
+#: Weights up to which a matrix library's call costs more than their products one by one.
+FEW = 40
+#: Numbers, at the most, that such weights of a coordinate may be: what a processor's cache does not
+#: hold is slower to read than to work out.
 OWN_NUMBERS = 1 << 18
 
 
 @dataclass(slots=True)
 class _Part:
-    """What the changes of some coordinates are made of.
+    """What some coordinates change by, of given agents.
+
+    Weights are of one of three kinds: those that all rows share, those of each row, and those that
+    factors are yet to be multiplied into.
 
     Attributes:
-        coordinates: Which ``[c]``.
-        terms: Their monomials, of all actions one after the other ``[t]``.
-        weights: ``[m, r, A * P, c]``.
-        picked: Room for the monomials ``[t, n]``.
-        shared: Weights that all rows share ``[m * c, t]``, with the factors multiplied in.
-        own: Those of each row ``[m, t, n]``, of a single coordinate.
-        by_factor: Weights that factors are yet to be multiplied into ``[m * c * r, t]``.
+        place: Where their mean changes and contrasts go ``[k, n]``.
+        picked: Their monomials ``[A, t, n]``.
+        index: Where these stand among those of all parts, unless they are there already ``[t]``.
+        shared: ``[k, A, t]``.
+        own: ``[k, A, t, n]``, of a single coordinate.
+        by_factor: ``[m * r, A * t]``, of a single coordinate.
+        turn: What then makes of members their mean and contrasts ``[m, m]``.
     """
 
-    coordinates: NDArray[np.int64]
-    terms: NDArray[np.int64]
-    weights: NDArray[np.float64]
-    picked: NDArray[np.float32]
-    shared: NDArray[np.float32] | None = None
-    own: NDArray[np.float32] | None = None
-    by_factor: NDArray[np.float32] | None = None
+    place: Floats
+    picked: Floats
+    index: NDArray[np.int64] | None
+    shared: Floats | None = None
+    own: Floats | None = None
+    by_factor: Floats | None = None
+    turn: Floats | None = None
 
 
 class PolynomialLanes:
@@ -57,111 +64,172 @@ class PolynomialLanes:
     """
 
     def __init__(self, compiled: CompiledPolynomial, n: int) -> None:
-        m, choices, r, p, d = compiled.weights.shape
-        self.compiled, self.n = compiled, n
+        m, choices, _, _, d = compiled.weights.shape
+        self.compiled, self.n, self.choices = compiled, n, choices
         self.agents: bytes | None = None
         self.turn = turn(m, compiled.reach)
-        self.centre, scale, low, high = (part[:, None] for part in compiled.units)
-        self.inverse = (1.0 / scale).astype(np.float32)
-        self.bounds = low.astype(np.float32), high.astype(np.float32)
-        self.angles = compiled.angles
-        self.phi = np.empty((choices, p, n), dtype=np.float32)
-        self.phi[:, 0] = 1.0
-        self.which = np.arange(choices)[:, None]
-        in_place = compiled.in_place and choices == 1
-        inputs = len(scale) + len(compiled.angles)
-        self.z = np.empty((inputs, n), dtype=np.float32)
-        if in_place:
-            self.z = self.phi[0, 1 : inputs + 1]
-        self.plain = self.z[: len(scale)]
-        self.work = np.empty((len(scale), n))
-        self.products = [
-            (self.phi[:, parent : parent + k], self.z[column], self.phi[:, here : here + k])
-            for here, parent, k, column in compiled.runs
-            if not (in_place and parent == 0)
-        ]
-        self.factors = np.empty((m, r, n), dtype=np.float32)
-        self.out = np.empty((m, d, n), dtype=np.float32)
-        weights = compiled.weights.transpose(0, 2, 1, 3, 4)  # [m, r, A, P, d]
-        personal = (weights[:, 1:] != 0).any(axis=(0, 1, 2, 3))
-        # What agents share is one small product; others have terms that differ by coordinate.
-        groups = [np.flatnonzero(~personal), *np.flatnonzero(personal)[:, None]]
-        flat = weights.reshape(m, r, choices * p, d)
-        # Parts use this one after the other: what is small stays in the processor's cache.
-        room = np.empty((choices * p, n), dtype=np.float32)
-        self.parts = [self._part(flat[..., own], own, room) for own in groups if len(own)]
-
-    @staticmethod
-    def _part(
-        weights: NDArray[np.float64], coordinates: NDArray[np.int64], room: NDArray[np.float32]
-    ) -> _Part:
-        terms = np.flatnonzero((weights != 0).any(axis=(0, 1, 3)))
-        return _Part(coordinates, terms, weights[:, :, terms], room[: len(terms)])
+        self.inputs = _Inputs(compiled, n)
+        self.which = np.arange(choices)[:, None, None]
+        self.taken = np.ones((choices, 1, n), dtype=np.float32)
+        # The mean change of each coordinate, and its contrasts where members differ.
+        order = compiled.order
+        sizes = np.where(compiled.varied, m, 1)[order]
+        ends = np.cumsum(sizes)
+        self.out = np.empty((ends[-1], n), dtype=np.float32)
+        self.rows = {c: slice(e - k, e) for c, k, e in zip(order, sizes, ends, strict=True)}
+        self.first = np.array([self.rows[coordinate].start for coordinate in range(d)])
+        self.rest = np.setdiff1d(np.arange(ends[-1]), self.first)
+        self.mean = np.empty((d, n), dtype=np.float32)
+        self.contrasts = np.empty((len(self.rest), n), dtype=np.float32)
+        self.parts: list[_Part] = []
 
     def __call__(
         self, agents: NDArray[np.int64], states: NDArray[np.float64], actions: NDArray[Any]
-    ) -> NDArray[np.float32]:
-        """The members' mean change and their contrasts ``[m, d, n]``."""
+    ) -> LaneStep:
+        """The members' mean change and their contrasts."""
         if (who := agents.tobytes()) != self.agents:
             self._take(agents)
             self.agents = who
-        self._monomials(states, actions)
-        phi = self.phi.reshape(-1, self.n)
+        phi = self.inputs(states, actions)
+        phi.take(self.terms, axis=0, out=self.picked, mode="clip")
+        if self.choices > 1:
+            np.copyto(self.taken, actions == self.which)
+            np.multiply(self.picked, self.taken, out=self.acted)
         for part in self.parts:
-            phi.take(part.terms, axis=0, out=part.picked, mode="clip")
+            if part.index is not None:
+                self.acted.take(part.index, axis=1, out=part.picked, mode="clip")
             if part.own is not None:
-                place = self.out[:, part.coordinates[0]]
-                np.einsum("tn,mtn->mn", part.picked, part.own, out=place)
-            elif part.shared is not None:
-                found = product(part.shared, part.picked)
-                self.out[:, part.coordinates] = found.reshape(len(self.out), -1, self.n)
-            else:
+                np.einsum("atn,katn->kn", part.picked, part.own, out=part.place)
+            elif part.shared is None:
                 self._by_factor(part)
-        return self.out
+            else:
+                weights = part.shared.reshape(len(part.shared), -1)
+                product(weights, part.picked.reshape(-1, self.n), part.place)
+        self.out.take(self.first, axis=0, out=self.mean, mode="clip")
+        self.out.take(self.rest, axis=0, out=self.contrasts, mode="clip")
+        return self.mean, self.contrasts
 
     def _by_factor(self, part: _Part) -> None:
         assert part.by_factor is not None
-        m, r, n = self.factors.shape
-        products = product(part.by_factor, part.picked).reshape(m, -1, r, n)
-        products *= self.factors[:, None]
-        members = np.add.reduce(products, axis=2)  # [m, c, n]
-        turn = self.turn[part.coordinates].astype(np.float32)
-        self.out[:, part.coordinates] = np.matmul(turn, members.swapaxes(0, 1)).swapaxes(0, 1)
+        assert part.turn is not None
+        terms = part.picked.reshape(-1, self.n)
+        products = product(part.by_factor, terms).reshape(self.factors.shape)
+        products *= self.factors
+        np.matmul(part.turn, np.add.reduce(products, axis=1), out=part.place)
 
     def _take(self, agents: NDArray[np.int64]) -> None:
         """Multiply in the factors of the agents, where that is what is quicker."""
-        m, r, n = self.factors.shape
-        factors = self.compiled.factors[:, agents].swapaxes(1, 2)  # [m, r, n]
-        self.factors[:] = factors
+        compiled, n = self.compiled, self.n
+        self.factors = np.ascontiguousarray(compiled.factors[:, agents].swapaxes(1, 2))
         alike = bool((agents == agents[0]).all())
-        for part in self.parts:
-            part.shared = part.own = part.by_factor = None
-            t, c = part.weights.shape[2:]
-            turn = self.turn[part.coordinates]
-            if alike or not part.weights[:, 1:].any():
-                own = np.einsum("mrtc,mr->mct", part.weights, factors[:, :, 0])
-                part.shared = np.einsum("cjm,mct->jct", turn, own).reshape(m * c, t)
-                part.shared = np.ascontiguousarray(part.shared, dtype=np.float32)
-            elif t <= OWN_TERMS * r and m * t * n <= OWN_NUMBERS:
-                own = np.matmul(part.weights[..., 0].swapaxes(1, 2), factors)  # [m, t, n]
-                found = np.matmul(turn[0], own.reshape(m, t * n))
-                part.own = found.reshape(m, t, n).astype(np.float32)
+        together = [c for c in compiled.order if alike or not compiled.personal[c]]
+        groups = [together] if together else []
+        groups += [[c] for c in compiled.order[len(together) :]]
+        # Monomials of the same parts stand side by side: those of a part are then often a slice.
+        used = np.stack([(compiled.weights[..., g] != 0).any(axis=(0, 1, 2, 4)) for g in groups])
+        order = np.lexsort(~used[np.argsort(used.sum(axis=1), kind="stable")])
+        self.terms = order[: np.count_nonzero(used.any(axis=0))]
+        self.picked = np.empty((len(self.terms), n), dtype=np.float32)
+        self.acted = self.picked[None]
+        if self.choices > 1:
+            self.acted = np.empty((self.choices, *self.picked.shape), dtype=np.float32)
+        self.parts = []
+        for group, own in zip(groups, used[:, self.terms], strict=True):
+            index = np.flatnonzero(own)
+            weights = compiled.weights[:, :, :, self.terms[index]]
+            part = self._part(group, index)
+            if group is together:
+                part.shared = shared = self._shared(weights, group)
+                if shared.size <= FEW:  # as if each row had them for itself
+                    part.own = np.repeat(shared[..., None], n, axis=3)
             else:
-                rows = part.weights.transpose(0, 3, 1, 2).reshape(m * c * r, t)
-                part.by_factor = np.ascontiguousarray(rows, dtype=np.float32)
+                self._personal(part, weights[..., group[0]], group[0])
+            self.parts.append(part)
 
-    def _monomials(self, states: NDArray[np.float64], actions: NDArray[Any]) -> None:
-        z, phi = self.z, self.phi
-        if not self.compiled.discrete:
+    def _part(self, coordinates: list[int], index: NDArray[np.int64]) -> _Part:
+        """A part without its weights."""
+        place = self.out[self.rows[coordinates[0]].start : self.rows[coordinates[-1]].stop]
+        count = len(index)
+        if count and index[-1] - index[0] == count - 1:
+            return _Part(place, self.acted[:, index[0] : index[-1] + 1], None)
+        return _Part(place, np.empty_like(self.acted[:, :count]), index)
+
+    def _shared(self, weights: NDArray[np.float64], coordinates: list[int]) -> Floats:
+        """Weights of some coordinates that all rows share, of ``[m, A, r, t, d]``."""
+        own = np.einsum("martd,mr->dmat", weights, self.factors[:, :, 0])
+        rows = [
+            np.einsum("km,mat->kat", self.turn[c, : self.rows[c].stop - self.rows[c].start], own[c])
+            for c in coordinates
+        ]
+        return np.ascontiguousarray(np.concatenate(rows), dtype=np.float32)
+
+    def _personal(self, part: _Part, weights: NDArray[np.float64], coordinate: int) -> None:
+        """Weights of a coordinate that are each agent's own, of ``[m, A, r, t]``."""
+        m, choices, r, t = weights.shape
+        turn = self.turn[coordinate]
+        if t <= OWN_TERMS * r and m * choices * t * self.n <= OWN_NUMBERS:
+            by_term = weights.swapaxes(2, 3).reshape(m, choices * t, r)
+            own = np.matmul(turn, np.matmul(by_term, self.factors).reshape(m, -1))
+            part.own = own.reshape(m, choices, t, self.n).astype(np.float32)
+        else:
+            rows = weights.swapaxes(1, 2).reshape(m * r, choices * t)
+            part.by_factor = np.ascontiguousarray(rows, dtype=np.float32)
+            part.turn = turn.astype(np.float32)
+
+
+class _Inputs:
+    """Monomials of ``n`` rows.
+
+    Args:
+        compiled: The polynomial.
+        n: Number of rows.
+    """
+
+    def __init__(self, compiled: CompiledPolynomial, n: int) -> None:
+        p, runs, count = compiled.weights.shape[3], compiled.runs, len(compiled.units[0])
+        self.discrete, angles = compiled.discrete, compiled.angles
+        # Inputs that are in no monomial are left out.
+        columns = sorted({column for *_, column in runs})
+        if angles:
+            columns = list(range(count + len(angles)))
+        place = {column: k for k, column in enumerate(columns)}
+        plain = [column for column in columns if column < count]
+        self.columns: Any = plain
+        first, last = (plain[0], plain[-1] + 1) if plain else (0, 0)
+        if last - first == len(plain):
+            self.columns = slice(first, last)
+        units = [part[plain, None] for part in compiled.units]
+        self.centre = units[0]
+        self.inverse, self.low, self.high = (
+            part.astype(np.float32) for part in (1.0 / units[1], *units[2:])
+        )
+        self.phi = np.empty((p, n), dtype=np.float32)
+        self.phi[0] = 1.0
+        firsts = [(here, column) for here, parent, _, column in runs if parent == 0]
+        in_place = firsts == list(enumerate(columns, start=1))
+        self.z = self.phi[1 : len(columns) + 1]
+        if not in_place:
+            self.z = np.empty((len(columns), n), dtype=np.float32)
+        self.plain = self.z[: len(plain)]
+        self.angles = [(self.z[c], self.z[count + k]) for k, c in enumerate(angles)]
+        self.products = [
+            (self.phi[parent : parent + k], self.z[place[column]], self.phi[here : here + k])
+            for here, parent, k, column in runs
+            if not (in_place and parent == 0)
+        ]
+
+    def __call__(self, states: NDArray[np.float64], actions: NDArray[Any]) -> Floats:
+        """Of states ``[in, n]`` and, where they are continuous, actions ``[n, a]``."""
+        plain = self.plain
+        if not self.discrete:
             states = np.concatenate([states, actions.T])
-        elif len(phi) > 1:
-            phi[:, 0] = actions == self.which
-        np.subtract(states, self.centre, out=self.work)
-        np.multiply(self.work, self.inverse, out=self.plain, casting="same_kind")
-        np.maximum(self.plain, self.bounds[0], out=self.plain)
-        np.minimum(self.plain, self.bounds[1], out=self.plain)
-        for place, column in enumerate(self.angles, start=len(self.plain)):
-            np.cos(z[column], out=z[place])
-            np.sin(z[column], out=z[column])
+        np.subtract(states[self.columns], self.centre, out=plain, casting="same_kind")
+        np.multiply(plain, self.inverse, out=plain)
+        np.maximum(plain, self.low, out=plain)
+        np.minimum(plain, self.high, out=plain)
+        for angle, cosine in self.angles:  # their centre is 0 and their scale is 1
+            np.cos(angle, out=cosine)
+            np.sin(angle, out=angle)
         for before, factor, here in self.products:
             np.multiply(before, factor, out=here)
+        return self.phi

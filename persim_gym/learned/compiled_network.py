@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from persim_gym.learned.contrasts import turn
+from persim_gym.learned.contrasts import centred, plain_axes
 from persim_gym.learned.network_lanes import NetworkLanes
 from persim_gym.learned.products import product
 from persim_gym.threads import few_threads
 
 if TYPE_CHECKING:
-    from persim_gym.learned.compiled import Row, RowStep
+    from persim_gym.learned.compiled import LaneStep, Row, RowStep
     from persim_gym.learned.networks.ensemble import NetworkEnsemble
 
 #: Agents whose last layers are kept.
@@ -46,7 +46,10 @@ class CompiledNetwork:
         arrays = {name: tensor.detach().numpy() for name, tensor in tensors.items()}
         m, d, r = shape.members, shape.obs_dim, shape.rank
         self.reach = math.sqrt(m * d) * unit
-        self.turn = turn(m, self.reach).astype(np.float32)
+        self.axes = plain_axes(m, d)
+        self.unit: NDArray[np.float32] | None = (
+            np.repeat(1.0 / self.reach, m)[:, None].astype(np.float32)
+        )  # fmt: skip
         self.relu = shape.activation == "relu"
         self.mean, self.scale = scaling.input_mean.numpy(), scaling.input_scale.numpy()
         self.hold: tuple[Any, Any] | None = None
@@ -107,12 +110,11 @@ class CompiledNetwork:
 
     def change(
         self, agents: NDArray[np.int64], states: NDArray[np.float64], actions: NDArray[Any]
-    ) -> NDArray[np.float32]:
-        """Mean change and contrasts ``[m, d, n]``; see :class:`Compiled`."""
+    ) -> LaneStep:
+        """Mean change and contrasts; see :class:`Compiled`."""
         n = len(agents)
         if self.wide:
-            members = self._in_torch(agents, states, actions)
-            return np.matmul(self.turn, members).swapaxes(0, 1)
+            return centred(self._in_torch(agents, states, actions))
         lanes = self._lanes.get(n)
         if lanes is None:
             if len(self._lanes) >= 4:

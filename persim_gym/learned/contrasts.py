@@ -7,6 +7,7 @@ them beforehand, nothing has to be centred in a step.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -41,6 +42,42 @@ def turn(members: int, reach: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-def deviations(contrasts: NDArray[np.floating], reach: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Members' deviations from their mean ``[m, d, k]`` of contrasts ``[m - 1, d, k]``."""
-    return np.einsum("jm,jdk->mdk", basis(len(contrasts) + 1), contrasts * reach[:, None])
+def axes(
+    members: int, reach: NDArray[np.float64], coordinates: Sequence[int]
+) -> NDArray[np.float64]:
+    """What makes of contrasts the members' deviations from their mean.
+
+    Args:
+        members: Number of members ``m``.
+        reach: As in :func:`turn` ``[d]``.
+        coordinates: Of which coordinates there are contrasts, ``m - 1`` of each in turn; the
+            others are the same for all members.
+
+    Returns:
+        ``[m, d, k]``.
+    """
+    found = np.zeros((members, len(reach), len(coordinates), members - 1))
+    for place, coordinate in enumerate(coordinates):
+        found[:, coordinate, place] = basis(members).T * reach[coordinate]
+    return found.reshape(members, len(reach), -1)
+
+
+def centred(
+    changes: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The mean ``[d, n]`` of members' changes ``[d, m, n]``, and deviations from it ``[d * m, n]``.
+
+    The latter take the place of contrasts where a step gives every member anyway; the axes of
+    :func:`plain_axes` are theirs.
+    """
+    mean = np.add.reduce(changes, axis=1)
+    mean /= changes.shape[1]
+    return mean, (changes - mean[:, None]).reshape(-1, changes.shape[2])
+
+
+def plain_axes(members: int, d: int) -> NDArray[np.float64]:
+    """What makes of the deviations of :func:`centred` the members' own ``[m, d, d * m]``."""
+    found = np.zeros((members, d, d, members))
+    every, coordinates = np.arange(members)[:, None], np.arange(d)
+    found[every, coordinates, coordinates, every] = 1.0
+    return found.reshape(members, d, -1)

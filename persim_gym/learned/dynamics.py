@@ -103,9 +103,9 @@ class LearnedDynamics(Identity):
         An action outside of what was recorded adds its distance, in widths of the record, as
         independent uncertainty.
         """
-        spread = self.spread(self._step(agents, obs, actions))
+        apart = self.disagreement_of(self._step(agents, obs, actions))
         extra = self.extrapolation(agents, actions)
-        return self._like(obs, spread if extra is None else spread.hypot(extra.to(spread)))
+        return self._like(obs, apart if extra is None else apart.hypot(extra.to(apart)))
 
     def extrapolation(self, agents: Array, actions: Array) -> Tensor | None:
         """How far actions ``[n, ...]`` are outside of the record, in units of disagreement.
@@ -120,7 +120,7 @@ class LearnedDynamics(Identity):
         found = self._record.measure(as_agents(agents, len(plain), self.num_agents), plain)
         return None if found is None else torch.as_tensor(found.extra)
 
-    def spread(self, predictions: Tensor) -> Tensor:
+    def disagreement_of(self, predictions: Tensor) -> Tensor:
         """Disagreement ``[...]`` of members' predictions ``[m, ..., d]``."""
         if len(predictions) == 1:
             return torch.zeros_like(predictions[0, ..., 0])

@@ -220,8 +220,9 @@ def equations_of(sim: PerSim, agent: int | str | None, **options: Any) -> Equati
     if actions is None and not isinstance(sim.task.action_space, Discrete):
         actions = [f"a{i}" for i in range(math.prod(sim.task.action_space.shape))]
     given = names if len(set(names)) == sim.ensemble.obs_dim else None
+    label = sim.agent_names[index] if index is not None and sim.agent_names else agent
     return equations(
-        sim.ensemble, index, coordinates=given, actions=actions, label=agent, **options
+        sim.ensemble, index, coordinates=given, actions=actions, label=label, **options
     )
 
 

@@ -120,7 +120,10 @@ def _chosen(data: Data, configs: dict[str, Any], seed: int, setting: Setting) ->
             configs["als"] = _as_chosen(configs["als"], closed)
     lag = max(config.lag for config in configs.values())
     candidates = {
-        name: Candidate(_fitting(data, _smaller(config), replace(setting, doing="compare")))
+        name: Candidate(
+            _fitting(data, _smaller(config), replace(setting, doing="compare")),
+            further=isinstance(config, (ClosedForm, Hierarchical)),
+        )
         for name, config in configs.items()
     }
     found = compare(record_of(data, lag), candidates, seed=seed)
@@ -283,7 +286,7 @@ def record_of(data: Data, lag: int) -> Record:
         slots(t, lag, past),
         t.action,
         t.next_obs,
-        data.spread.astype(np.float64),
+        data.deviation.astype(np.float64),
         scored=t.step >= lag - 1 if lag > 1 and (t.step >= lag - 1).any() else None,
         over=data.task.terminated,
         turns=turns,

@@ -146,23 +146,25 @@ class GuardedSimulator(ServedDynamics):
         outside = None if record is None else record.measure(agents, actions)
         if outside is not None and self._action_ends is not None:
             actions = np.clip(actions, *self._action_ends)
-        following, unsure, clipped = self._members.rows(agents, states, actions, kept)
+        step = self._members.rows(agents, states, actions, kept)
+        following, unsure, clipped, ends = step.next_obs, step.deviation, step.clipped, step.ends
         if self._noise is not None:
-            following = self._sampled(agents, states, following, rng)
+            following, ends = self._sampled(agents, states, following, rng), None
             low, high = self._members.space
             at = np.asarray((following <= low) | (following >= high))
             clipped = np.maximum(clipped, at.sum(axis=1))
         counts = np.zeros((2, len(agents)), dtype=np.int64) if outside is None else outside[:2]
         if outside is not None:
-            unsure = np.hypot(unsure, outside.extra)
+            unsure, ends = np.hypot(unsure, outside.extra), None
         penalty = self.penalty * unsure if self.penalty else None
         info = {
             "disagreement": unsure, "clipped": clipped, "guard": reasons(len(agents)),
             "outside": counts[0], "outside_own": counts[1],
         }  # fmt: skip
-        if self._all_trusted(following, unsure):
-            stop = np.zeros(len(agents), dtype=np.bool_)
-            return Advance(following, stop, penalty, info)
+        if ends is None:
+            ends = *(end(axis=0).tolist() for end in (following.min, following.max)), unsure.max()
+        if self._all_trusted(*ends):
+            return Advance(following, None, penalty, info)
         # One member that is lost is enough, whichever is followed: disagreement knows them all.
         lost: NDArray[np.bool_] = ~(np.isfinite(following).all(axis=1) & np.isfinite(unsure))
         if lost.any():  # the last state that was one stays; nothing else can be said
@@ -194,17 +196,15 @@ class GuardedSimulator(ServedDynamics):
         found = disturb(ensemble, self._noise, agents, before, after, rng)
         return np.asarray(found.cpu().numpy(), dtype=np.float64)
 
-    def _all_trusted(self, following: NDArray[np.float64], unsure: NDArray[np.float64]) -> bool:
+    def _all_trusted(self, least: list[float], most: list[float], unsure: float) -> bool:
         """Whether there is nothing to stop anywhere: a few numbers say so of all rows."""
-        largest = float(unsure.max())
         limit = self.sim.experience.disagreement_limit if self.guard else math.inf
-        least, most = following.min(axis=0).tolist(), following.max(axis=0).tolist()
         for x, y, (low, high) in zip(least, most, self._supported, strict=True):
             if self.guard and not (low <= x and y <= high):
                 return False
             if not -math.inf < x <= y < math.inf:
                 return False
-        return largest <= limit and largest < math.inf
+        return unsure <= limit and unsure < math.inf
 
     def advance_row(
         self,

@@ -74,8 +74,8 @@ def heldout_errors(fitted: Fitted, data: Data, record: Record, seed: int) -> dic
     fewer = np.unique(np.linspace(0, len(start) - 1, STARTS).astype(np.int64))
     part = Part(start[fewer], start[fewer], length[fewer], longest)
     width = data.transitions.obs.shape[1]
-    spread = np.where(record.unit > 0, record.unit, 1.0)
-    own = dataclasses.replace(record, unit=spread)
+    units = np.where(record.unit > 0, record.unit, 1.0)
+    own = dataclasses.replace(record, unit=units)
     kept = ~held if unseen is not None else np.ones_like(held)
     predictors: dict[str, Predictor] = {
         "simulator": OpenLoop(dataclasses.replace(fitted, ensemble=ensemble)),
@@ -93,7 +93,7 @@ def heldout_errors(fitted: Fitted, data: Data, record: Record, seed: int) -> dic
         found["predictions"] = int(errors.valid.sum())
         if not found["predictions"]:  # every stretch ends before, or wraps
             return None
-        away = errors.left[errors.valid[:, 0], 0] * spread
+        away = errors.left[errors.valid[:, 0], 0] * units
         found["rmse"][name] = np.sqrt(np.square(away).mean(0)).tolist()
     return found
 

@@ -9,10 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import silu
 
+from persim_gym.learned.contrasts import centred
 from persim_gym.learned.products import ALONE, product
 from persim_gym.threads import few_threads
 
 if TYPE_CHECKING:
+    from persim_gym.learned.compiled import LaneStep
     from persim_gym.learned.compiled_network import CompiledNetwork, Layers
 
 Floats = NDArray[np.float32]
@@ -70,23 +72,20 @@ class _Block:
         self.encodes = bool(action)
         self.action = _Through(action, len(action) - 1, network.relu, n)
         self.last = with_bias(*network.last)
-        self.turn = network.turn
         self.products = np.empty((m, d * r, n), dtype=np.float32)
         self.by_rank = self.products.reshape(m, d, r, n)
-        self.found = np.empty((d, m, n), dtype=np.float32)
 
     def factors(self, acted: Floats) -> Floats:
         """Factors of continuous actions ``[a + 1, n]``: ``[m, r, n]``."""
         return self.action(acted)[:, :-1]
 
     def __call__(self, z: Floats, factors: Floats, out: Floats) -> None:
-        """Mean change and contrasts ``[m, d, n]`` of inputs ``[in + 1, n]``."""
+        """Members' changes ``[d, m, n]`` of inputs ``[in + 1, n]``."""
         hidden = self.state(z)
         if self.inputs:
             hidden[:, -self.inputs - 1 : -1] = z[:-1]
         product(self.last, hidden, self.products)
-        np.einsum("mdrn,mrn->dmn", self.by_rank, factors, out=self.found)
-        np.matmul(self.turn, self.found, out=out.swapaxes(0, 1))
+        np.einsum("mdrn,mrn->dmn", self.by_rank, factors, out=out)
 
 
 class NetworkLanes:
@@ -104,18 +103,15 @@ class NetworkLanes:
         self.network, self.n, shape = network, n, network.shape
         m, d, r = shape.members, shape.obs_dim, shape.rank
         self.agents: bytes | None = None
-        self.own = np.empty((m, r, n), dtype=np.float32)
-        self.out = np.empty((m, d, n), dtype=np.float32)
+        self.out = np.empty((d, m, n), dtype=np.float32)
         self.plain = len(network.mean)
         self.acted = np.ones((shape.action_dim + 1, n), dtype=np.float32)
-        if network.choices is not None:
-            choices = network.choices.shape[1]
-            self.which = np.arange(choices)[:, None]
-            self.taken = np.empty((choices, n), dtype=np.float32)
-            by_action = network.choices.swapaxes(1, 2).reshape(m * r, choices)
-            self.choices = np.ascontiguousarray(by_action)
-            self.chosen = np.empty((m * r, n), dtype=np.float32)
-            self.factors = np.empty((m, r, n), dtype=np.float32)
+        choices = 1 if network.choices is None else network.choices.shape[1]
+        self.which = np.arange(choices)[:, None]
+        self.taken = np.ones((choices, n), dtype=np.float32)
+        #: Of each row's agent, with what each discrete action multiplies them by.
+        self.own = np.empty((choices, m, r, n), dtype=np.float32)
+        self.factors = self.own[0] if choices == 1 else np.empty_like(self.own[0])
         inputs = self.plain + len(shape.angles) + (shape.action_dim if shape.joint else 0)
         self.z = np.ones((inputs + 1, n), dtype=np.float32)
         layers = [weight.shape for weight, _ in (*network.state, *network.action, network.last)]
@@ -130,26 +126,31 @@ class NetworkLanes:
 
     def __call__(
         self, agents: NDArray[np.int64], states: NDArray[np.float64], actions: NDArray[Any]
-    ) -> Floats:
-        """The members' mean change and their contrasts ``[m, d, n]``."""
+    ) -> LaneStep:
+        """The members' mean change and their deviations from it."""
         network, shape = self.network, self.network.shape
         if (who := agents.tobytes()) != self.agents:
-            self.own[:] = network.agent[:, agents].swapaxes(1, 2)
+            self._take(agents)
             self.agents = who
         self._inputs(states, actions)
-        factors = self.own
-        if network.choices is not None:
+        if len(self.own) > 1:
             np.copyto(self.taken, actions == self.which)
-            chosen = product(self.choices, self.taken, self.chosen)
-            factors = np.multiply(chosen.reshape(factors.shape), factors, out=self.factors)
+            np.einsum("amrn,an->mrn", self.own, self.taken, out=self.factors)
         with few_threads(shape.members * self.together, shape.widths, self.device):
             for rows, block in self.blocks:
-                own = factors[..., rows]
+                own = self.factors[..., rows]
                 if block.encodes:
                     own = block.factors(self.acted[:, rows]) * own
                 block(self.z[:, rows], own, self.out[..., rows])
-        self.out[0] += network.centre[:, None]
-        return self.out
+        self.out += network.centre[:, None, None]
+        return centred(self.out)
+
+    def _take(self, agents: NDArray[np.int64]) -> None:
+        network = self.network
+        factors = network.agent[:, agents].swapaxes(1, 2)  # [m, r, n]
+        self.own[:] = factors
+        if network.choices is not None:
+            self.own *= network.choices.swapaxes(0, 1)[..., None]
 
     def _inputs(self, states: NDArray[np.float64], actions: NDArray[Any]) -> None:
         """Scale states ``[in, n]``: what the first layer sees."""
@@ -162,7 +163,7 @@ class NetworkLanes:
             low, high = network.hold
             np.maximum(z, low[:, None], out=z)
             np.minimum(z, high[:, None], out=z)
-        turned = z[list(shape.angles)]
+        turned = z[list(shape.angles)] if shape.angles else z[:0]
         z -= network.mean[:, None]
         z /= network.scale[:, None]
         if shape.angles:

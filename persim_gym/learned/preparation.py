@@ -64,7 +64,7 @@ class Data:
         return moments_of(self.change, np.ones(len(self.transitions), dtype=np.bool_))[1]
 
     @cached_property
-    def spread(self) -> NDArray[np.float32]:
+    def deviation(self) -> NDArray[np.float32]:
         """Deviation of the observations ``[d]``."""
         t = self.transitions
         return moments_of(lambda rows: t.next_obs[rows], np.ones(len(t), dtype=np.bool_))[1]

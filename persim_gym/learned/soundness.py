@@ -61,6 +61,7 @@ SHAPES = {
     "intervals.quantiles": "H d 8",
     "intervals.observed": "d",
     "intervals.turn": "d",
+    "intervals.reach": "",
     "task.low": "d",
     "task.high": "d",
     "task.starts": "S d",

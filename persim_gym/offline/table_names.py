@@ -72,7 +72,7 @@ class ColumnNames:
 
 
 def source_of(
-    table: Any, named: ColumnNames, step: float, by_step: bool, **options: Any
+    table: Any, named: ColumnNames, step: float, by_step: bool, dates: bool, **options: Any
 ) -> dict[str, Any]:
     """Where a table is from and how it was read, as plain types.
 
@@ -81,6 +81,7 @@ def source_of(
         named: Its columns.
         step: Median time between rows.
         by_step: Whether rows are ordered by whole-numbered steps, and not by time.
+        dates: Whether times are dates, and the median in seconds.
         **options: Other arguments of :func:`~persim_gym.offline.read_table`.
     """
     columns: dict[str, Any] = {
@@ -96,7 +97,7 @@ def source_of(
     unset: tuple[Any, ...] = (None, "error", (), [])
     plain = {key: _plain(value) for key, value in columns.items() if value not in unset}
     path = {"path": str(table)} if isinstance(table, (str, Path)) else {}
-    return {**path, "columns": plain, "step": float(step)}
+    return {**path, "columns": plain, "step": float(step)} | ({"dates": True} if dates else {})
 
 
 def _plain(value: Any) -> Any:

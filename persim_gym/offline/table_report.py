@@ -63,8 +63,9 @@ class TableReport:
     def __str__(self) -> str:
         """One line."""
         parts = [
-            f"{self.rows} rows of {self.agents} agents: {self.transitions} transitions in "
-            f"{self.trajectories} trajectories, median step {self._time(self.step)}"
+            f"{_many(self.rows, 'row')} of {_many(self.agents, 'agent')}: "
+            f"{_many(self.transitions, 'transition')} in "
+            f"{_many(self.trajectories, 'trajectory')}, median step {self._time(self.step)}"
         ]
         low, high = self.steps
         if high > UNEVEN * self.step or low * UNEVEN < self.step:
@@ -73,11 +74,13 @@ class TableReport:
                 "rows to a grid where that matters"
             )
         if self.gaps:
-            parts.append(f"{self.gaps} gaps longer than {self._time(self.max_gap)} end one")
+            parts.append(
+                f"split at {_many(self.gaps, 'gap')} longer than {self._time(self.max_gap)}"
+            )
         if self.missing:
-            parts.append(f"{self.missing} rows with a missing value left out")
+            parts.append(f"{_many(self.missing, 'row')} with a missing value left out")
         if self.lone_rows:
-            parts.append(f"{self.lone_rows} rows without a neighbour left out")
+            parts.append(f"{_many(self.lone_rows, 'row')} without a neighbour left out")
         if self.dropped_agents:
             parts.append(f"agents without a step left out: {some(self.dropped_agents)}")
         if self.constant:
@@ -89,3 +92,9 @@ class TableReport:
         if self.untried:
             parts.append(f"never taken: {some(self.untried)}")
         return "; ".join(parts)
+
+
+def _many(count: int, what: str) -> str:
+    """``"1 row"``, ``"2 rows"``, ``"2 trajectories"``."""
+    several = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
+    return f"{count} {what if count == 1 else several}"

@@ -166,7 +166,7 @@ def read_table_report(
     )
     transitions = declare(transitions, bounds, units)
     source = source_of(
-        path_or_frame, named, found.typical, time is None, missing=missing, short=short,
+        path_or_frame, named, found.typical, time is None, rows.dates, missing=missing, short=short,
         angles=angles, max_gap=None if max_gap is None else found.longest,
         discrete_actions=bool(found.labels),
     )  # fmt: skip

@@ -73,8 +73,9 @@ class Transitions:
             ``None`` where none are known.
         action_units: Units of the action's coordinates ``[a]``; of a discrete action one.
         source: Of a table: where it was read from (``"path"``, if it was a file), ``"columns"``,
-            the arguments of :func:`~persim_gym.offline.read_table`, and its median ``"step"``. By
-            these another table is read in the same way. No fit looks at it.
+            the arguments of :func:`~persim_gym.offline.read_table`, and its median ``"step"``, in
+            seconds if ``"dates"`` is true. By these another table is read in the same way. No fit
+            looks at it.
 
     Raises:
         TypeError: If an array or a name is of the wrong type.

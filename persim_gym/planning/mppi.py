@@ -73,15 +73,15 @@ class MPPI:
         mean = torch.zeros((problems, *shape[2:]), dtype=torch.float32, device=device)
         if previous is not None:
             mean = shifted((previous - units.middle) / units.half, fresh)
-        spread = self.spread
+        deviation = self.spread
         for _ in range(self.rounds):
             noise = coloured_noise(shape, self.beta, generator)
             noise[:, 0] = 0.0
-            samples = (mean[:, None] + spread * noise).clamp_(-1, 1)
+            samples = (mean[:, None] + deviation * noise).clamp_(-1, 1)
             returns = score(units.actions(samples))
             weight = weights(returns, self.temperature)
             mean = (weight[:, :, None, None].to(samples.dtype) * samples).sum(1)
-            spread *= self.shrink
+            deviation *= self.shrink
         actions = units.actions(mean)
         # A weight of nothing times minus infinity is nothing here.
         value = torch.where(weight > 0, weight * returns, 0.0).sum(1)

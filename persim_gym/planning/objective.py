@@ -46,7 +46,7 @@ class ComparingDynamics(UnrollingDynamics, Protocol):
     def members(self) -> int:
         """Number of members ``m``."""
 
-    def spread(self, predictions: Tensor) -> Tensor:
+    def disagreement_of(self, predictions: Tensor) -> Tensor:
         """Disagreement ``[...]`` of members' predictions ``[m, ..., d]``."""
 
 
@@ -122,9 +122,9 @@ class Objective:
       drawn is the same for all candidates of a problem, and new in each decision.
 
     With a ``penalty`` each step's reward is reduced by ``penalty`` times the members' disagreement
-    about the state after it, which is what :meth:`PerSim.spread
-    <persim_gym.learned.PerSim.spread>` says: the root mean square over coordinates of the members'
-    deviation from their mean, in units of the deviation of recorded changes. With ``"members"`` the
+    about the state after it, which is what :meth:`PerSim.disagreement_of
+    <persim_gym.learned.PerSim.disagreement_of>` says: the root mean square over coordinates of the
+    members' deviation from their mean, in units of that of recorded changes. With ``"members"`` the
     states that are compared are those that the members have come to after ``t`` steps, each on its
     own, so that disagreement adds up along a sequence; with ``"mean"`` they are the members'
     predictions of one step from the same state, as in an environment with a penalty that follows
@@ -257,13 +257,14 @@ class Objective:
         """Of the members that run, ``[w, 1, p, k]``."""
         assert isinstance(self.dynamics, ComparingDynamics)
         if runs is None:
-            return self.dynamics.spread(obs.transpose(0, 1))[:, None]
+            return self.dynamics.disagreement_of(obs.transpose(0, 1))[:, None]
         count = runs.sum(1, keepdim=True).clamp_min_(1)
         seen = runs[..., None]
         middle = torch.where(seen, obs, 0.0).sum(1, keepdim=True) / count[..., None]
         # Those that are over stand at the others' mean: they add nothing but to the number.
-        spread = self.dynamics.spread(torch.where(seen, obs, middle).transpose(0, 1))[:, None]
-        return spread * (runs.shape[1] / count).sqrt_()
+        running = torch.where(seen, obs, middle).transpose(0, 1)
+        apart = self.dynamics.disagreement_of(running)[:, None]
+        return apart * (runs.shape[1] / count).sqrt_()
 
 
 def _check_shaping(shaping: object, task: Task) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatterMathtext, LogLocator, NullFormatter
 
 from persim_gym.evaluation.uncertainty import BAD, OpenLoopUncertainty, StepUncertainty
 from persim_gym.plots.style import LIGHT, Theme, new_figure, style_axes
@@ -52,6 +53,13 @@ def uncertainty_figure(
     for axes in (left, middle, right):
         style_axes(axes, theme)
         axes.title.set_fontsize(10)
+        for text in (axes.title, axes.xaxis.label, axes.yaxis.label):
+            text.set_color(theme.ink)
+    for axes in (middle, right):
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(numticks=5))
+            axis.set_major_formatter(LogFormatterMathtext())
+            axis.set_minor_formatter(NullFormatter())
     figure.legend(
         handles=left.get_lines(), loc="center", bbox_to_anchor=(0.8, 0.27), frameon=False,
         fontsize=10, labelcolor=theme.ink, handlelength=2.6,

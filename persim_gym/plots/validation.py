@@ -6,6 +6,7 @@ Each is a small panel of its own, so that a page sets as many side by side as th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,6 +26,12 @@ NAMES = {
     PERSISTENCE: "persistence",
     POOLED: "pooled model",
     LINEAR: "own linear model",
+}
+#: Dashes of their lines, which are differ without colours, too; none is a whole line.
+DASHES: dict[str, tuple[float, ...]] = {
+    PERSISTENCE: (1, 1.6),
+    POOLED: (5, 2),
+    LINEAR: (6, 1.6, 1.2, 1.6),
 }
 WIDTH, HEIGHT = 3.5, 2.7
 
@@ -53,10 +60,9 @@ def error_panel(scores: Scores, place: int, unit: str = "", *, theme: Theme = LI
         known = np.isfinite(values) & (values > 0)
         steps = np.arange(1, len(values) + 1)[known]
         mark = "o" if len(steps) < 8 else None
-        dashes = (None, None) if name == SIMULATOR else (4, 2)
         axes.plot(
-            steps, values[known], color=colour, lw=2.2 if name == SIMULATOR else 1.4, marker=mark,
-            ms=4, dashes=dashes, zorder=3 if name == SIMULATOR else 2,
+            steps, values[known], color=colour, lw=2.2 if name == SIMULATOR else 1.6, marker=mark,
+            ms=4, ls=_line(name), zorder=3 if name == SIMULATOR else 2,
         )  # fmt: skip
         shown += values[known].tolist()
     if shown and max(shown) > 12 * min(shown):
@@ -89,8 +95,9 @@ def calibration_panel(
     for number, place in enumerate(vary):
         share = [float(scores.coverage[level][k, place]) for level in levels]
         colour = palette[number] if few else theme.learned
+        mark = ("o-", "s--", "D-.", "^:")[number] if few else "o-"
         axes.plot(
-            levels, share, color=colour, lw=1.6, marker="o", ms=4, alpha=1.0 if few else 0.35,
+            levels, share, mark, color=colour, lw=1.6, ms=4, alpha=1.0 if few else 0.35,
             label=_cut(columns[place]) if few else None,
         )  # fmt: skip
     axes.set(xlim=(0.45, 1.0), ylim=(0, 1.04))
@@ -128,8 +135,8 @@ def legend(names: Sequence[str], *, theme: Theme = LIGHT) -> Figure:
     """The lines of error panels and their names."""
     own = colours(theme)
     handles = [
-        Line2D([], [], color=own[name], lw=2.2 if name == SIMULATOR else 1.4,
-               dashes=(None, None) if name == SIMULATOR else (4, 2), label=NAMES[name])
+        Line2D([], [], color=own[name], lw=2.2 if name == SIMULATOR else 1.6,
+               ls=_line(name), label=NAMES[name])
         for name in names if name in NAMES
     ]  # fmt: skip
     return _legend(handles, theme)
@@ -143,6 +150,10 @@ def course_legend(*, theme: Theme = LIGHT) -> Figure:
         Patch(facecolor=theme.learned, alpha=0.2, label="95% interval"),
     ]
     return _legend(handles, theme)
+
+
+def _line(name: str) -> Any:
+    return (0, DASHES[name]) if name in DASHES else "-"
 
 
 def _legend(handles: Sequence[Line2D | Patch], theme: Theme) -> Figure:

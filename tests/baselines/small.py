@@ -44,6 +44,10 @@ class Entry:
     def kind(self) -> Any:
         return getattr(baselines, self.name)
 
+    def shared(self) -> Any:
+        """A fit that other tests have, too: not to be changed."""
+        return _fitted(self.name, self.task)
+
     def fit(self, data: Any = None, **more: Any) -> Any:
         for module in self.needs:
             pytest.importorskip(module, reason="pip install 'persim-gym[baselines]'")
@@ -79,6 +83,13 @@ ENTRIES = (
     Entry("MOReL", "discrete", _MOREL),
     Entry("MOReL", "continuous", _MOREL),
 )
+
+
+@functools.cache
+def _fitted(name: str, task: str) -> Any:
+    return next(e for e in ENTRIES if (e.name, e.task) == (name, task)).fit()
+
+
 each = pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: f"{e.name}-{e.task}")
 
 

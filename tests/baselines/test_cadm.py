@@ -6,9 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from persim_gym.baselines import CaDM
+from persim_gym.baselines.context_fit import ContextLearner, Schedule
+from persim_gym.baselines.context_network import ContextShape
 from persim_gym.baselines.model_config import CADM_PAPER, VANILLA, CaDMConfig
+from persim_gym.baselines.windows import Units, Windows
 from persim_gym.evaluation.episodes import Episodes
 from persim_gym.evaluation.open_loop import open_loop_error
 from persim_gym.planning import MPC
@@ -37,6 +41,7 @@ def episodes(agents: int, seed: int) -> Episodes:
     return Episodes(TASK.name, np.arange(agents), obs.astype(float), actions, lengths, 10, 30)
 
 
+@pytest.mark.slow
 def test_the_context_tells_what_a_model_without_one_cannot_know() -> None:
     data = recorded(HiddenGain(gains(60)), 40)
     unseen = episodes(20, seed=9)
@@ -59,6 +64,7 @@ def test_its_error_is_that_of_the_context_of_the_observed_steps() -> None:
     assert expected.shape == (5, 3, 30, 2)  # particles
 
 
+@pytest.mark.slow
 def test_planning_goes_by_what_the_episode_has_shown() -> None:
     """The best action has the sign of the gain, which ten steps of an episode tell."""
     world = HiddenGain(np.array([1.5, -1.5]))
@@ -156,8 +162,6 @@ def test_the_settings_of_the_authors_are_there() -> None:
 
 
 def test_a_fit_stops_where_the_held_out_loss_rises() -> None:
-    from persim_gym.baselines.context_fit import ContextLearner
-
     learner = ContextLearner.__new__(ContextLearner)
     learner.rolling, learner.stopped = float("nan"), False
     values = iter([1.0, 0.5, 0.5, 5.0])
@@ -165,3 +169,23 @@ def test_a_fit_stops_where_the_held_out_loss_rises() -> None:
     for expected in (False, False, False, True):
         learner._look()
         assert learner.stopped is expected
+
+
+def test_a_past_counts_by_what_it_tells() -> None:
+    """Of one transition a gain is hardly known: what is left there must not hide the rest."""
+    data = recorded(HiddenGain(gains(60)), 15)
+    units = Units.measure(data, TASK)
+    shape = ContextShape(1, 2, 2, 1, history=4, context=3, encoder=(16,), hidden=(32,))
+    windows = Windows(data, TASK, units, 4, 6, torch.device("cpu"))
+    schedule = Schedule(steps=1500, learning_rate=1e-2, falling=True, weigh_pasts=True)
+    learner = ContextLearner(shape, windows, schedule, 0)
+    assert torch.equal(learner.tensors()["worth"], torch.ones(5))
+    for block in range(15):
+        torch.manual_seed(block)
+        learner.train(block)
+    worth = learner.tensors()["worth"]
+    assert float(worth.max()) == 1.0
+    assert float(worth[0]) < 0.3 * float(worth[-1])
+    other = ContextLearner(shape, windows, schedule, 1)
+    other.restore(learner.tensors())
+    assert torch.equal(other.tensors()["worth"], worth)

@@ -47,6 +47,7 @@ def fitted() -> Cloning:
     return Cloning.fit(switches(), **SMALL)
 
 
+@pytest.mark.slow
 def test_frequencies_of_discrete_actions(fitted: Cloning) -> None:
     drawn = fitted.sample(np.array([[-1.0], [1.0]]), 4000, np.random.default_rng(0))
     assert drawn.shape == (2, 4000)
@@ -73,6 +74,7 @@ def test_it_is_a_proposal_of_a_planner(fitted: Cloning) -> None:
     assert set(taken) <= {0, 1}
 
 
+@pytest.mark.slow
 def test_continuous_actions_have_a_mean_and_a_deviation() -> None:
     clone = Cloning.fit(two_ways(), task=TWO_WAYS, updates=500, progress=False)
     drawn = clone.sample(np.zeros((1, 2)), 4000, np.random.default_rng(0))

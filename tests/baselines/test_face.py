@@ -28,7 +28,7 @@ def states(entry: Entry, n: int = 20) -> Any:
 
 @each
 def test_predict_is_that_of_a_policy(entry: Entry) -> None:
-    fitted = entry.fit()
+    fitted = entry.shared()
     obs, space = states(entry), fitted.action_space
     actions, _ = fitted.predict(obs, state=None, episode_start=np.ones(len(obs), dtype=bool))
     assert np.shape(actions) == (len(obs), *space.shape)
@@ -44,7 +44,7 @@ def test_predict_is_that_of_a_policy(entry: Entry) -> None:
 
 @each
 def test_what_is_loaded_acts_as_what_was_saved(entry: Entry, tmp_path: Path) -> None:
-    fitted = entry.fit()
+    fitted = entry.shared()
     fitted.save(tmp_path / "it")
     for kind in (Baseline, type(fitted)):
         loaded = kind.load(tmp_path / "it")
@@ -62,6 +62,7 @@ def test_what_is_loaded_acts_as_what_was_saved(entry: Entry, tmp_path: Path) -> 
         Baseline.load(tmp_path / "it")
 
 
+@pytest.mark.slow
 @each
 def test_a_fit_is_its_seed_and_leaves_global_randomness_alone(entry: Entry) -> None:
     state = torch.get_rng_state()
@@ -82,9 +83,10 @@ class Killed(Exception):
     """The fit is over in the middle of it."""
 
 
+@pytest.mark.slow
 @each
 def test_a_killed_fit_goes_on_to_the_same_weights(entry: Entry, tmp_path: Path) -> None:
-    whole = entry.fit()
+    whole = entry.shared()
 
     def kill(done: int, total: int) -> None:
         # Called before a block's checkpoint is written: the second call has the first's.
@@ -117,6 +119,7 @@ def _killer(folder: Path) -> Any:
     return kill
 
 
+@pytest.mark.slow
 @each
 def test_one_agent_is_learned_from_alone(entry: Entry) -> None:
     data = data_of(entry.task)
@@ -166,7 +169,7 @@ def test_bad_input_is_refused_before_any_work(
     ids=["shape", "nan", "text"],
 )
 def test_observations_that_are_none_are_refused(entry: Entry, obs: Any, error: Any) -> None:
-    fitted = entry.fit()
+    fitted = entry.shared()
     if isinstance(obs, np.ndarray) and obs.ndim == 2:
         obs = obs[:, : fitted.observation_space.shape[0]]
     with pytest.raises(error, match="observation must"):

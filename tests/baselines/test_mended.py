@@ -97,6 +97,7 @@ def test_entropy_in_the_targets_of_cql_is_a_choice(counted: bool) -> None:
     assert algorithm._policy_pred(torch.randn(N, D))[1].abs().sum() > 0  # elsewhere it counts
 
 
+@pytest.mark.slow
 def test_the_policy_of_cql_imitates_at_first() -> None:
     algorithm = cql(imitation=100, policy_optim=mended.adam(3e-2))
     rows = batch()

@@ -144,6 +144,7 @@ def test_it_beats_behaviour_cloning_on_mixed_data_of_one_agent() -> None:
     assert math.isfinite(returns(cloned))
 
 
+@pytest.mark.slow
 def test_search_improves_on_what_it_imitated() -> None:
     """The same in small: a few seconds."""
     data = demonstrated(0.5, 30)

@@ -52,6 +52,7 @@ class _Of:
         return self.mpc.predict(obs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [BCQ, CQL])
 def test_small_fits_do_as_a_clear_expert_does(kind: Any) -> None:
     task, dynamics = PushTask(), Push()

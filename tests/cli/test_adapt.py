@@ -53,6 +53,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.mark.slow
 def test_agents_of_a_data_set_are_added(ready: Path, tmp_path: Path) -> None:
     result = invoke("adapt", ready / "sim", NEW, "--out", tmp_path / "more", "--json")
     assert result.exit_code == 0, result.output
@@ -102,6 +103,7 @@ def test_some_agents_and_few_transitions(ready: Path, tmp_path: Path) -> None:
     assert (row["used"], row["posterior_sd"]) == (0, pytest.approx(1.0))
 
 
+@pytest.mark.slow
 def test_a_simulator_can_be_added_to_again(ready: Path, tmp_path: Path) -> None:
     out = tmp_path / "twice"
     assert invoke("adapt", ready / "sim", NEW, "--agents", "40", "--out", out).exit_code == 0
@@ -111,6 +113,7 @@ def test_a_simulator_can_be_added_to_again(ready: Path, tmp_path: Path) -> None:
     refuse("adapt", out, NEW, "--agents", "40", "--out", out, says="is agent 40 of the simulator")
 
 
+@pytest.mark.slow
 def test_what_is_true_of_a_new_agent_is_not_known(ready: Path, tmp_path: Path) -> None:
     """Its index is another true agent's: nothing may be compared with that one."""
     out = tmp_path / "more"
@@ -123,6 +126,7 @@ def test_what_is_true_of_a_new_agent_is_not_known(ready: Path, tmp_path: Path) -
     assert done.exit_code == 0, done.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [True, False], ids=["posteriors", "an older file"])
 def test_networks_with_latents(ready: Path, tmp_path: Path, kept: bool) -> None:
     some = replace(read_transitions(minari.load_dataset(FITTED)), num_agents=40)

@@ -35,6 +35,7 @@ GENERATE = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_generate_then_baseline_then_evaluate(tmp_path: Path) -> None:
     pytest.importorskip("tianshou", reason="pip install 'persim-gym[baselines]'")
     said = run(*GENERATE)
@@ -55,7 +56,9 @@ def test_generate_then_baseline_then_evaluate(tmp_path: Path) -> None:
     )["agents"]  # fmt: skip
     assert [row["agent"] for row in rows] == [0, 1]
     assert len(rows[0]["returns"]) == 3
-    assert "Returns of CQL in the true cartpole" in run("evaluate", "cql", "--episodes", "2")
+    said = run("evaluate", "cql", "--episodes", "2")
+    assert "Returns of CQL in the true cartpole" in said
+    assert "next: persim-gym render cartpole --agent 0 --policy cql --out cql.mp4" in said
     # A baseline acts wherever a policy does.
     run("record", "cartpole", "--behaviour", "cql", "--agents", "2", "--max-steps", "5")
     run(

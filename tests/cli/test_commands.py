@@ -151,6 +151,7 @@ def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_python_m_runs_the_command_line() -> None:
     command = [sys.executable, "-m", "persim_gym", "agents", "chess"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -363,6 +364,7 @@ def test_fit_with_force_begins_anew(dataset: str, tmp_path: Path) -> None:
     assert result.stderr.endswith(f"next: persim-gym evaluate {tmp_path}\n")
 
 
+@pytest.mark.slow
 def test_a_fit_and_a_training_are_logged(dataset: str, tmp_path: Path) -> None:
     run, policy = tmp_path / "run", tmp_path / "policy"
     result = invoke("fit", dataset, "--out", str(run), *TINY, "--log", "json")
@@ -612,6 +614,7 @@ def test_population_is_not_guessed_when_the_data_set_has_changed(
     refuse("evaluate", simulator, says="has been recorded anew")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["random", "mpc"])
 def test_render_truth_beside_its_simulator(policy: str, simulator: str, tmp_path: Path) -> None:
     out = tmp_path / "video.gif"

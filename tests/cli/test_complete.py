@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,15 +30,16 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def offered(line: str) -> list[str]:
+def offered(line: str, between: str | None = None) -> list[str]:
     """What is offered for the last word of a line."""
     words = f"persim-gym {line}"
     env = {
         "_PERSIM_GYM_COMPLETE": "complete_bash",
         "COMP_WORDS": words,
-        "COMP_CWORD": str(len(words.split(" ")) - 1),
+        "COMP_CWORD": str(len(re.findall(r"[^ ]*'[^']*'?|[^ ]+|(?<= )$", words)) - 1),
     }
-    return CliRunner().invoke(app, [], env=env, prog_name="persim-gym").stdout.split()
+    said = CliRunner().invoke(app, [], env=env, prog_name="persim-gym").stdout
+    return [word for word in said.split(between) if word]
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,7 @@ def next_words(result: Result) -> list[str]:
     return shlex.split(line)[2:]
 
 
+@pytest.mark.slow
 def test_a_plan_is_printed_and_written(place: Path) -> None:
     result = run("plan", "runs/p", "--agent", "alice,bob", "--steps", "3", *SMALL)
     assert "Plan for alice from step 29 of its record" in result.stdout
@@ -106,6 +107,7 @@ def test_a_reward_of_a_file(place: Path) -> None:
     assert by_file["reward"] == "a Python function"
 
 
+@pytest.mark.slow
 def test_time_series_are_drawn(place: Path) -> None:
     result = run("render", "runs/p", "--agent", "bob", "--steps", "6", "--out", "bob.png")
     assert result.stdout == "bob.png\n"

@@ -44,6 +44,7 @@ def test_list_shows_every_policy() -> None:
     assert cards[0] == load_shipped("cartpole", cards[0]["name"]).card
 
 
+@pytest.mark.slow
 def test_evaluate_repeats_the_card_and_counts_every_agent_once() -> None:
     rows = json.loads(succeed("evaluate", "cartpole", "--json"))["policies"]
     for row in rows:

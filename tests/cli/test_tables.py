@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 
 from persim_gym.cli import app
 from persim_gym.learned import PerSim
-from persim_gym.learned.outcomes import heads
 
 COLUMNS = ("--agent-column", "who", "--time-column", "t", "--state", "x, y", "--action", "u")
 TINY = ("--epochs", "2", "--ensemble-size", "1", "--rank", "1")
@@ -24,11 +23,6 @@ def run(*args: Any, code: int = 0) -> Any:
     result = CliRunner().invoke(app, [str(arg) for arg in args])
     assert result.exit_code == code, result.output
     return result
-
-
-@pytest.fixture(autouse=True)
-def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heads, "STEPS", 20)
 
 
 @pytest.fixture
@@ -98,6 +92,43 @@ def test_options_reach_the_reader(file: Path, tmp_path: Path) -> None:
     assert card["data_task"]["actions"] is None
 
 
+def test_angles_of_columns(file: Path, tmp_path: Path) -> None:
+    frame = pd.read_csv(file)
+    frame["cos"], frame["sin"] = np.cos(frame["y"]), np.sin(frame["y"])
+    frame["heading"] = (frame["x"] * 20) % 360
+    frame.to_csv(file, index=False)
+    columns = (*COLUMNS[:4], "--state", "x,heading,cos,sin", "--action", "u")
+    angles = ("--angle", "heading=360", "--angle", "cos,sin")
+    out = tmp_path / "sim"
+    card = json.loads(run("fit", file, "--out", out, *columns, *TINY, *angles, "--json").stdout)
+    assert card["source"]["columns"]["angles"] == [["heading", 360.0], ["cos", "sin"]]
+    assert str(card["metrics"]["geometry"]).count("360") == 1
+    wrong = run("fit", file, "--out", tmp_path / "w", *columns, "--angle", "wind", code=2)
+    assert "--angle names 'wind', which is no state column" in wrong.stderr
+
+
+def test_units_of_another_table_are_those_of_the_fit(file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "sim"
+    run("fit", file, "--out", out, *COLUMNS, "--method", "hierarchical", "--unit", "x=mg")
+    frame = pd.read_csv(file)
+    frame["who"] += "2"
+    frame.to_csv(tmp_path / "new.csv", index=False)
+    adapt = ("adapt", out, tmp_path / "new.csv", "--out", tmp_path / "more")
+    refused = run(*adapt, "--unit", "x=g", code=2)
+    assert "--unit says that 'x' is in g, the simulator was fitted to mg" in refused.stderr
+    assert "outside its declared bounds" in run(*adapt, "--bounds", "x=0:3", code=2).stderr
+    run(*adapt, "--unit", "x=mg", "--bounds", "x=0:30")
+    assert PerSim.load(tmp_path / "more").num_agents == 6
+    # Columns that are called otherwise are named, and are those of the fit.
+    frame.assign(who=pd.read_csv(file)["who"]).rename(columns={"x": "X", "y": "Y"}).to_csv(
+        tmp_path / "named.csv", index=False
+    )
+    other = ("--data", tmp_path / "named.csv", "--state", "X,Y")
+    run("render", out, "--agent", "a", "--out", tmp_path / "a.png", *other)
+    plan = ("plan", out, "--agent", "a", "--reward", "next.x", "--max-steps", "2")
+    assert "Plan for a" in run(*plan, *other).stdout
+
+
 def test_bounds_and_units_of_columns(file: Path, tmp_path: Path) -> None:
     options = ("--bounds", "x=-90:", "--bounds", "y=:", "--unit", "x=km/h", "--unit", "u=a=b")
     result = run("fit", file, "--out", tmp_path / "sim", *COLUMNS, *TINY, *options, "--json")
@@ -125,9 +156,14 @@ def test_bounds_and_units_of_columns(file: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (("table.csv",), "the table table.csv needs --agent-column, --state, --action"),
+        (
+            ("table.csv",),
+            "the table table.csv needs --agent-column, --state, --action, --time-column or "
+            "--step-column: its columns are 'who', 't'",
+        ),
         (("table.csv", *COLUMNS[:2], *COLUMNS[4:]), "needs --time-column or --step-column"),
-        (("table.csv", *COLUMNS), "there is no table at table.csv"),
+        (("nowhere.csv",), "there is no table at nowhere.csv"),
+        (("nowhere.csv", *COLUMNS), "there is no table at nowhere.csv"),
         (
             ("persim/x-v0", "--reward", "r"),
             "--reward-column is for tables, and 'persim/x-v0' is none",
@@ -135,7 +171,11 @@ def test_bounds_and_units_of_columns(file: Path, tmp_path: Path) -> None:
         (("persim/x-v0", "--drop"), "--drop is for tables"),
     ],
 )
-def test_what_is_refused(args: tuple[str, ...], says: str, tmp_path: Path) -> None:
+def test_what_is_refused(
+    args: tuple[str, ...], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("table.csv").write_text("who,t\n")
     result = run("fit", *args, "--out", tmp_path / "sim", code=2)
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1

@@ -49,6 +49,7 @@ def sim(table: Path) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_a_run_is_validated_and_rules_decide_the_exit_code(
     sim: Path, table: Path, tmp_path: Path
 ) -> None:
@@ -68,6 +69,7 @@ def test_a_run_is_validated_and_rules_decide_the_exit_code(
     assert [at["steps"] for at in plain["splits"][0]["coordinates"]["weight"]["at"]] == [1, 3, 5]
 
 
+@pytest.mark.slow
 def test_a_policys_value_is_said(sim: Path, table: Path, tmp_path: Path) -> None:
     common = ("validate", sim, "--data", table, *COLUMNS, "--horizons", "1", "--out", tmp_path)
     result = run(*common, "--policy", "hold", "--reward", "-abs(next.glucose - 100)", "--json")
@@ -107,6 +109,30 @@ def test_wrong_options_end_with_2_before_any_work(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
+def test_the_split_by_behaviour_and_the_data_of_the_fit(
+    sim: Path, table: Path, tmp_path: Path
+) -> None:
+    data = pd.read_csv(table)
+    data["phase"] = np.where(data["week"] < 30, "run in", "trial")
+    data.to_csv(tmp_path / "phases.csv", index=False)
+    labelled = ("--data", tmp_path / "phases.csv", "--behaviour-column", "phase")
+    common = ("validate", sim, "--out", tmp_path / "o", "--horizon", "1")
+    said = run(*common, *labelled)
+    assert "Split behaviour: 8 agents" in said.stdout
+    assert "Kept from the fit: behaviour trial" in said.stderr
+    unnamed = run(*common, "--split", "behaviour")
+    assert "name the column of a table that does (--behaviour-column), or" in unnamed.stdout
+    wrong = run(*common, "--behaviour-column", "phase", code=2)  # the fit's table has no such one
+    assert "the table has no column 'phase'" in wrong.stderr
+    later = data.assign(week=data["week"] + 100)
+    later.to_csv(tmp_path / "later.csv", index=False)
+    new = (*common, "--split", "new", "--data", tmp_path / "later.csv")
+    assert "Name them (--fitted-on) for the pooled model" in run(*new).stderr
+    assert "pooled" in run(*new, "--fitted-on", table).stdout
+
+
+@pytest.mark.slow
 def test_a_simulator_is_fitted_in_its_own_way(sim: Path, tmp_path: Path) -> None:
     refused = run("validate", sim, "--out", tmp_path, "--method", "als", code=2)
     assert "--method is of data" in refused.stderr
@@ -114,14 +140,10 @@ def test_a_simulator_is_fitted_in_its_own_way(sim: Path, tmp_path: Path) -> None
     assert (tmp_path / "index.html").exists()
 
 
-@pytest.mark.parametrize(
-    "declared",
-    [("--bounds", "weight=-50:50"), ("--unit", "weight=kg"), ("--unit", "dose=mg")],
-    ids=" ".join,
-)
-def test_what_was_declared_is_part_of_the_fit(
-    declared: tuple[str, str], table: Path, tmp_path: Path
-) -> None:
+@pytest.mark.slow
+def test_what_was_declared_is_part_of_the_fit(table: Path, tmp_path: Path) -> None:
+    """Bounds and both units at once: without any of them the data would be others."""
+    declared = ("--bounds", "weight=-50:50", "--unit", "weight=kg", "--unit", "dose=mg")
     run("fit", table, "--out", tmp_path / "sim", *COLUMNS, *FIT, *declared)
     alone = run("validate", tmp_path / "sim", "--out", tmp_path / "a", "--horizons", "1")
     given = run(
@@ -134,12 +156,13 @@ def test_what_was_declared_is_part_of_the_fit(
     assert "Split ends" in evaluated.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "says", "code"),
     [
         ("one agent", "There is one agent", 0),
         ("three rows", "too few transitions|nothing to learn|too few to judge", 0),
-        ("empty column", "column 'weight'", 2),
+        ("empty column", "column 'weight'.*--drop", 2),
     ],
 )
 def test_bad_tables_get_a_page_that_says_so(

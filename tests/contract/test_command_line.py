@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from persim_gym.cli import app
 from persim_gym.cli.command import Command
+from persim_gym.cli.table_options import Columns
 
 #: Names of which the help says something else where there is one of a kind, or several.
 ONE_OR_SEVERAL = {"--agent"}
@@ -84,6 +86,20 @@ def test_a_meaning_has_one_name() -> None:
         for option in options(command):
             names[option.help].add(option.opts[0])
     assert {said: own for said, own in names.items() if len(own) > 1} == {}
+
+
+def test_every_command_that_reads_a_table_takes_the_same_options() -> None:
+    table = {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(Columns)}
+    reading = set()
+    for name, command in COMMANDS.items():
+        own = {opt for option in options(command) for opt in option.opts}
+        names = [option.metavar for option in command.params if option.opts[0] != "--fitted-on"]
+        if {"DATA", "SIM_OR_DATA"} & {*names}:
+            reading.add(name)
+            assert table <= own, name
+        else:
+            assert not {"--agent-column", "--state"} & own
+    assert {"fit", "adapt", "validate", "baseline", "explore", "plan", "render"} <= reading
 
 
 @pytest.mark.parametrize(

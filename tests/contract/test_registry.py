@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import gymnasium as gym
@@ -181,18 +182,12 @@ def module_name(path: Path) -> str:
 
 
 def circles(graph: dict[str, set[str]]) -> list[str]:
-    """Modules that import themselves by way of others."""
-
-    def reached(start: str) -> set[str]:
-        found: set[str] = set()
-        todo = [start]
-        while todo:
-            new = graph[todo.pop()] - found
-            found |= new
-            todo += new
-        return found
-
-    return sorted(module for module in graph if module in reached(module))
+    """Modules that import themselves by way of others: those of the first circle found."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return sorted(set(error.args[1]))
+    return []
 
 
 def test_no_module_imports_itself_by_way_of_others() -> None:
@@ -200,7 +195,7 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     graph: dict[str, set[str]] = {}
     for name, path in names.items():
         package = ("persim_gym", *path.parts[:-1])
-        found = {".".join(module) for module in imports(ast.parse(source(path)), package)}
+        found = {".".join(module) for module in imports(runtime(path), package)}
         # `from a.b import c` is of module a.b.c where there is one, else of a.b.
         targets = {m if m in names else m.rpartition(".")[0] for m in found}
         graph[name] = (targets & names.keys()) - {name, "persim_gym"}
@@ -211,8 +206,8 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == ["a", "b", "c"]
 
 
-def source(path: Path) -> str:
-    """A module's text without what only a type checker imports."""
+def runtime(path: Path) -> ast.Module:
+    """A module's tree without what only a type checker imports."""
     tree = ast.parse((PACKAGE / path).read_text())
 
     class Runtime(ast.NodeTransformer):
@@ -220,7 +215,7 @@ def source(path: Path) -> str:
             checked = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
             return ast.Pass() if checked else node
 
-    return ast.unparse(early(Runtime().visit(tree), path))
+    return early(Runtime().visit(tree), path)
 
 
 def test_late_imports_are_late_and_there() -> None:

@@ -21,7 +21,6 @@ from pettingzoo.test import parallel_api_test, parallel_seed_test
 import persim_gym
 from persim_gym.learned import DataTask, PerSim
 from persim_gym.learned.env import LearnedSimEnv
-from persim_gym.learned.outcomes import heads
 from tests.contract.worlds import LEARNED_ID, actions_for, trace
 
 pytestmark = [
@@ -60,12 +59,10 @@ def sim(request: pytest.FixtureRequest) -> PerSim:
     discrete, ends = request.param
     columns = {"agent": "who", "time": "t", "state": ["place", "speed"], "action": "push",
                "reward": "gain", "terminated": "over", "name": "line"}  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(heads, "STEPS", 50)
-        sim = PerSim.fit(
-            table(discrete, ends), columns=columns, epochs=20, ensemble_size=2, rank=2,
-            state_hidden=(16,), batch_size=32, learning_rate=1e-2, progress=False,
-        )  # fmt: skip
+    sim = PerSim.fit(
+        table(discrete, ends), columns=columns, epochs=20, ensemble_size=2, rank=2,
+        state_hidden=(16,), batch_size=32, learning_rate=1e-2, progress=False,
+    )  # fmt: skip
     assert isinstance(sim.task, DataTask)
     assert sim.task.card["termination"]["kind"] == ("limits" if ends else "never")
     return sim

@@ -592,3 +592,20 @@ def test_no_frames_without_a_mode(env_id: str) -> None:
     envs = native(env_id, 2)
     envs.reset(seed=0)
     assert envs.render() is None
+
+
+class Wary(CountingDynamics):
+    """One that episodes' ends must not be given to."""
+
+    def step(self, agents: Any, states: Any, actions: Any) -> Any:
+        assert not np.any(CountingTask().terminated(states))
+        return super().step(agents, states, actions)
+
+
+def test_nothing_is_asked_of_lanes_that_are_over() -> None:
+    envs = SimVectorEnv(CountingTask(), Wary(), 3, autoreset_mode=AutoresetMode.NEXT_STEP)
+    envs.reset(seed=0)
+    ended = 0
+    for _ in range(30):
+        ended += int(envs.step(np.ones(3, dtype=np.int64))[2].sum())
+    assert ended

@@ -1,17 +1,10 @@
-"""Data sets of these tests have a place of their own."""
+"""A demo that all tests of it share."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 
 from tests.demo.small import Finished, tiny
-
-
-@pytest.fixture(autouse=True)
-def _own_datasets(root: Path) -> None:
-    """Every test of this folder has it."""
 
 
 @pytest.fixture(scope="session")

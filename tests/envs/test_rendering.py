@@ -183,6 +183,7 @@ def test_unfit_input_is_named(classic: tuple[Renderer, np.ndarray, dict[str, flo
         renderer.draw(obs, {name: np.inf})
 
 
+@pytest.mark.slow
 def test_cheetah_frame(cheetah: Renderer) -> None:
     agent = {"mass": 0.3, "damping": 1.7}
     still = cheetah.draw(np.zeros(18), agent)
@@ -236,6 +237,7 @@ def test_cheetah_unfit_input_is_named(cheetah: Renderer) -> None:
         cheetah.draw(np.zeros(18), {}, x=float("nan"))
 
 
+@pytest.mark.slow
 def test_cheetahs_of_two_renderers_do_not_disturb_each_other(cheetah: Renderer) -> None:
     before = cheetah.draw(np.zeros(18), {})
     other = make_renderer("half-cheetah")
@@ -260,6 +262,7 @@ assert not os.listdir(), os.listdir()  # no MUJOCO_LOG.TXT
     assert "WARNING" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere OpenGL needs no display")
 @pytest.mark.parametrize("backend", ["", "glfw", "nonsense"])
 def test_without_opengl_the_remedy_is_told(backend: str) -> None:

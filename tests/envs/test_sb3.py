@@ -427,6 +427,7 @@ def test_dqn_learns_in_a_simulator(sim: PerSim) -> None:
     assert returns(sim, model, 1 - agent) < learned - 2
 
 
+@pytest.mark.slow
 def test_ppo_takes_a_scalar_environment(sim: PerSim) -> None:
     model = PPO("MlpPolicy", sim.env(agent=2), n_steps=32, batch_size=32, n_epochs=1, device="cpu")
     model.learn(64)

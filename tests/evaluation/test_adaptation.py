@@ -55,6 +55,7 @@ def found() -> tuple[PerSim, Adaptation]:
     return sim, measure(sim, trained, TRUE, UNSEEN, **options)
 
 
+@pytest.mark.slow
 def test_transitions_of_an_unseen_agent_bring_its_error_down(
     found: tuple[PerSim, Adaptation],
 ) -> None:
@@ -65,6 +66,7 @@ def test_transitions_of_an_unseen_agent_bring_its_error_down(
     assert (adaptation.spread[1] < adaptation.spread[0]).all()
 
 
+@pytest.mark.slow
 def test_coverage_is_shares_that_grow_with_the_level(found: tuple[PerSim, Adaptation]) -> None:
     for coverage in (found[1].calibrated, found[1].plain):
         for shares in (coverage.predictions, coverage.scripted, coverage.factors):
@@ -73,6 +75,7 @@ def test_coverage_is_shares_that_grow_with_the_level(found: tuple[PerSim, Adapta
             assert (np.diff(shares, axis=1) >= 0).all()
 
 
+@pytest.mark.slow
 def test_all_numbers_are_plain(found: tuple[PerSim, Adaptation]) -> None:
     plain = json.loads(json.dumps(found[1].to_json()))
     assert plain["task_name"] == "cartpole"
@@ -80,6 +83,7 @@ def test_all_numbers_are_plain(found: tuple[PerSim, Adaptation]) -> None:
     assert set(plain["calibrated"]) == {"predictions", "scripted", "factors"}
 
 
+@pytest.mark.slow
 def test_the_mean_agent_is_one_agent(found: tuple[PerSim, Adaptation]) -> None:
     sim, _ = found
     mean = mean_agent(sim)

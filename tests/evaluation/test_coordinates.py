@@ -42,7 +42,7 @@ def test_many_coordinates_of_a_unit_are_the_root_of_their_mean_square() -> None:
     found = grouped_rmse(np.array([3.0, 4.0, 0.0, 0.0, 0.0, 7.0, 1.0, 1.0]), names)
     assert list(found) == ["5 of unit m/s", "height (m)", "2 without unit"]
     assert found["5 of unit m/s"] == pytest.approx(5**0.5)
-    assert (found["height (m)"], found["2 without unit"]) == (7.0, 1.0)
+    assert [float(found[name]) for name in ("height (m)", "2 without unit")] == [7.0, 1.0]
 
 
 def test_infinite_and_unknown_errors_stay_so() -> None:

@@ -30,6 +30,7 @@ def cell_of(method: str, **changes: Any) -> Any:
     return tiny("reward", method=method, fit=FIT, **changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", BASELINES[:4])
 def test_a_baseline_acts_and_is_not_fitted_twice(
     method: str, folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -52,6 +53,7 @@ def test_a_baseline_acts_and_is_not_fitted_twice(
     assert run_cell(cell, folder, threads=1).results == row.results
 
 
+@pytest.mark.slow
 def test_synthetic_trajectories_join_the_observed_one(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +167,7 @@ def test_sfbc_is_refused_where_actions_are_discrete(method: str) -> None:
     assert tasks == {"half-cheetah"}
 
 
+@pytest.mark.slow
 def test_in_support_planning_takes_its_candidates_from_the_behaviour(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

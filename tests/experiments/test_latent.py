@@ -14,6 +14,7 @@ from tests.experiments.paper_cells import tiny
 pytestmark = pytest.mark.usefixtures("recorded")
 
 
+@pytest.mark.slow
 def test_latent_factors_are_probed_for_the_agents_of_the_fit(folder: Path) -> None:
     row = run_cell(tiny("latent", episodes=1), folder, threads=1)
     assert row.results["names"] == ["force", "length"]

@@ -29,6 +29,7 @@ def test_a_simulator_of_other_data_does_not_pass_for_a_cells_own(
         run_cell(other, tmp_path, threads=1)
 
 
+@pytest.mark.slow
 def test_one_simulator_for_all_answers_all_agents_alike(folder: Path) -> None:
     cell = tiny(method="one-for-all", fit=(*TINY_FIT[:1], ("rank", 1), *TINY_FIT[2:]))
     context = methods.context_of(cell, folder / "models")
@@ -45,6 +46,7 @@ def test_one_simulator_for_all_answers_all_agents_alike(folder: Path) -> None:
     assert own.results["families"] != run_cell(tiny(), folder, threads=1).results["families"]
 
 
+@pytest.mark.slow
 def test_networks_are_networks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = (("epochs", 1), ("ensemble_size", 2), ("spare_members", 0))
     told: list[tuple[str, int, int]] = []

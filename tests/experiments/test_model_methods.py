@@ -38,6 +38,7 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(tmp_path_factory.mktemp("data"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", MODELS)
 def test_a_cell_of_each_is_run(
     method: str, data_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -19,6 +19,7 @@ from tests.experiments.paper_cells import quick, tiny
 pytestmark = pytest.mark.usefixtures("recorded")
 
 
+@pytest.mark.slow
 def test_few_agents_are_the_first_ones_and_the_judged_among_them() -> None:
     many, few = transitions_of(tiny(train_agents=500)), transitions_of(tiny())
     assert (many.num_agents, few.num_agents) == (500, 25)

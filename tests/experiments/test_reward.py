@@ -43,6 +43,7 @@ def test_returns_of_a_policy_are_those_of_the_evaluation(
     assert {value for own in short.results["agents"] for value in own["returns"]} == {7.0}
 
 
+@pytest.mark.slow
 def test_planning_is_that_of_the_named_planner(folder: Path) -> None:
     cell = tiny("reward", planner="paper", penalty=0.25, episodes=2)
     row = run_cell(cell, folder, threads=1)

@@ -141,6 +141,7 @@ def test_on_done_and_watch_are_told_in_order(runs: Runs, tmp_path: Path) -> None
 # -- recordings ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_recorded_before_the_first_cell(
     runs: Runs, tmp_path: Path, root: Path
 ) -> None:
@@ -162,6 +163,7 @@ def test_what_is_missing_is_recorded_before_the_first_cell(
     assert len(told) > 100
 
 
+@pytest.mark.slow
 def test_another_run_may_record_the_same_meanwhile(runs: Runs, tmp_path: Path, root: Path) -> None:
     cell = tiny()
 

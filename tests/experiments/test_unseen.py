@@ -18,6 +18,7 @@ from tests.experiments.paper_cells import tiny
 pytestmark = pytest.mark.usefixtures("recorded")
 
 
+@pytest.mark.slow
 def test_unseen_agents_are_not_in_the_fit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cell = tiny("unseen")
     fitted: list[Transitions] = []
@@ -48,6 +49,7 @@ def test_agents_of_the_fit_are_not_unseen(folder: Path) -> None:
         run_cell(tiny("unseen", agents=(3, 30)), folder)
 
 
+@pytest.mark.slow
 def test_knowing_an_agent_helps(folder: Path) -> None:
     """Of 25 CartPoles in closed form, 50 transitions tell more than nothing does."""
     agents = (30, 31, 32, 33, 34, 35)

@@ -75,6 +75,7 @@ def test_the_table_has_the_truth(carts: Scene) -> None:
     np.testing.assert_array_equal(found, true[:, 2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["scene", "bare", "carts"])
 def test_the_picture_is_one(which: str, request: pytest.FixtureRequest) -> None:
     scene: Scene = request.getfixturevalue(which)

@@ -55,6 +55,7 @@ def test_without_the_library_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -
     assert result.stderr == f"error: {server.MISSING}\n"
 
 
+@pytest.mark.slow
 def test_what_computes_needs_no_library_of_the_web() -> None:
     code = """
 import sys

@@ -37,6 +37,7 @@ VIEWS = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(VIEWS)
 def test_an_address_holds_the_whole_view(view: View) -> None:
     pairs = parse_qsl(view.query, keep_blank_values=True)

@@ -35,6 +35,12 @@ def kink(states: Array, actions: Array, where: Array) -> Array:
     return 0.1 * (actions - 3.0 * np.maximum(0.0, states - where))
 
 
+def bounce(states: Array, actions: Array, rebound: Array) -> Array:
+    """A fall, or a leap of each agent's own from where the ground would be touched."""
+    after = states + 0.1 * actions
+    return np.where(after < 0.0, -(1.0 + rebound) * after, 0.1 * actions)
+
+
 def relax(states: Array, actions: Array, rate: Array) -> Array:
     """A decay at a rate of each agent's own."""
     return 0.2 * (actions - rate * states)

@@ -32,6 +32,7 @@ class Calls(FitCallback):
         self.names.append("end")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("progress", [False, True])
 def test_callbacks_are_called(progress: bool) -> None:
     calls, walks = Calls(), random_walks(TASK)

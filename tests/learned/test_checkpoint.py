@@ -31,6 +31,7 @@ def _fit(walks: Transitions, out: Path | None = None, **options: Any) -> PerSim:
     return PerSim.fit(walks, task=task, out=out, save_every=0.0, progress=False, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill_after", [1, 3])
 def test_a_killed_fit_of_latents_ends_as_one_that_was_not(
     walks: Transitions, tmp_path: Path, kill_after: int, monkeypatch: pytest.MonkeyPatch

@@ -152,6 +152,26 @@ def test_one_that_fails_is_noted_and_others_go_on() -> None:
         compare(data, {"fails": Candidate(failing)})
 
 
+def test_of_close_ones_what_goes_further_beyond_the_record_is_taken() -> None:
+    data = record(90)
+    network = of(Known(0.10))
+
+    def polynomial(wrong: float, drift: float = 0.0) -> Candidate:
+        return dataclasses.replace(of(Known(wrong, drift)), further=True)
+
+    close = compare(data, {"network": network, "polynomial": polynomial(0.11)})
+    assert close.weights == {"polynomial": 1.0}
+    assert close.scores["network"].score < close.scores["polynomial"].score
+    worse = compare(data, {"network": network, "polynomial": polynomial(0.15)})
+    assert worse.winner == "network"
+    # A network has a part beside a polynomial where the mixture is much better, not where a little.
+    for drift, mixed in ((0.03, True), (0.012, False)):
+        both = {"polynomial": polynomial(0.1, drift), "network": of(Known(0.1, -drift))}
+        assert (len(compare(data, both).weights) == 2) is mixed
+        alike = {name: dataclasses.replace(own, further=True) for name, own in both.items()}
+        assert len(compare(data, alike).weights) == 2
+
+
 def test_what_cannot_be_compared_is_refused() -> None:
     with pytest.raises(ValueError, match="no candidate"):
         compare(record(40), {})

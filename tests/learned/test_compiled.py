@@ -16,7 +16,6 @@ from persim_gym.learned.closed_form.basis import Inputs, Monomials
 from persim_gym.learned.closed_form.evaluation import Evaluation
 from persim_gym.learned.compiled import Compiled, CompiledPolynomial, compile_ensemble, settle
 from persim_gym.learned.compiled_network import WIDE
-from persim_gym.learned.contrasts import deviations
 from persim_gym.learned.ensemble import Ensemble, before_bounds
 from persim_gym.learned.networks.ensemble import NetworkEnsemble
 from persim_gym.learned.networks.network import LowRankNetwork
@@ -75,13 +74,12 @@ def expected(ensemble: Ensemble, agents: Any, states: Any, actions: Any) -> Any:
     return before_bounds(ensemble, *parts).double().numpy()
 
 
-def following(compiled: Compiled, agents: Any, states: Any, actions: Any, unit: Any) -> Any:
+def following(compiled: Compiled, agents: Any, states: Any, actions: Any) -> Any:
     """Every member's next observations ``[m, n, d]``."""
-    d = len(unit)
-    change = compiled.change(agents, states.T, actions)  # [m, d, n]
-    assert change.shape[1:] == (d, len(agents))
-    apart = deviations(change[1:], unit * np.sqrt(len(change) * d))
-    return (states[:, -d:].T + change[0] + apart).swapaxes(1, 2)
+    mean, contrasts = compiled.change(agents, states.T, actions)
+    assert mean.shape[1] == contrasts.shape[1] == len(agents)
+    members = states[:, -len(mean) :].T + mean + compiled.axes @ contrasts
+    return members.swapaxes(1, 2)
 
 
 @ensembles
@@ -95,7 +93,7 @@ def test_many_rows(ensemble: Ensemble, n: int) -> None:
     # The same rows again, of other agents, of one agent, and of other actions.
     for who in (agents, agents, agents[::-1].copy(), np.full(n, 2), agents):
         actions = np.roll(actions, 1, axis=0)
-        found = following(compiled, who, states, actions, unit)
+        found = following(compiled, who, states, actions)
         true = expected(ensemble, who, states, actions)
         np.testing.assert_allclose(found, true, rtol=1e-5, atol=2e-6 * np.abs(true).max())
 
@@ -131,7 +129,7 @@ def test_what_all_agents_share_is_shared_and_rounding_is_not_personal() -> None:
     assert not compiled.weights[:, :, 1:, :, 0].any()
     assert compiled.weights[:, :, 1:, :, 1].any()
     agents, states, actions = rows(ensemble, 12)
-    found = following(compiled, agents, states, actions, np.ones(2))
+    found = following(compiled, agents, states, actions)
     np.testing.assert_allclose(found, expected(ensemble, agents, states, actions), atol=2e-6)
 
 
@@ -146,7 +144,7 @@ def test_other_factors_are_other_agents_of_the_same_weights() -> None:
     assert isinstance(again, CompiledPolynomial)
     assert again.weights is compiled.weights  # type: ignore[attr-defined]
     true = expected(other, agents, states, actions)
-    found = following(again, agents, states, actions, np.ones(2))
+    found = following(again, agents, states, actions)
     np.testing.assert_allclose(found, true, atol=1e-5)
     mean = again.row(0)(states[0].tolist(), 1)[0]
     np.testing.assert_allclose(

@@ -200,6 +200,7 @@ def test_what_is_done_to_one_environment_s_simulator_no_other_knows(folder: Path
     env.step(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asked", "length"),
     [
@@ -280,6 +281,7 @@ def test_both_words_for_agents(folder: Path, env_id: str) -> None:
         gym.make_vec(env_id, num_envs=2, vectorization_mode="sync", agents=[1, 2], **given)
 
 
+@pytest.mark.slow
 def test_lanes_that_are_not_named_are_agents_that_something_is_known_of() -> None:
     data = random_walks(DISCRETE, steps=60)
     data = replace(data.select((data.agent == 1) | (data.agent == 3)), num_agents=5)
@@ -393,8 +395,10 @@ torch.set_default_dtype(torch.float64)
 from persim_gym.store import SIMULATOR
 from tests.learned.worlds import PlainTask, random_walks
 from persim_gym.learned import PerSim
+from persim_gym.learned.outcomes import heads
 from persim_gym.planning import MPC
 
+heads.STEPS = 20
 for task, options in (
     (PlainTask.of(2, actions=3, low=-1.0), {"method": "als", "degree": 2, "rank": 2}),
     (PlainTask.of(2, actions=3), {"method": "sgd", "epochs": 2, "rank": 2}),
@@ -435,6 +439,7 @@ for task, options in (
 """
 
 
+@pytest.mark.slow
 def test_double_precision_as_torch_s_default(tmp_path: Path) -> None:
     tests = Path(__file__).parents[1]
     paths = os.pathsep.join([str(tests), str(tests.parent), os.environ.get("PYTHONPATH", "")])

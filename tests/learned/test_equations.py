@@ -94,6 +94,7 @@ def lines(found: Equations) -> dict[tuple[str, str], str]:
     return sides
 
 
+@pytest.mark.slow
 def test_cartpole_s_equations_are_the_textbook_s(cartpole: PerSim) -> None:
     for agent in (0, 3, 7):
         sides = lines(cartpole.equations(agent))
@@ -113,6 +114,7 @@ def test_cartpole_s_equations_are_the_textbook_s(cartpole: PerSim) -> None:
         np.testing.assert_allclose(push, [-exact, exact], rtol=5e-3)
 
 
+@pytest.mark.slow
 def test_mountain_car_s_equations_are_the_series_of_its_hill(car: PerSim) -> None:
     agent = 3
     gravity = float(SUITES["mountain-car"].population(30).values[agent, 0])
@@ -136,6 +138,7 @@ def test_mountain_car_s_equations_are_the_series_of_its_hill(car: PerSim) -> Non
     np.testing.assert_allclose(got, exact, atol=0.02 * np.abs(exact).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["cartpole", "car"])
 def test_the_printed_polynomials_are_the_prediction(
     which: str, request: pytest.FixtureRequest
@@ -160,6 +163,7 @@ def test_the_printed_polynomials_are_the_prediction(
         np.testing.assert_allclose(found.lambdify()(*obs.T, acted), obs + exact, atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [{}, {"discrete": False}, {"lag": 2, "angles": (0, 2)}, {"discrete": False, "angles": (1,)}],
@@ -194,6 +198,7 @@ def method(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seen", SEEN)
 @pytest.mark.parametrize("lag", [1, 2])
 def test_angles_and_pasts_are_the_prediction(method: str, seen: str, lag: int) -> None:
@@ -219,6 +224,7 @@ def test_angles_and_pasts_are_the_prediction(method: str, seen: str, lag: int) -
     assert f"sin({turning})" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("discrete", [True, False])
 @pytest.mark.parametrize("lag", [1, 3])
 def test_a_hierarchical_regression_is_expanded(
@@ -256,6 +262,7 @@ def test_a_hierarchical_regression_is_expanded(
         sim.equations(1)
 
 
+@pytest.mark.slow
 def test_latex_reads_as_the_text_does(cartpole: PerSim) -> None:
     lines_ = cartpole.equations(3, digits=3).latex().splitlines()
     assert lines_[0] == r"\begin{aligned}"
@@ -266,7 +273,6 @@ def test_latex_reads_as_the_text_does(cartpole: PerSim) -> None:
     assert lines_[-1] == r"\end{aligned}"
 
 
-@pytest.mark.slow
 def test_a_population_s_equations_take_any_agent_s_factors() -> None:
     world = LowRankWorld(3, agents=30)
     sim = PerSim.fit(
@@ -305,6 +311,7 @@ def test_terms_are_sorted_and_tiny_ones_left_out() -> None:
     assert max(map(len, numbers)) == 3
 
 
+@pytest.mark.slow
 def test_what_has_no_equations_says_so(cartpole: PerSim, monkeypatch: pytest.MonkeyPatch) -> None:
     said = r"which cannot be written as equations: fit with method='als' or method='hierarchical'"
     networks = random_simulator(SUITES["cartpole"].task())
@@ -327,6 +334,7 @@ def test_what_has_no_equations_says_so(cartpole: PerSim, monkeypatch: pytest.Mon
         equations(some(), 6)
 
 
+@pytest.mark.slow
 def test_command(cartpole: PerSim, tmp_path: Path) -> None:
     folder = str(cartpole.save(tmp_path / "cartpole"))
     run = CliRunner().invoke

@@ -17,6 +17,7 @@ SETTING = Setting(torch.device("cpu"), FitReport())
 CONFIG = ClosedForm(degree=2, rank=2, ensemble_size=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seen", SEEN)
 def test_angles_in_disguise_are_fitted_as_angles(seen: str) -> None:
     look, task = SEEN[seen]
@@ -27,6 +28,7 @@ def test_angles_in_disguise_are_fitted_as_angles(seen: str) -> None:
     assert found.metrics["geometry"] == data.geometry.to_json()
 
 
+@pytest.mark.slow
 def test_rows_that_are_left_out_do_not_matter() -> None:
     look, task = SEEN["circle"]
     world = Swing(8)

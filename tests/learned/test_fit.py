@@ -78,6 +78,7 @@ def test_the_data_hold_no_pair_that_is_left_out(
     assert counts[pairs].min() > 10
 
 
+@pytest.mark.slow
 def test_a_world_of_rank_two_is_recovered(
     world: RankTwoWorld, pairs: NDArray[np.bool_], sim: PerSim
 ) -> None:
@@ -176,6 +177,7 @@ def test_continuous_actions() -> None:
     assert error < 0.05 * np.sqrt(((truth - obs) ** 2).mean())
 
 
+@pytest.mark.slow
 def test_a_hidden_velocity_needs_a_lag_of_two() -> None:
     rng = np.random.default_rng(0)
     agents, steps = 10, 60

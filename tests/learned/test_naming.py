@@ -87,6 +87,7 @@ def equations_of(sim: PerSim, agent: Any) -> int:
 READINGS = r"agent 3 could be the one that is called '3' \(index 2\) or the one of index 3 "
 
 
+@pytest.mark.slow
 def test_whole_numbers_as_names_mean_one_thing_at_every_face(sim: PerSim) -> None:
     for name, who in faces(sim).items():
         assert [who(given) for given in ("3", "name:3", "index:3")] == [2, 2, 3], name
@@ -100,6 +101,7 @@ def test_whole_numbers_as_names_mean_one_thing_at_every_face(sim: PerSim) -> Non
             who("7")
 
 
+@pytest.mark.slow
 def test_a_command_line_says_which(sim: PerSim, tmp_path: Path) -> None:
     folder = str(sim.save(tmp_path / "sim"))
 

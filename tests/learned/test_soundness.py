@@ -109,6 +109,7 @@ def use(path: Path) -> None:
     sim.adapt(name="another" if sim.agent_names else None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_tensors_of_other_shapes_kinds_and_values(
     kind: str, files: dict[str, Path], tmp_path: Path
@@ -140,6 +141,7 @@ def places(card: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS[:3])
 def test_headers_with_other_values(kind: str, files: dict[str, Path], tmp_path: Path) -> None:
     tensors, card = store.read(files[kind], "simulator")
@@ -162,6 +164,7 @@ def test_headers_with_other_values(kind: str, files: dict[str, Path], tmp_path: 
                 raise AssertionError(said) from error
 
 
+@pytest.mark.slow
 def test_the_refusal_says_what_does_not_fit(files: dict[str, Path], tmp_path: Path) -> None:
     tensors, card = store.read(files["polynomial"], "simulator")
     file = tmp_path / store.SIMULATOR

@@ -41,6 +41,7 @@ def foreign(env: Any, dataset_id: str, options: Any, rewards: Any = (1.0, 2.0)) 
 # -- episodes --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["mountain-car", "cartpole", "half-cheetah"])
 def test_a_card_is_of_the_data(task: str) -> None:
     dataset = record(task, agents=[4, 0, 7], episodes=2, max_episode_steps=25, seed=2)

@@ -29,6 +29,7 @@ def run(*args: str) -> Any:
     return CliRunner().invoke(app, args)
 
 
+@pytest.mark.slow
 def test_a_turned_bit_is_seen_or_makes_no_difference(dataset: MinariDataset) -> None:
     file = Path(dataset.storage.data_path) / "main_data.hdf5"
     content, good = file.read_bytes(), read_transitions(dataset)
@@ -68,6 +69,7 @@ def alter(dataset: MinariDataset, episode: int = 0, name: str = "rewards") -> No
         values[0] = ~values[0] if values.dtype == bool else values[0] + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rewards", "actions", "observations", "terminations"])
 def test_altered_data_are_refused_unless_they_are_wanted(dataset: MinariDataset, name: str) -> None:
     good = read_transitions(ID)
@@ -164,6 +166,7 @@ SHAPES: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_damaged_metadata_are_said_listed_and_deleted(shape: str, dataset: MinariDataset) -> None:
     record("cartpole", agents=1, dataset_id="other-v0", progress=False)

@@ -65,6 +65,7 @@ BOMBS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BOMBS)
 def test_what_is_produced_is_limited(name: str) -> None:
     data = BOMBS[name]
@@ -114,6 +115,7 @@ def shared(count: int, length: int) -> list[dict[str, Any]]:
     return [{**arrays, "unit_info": about} for _ in range(count)]
 
 
+@pytest.mark.slow
 def test_arrays_that_are_shared_are_counted_every_time(tmp_path: Path, root: Path) -> None:
     file = tmp_path / "small.pkl"
     file.write_bytes(pickle.dumps(shared(40, 200)))
@@ -178,6 +180,7 @@ app()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without such limits")
 @pytest.mark.parametrize("room", [1000, 100_000, 3_000_000])
 def test_a_full_disk_ends_an_import_in_one_line(room: int, tmp_path: Path, root: Path) -> None:

@@ -193,6 +193,7 @@ def age(folder: Path, seconds: float) -> None:
     os.utime(folder, (time.time() - seconds,) * 2)
 
 
+@pytest.mark.slow
 def test_remains_of_a_kill_go_away_but_not_those_of_a_running_process(root: Path) -> None:
     assert run(WRITING, status=None).returncode == -signal.SIGKILL
     (killed,) = partials(root)
@@ -248,6 +249,7 @@ def _can_exchange(root: Path) -> bool:
         other.rmdir()
 
 
+@pytest.mark.slow
 def test_readers_put_back_what_a_killed_replacement_has_moved_aside(root: Path) -> None:
     record(agents=2)
     record(agents=1, dataset_id="other-v0")

@@ -14,18 +14,11 @@ from gymnasium.spaces import Box, Discrete
 from minari.data_collector import EpisodeBuffer
 
 from persim_gym.learned import DataTask, PerSim
-from persim_gym.learned.outcomes import heads
 from persim_gym.learned.preparation import task_for
 from persim_gym.offline import data_card, read_transitions, record
 from persim_gym.offline.summaries import describe
 
 FORMATS = ("hdf5", "arrow", "parquet")
-
-
-@pytest.fixture(autouse=True)
-def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rewards and ends are not to be learned well."""
-    monkeypatch.setattr(heads, "STEPS", 20)
 
 
 class Own(gym.ActionWrapper[Any, Any, Any], gym.utils.RecordConstructorArgs):
@@ -95,6 +88,7 @@ CHANGING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHANGING)
 def test_what_wrappers_may_have_changed_is_no_bare_task(name: str) -> None:
     dataset = recorded(CHANGING[name]())
@@ -107,6 +101,7 @@ def test_what_wrappers_may_have_changed_is_no_bare_task(name: str) -> None:
     assert data.num_agents == 500
 
 
+@pytest.mark.slow
 def test_wrapped_data_are_fitted_by_what_they_say() -> None:
     dataset = recorded(w.ClipReward(w.NormalizeObservation(cart_pole()), -0.5, 0.5), range(8))
     sim = PerSim.fit(dataset, epochs=1, ensemble_size=1, rank=1, progress=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from persim_gym.offline.sources import columns_in
 from tests.offline.worlds import read, table
 
 
@@ -40,6 +41,24 @@ def test_sources_that_are_none(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"")
         with pytest.raises(ValueError, match=f"{name} can not be read"):
             read(tmp_path / name)
+    with pytest.raises(ValueError, match="the file is empty"):
+        read(tmp_path / "empty.csv")
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_columns_that_something_else_separates(separator: str, tmp_path: Path) -> None:
+    table().to_csv(tmp_path / "t.csv", sep=separator, index=False)
+    with pytest.raises(ValueError, match=r"seem to be separated by .*: \.csv files have commas"):
+        read(tmp_path / "t.csv")
+
+
+def test_columns_of_a_file(tmp_path: Path) -> None:
+    names = list(table().columns)
+    table().to_csv(tmp_path / "t.csv", index=False)
+    table().to_csv(tmp_path / "t.tsv", index=False, sep="\t")
+    table().to_parquet(tmp_path / "t.parquet", index=False)
+    for file in ("t.csv", "t.tsv", "t.parquet"):
+        assert columns_in(tmp_path / file) == names
 
 
 def test_pandas_is_loaded_by_tables_alone() -> None:

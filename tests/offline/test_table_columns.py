@@ -130,6 +130,7 @@ NAMES = st.text(
 ) | st.sampled_from(["1e5", "0x1", "+1", "1.", "-0", "inf", "nan", "NULL", "1_0", " 1", "1 ", "00"])
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(st.lists(NAMES, min_size=1, max_size=4, unique=True))
 def test_any_text_is_an_id_and_a_label(names: list[str]) -> None:

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from persim_gym.offline import Transitions, read_table, read_table_report
+from persim_gym.offline.table_rows import labels_of
 from tests.offline.worlds import read, table
 
 
@@ -157,7 +158,7 @@ def test_a_trajectory_ends_at_a_gap() -> None:
     assert t.episode.tolist() == [0, 0, 1]
     assert t.truncated.tolist() == [False, True, True]
     assert (report.gaps, report.step, report.max_gap) == (1, 1.0, 1.5)
-    assert "1 gaps longer than 1.5" in str(report)
+    assert "split at 1 gap longer than 1.5" in str(report)
 
 
 def test_max_gap_decides_what_a_gap_is() -> None:
@@ -236,6 +237,38 @@ def test_a_summary_is_logged(caplog: pytest.LogCaptureFixture) -> None:
         "counting: 6 rows of 2 agents: 4 transitions in 2 trajectories, median step 5; state "
         "columns that never change: 'y'"
     ]
+
+
+@pytest.mark.parametrize(
+    ("frame", "says"),
+    [
+        (table(u=[1, 2] * 3), r"discrete actions: '1', '2' \(if they are amounts, say"),
+        (table(t=[0, 3, 6, 0, 5, 10]), "steps of 3 to 5 all count as one: bring the rows"),
+        (table()[table()["who"] == "a"][:2], "2 rows of 1 agent: 1 transition in 1 trajectory, "),
+    ],
+)  # fmt: skip
+def test_what_may_surprise_is_said(frame: pd.DataFrame, says: str) -> None:
+    options = {"agent": "who", "time": "t", "state": "x", "action": "u", "max_gap": 20}
+    options |= {"discrete_actions": True} if len(frame) == 2 else {}
+    assert re.search(says, str(read_table_report(frame, **options)[1]))
+
+
+@pytest.mark.parametrize("kind", [bool, str, "category"])
+def test_actions_that_are_no_numbers_are_no_surprise(kind: Any) -> None:
+    frame = table(u=np.array([1, 0] * 3).astype(bool)).astype({"u": kind})
+    options = {"agent": "who", "time": "t", "state": "x", "action": "u"}
+    report = read_table_report(frame, **options)[1]
+    assert not report.counted_off
+    assert "amounts" not in str(report)
+
+
+def test_rows_in_which_transitions_begin() -> None:
+    frame = table()
+    t, report = read_table_report(frame, agent="who", time="t", state="x", action="u")
+    assert frame["x"].to_numpy()[report.begins].tolist() == t.obs[:, 0].tolist()
+    assert labels_of(frame, "who", report.begins).tolist() == ["a", "a", "b", "b"]
+    with pytest.raises(ValueError, match="row 4: the value is missing"):
+        labels_of(with_value("who", 4, None), "who", report.begins)
 
 
 # -- kinds of actions ------------------------------------------------------------------------------
@@ -331,6 +364,9 @@ def test_an_action_that_never_varies() -> None:
         (table().rename(columns={"who": "Who"}), r"no column 'who' \(did you mean 'Who'\?\)"),
         (pd.concat([table(), table()[["x"]]], axis=1), "the table has 2 columns named 'x'"),
         (table()[:0], "the table has no rows"),
+        (table(t=["01/03/2024"] * 6), "is no date such as 2024-03-01 08:30: write the year first"),
+        (table(x=["1,5"] * 6), "'1,5' is no number; write decimal points"),
+        (table(end=["no"] * 6), "column 'end' of agent 'a', row 3: 'no' is neither true"),
     ],
 )
 def test_bad_tables(frame: pd.DataFrame, message: str) -> None:

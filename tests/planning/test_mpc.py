@@ -390,6 +390,7 @@ def test_sb3_evaluates_it() -> None:
         assert mean == 30.0
 
 
+@pytest.mark.slow
 def test_the_cheetah_runs_further_than_by_chance() -> None:
     name = "PerSim-HalfCheetah-v0"
     planner = CEM(candidates=40, horizon=8, elites=8, rounds=2)

@@ -368,7 +368,7 @@ def test_a_penalty_is_the_simulators_disagreement(task: PlainTask, propagation: 
                     for i, own in enumerate(state)
                 ]
                 state = torch.stack(each)
-                doubt[p, k] += sim.spread(state)[0]
+                doubt[p, k] += sim.disagreement_of(state)[0]
                 if propagation == "mean":
                     state = state.mean(0, keepdim=True).expand_as(state)
     torch.testing.assert_close(plain - found, 0.7 * doubt, rtol=1e-3, atol=1e-4)

@@ -42,6 +42,7 @@ def worth(agent: int, level: float, doses: Any) -> float:
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reward", [GAIN, None], ids=["given", "learned"])
 def test_a_plan_is_worth_in_truth_what_planning_in_truth_is(sim: PerSim, reward: Any) -> None:
     planner = CEM(candidates=200, horizon=4, elites=20, rounds=8)
@@ -157,6 +158,7 @@ def test_with_a_lag_the_past_is_the_record() -> None:
     np.testing.assert_allclose(one.plan.obs, expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_default_planner_is_no_worse_than_what_was_done() -> None:
     """With discrete actions as well: drugs of which two are needed."""
     frame = table(steps=25)

@@ -72,7 +72,7 @@ class TwoMembers(Members):
     def __init__(self) -> None:
         super().__init__(0.0, 0.1)
 
-    def spread(self, states: torch.Tensor) -> torch.Tensor:
+    def disagreement_of(self, states: torch.Tensor) -> torch.Tensor:
         return states.std(0)[..., 0]
 
 

@@ -69,7 +69,7 @@ class Members:
     def members(self) -> int:
         return len(self.offsets)
 
-    def spread(self, predictions: torch.Tensor) -> torch.Tensor:
+    def disagreement_of(self, predictions: torch.Tensor) -> torch.Tensor:
         """In units of a half."""
         return 2.0 * (predictions - predictions.mean(0)).square().mean(dim=(0, -1)).sqrt()
 

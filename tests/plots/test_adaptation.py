@@ -24,5 +24,5 @@ def test_error_and_coverage_of_each_task() -> None:
     np.testing.assert_allclose(medians, [[2.5, 0.25, 0.025]])
     assert errors.get_yscale() == "log"
     assert [text.get_text() for text in coverage.get_xticklabels()] == ["1", "10", "50"]
-    assert errors.get_ylabel() == "open-loop RMSE, 50 steps"
+    assert errors.get_ylabel() == "RMSE, all (paper's)"
     assert figure.axes[2].get_ylabel() == ""  # only the first column names its axes

@@ -140,6 +140,7 @@ def test_data_of_other_origin_and_of_one_episode() -> None:
     assert len(card_figure(single).axes) == 3 + 2 + 1 + 4
 
 
+@pytest.mark.slow
 def test_no_test_agents_no_rings() -> None:
     card = dataclasses.replace(card_of("cartpole", agents=3), test_agents=0)
     assert len(card_figure(card).axes[0].collections[1].get_offsets()) == 0

@@ -42,6 +42,7 @@ def test_what_is_drawn(plan: Recommendation) -> None:
     assert "plan" not in str([line.name for line in panels_of(plan, {}, None)[0].lines])
 
 
+@pytest.mark.slow
 def test_a_film_shows_ever_more(plan: Recommendation, tmp_path: Path) -> None:
     frames = list(running_frames(draw_panels(panels_of(plan, {}), "agent bob"), -5, 5))
     assert len(frames) == 11

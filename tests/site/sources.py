@@ -13,6 +13,11 @@ FRONT = [ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY", 
 PAGES = [*sorted(p for p in DOCS.rglob("*.md") if "_build" not in p.parts)]
 NOTEBOOKS = sorted((DOCS / "tutorials").glob("*.nb.py"))
 
+#: A picture's words and its file, in Markdown, or as HTML where it has a width.
+PICTURE = re.compile(
+    r"!\[(?P<words>[^\]]*)\]\((?P<file>[^)\s]+)\)"
+    r'|<img src="(?P<src>[^"]+)"[^>]* alt="(?P<alt>[^"]*)"'
+)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -52,11 +57,19 @@ def links(page: Path) -> Iterator[tuple[str, Path, str]]:
         yield target, (page.parent / path).resolve() if path else page, anchor
 
 
+def pictures(page: Path) -> Iterator[tuple[str, str]]:
+    """Pictures of a page that are files of the repository: their words, and the files."""
+    for match in PICTURE.finditer(page.read_text()):
+        target = match["file"] or match["src"]
+        if not re.match(r"https?:", target):
+            yield match["words"] or match["alt"] or "", target
+
+
 def sentences(text: str) -> Iterator[str]:
     """The sentences of Markdown; code and formulas are a sign each, and no words."""
-    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->|</?[a-z][^>]*>", "", text, flags=re.DOTALL)
     text = re.sub(r"^:::.*$|^:\w+:.*$", "", text, flags=re.MULTILINE)
-    text = re.sub(r"\$\$.*?\$\$|\$[^$\n]+\$|`[^`]+`", "§", text, flags=re.DOTALL)
+    text = re.sub(r"\$\$.*?\$\$|\$[^$\n]+\$|``.+?``|`[^`]+`", "§", text, flags=re.DOTALL)
     text = re.sub(r"\]\([^)]*\)", "]", text)
     for block in re.split(r"\n\s*\n|\n(?=\s*(?:[*-]|\d+\.) )|\|", text):
         for sentence in re.split(r"(?<=[.!?:;])[\"”)*]*\s+", block):

@@ -20,16 +20,7 @@ AVOIDED = {
     r"legs?": "part",
     r"look(?:s|ed|ing)?": "see, read, search, measure",
 }
-#: Pages that are being rewritten; each is checked from then on.
-IN_WORK = {
-    *(
-        f"docs/{page}.md"
-        for page in (
-            "adaptation", "learned-environments", "planning", "simulators", "tables", "your-data",
-        )
-    ),
-}  # fmt: skip
-CHECKED = [page for page in (*FRONT, *PAGES, *NOTEBOOKS) if name(page) not in IN_WORK]
+CHECKED = [*FRONT, *PAGES, *NOTEBOOKS]
 WORD = re.compile(r"[^\W_][\w'’.,%-]*")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.site.sources import DOCS, FRONT, NOTEBOOKS, PAGES, ROOT, anchors, links, name
+from tests.site.sources import DOCS, FRONT, NOTEBOOKS, PAGES, ROOT, anchors, links, name, pictures
 
 MARKDOWN = [*FRONT, ROOT / "CHANGELOG.md", *PAGES, *NOTEBOOKS]
 
@@ -27,9 +27,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", MARKDOWN, ids=name)
 def test_pictures_are_there(page: Path) -> None:
-    for alternative, target in re.findall(r"!\[([^\]]*)\]\(([^)\s]+)\)", page.read_text()):
-        if not re.match(r"https?:", target):
-            assert (page.parent / target).exists(), target
+    for alternative, target in pictures(page):
+        assert (page.parent / target).exists(), target
         assert alternative, f"{target} has no words for those who do not see it"
 
 
@@ -51,6 +50,6 @@ def test_pictures_of_results_have_a_command() -> None:
     assert patterns
     pages = [ROOT / "README.md", DOCS / "index.md", *sorted((DOCS / "results").glob("*.md"))]
     for page in pages:
-        for target in re.findall(r"!\[[^\]]*\]\((?!https?:)([^)\s]+)\)", page.read_text()):
+        for _, target in pictures(page):
             picture = (page.parent / target).resolve().relative_to(DOCS / "images")
             assert any(fnmatch(str(picture), p) for p in patterns), f"{name(page)}: {target}"

@@ -30,11 +30,14 @@ def tool() -> ModuleType:
 
 def test_links_become_those_of_the_version(tool: ModuleType) -> None:
     text = tool.long_description(README, "https://forge.example/me/it", "1.2.3")
-    targets = re.findall(r"\]\(([^)\s]+)\)", text)
+    targets = re.findall(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"", text)
+    targets = [one or other for one, other in targets]
     assert targets
     assert all(target.startswith("https://") for target in targets)
     assert "](https://forge.example/me/it/blob/v1.2.3/LICENSE)" in text
-    assert "](https://forge.example/me/it/raw/v1.2.3/docs/images/idea.svg)" in text
+    assert 'src="https://forge.example/me/it/raw/v1.2.3/docs/images/idea.svg" width=' in text
+    text = tool.long_description("![An idea](a.svg)", "https://forge.example/me/it", "1.2.3")
+    assert text == "![An idea](https://forge.example/me/it/raw/v1.2.3/a.svg)"
 
 
 def test_without_an_address_no_link_is_left_broken(tool: ModuleType) -> None:
@@ -42,6 +45,7 @@ def test_without_an_address_no_link_is_left_broken(tool: ModuleType) -> None:
     targets = re.findall(r"\]\(([^)\s]+)\)", text)
     assert all(target.startswith("https://") for target in targets)
     assert "docs/images" not in text
+    assert "<img" not in text
     assert "[MIT]" not in text
     assert "License: MIT." in text
 

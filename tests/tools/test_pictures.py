@@ -44,7 +44,7 @@ def test_figures_come_from_the_numbers_alone() -> None:
     table = ROOT / "docs" / "results" / "benchmark.csv"
     with table.open() as file:
         findings = load("benchmark_figures").TableFindings(csv.DictReader(file))
-    names = {own.name for own in drawings(findings)}
+    names = {d.name for d in drawings(findings) if not d.name.startswith("latent-")}
     committed = {path.stem for path in (ROOT / "docs" / "images" / "benchmark").glob("*.png")}
     assert names == committed
     (slot,) = [

@@ -116,8 +116,8 @@ class SfBCLearner:
             values = every[: len(self.rewards)]
             ends = np.where(self.over, 0.0, every[len(self.rewards) :])
         returns = planned_returns(self.rewards, self.lengths, ends, c.discount, values)
-        self.centre, self.spread = float(returns.mean()), max(float(returns.std()), 1e-8)
-        scaled = (returns - self.centre) / self.spread
+        self.centre, self.deviation = float(returns.mean()), max(float(returns.std()), 1e-8)
+        scaled = (returns - self.centre) / self.deviation
         self.targets = torch.as_tensor(scaled, dtype=torch.float32, device=self.device)
         generator = torch.Generator().manual_seed(block_seed(self.seed, 0) + turn)
         self.critic.begin(generator)
@@ -133,7 +133,7 @@ class SfBCLearner:
                 self.states.split(STATES), self.samples.split(STATES), strict=True
             )
         ]
-        return self.centre + self.spread * torch.cat(parts).double().cpu().numpy()
+        return self.centre + self.deviation * torch.cat(parts).double().cpu().numpy()
 
     def _behaviour_loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         return self.behaviour.loss(self.states[rows], self.actions[rows], generator)
@@ -154,7 +154,7 @@ class SfBCLearner:
         found = module_tensors(self.behaviour, "behaviour") | module_tensors(self.critic, "critic")
         found |= optimiser_tensors(self.adam, "adam")
         found |= optimiser_tensors(self.critic_adam, "critic-adam")
-        scale = torch.tensor([self.centre, self.spread], dtype=torch.float64)
+        scale = torch.tensor([self.centre, self.deviation], dtype=torch.float64)
         losses = [self.facts["behaviour_loss"], *self.facts["critic_loss"]]
         return found | {
             "samples": self.samples,
@@ -171,7 +171,7 @@ class SfBCLearner:
         restore_optimiser(self.critic_adam, tensors, "critic-adam")
         self.samples = tensors["samples"].to(self.device)
         self.targets = tensors["targets"].to(self.device)
-        self.centre, self.spread = tensors["scale"].tolist()
+        self.centre, self.deviation = tensors["scale"].tolist()
         behaviour_loss, *critic_loss = tensors["losses"].tolist()
         self.facts = {"behaviour_loss": behaviour_loss, "critic_loss": critic_loss}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete
@@ -49,6 +49,7 @@ class CartPoleTask:
     max_episode_steps: int = 200
     render_fps: int = 50
     root_velocity: None = None
+    single_rows: ClassVar[bool] = True
 
     def reward(self, obs: Array, action: Array, next_obs: Array) -> Array:
         """+1 a step, the last one included."""

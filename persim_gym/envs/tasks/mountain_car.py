@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium.spaces import Box, Discrete
@@ -49,6 +49,7 @@ class MountainCarTask:
     max_episode_steps: int = 500
     render_fps: int = 30
     root_velocity: None = None
+    single_rows: ClassVar[bool] = True
 
     def reward(self, obs: Array, action: Array, next_obs: Array) -> Array:
         """-1 a step, 0 on the step that reaches the goal."""

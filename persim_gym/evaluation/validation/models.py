@@ -123,8 +123,8 @@ def models_as_they_are(
     asked = {SIMULATOR: Asked(sim, agents), PERSISTENCE: Asked(Persistence(), agents)}
     if fitted_on is None:
         note = (
-            "What the simulator was fitted on is not at hand: it is compared with persistence "
-            "alone. Name it (--fitted-on, or fitted_on= in Python) for the pooled model and each "
+            "The data of the fit were not given: the simulator is compared with persistence alone. "
+            "Name them (--fitted-on, or fitted_on= in Python) for the pooled model and each "
             "agent's linear model."
         )
         return Models(sim, asked, (note,))

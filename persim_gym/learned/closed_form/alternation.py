@@ -61,8 +61,8 @@ def gauge(fit: LowRankFit, importance: Tensor | None = None) -> LowRankFit:
     share = (share / share.sum(1, keepdim=True))[..., None]
     centre = (share * mean).sum(1)
     centred = mean - centre[:, None]
-    spread = (share * centred).mT @ centred + (share[..., None] * covariance).sum(1)
-    weights, root = regauged(fit.weights, centre, spread)
+    overall = (share * centred).mT @ centred + (share[..., None] * covariance).sum(1)
+    weights, root = regauged(fit.weights, centre, overall)
     if root is None:
         return fit
     m, n, r = centred.shape
@@ -75,22 +75,22 @@ def gauge(fit: LowRankFit, importance: Tensor | None = None) -> LowRankFit:
     return replace(fit, weights=weights, factors=factors)
 
 
-def regauged(weights: Tensor, centre: Tensor, spread: Tensor) -> tuple[Tensor, Tensor | None]:
+def regauged(weights: Tensor, centre: Tensor, overall: Tensor) -> tuple[Tensor, Tensor | None]:
     """Weights for factors that are shifted and scaled to mean 0 and covariance 1.
 
     Args:
         weights: ``[m, A, r, P, D]``.
         centre: The factors' mean ``[m, r-1]``.
-        spread: Their covariance ``[m, r-1, r-1]``.
+        overall: Their covariance ``[m, r-1, r-1]``.
 
     Returns:
         The weights, and a root of the covariance; without one the weights are as they were.
     """
     if centre.shape[1] == 0:
         return weights, None
-    size = spread.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None]
+    size = overall.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None]
     root, failed = torch.linalg.cholesky_ex(
-        spread + torch.diag_embed(1e-12 * size.expand_as(centre))
+        overall + torch.diag_embed(1e-12 * size.expand_as(centre))
     )
     if bool(failed.any()):
         return weights, None

@@ -238,7 +238,8 @@ def _all_factors(problem: Problem, monomials: Monomials, fit: LowRankFit) -> Fac
 def _drawn(factors: Factors, rng: np.random.Generator) -> Factors:
     """Each member's factors drawn from its posterior, the mean of the draws kept where it was.
 
-    The spread of the members is then the posterior's, and their mean is as good as without draws.
+    The members' standard deviation is then the posterior's, and their mean as good as without
+    draws.
     """
     m, n, r = factors.mean.shape
     if m == 1 or r == 1:

@@ -102,7 +102,7 @@ class Windows:
         unrolled = ensemble.unroll(self.agent, self.states, self.actions[:, None])
         predicted = torch.stack([obs[0, :, 0] for obs in unrolled], dim=1)
         left = self.problem.left(predicted, self.truth)
-        left = (left / self.problem.spread).square().mean(-1)
+        left = (left / self.problem.deviation).square().mean(-1)
         left = torch.nan_to_num(left, nan=1e6, posinf=1e6).clamp(1e-14, 1e6)
         own = np.asarray(((left * self.valid).sum(1) / self.valid.sum(1)).sqrt())
         sums = np.bincount(self.owner, weights=own)

@@ -42,7 +42,7 @@ class Problem:
         next_obs: Observations after them ``[T, d]``.
         inputs: Units of the basis's inputs.
         scale: Deviation of the changes ``[d]``.
-        spread: Deviation of the observations ``[d]``: the unit of errors.
+        deviation: Deviation of the observations ``[d]``: the unit of errors.
         low: Lower bounds of the observation space ``[d]``.
         high: Upper bounds ``[d]``.
         recorded: Recorded range of observations ``[2, d]``.
@@ -60,7 +60,7 @@ class Problem:
     next_obs: Tensor
     inputs: Inputs
     scale: Tensor
-    spread: Tensor
+    deviation: Tensor
     low: Tensor
     high: Tensor
     recorded: Tensor
@@ -159,16 +159,7 @@ def pose(
     next_obs, values = kept(transitions.next_obs), kept(states)
     actions = kept(transitions.action)
     n, d = next_obs.shape
-    places = None if everything else np.flatnonzero(used)
-
-    def change(rows: slice) -> NDArray[np.float64]:
-        return transitions.change(rows if places is None else places[rows])
-
-    scale = measure(n, change).unit
-    # Rounding to single precision is here a tenth of the least noise that a fit assumes.
-    target = np.empty((n, d), dtype=np.float32)
-    for block in blocks(n):
-        target[block] = change(block) / scale
+    target, scale = _scaled_changes(transitions, None if everything else np.flatnonzero(used))
     low = np.minimum(transitions.obs.min(0), transitions.next_obs.min(0)).astype(np.float64)
     high = np.maximum(transitions.obs.max(0), transitions.next_obs.max(0)).astype(np.float64)
     past, turning = width_of(lag, space), tuple(getattr(task, "angles", ()))
@@ -209,6 +200,23 @@ def pose(
         past,
         task.terminated,
     )
+
+
+def _scaled_changes(
+    transitions: Transitions, places: NDArray[np.int64] | None
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Changes of all transitions or of those at some places ``[n, d]``, and their units ``[d]``."""
+    n = len(transitions) if places is None else len(places)
+
+    def change(rows: slice) -> NDArray[np.float64]:
+        return transitions.change(rows if places is None else places[rows])
+
+    scale = measure(n, change).unit
+    # Rounding to single precision is here a tenth of the least noise that a fit assumes.
+    target = np.empty((n, transitions.obs.shape[1]), dtype=np.float32)
+    for block in blocks(n):
+        target[block] = change(block) / scale
+    return target, scale
 
 
 def _telling(

@@ -336,21 +336,22 @@ def continued(
 ) -> Tensor:
     """What a model answers, on a straight line where actions leave what it knows.
 
-    A state that a model does not know is held at the edge, so that nothing runs away. An action
-    cannot run away: it is chosen. To hold it would be to predict that twice the largest dose does
-    what the largest did. Beyond the edge the answer goes on as it came there: as much as it
-    changed over the same width before it.
+    A present state that a model does not know is held at the edge, so that nothing runs away. An
+    action cannot run away: it is chosen. To hold it would be to predict that twice the largest dose
+    does what the largest did. Beyond the edge the answer goes on as it came there: as much as it
+    changed over the same width before it. Past changes, in which doses that are not seen show, are
+    treated alike.
 
     Args:
-        frame: Which features are actions.
+        frame: Which features are the present state.
         model: The model.
         response: What is asked of it, for features.
         features: ``[..., q]``.
     """
-    if not frame.acted or not isinstance(model, HoldingModel):
+    if not frame.free or not isinstance(model, HoldingModel):
         return response(features)
     low, high = model.held
-    columns = list(frame.acted)
+    columns = list(frame.free)
     given = features[..., columns]
     edge = given.clamp(low[columns].to(given), high[columns].to(given))
     if not torch.compiler.is_exporting() and torch.equal(edge, given):

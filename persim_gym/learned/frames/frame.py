@@ -151,12 +151,11 @@ class Frame:
         return self.geometry.obs_dim
 
     @property
-    def acted(self) -> tuple[int, ...]:
-        """Features that are continuous actions, present and past ones."""
-        if self.choices:
+    def free(self) -> tuple[int, ...]:
+        """Features beside the present state: past changes, and continuous actions."""
+        if self.choices and self.lag == 1:
             return ()
-        g = self.geometry
-        first = len(g.plain) + 2 * len(g.periodic) + (self.lag - 1) * g.size
+        first = len(self.geometry.plain) + 2 * len(self.geometry.periodic)
         return tuple(place for place, column in enumerate(self.kept) if column >= first)
 
     @property

@@ -30,9 +30,9 @@ RIDGES = (0.01, 1.0, 100.0)
 #: Shares of the error of one step, and after ten, that a past must take away: noise is averaged out
 #: by a longer past as well, which takes away less of the first.
 GAIN, OPEN_GAIN = 0.3, 0.25
-#: By how much a shorter past may be worse than the best, and an error after ten steps below which
-#: nothing is hidden.
-SLACK, SMALL = 1.15, 0.02
+#: By how much a shorter past may be worse than the best after ten steps, and after one, and an
+#: error after ten steps below which nothing is hidden.
+SLACK, STEP_SLACK, SMALL = 1.15, 1.25, 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +98,27 @@ def judge_lags(data: Data, lags: Sequence[int] = LAGS, gain: float = GAIN) -> La
     if not (usable & late).any() or not (usable & ~late).any():
         return LagChoice((), possible[0], possible[0])
     trials = tuple(_judge(few, lag, usable, late) for lag in possible)
+    return shortest(trials, gain)
+
+
+def shortest(trials: tuple[LagTrial, ...], gain: float = GAIN) -> LagChoice:
+    """The choice of the shortest past that is nearly as good as any.
+
+    Args:
+        trials: Of lags, in ascending order.
+        gain: Share of the error of one step that a past must take away.
+    """
     errors = [max(trial.open_loop, SMALL) for trial in trials]
     one_step = min(trial.one_step for trial in trials)
     pays = min(errors) < (1 - OPEN_GAIN) * errors[0]
     pays &= one_step < (1 - gain) * trials[0].one_step
     enough = SLACK * min(errors) if pays else errors[0]
     best = min(trials, key=lambda trial: trial.open_loop)
-    near = trials[next(k for k, error in enumerate(errors) if error <= enough)]
-    return LagChoice(trials, best.lag, near.lag)
+    near = [trial for trial, error in zip(trials, errors, strict=True) if error <= enough]
+    exact = [trial for trial in near if trial.one_step <= STEP_SLACK * one_step]
+    # What a last hidden number adds shows in one step first.
+    chosen = exact[0] if pays and exact else near[0]
+    return LagChoice(trials, best.lag, chosen.lag)
 
 
 def _judge(data: Data, lag: int, usable: NDArray[np.bool_], late: NDArray[np.bool_]) -> LagTrial:
@@ -149,8 +162,8 @@ def _windows(held: NDArray[np.bool_], episode: NDArray[np.int64]) -> NDArray[np.
         return rows
     starts = np.flatnonzero(np.append(True, episode[rows][1:] != episode[rows][:-1]))
     counts = np.diff(np.append(starts, len(rows)))
-    spread = np.linspace(0, 1, WINDOWS)[:, None] * (counts - 1)
-    return np.unique(rows[(starts + spread.astype(np.int64)).ravel()])
+    shifts = np.linspace(0, 1, WINDOWS)[:, None] * (counts - 1)
+    return np.unique(rows[(starts + shifts.astype(np.int64)).ravel()])
 
 
 def _open_loop(
@@ -165,7 +178,7 @@ def _open_loop(
     )
     g = ensemble.frame.geometry
     truth = torch.as_tensor(t.next_obs[rows[:, -1]])
-    unit = torch.as_tensor(data.spread, dtype=torch.float64)
+    unit = torch.as_tensor(data.deviation, dtype=torch.float64)
     left = g.between(g.inward(truth.double()), g.inward(last[0, :, 0]))
     columns = list(g.columns)
     scaled = left / unit[columns]

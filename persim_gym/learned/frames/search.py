@@ -95,8 +95,8 @@ def _circles(t: Transitions, known: set[int]) -> Iterator[Circle]:
     covariance = products / n - np.outer(mean, mean)
     variance = np.diag(covariance)
     both = mean[:, None] + mean[None, :]
-    spread = variance[:, None] + variance[None, :] + 2 * covariance
-    off = np.sqrt(np.maximum(spread, 0.0)) / np.maximum(both, 1e-300)
+    of_both = variance[:, None] + variance[None, :] + 2 * covariance
+    off = np.sqrt(np.maximum(of_both, 0.0)) / np.maximum(both, 1e-300)
     taken = set(known)
     first, second = np.triu_indices(d, 1)
     for place in np.argsort(off[first, second], kind="stable").tolist():
@@ -107,7 +107,7 @@ def _circles(t: Transitions, known: set[int]) -> Iterator[Circle]:
         radius = math.sqrt(both[i, j])
         least = float(min(variance[i], variance[j]))
         still = least <= (STILL * both[i, j]) ** 2
-        if {i, j} & taken or still or spread[i, j] >= MADE_UP**2 * least:
+        if {i, j} & taken or still or of_both[i, j] >= MADE_UP**2 * least:
             continue
         if distance > TIGHT and not (abs(radius - 1) < UNIT and _only_noise(t, i, j)):
             continue

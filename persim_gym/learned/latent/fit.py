@@ -255,11 +255,11 @@ class _Fit:
 
     def _finished(self, network: LatentNetwork) -> LatentNetwork:
         """The network with its population and its unexplained variance."""
-        mean, spread = network.factors, network.deviations
+        mean, deviations = network.factors, network.deviations
         centre = mean.mean(1)
         apart = mean - centre[:, None]
         covariance = apart.mT @ apart / max(1, network.num_agents - 1)
-        covariance += torch.diag_embed(spread.square().mean(1) + 1e-4)
+        covariance += torch.diag_embed(deviations.square().mean(1) + 1e-4)
         agents = torch.as_tensor(self.data.agents)
         features = torch.as_tensor(self.data.features, dtype=torch.float32)
         changes = torch.as_tensor(self.data.changes, dtype=torch.float32)

@@ -135,17 +135,17 @@ class _Loss:
         """A draw of the latents of agents ``[m, b]``: ``[m, b, r]``."""
         r = self.parameters.shape.latent
         rows = (agents + self._offset).reshape(-1)
-        mean, spread = (
+        mean, logarithm = (
             p[name].reshape(-1, r).index_select(0, rows)
             for name in ("latent.mean", "latent.log_deviation")
         )
         noise = torch.randn(mean.shape, generator=draw, dtype=torch.float32).to(mean)
-        return (mean + spread.exp() * noise).view(*agents.shape, r)
+        return (mean + logarithm.exp() * noise).view(*agents.shape, r)
 
     def priors(self, p: dict[str, Tensor]) -> Tensor:
         """Price of latents and weights, in all, of all members."""
-        spread = p["latent.log_deviation"]
-        price = 0.5 * (p["latent.mean"].square() + (2 * spread).exp()).sum() - spread.sum()
+        logarithm = p["latent.log_deviation"]
+        price = 0.5 * (p["latent.mean"].square() + (2 * logarithm).exp()).sum() - logarithm.sum()
         if self.decay:
             for name, size in self.parameters.shape.layers().items():
                 if name.endswith("weight"):

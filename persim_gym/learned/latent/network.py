@@ -103,7 +103,7 @@ class LatentNetwork:
     ) -> LatentNetwork:
         """Random weights, and given latents ``[m, N, r]``.
 
-        Biases are spread over the data's deviation, so that kinks lie all over it.
+        Biases lie all over the data's range, so that kinks lie all over it.
         """
         m, n, r = latents.shape
         found: dict[str, Tensor] = {}
@@ -115,13 +115,13 @@ class LatentNetwork:
             elif name.endswith("bias"):
                 found[name] = torch.empty(size, dtype=single).uniform_(-1, 1, generator=generator)
             else:
-                spread = 1.0 if name == "head.weight" else 1.4
+                scale = 1.0 if name == "head.weight" else 1.4
                 found[name] = torch.empty(size, dtype=single).normal_(
-                    0, spread / fan, generator=generator
+                    0, scale / fan, generator=generator
                 )
         heads = found["head.weight"].split(shape.heads, dim=-1)
-        for head, spread in zip(heads, SPREADS, strict=True):
-            head *= spread
+        for head, scale in zip(heads, HEAD_SCALES, strict=True):
+            head *= scale
         found["latent.mean"] = latents
         found["latent.deviation"] = torch.full((m, n, r), FIRST_DEVIATION, dtype=single)
         found["prior.mean"] = torch.zeros(m, r, dtype=single)
@@ -291,9 +291,10 @@ class LatentNetwork:
             gated = gated.unflatten(-1, (c, s.gates))
             change = change + (gated @ gate[..., None])[..., 0]
             turn = gated * (STEEP * gate * (1 - gate))[..., None, :]  # [m, n, c, g]
-            moved = (turn.flatten(1, 2) @ steep).view(m, n, c, -1)
+            shape = (m, n, c, head.shape[-1])  # there may be no row
+            moved = (turn.flatten(1, 2) @ steep).view(shape)
             each = own.unflatten(1, (c, s.gates)).movedim(2, 1).flatten(2)  # [m, g, c * h]
-            head = head + moved + (gate @ each).view(m, n, c, -1)
+            head = head + moved + (gate @ each).view(shape)
         width = s.hidden[-1]
         back = head[..., :width]
         for (weight, _), slope in zip(self._layers[::-1], slopes[::-1], strict=True):
@@ -304,7 +305,7 @@ class LatentNetwork:
 
 #: Standard deviations of the last layer's weights at the beginning, times the root of its inputs:
 #: of the first head, the gates, and their heads.
-SPREADS = (0.3, 0.5, 0.1)
+HEAD_SCALES = (0.3, 0.5, 0.1)
 #: What gates' inputs are multiplied with: few steps of the optimiser then make an edge of a slope.
 STEEP = 6.0
 #: Standard deviation of a latent that a fit begins with.

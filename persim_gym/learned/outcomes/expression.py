@@ -294,6 +294,9 @@ class _Reader:
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         if name not in FUNCTIONS:
             hint = checks.meant(name, FUNCTIONS)
+            columns = (*self._columns.state, *self._columns.action)
+            if name and (column := next((c for c in columns if c.startswith(f"{name} ")), None)):
+                raise ValueError(f"the column {column!r} stands in backticks: {quoted(column)}")
             said = f"there is no function {name}{hint}" if name else "such a call is not allowed"
             raise ValueError(f"{said}; functions: {', '.join(FUNCTIONS)}")
         least, most, function = FUNCTIONS[name]

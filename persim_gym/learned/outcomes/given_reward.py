@@ -179,7 +179,7 @@ def check_has_reward(task: Task) -> None:
         raise ValueError(
             f"{why}, so there is nothing to choose by: give "
             f"one over the columns {columns_of(task)}, such as "
-            f'reward="-abs({NEXT}.{quoted(columns_of(task).state[0])} - 1)" (--reward)'
+            f'reward="-abs({NEXT}.{quoted(columns_of(task).state[0])} - 1)"'
         )
 
 

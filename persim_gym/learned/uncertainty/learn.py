@@ -14,7 +14,8 @@ from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.frames.history import coded, moved
 from persim_gym.learned.preparation import Data
 from persim_gym.learned.stretches import Record
-from persim_gym.learned.uncertainty.intervals import Intervals, Unseen, calibrate
+from persim_gym.learned.uncertainty.calibrate import calibrate
+from persim_gym.learned.uncertainty.intervals import Intervals, Unseen
 from persim_gym.learned.uncertainty.noise import Floats, Noise, estimate_noise
 
 

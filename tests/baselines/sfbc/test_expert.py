@@ -14,6 +14,7 @@ from persim_gym.offline import read_transitions, record
 from tests.baselines.small import Push, PushExpert, PushTask, episodes_of
 
 
+@pytest.mark.slow
 def test_a_small_fit_does_as_a_clear_expert_does() -> None:
     task, dynamics = PushTask(), Push()
     data = episodes_of(task, dynamics, PushExpert(), 2, 10)

@@ -38,6 +38,7 @@ def fitted() -> SfBC:
     return SfBC.fit(two_ways(), **SMALL)
 
 
+@pytest.mark.slow
 def test_the_behaviour_model_keeps_both_strategies(fitted: SfBC) -> None:
     drawn = fitted.sample(OBS, 20, np.random.default_rng(0))
     assert drawn.shape == (200, 20, 1)
@@ -56,6 +57,7 @@ def test_the_better_strategy_is_chosen(fitted: SfBC) -> None:
     assert not np.array_equal(actions, fitted.predict(OBS, deterministic=False)[0])
 
 
+@pytest.mark.slow
 def test_a_gaussian_takes_the_mean_of_both() -> None:
     clone = Cloning.fit(two_ways(), task=TWO_WAYS, updates=400, progress=False)
     actions, _ = clone.predict(OBS)
@@ -75,6 +77,7 @@ class Killed(Exception):
     """A fit that was ended from outside."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", range(1, 7))
 def test_a_killed_fit_goes_on_where_it_was(
     tmp_path: Path, at: int, monkeypatch: pytest.MonkeyPatch

@@ -199,6 +199,7 @@ def test_wrong_arguments_are_refused(
         sim.validate(data, **arguments)
 
 
+@pytest.mark.slow
 def test_a_policys_value_is_a_part_of_it(sim: PerSim, data: Transitions) -> None:
     asked: dict[str, Any] = {"horizons": (1,), "policy": "hold", "reward": "-abs(next.glucose-100)"}
     found = sim.validate(data, **asked, steps=5)
@@ -247,6 +248,15 @@ def test_what_is_asked_of_a_policy_is_checked_before_any_work(
 
     with pytest.raises(error, match=says):
         sim.validate(data, on_progress=no_work, **arguments)
+
+
+def test_every_fit_of_a_split_is_progress(sim: PerSim, data: Transitions) -> None:
+    told: list[tuple[int, int]] = []
+    splits = ("ends", "time")
+    sim.validate(data, splits=splits, on_progress=lambda done, of: told.append((done, of)))
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert {done for done, _ in told} >= {0, 1, 2, 3, 4, 5, 6}
+    assert {of for _, of in told} == {6}
 
 
 def test_options_of_a_fit_are_checked_before_any_work(data: Transitions) -> None:

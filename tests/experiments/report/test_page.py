@@ -54,6 +54,7 @@ def report(folder: Path) -> Path:
     return write_report(folder, folder.parent / "report").parent
 
 
+@pytest.mark.slow
 def test_files(folder: Path, report: Path) -> None:
     names = sorted(path.name for path in report.iterdir())
     assert names == ["figures", "report.html", "report.md", "results.csv"]
@@ -64,6 +65,7 @@ def test_files(folder: Path, report: Path) -> None:
     assert not list(folder.glob("*.html"))
 
 
+@pytest.mark.slow
 def test_page_needs_nothing_beside_it(report: Path) -> None:
     html = (report / "report.html").read_text()
     page = Page(html)
@@ -76,6 +78,7 @@ def test_page_needs_nothing_beside_it(report: Path) -> None:
     assert "<strong>" in html
 
 
+@pytest.mark.slow
 def test_markdown_has_the_same_tables(report: Path) -> None:
     text = (report / "report.md").read_text()
     html = (report / "report.html").read_text()
@@ -89,6 +92,7 @@ def test_markdown_has_the_same_tables(report: Path) -> None:
         assert len({line.count(" | ") for line in block.splitlines()}) == 1
 
 
+@pytest.mark.slow
 def test_same_rows_same_files(tmp_path: Path) -> None:
     rows = [predicted("persim", [0.1 * k], seed=k) for k in (1, 2, 3)]
     folder = write(tmp_path / "runs", rows)
@@ -135,6 +139,7 @@ def test_other_sizes_are_warned_of() -> None:
     assert "with 10 episodes" in said
 
 
+@pytest.mark.slow
 def test_missing_and_failed_cells_are_named(tmp_path: Path) -> None:
     write(tmp_path, [predicted("persim", [0.1]), predicted("one-for-all", [0.5], "pure")])
     (tmp_path / "failed").mkdir()
@@ -202,6 +207,7 @@ def test_figures_only_of_what_there_is() -> None:
     assert [own.name for own in drawings(Findings([latent(0.9)]))] == ["latent-cartpole"]
 
 
+@pytest.mark.slow
 def test_themes_differ(report: Path) -> None:
     for shade, theme in (("", LIGHT), ("-dark", DARK)):
         image = Image.open(report / "figures" / f"scarcity{shade}.png").convert("RGB")
@@ -320,6 +326,7 @@ def test_page_is_imported_lazily() -> None:
         _ = paper.nothing
 
 
+@pytest.mark.slow
 def test_pngs_are_small(report: Path) -> None:
     for path in (report / "figures").iterdir():
         content = path.read_bytes()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from persim_gym.experiments.report.page import all_tables
 from persim_gym.experiments.report.tables import Table
 from persim_gym.experiments.results import (
@@ -13,6 +15,7 @@ from tests.experiments.paper_rows import (
 )
 
 
+@pytest.mark.slow
 def test_all_sections_of_a_whole_benchmark() -> None:
     tables = all_tables(Findings(everything()))
     sections = ["prediction", "reward", "planners", "scarcity", "unseen", "latent", "time"]

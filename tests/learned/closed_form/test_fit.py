@@ -144,6 +144,7 @@ def test_a_single_agent_is_fitted_with_rank_one() -> None:
     assert open_loop(sim, world.law, world.task, [0]).max() < EXACT
 
 
+@pytest.mark.slow
 def test_two_agents_are_fitted() -> None:
     world = LowRankWorld(3, agents=2)
     sim = fit(world.record(60), world.task)

@@ -175,6 +175,7 @@ def test_a_degree_beyond_the_data_is_chosen_down() -> None:
     assert sim.card["metrics"]["notes"][0].startswith("degree 40 was asked for")
 
 
+@pytest.mark.slow
 def test_a_rank_beyond_the_agents_is_chosen_down() -> None:
     world = LowRankWorld(3, agents=6)
     with pytest.warns(UserWarning, match="rank 9 was asked for, rank 6 is fitted: of 6 agents"):

@@ -52,6 +52,7 @@ def test_a_program_of_torch_gives_the_same(name: str, tmp_path: Path) -> None:
         np.testing.assert_allclose(mean.numpy(), expected.mean(0), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [name if name == "als" else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES],
@@ -121,6 +122,7 @@ def test_tasks_with_bounds(task: str, end: str, tmp_path: Path) -> None:
     assert sim.export(tmp_path / f"step{end}").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "lag", "end"), [("circle", 1, ".py"), ("circle", 2, ".py"), ("circle", 2, ".pt2")]
 )
@@ -134,6 +136,7 @@ def test_angles_and_a_past(shape: str, lag: int, end: str, tmp_path: Path) -> No
     assert sim.export(tmp_path / f"step{end}").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ['"""\nraise RuntimeError("ran")\n"""', "\\N{x", "{{constants}}", "\udce4", "'\"'"]
 )

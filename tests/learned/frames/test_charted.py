@@ -78,6 +78,7 @@ def fitted(request: pytest.FixtureRequest) -> tuple[str, Swing, PerSim]:
     return request.param, world, PerSim.fit(data, task=task, **options)
 
 
+@pytest.mark.slow
 def test_the_law_is_found_in_angles(fitted: tuple[str, Swing, PerSim]) -> None:
     """As polynomials of cosine and sine it is collinear, and of an angle that jumps none at all."""
     name, world, sim = fitted
@@ -102,6 +103,7 @@ def test_the_law_is_found_in_angles(fitted: tuple[str, Swing, PerSim]) -> None:
     assert sim.disagreement(agents, seen(walk[:, 0]), actions[:, 0]).max() < 0.01
 
 
+@pytest.mark.slow
 def test_new_agents_intervals_and_updates(fitted: tuple[str, Swing, PerSim]) -> None:
     name, _, sim = fitted
     seen = SEEN[name][0]
@@ -127,6 +129,7 @@ def test_new_agents_intervals_and_updates(fitted: tuple[str, Swing, PerSim]) -> 
     sim.update(added[0], seen(walk[0, :-1]), actions[0], seen(walk[0, 1:]))
 
 
+@pytest.mark.slow
 def test_files_equations_environments_and_plans(
     fitted: tuple[str, Swing, PerSim], tmp_path: Path
 ) -> None:

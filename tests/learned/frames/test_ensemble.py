@@ -232,11 +232,12 @@ class Holding(Bend):
 def test_actions_beyond_the_record_go_on_in_a_straight_line_and_states_are_held(lag: int) -> None:
     frame = Frame.of(data_of(CONTINUOUS), lag)
     model, agents = Holding.drawn(frame), torch.tensor([1, 3])
-    acted = torch.tensor([k in frame.acted for k in range(frame.size)])
-    assert int(acted.sum()) == 2 * lag  # two actions now, and as many for each step of the past
+    free = torch.tensor([k in frame.free for k in range(frame.size)])
+    present = 1 + 2 * 2  # the speed, and two angles: the constant is none
+    assert free.tolist() == [k >= present for k in range(frame.size)]
     features = torch.linspace(-1.4, 2.4, 2 * frame.size).double().view(2, frame.size)
     found = continued(frame, model, lambda x: model.change(agents, x), features)
-    expected = torch.where(acted, features, features.clamp(*model.held))
+    expected = torch.where(free, features, features.clamp(*model.held))
     assert torch.allclose(found, expected @ model.weights + model.factors[:, agents])
     # One step of the ensemble is such an answer, and so is a rollout.
     space = torch.full((5,), torch.inf)
@@ -247,10 +248,10 @@ def test_actions_beyond_the_record_go_on_in_a_straight_line_and_states_are_held(
     rolled = next(ensemble.unroll(agents, states, far[:, None, None]))
     assert torch.allclose(rolled[:, :, 0], step)
     features = frame.features(states, far)
-    change = torch.where(acted, features, features.clamp(*model.held)) @ model.weights
+    change = torch.where(free, features, features.clamp(*model.held)) @ model.weights
     change = (change + model.factors[:, agents]) * frame.unit
     assert torch.allclose(step, ensemble.settle(ensemble.following(states, change)))
 
 
 def test_where_actions_are_indices_none_is_beyond_the_record() -> None:
-    assert Frame.of(data_of(DISCRETE), 3).acted == ()
+    assert Frame.of(data_of(DISCRETE), 1).free == ()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 import torch
 
 from persim_gym.learned.frames.ensemble import LinearModel
-from persim_gym.learned.frames.lags import judge_lags
+from persim_gym.learned.frames.lags import LagTrial, judge_lags, shortest
 from persim_gym.learned.preparation import Data
 from tests.learned.worlds import PlainTask, transitions
 
@@ -42,6 +43,25 @@ def test_lags_are_judged() -> None:
     assert json.loads(json.dumps(found.to_json()))["chosen"] == 2
     short = transitions(who[:40], before[:40], flat[:40], after[:40], episode=np.arange(40) // 2)
     assert judge_lags(Data(short, task)).chosen == 1
+
+
+@pytest.mark.parametrize(
+    ("errors", "lag"),
+    [
+        # The fourth observation takes a fourth off the error of one step: the past needs it.
+        ([(0.93, 0.24), (0.08, 0.08), (0.0089, 0.012), (0.0065, 0.011), (0.0062, 0.009)], 4),
+        # From the second one on, an observation more takes away a little noise.
+        ([(0.90, 0.33), (0.00074, 0.0017), (0.00075, 0.0015), (0.00086, 0.0014)], 2),
+        ([(0.20, 0.15), (0.14, 0.14), (0.12, 0.14)], 1),
+        # The least error of one step is not among those that last.
+        ([(0.9, 0.3), (0.3, 0.1), (0.1, 0.2)], 2),
+    ],
+)
+def test_the_shortest_past_is_taken_that_is_nearly_as_good_as_any(
+    errors: list[tuple[float, float]], lag: int
+) -> None:
+    trials = tuple(LagTrial(k + 1, *error) for k, error in enumerate(errors))
+    assert shortest(trials).chosen == lag
 
 
 def test_the_model_that_judges_lags_is_linear() -> None:

@@ -36,6 +36,7 @@ def walk(kind: str, agents: int = 12, steps: int = 60) -> Transitions:
     return transitions(who, before, push.reshape(-1, 1), after)
 
 
+@pytest.mark.slow
 def test_a_wall_is_a_bound_of_the_space(monkeypatch: pytest.MonkeyPatch) -> None:
     data = walk("clipped")
     low, high = find_walls(data)

@@ -10,7 +10,7 @@ from persim_gym.learned.config import Latent
 from persim_gym.learned.latent.fit import LatentSnapshot, fit_latent
 from persim_gym.learned.latent.network import LatentNetwork
 from persim_gym.learned.networks.optimise import FitProgress
-from tests.learned.latent_worlds import Recorded, kink, record, relax
+from tests.learned.latent_worlds import Recorded, bounce, kink, record, relax
 
 QUICK = Latent(ensemble_size=2, latent=2, hidden=(16, 16), batch_size=128, first_steps=300, steps=0)
 NAMES = ("features", "changes", "agents", "episodes")
@@ -38,6 +38,7 @@ def error(network: LatentNetwork, recorded: Recorded, rule: object, covariates: 
     return float(np.sqrt(((found - truth) ** 2).mean()))
 
 
+@pytest.mark.slow
 def test_a_threshold_of_each_agents_own_is_found(kinked: Recorded, fitted: LatentNetwork) -> None:
     pooled = replace(kinked.data, agents=np.zeros_like(kinked.data.agents), num_agents=1)
     one_for_all = fit_latent(pooled, replace(QUICK, steps=600))
@@ -45,6 +46,21 @@ def test_a_threshold_of_each_agents_own_is_found(kinked: Recorded, fitted: Laten
     own = error(fitted, kinked, kink, THRESHOLDS)
     assert own < 0.05
     assert own < 0.3 * error(alike, kinked, kink, THRESHOLDS)
+
+
+def test_gates_make_the_edge_of_a_contact_sharper() -> None:
+    rebounds = np.linspace(0.2, 1.0, 12)
+    recorded = record(bounce, rebounds, 100, seed=0, scattered=True)
+    with_gates, without = (
+        error(
+            fit_latent(recorded.data, replace(QUICK, gates=gates, steps=900)),
+            recorded,
+            bounce,
+            rebounds,
+        )
+        for gates in (4, 0)
+    )
+    assert with_gates < 0.7 * without
 
 
 def test_one_seed_one_network(kinked: Recorded) -> None:
@@ -55,6 +71,7 @@ def test_one_seed_one_network(kinked: Recorded) -> None:
     assert not torch.equal(first.factors, other.factors)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.0, 0.2])
 @pytest.mark.parametrize("killed_at", [1, 3, 5])
 def test_a_fit_that_was_killed_ends_as_one_that_was_not(noise: float, killed_at: int) -> None:
@@ -74,6 +91,7 @@ def test_progress_is_reported_from_the_first_epoch_to_the_last(kinked: Recorded)
     assert all(len(p.loss) == QUICK.ensemble_size and np.isfinite(p.loss).all() for p in seen)
 
 
+@pytest.mark.slow
 def test_agents_beyond_the_most_are_adapted_to(kinked: Recorded) -> None:
     few = fit_latent(kinked.data, replace(QUICK, steps=600, max_agents=10))
     assert few.num_agents == len(THRESHOLDS)
@@ -99,6 +117,7 @@ def test_sizes_are_what_was_asked_for(changed: dict, seen: object, kinked: Recor
     assert seen(fit_latent(kinked.data, config))  # type: ignore[operator]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changed",
     [

@@ -13,6 +13,7 @@ from tests.learned.latent.test_fit import QUICK, THRESHOLDS, error
 from tests.learned.latent_worlds import kink, record, relax
 
 
+@pytest.mark.slow
 def test_windows_take_the_bias_of_noisy_observations_away() -> None:
     rates = np.linspace(0.5, 2.0, 16)
     noisy = record(relax, rates, 100, seed=1, noise=0.4)
@@ -22,6 +23,7 @@ def test_windows_take_the_bias_of_noisy_observations_away() -> None:
     assert error(several, noisy, relax, rates) < 0.5 * error(one, noisy, relax, rates)
 
 
+@pytest.mark.slow
 def test_noise_of_observations_is_measured_and_noise_of_dynamics_is_not_taken_for_it() -> None:
     rates = np.full(8, 1.0)
     noisy = record(relax, rates, 200, seed=2, noise=0.1)

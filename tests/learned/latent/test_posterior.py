@@ -26,6 +26,7 @@ def population() -> LatentNetwork:
     return fit_latent(recorded.data, config)
 
 
+@pytest.mark.slow
 def test_a_new_agent_is_known_from_a_few_transitions(population: LatentNetwork) -> None:
     recorded = record(kink, np.linspace(-0.8, 0.8, 24), 80, seed=0, scattered=True)
     rng = np.random.default_rng(5)
@@ -53,6 +54,7 @@ def test_a_new_agent_is_known_from_a_few_transitions(population: LatentNetwork) 
     assert (unsure[:, 2] > 9 * unsure[:, :2].amax(1)).all()
 
 
+@pytest.mark.slow
 def test_noise_draws_an_agent_to_the_population(population: LatentNetwork) -> None:
     recorded = record(kink, np.array([-0.8, 0.8]), 10, seed=4)
     sure, _ = posterior(population, recorded.data)
@@ -62,6 +64,7 @@ def test_noise_draws_an_agent_to_the_population(population: LatentNetwork) -> No
     assert (sure - centre).norm() > 10 * (unsure - centre).norm()
 
 
+@pytest.mark.slow
 def test_many_agents_are_worked_on_in_parts(
     population: LatentNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:

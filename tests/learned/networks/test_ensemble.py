@@ -232,6 +232,7 @@ def test_half_cheetah_declares_the_angle_that_goes_round() -> None:
         assert same is (column in angles_of(task, 1, 18)), column
 
 
+@pytest.mark.slow
 def test_half_cheetahs_preset_explains_most_of_a_step_after_little_work() -> None:
     suite = find_suite("half-cheetah")
     task = suite.task()

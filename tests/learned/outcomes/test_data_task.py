@@ -98,8 +98,11 @@ def r2(task: DataTask, t: Transitions) -> float:
     return float(1 - np.mean((predicted(task, t) - t.reward) ** 2) / t.reward.var())
 
 
+pytestmark = pytest.mark.usefixtures("all_steps")
+
+
 @pytest.fixture
-def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+def brief(all_steps: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks that are there, where it does not matter how good they are."""
     monkeypatch.setattr(heads, "STEPS", 50)
 
@@ -160,6 +163,7 @@ def test_a_constant_reward_is_exact(value: float) -> None:
     assert (predicted(task, walks(seed=1)) == value).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", [0.0, -50.0])
 @pytest.mark.parametrize("kind", ["polynomial", "network"])
 def test_rewards_stay_within_what_was_recorded(kind: str, shift: float) -> None:
@@ -187,6 +191,7 @@ def test_one_trajectory_is_enough() -> None:
 # -- ends ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("brief")
 @pytest.mark.parametrize(
     ("end", "kind", "least"),
@@ -396,6 +401,7 @@ def sim() -> PerSim:
     return PerSim.fit(read_table(patients(), name="glucose", **COLUMNS), **QUICK)
 
 
+@pytest.mark.slow
 def test_a_table_becomes_a_simulator(sim: PerSim) -> None:
     assert isinstance(sim.task, DataTask)
     assert sim.task.name == sim.card["task"] == "glucose"

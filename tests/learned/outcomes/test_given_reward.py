@@ -172,6 +172,7 @@ def test_a_function_in_a_file(sim: PerSim, tmp_path: Path) -> None:
         read_reward(f"{path}:gain")
 
 
+@pytest.mark.slow
 def test_data_without_a_reward_have_nothing_to_choose_by(tmp_path: Path) -> None:
     sim = fitted(tmp_path / "patients.csv", reward=None)
     with pytest.raises(ValueError, match=r"no reward that could be learned.*columns level, dose"):

@@ -87,6 +87,7 @@ def test_a_speed_on_its_way_through_zero_has_no_limit() -> None:
     assert low.tolist() == [-math.inf, 0.0]
 
 
+@pytest.mark.slow
 def test_rows_on_a_limit_are_data_and_no_wall() -> None:
     data = washout()
     obs, after = data.obs.copy(), data.next_obs.copy()
@@ -122,6 +123,7 @@ def test_predictions_samples_and_intervals_keep_the_sign(family: str, sign: floa
         assert (infos["clipped"] >= (seen[:, 0] == 0)).all()  # also what noise has put there
 
 
+@pytest.mark.slow
 def test_declared_bounds_hold_and_are_kept(tmp_path: Path) -> None:
     data = washout()
     top = float(max(data.obs[:, 0].max(), data.next_obs[:, 0].max())) + 0.01

@@ -15,6 +15,7 @@ from tests.learned.posterior.worlds import GaussianWorld, error
 from tests.learned.worlds import PlainTask, RankTwoWorld, random_simulator, transitions
 
 
+@pytest.mark.slow
 def test_networks_adapt_too(networks: tuple[RankTwoWorld, PerSim]) -> None:
     world, fitted = networks
     sim = fitted.to("cpu")

@@ -34,8 +34,14 @@ def noisy() -> tuple[GaussianWorld, PerSim]:
     return world, world.fit(world.record(200))
 
 
-@pytest.mark.parametrize("count", [0, 1, 3, 10, 30])
-@pytest.mark.parametrize("level", [0.5, 0.8, 0.95])
+@pytest.mark.parametrize(
+    ("count", "level"),
+    [
+        pytest.param(n, p, marks=() if (n, p) in ((0, 0.5), (10, 0.8)) else pytest.mark.slow)
+        for n in (0, 1, 3, 10, 30)
+        for p in (0.5, 0.8, 0.95)
+    ],
+)
 def test_intervals_hold_what_they_say(
     noisy: tuple[GaussianWorld, PerSim], count: int, level: float
 ) -> None:
@@ -117,6 +123,7 @@ def test_intervals_grow_with_the_level_and_shrink_with_data(
     assert sim.prior.quantiles.shape == (len(COUNTS), 2, 13)
 
 
+@pytest.mark.slow
 def test_few_agents_are_not_calibrated() -> None:
     world = GaussianWorld(noise=0.1)
     sim = world.fit(world.record(calibration.LEAST - 1))
@@ -132,6 +139,7 @@ def test_the_prior_is_the_populations(exact: GaussianWorld, fitted: PerSim) -> N
     np.testing.assert_allclose(personal.var(axis=(0, 1)), 1.0, atol=0.2)
 
 
+@pytest.mark.slow
 def test_networks_have_the_factors_as_prior(networks: tuple[RankTwoWorld, PerSim]) -> None:
     _, sim = networks
     factors = sim.latent_factors.astype(np.float64)
@@ -142,6 +150,7 @@ def test_networks_have_the_factors_as_prior(networks: tuple[RankTwoWorld, PerSim
         np.testing.assert_allclose(root[member] @ root[member].T, covariance, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_members_mean_the_same_agent_by_the_same_numbers(
     networks: tuple[RankTwoWorld, PerSim],
 ) -> None:

@@ -31,6 +31,7 @@ def _shares(covariates: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([one, 1.5 * a + 0.5 * a * b, np.sin(2 * b), one], axis=1)
 
 
+@pytest.mark.slow
 def test_covariates_alone_make_an_agent(
     mapped: tuple[GaussianWorld, PerSim, NDArray[np.float64]],
 ) -> None:

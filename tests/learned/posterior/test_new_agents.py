@@ -77,6 +77,7 @@ def population() -> Population:
     return Population()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_new_agent_is_predicted_nearly_as_well_as_a_fitted_one(
     family: str, population: Population

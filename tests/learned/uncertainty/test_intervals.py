@@ -22,6 +22,7 @@ def inside(sim: PerSim, world: LinearWorld, of: str, level: float, steps: int) -
     return ((truth >= low[:, -1]) & (truth <= high[:, -1])).mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["process", "observations", "both", "heavy tails"])
 def test_intervals_hold_what_they_claim(name: str) -> None:
     world, sim = WORLDS[name], fitted(name)

@@ -45,6 +45,32 @@ def test_samples_have_the_world_s_variance(sim: PerSim) -> None:
     np.testing.assert_allclose(drawn.mean(1), mean[:, 0], atol=0.02)
 
 
+@pytest.mark.parametrize(
+    ("name", "levels"),
+    [
+        ("process", {0.95: 0.03, 0.5: 0.07}),
+        ("by agent", {0.95: 0.03, 0.5: 0.07}),
+        # Draws are Gaussian, and the size of what grows is learned: only the ends are right.
+        ("heavy tails", {0.95: 0.03}),
+        ("growing", {0.95: 0.05}),
+    ],
+)
+def test_draws_are_spread_as_fresh_episodes_are(name: str, levels: dict[float, float]) -> None:
+    """Quantiles of draws hold as many fresh states as they claim, near and far."""
+    world, known = WORLDS[name], fitted(name)
+    agents, draws = np.repeat(np.arange(world.agents), 8), 40
+    states, _, actions = world.play(agents, 50, seed=17)
+    each = [np.repeat(values, draws, axis=0) for values in (agents, states[:, 0], actions)]
+    drawn = known.rollout(*each, propagation="sample", seed=3)  # [m, n * draws, 50, 2]
+    apart = drawn.reshape(known.members, len(agents), draws, 50, 2)
+    for steps in (1, 10, 50):
+        at, truth = apart[..., steps - 1, :], states[:, steps]
+        for level, off in levels.items():
+            low, high = np.quantile(at, [0.5 - level / 2, 0.5 + level / 2], axis=(0, 2))
+            held = ((truth >= low) & (truth <= high)).mean()
+            assert held == pytest.approx(level, abs=off), (steps, level)
+
+
 def test_a_seed_decides(sim: PerSim) -> None:
     given: Any = [0, 1], np.zeros((2, 2), dtype=np.float32), np.zeros((2, 4, 1), dtype=np.float32)
     one, same, other = (sim.rollout(*given, propagation="sample", seed=seed) for seed in (1, 1, 2))
@@ -124,6 +150,7 @@ def test_a_simulator_without_noise_cannot_be_sampled() -> None:
 # -- planners --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_planner_s_return_holds_what_noise_costs(sim: PerSim) -> None:
     """The mean of squares grows with the noise's variance; without noise it does not."""
 

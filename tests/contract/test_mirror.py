@@ -1,0 +1,132 @@
+"""Tests mirror the package: the tests of ``persim_gym/x/y.py`` are ``tests/x/test_y.py``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import persim_gym
+
+PACKAGE, TESTS = Path(persim_gym.__file__).parent, Path(__file__).parents[1]
+MODULES = sorted(
+    path.relative_to(PACKAGE).with_suffix("").as_posix()
+    for path in PACKAGE.rglob("*.py")
+    if not path.name.startswith("__")
+)
+
+#: Modules whose tests are another file's, for they are tested through it. This list only shrinks.
+ELSEWHERE = {
+    # What all baselines keep to is asked of each of them.
+    **dict.fromkeys(
+        ("baselines/bcq", "baselines/blocks", "baselines/config", "baselines/cql",
+         "baselines/networks", "baselines/offline"),
+        "baselines/test_face.py",
+    ),
+    **dict.fromkeys(
+        ("baselines/context_fit", "baselines/context_gradients", "baselines/model_config",
+         "baselines/windows"),
+        "baselines/test_cadm.py",
+    ),
+    **dict.fromkeys(
+        ("baselines/known_models", "baselines/policy_search"), "baselines/test_morel.py"
+    ),
+    **dict.fromkeys(
+        ("baselines/sfbc/behaviour", "baselines/sfbc/config", "baselines/sfbc/learner",
+         "baselines/sfbc/network", "baselines/sfbc/optimise"),
+        "baselines/sfbc/test_policy.py",
+    ),
+    # Commands are given as a user gives them.
+    **dict.fromkeys(
+        ("cli/control", "cli/equations", "cli/group", "cli/imports", "cli/models",
+         "cli/next_step", "cli/output", "cli/render", "cli/simulators", "cli/watching"),
+        "cli/test_commands.py",
+    ),
+    **dict.fromkeys(("cli/command", "cli/options"), "contract/test_command_line.py"),
+    "cli/cards": "cli/test_data.py",
+    "cli/demo": "demo/test_run.py",
+    "cli/explore": "explorer/test_server.py",
+    "cli/sharing": "test_hub.py",
+    "cli/trust": "cli/test_validate.py",
+    # The three shells are one contract.
+    "envs/env": "contract/test_true_envs.py",
+    **dict.fromkeys(("envs/lanes", "envs/vector"), "contract/test_vector.py"),
+    "envs/parallel": "contract/test_parallel.py",
+    **dict.fromkeys(
+        ("envs/painter", *(f"envs/rendering/{name}" for name in (
+            "canvas", "cart_pole", "half_cheetah", "mountain_car", "picture", "strips", "video",
+            "window"))),
+        "envs/test_rendering.py",
+    ),
+    **dict.fromkeys(("envs/tasks/cart_pole", "envs/tasks/mountain_car"), "envs/test_tasks.py"),
+    "envs/tasks/half_cheetah": "envs/test_physics.py",
+    "envs/tasks/facts": "envs/test_suites.py",
+    **dict.fromkeys(
+        (f"evaluation/off_policy/{name}" for name in (
+            "deciding", "fitted_q", "simulated", "value")),
+        "evaluation/off_policy/test_off_policy.py",
+    ),
+    **dict.fromkeys(
+        (f"evaluation/validation/{name}" for name in (
+            "courses", "coverage", "fitted_data", "models", "policies", "result", "scores")),
+        "evaluation/validation/test_validate.py",
+    ),
+    "evaluation/validation/confounding": "evaluation/validation/test_support.py",
+    "experiments/pooled": "experiments/test_methods.py",
+    "experiments/probe_policies": "experiments/test_prediction.py",
+    "experiments/published": "experiments/report/test_main_tables.py",
+    **dict.fromkeys(
+        ("experiments/report/figure_list", "experiments/report/figures"),
+        "experiments/report/test_page.py",
+    ),
+    **dict.fromkeys(
+        ("explorer/app", "explorer/plans", "explorer/widgets"), "explorer/test_page.py"
+    ),
+    # One path from a fit to a step, tested as one.
+    **dict.fromkeys(
+        ("learned/compiled_lanes", "learned/compiled_network", "learned/contrasts",
+         "learned/network_lanes"),
+        "learned/test_compiled.py",
+    ),
+    "learned/experience": "learned/test_preparation.py",
+    "learned/shells": "contract/test_learned.py",
+    "learned/simulator": "learned/test_fit.py",
+    **dict.fromkeys(
+        ("learned/export/graph", "learned/export/numpy_code", "learned/export/rows"),
+        "learned/export/test_export.py",
+    ),
+    **dict.fromkeys(
+        ("learned/uncertainty/calibrate", "learned/uncertainty/fresh"),
+        "learned/uncertainty/test_intervals.py",
+    ),
+    "learned/uncertainty/predictive": "learned/uncertainty/test_learn.py",
+    "offline/pickled_arrays": "offline/test_plain_pickle.py",
+    "offline/storages": "offline/test_publishing.py",
+    **dict.fromkeys(
+        ("offline/table_names", "offline/table_report", "offline/table_rows"),
+        "offline/test_tables.py",
+    ),
+    "planning/recommendation": "planning/test_recommending.py",
+    **dict.fromkeys(
+        ("plots/validation", "plots/validation_off_policy", "plots/validation_support"),
+        "plots/test_validation_page.py",
+    ),
+}  # fmt: skip
+
+
+def namesake(module: str) -> Path:
+    room, _, name = module.rpartition("/")
+    return TESTS / room / f"test_{name}.py"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_has_its_tests(module: str) -> None:
+    if module in ELSEWHERE:
+        assert (TESTS / ELSEWHERE[module]).exists()
+        assert not namesake(module).exists(), "take it from the list"
+    else:
+        assert namesake(module).exists()
+
+
+def test_the_list_is_of_modules_that_there_are() -> None:
+    assert set(ELSEWHERE) <= set(MODULES)

@@ -1,0 +1,38 @@
+"""Members as their mean and contrasts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from persim_gym.learned.contrasts import axes, centred, plain_axes, turn
+
+REACH = np.array([0.5, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("members", [1, 2, 5])
+def test_mean_and_contrasts_are_the_members(members: int) -> None:
+    changes = np.random.default_rng(0).normal(size=(3, members, 7))  # [d, m, n]
+    found = turn(members, REACH) @ changes
+    mean, contrasts = found[:, 0], found[:, 1:].reshape(-1, 7)
+    np.testing.assert_allclose(mean, changes.mean(axis=1))
+    deviations = (changes - mean[:, None]).swapaxes(0, 1)  # [m, d, n]
+    np.testing.assert_allclose(axes(members, REACH, range(3)) @ contrasts, deviations, atol=1e-14)
+    squares = np.square(deviations / REACH[:, None]).sum(axis=(0, 1))
+    np.testing.assert_allclose(np.square(contrasts).sum(axis=0), squares, atol=1e-14)
+
+
+def test_coordinates_without_contrasts_are_the_same_for_all_members() -> None:
+    changes = np.random.default_rng(0).normal(size=(3, 4, 7))
+    changes[1] = changes[1, :1]
+    found = turn(4, REACH) @ changes
+    contrasts = found[[2, 0], 1:].reshape(-1, 7)  # in any order
+    deviations = (changes - found[:, :1]).swapaxes(0, 1)
+    np.testing.assert_allclose(axes(4, REACH, [2, 0]) @ contrasts, deviations, atol=1e-14)
+
+
+def test_deviations_in_place_of_contrasts() -> None:
+    changes = np.random.default_rng(0).normal(size=(3, 4, 7)).astype(np.float32)
+    mean, apart = centred(changes)
+    members = mean + plain_axes(4, 3) @ apart  # [m, d, n]
+    np.testing.assert_allclose(members, changes.swapaxes(0, 1), atol=1e-6)

@@ -1,0 +1,82 @@
+"""Intervals of few agents, of places where no record has been, and beyond the recorded steps."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from persim_gym.learned import PerSim
+from persim_gym.learned.uncertainty.calibrate import LEVELS, students
+from tests.learned.noisy_worlds import OBSERVED, PROCESS, TASK, LinearWorld
+from tests.learned.uncertainty.test_intervals import inside
+
+
+def test_few_independent_errors_widen_as_student_s_distribution() -> None:
+    """Quantiles of its tables, at 0.8 and 0.95."""
+    at = [LEVELS.index(0.8), LEVELS.index(0.95)]
+    for independent, table in ((5, (1.533, 2.776)), (11, (1.372, 2.228)), (121, (1.289, 1.980))):
+        expected = np.array(table) / [1.2816, 1.9600] * np.sqrt(1 + 1 / independent)
+        np.testing.assert_allclose(students(independent)[at], expected, rtol=0.03)
+    assert (np.diff(students(2)) > 0).all()
+    assert (students(1) > students(5)).all()
+
+
+@cache
+def few(seed: int, agents: int = 3, steps: int = 30) -> tuple[LinearWorld, PerSim]:
+    world = LinearWorld(agents=agents, process=PROCESS, observed=OBSERVED)
+    options = {"method": "hierarchical", "degree": 1, "progress": False}
+    return world, PerSim.fit(world.record(steps, seed), task=TASK, **options)
+
+
+def test_intervals_of_three_agents_hold_as_much() -> None:
+    """On average over records: with three agents a single one may be unlucky."""
+    for steps in (1, 7):
+        found = [
+            inside(few(seed)[1], few(seed)[0], "observation", 0.95, steps) for seed in range(6)
+        ]
+        assert 0.93 < np.mean(found) < 0.995, steps
+        assert min(found) > 0.85, steps
+
+
+def test_intervals_beyond_the_recorded_steps_are_extrapolated_and_the_card_says_so() -> None:
+    world, sim = few(1, agents=40, steps=12)
+    assert sim.uncertainty.intervals.calibrated_steps == 10
+    assert sim.card["metrics"]["intervals_calibrated_to"] == 10
+    for steps in (5, 40):
+        assert 0.92 < inside(sim, world, "observation", 0.95, steps) < 0.995, steps
+    whole = few(1, agents=40, steps=80)[1]
+    assert whole.card["metrics"]["intervals_calibrated_to"] >= 50
+    # A fit that nothing was kept from has nothing to extrapolate by, and says how far it goes.
+    given = [0], np.zeros((1, 2)), np.zeros((1, 60, 1))
+    low, high = sim.rollout_interval(*given)
+    assert (high - low)[0, 59].min() >= (high - low)[0, 9].min()
+
+
+class Unstable(LinearWorld):
+    """Errors grow by a factor in every step, and go on to do so beyond the record."""
+
+    def play(self, agents, steps, seed):  # type: ignore[no-untyped-def]
+        rng = np.random.default_rng(seed)
+        rate = 1.02 + 0.04 * np.random.default_rng(0).random(self.agents)[agents]
+        x = np.zeros((len(agents), steps + 1, 2))
+        x[:, 0] = rng.uniform(-1, 1, (len(agents), 2))
+        actions = rng.uniform(-1, 1, (len(agents), steps, 1))
+        for t in range(steps):
+            noise = 0.02 * rng.standard_normal((len(agents), 2))
+            x[:, t + 1] = rate[:, None] * x[:, t] + actions[:, t] * [0.3, 0.1] + noise
+        return x, x, actions
+
+
+def test_what_grows_without_end_is_followed_beyond_the_record() -> None:
+    world = Unstable()
+    options = {"method": "hierarchical", "degree": 1, "progress": False}
+    sim = PerSim.fit(world.record(12, 1), task=TASK, **options)
+    agents = np.repeat(np.arange(world.agents), 20)
+    _, seen, actions = world.play(agents, 30, seed=7)
+    low, high = sim.rollout_interval(agents, seen[:, 0], actions)
+    held = ((seen[:, 1:] >= low) & (seen[:, 1:] <= high)).mean((0, 2))
+    assert held[0] > 0.92
+    assert (held[[9, 29]] > 0.87).all()  # 0.83 without what two fits differ
+    width = np.median(high - low, axis=0)
+    assert (width[29] > 2 * width[9]).all()
