@@ -189,7 +189,9 @@ def _elsewhere(
     if len(steps) > end + 1:
         grown = np.clip(gaps[end + 1 :] / np.maximum(gaps[end], 1e-9), 1.0, MOST_GROWTH)
         ahead = np.maximum(quantiles[end + 1 :], quantiles[end] * grown)
-        wider = ahead * base[end + 1 :, :, None] / (quantiles[end] * base[end, :, None])
+        # A coordinate that never changes has no width at all.
+        width = np.maximum(quantiles[end] * base[end, :, None], np.finfo(np.float64).tiny)
+        wider = ahead * base[end + 1 :, :, None] / width
         quantiles[end + 1 :] = ahead * np.maximum(wider, 1.0) ** DOUBT
     known = np.array(steps, dtype=np.float64)
     return replace(found, steps=known, base=base, quantiles=quantiles)
