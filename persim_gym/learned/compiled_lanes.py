@@ -86,6 +86,7 @@ class PolynomialLanes:
         self.mean = np.empty((d, n), dtype=np.float32)
         self.contrasts = np.empty((len(self.rest), n), dtype=np.float32)
         self.room = np.empty((compiled.weights.shape[3], n), dtype=np.float32)
+        self.exact = np.empty((2, 0))
         self.parts: list[_Part] = []
         self.plans: dict[bool, tuple[Floats, NDArray[np.int64], list[_Part]]] = {}
 
@@ -185,8 +186,11 @@ class PolynomialLanes:
         m, choices, r, t, count = part.weights.shape
         if part.own is not None and self.compiled.personal[part.coordinates[0]] and count == 1:
             by_term = part.weights[..., 0].swapaxes(2, 3).reshape(m, choices * t, r)
-            own = np.matmul(by_term, factors)
-            turned = np.matmul(self.turn[part.coordinates[0]], own.reshape(m, -1))
+            if self.exact.shape[1] < part.own.size:
+                self.exact = np.empty((2, part.own.size))
+            own, turned = (room[: part.own.size].reshape(m, -1) for room in self.exact)
+            np.matmul(by_term, factors, out=own.reshape(m, choices * t, self.n))
+            np.matmul(self.turn[part.coordinates[0]], own, out=turned)
             part.own[:] = turned.reshape(part.own.shape)
             return
         law = np.einsum("martc,mr->cmat", part.weights, factors[:, :, 0])

@@ -110,7 +110,7 @@ def test_a_row_outside_takes_no_other_way_than_one_inside(
     sim: PerSim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Torch takes several times as long, and an agent may never have taken an action."""
-    monkeypatch.setattr(GuardedSimulator, "_settled_row", None)
+    monkeypatch.setattr(GuardedSimulator, "_of_arrays", None)
     env = sim.env(4, guard=False)
     for far in (0.0, 25.0):
         env.reset(seed=0)
