@@ -355,7 +355,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "PerSim.update": (
         lambda **given: known().update(**given),
         {"agent": 0, "obs": WALKS.obs[:5], "actions": WALKS.action[:5],
-         "next_obs": WALKS.next_obs[:5]},
+         "next_obs": WALKS.next_obs[:5], "forget": False},
     ),
     "PerSim.posterior": (lambda **given: known().posterior(**given), {"agent": 0}),
     "PerSim.equations": (lambda **given: known().equations(**given), {"agent": 0, "digits": 4}),
