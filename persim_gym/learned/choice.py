@@ -219,10 +219,10 @@ def _mixed(
     """Weights of a convex mixture, or of the winner alone where that is as good."""
     if winner in further and not set(errors) <= set(further):
         # Networks have a part beside it only if they are worth what they do beyond the record.
-        weights = _mixed(errors, scores, winner, steps, ())
+        together = _mixed(errors, scores, winner, steps, ())
         mixed = scores.get("mixture")
         if mixed is not None and mixed.score <= scores[winner].score - FURTHER:
-            return weights
+            return together
         scores.pop("mixture", None)
         errors = {name: own for name, own in errors.items() if name in further}
     most = scores[winner].score + math.log(CLOSE)
