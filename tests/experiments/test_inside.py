@@ -35,7 +35,8 @@ FITTED = methods.fitted_simulator
 
 @pytest.fixture(autouse=True)
 def _small_simulators(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(methods, "fitted_simulator", partial(FITTED, **dict(TINY_FIT)))
+    small: dict[str, Any] = dict(TINY_FIT)
+    monkeypatch.setattr(methods, "fitted_simulator", partial(FITTED, **small))
 
 
 def cell_of(method: str = "persim-dqn", **changes: Any) -> Any:
@@ -132,8 +133,8 @@ def test_the_simulator_is_that_of_persim_where_it_is_there(tmp_path: Path) -> No
 def test_what_is_trained_inside_holds_the_true_pole(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good = (("degree", 3), ("rank", 4), ("rounds", 40), ("threshold", 0.0))
-    monkeypatch.setattr(methods, "fitted_simulator", partial(FITTED, **dict(good)))
+    good: dict[str, Any] = {"degree": 3, "rank": 4, "rounds": 40, "threshold": 0.0}
+    monkeypatch.setattr(methods, "fitted_simulator", partial(FITTED, **good))
     fit = (("hidden", (32, 32)), ("steps", 8000))
     cell = cell_of(fit=fit, agents=(1,), episodes=20, max_episode_steps=None)
     returns = run_cell(cell, folder, threads=1).results["agents"][0]["returns"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import minari
 import numpy as np
@@ -28,7 +29,7 @@ ID = "other/push-v0"
 def write(discrete: bool = False) -> None:
     """Episodes of an expert, as a program that knows nothing of agents writes them."""
     data = episodes_of(PushTask(), Push(), PushExpert(), 2, 4)
-    space: Space = Discrete(2) if discrete else PushTask().action_space
+    space: Space[Any] = Discrete(2) if discrete else PushTask().action_space
     buffers = []
     for index in np.unique(data.episode).tolist():
         rows = data.episode == index
