@@ -82,22 +82,13 @@ ELSEWHERE = {
     **dict.fromkeys(
         ("explorer/app", "explorer/plans", "explorer/widgets"), "explorer/test_page.py"
     ),
-    # One path from a fit to a step, tested as one.
-    **dict.fromkeys(
-        ("learned/compiled_lanes", "learned/compiled_network", "learned/contrasts",
-         "learned/network_lanes"),
-        "learned/test_compiled.py",
-    ),
+    "learned/compiled_network": "learned/test_compiled.py",
     "learned/experience": "learned/test_preparation.py",
     "learned/shells": "contract/test_learned.py",
     "learned/simulator": "learned/test_fit.py",
     **dict.fromkeys(
         ("learned/export/graph", "learned/export/numpy_code", "learned/export/rows"),
         "learned/export/test_export.py",
-    ),
-    **dict.fromkeys(
-        ("learned/uncertainty/calibrate", "learned/uncertainty/fresh"),
-        "learned/uncertainty/test_intervals.py",
     ),
     "learned/uncertainty/predictive": "learned/uncertainty/test_learn.py",
     "offline/pickled_arrays": "offline/test_plain_pickle.py",
