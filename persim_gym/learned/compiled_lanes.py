@@ -34,6 +34,8 @@ class _Part:
     factors are yet to be multiplied into.
 
     Attributes:
+        coordinates: Which ``[c]``.
+        weights: All agents' ``[m, A, r, t, c]``.
         place: Where their mean changes and contrasts go ``[k, n]``.
         picked: Their monomials ``[A, t, n]``.
         index: Where these stand among those of all parts, unless they are there already ``[t]``.
@@ -43,6 +45,8 @@ class _Part:
         turn: What then makes of members their mean and contrasts ``[m, m]``.
     """
 
+    coordinates: list[int]
+    weights: NDArray[np.float64]
     place: Floats
     picked: Floats
     index: NDArray[np.int64] | None
@@ -81,7 +85,9 @@ class PolynomialLanes:
         self.rest = np.setdiff1d(np.arange(ends[-1]), self.first)
         self.mean = np.empty((d, n), dtype=np.float32)
         self.contrasts = np.empty((len(self.rest), n), dtype=np.float32)
+        self.room = np.empty((compiled.weights.shape[3], n), dtype=np.float32)
         self.parts: list[_Part] = []
+        self.plans: dict[bool, tuple[Floats, NDArray[np.int64], list[_Part]]] = {}
 
     def __call__(
         self, agents: NDArray[np.int64], states: NDArray[np.float64], actions: NDArray[Any]
@@ -119,62 +125,80 @@ class PolynomialLanes:
 
     def _take(self, agents: NDArray[np.int64]) -> None:
         """Multiply in the factors of the agents, where that is what is quicker."""
-        compiled, n = self.compiled, self.n
-        self.factors = np.ascontiguousarray(compiled.factors[:, agents].swapaxes(1, 2))
+        factors = self.compiled.factors[:, agents].swapaxes(1, 2)
+        self.factors = np.ascontiguousarray(factors, dtype=np.float32)
         alike = bool((agents == agents[0]).all())
+        if alike not in self.plans:
+            self.plans[alike] = self._plan(alike)
+        self.acted, self.terms, self.parts = self.plans[alike]
+        self.picked = self.acted[0] if self.choices == 1 else self.room[: len(self.terms)]
+        exact = np.ascontiguousarray(factors, dtype=np.float64)
+        for part in self.parts:
+            if part.by_factor is None:
+                self._weigh(part, exact)
+
+    def _plan(self, alike: bool) -> tuple[Floats, NDArray[np.int64], list[_Part]]:
+        """Room for the monomials ``[A, t, n]``, which they are, and parts without their weights."""
+        compiled = self.compiled
         together = [c for c in compiled.order if alike or not compiled.personal[c]]
         groups = [together] if together else []
         groups += [[c] for c in compiled.order[len(together) :]]
         # Monomials of the same parts stand side by side: those of a part are then often a slice.
         used = np.stack([(compiled.weights[..., g] != 0).any(axis=(0, 1, 2, 4)) for g in groups])
         order = np.lexsort(~used[np.argsort(used.sum(axis=1), kind="stable")])
-        self.terms = order[: np.count_nonzero(used.any(axis=0))]
-        self.picked = np.empty((len(self.terms), n), dtype=np.float32)
-        self.acted = self.picked[None]
-        if self.choices > 1:
-            self.acted = np.empty((self.choices, *self.picked.shape), dtype=np.float32)
-        self.parts = []
-        for group, own in zip(groups, used[:, self.terms], strict=True):
+        terms = order[: np.count_nonzero(used.any(axis=0))]
+        acted = np.empty((self.choices, len(terms), self.n), dtype=np.float32)
+        parts = []
+        for group, own in zip(groups, used[:, terms], strict=True):
             index = np.flatnonzero(own)
-            weights = compiled.weights[:, :, :, self.terms[index]]
-            part = self._part(group, index)
-            if group is together:
-                part.shared = shared = self._shared(weights, group)
-                if shared.size <= FEW:  # as if each row had them for itself
-                    part.own = np.repeat(shared[..., None], n, axis=3)
-            else:
-                self._personal(part, weights[..., group[0]], group[0])
-            self.parts.append(part)
+            weights = compiled.weights[:, :, :, terms[index]][..., group]
+            parts.append(self._part(acted, group, index, weights, group is together))
+        return acted, terms, parts
 
-    def _part(self, coordinates: list[int], index: NDArray[np.int64]) -> _Part:
-        """A part without its weights."""
+    def _part(
+        self,
+        acted: Floats,
+        coordinates: list[int],
+        index: NDArray[np.int64],
+        weights: NDArray[np.float64],
+        shared: bool,
+    ) -> _Part:
+        """A part of some of the monomials ``acted``, with room for its weights."""
+        m, choices, r, t, _ = weights.shape
         place = self.out[self.rows[coordinates[0]].start : self.rows[coordinates[-1]].stop]
-        count = len(index)
-        if count and index[-1] - index[0] == count - 1:
-            return _Part(place, self.acted[:, index[0] : index[-1] + 1], None)
-        return _Part(place, np.empty_like(self.acted[:, :count]), index)
-
-    def _shared(self, weights: NDArray[np.float64], coordinates: list[int]) -> Floats:
-        """Weights of some coordinates that all rows share, of ``[m, A, r, t, d]``."""
-        own = np.einsum("martd,mr->dmat", weights, self.factors[:, :, 0])
-        rows = [
-            np.einsum("km,mat->kat", self.turn[c, : self.rows[c].stop - self.rows[c].start], own[c])
-            for c in coordinates
-        ]
-        return np.ascontiguousarray(np.concatenate(rows), dtype=np.float32)
-
-    def _personal(self, part: _Part, weights: NDArray[np.float64], coordinate: int) -> None:
-        """Weights of a coordinate that are each agent's own, of ``[m, A, r, t]``."""
-        m, choices, r, t = weights.shape
-        turn = self.turn[coordinate]
-        if t <= OWN_TERMS * r and m * choices * t * self.n <= OWN_NUMBERS:
-            by_term = weights.swapaxes(2, 3).reshape(m, choices * t, r)
-            own = np.matmul(turn, np.matmul(by_term, self.factors).reshape(m, -1))
-            part.own = own.reshape(m, choices, t, self.n).astype(np.float32)
+        part = _Part(coordinates, weights, place, np.empty_like(acted[:, :t]), index)
+        if t and index[-1] - index[0] == t - 1:
+            part.picked, part.index = acted[:, index[0] : index[-1] + 1], None
+        few = len(place) * choices * t <= FEW
+        if shared and not few:
+            part.shared = np.empty((len(place), choices, t), dtype=np.float32)
+        elif shared or (t <= OWN_TERMS * r and m * choices * t * self.n <= OWN_NUMBERS):
+            part.own = np.empty((len(place), choices, t, self.n), dtype=np.float32)
         else:
-            rows = weights.swapaxes(1, 2).reshape(m * r, choices * t)
+            rows = weights[..., 0].swapaxes(1, 2).reshape(m * r, choices * t)
             part.by_factor = np.ascontiguousarray(rows, dtype=np.float32)
-            part.turn = turn.astype(np.float32)
+            part.turn = self.turn[coordinates[0]].astype(np.float32)
+        return part
+
+    def _weigh(self, part: _Part, factors: NDArray[np.float64]) -> None:
+        """Multiply factors ``[m, r, n]`` into the weights of a part."""
+        m, choices, r, t, count = part.weights.shape
+        if part.own is not None and self.compiled.personal[part.coordinates[0]] and count == 1:
+            by_term = part.weights[..., 0].swapaxes(2, 3).reshape(m, choices * t, r)
+            own = np.matmul(by_term, factors)
+            turned = np.matmul(self.turn[part.coordinates[0]], own.reshape(m, -1))
+            part.own[:] = turned.reshape(part.own.shape)
+            return
+        law = np.einsum("martc,mr->cmat", part.weights, factors[:, :, 0])
+        sizes = [self.rows[c].stop - self.rows[c].start for c in part.coordinates]
+        rows = np.concatenate([
+            np.einsum("km,mat->kat", self.turn[c, :k], own)
+            for c, k, own in zip(part.coordinates, sizes, law, strict=True)
+        ])  # fmt: skip
+        if part.own is None:
+            part.shared = rows.astype(np.float32)
+        else:  # few: as if each row had them for itself
+            part.own[:] = rows[..., None]
 
 
 class _Inputs:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from persim_gym.baselines import CaDM
-from persim_gym.baselines.model_config import VANILLA
+from persim_gym.baselines.model_config import DENSE, VANILLA
 from persim_gym.envs.suites import SUITES
 from persim_gym.evaluation.episodes import Episodes, follow
 from persim_gym.evaluation.open_loop import open_loop_error
@@ -28,17 +28,26 @@ GAINS = np.array([-1.4, -0.7, 0.2, 0.8, 1.5])
 SETTINGS: dict[str, Any] = {**VANILLA, "learning_rate": 3e-3, "progress": False}
 
 
+def linear(episodes: int, seed: int = 0) -> Transitions:
+    """Episodes of five agents in a linear world."""
+    data = recorded(HiddenGain(np.tile(GAINS, episodes)), 40, seed)
+    return dataclasses.replace(data, agent=data.agent % 5, num_agents=5)
+
+
+def followed(data: Transitions) -> Episodes:
+    """Ten steps of each episode, and thirty to predict."""
+    count = len(data) // 40
+    last = data.next_obs.reshape(count, 40, 2)[:, -1:]
+    obs = np.concatenate([data.obs.reshape(count, 40, 2), last], axis=1).astype(np.float64)
+    actions = data.action.reshape(count, 40, 1).astype(np.float64)
+    agents, lengths = data.agent[data.starts], np.full(count, 40)
+    return Episodes(TASK.name, agents, obs, actions, lengths, 10, 30)
+
+
 @pytest.mark.slow
 def test_cadm_and_persim_explain_a_linear_world_of_five_agents() -> None:
     """30 episodes of each agent; 30 steps are predicted after 10 observed ones."""
-    data = recorded(HiddenGain(np.tile(GAINS, 30)), 40, seed=1)
-    data = dataclasses.replace(data, agent=data.agent % 5, num_agents=5)
-    new = recorded(HiddenGain(np.tile(GAINS, 10)), 40, seed=7)
-    last = new.next_obs.reshape(50, 40, 2)[:, -1:]
-    obs = np.concatenate([new.obs.reshape(50, 40, 2), last], axis=1).astype(np.float64)
-    actions = new.action.reshape(50, 40, 1).astype(np.float64)
-    lengths = np.full(50, 40)
-    asked = Episodes(TASK.name, np.tile(np.arange(5), 10), obs, actions, lengths, 10, 30)
+    data, asked = linear(30, seed=1), followed(linear(10, seed=7))
     cadm = CaDM.fit(data, task=TASK, **SETTINGS)
     networks = PerSim.fit(data, task=TASK, method="sgd", ensemble_size=1, progress=False)
     for model in (cadm.dynamics, networks):
@@ -58,14 +67,22 @@ def dense(task: Any, true: Any, episodes: int) -> Transitions:
 
 
 @pytest.mark.slow
-def test_cadm_beats_persistence_on_dense_data_of_cartpole() -> None:
+def test_cadm_follows_cartpoles_that_it_has_seen_enough_of() -> None:
+    """PerSim's networks are nearer still: the documentation says by how much."""
     suite = SUITES["cartpole"]
     task, true = suite.task(), suite.dynamics(suite.population())
     data = dense(task, true, 60)
     asked = follow(task, true, AGENTS, scripted_policy("cartpole", 3), episodes=20, seed=1)
-    cadm = CaDM.fit(data, **SETTINGS, steps=8000)
+    cadm = CaDM.fit(data, **VANILLA, **DENSE, progress=False)
     own, still = (
         float(open_loop_error(model, asked, traces=1).rmse.mean())
         for model in (cadm.dynamics, Persistence())
     )
-    assert own < 0.7 * still
+    assert own < 0.1 * still
+
+
+def test_a_small_fit_explains_a_linear_world_of_five_agents() -> None:
+    data, asked = linear(20), followed(linear(4, seed=7))
+    small = DENSE | {"steps": 1500, "encoder": (32, 32), "hidden": (32,)}
+    cadm = CaDM.fit(data, task=TASK, **VANILLA, **small, progress=False)
+    assert open_loop_error(cadm.dynamics, asked, traces=1).r2.min() > 0.9

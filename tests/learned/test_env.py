@@ -21,6 +21,7 @@ from minari.data_collector import EpisodeBuffer
 from persim_gym import LEARNED_ID
 from persim_gym.core import Task
 from persim_gym.envs.suites import find_suite
+from persim_gym.envs.tasks.cart_pole import CartPoleTask
 from persim_gym.learned import PerSim
 from persim_gym.learned.bounds import BoundEffects
 from persim_gym.learned.ensemble import UNROLL_MODES
@@ -448,3 +449,20 @@ def test_double_precision_as_torch_s_default(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+class Batches(CartPoleTask):
+    """A task of a user's own that asks for the first axis."""
+
+    def reward(self, obs: Any, action: Any, next_obs: Any) -> Any:
+        return next_obs[:, 0] + action[:]
+
+
+def test_tasks_of_a_user_s_own_get_batches_of_one() -> None:
+    plain, own = (random_simulator(task).env(agent=1) for task in (CartPoleTask(), Batches()))
+    for env in (plain, own):
+        env.reset(seed=0)
+    steps = plain.step(1), own.step(1)
+    np.testing.assert_array_equal(steps[0][0], steps[1][0])
+    assert steps[0][1] == 1.0
+    assert steps[1][1] == pytest.approx(1.0 + steps[1][0][0], abs=1e-6)
