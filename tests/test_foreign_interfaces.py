@@ -112,6 +112,7 @@ def test_stable_baselines_counts_its_updates(name: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_tianshou_has_the_methods_that_are_mended() -> None:
     pytest.importorskip("tianshou", reason="pip install 'persim-gym[baselines]'")
     from tianshou.algorithm.algorithm_base import Algorithm

@@ -144,6 +144,7 @@ def test_a_wrong_command_line_is_one_line(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_boosting_of_more_agents_than_categories() -> None:
     pytest.importorskip("sklearn")
     found = recording.record(cells.Cell("growth", libraries.CATEGORIES + 10, steps=3))

@@ -147,6 +147,7 @@ def test_networks_with_latents(ready: Path, tmp_path: Path, kept: bool) -> None:
     assert PerSim.load(tmp_path / "more").num_agents == 42
 
 
+@pytest.mark.slow
 def test_a_table(ready: Path, tmp_path: Path) -> None:
     data = read_transitions(minari.load_dataset(NEW))
     own = data.select(data.agent == 42)
@@ -166,6 +167,7 @@ def test_a_table(ready: Path, tmp_path: Path) -> None:
     assert PerSim.load(tmp_path / "more").agent_index("Ada") == 40
 
 
+@pytest.mark.slow
 def test_bad_input(ready: Path, tmp_path: Path) -> None:
     out = ("--out", tmp_path / "never")
     sim = ready / "sim"

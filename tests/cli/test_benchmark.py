@@ -80,6 +80,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
 # -- running ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_its_report_and_going_on(place: Path) -> None:
     out = Path("runs/benchmark-quick")
     result = invoke(*MOMENT, "--seeds", 1)
@@ -100,6 +101,7 @@ def test_a_run_its_report_and_going_on(place: Path) -> None:
     assert (out / "report.html").read_text() == "2 rows"
 
 
+@pytest.mark.slow
 def test_what_was_asked_for_is_kept(place: Path) -> None:
     invoke(*MOMENT, "--out", "x", "--jobs", 1, "--seeds", 2)
     ledger = read_ledger("x")

@@ -261,6 +261,7 @@ def test_record_writes_what_was_asked_for(dataset: str) -> None:
     assert data.env_spec.kwargs["population"] == {"size": 8, "seed": 3}
 
 
+@pytest.mark.slow
 def test_record_options_show(dataset: str) -> None:
     other = "persim/cartpole/other-v0"
     args = ["record", "cartpole", "--agents", "2,5", "--episodes", "3", "--max-steps", "7"]
@@ -279,6 +280,7 @@ def test_record_options_show(dataset: str) -> None:
     assert other not in minari.list_local_datasets()
 
 
+@pytest.mark.slow
 def test_datasets_are_listed_and_described(dataset: str) -> None:
     summary = json.loads(succeed("datasets", "show", dataset, "--json").stdout)
     assert (summary["agents"], summary["episodes"], summary["behaviour"]) == (6, 6, "random")
@@ -381,6 +383,7 @@ def test_a_fit_and_a_training_are_logged(dataset: str, tmp_path: Path) -> None:
     assert "must be one of json, tensorboard, got 'csv'" in wrong.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on(
     dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -439,6 +442,7 @@ def _plan(*args: str) -> Any:
     return json.loads(succeed("plan", *args, "--threads", "1", "--json").stdout)
 
 
+@pytest.mark.slow
 def test_plan_in_a_simulator_acts_in_truth(simulator: str) -> None:
     """What is planned with is seen from the outcome: planning in truth is better than in a model
     that was hardly fitted, and both last longer than nothing at all."""
@@ -624,6 +628,7 @@ def test_render_truth_beside_its_simulator(policy: str, simulator: str, tmp_path
     assert (len(frames), frames[0].shape[:2]) == (4, (432, 1208))
 
 
+@pytest.mark.slow
 def test_render_the_true_environment_alone(tmp_path: Path) -> None:
     out = tmp_path / "video.mp4"
     succeed("render", "cartpole", "--agent", "1", "--out", str(out), "--steps", "3")

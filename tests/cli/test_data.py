@@ -227,6 +227,7 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
 
 
+@pytest.mark.slow
 def test_minari_lists_and_shows_what_was_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     succeed("record", "all", "--behaviour", "random", *SMALL)
     monkeypatch.setenv("COLUMNS", "300")

@@ -138,6 +138,7 @@ def test_a_policy_is_trained_and_judged_inside(place: Path) -> None:
     assert set(default["returns"]) == {"in_the_simulator", "in_the_simulator_random_actions"}
 
 
+@pytest.mark.slow
 def test_adapt_knows_the_columns(place: Path) -> None:
     new = table(("ida", "jo"), (0.55, 0.75), steps=20, seed=3).drop(columns="gain")
     new.to_csv(place / "new.csv", index=False)
@@ -209,6 +210,7 @@ def test_next_lines_can_be_copied(capsys: pytest.CaptureFixture[str]) -> None:
         assert sim.names.parse(agent_word(sim, index)) == index
 
 
+@pytest.mark.slow
 def test_data_that_are_not_there_are_not_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("nicegui", reason="the explorer's library is not installed")
 

@@ -129,6 +129,7 @@ def test_units_of_another_table_are_those_of_the_fit(file: Path, tmp_path: Path)
     assert "Plan for a" in run(*plan, *other).stdout
 
 
+@pytest.mark.slow
 def test_bounds_and_units_of_columns(file: Path, tmp_path: Path) -> None:
     options = ("--bounds", "x=-90:", "--bounds", "y=:", "--unit", "x=km/h", "--unit", "u=a=b")
     result = run("fit", file, "--out", tmp_path / "sim", *COLUMNS, *TINY, *options, "--json")

@@ -74,6 +74,7 @@ def test_unknown_task_lists_the_known() -> None:
         make_renderer("pendulum")
 
 
+@pytest.mark.slow
 def test_import_is_light_and_drawing_needs_no_display_and_prints_nothing() -> None:
     code = """
 import sys
@@ -336,6 +337,7 @@ def test_a_user_closes_one_window_of_two(monkeypatch: pytest.MonkeyPatch) -> Non
     pygame.display.quit()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is always a display")
 def test_window_without_a_display_tells_the_remedy() -> None:
     code = """

@@ -11,6 +11,7 @@ from tests.experiments.paper_cells import quick, tiny
 PLANNED = quick(experiment="reward", method="true", planner="default", max_episode_steps=None)
 
 
+@pytest.mark.slow
 def test_every_cell_of_every_preset_has_an_expectation() -> None:
     for cell in preset_cells("paper", "cuda"):
         fit, run = expected_seconds(cell)

@@ -69,6 +69,7 @@ def test_the_small_tasks_are_complete(name: str) -> None:
         assert unseen.agents == tuple(range(450, 500))
 
 
+@pytest.mark.slow
 def test_the_papers_numbers() -> None:
     cells = preset_cells("paper", "cuda")
     judged = [cell for cell in cells if cell.experiment in ("prediction", "reward")]

@@ -84,6 +84,7 @@ def client(scene: Scene) -> Any:
     return TestClient(made, base_url="http://127.0.0.1:80")
 
 
+@pytest.mark.slow
 def test_exports_are_of_the_view_in_the_address(client: Any) -> None:
     table = client.get("/view.csv?agent=P-03&horizon=3&a=values:5,1").text
     assert len(table.splitlines()) == 5

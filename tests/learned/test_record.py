@@ -86,6 +86,7 @@ def test_other_data_are_lined_up_by_name(sim: PerSim) -> None:
         read_record(sim, frame.rename(columns={"level": "levels", "dose": "x"}))
 
 
+@pytest.mark.slow
 def test_what_is_not_there_any_more(sim: PerSim) -> None:
     Path("patients.csv").rename("moved.csv")
     with pytest.raises(FileNotFoundError, match=r"was patients\.csv, which is not there: .*--data"):
@@ -111,6 +112,7 @@ def test_an_added_agent_is_read_where_it_came_from(sim: PerSim) -> None:
     assert set(read_record(sim, agent=0).agent.tolist()) == set(range(6))
 
 
+@pytest.mark.slow
 def test_discrete_actions_count_as_in_the_fit(tmp_path: Path) -> None:
     """A table without one of the categories would count the others from 0 on."""
     frame = table(steps=20)

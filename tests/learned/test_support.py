@@ -258,6 +258,7 @@ def test_without_a_memory_strict_is_refused_and_nothing_is_counted() -> None:
             call()
 
 
+@pytest.mark.slow
 def test_a_task_with_a_space_of_its_own_cuts_first() -> None:
     task: Task = PlainTask.of(1, action_dim=1)
     rng = np.random.default_rng(0)

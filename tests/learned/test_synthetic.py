@@ -79,6 +79,7 @@ def _seed_of(steps: Transitions, first: int) -> Any:
     return entries[int(steps.episode[first])]["seed"]
 
 
+@pytest.mark.slow
 def test_the_guards_reasons_are_kept(sim: PerSim) -> None:
     data = drawn(sim, episodes=20, max_episode_steps=40)
     summary = datasets.card_of(data)["summary"]

@@ -47,6 +47,7 @@ def test_termination_and_truncation_are_told_apart() -> None:
     assert episodes(both)[0][1].terminations[-1]
 
 
+@pytest.mark.slow
 def test_lanes_that_are_over_are_left_alone() -> None:
     """A function sees the running lanes, each with its own latest observation."""
     seen: list[np.ndarray] = []

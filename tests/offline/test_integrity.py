@@ -207,6 +207,7 @@ def test_a_set_without_metadata_or_with_a_pipe_for_it(dataset: MinariDataset) ->
     assert datasets.local_ids() == []
 
 
+@pytest.mark.slow
 def test_what_steers_a_terminal_is_shown_as_an_escape(dataset: MinariDataset) -> None:
     evil = "\x1b]0;title\x07\x1b[2J\u202eabc\x9b1m"
     raw = json.loads((Path(dataset.storage.data_path) / "metadata.json").read_text())

@@ -61,6 +61,7 @@ def test_columns_of_a_file(tmp_path: Path) -> None:
         assert columns_in(tmp_path / file) == names
 
 
+@pytest.mark.slow
 def test_pandas_is_loaded_by_tables_alone() -> None:
     code = "import sys, persim_gym.offline; sys.exit('pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -469,6 +469,7 @@ def recordings(draw: st.DrawFn) -> Transitions:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(recordings(), st.integers(0, 100))
 def test_a_table_made_from_transitions_gives_them_back(t: Transitions, seed: int) -> None:

@@ -368,6 +368,7 @@ def episode_return(env: gym.Env[Any, Any], mpc: MPC, seed: int) -> tuple[float, 
     return total, steps
 
 
+@pytest.mark.slow
 def test_the_true_pole_is_balanced() -> None:
     name, agent = "PerSim-CartPole-v0", 3
     mpc = MPC(name, agent=agent, planner=RandomShooting(candidates=50, horizon=15), seed=0)
@@ -377,6 +378,7 @@ def test_the_true_pole_is_balanced() -> None:
     assert episode_return(gym.make(name, agent=agent), blind, seed=1)[0] < 100
 
 
+@pytest.mark.slow
 def test_sb3_evaluates_it() -> None:
     name = "PerSim-CartPole-v0"
     planner = RandomShooting(candidates=50, horizon=15)

@@ -106,6 +106,7 @@ def test_from_the_end_and_from_the_middle(sim: PerSim) -> None:
     assert all(len(row) == len(head) for row in rows)
 
 
+@pytest.mark.slow
 def test_courses_stay_in_their_episode() -> None:
     """Of two episodes neither history nor recorded actions reach into the other."""
     frame = table(steps=20)
@@ -125,6 +126,7 @@ def test_courses_stay_in_their_episode() -> None:
     assert recommend(sim, "bob", **options).start == 18
 
 
+@pytest.mark.slow
 def test_foreseen_courses(sim: PerSim) -> None:
     found = foresee(sim, "eve", steps=6)
     assert found.start == 23
@@ -183,6 +185,7 @@ def test_the_default_planner_is_no_worse_than_what_was_done() -> None:
         assert one.action_text(one.plan.actions[0]) in strength
 
 
+@pytest.mark.slow
 def test_bad_input(sim: PerSim, tmp_path: Path) -> None:
     for options, says in (
         ({"start": 30}, "start"),

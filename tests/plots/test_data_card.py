@@ -57,6 +57,7 @@ def test_every_task(task: str, returns: Any, planes: int) -> None:
     assert [c.name for c in card.coordinates] == [t for t in titles if t][-len(card.coordinates) :]
 
 
+@pytest.mark.slow
 def test_points_are_the_episodes() -> None:
     card = card_of("cartpole", agents=30)
     first, second, landscape = card_figure(card).axes[:3]

@@ -24,6 +24,7 @@ def errors(line: float = np.inf):
     return open_loop_error(model, seen), open_loop_error(Persistence(), seen)
 
 
+@pytest.mark.slow
 def test_pictures_are_twice_as_dense_and_files_are_written(tmp_path):
     error, _ = errors()
     figure = plots.error_by_horizon({"PerSim": error})

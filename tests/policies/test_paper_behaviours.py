@@ -103,6 +103,7 @@ def test_a_policy_of_another_task_is_refused_before_any_work() -> None:
         record("PerSim-MountainCar-v0", policy, agents=2)
 
 
+@pytest.mark.slow
 def test_nothing_heavy_is_loaded_for_a_name() -> None:
     code = (
         "import sys\nfrom persim_gym.offline import as_policy\n"

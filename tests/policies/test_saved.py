@@ -14,6 +14,7 @@ from persim_gym.policies import shipped
 from persim_gym.policies.saved import load_policy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["cartpole", "half-cheetah"])
 def test_policies_whose_parts_do_not_fit_are_refused_when_they_are_loaded(
     task: str, tmp_path: Path

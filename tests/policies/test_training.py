@@ -167,6 +167,7 @@ def test_a_checkpoint_holds_all_that_the_rest_depends_on(task: str, tmp_path: Pa
         assert np.array_equal(mine, yours)
 
 
+@pytest.mark.slow
 def test_an_episode_that_a_leg_breaks_off_does_not_go_on_into_the_next() -> None:
     # Sums over five steps would: the goal is far, so no episode ends by itself.
     run = _Run(CAR, 0)

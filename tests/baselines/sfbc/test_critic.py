@@ -70,6 +70,7 @@ def test_the_soft_maximum_lies_between_mean_and_maximum() -> None:
     assert 1 < float(soft_maximum(values, 1.0)[0]) < 2
 
 
+@pytest.mark.slow
 def test_draws_have_the_weights_of_a_softmax() -> None:
     values, generator = torch.tensor([[0.0, 1.0, 0.5, -1.0]]), torch.Generator().manual_seed(0)
     drawn = choose(values.expand(40_000, 4), 1.5, 1, generator)[:, 0]

@@ -62,6 +62,7 @@ def test_a_good_simulator_is_praised(good: Validation) -> None:
     assert (scores.rmse["simulator"] < scores.rmse["pooled"]).all()
 
 
+@pytest.mark.slow
 def test_shuffled_agents_are_condemned(sim: PerSim, data: Transitions) -> None:
     found = shuffled(sim).validate(data, horizons=(1, 5))
     assert found.grade is Grade.BAD
@@ -275,6 +276,7 @@ def test_others_agents_are_refused_with_a_verdict(sim: PerSim) -> None:
     assert "knows none of the data's agents (x, y, z" in found.verdict
 
 
+@pytest.mark.slow
 def test_a_table_that_lacks_an_action_is_judged_by_their_names() -> None:
     rng = np.random.default_rng(0)
     effect = {"a": -1.0, "b": 0.0, "c": 1.0}

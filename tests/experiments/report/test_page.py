@@ -101,6 +101,7 @@ def test_same_rows_same_files(tmp_path: Path) -> None:
         assert (again / name).read_bytes() == (first / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_pages_go_into_the_folder_by_default(tmp_path: Path) -> None:
     write(tmp_path, [predicted("persistence", [0.1], None)])
     assert write_report(tmp_path) == tmp_path / "report.html"
@@ -123,6 +124,7 @@ def test_facts_and_commands(tmp_path: Path) -> None:
     assert commands(findings, "x") == [command, "persim-gym report x"]
 
 
+@pytest.mark.slow
 def test_different_versions_are_warned_of(tmp_path: Path) -> None:
     old = VERSIONS | {"persim-gym": "0.9"}
     rows = [predicted("persim", [0.1]), predicted("persim", [0.1], seed=1, made={"versions": old})]
@@ -161,6 +163,7 @@ def test_missing_and_failed_cells_are_named(tmp_path: Path) -> None:
 EVIL = "<script>alert(1)</script> [a](javascript:b) ![c](d) `e` *f* | g\n# h ``` i"
 
 
+@pytest.mark.slow
 def test_no_text_of_a_folder_becomes_markup(tmp_path: Path) -> None:
     """Of rows, failures and commands alike, in the page and in Markdown."""
     machine = {"cores": EVIL, "threads": EVIL, "device": EVIL, "system": EVIL}

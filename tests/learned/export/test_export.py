@@ -71,6 +71,7 @@ def test_an_onnx_file_gives_the_same(name: str, tmp_path: Path) -> None:
         np.testing.assert_allclose(found[0], expected.mean(0), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_numpy_code_runs_without_this_package(tmp_path: Path) -> None:
     sim = _fit("als")
     path = sim.export(tmp_path / "walks.py")
@@ -96,6 +97,7 @@ def test_numpy_code_is_of_a_closed_form(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["step", "step.pt", "step.h5"])
 def test_the_end_of_the_name_decides(name: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"must end in \.onnx .*\.pt2 .*\.py .*got 'step"):

@@ -39,6 +39,7 @@ def test_noise_of_observations_is_measured_and_noise_of_dynamics_is_not_taken_fo
     assert found.item() < 0.1 * left.item()
 
 
+@pytest.mark.slow
 def test_what_differs_between_neighbours_in_time_is_seen() -> None:
     rng = np.random.default_rng(0)
     agents = np.repeat(np.arange(8), 100)

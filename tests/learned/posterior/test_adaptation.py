@@ -53,6 +53,7 @@ def test_transitions_of_several_agents(exact: GaussianWorld, sim: PerSim) -> Non
     assert sim.adapt(data.select(data.agent == 0)) == 83
 
 
+@pytest.mark.slow
 def test_names(exact: GaussianWorld) -> None:
     data = replace(exact.record(30), agent_names=tuple(f"p{k}" for k in range(30)))
     sim = exact.fit(data)
@@ -81,6 +82,7 @@ def test_names_where_there_were_none(exact: GaussianWorld, sim: PerSim) -> None:
     assert sim.agent_index("7") == sim.agent_index(7) == 7
 
 
+@pytest.mark.slow
 def test_an_agent_without_transitions_is_seen_when_some_arrive(exact: GaussianWorld) -> None:
     data = exact.record(40)
     sim = exact.fit(data.select(data.agent != 11))

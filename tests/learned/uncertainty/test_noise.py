@@ -26,6 +26,7 @@ def test_both_kinds_are_told_apart(name: str) -> None:
         assert correlation == pytest.approx(0.6, abs=0.2)
 
 
+@pytest.mark.slow
 def test_agents_of_different_noise_have_scales_of_their_own() -> None:
     noise = fitted("by agent").uncertainty.noise
     quiet, loud = noise.scale[::2].mean(), noise.scale[1::2].mean()
