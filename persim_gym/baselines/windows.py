@@ -246,7 +246,8 @@ class Windows:
         history = self._steps.index_select(0, past.flatten()).view(m, n, -1)
         found = self._rows.index_select(0, row).view(m, n, -1)
         weights = None if worth is None else worth[self.known(pairs)][..., None]
-        return Batch(history, *found.split(self._widths, dim=-1), worth=weights)
+        parts = found.split(self._widths, dim=-1)
+        return Batch(history, *parts)._replace(worth=weights)
 
 
 def hold_out(count: int, fraction: float, rng: np.random.Generator) -> NDArray[np.bool_]:

@@ -33,7 +33,7 @@ def data_of(sim: PerSim, place: str | Transitions | None = None) -> Transitions:
     found: Transitions | None
     if isinstance(place, Transitions):
         name = place.dataset_id
-        found: Transitions | None = place
+        found = place
     else:
         name = place or source.get("path") or about.get("id") or ""
         found = _read_again(name, source)
