@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -247,7 +247,7 @@ class Windows:
         found = self._rows.index_select(0, row).view(m, n, -1)
         weights = None if worth is None else worth[self.known(pairs)][..., None]
         parts = found.split(self._widths, dim=-1)
-        return Batch(history, *parts)._replace(worth=weights)
+        return replace(Batch(history, *parts), worth=weights)
 
 
 def hold_out(count: int, fraction: float, rng: np.random.Generator) -> NDArray[np.bool_]:
