@@ -82,6 +82,7 @@ def test_each_agent_has_the_last_policy_of_a_training_of_its_own(
     assert own[0] == pytest.approx(row.results["training"]["seconds"] / 2)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_trains_the_agents_that_are_missing(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +119,7 @@ def test_a_policy_of_other_data_is_refused(folder: Path) -> None:
         inside._there(places[1], other)
 
 
+@pytest.mark.slow
 def test_the_simulator_is_that_of_persim_where_it_is_there(tmp_path: Path) -> None:
     models = tmp_path / "models"
     context = context_of(cell_of(), models)
@@ -130,6 +132,7 @@ def test_the_simulator_is_that_of_persim_where_it_is_there(tmp_path: Path) -> No
     assert list(context.folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_is_trained_inside_holds_the_true_pole(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +166,7 @@ def test_options_reach_the_training() -> None:
     assert InsideConfig().of_task("cartpole", penalty=1.0).penalty == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "penalty"), [("persim-dqn", 0.0), ("persim-dqn-penalty", 1.0)])
 def test_the_variant_with_a_penalty_has_one(
     method: str, penalty: float, folder: Path, monkeypatch: pytest.MonkeyPatch
