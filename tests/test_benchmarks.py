@@ -54,7 +54,11 @@ NAMES = {
     "environments": ["CartPole, 10", "MountainCar, 10", "CartPole, s", "MountainCar, s", "Half"],
     "fitting": ["fit, mountain", "memory", "fit, cartpole"],
     "planning": ["decision, cart", "decisions, cart", "decision, half", "decisions, half"],
-    "learned_env": ["learned CartPole, 10 lanes", "learned CartPole, scalar"],
+    "learned_env": [
+        f"default learned CartPole, {kind}, {size}"
+        for kind in ("closed form", "networks")
+        for size in ("10 lanes", "scalar")
+    ],
     "sfbc": ["SfBC decision, 1 at", "SfBC decision, 25"],
     "reading": [
         "read",

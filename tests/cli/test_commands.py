@@ -569,7 +569,8 @@ def test_demo_runs_keeps_and_ends_with_a_page(
     assert (tmp_path / "demo" / "index.html").is_file()
     assert result.stdout.endswith(f"{tmp_path / 'demo' / 'index.html'}\n")
     numbers = json.loads((tmp_path / "demo" / "results.json").read_text())
-    rmse = numbers["open_loop"]["errors"]["PerSim"]["agents"][3]["rmse"]
+    errors = numbers["open_loop"]["errors"]["PerSim"]["agents"][3]
+    rmse = errors["rmse_of_coordinates"][find_suite("cartpole").headline]
     row = re.search(r"^3 +force 10, length 0.85 +(\S+)", result.stdout, re.MULTILINE)
     assert row is not None
     assert row[1] == cell(rmse)

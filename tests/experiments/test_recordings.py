@@ -49,6 +49,6 @@ def test_each_seed_has_agents_and_a_recording_of_its_own() -> None:
 
 
 def test_what_is_missing_is_recorded_once(root: Path) -> None:
-    cells = [tiny(), tiny("reward"), tiny(train_agents=30), quick(), tiny(seed=1)]
+    cells = [tiny(), tiny("reward"), tiny(train_agents=30), quick(), tiny(seed=7)]
     missing = [recording.dataset_id for recording in missing_recordings(cells)]
-    assert missing == ["persim/cartpole/random-seed-1-v0"]  # that of seed 0 is recorded
+    assert missing == ["persim/cartpole/random-seed-7-v0"]  # that of seed 0 is recorded
