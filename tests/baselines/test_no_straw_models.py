@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from persim_gym.baselines import CaDM
+from persim_gym.baselines import CaDM, context_fit
 from persim_gym.baselines.model_config import DENSE, VANILLA
 from persim_gym.envs.suites import SUITES
 from persim_gym.evaluation.episodes import Episodes, follow
@@ -22,6 +22,8 @@ from persim_gym.rollout import EpisodeBatch, play, start_episodes
 from tests.baselines.context_worlds import TASK, HiddenGain, recorded
 from tests.baselines.small import transitions_of
 
+#: As often is what is held out looked at, which may end a fit.
+BLOCK = context_fit.BLOCK
 #: Agents of no test: settings are tuned on such.
 AGENTS = np.arange(5, 10)
 GAINS = np.array([-1.4, -0.7, 0.2, 0.8, 1.5])
@@ -67,8 +69,11 @@ def dense(task: Any, true: Any, episodes: int) -> Transitions:
 
 
 @pytest.mark.slow
-def test_cadm_follows_cartpoles_that_it_has_seen_enough_of() -> None:
+def test_cadm_follows_cartpoles_that_it_has_seen_enough_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """PerSim's networks are nearer still: the documentation says by how much."""
+    monkeypatch.setattr(context_fit, "BLOCK", BLOCK)
     suite = SUITES["cartpole"]
     task, true = suite.task(), suite.dynamics(suite.population())
     data = dense(task, true, 60)
