@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from persim_gym import files, store
-from persim_gym.policies.randomness import global_randomness_kept
+from persim_gym.policies.randomness import global_seed
 from persim_gym.progress import Report
 from persim_gym.threads import few_threads
 
@@ -106,10 +106,10 @@ def run_blocks(
         first = found[1]
     written = time.monotonic()
     where = device or torch.device("cpu")
-    with global_randomness_kept(), few_threads(rows, widths, where):
+    with few_threads(rows, widths, where):
         for block in range(first, learner.blocks):
-            torch.manual_seed(block_seed(seed, block + 1))
-            learner.train(block)
+            with global_seed(block_seed(seed, block + 1)):
+                learner.train(block)
             report(block + 1, learner.blocks)
             late = time.monotonic() - written >= (checkpoint.save_every if checkpoint else 0)
             if checkpoint is not None and late:

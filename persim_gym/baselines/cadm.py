@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.baselines.blocks import of_part, run_blocks
+from persim_gym.baselines.blocks import of_part
 from persim_gym.baselines.context_fit import ContextLearner, Schedule
 from persim_gym.baselines.context_network import ContextNetwork, ContextShape
 from persim_gym.baselines.face import Baseline, Given, Learned
@@ -93,11 +93,8 @@ class CaDM(Baseline):
             weigh_pasts=config.weigh_pasts,
         )
         learner = ContextLearner(shape, windows, schedule, given.seed)
-        run_blocks(
-            learner, given.seed, given.report, given.checkpoint,
-            widths=shape.stacks["forward"], rows=config.ensemble_size * config.batch_size,
-            device=given.device,
-        )  # fmt: skip
+        rows = config.ensemble_size * config.batch_size
+        given.run(learner, widths=shape.stacks["forward"], rows=rows)
         tensors = {f"network.{name}": t.clone() for name, t in learner.network.tensors.items()}
         tensors |= {f"units.{name}": t for name, t in units.tensors().items()}
         lag, past = (config.history + 1, shape.acts) if config.context else (1, 0)

@@ -25,12 +25,11 @@ from persim_gym.baselines.blocks import (
     of_part,
     optimiser_tensors,
     restore_optimiser,
-    run_blocks,
 )
 from persim_gym.baselines.face import Baseline, Given, Learned
 from persim_gym.baselines.networks import Mlp, Rows, Units, mlp_of
 from persim_gym.learned.config import Values
-from persim_gym.policies.randomness import global_randomness_kept
+from persim_gym.policies.randomness import global_seed
 
 #: Updates of a block.
 BLOCK = 250
@@ -77,8 +76,7 @@ class CloningLearner:
         self.discrete = isinstance(space, Discrete)
         self.rows = Rows.of(given.transitions, given.task, units, given.device)
         out = int(space.n) if isinstance(space, Discrete) else 2 * math.prod(space.shape)
-        with global_randomness_kept():
-            torch.manual_seed(block_seed(given.seed, 0))
+        with global_seed(block_seed(given.seed, 0)):
             network = Mlp(self.rows.obs.shape[1], *self.config.hidden, out)
         self.network = network.to(given.device)
         self.adam = torch.optim.Adam(self.network.parameters(), lr=self.config.learning_rate)
@@ -146,15 +144,7 @@ class Cloning(Baseline):
         units = Units.measured(given.transitions, given.task)
         learner = CloningLearner(given, units)
         config: CloningConfig = given.config
-        run_blocks(
-            learner,
-            given.seed,
-            given.report,
-            given.checkpoint,
-            widths=config.hidden,
-            rows=config.batch_size,
-            device=given.device,
-        )
+        given.run(learner, widths=config.hidden, rows=config.batch_size)
         tensors = units.tensors() | module_tensors(learner.network, "network")
         return Learned(tensors, {"loss": learner.loss})
 

@@ -165,7 +165,7 @@ class ContextEnsemble(_ContextModel):
         return self.units.following(obs, self.network.forward(seen)[0])
 
     def _change(self, agents: Tensor, actions: Tensor, *, together: bool) -> Change:
-        raise NotImplementedError("unroll gives the context to a model of its own")
+        raise TypeError("unroll gives the context to a model of its own")
 
     @torch.no_grad()
     def unroll(
@@ -204,14 +204,17 @@ class _FixedContext(_ContextModel):
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Ensemble:
         """It stays where it was made."""
-        raise NotImplementedError
+        self._unrolled()
 
     def with_effects(self, effects: BoundEffects | None) -> Ensemble:
         """They are those of the whole."""
-        raise NotImplementedError
+        self._unrolled()
 
     def _unsettled(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
-        raise NotImplementedError
+        self._unrolled()
+
+    def _unrolled(self) -> NoReturn:
+        raise TypeError("this model lives for one unrolling: ask the ensemble that it is of")
 
     def _change(self, agents: Tensor, actions: Tensor, *, together: bool) -> Change:
         return _ContextChange(self, actions)

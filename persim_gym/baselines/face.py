@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from persim_gym import checks, store
 from persim_gym.baselines import MODULES
-from persim_gym.baselines.blocks import Checkpoint, of_part
+from persim_gym.baselines.blocks import Checkpoint, Learner, of_part, run_blocks
 from persim_gym.baselines.recipe import as_config, of_agent, recipe_of
 from persim_gym.core import Dynamics, Task, check_task
 from persim_gym.envs.suites import SUITES
@@ -51,6 +51,13 @@ class Given:
     device: torch.device
     report: Report
     checkpoint: Checkpoint | None
+
+    def run(self, learner: Learner, *, widths: Sequence[int], rows: int) -> None:
+        """Run what is left of a fit; see :func:`~persim_gym.baselines.blocks.run_blocks`."""
+        run_blocks(
+            learner, self.seed, self.report, self.checkpoint,
+            widths=widths, rows=rows, device=self.device,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.baselines.blocks import block_seed, of_part, run_blocks
+from persim_gym.baselines.blocks import block_seed, of_part
 from persim_gym.baselines.context_fit import ContextLearner, Schedule
 from persim_gym.baselines.context_network import ContextNetwork, ContextShape
 from persim_gym.baselines.face import Baseline, Given, Learned
@@ -63,11 +63,8 @@ class MOReL(Baseline):
     def _learn(cls, given: Given) -> Learned:
         learner = _Learner(given)
         config = given.config
-        run_blocks(
-            learner, given.seed, given.report, given.checkpoint,
-            widths=learner.dynamics.shape.stacks["forward"],
-            rows=config.ensemble_size * config.batch_size, device=given.device,
-        )  # fmt: skip
+        widths = learner.dynamics.shape.stacks["forward"]
+        given.run(learner, widths=widths, rows=config.ensemble_size * config.batch_size)
         return learner.learned()
 
     def _prepare(self) -> None:

@@ -18,11 +18,10 @@ from persim_gym.baselines.blocks import (
     of_part,
     optimiser_tensors,
     restore_optimiser,
-    run_blocks,
 )
 from persim_gym.baselines.face import Baseline, Given, Learned
 from persim_gym.baselines.networks import Rows, Units
-from persim_gym.policies.randomness import global_randomness_kept
+from persim_gym.policies.randomness import global_seed
 
 if TYPE_CHECKING:
     from tianshou.algorithm.algorithm_base import Algorithm
@@ -60,8 +59,7 @@ class OfflineLearner:
     ) -> None:
         self._config, self._bootstrap = given.config, bootstrap
         self._rows = Rows.of(given.transitions, given.task, units, given.device)
-        with global_randomness_kept(), warnings.catch_warnings():
-            torch.manual_seed(block_seed(given.seed, 0))
+        with global_seed(block_seed(given.seed, 0)), warnings.catch_warnings():
             self.algorithm: Any = make().to(given.device)  # tianshou sets warning filters
 
     @property
@@ -135,15 +133,7 @@ def learn_offline(
     """
     learner = OfflineLearner(make, given, units, bootstrap)
     hidden = [*given.config.hidden, getattr(given.config, "behaviour_hidden", 0)]
-    run_blocks(
-        learner,
-        given.seed,
-        given.report,
-        given.checkpoint,
-        widths=hidden,
-        rows=given.config.batch_size,
-        device=given.device,
-    )
+    given.run(learner, widths=hidden, rows=given.config.batch_size)
     if not all(bool(t.isfinite().all()) for t in module_tensors(learner.algorithm, "").values()):
         raise FloatingPointError(
             "the fit diverged: its weights are not finite; try a smaller learning_rate"

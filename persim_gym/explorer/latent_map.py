@@ -34,7 +34,7 @@ def latent_map(sim: LearnedDynamics) -> tuple[LatentMap | None, str]:
     """The map, or ``None`` and a sentence that says why there is none."""
     try:
         factors = sim.latent_factors
-    except (AttributeError, NotImplementedError, TypeError):
+    except TypeError:
         return None, "This kind of model has no latent factors: there is no map of the agents."
     if sim.num_agents < 3 or factors.size == 0 or not np.isfinite(factors).all():
         return None, "A map of the agents needs the latent factors of at least three."

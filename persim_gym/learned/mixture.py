@@ -233,7 +233,7 @@ class MixtureEnsemble(Ensemble):
                 )
 
     def _change(self, agents: Tensor, actions: Tensor, *, together: bool) -> Change:
-        raise NotImplementedError("the parts of a mixture are unrolled each by itself")
+        raise TypeError("the parts of a mixture are unrolled each by itself")
 
     # -- keeping --------------------------------------------------------------------------------
 

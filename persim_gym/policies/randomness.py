@@ -21,3 +21,11 @@ def global_randomness_kept() -> Iterator[None]:
         random.setstate(python)
         torch.set_rng_state(torch_state)
         np.random.set_state(numpy)  # noqa: NPY002
+
+
+@contextlib.contextmanager
+def global_seed(seed: int) -> Iterator[None]:
+    """Seed torch globally and put all back: for layers and libraries that take no generator."""
+    with global_randomness_kept():
+        torch.manual_seed(seed)
+        yield

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from persim_gym.policies.randomness import global_randomness_kept
+from persim_gym.policies.randomness import global_randomness_kept, global_seed
 
 
 def drawn() -> list[float]:
@@ -24,4 +24,16 @@ def test_global_generators_are_put_back(fails: bool) -> None:
         drawn()
         if fails:
             raise ZeroDivisionError
+    assert drawn() == expected
+
+
+def test_a_global_seed_is_one_and_is_put_back() -> None:
+    with global_randomness_kept():
+        expected = drawn()
+    with global_seed(3):
+        first = torch.rand(2)
+    with global_seed(3):
+        assert torch.equal(torch.rand(2), first)
+    with global_seed(4):
+        assert not torch.equal(torch.rand(2), first)
     assert drawn() == expected

@@ -10,7 +10,7 @@ from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
 from persim_gym import checks
-from persim_gym.baselines.blocks import block_seed, of_part, run_blocks
+from persim_gym.baselines.blocks import block_seed, of_part
 from persim_gym.baselines.face import Baseline, Given, Learned
 from persim_gym.baselines.sfbc.config import SfBCConfig
 from persim_gym.baselines.sfbc.critic import choose
@@ -49,15 +49,7 @@ class SfBC(Baseline):
         config: SfBCConfig = given.config
         space = given.task.action_space
         learner = SfBCLearner(given.transitions, space, config, given.seed, given.device)  # type: ignore[arg-type]
-        run_blocks(
-            learner,
-            given.seed,
-            given.report,
-            given.checkpoint,
-            widths=config.widths,
-            rows=config.batch_size,
-            device=given.device,
-        )
+        given.run(learner, widths=config.widths, rows=config.batch_size)
         return Learned(learner.learned(), learner.facts)
 
     def _prepare(self) -> None:
