@@ -6,6 +6,7 @@ is known to the command line, the presets and the report; nothing else has to ch
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -122,8 +123,9 @@ def actions_of(task: str) -> str:
 def context_of(
     cell: Cell, models: Path, device: str = "cpu", on_progress: OnProgress | None = None
 ) -> Context:
-    """The context of a cell, with its recording as data."""
-    return Context(cell, lambda: transitions_of(cell), models, device, on_progress)
+    """The context of a cell, with its recording as data, which is read once."""
+    data = functools.cache(lambda: transitions_of(cell))
+    return Context(cell, data, models, device, on_progress)
 
 
 def fitted_simulator(context: Context, **options: Any) -> PerSim:
