@@ -218,7 +218,7 @@ def _baseline(name: str, title: str, learn: Callable[..., Any], **options: Any) 
         policy, facts = learn(context, name, **options)
         return Model(policy=policy, facts=facts)
 
-    return _model_free(name, title, make)
+    return _model_free(name, title, make, options)
 
 
 def _with_synthetic(name: str, title: str, **options: Any) -> Method:
@@ -229,12 +229,14 @@ def _with_synthetic(name: str, title: str, **options: Any) -> Method:
         made = baseline_methods.of_each_with_synthetic(context, sim, name, **options)
         return Model(policy=made[0], facts=made[1])
 
-    return _model_free(name, title, make)
+    return _model_free(name, title, make, options)
 
 
-def _model_free(name: str, title: str, make: Callable[[Context], Model]) -> Method:
+def _model_free(
+    name: str, title: str, make: Callable[[Context], Model], options: dict[str, Any]
+) -> Method:
     def check(cell: Cell) -> None:
-        baseline_methods.check_options(name, cell)
+        baseline_methods.check_options(name, cell, options)
 
     longer = PAPER_UPDATES[title.endswith("-P")]
     own = title.lower()
@@ -279,8 +281,7 @@ def _cadm(name: str, title: str, **options: Any) -> Method:
         fitted, facts = baseline_methods.of_everyone(context, "cadm", **options)
         return Model(predictor=fitted.dynamics, dynamics=fitted.dynamics, facts=facts)
 
-    paper = {**CADM_PAPER, **options}
-    return _with_model("cadm", name, title, make, paper, plans=True)
+    return _with_model("cadm", name, title, make, CADM_PAPER, options, plans=True)
 
 
 def _morel(name: str, title: str, *, alone: bool) -> Method:
@@ -295,7 +296,7 @@ def _morel(name: str, title: str, *, alone: bool) -> Method:
         models = {agent: policy.dynamics for agent, policy in own.policies.items()}
         return Model(predictor=baseline_methods.ModelPerAgent(models), policy=own, facts=facts)
 
-    return _with_model("morel", name, title, make, MOREL_PAPER)
+    return _with_model("morel", name, title, make, MOREL_PAPER, {})
 
 
 def _with_model(
@@ -304,12 +305,13 @@ def _with_model(
     title: str,
     make: Callable[[Context], Model],
     paper: dict[str, Any],
+    options: dict[str, Any],
     plans: bool = False,
 ) -> Method:
     def check(cell: Cell) -> None:
-        baseline_methods.check_options(baseline, cell)
+        baseline_methods.check_options(baseline, cell, options)
 
-    sizes = tuple(sorted(paper.items()))
+    sizes = tuple(sorted({**paper, **options}.items()))
     return Method(name, title, make, BOTH, plans=plans, check=check, paper=sizes)
 
 
