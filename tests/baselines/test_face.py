@@ -16,6 +16,7 @@ from gymnasium.spaces import Box
 
 from persim_gym import store
 from persim_gym.baselines import BCQ, MODULES, Baseline, face
+from persim_gym.baselines.networks import Units
 from persim_gym.core import Dynamics
 from persim_gym.policies.behaviours import as_policy
 from tests.baselines.small import ENTRIES, SILENT, Entry, data_of, each
@@ -189,6 +190,19 @@ def test_bad_input_is_refused_before_any_work(
     with pytest.raises(error, match=says) as caught:
         entry.fit(**changes)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e9])
+def test_networks_see_the_same_in_whatever_unit_data_are(unit: float) -> None:
+    data, task = data_of("discrete"), Entry("Cloning", "discrete").shared().task
+    other = dataclasses.replace(
+        data, obs=data.obs * np.float32(unit), next_obs=data.next_obs * np.float32(unit)
+    )
+    seen = [
+        Units.measured(own, task).observations(own.obs, torch.device("cpu"))
+        for own in (data, other)
+    ]
+    torch.testing.assert_close(seen[0], seen[1], rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("entry", CONTINUOUS, ids=lambda e: e.name)
