@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from persim_gym import files, store
-from persim_gym.policies.randomness import global_seed
+from persim_gym.policies.randomness import global_randomness_kept, global_seed
 from persim_gym.progress import Report
 from persim_gym.threads import few_threads
 
@@ -102,7 +102,8 @@ def run_blocks(
     """
     first = 0
     if checkpoint is not None and (found := checkpoint.load()) is not None:
-        learner.restore(found[0])
+        with global_randomness_kept():  # what is made anew to be restored may seed itself
+            learner.restore(found[0])
         first = found[1]
     written = time.monotonic()
     where = device or torch.device("cpu")

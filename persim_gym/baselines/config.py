@@ -31,7 +31,12 @@ class OfflineConfig(Values):
         found = {name: value for name, value in own.items() if getattr(self, name) is None}
         return dataclasses.replace(self, **found)  # type: ignore[type-var]
 
-    def _check(self, counts: tuple[str, ...], rates: tuple[str, ...]) -> None:
+    def _check(
+        self,
+        counts: tuple[str, ...],
+        rates: tuple[str, ...],
+        widths: tuple[str, ...] = ("hidden",),
+    ) -> None:
         """Refuse what cannot be."""
         checks.make_plain(self)
         for name in counts:
@@ -40,11 +45,11 @@ class OfflineConfig(Values):
         for name in rates:
             if (value := getattr(self, name)) is not None:
                 checks.number(name, value, 0, 1, says="a number from 0 to 1")
-        hidden: Any = getattr(self, "hidden", None)
-        if hidden is not None:
-            for width in checks.a_sequence("hidden", hidden):
-                checks.positive_integer("a width in hidden", width)
-            object.__setattr__(self, "hidden", tuple(hidden))
+        for name in widths:
+            if (value := getattr(self, name)) is not None:
+                for width in checks.a_sequence(name, value):
+                    checks.positive_integer(f"a width in {name}", width)
+                object.__setattr__(self, name, tuple(value))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

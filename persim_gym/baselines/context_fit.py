@@ -70,7 +70,7 @@ class ContextLearner:
         self, shape: ContextShape, windows: Windows, schedule: Schedule, seed: int
     ) -> None:
         self.shape, self.windows, self.schedule, self.seed = shape, windows, schedule, seed
-        device = windows.batch(torch.zeros(1, 1, 2, dtype=torch.long)).states.device
+        device = windows.device
         generator = torch.Generator().manual_seed(block_seed(seed, 0))
         self._vector = ContextNetwork.initial(shape, generator).to(device)
         self._decay = ContextNetwork.decay(shape, schedule.decay).to(device)

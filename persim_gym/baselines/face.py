@@ -206,10 +206,11 @@ class Baseline(ABC):
             **options: Fields of the configuration that differ from ``config`` or its defaults.
 
         Raises:
+            FloatingPointError: If the fit diverges.
             ImportError: If the method needs a library that is not installed.
             TypeError: If an argument is of the wrong type.
-            ValueError: If data or an option is invalid, there is no such agent, it has no
-                transitions, or ``checkpoint`` holds one of another fit.
+            ValueError: If data or an option is invalid, actions have no bounds, there is no such
+                agent, it has no transitions, or ``checkpoint`` holds one of another fit.
         """
         if cls is Baseline:
             raise TypeError(f"fit one of the methods: {', '.join(MODULES)}")
@@ -228,6 +229,7 @@ class Baseline(ABC):
             task = task_for(transitions, seed)
         check_task(task)
         check_data(transitions, task)
+        _check_bounds(task)
         settings = settings.settled(task) if hasattr(settings, "settled") else settings
         card = recipe_of(cls.name, settings, seed, task, transitions)
         resume = None if folder is None else Checkpoint(folder / store.CHECKPOINT, card, save_every)
@@ -235,6 +237,10 @@ class Baseline(ABC):
             given = Given(transitions, task, settings, seed, torch_device, report, resume)
             cls._check(given)
             learned = cls._learn(given)
+        if not all(bool(t.isfinite().all()) for t in learned.tensors.values()):
+            raise FloatingPointError(
+                "the fit has diverged: its weights are not finite; try a smaller learning_rate"
+            )
         fitted = cls(
             task, settings, learned.tensors, {**card, "facts": learned.facts}, given.device
         )
@@ -339,6 +345,20 @@ def method_class(name: str, says: str = "got") -> Any:
         raise ValueError(f"unknown baseline: {says} {name!r}{hint}, there are {', '.join(known)}")
     own = known[name.lower()]
     return getattr(importlib.import_module(MODULES[own]), own)
+
+
+def _check_bounds(task: Task) -> None:
+    """Refuse actions without bounds: networks see their range as -1 to 1, and planners search it.
+
+    Raises:
+        ValueError: If they have none.
+    """
+    space = task.action_space
+    if isinstance(space, Box) and not space.is_bounded():
+        raise ValueError(
+            f"task {task.name!r} has actions without bounds: give a task whose action_space has "
+            f"them, got {space}"
+        )
 
 
 def _task_in(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Task:

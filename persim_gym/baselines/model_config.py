@@ -83,8 +83,8 @@ class CaDMConfig(OfflineConfig):
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         counts = ("ensemble_size", "particles", "history", "future", "steps", "batch_size")
-        self._check(counts, ("learning_rate", "validation", "tempering"))
-        object.__setattr__(self, "encoder", _widths("encoder", self.encoder))
+        self._check(counts, ("learning_rate", "tempering"), ("hidden", "encoder"))
+        checks.number("validation", self.validation, 0, 1, below=True)
         for name in ("probabilistic", "falling", "weigh_pasts"):
             checks.switch(name, getattr(self, name))
         checks.integer("context", self.context)
@@ -150,22 +150,12 @@ class MOReLConfig(OfflineConfig):
         """Refuse what cannot be."""
         counts = ("ensemble_size", "updates", "batch_size", "policy_steps", "lanes")
         rates = ("learning_rate", "policy_learning_rate", "discount", "anywhere")
-        self._check(counts, rates)
-        object.__setattr__(self, "policy_hidden", _widths("policy_hidden", self.policy_hidden))
+        self._check(counts, rates, ("hidden", "policy_hidden"))
         checks.switch("falling", self.falling)
         checks.integer("ensemble_size", self.ensemble_size, 2)
         checks.integer("imitation", self.imitation)
-        checks.number("pessimism", self.pessimism)
-        if self.pessimism <= 0:
-            raise ValueError(f"pessimism must be above 0, got {self.pessimism}")
+        checks.number("pessimism", self.pessimism, 0, above=True, says="above 0")
         if self.penalty is not None:
             checks.number("penalty", self.penalty)
         elif self.discount >= 1:
             raise ValueError("with discount=1 give a penalty: there is none by default")
-
-
-def _widths(name: str, given: Any) -> tuple[int, ...]:
-    return tuple(
-        checks.positive_integer(f"a width in {name}", width)
-        for width in checks.a_sequence(name, given)
-    )

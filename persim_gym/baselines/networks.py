@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from persim_gym.baselines.blocks import of_part
 from persim_gym.core import Task
+from persim_gym.learned.moments import measure
 from persim_gym.offline.transitions import Transitions
 
 #: Smallest and largest logarithm of a policy's standard deviation, as in SAC.
@@ -73,14 +74,12 @@ class Units:
     @classmethod
     def measured(cls, transitions: Transitions, task: Task) -> Self:
         """The units of data."""
-        obs = transitions.obs.astype(np.float64)
-        scale = obs.std(axis=0)
-        scale[scale < 1e-6] = 1.0
+        seen = measure(len(transitions), lambda rows: transitions.obs[rows])
         reward = float(np.sqrt(np.mean(np.square(transitions.reward))))
         space: Any = task.action_space
         empty = np.zeros(0)
         low, high = (empty, empty) if isinstance(space, Discrete) else (space.low, space.high)
-        values = (obs.mean(axis=0), scale, low.ravel(), high.ravel(), [reward or 1.0])
+        values = (seen.mean, seen.unit, low.ravel(), high.ravel(), [reward or 1.0])
         return cls(*(torch.as_tensor(np.asarray(v), dtype=torch.float32) for v in values))
 
     def tensors(self) -> dict[str, Tensor]:

@@ -128,16 +128,11 @@ def learn_offline(
     """Run a fit to its end; arguments as of :class:`OfflineLearner`.
 
     Raises:
-        FloatingPointError: If it diverges.
         ValueError: If its checkpoint is damaged or of another fit.
     """
     learner = OfflineLearner(make, given, units, bootstrap)
     hidden = [*given.config.hidden, getattr(given.config, "behaviour_hidden", 0)]
     given.run(learner, widths=hidden, rows=given.config.batch_size)
-    if not all(bool(t.isfinite().all()) for t in module_tensors(learner.algorithm, "").values()):
-        raise FloatingPointError(
-            "the fit diverged: its weights are not finite; try a smaller learning_rate"
-        )
     return learner
 
 

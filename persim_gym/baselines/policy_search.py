@@ -82,7 +82,7 @@ class PolicySearch:
 
         from persim_gym.envs.sb3 import to_sb3
 
-        self._data, self._units, self._config, self._seed = data, units, config, seed
+        self._data, self._config = data, config
         self._discrete = isinstance(task.action_space, Discrete)
         agent = int(data.agent[0])
         envs = SimVectorEnv(

@@ -192,7 +192,7 @@ class Windows:
         )
         every = slice(None)
         own = units.to("cpu")
-        self.history = history
+        self.history, self.future, self.device = history, future, device
         acted = coded(torch.as_tensor(data.action), choices_of(task.action_space)).reshape(n, -1)
         forward, back = changes(data, every, own.stay)
         moved = torch.as_tensor(data.next_obs - data.obs)
@@ -210,7 +210,6 @@ class Windows:
         self._rows = torch.cat(parts, dim=1).to(device)  # side by side: a batch is one look-up
         self._first = torch.as_tensor(np.repeat(data.starts, data.lengths)).to(device)
         self._end = torch.as_tensor(np.repeat(data.starts + data.lengths, data.lengths)).to(device)
-        self.future = future
         self._free = torch.as_tensor(free_rows(data, task)).to(device)
 
     def __len__(self) -> int:

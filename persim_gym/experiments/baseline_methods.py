@@ -100,13 +100,13 @@ class ModelPerAgent:
         return found
 
 
-def check_options(name: str, cell: Cell) -> None:
-    """Check the options of a cell's fit.
+def check_options(name: str, cell: Cell, options: Mapping[str, Any]) -> None:
+    """Check the options of a cell's fit, beside those of its method.
 
     Raises:
         ValueError: If one is unknown or invalid.
     """
-    as_config(method_class(name).Config, None, dict(cell.fit))
+    as_config(method_class(name).Config, None, {**options, **dict(cell.fit)})
 
 
 def behaviour_of(context: Context) -> tuple[Any, dict[str, Any]]:

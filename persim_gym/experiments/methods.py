@@ -6,6 +6,7 @@ is known to the command line, the presets and the report; nothing else has to ch
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -122,8 +123,9 @@ def actions_of(task: str) -> str:
 def context_of(
     cell: Cell, models: Path, device: str = "cpu", on_progress: OnProgress | None = None
 ) -> Context:
-    """The context of a cell, with its recording as data."""
-    return Context(cell, lambda: transitions_of(cell), models, device, on_progress)
+    """The context of a cell, with its recording as data, which is read once."""
+    data = functools.cache(lambda: transitions_of(cell))
+    return Context(cell, data, models, device, on_progress)
 
 
 def fitted_simulator(context: Context, **options: Any) -> PerSim:
@@ -216,7 +218,7 @@ def _baseline(name: str, title: str, learn: Callable[..., Any], **options: Any) 
         policy, facts = learn(context, name, **options)
         return Model(policy=policy, facts=facts)
 
-    return _model_free(name, title, make)
+    return _model_free(name, title, make, options)
 
 
 def _with_synthetic(name: str, title: str, **options: Any) -> Method:
@@ -227,12 +229,14 @@ def _with_synthetic(name: str, title: str, **options: Any) -> Method:
         made = baseline_methods.of_each_with_synthetic(context, sim, name, **options)
         return Model(policy=made[0], facts=made[1])
 
-    return _model_free(name, title, make)
+    return _model_free(name, title, make, options)
 
 
-def _model_free(name: str, title: str, make: Callable[[Context], Model]) -> Method:
+def _model_free(
+    name: str, title: str, make: Callable[[Context], Model], options: dict[str, Any]
+) -> Method:
     def check(cell: Cell) -> None:
-        baseline_methods.check_options(name, cell)
+        baseline_methods.check_options(name, cell, options)
 
     longer = PAPER_UPDATES[title.endswith("-P")]
     own = title.lower()
@@ -277,8 +281,7 @@ def _cadm(name: str, title: str, **options: Any) -> Method:
         fitted, facts = baseline_methods.of_everyone(context, "cadm", **options)
         return Model(predictor=fitted.dynamics, dynamics=fitted.dynamics, facts=facts)
 
-    paper = {**CADM_PAPER, **options}
-    return _with_model("cadm", name, title, make, paper, plans=True)
+    return _with_model("cadm", name, title, make, CADM_PAPER, options, plans=True)
 
 
 def _morel(name: str, title: str, *, alone: bool) -> Method:
@@ -293,7 +296,7 @@ def _morel(name: str, title: str, *, alone: bool) -> Method:
         models = {agent: policy.dynamics for agent, policy in own.policies.items()}
         return Model(predictor=baseline_methods.ModelPerAgent(models), policy=own, facts=facts)
 
-    return _with_model("morel", name, title, make, MOREL_PAPER)
+    return _with_model("morel", name, title, make, MOREL_PAPER, {})
 
 
 def _with_model(
@@ -302,12 +305,13 @@ def _with_model(
     title: str,
     make: Callable[[Context], Model],
     paper: dict[str, Any],
+    options: dict[str, Any],
     plans: bool = False,
 ) -> Method:
     def check(cell: Cell) -> None:
-        baseline_methods.check_options(baseline, cell)
+        baseline_methods.check_options(baseline, cell, options)
 
-    sizes = tuple(sorted(paper.items()))
+    sizes = tuple(sorted({**paper, **options}.items()))
     return Method(name, title, make, BOTH, plans=plans, check=check, paper=sizes)
 
 

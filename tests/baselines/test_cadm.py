@@ -147,6 +147,7 @@ def test_short_trajectories_do_without_a_context_or_with_a_shorter_past() -> Non
         ({"context": -1}, "context"),
         ({"hidden": (0,)}, "hidden"),
         ({"encoder": "wide"}, "encoder"),
+        ({"validation": 1.0}, "validation must be .*less than 1"),
     ],
 )
 def test_a_configuration_that_cannot_be_is_refused(options: Any, says: str) -> None:

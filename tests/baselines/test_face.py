@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box
 
 from persim_gym import store
 from persim_gym.baselines import BCQ, MODULES, Baseline, face
+from persim_gym.baselines.networks import Units
 from persim_gym.core import Dynamics
 from persim_gym.policies.behaviours import as_policy
-from tests.baselines.small import SILENT, Entry, data_of, each
+from tests.baselines.small import ENTRIES, SILENT, Entry, data_of, each
+
+CONTINUOUS = [entry for entry in ENTRIES if entry.task == "continuous"]
 
 
 def acts(fitted: Any, obs: Any) -> Any:
@@ -111,6 +117,30 @@ def test_a_killed_fit_goes_on_to_the_same_weights(entry: Entry, tmp_path: Path) 
         entry.fit(checkpoint=tmp_path / "b", seed=9)
 
 
+@each
+@pytest.mark.parametrize("last", [False, True], ids=["middle", "last"])
+def test_going_on_leaves_global_randomness_alone(entry: Entry, last: bool, tmp_path: Path) -> None:
+    def kill(done: int, total: int) -> None:
+        if done == (total if last else total // 2 + 1):
+            raise Killed
+
+    with pytest.raises(Killed):
+        entry.fit(checkpoint=tmp_path, save_every=0, on_progress=kill)
+    torch.manual_seed(123)  # of nobody's fit
+    np.random.seed(123)  # noqa: NPY002 - to be compared
+    random.seed(123)
+    before = _global_states()
+    resumed = entry.fit(checkpoint=tmp_path)
+    assert _global_states() == before
+    for name, tensor in entry.shared().tensors.items():
+        assert torch.equal(tensor, resumed.tensors[name]), name
+
+
+def _global_states() -> list[Any]:
+    legacy = np.random.get_state()  # noqa: NPY002 - to be compared
+    return [torch.get_rng_state().tolist(), random.getstate(), [str(part) for part in legacy]]
+
+
 def _killer(folder: Path) -> Any:
     def kill(done: int, total: int) -> None:
         if (folder / store.CHECKPOINT).exists():
@@ -160,6 +190,49 @@ def test_bad_input_is_refused_before_any_work(
     with pytest.raises(error, match=says) as caught:
         entry.fit(**changes)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e9])
+def test_networks_see_the_same_in_whatever_unit_data_are(unit: float) -> None:
+    data, task = data_of("discrete"), Entry("Cloning", "discrete").shared().task
+    other = dataclasses.replace(
+        data, obs=data.obs * np.float32(unit), next_obs=data.next_obs * np.float32(unit)
+    )
+    seen = [
+        Units.measured(own, task).observations(own.obs, torch.device("cpu"))
+        for own in (data, other)
+    ]
+    torch.testing.assert_close(seen[0], seen[1], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("entry", CONTINUOUS, ids=lambda e: e.name)
+def test_actions_without_bounds_are_refused_before_any_work(
+    entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: Any) -> None:
+        raise AssertionError("work was begun")
+
+    task = copy.copy(entry.shared().task)
+    monkeypatch.setattr(entry.kind, "_learn", work)
+    for low, high in ((-np.inf, np.inf), (-1.0, np.inf)):
+        task.action_space = Box(low, high, task.action_space.shape)
+        with pytest.raises(ValueError, match="has actions without bounds: give a task"):
+            entry.fit(task=task)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("Cloning", {"learning_rate": 1e30}),
+        ("SfBC", {"learning_rate": 1e30}),
+        ("SfBC", {"critic_learning_rate": 1e30}),
+    ],
+)
+def test_a_fit_that_diverges_is_no_fit(name: str, options: Any, tmp_path: Path) -> None:
+    entry = next(e for e in CONTINUOUS if e.name == name)
+    with pytest.raises(FloatingPointError, match="smaller learning_rate"):
+        entry.fit(**options, checkpoint=tmp_path)
+    assert not (tmp_path / face.FILE).exists()
 
 
 @each

@@ -53,6 +53,25 @@ def test_a_baseline_acts_and_is_not_fitted_twice(
     assert run_cell(cell, folder, threads=1).results == row.results
 
 
+def test_options_are_checked_beside_those_of_their_method() -> None:
+    def of(name: str, value: int) -> Any:
+        return tiny("reward", method="vanilla-cadm", fit=((name, value),))
+
+    check_cell(of("particles", 3))  # of its one member
+    with pytest.raises(ValueError, match="multiple of ensemble_size=5"):
+        check_cell(of("ensemble_size", 5))
+
+
+def test_a_cell_reads_its_data_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Any] = []
+    monkeypatch.setattr(methods, "transitions_of", lambda cell: read.append(cell) or object())
+    cell = cell_of("sfbc-a")
+    context = methods.context_of(cell, folder)
+    assert not read
+    assert context.data() is context.data()
+    assert read == [cell]
+
+
 @pytest.mark.slow
 def test_synthetic_trajectories_join_the_observed_one(
     folder: Path, monkeypatch: pytest.MonkeyPatch
