@@ -9,6 +9,7 @@ from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
 from persim_gym import checks
+from persim_gym.planning.continuous import Units
 from persim_gym.planning.planner import Plan, Score, check_sizes
 
 
@@ -61,18 +62,14 @@ class CEM:
 
         Raises:
             TypeError: If actions are discrete.
+            ValueError: If they have no bounds.
         """
-        if isinstance(space, Discrete):
-            raise TypeError("CEM plans continuous actions; use RandomShooting for discrete ones")
         device = generator.device
-        low = torch.as_tensor(space.low, device=device)
-        high = torch.as_tensor(space.high, device=device)
-        middle, half = (high + low) / 2, (high - low) / 2
-        shape = (problems, self.horizon, *space.shape)
-        # In units of half the range, around its middle.
+        units = Units.of(space, device, "CEM")
+        shape = (problems, self.horizon, *units.middle.shape)
         mean = torch.zeros(shape, dtype=torch.float32, device=device)
         if previous is not None:
-            scaled = (previous - middle) / half
+            scaled = units.scaled(previous)
             mean[:, :-1] = torch.where(fresh[:, None, None], 0.0, scaled[:, 1:])
         first = torch.rand(
             (problems, 1, 1), generator=generator, dtype=torch.float32, device=device
@@ -80,14 +77,14 @@ class CEM:
         deviation = (self.spread * (1 + first)).expand(shape)
         for _ in range(self.rounds):
             samples = truncated_normal(mean, deviation, self.candidates, generator)
-            returns = score(middle + half * samples)
+            returns = score(units.actions(samples))
             top, chosen = returns.topk(self.elites, dim=1)
             index = chosen[:, :, None, None].expand(-1, -1, *shape[1:])
             elites = samples.gather(1, index)
             elite_mean = elites.mean(1)
             mean = self.keep * mean + (1 - self.keep) * elite_mean
             deviation = self.keep * deviation + (1 - self.keep) * elites.std(1, correction=0)
-        actions = middle + half * elite_mean
+        actions = units.actions(elite_mean)
         return Plan(actions=actions, action=actions[:, 0], returns=top.mean(1))
 
 

@@ -39,15 +39,32 @@ class Units:
             raise TypeError(
                 f"{planner} plans continuous actions; use RandomShooting for discrete ones"
             )
-        if not space.is_bounded():
-            raise ValueError(f"{planner} needs an action space with bounds, got {space}")
-        low = torch.as_tensor(space.low, device=device)
-        high = torch.as_tensor(space.high, device=device)
+        low, high = bounds_of(space, device, planner)
         return cls(middle=(high + low) / 2, half=(high - low) / 2)
 
     def actions(self, scaled: Tensor) -> Tensor:
         """From these units ``[..., a]`` to actions."""
         return self.middle + self.half * scaled
+
+    def scaled(self, actions: Tensor) -> Tensor:
+        """From actions ``[..., a]`` to these units."""
+        return (actions - self.middle) / self.half
+
+
+def bounds_of(space: Box, device: torch.device, planner: str) -> tuple[Tensor, Tensor]:
+    """Lower and upper bounds of actions ``[a]``, ``[a]``.
+
+    Args:
+        space: Where actions are from.
+        device: Where they are needed.
+        planner: Who asks, for the message.
+
+    Raises:
+        ValueError: If the space has none: what is drawn between them would be no number.
+    """
+    if not space.is_bounded():
+        raise ValueError(f"{planner} needs an action space with bounds, got {space}")
+    return torch.as_tensor(space.low, device=device), torch.as_tensor(space.high, device=device)
 
 
 def coloured_noise(

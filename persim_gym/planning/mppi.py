@@ -72,7 +72,7 @@ class MPPI:
         shape = (problems, self.candidates, self.horizon, *units.middle.shape)
         mean = torch.zeros((problems, *shape[2:]), dtype=torch.float32, device=device)
         if previous is not None:
-            mean = shifted((previous - units.middle) / units.half, fresh)
+            mean = shifted(units.scaled(previous), fresh)
         deviation = self.spread
         for _ in range(self.rounds):
             noise = coloured_noise(shape, self.beta, generator)

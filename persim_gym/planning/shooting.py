@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from persim_gym import checks
+from persim_gym.planning.continuous import bounds_of
 from persim_gym.planning.planner import Plan, Score, check_sizes
 from persim_gym.planning.stickiness import check_sticky, last_draws, shares
 
@@ -65,7 +66,8 @@ class RandomShooting:
 
         Raises:
             TypeError: If the mean is to decide among continuous actions.
-            ValueError: If it is to decide among more actions than there are candidates.
+            ValueError: If it is to decide among more actions than there are candidates, or if
+                continuous actions have no bounds.
         """
         by_mean = self.decide == "mean"
         if by_mean:
@@ -77,7 +79,7 @@ class RandomShooting:
             if by_mean:
                 actions[:, :, 0] = self._first_actions(int(space.n), device)
         else:
-            low, high = (torch.as_tensor(b, device=device) for b in (space.low, space.high))
+            low, high = bounds_of(space, device, "RandomShooting")
             uniform = torch.rand(
                 (*shape, *space.shape), generator=generator, dtype=torch.float32, device=device
             )

@@ -10,7 +10,7 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor
 
-from persim_gym.planning import CEM, Planner, RandomShooting
+from persim_gym.planning import CEM, ICEM, MPPI, Planner, RandomShooting
 from tests.planning.scores import BOX, THREE, plan, quadratic
 
 # -- random shooting -------------------------------------------------------------------------------
@@ -86,3 +86,12 @@ def test_settings_that_cannot_be(planner: Any, settings: dict[str, Any], message
 def test_settings_of_the_paper_are_the_defaults() -> None:
     assert RandomShooting() == RandomShooting(candidates=1000, horizon=50)
     assert CEM() == CEM(candidates=200, horizon=30, elites=50, rounds=6, keep=0.1)
+
+
+@pytest.mark.parametrize("planner", [RandomShooting(4, 2), CEM(4, 2, elites=2), ICEM(), MPPI()])
+def test_continuous_actions_need_bounds(planner: Planner) -> None:
+    def worthless(actions: Tensor) -> Tensor:
+        return torch.zeros(actions.shape[:2])
+
+    with pytest.raises(ValueError, match=f"{type(planner).__name__} needs an action space with"):
+        plan(planner, worthless, Box(-np.inf, np.inf, (2,), dtype=np.float32))
