@@ -204,7 +204,7 @@ def _winner(scores: Mapping[str, Score], further: Collection[str]) -> str:
     if best not in stable and stable:
         safe = min(stable, key=lambda name: scores[name].score)
         best = safe if scores[safe].score <= scores[best].score + math.log(STABLE) else best
-    known = [n for n in further if n in (stable if best in stable else scores)]
+    known = [n for n in (stable if best in stable else scores) if n in further]
     going = min(known, key=lambda name: scores[name].score, default=best)
     return going if scores[going].score <= scores[best].score + FURTHER else best
 

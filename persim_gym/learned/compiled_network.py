@@ -24,9 +24,6 @@ KEPT = 256
 #: Width of a hidden layer from which on torch's own layers are quicker for many rows.
 WIDE = 128
 
-#: Values that are best treated at once.
-FEW = 1 << 15
-
 Layers = list[tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 
@@ -189,14 +186,11 @@ class CompiledNetwork:
         if self.relu:
             np.maximum(x, 0.0, out=x)
             return
-        # One after the other where there are many: what a member has stays in the cache.
-        members = x if x.size > FEW else x[None]
-        half = self._room(f"half {len(members)}", members.shape[1:])
-        for own in members:  # x / (1 + exp(-x)), in a form that does not overflow
-            np.multiply(own, np.float32(0.5), out=half)
-            np.tanh(half, out=own)
-            own += np.float32(1.0)
-            own *= half
+        # x / (1 + exp(-x)), in a form that does not overflow
+        half = x * np.float32(0.5)
+        np.tanh(half, out=x)
+        x += np.float32(1.0)
+        x *= half
 
 
 def _layers(arrays: dict[str, NDArray[np.float32]], name: str) -> Layers:

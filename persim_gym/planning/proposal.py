@@ -111,6 +111,7 @@ class Proposed:
         if isinstance(self.space, Discrete):
             inside = ((found >= 0) & (found < self.space.n)).all()
         else:
+            found = found.astype(np.float32)  # as the space's ends are
             inside = ((found >= self.space.low) & (found <= self.space.high)).all()
         if not inside:
             raise ValueError(f"the proposal gave actions that are not in {self.space}")

@@ -165,3 +165,9 @@ def test_continuous_actions_are_inside_their_space(actions: Any) -> None:
     proposed = Proposed(Fixed(np.array(actions)), Line(), Box(-1, 1, (1,)), 1)
     with pytest.raises(ValueError, match="not in Box"):
         proposed.draw(np.array([0]), np.zeros((1, 1)), (2, 2), np.random.default_rng(0))
+
+
+def test_an_end_of_the_space_is_inside_it_whatever_the_precision() -> None:
+    proposed = Proposed(Fixed(np.array([0.7])), Line(), Box(-0.7, 0.7, (1,)), 1)
+    drawn = proposed.draw(np.array([0]), np.zeros((1, 1)), (2, 1), np.random.default_rng(0))
+    assert (drawn == np.float32(0.7)).all()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from persim_gym.learned.frames.ensemble import continued
+from persim_gym.learned.frames.frame import Frame
 from persim_gym.learned.latent.loss import LatentData
 from persim_gym.learned.latent.network import LatentNetwork
 
@@ -18,7 +22,12 @@ MOST_ROWS = 100_000
 
 @torch.no_grad()
 def posterior(
-    network: LatentNetwork, data: LatentData, *, noise: Tensor | None = None, rounds: int = 20
+    network: LatentNetwork,
+    data: LatentData,
+    *,
+    noise: Tensor | None = None,
+    rounds: int = 20,
+    frame: Frame | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Most likely latents of agents, and how far they are known.
 
@@ -33,6 +42,8 @@ def posterior(
         noise: Variance of a change ``[m, c]`` that the transitions are weighed by; the network's
             own, if none is given.
         rounds: Most steps.
+        frame: Which features are the present state, and which may go on beyond what the network
+            was fitted on, as in its predictions; without it all are held there.
 
     Returns:
         Mean ``[m, N', r]`` and deviation ``[m, N', r]``.
@@ -41,17 +52,51 @@ def posterior(
     ends = np.cumsum(np.bincount(data.agents, minlength=data.num_agents))
     groups = np.split(np.arange(data.num_agents), np.flatnonzero(np.diff(ends // MOST_ROWS)) + 1)
     parts = [
-        _solve(network, data if len(groups) == 1 else data.of_agents(group), noise, rounds)
+        _solve(network, data if len(groups) == 1 else data.of_agents(group), noise, rounds, frame)
         for group in groups
     ]
     means, deviations = zip(*parts, strict=True)
     return torch.cat(means, 1), torch.cat(deviations, 1)
 
 
-def _solve(
-    network: LatentNetwork, data: LatentData, noise: Tensor, rounds: int
+def tangent(
+    network: LatentNetwork, latents: Tensor, features: Tensor, frame: Frame | None
 ) -> tuple[Tensor, Tensor]:
-    problem = _Problem(network, data, noise)
+    """Predicted changes ``[m, n, c]``, and their derivatives by the latents ``[m, n, c, r]``.
+
+    Args:
+        network: The network.
+        latents: ``[m, n, r]``.
+        features: The same for all members ``[n, q]``.
+        frame: As in :func:`posterior`.
+    """
+
+    def both(x: Tensor) -> Tensor:
+        change, slope = network.jacobian(latents, x)
+        return torch.cat([change[..., None], slope], dim=-1)
+
+    found = _answered(network, both, features, frame)
+    return found[..., 0], found[..., 1:]
+
+
+def _answered(
+    network: LatentNetwork,
+    response: Callable[[Tensor], Tensor],
+    features: Tensor,
+    frame: Frame | None,
+) -> Tensor:
+    """What a function of features ``[m, n, q]`` gives for those of all members ``[n, q]``."""
+
+    def held(x: Tensor) -> Tensor:
+        return response(network.hold(x).expand(network.members, -1, -1))
+
+    return held(features) if frame is None else continued(frame, network, held, features)
+
+
+def _solve(
+    network: LatentNetwork, data: LatentData, noise: Tensor, rounds: int, frame: Frame | None
+) -> tuple[Tensor, Tensor]:
+    problem = _Problem(network, data, noise, frame)
     latents = problem.first()
     found, known = latents.clone(), torch.zeros_like(latents)
     live = torch.arange(data.num_agents, device=latents.device)
@@ -91,12 +136,14 @@ class _Problem:
     #: on.
     PLACES, TRIED = 16, 16
 
-    def __init__(self, network: LatentNetwork, data: LatentData, noise: Tensor) -> None:
+    def __init__(
+        self, network: LatentNetwork, data: LatentData, noise: Tensor, frame: Frame | None
+    ) -> None:
         kind = network.factors
-        self.network = network
+        self.network, self.frame = network, frame
         self.count = data.num_agents
         self.agents = torch.as_tensor(data.agents, device=kind.device)
-        self.features = network.hold(torch.as_tensor(data.features).to(kind))
+        self.features = torch.as_tensor(data.features).to(kind)
         self.changes = torch.as_tensor(data.changes).to(kind)
         self.weight = (1 / noise)[:, None]  # [m, 1, c]
         self.mean, covariance = network.prior
@@ -120,10 +167,12 @@ class _Problem:
         picked = torch.linspace(0, known.shape[1] - 1, most, dtype=torch.float32)
         places = torch.cat([self.mean[:, None], known[:, picked.long()]], dim=1)
         rows = torch.as_tensor(self._some(), device=self.agents.device)
-        x, y = self.features[rows].expand(m, -1, -1), self.changes[rows]
+        x, y = self.features[rows], self.changes[rows]
         prices = []
         for place in places.unbind(1):
-            found = self.network.response(place[:, None].expand(m, len(rows), r), x)
+            latents = place[:, None].expand(m, len(rows), r)
+            response = partial(self.network.response, latents)
+            found = _answered(self.network, response, x, self.frame)
             each = 0.5 * ((found - y).square() * self.weight).sum(2)
             apart = (place - self.mean)[:, None]
             prior = 0.5 * ((apart @ self.precision[:, 0]) * apart).sum(2)
@@ -133,9 +182,8 @@ class _Problem:
 
     def expand(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Price ``[m, N']``, gradient ``[.., r]`` and curvature ``[.., r, r]`` at latents."""
-        found, slope = self.network.jacobian(
-            latents.index_select(1, self.agents), self.features.expand(len(latents), -1, -1)
-        )
+        own = latents.index_select(1, self.agents)
+        found, slope = tangent(self.network, own, self.features, self.frame)
         error = found - self.changes
         weighed = slope * self.weight[..., None]
         apart = latents - self.mean[:, None]

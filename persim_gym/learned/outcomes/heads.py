@@ -139,19 +139,19 @@ def logistic_head(x: Tensor, y: Tensor, terms: Tensor) -> Head:
 def limits_head(x: Tensor, y: Tensor) -> Head | None:
     """Limits of coordinates beyond which there are only positive rows, those that explain most."""
     low, high = (torch.full_like(x[0], sign * np.inf) for sign in (-1, 1))
-    left = y.clone()
+    left, least, most = y.clone(), x[~y].amin(0), x[~y].amax(0)
+    # Beyond the extremes of all others, for each coordinate on either side.
+    over, under = x > most, x < least
     while left.any():
-        # Positives beyond the extremes of all others, for each coordinate on either side.
-        over, under = x > x[~y].amax(0), x < x[~y].amin(0)
         gain = torch.stack([(over & left[:, None]).sum(0), (under & left[:, None]).sum(0)])
         side, coordinate = divmod(int(gain.argmax()), x.shape[1])
         if gain[side, coordinate] < max(1, int(0.02 * int(y.sum()))):
             break
         own, beyond = x[:, coordinate], (over, under)[side][:, coordinate] & y
         if side == 0:
-            high[coordinate] = (own[~y].max() + own[beyond].min()) / 2
+            high[coordinate] = (most[coordinate] + own[beyond].min()) / 2
         else:
-            low[coordinate] = (own[~y].min() + own[beyond].max()) / 2
+            low[coordinate] = (least[coordinate] + own[beyond].max()) / 2
         left &= ~beyond
     if not (torch.isfinite(low) | torch.isfinite(high)).any():
         return None

@@ -19,7 +19,7 @@ from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.frames.ensemble import FrameEnsemble
 from persim_gym.learned.latent.loss import LatentData
 from persim_gym.learned.latent.network import LatentNetwork
-from persim_gym.learned.latent.posterior import posterior
+from persim_gym.learned.latent.posterior import posterior, tangent
 from persim_gym.learned.posterior.agent import AgentPosterior, Given, check_rows, off_bounds
 from persim_gym.learned.posterior.prior import Evidence, FactorModel, FactorPrior, rows_at_once
 
@@ -66,9 +66,8 @@ class LatentModel(FactorModel):
         Returns:
             ``[m, n, c, q]`` and ``[m, n, c]``, in the data's units.
         """
-        features = self.network.hold(self.frame.features(states.double(), actions))
-        latents = self.prior.factors(w)
-        change, slope = self.network.jacobian(latents, features.expand(self.members, -1, -1))
+        features = self.frame.features(states.double(), actions)
+        change, slope = tangent(self.network, self.prior.factors(w), features, self.frame)
         unit = self.frame.unit
         design = (slope @ self.prior.root[:, None]) * unit[:, None]
         return design, change * unit - torch.einsum("mncq,mnq->mnc", design, w)
@@ -108,7 +107,7 @@ class LatentModel(FactorModel):
         changes = self.frame.change(states[:, -self.frame.obs_dim :], next_obs)
         own = np.zeros(len(states), dtype=np.int64)
         arrays = features.cpu().numpy(), changes.cpu().numpy()
-        found, _ = posterior(known, LatentData(*arrays, own, own, 1))
+        found, _ = posterior(known, LatentData(*arrays, own, own, 1), frame=self.frame)
         return self.personal(found)[:, 0]
 
 

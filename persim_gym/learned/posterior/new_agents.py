@@ -211,7 +211,7 @@ def _grow_latent(
         torch.cat(features).cpu().numpy(), torch.cat(changes).cpu().numpy(), whose, whose,
         len(agents),
     )  # fmt: skip
-    latents = posterior(network, data)[0]
+    latents = posterior(network, data, frame=frame)[0]
     grown = knowledge
     if isinstance(knowledge, Knowledge):
         model = LatentModel(ensemble, knowledge.prior)

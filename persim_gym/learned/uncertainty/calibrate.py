@@ -70,6 +70,10 @@ class _Errors:
     spread: Floats
     valid: NDArray[np.bool_]
 
+    def first(self, steps: int) -> _Errors:
+        """Those of the first numbers of steps ahead."""
+        return _Errors(self.left[:, :steps], self.spread[:, :steps], self.valid[:, :steps])
+
     def scores(self, k: int, used: NDArray[np.bool_], base: Floats, weight: float) -> Floats:
         """Errors of some predictions in units of what was to be expected ``[n', d]``."""
         spread = weight * self.spread[used, k]
@@ -102,6 +106,11 @@ def calibrate(
     if not len(start):
         return None
     errors = _errors(ensemble, record, start, length, steps, turn)
+    # From a step on, predictions of every start may have left the numbers.
+    steps = steps[: int(errors.valid.any(axis=0).sum())]
+    if not steps:
+        return None
+    errors = errors.first(len(steps))
     floor = 1e-6 * record.unit + 1e-9
     base = np.stack(
         [

@@ -115,11 +115,6 @@ class Noise:
         }
 
 
-def sized_state(ensemble: Ensemble, obs: Tensor) -> Tensor | None:
-    """What the size of noise may depend on, of observations; ``None`` where angles are in them."""
-    return None if ensemble.turning else obs
-
-
 @dataclass(frozen=True, slots=True)
 class Residuals:
     """What single steps of the members' mean leave over.

@@ -6,40 +6,58 @@ import numpy as np
 import pytest
 import torch
 
+from persim_gym.learned.frames.ensemble import FrameEnsemble
+from persim_gym.learned.latent.network import LatentNetwork
 from persim_gym.learned.posterior.latents import LatentModel, LatentPosterior, prior_of_latents
+from persim_gym.learned.preparation import Data
 from tests.learned.frames.test_ensemble import made
 from tests.learned.frames.test_frame import CONTINUOUS, DISCRETE
 from tests.learned.posterior.test_new_agents import network
 from tests.learned.worlds import PlainTask
 
 
-@pytest.mark.parametrize("lag", [1, 3])
-@pytest.mark.parametrize("task", [DISCRETE, CONTINUOUS], ids=["discrete", "continuous"])
-def test_a_latent_is_found_piece_by_piece(task: PlainTask, lag: int) -> None:
-    """Transitions that the network itself has made: the agent's latent is the answer."""
+def holding(task: PlainTask, lag: int) -> tuple[Data, FrameEnsemble]:
+    """Data, and a network of random weights that holds features within the record."""
     data, framed = made(task, lag)
     ensemble = network(data, framed, members=2)
+    states, frame = framed.frame.states(data), ensemble.frame
+    features = frame.features(states, torch.as_tensor(data.transitions.action)).float()
+    assert isinstance(ensemble.model, LatentNetwork)
+    model = ensemble.model.with_tensors(low=features.amin(0), high=features.amax(0))
+    return data, FrameEnsemble(frame, model, *ensemble.limits)
+
+
+@pytest.mark.parametrize("lag", [1, 3])
+@pytest.mark.parametrize(
+    ("task", "times"),
+    [(DISCRETE, 1), (CONTINUOUS, 1), (CONTINUOUS, 3)],
+    ids=["discrete", "continuous", "beyond the record"],
+)
+def test_a_latent_is_found_piece_by_piece(task: PlainTask, times: int, lag: int) -> None:
+    """Transitions that the network itself has made: the agent's latent is the answer."""
+    data, ensemble = holding(task, lag)
     model = LatentModel(ensemble, prior_of_latents(ensemble))
-    t, states = data.transitions, framed.frame.states(data)[:60]
+    t, states = data.transitions, ensemble.frame.states(data)[:60]
     agents = torch.full((60,), 2)
-    following = ensemble.step(agents, states, torch.as_tensor(t.action[:60]))[0]
+    actions = torch.as_tensor(times * t.action[:60])
+    following = ensemble.step(agents, states, actions)[0]
     known = LatentPosterior(model, data.task)
     spreads = [known.spread]
     assert spreads[0] == pytest.approx(1.0, rel=1e-6)
     for rows in np.split(np.arange(60), 3):
-        known.update(states[rows], t.action[rows], following[rows])
+        known.update(states[rows], actions[rows], following[rows])
         spreads.append(known.spread)
     assert (np.diff(spreads) < 0).all()
     true = ensemble.model.factors[0, 2]
     np.testing.assert_allclose(known.mean[0], true, atol=0.05)
 
 
-def test_the_regression_is_the_network_s_tangent() -> None:
-    data, framed = made(CONTINUOUS, 1)
-    ensemble = network(data, framed, members=2)
+@pytest.mark.parametrize("times", [1, 3], ids=["recorded", "beyond the record"])
+def test_the_regression_is_the_network_s_tangent(times: int) -> None:
+    data, ensemble = holding(CONTINUOUS, 1)
     model = LatentModel(ensemble, prior_of_latents(ensemble))
-    states = framed.frame.states(data)[:5]
-    actions = torch.as_tensor(data.transitions.action[:5])
+    states = ensemble.frame.states(data)[:5]
+    actions = torch.as_tensor(times * data.transitions.action[:5])
     w = model.personal(ensemble.agent_factors()[:, :1]).expand(-1, 5, -1)
     design, common = model.near(w, states, actions)
     at = common + torch.einsum("mncq,mnq->mnc", design, w)

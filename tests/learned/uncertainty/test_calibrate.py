@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
+import torch
 
 from persim_gym.learned import PerSim
-from persim_gym.learned.uncertainty.calibrate import LEVELS, students
+from persim_gym.learned.ensemble import Ensemble
+from persim_gym.learned.fit import record_of
+from persim_gym.learned.preparation import Data
+from persim_gym.learned.uncertainty.calibrate import LEVELS, calibrate, students
 from tests.learned.noisy_worlds import OBSERVED, PROCESS, TASK, LinearWorld
 from tests.learned.uncertainty.test_intervals import inside
 
@@ -80,3 +87,33 @@ def test_what_grows_without_end_is_followed_beyond_the_record() -> None:
     assert (held[[9, 29]] > 0.87).all()  # 0.83 without what two fits differ
     width = np.median(high - low, axis=0)
     assert (width[29] > 2 * width[9]).all()
+
+
+@dataclass
+class Lost:
+    """An ensemble whose predictions leave the numbers after some steps."""
+
+    ensemble: Ensemble
+    after: int
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.ensemble, name)
+
+    def unroll(self, *given: Any) -> Iterator[torch.Tensor]:
+        for step, obs in enumerate(self.ensemble.unroll(*given)):
+            yield obs if step < self.after else obs * torch.nan
+
+
+def test_widths_are_measured_as_far_as_predictions_are_numbers() -> None:
+    world, sim = few(1, agents=40, steps=30)
+    record = record_of(Data(world.record(30, 1), TASK), 1)
+
+    def found(after: int) -> Any:
+        lost: Any = Lost(sim.ensemble, after)
+        return calibrate(lost, record, None, np.zeros(2), seed=0)
+
+    assert found(0) is None
+    intervals, _ = found(7)
+    assert intervals.steps.tolist() == [1, 2, 5]
+    assert intervals.calibrated_steps == 5
+    np.testing.assert_array_equal(intervals.quantiles, found(99)[0].quantiles[:3])
