@@ -149,7 +149,7 @@ class Columns:
                 for name, value in found.items()
             }
             found["--continuous-actions"] = True
-        # A gap of 0 was given, too; an empty text is refused by whoever reads it.
+        # A gap of 0 equals False, and was given all the same.
         return {
             name: v for name, v in found.items() if v is not None and v is not False and v != []
         }
