@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from persim_gym.baselines import MODULES
 from persim_gym.cli import complete, models, options, tables
 from persim_gym.cli.group import interrupted, on_interrupt, say
 from persim_gym.cli.next_step import say_next
-from persim_gym.cli.output import print_facts, print_json, print_table, progress_bar
+from persim_gym.cli.output import print_facts, print_json, print_table, progress_bar, statistics
 from persim_gym.envs.suites import SUITES, suite_of
 
 if TYPE_CHECKING:
     from persim_gym.baselines.face import Baseline
     from persim_gym.learned.simulator import PerSim
 
-NAMES = "bcq, cql, morel, cadm, sfbc"
+NAMES = tuple(name.lower() for name in MODULES)
 
 
 @tables.takes_table
@@ -28,8 +29,8 @@ def baseline(
         str,
         typer.Argument(
             metavar="NAME",
-            help=f"Baseline: {NAMES}.",
-            autocompletion=complete.words(*NAMES.split(", ")),
+            help=f"Baseline: {', '.join(NAMES)}.",
+            autocompletion=complete.words(*NAMES),
         ),
     ],
     dataset: options.DatasetOrTable,
@@ -145,7 +146,9 @@ def parse_options(texts: Sequence[str]) -> dict[str, Any]:
 
 def holds_baseline(folder: Path) -> bool:
     """Whether a folder is that of a baseline."""
-    return (folder / "baseline.safetensors").is_file()
+    from persim_gym.baselines.face import FILE
+
+    return (folder / FILE).is_file()
 
 
 def evaluate_baseline(folder: Path, agents: str, episodes: int, seed: int, as_json: bool) -> None:
@@ -178,14 +181,10 @@ def evaluate_baseline(folder: Path, agents: str, episodes: int, seed: int, as_js
         f"Returns of {policy.name} in the true {suite.name}",
         ["agent", "episodes", "mean", "sd", "least", "most", "random policy"],
         [
-            [
-                str(agent), len(own), float(own.mean()),
-                float(own.std(ddof=1)) if len(own) > 1 else None,
-                float(own.min()), float(own.max()), float(other.mean()),
-            ]
+            [str(agent), *statistics(own), float(other.mean())]
             for agent, own, other in zip(chosen, found, chance, strict=True)
         ],
-    )  # fmt: skip
+    )
     acting = ("--policy", folder, "--out", f"{folder}.mp4")
     say_next("render", suite.name, "--agent", chosen[0], *acting)
 
@@ -199,8 +198,8 @@ def generate(
             "--policy",
             "--behaviour",
             metavar="NAME",
-            help="Policy: random, mpc, another behaviour, or the folder of one that train has "
-            "made.",
+            help="Policy: random, mpc, another behaviour, or the folder of one that train or "
+            "baseline has made.",
             autocompletion=complete.policies,
         ),
     ] = "random",
@@ -261,8 +260,9 @@ def _policy(name: str, sim: PerSim, seed: int) -> Any:
     """
     if name == "mpc":
         from persim_gym.planning import MPC
+        from persim_gym.planning.choices import planner_for_data
 
-        return MPC(sim, seed=seed)
+        return MPC(sim, planner=planner_for_data(sim.task), seed=seed)
     from persim_gym.checks import as_path
     from persim_gym.policies.behaviours import as_policy
 

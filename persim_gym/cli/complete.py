@@ -15,8 +15,9 @@ TABLES = (".csv", ".tsv", ".parquet")
 #: Words that begin as what was typed.
 Completion = Callable[[str], list[str]]
 
-#: What is in a folder that was made by ``fit``, and by ``train``.
-SIMULATOR, _POLICY = "simulator.safetensors", "policy.safetensors"
+#: What is in a folder that was made by ``fit``, and by ``train`` or ``baseline``.
+SIMULATOR = "simulator.safetensors"
+_POLICIES = "policy.safetensors", "baseline.safetensors"
 #: Levels of folders in which runs are looked for.
 _DEPTH = 2
 
@@ -50,12 +51,12 @@ def runs(incomplete: str) -> list[str]:
 
 def policies(incomplete: str) -> list[str]:
     """Names of policies, and folders of those that were trained."""
-    return [*words("random", "mpc")(incomplete), *_folders(incomplete, _POLICY)]
+    return [*words("random", "mpc")(incomplete), *_folders(incomplete, *_POLICIES)]
 
 
 def behaviours(incomplete: str) -> list[str]:
     """Names of behaviours, and folders of policies that were trained."""
-    return [*words(*BEHAVIOURS, "all")(incomplete), *_folders(incomplete, _POLICY)]
+    return [*words(*BEHAVIOURS, "all")(incomplete), *_folders(incomplete, *_POLICIES)]
 
 
 def runs_or_tasks(incomplete: str) -> list[str]:
@@ -79,10 +80,11 @@ def runs_or_data(incomplete: str) -> list[str]:
     return list(dict.fromkeys([*runs(incomplete), *datasets_or_tables(incomplete)]))
 
 
-def _folders(incomplete: str, file: str) -> list[str]:
-    """Folders that hold a file; where nothing but a part was typed, those below, too."""
+def _folders(incomplete: str, *files: str) -> list[str]:
+    """Folders that hold one of the files; where nothing but a part was typed, those below, too."""
     own = [path for path in _below(incomplete) if path.is_dir()]
-    inside = (path.glob("*/" * depth + file) for path in own for depth in range(_DEPTH))
+    places = ["*/" * depth + file for depth in range(_DEPTH) for file in files]
+    inside = (path.glob(place) for path in own for place in places)
     holding = {path.parent for path in chain.from_iterable(inside)}
     return sorted(map(str, holding)) or [_word(path) for path in own]
 

@@ -13,7 +13,14 @@ from persim_gym import checks
 from persim_gym.cli import complete, models, options, own_data, tables
 from persim_gym.cli.group import on_interrupt, say
 from persim_gym.cli.next_step import agent_word, say_next
-from persim_gym.cli.output import print_facts, print_json, print_line, print_table, progress_bar
+from persim_gym.cli.output import (
+    print_facts,
+    print_json,
+    print_line,
+    print_table,
+    progress_bar,
+    statistics,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -153,7 +160,7 @@ def plan(
         f"Returns in the true {suite.name}, planned in {'truth' if sim is None else model}",
         ["agent", "episodes", "mean", "sd", "least", "most", "random policy"],
         [
-            [word, *_statistics(own), float(random.mean())]
+            [word, *statistics(own), float(random.mean())]
             for word, own, random in zip(words, outcomes.returns, chance, strict=True)
         ],
     )
@@ -232,18 +239,6 @@ def _say_stopped(episodes: dict[str, NDArray[Any]], prefix: str = "") -> None:
             "Episodes cut off by broken physics or a guard, whose returns count up to there: "
             + ", ".join(said)
         )
-
-
-def _statistics(returns: NDArray[Any]) -> list[object]:
-    """Number, mean, standard deviation, least and most."""
-    deviation = float(returns.std(ddof=1)) if len(returns) > 1 else None
-    return [
-        len(returns),
-        float(returns.mean()),
-        deviation,
-        float(returns.min()),
-        float(returns.max()),
-    ]
 
 
 def _logger(kind: str, folder: Path) -> Logger:
@@ -336,7 +331,7 @@ def train(
         f"Returns of agent {agent_word(sim, index)} of {sim.task.name}, {policy.name} after "
         f"{steps:,} steps",
         ["", "episodes", "mean", "sd", "least", "most"],
-        [[name, *_statistics(own.returns[0])] for name, own in outcomes.items()],
+        [[name, *statistics(own.returns[0])] for name, own in outcomes.items()],
     )
     _say_stopped({name: own.stopped[0] for name, own in outcomes.items()})
     print_facts("Policy", [("folder", out)])

@@ -112,7 +112,7 @@ def record(
             "--policy",
             metavar="NAME",
             help="Behaviour: pure, pure-eps-20, pure-eps-40 (or any other percentage), random; "
-            "all; or the folder of a policy that train has made.",
+            "all; or the folder of a policy that train or baseline has made.",
             show_default="random, or all with TASK all",
             autocompletion=complete.behaviours,
         ),

@@ -194,7 +194,8 @@ def make_policy(name: str, task: Task, sim: PerSim | None, agent: int, seed: int
     if not folder.is_dir():
         raise ValueError(
             f"unknown policy {name!r}{checks.meant(name, POLICIES)}: it must be "
-            f"{', '.join(POLICIES)} or the folder of a policy that persim-gym train has made"
+            f"{', '.join(POLICIES)} or the folder of a policy that persim-gym train or baseline "
+            "has made"
         )
     return saved_policy(folder, task)
 

@@ -8,13 +8,16 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from persim_gym import progress
 from persim_gym.cli.group import fitting, visible
 from persim_gym.progress import duration
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def print_table(
@@ -67,6 +70,18 @@ def cell(value: object) -> str:
     return visible(str(value))
 
 
+def statistics(returns: NDArray[Any]) -> list[object]:
+    """Number, mean, standard deviation, least and most: what a table says of episodes."""
+    deviation = float(returns.std(ddof=1)) if len(returns) > 1 else None
+    return [
+        len(returns),
+        float(returns.mean()),
+        deviation,
+        float(returns.min()),
+        float(returns.max()),
+    ]
+
+
 def print_json(value: Any) -> None:
     """Print plain types as JSON; what is not a number becomes null."""
     # A console that has not all characters gets escapes, which are JSON all the same.
@@ -106,4 +121,5 @@ __all__ = [
     "print_line",
     "print_table",
     "progress_bar",
+    "statistics",
 ]

@@ -33,7 +33,7 @@ def render(
             "--policy",
             "--behaviour",
             metavar="NAME",
-            help="Policy: random, mpc, or the folder of one that train has made.",
+            help="Policy: random, mpc, or the folder of one that train or baseline has made.",
             autocompletion=complete.policies,
             show_default="random; the recorded actions of own data",
         ),

@@ -70,7 +70,7 @@ def pull(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FOLDER", help="Output: the simulator.", show_default=False),
+        options.folder_to_write("the simulator", show_default=False),
     ] = None,
 ) -> None:
     """Take a simulator or a data set from the hub."""

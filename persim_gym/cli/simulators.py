@@ -297,6 +297,11 @@ def evaluate(
     Of a baseline's folder it measures returns in the true environments instead.
     """
     if baselines.holds_baseline(simulator):
+        if data is not None or columns.given() or (horizon, warmup) != (50, 10):
+            raise ValueError(
+                f"{simulator} holds a baseline: of it there are --agent, --episodes, "
+                "--seed and --json alone"
+            )
         baselines.evaluate_baseline(simulator, agents, episodes, seed, as_json)
         return
     sim = models.open_simulator(simulator)

@@ -149,7 +149,10 @@ class Columns:
                 for name, value in found.items()
             }
             found["--continuous-actions"] = True
-        return {name: value for name, value in found.items() if value not in (None, False, [])}
+        # A gap of 0 equals False, and was given all the same.
+        return {
+            name: v for name, v in found.items() if v is not None and v is not False and v != []
+        }
 
     def words(self) -> list[str]:
         """The words of a command line that give these options again."""

@@ -171,8 +171,9 @@ def _say_next(sim: PerSim | None, target: str, columns: tables.Columns) -> None:
     if sim is not None:
         say_next_of(sim, target)
     else:
-        out = Path(target).stem if tables.is_table(target) else target.split("/")[-2]
-        say_next("fit", target, "--out", f"runs/{out}", *columns.words())
+        path = Path(target)
+        name = path.stem if tables.is_table(target) else path.parent.name or path.name
+        say_next("fit", target, "--out", f"runs/{name}", *columns.words())
 
 
 def _policy(name: str | None, reward: str | None, steps: int | None) -> dict[str, Any]:

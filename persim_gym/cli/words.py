@@ -42,7 +42,7 @@ PYTHON = {
     "persim_gym.offline.record": "persim-gym record",
     "PerSim.fit": "persim-gym fit",
     "others are given as a function of the observations or as an object with predict()": "or the "
-    "folder of a policy that persim-gym train has made",
+    "folder of a policy that persim-gym train or baseline has made",
 }
 
 # Not inside of another word, a path or what is quoted: those are the user's own.

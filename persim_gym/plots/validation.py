@@ -27,7 +27,7 @@ NAMES = {
     POOLED: "pooled model",
     LINEAR: "own linear model",
 }
-#: Dashes of their lines, which are differ without colours, too; none is a whole line.
+#: Dashes of their lines, which differ without colours, too; where there is none the line is whole.
 DASHES: dict[str, tuple[float, ...]] = {
     PERSISTENCE: (1, 1.6),
     POOLED: (5, 2),

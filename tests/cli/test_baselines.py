@@ -10,9 +10,10 @@ from typer.testing import CliRunner
 
 from persim_gym.baselines import Baseline
 from persim_gym.cli import app
-from persim_gym.cli.baselines import parse_options
+from persim_gym.cli.baselines import _policy, parse_options
 from persim_gym.envs.suites import find_suite
-from tests.learned.worlds import random_simulator
+from persim_gym.planning.choices import planner_for_data
+from tests.learned.worlds import PlainTask, random_simulator
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +72,25 @@ def test_bad_baselines_are_refused_before_data_are_read() -> None:
     assert "unknown baseline" in run("baseline", "dqn", "nowhere", "--out", "new", code=2)
     said = run("baseline", "bcq", "nowhere", "--out", "new", "--set", "depth=3", code=2)
     assert "unknown option 'depth' of BCQ" in said
+
+
+@pytest.mark.parametrize(
+    "given",
+    [("--data", "x.csv"), ("--horizon", "3"), ("--warmup", "2"), ("--agent-column", "who")],
+)
+def test_evaluate_refuses_what_it_would_not_use_of_a_baseline(
+    tmp_path: Path, given: tuple[str, str]
+) -> None:
+    (tmp_path / "bcq").mkdir()
+    (tmp_path / "bcq" / "baseline.safetensors").touch()
+    said = run("evaluate", "bcq", *given, code=2)
+    assert "bcq holds a baseline" in said
+
+
+def test_in_own_data_generate_plans_as_plan_does() -> None:
+    sim = random_simulator(PlainTask.of(2, action_dim=1))
+    acting = _policy("mpc", sim, seed=0)
+    assert acting.planner == planner_for_data(sim.task).planner
 
 
 def test_options_are_json_or_words() -> None:

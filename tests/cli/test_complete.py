@@ -23,7 +23,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
     for name in ("persim/cartpole/random-v0", "mine-v1"):
         (tmp_path / "minari" / name / "data").mkdir(parents=True)
-    for folder, file in (("one", "simulator"), ("two", "simulator"), ("acts", "policy")):
+    for folder, file in (
+        ("one", "simulator"),
+        ("two", "simulator"),
+        ("acts", "policy"),
+        ("bcq", "baseline"),
+    ):
         (tmp_path / "runs" / folder).mkdir(parents=True)
         (tmp_path / "runs" / folder / f"{file}.safetensors").touch()
     (tmp_path / "patients.csv").touch()
@@ -57,7 +62,8 @@ def offered(line: str, between: str | None = None) -> list[str]:
         ("plan runs/o", ["runs/one"]),
         ("plan mo", ["mountain-car"]),
         ("plan x --planner i", ["icem"]),
-        ("render x --policy ru", ["runs/acts"]),
+        ("render x --policy ru", ["runs/acts", "runs/bcq"]),
+        ("baseline cl", ["cloning"]),
         ("train x --algorithm s", ["sac"]),
         ("validate x --split e", ["ends"]),
         ("evalu", ["evaluate"]),

@@ -74,3 +74,19 @@ def test_what_is_no_angle(wrong: str) -> None:
 def test_a_time_that_is_none_is_refused_by_its_option() -> None:
     with pytest.raises(typer.BadParameter, match="a time is a number"):
         parsed("--max-gap", "soon")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--agent-column", "patient id", "--state", 'hb,"dose, mg"'),
+        ("--drop", "--continuous-actions"),
+        ("--discrete-actions", "--angle", "wind=360", "--angle", "cos,sin"),
+        ("--max-gap", "2weeks"),
+        ("--max-gap", "0"),
+    ],
+)
+def test_given_options_are_the_words_that_give_them_again(words: tuple[str, ...]) -> None:
+    columns = parsed(*words)
+    assert {word for word in words if word.startswith("--")} == {*columns.given()}
+    assert parsed(*columns.words()) == columns

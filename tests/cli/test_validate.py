@@ -12,6 +12,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from persim_gym.cli import app
+from persim_gym.cli.tables import Columns
+from persim_gym.cli.validate import _say_next
 from tests.evaluation.validation.worlds import patients
 
 COLUMNS = (
@@ -47,6 +49,22 @@ def sim(table: Path) -> Path:
     out = table.parent / "sim"
     run("fit", table, "--out", out, *COLUMNS, *FIT)
     return out
+
+
+@pytest.mark.parametrize(
+    ("data", "folder"),
+    [
+        ("persim/cartpole/random-v0", "runs/cartpole"),
+        ("poles-v0", "runs/poles-v0"),
+        ("./recorded", "runs/recorded"),
+        ("tables/weeks.csv", "runs/weeks"),
+    ],
+)
+def test_whatever_data_are_called_the_next_command_is_said(
+    data: str, folder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _say_next(None, data, Columns())
+    assert capsys.readouterr().err == f"next: persim-gym fit {data} --out {folder}\n"
 
 
 @pytest.mark.slow
