@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from persim_gym import files, store
+from persim_gym.learned.checkpoint import Checkpoint
 from persim_gym.policies.randomness import global_randomness_kept, global_seed
 from persim_gym.progress import Report
 from persim_gym.threads import few_threads
@@ -35,52 +33,12 @@ class Learner(Protocol):
         """Take back what :meth:`tensors` gave."""
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """The file by which a fit that was killed goes on.
-
-    Attributes:
-        path: Where it is.
-        recipe: All that decides the fit, as plain types.
-        save_every: Seconds between two writings.
-    """
-
-    path: Path
-    recipe: dict[str, Any] = field(repr=False)
-    save_every: float = 30.0
-
-    def save(self, tensors: Mapping[str, Tensor], block: int) -> None:
-        """Write how far a fit is: ``block`` blocks are done."""
-        store.write(self.path, "checkpoint", tensors, {"recipe": self.recipe, "block": block})
-
-    def load(self) -> tuple[dict[str, Tensor], int] | None:
-        """Tensors, and how many blocks are done; ``None`` if nothing was written.
-
-        Raises:
-            ValueError: If the file is damaged, or of other data or options.
-        """
-        files.sweep(self.path)
-        if not self.path.exists():
-            return None
-        tensors, card = store.read(self.path, "checkpoint")
-        if card.get("recipe") != self.recipe:
-            raise ValueError(
-                f"{self.path} is a checkpoint of another fit (other data or other options): "
-                "delete it, or choose another folder"
-            )
-        return tensors, int(card["block"])
-
-    def discard(self) -> None:
-        """Remove the file, and what killed fits have left of it: the fit is done."""
-        self.path.unlink(missing_ok=True)
-        files.sweep(self.path)
-
-
 def run_blocks(
     learner: Learner,
     seed: int,
     report: Report,
     checkpoint: Checkpoint | None = None,
+    save_every: float = 30.0,
     *,
     widths: Sequence[int] = (),
     rows: int = 0,
@@ -93,6 +51,7 @@ def run_blocks(
         seed: The fit's seed.
         report: Called after each block.
         checkpoint: Where to go on from, and to write to.
+        save_every: Seconds between two writings.
         widths: Widths of its layers, by which the number of threads is chosen.
         rows: Rows of its batches.
         device: Where it learns.
@@ -104,7 +63,7 @@ def run_blocks(
     if checkpoint is not None and (found := checkpoint.load()) is not None:
         with global_randomness_kept():  # what is made anew to be restored may seed itself
             learner.restore(found[0])
-        first = found[1]
+        first = int(found[1]["block"])
     written = time.monotonic()
     where = device or torch.device("cpu")
     with few_threads(rows, widths, where):
@@ -112,9 +71,8 @@ def run_blocks(
             with global_seed(block_seed(seed, block + 1)):
                 learner.train(block)
             report(block + 1, learner.blocks)
-            late = time.monotonic() - written >= (checkpoint.save_every if checkpoint else 0)
-            if checkpoint is not None and late:
-                checkpoint.save(learner.tensors(), block + 1)
+            if checkpoint is not None and time.monotonic() - written >= save_every:
+                checkpoint.save(learner.tensors(), {"block": block + 1})
                 written = time.monotonic()
 
 

@@ -61,10 +61,7 @@ class CloningConfig(Values):
         for name in ("updates", "batch_size"):
             checks.positive_integer(name, getattr(self, name))
         checks.number("learning_rate", self.learning_rate, 0, above=True, says="positive")
-        if not isinstance(self.hidden, tuple) or not self.hidden:
-            raise ValueError(f"hidden must be one or more widths of layers, got {self.hidden!r}")
-        for width in self.hidden:
-            checks.positive_integer("hidden", width)
+        self._take_widths("hidden", least=1)
 
 
 class CloningLearner:

@@ -45,11 +45,7 @@ class OfflineConfig(Values):
         for name in rates:
             if (value := getattr(self, name)) is not None:
                 checks.number(name, value, 0, 1, says="a number from 0 to 1")
-        for name in widths:
-            if (value := getattr(self, name)) is not None:
-                for width in checks.a_sequence(name, value):
-                    checks.positive_integer(f"a width in {name}", width)
-                object.__setattr__(self, name, tuple(value))
+        self._take_widths(*widths)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,18 +13,18 @@ from torch import Tensor
 
 from persim_gym.baselines.blocks import block_seed
 from persim_gym.baselines.context_gradients import LossGradient
-from persim_gym.baselines.context_network import ContextNetwork, ContextShape, loss
+from persim_gym.baselines.context_network import Batch, ContextNetwork, ContextShape, loss
 from persim_gym.baselines.windows import Windows, hold_out
 from persim_gym.learned.networks.optimise import Adam
 
-#: Steps of a block, after which the held-out windows are looked at.
+#: Steps of a block, after which the held-out windows are predicted.
 BLOCK = 100
 
 #: Persistence of the rolling mean of the validation loss.
 PERSISTENCE = 0.99
 
-#: Held-out pairs that are looked at, at most.
-LOOKED_AT = 2500
+#: Held-out pairs that are predicted, at most.
+PREDICTED = 2500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,9 +86,10 @@ class ContextLearner:
         # Each member's own resample, drawn once; without it all see everything.
         own = rng.integers(0, q, size=(m, q)) if schedule.bootstrap else None
         self._own = None if own is None else torch.as_tensor(own.astype(np.int32)).to(device)
-        looked = windows.pairs(held)
-        looked = looked[np.sort(rng.permutation(len(looked))[:LOOKED_AT])]
-        self._looked = looked[None].expand(m, -1, -1)
+        pairs = windows.pairs(held)
+        pairs = pairs[np.sort(rng.permutation(len(pairs))[:PREDICTED])][None].expand(m, -1, -1)
+        self._held = windows.batch(pairs) if pairs.shape[1] else None
+        self._known = windows.known(pairs).flatten()
         self._worth: Tensor | None = None  # of pasts by their length [H + 1]
         if shape.context and schedule.weigh_pasts:
             self._worth = torch.ones(windows.history + 1, dtype=torch.float32, device=device)
@@ -100,7 +101,7 @@ class ContextLearner:
         return -(-self.schedule.steps // BLOCK)
 
     def train(self, block: int) -> None:
-        """Some steps, and a look at what was held out."""
+        """Some steps, and predictions of what was held out."""
         if self.stopped:
             return
         plan = self.schedule
@@ -116,8 +117,10 @@ class ContextLearner:
             raise FloatingPointError(
                 f"the fit has diverged: lower learning_rate (now {plan.learning_rate:g})"
             )
-        self._look()
-        self._weigh()
+        if self._held is not None:
+            self._stop_where_it_rises(self._value(self._held))
+            if self._worth is not None:
+                self._weigh(self._held, self._worth)
 
     def _step(self, pairs: Tensor, rate: float) -> Tensor:
         each, gradient = self._slope(self.windows.batch(pairs, self._worth))
@@ -132,43 +135,35 @@ class ContextLearner:
         rows = torch.randint(q, (m, count)).to(self._pairs.device)
         return rows if self._own is None else self._own.gather(1, rows).long()
 
-    def _look(self) -> None:
+    def _stop_where_it_rises(self, now: float) -> None:
         """Stop where the rolling mean of the validation loss rises."""
-        now = self._value()
-        if math.isnan(now):
-            return
         # Original: it begins well above the first value, so that the first steps do not stop it.
         before = now + 0.5 * abs(now) if math.isnan(self.rolling) else self.rolling
         self.rolling = PERSISTENCE * before + (1 - PERSISTENCE) * now
         self.stopped = self.rolling > before
 
     @torch.no_grad()
-    def _weigh(self) -> None:
+    def _weigh(self, held: Batch, worth: Tensor) -> None:
         """Weigh pasts by the reciprocal of the error that is left with their length.
 
         Original: there all pasts count alike. What a short one does not tell is an error that no
         fit removes, and its gradient, all noise, hides what whole pasts have still to learn.
         """
-        if self._worth is None or not self._looked.shape[1]:
-            return
-        network, batch = self.network, self.windows.batch(self._looked)
-        seen = [batch.states, batch.actions, network.encode(batch.history)]
-        size = (network.forward(torch.cat(seen, dim=-1))[0] - batch.change).square().mean(-1)
-        known = self.windows.known(self._looked)
-        total, count = torch.zeros_like(self._worth), torch.zeros_like(self._worth)
-        total.index_add_(0, known.flatten(), size.flatten())
-        count.index_add_(0, known.flatten(), torch.ones_like(size).flatten())
+        seen = [held.states, held.actions, self.network.encode(held.history)]
+        off = self.network.forward(torch.cat(seen, dim=-1))[0] - held.change
+        size = off.square().mean(-1).flatten()
+        total, count = torch.zeros_like(worth), torch.zeros_like(worth)
+        total.index_add_(0, self._known, size)
+        count.index_add_(0, self._known, torch.ones_like(size))
         left = (total / count).sqrt_().clamp_(min=torch.finfo(size.dtype).tiny)
         left = torch.where(count > 0, left, left.nan_to_num(0.0).max())
-        self._worth.copy_(left.min() / left)
+        worth.copy_(left.min() / left)
 
     @torch.no_grad()
-    def _value(self) -> float:
-        """The validation loss, the members' mean; nan where nothing is held out."""
-        if not self._looked.shape[1]:
-            return math.nan
-        plan, batch = self.schedule, self.windows.batch(self._looked)
-        return float(loss(self.network, batch, plan.backward_weight, plan.tempering).mean())
+    def _value(self, held: Batch) -> float:
+        """The validation loss, the members' mean."""
+        plan = self.schedule
+        return float(loss(self.network, held, plan.backward_weight, plan.tempering).mean())
 
     @property
     def facts(self) -> dict[str, Any]:

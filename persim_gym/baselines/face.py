@@ -17,10 +17,11 @@ from torch import Tensor
 
 from persim_gym import checks, store
 from persim_gym.baselines import MODULES
-from persim_gym.baselines.blocks import Checkpoint, Learner, of_part, run_blocks
+from persim_gym.baselines.blocks import Learner, of_part, run_blocks
 from persim_gym.baselines.recipe import as_config, of_agent, recipe_of
 from persim_gym.core import Dynamics, Task, check_task
 from persim_gym.envs.suites import SUITES
+from persim_gym.learned.checkpoint import Checkpoint, discarded_where_it_diverges
 from persim_gym.learned.config import Values
 from persim_gym.learned.outcomes.data_task import DataTask
 from persim_gym.learned.preparation import as_transitions, check_data, check_device, task_for
@@ -42,6 +43,7 @@ class Given:
         device: Where to compute.
         report: Called with how much is done, and of how much.
         checkpoint: Where a fit that was killed goes on from; ``None`` for nowhere.
+        save_every: Seconds between checkpoints.
     """
 
     transitions: Transitions
@@ -51,11 +53,12 @@ class Given:
     device: torch.device
     report: Report
     checkpoint: Checkpoint | None
+    save_every: float = 30.0
 
     def run(self, learner: Learner, *, widths: Sequence[int], rows: int) -> None:
         """Run what is left of a fit; see :func:`~persim_gym.baselines.blocks.run_blocks`."""
         run_blocks(
-            learner, self.seed, self.report, self.checkpoint,
+            learner, self.seed, self.report, self.checkpoint, self.save_every,
             widths=widths, rows=rows, device=self.device,
         )  # fmt: skip
 
@@ -232,15 +235,19 @@ class Baseline(ABC):
         _check_bounds(task)
         settings = settings.settled(task) if hasattr(settings, "settled") else settings
         card = recipe_of(cls.name, settings, seed, task, transitions)
-        resume = None if folder is None else Checkpoint(folder / store.CHECKPOINT, card, save_every)
-        with reporter(f"fit {cls.name}", progress, on_progress) as report:
-            given = Given(transitions, task, settings, seed, torch_device, report, resume)
+        resume = None if folder is None else Checkpoint(folder / store.CHECKPOINT, card)
+        with (
+            discarded_where_it_diverges(resume),
+            reporter(f"fit {cls.name}", progress, on_progress) as report,
+        ):
+            data = (transitions, task, settings, seed, torch_device)
+            given = Given(*data, report, resume, save_every)
             cls._check(given)
             learned = cls._learn(given)
-        if not all(bool(t.isfinite().all()) for t in learned.tensors.values()):
-            raise FloatingPointError(
-                "the fit has diverged: its weights are not finite; try a smaller learning_rate"
-            )
+            if not all(bool(t.isfinite().all()) for t in learned.tensors.values()):
+                raise FloatingPointError(
+                    "the fit has diverged: its weights are not finite; try a smaller learning_rate"
+                )
         fitted = cls(
             task, settings, learned.tensors, {**card, "facts": learned.facts}, given.device
         )

@@ -51,8 +51,7 @@ class InsideConfig(Values):
         checks.make_plain(self)
         if self.steps is not None:
             checks.positive_integer("steps", self.steps)
-        for width in () if self.hidden is None else checks.a_sequence("hidden", self.hidden):
-            checks.positive_integer("a width in hidden", width)
+        self._take_widths("hidden")
         own = {name: getattr(self, name) for name in _SHARED}
         training.TrainConfig(**{name: value for name, value in own.items() if value is not None})
 

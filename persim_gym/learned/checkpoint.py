@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,17 @@ class Checkpoint:
             path.unlink(missing_ok=True)
             files.sweep(path)
         files.sweep(self.path)
+
+
+@contextmanager
+def discarded_where_it_diverges(checkpoint: Checkpoint | None) -> Iterator[None]:
+    """A fit whose checkpoint goes with it where it diverges: to go on would be to diverge again."""
+    try:
+        yield
+    except FloatingPointError:
+        if checkpoint is not None:
+            checkpoint.discard()
+        raise
 
 
 def checkpoints_beside(path: Path) -> list[Path]:

@@ -75,6 +75,24 @@ class Values:
         changed = {key: tuple(v) if isinstance(v, list) else v for key, v in plain.items()}
         return dataclasses.replace(self, **changed)  # type: ignore[type-var]
 
+    def _take_widths(self, *names: str, least: int = 0) -> None:
+        """Make fields tuples of widths of layers; ``None`` stays.
+
+        Raises:
+            ValueError: If one is anything else, or has fewer than ``least``.
+        """
+        for name in names:
+            if (given := getattr(self, name)) is None:
+                continue
+            try:
+                widths = tuple(checks.integer(name, w, 1) for w in checks.a_sequence(name, given))
+            except (TypeError, ValueError):
+                widths = None
+            if widths is None or len(widths) < least:
+                says = f"a list of {'one or more ' if least else ''}positive integers"
+                raise ValueError(f"{name} must be {says}, got {checks.shown(given)}")
+            object.__setattr__(self, name, widths)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Networks(Values):
@@ -155,18 +173,8 @@ class Networks(Values):
             checks.positive_integer(name, getattr(self, name))
         for name in ("spare_members", "seed"):
             checks.integer(name, getattr(self, name), wrong_type=ValueError)
-        says = "a list of positive integers"
-        for name in ("state_hidden", "action_hidden"):
-            given = getattr(self, name)
-            try:
-                if not isinstance(given, (tuple, list)):
-                    raise TypeError
-                widths = [checks.integer(name, width, 1) for width in given]
-            except (TypeError, ValueError):
-                raise ValueError(f"{name} must be {says}, got {checks.shown(given)}") from None
-            object.__setattr__(self, name, tuple(widths))
-        if not self.state_hidden:
-            raise ValueError("state_hidden must name at least one hidden layer, got ()")
+        self._take_widths("state_hidden", least=1)
+        self._take_widths("action_hidden")
         for name in _SWITCHES:
             checks.switch(name, getattr(self, name))
         for name, known in _NAMED.items():
@@ -319,13 +327,7 @@ class Latent(Values):
             checks.positive_integer(name, getattr(self, name))
         for name in ("gates", "steps", "window_steps", "seed"):
             checks.integer(name, getattr(self, name), wrong_type=ValueError)
-        hidden = self.hidden
-        if not isinstance(hidden, (list, tuple)) or not hidden:
-            raise ValueError(
-                f"hidden must name at least one width, all positive, got {checks.shown(hidden)}"
-            )
-        widths = tuple(checks.positive_integer("a width of hidden", width) for width in hidden)
-        object.__setattr__(self, "hidden", widths)
+        self._take_widths("hidden", least=1)
         for name in ("learning_rate", "window_learning_rate", "noise_share", "decay", "hold"):
             checks.number(name, getattr(self, name), 0)
         checks.switch("skip_clipped", self.skip_clipped)

@@ -15,6 +15,7 @@ from persim_gym.learned.adaptive import AdaptiveDynamics
 from persim_gym.learned.assembly import fit_parts, parts_of
 from persim_gym.learned.callbacks import FitCallback
 from persim_gym.learned.card import recipe_of
+from persim_gym.learned.checkpoint import discarded_where_it_diverges
 from persim_gym.learned.config import Config
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.experience import Experience
@@ -175,7 +176,10 @@ class PerSim(AdaptiveDynamics):
         checkpoint = checkpoint_in(out, recipe)
         for callback in callbacks:
             callback.on_fit_begin()
-        with reporter(progress, on_epoch, callbacks) as report:
+        with (
+            discarded_where_it_diverges(checkpoint),
+            reporter(progress, on_epoch, callbacks) as report,
+        ):
             setting = Setting(torch_device, report, checkpoint, save_every)
             fitted = fit_by(checked, plan, setting)
         parts = parts_of(fitted, checked, plan.seed, recipe, torch_device)

@@ -165,10 +165,8 @@ def test_the_settings_of_the_authors_are_there() -> None:
 def test_a_fit_stops_where_the_held_out_loss_rises() -> None:
     learner = ContextLearner.__new__(ContextLearner)
     learner.rolling, learner.stopped = float("nan"), False
-    values = iter([1.0, 0.5, 0.5, 5.0])
-    learner._value = lambda: next(values)  # type: ignore[method-assign]
-    for expected in (False, False, False, True):
-        learner._look()
+    for value, expected in ((1.0, False), (0.5, False), (0.5, False), (5.0, True)):
+        learner._stop_where_it_rises(value)
         assert learner.stopped is expected
 
 

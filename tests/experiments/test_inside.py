@@ -189,7 +189,7 @@ def test_bad_options_and_foreign_tasks_are_refused_before_a_run() -> None:
         ((("steps", 0),), "steps must be a positive integer"),
         ((("penalty", -1),), "penalty must be a number of at least 0"),
         ((("guard", 2),), "guard must be"),
-        ((("hidden", (0,)),), "a width in hidden must be a positive integer"),
+        ((("hidden", (0,)),), "hidden must be a list of positive integers"),
     ):
         with pytest.raises((TypeError, ValueError), match=message):
             check_cell(cell_of(fit=fit))

@@ -65,6 +65,22 @@ def test_a_killed_fit_of_latents_ends_as_one_that_was_not(
     assert checkpoints_beside(tmp_path / "checkpoint.safetensors") == []
 
 
+def test_a_fit_that_diverges_leaves_no_checkpoint(tmp_path: Path) -> None:
+    walks, file = random_walks(PlainTask.of(2, actions=3)), tmp_path / "checkpoint.safetensors"
+    there: list[bool] = []
+
+    def diverge(now: Any) -> None:
+        there.append(bool(checkpoints_beside(file)))
+        if now.epoch == 3:
+            raise FloatingPointError
+
+    options = {"method": "sgd", "epochs": 4, "ensemble_size": 1}
+    with pytest.raises(FloatingPointError):
+        _fit(walks, tmp_path, on_epoch=diverge, **options)
+    assert there[-1]
+    assert checkpoints_beside(file) == []
+
+
 def test_parts_of_a_fit_do_not_share_a_file(tmp_path: Path) -> None:
     first = Checkpoint(tmp_path / "checkpoint.safetensors", {"a": 1})
     one, two = first.part("one"), first.part("two")

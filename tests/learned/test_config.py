@@ -7,9 +7,15 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
+from persim_gym.baselines.cloning import CloningConfig
+from persim_gym.baselines.config import BCQConfig
+from persim_gym.baselines.sfbc.config import SfBCConfig
+from persim_gym.experiments.inside import InsideConfig
 from persim_gym.learned import Networks, PerSim
+from persim_gym.learned.config import Latent
 from persim_gym.offline.transitions import Transitions
 from tests.learned.worlds import PlainTask, random_walks
 
@@ -41,6 +47,7 @@ INVALID = [
     ("state_hidden", (64.0,)),
     ("state_hidden", 64),
     ("action_hidden", (0,)),
+    ("action_hidden", "64"),
     ("activation", "tanh"),
     ("activation", None),
     ("encoder", "sum"),
@@ -78,6 +85,18 @@ def test_invalid_values_are_refused(name: str, value: Any) -> None:
 
 def test_every_option_is_checked() -> None:
     assert {name for name, _ in INVALID} == set(OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [(Networks, "action_hidden"), (Latent, "hidden"), (CloningConfig, "hidden"),
+     (BCQConfig, "hidden"), (SfBCConfig, "widths"), (InsideConfig, "hidden")],
+)  # fmt: skip
+def test_widths_of_layers_are_checked_alike(config: Any, name: str) -> None:
+    assert getattr(config(**{name: [4, np.int64(3)]}), name) == (4, 3)
+    for wrong in (8, "8", (0,), (True,), (2.5,), [[4]]):
+        with pytest.raises(ValueError, match=f"{name} must be a list of .*positive integers, got"):
+            config(**{name: wrong})
 
 
 def test_json_round_trip() -> None:

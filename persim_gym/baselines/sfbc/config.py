@@ -72,12 +72,7 @@ class SfBCConfig(Values):
             checks.number(name, getattr(self, name), 0, says="finite and not negative")
         checks.number("discount", self.discount, 0, 1, below=True, says="in [0, 1)")
         checks.switch("fade", self.fade)
-        for name in ("widths", "critic_hidden"):
-            sizes = getattr(self, name)
-            if not isinstance(sizes, tuple) or not sizes:
-                raise ValueError(f"{name} must be one or more widths of layers, got {sizes!r}")
-            for size in sizes:
-                checks.positive_integer(name, size)
+        self._take_widths("widths", "critic_hidden", least=1)
         if self.average > self.candidates:
             raise ValueError(
                 f"average={self.average} actions cannot be drawn of candidates={self.candidates}"
