@@ -161,7 +161,10 @@ def joined(first: Transitions, second: Transitions) -> Transitions:
         name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in names
     }
     episode = np.concatenate([first.episode, second.episode + first.episode.max() + 1])
-    return replace(first, **columns, episode=episode, changes=None)
+    changes: Any = None
+    if first.changes is not None or second.changes is not None:
+        changes = np.concatenate([each.change(slice(None)) for each in (first, second)])
+    return replace(first, **columns, episode=episode, changes=changes)
 
 
 def _synthetic(sim: PerSim, cell: Cell) -> Transitions:

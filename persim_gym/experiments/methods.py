@@ -94,6 +94,7 @@ class Method:
         experiments: Experiments that it can take part in.
         learns: Whether it needs data.
         plans: Whether it needs a planner to act.
+        inside: Whether it builds on the simulator of the method ``persim``.
         check: Checks the options of a cell's fit; raises a :class:`ValueError` at a bad one.
         actions: The only kind of actions that it takes, ``"discrete"`` or ``"continuous"``.
         paper: Options of the fit in the preset ``"paper"``, where they are not the usual ones.
@@ -105,6 +106,7 @@ class Method:
     experiments: tuple[str, ...]
     learns: bool = True
     plans: bool = False
+    inside: bool = False
     check: Callable[[Cell], None] = _check_simulator
     paper: tuple[tuple[str, Any], ...] = ()
     actions: str | None = None
@@ -152,20 +154,29 @@ def fitted_simulator(context: Context, **options: Any) -> PerSim:
     return sim
 
 
-def simulator_of(context: Context, fit: tuple[tuple[str, Any], ...] = ()) -> PerSim:
+def simulator_of(context: Context) -> PerSim:
     """The simulator that a method builds on: that of the method ``persim`` where it is on disk.
 
     Where it is not, it is fitted inside the method's own folder: cells that run beside each other
     never fit into one folder.
-
-    Args:
-        context: Of the method.
-        fit: Options of the simulator's fit.
     """
+    own, shared = _simulator_places(context)
+    return fitted_simulator(shared if (shared.folder / SIMULATOR).is_file() else own)
+
+
+def lacks_simulator(context: Context) -> bool:
+    """Whether a cell's method builds on a simulator that is not on disk."""
+    if not METHODS[context.cell.method].inside:
+        return False
+    return not any((own.folder / SIMULATOR).is_file() for own in _simulator_places(context))
+
+
+def _simulator_places(context: Context) -> tuple[Context, Context]:
+    """The context of the simulator that a method builds on, in its own folder and where shared."""
+    # A cell's options are of its simulator where they are checked as such.
+    fit = context.cell.fit if METHODS[context.cell.method].check is _check_simulator else ()
     shared = replace(context, cell=replace(context.cell, method="persim", fit=fit))
-    if (shared.folder / SIMULATOR).is_file():
-        return fitted_simulator(shared)
-    return fitted_simulator(replace(shared, models=context.folder))
+    return replace(shared, models=context.folder), shared
 
 
 def _check_data(sim: PerSim, cell: Cell, folder: Path) -> None:
@@ -229,7 +240,7 @@ def _with_synthetic(name: str, title: str, **options: Any) -> Method:
         made = baseline_methods.of_each_with_synthetic(context, sim, name, **options)
         return Model(policy=made[0], facts=made[1])
 
-    return _model_free(name, title, make, options)
+    return replace(_model_free(name, title, make, options), inside=True)
 
 
 def _model_free(
@@ -261,14 +272,14 @@ def _inside(algorithm: str, actions: str, penalty: float | None = None) -> Metho
     if penalty is not None:
         name, title = f"{name}-penalty", f"{title}, penalty"
     return Method(
-        name, title, make, ("reward",), check=inside.check_options, actions=actions,
-        paper=(("steps", PAPER_STEPS),),
+        name, title, make, ("reward",), inside=True, check=inside.check_options,
+        actions=actions, paper=(("steps", PAPER_STEPS),),
     )  # fmt: skip
 
 
 def _in_support(context: Context) -> Model:
     """PerSim, planned in over what the data's behaviour would do."""
-    sim = simulator_of(context, context.cell.fit)
+    sim = simulator_of(context)
     behaviour, facts = baseline_methods.behaviour_of(context)
     return Model(dynamics=sim, proposal=behaviour, facts=_facts(sim) | {"proposal": facts})
 
@@ -315,6 +326,10 @@ def _with_model(
     return Method(name, title, make, BOTH, plans=plans, check=check, paper=sizes)
 
 
+def _unlearned(name: str, title: str, experiment: str, model: Model) -> Method:
+    return Method(name, title, lambda context: model, (experiment,), learns=False)
+
+
 #: Updates in the setting of the paper's size, of a single agent and of all; and usual ones.
 PAPER_UPDATES = (20_000, 100_000)
 ALONE = {"updates": 5_000}
@@ -333,12 +348,9 @@ METHODS: dict[str, Method] = {
         Method("persim", "PerSim", _simulator(), ALL, plans=True),
         Method("persim-networks", "PerSim, networks", _simulator(method="sgd"), ALL, plans=True),
         Method(
-            "persim-paper",
-            "PerSim, the paper's networks",
-            _simulator(method="sgd", preset="paper"),
-            ALL,
-            plans=True,
-        ),
+            "persim-paper", "PerSim, the paper's networks",
+            _simulator(method="sgd", preset="paper"), ALL, plans=True,
+        ),  # fmt: skip
         Method("one-for-all", "Pooled model", _pooled, BOTH, plans=True),
         _baseline("bcq", "BCQ-P", baseline_methods.of_everyone, **TOGETHER),
         _baseline("bcq", "BCQ-A", baseline_methods.of_each, **ALONE),
@@ -348,7 +360,10 @@ METHODS: dict[str, Method] = {
         _with_synthetic("cql", "PerSim-CQL-5", **ALONE),
         replace(_baseline("sfbc", "SfBC-P", baseline_methods.of_everyone), actions=CONTINUOUS),
         replace(_baseline("sfbc", "SfBC-A", baseline_methods.of_each, **ALONE), actions=CONTINUOUS),
-        Method("persim-in-support", "PerSim, in support", _in_support, ("reward",), plans=True),
+        Method(
+            "persim-in-support", "PerSim, in support", _in_support, ("reward",), plans=True,
+            inside=True,
+        ),  # fmt: skip
         _inside("dqn", DISCRETE),
         _inside("dqn", DISCRETE, penalty=1.0),
         _inside("sac", CONTINUOUS),
@@ -358,28 +373,10 @@ METHODS: dict[str, Method] = {
         _cadm("pets-cadm", "PE-TS + CaDM"),
         _morel("morel-p", "MOReL-P", alone=False),
         _morel("morel-a", "MOReL-A", alone=True),
-        Method(
-            "persistence",
-            "Persistence",
-            lambda context: Model(predictor=Persistence()),
-            ("prediction",),
-            learns=False,
-        ),
+        _unlearned("persistence", "Persistence", "prediction", Model(predictor=Persistence())),
         Method("true", "True env + MPC", _true, ("reward",), learns=False, plans=True),
-        Method(
-            "test-policy",
-            "Test policy",
-            lambda context: Model(policy="test"),
-            ("reward",),
-            learns=False,
-        ),
-        Method(
-            "random",
-            "Random actions",
-            lambda context: Model(policy="random"),
-            ("reward",),
-            learns=False,
-        ),
+        _unlearned("test-policy", "Test policy", "reward", Model(policy="test")),
+        _unlearned("random", "Random actions", "reward", Model(policy="random")),
     )
 }
 

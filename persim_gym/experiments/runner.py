@@ -24,7 +24,7 @@ from persim_gym.experiments.engines import (
     cores,
     make_engine,
 )
-from persim_gym.experiments.methods import actions_of, find_method
+from persim_gym.experiments.methods import actions_of, context_of, find_method, lacks_simulator
 from persim_gym.experiments.recordings import missing_recordings, record_missing
 from persim_gym.experiments.row_files import RowFiles
 from persim_gym.learned.preparation import check_device
@@ -225,14 +225,14 @@ def model_path(folder: str | Path, cell: Cell) -> Path | None:
 
 
 def is_fitted(cell: Cell, folder: Path) -> bool:
-    """Whether what a cell learns is on disk already."""
+    """Whether all that a cell learns is on disk already."""
     place = model_path(folder, cell)
-    if place is None or (place / FILE).is_file():
-        return place is not None
+    if place is None or lacks_simulator(context_of(cell, place.parent)):
+        return False
     each = [place / f"agent-{agent}" for agent in cell.agents]
     if any(own.exists() for own in each):
         return all((own / FILE).is_file() or (own / POLICY).is_file() for own in each)
-    return any((place / own).is_file() for own in (SIMULATOR, f"{BEHAVIOUR}/{FILE}"))
+    return any((place / own).is_file() for own in (FILE, SIMULATOR, f"{BEHAVIOUR}/{FILE}"))
 
 
 def _clear(rows: RowFiles, folder: Path, cells: Sequence[Cell]) -> None:

@@ -102,17 +102,25 @@ def test_synthetic_trajectories_join_the_observed_one(
 
 
 def test_joined_transitions_keep_episodes_apart() -> None:
-    def some(seed: int) -> Transitions:
+    def some(seed: int, offset: float = 0.0) -> Transitions:
         rng = np.random.default_rng(seed)
+        obs, next_obs = offset + rng.normal(size=(2, 4, 2))
         return Transitions(
-            agent=[0] * 4, obs=rng.normal(size=(4, 2)), action=np.zeros(4, dtype=int),
-            next_obs=rng.normal(size=(4, 2)), reward=np.ones(4), terminated=np.zeros(4),
-            truncated=np.zeros(4), episode=[0, 0, 1, 1], num_agents=1, task_name="a",
+            agent=[0] * 4, obs=obs, action=np.zeros(4, dtype=int), next_obs=next_obs,
+            reward=np.ones(4), terminated=np.zeros(4), truncated=np.zeros(4),
+            episode=[0, 0, 1, 1], num_agents=1, task_name="a",
         )  # fmt: skip
 
     both = joined(some(0), some(1))
     assert both.episode.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     np.testing.assert_array_equal(both.obs, np.concatenate([some(0).obs, some(1).obs]))
+    assert both.changes is None
+    far = some(0, 1e5)
+    assert far.changes is not None
+    for first, second in ((far, some(1)), (some(1), far), (far, far)):
+        change = joined(first, second).change(slice(None))
+        kept = np.concatenate([first.change(slice(None)), second.change(slice(None))])
+        np.testing.assert_allclose(change, kept, rtol=1e-6)
 
 
 def test_each_agent_acts_by_its_own_policy() -> None:

@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from persim_gym import training
+from persim_gym.baselines.face import FILE
 from persim_gym.experiments import inside, methods
+from persim_gym.experiments.baseline_methods import BEHAVIOUR
 from persim_gym.experiments.inside import InsideConfig, train_config
 from persim_gym.experiments.methods import METHODS, context_of
 from persim_gym.experiments.presets import INSIDE, INSIDE_PENALTY, preset_cells
@@ -20,6 +22,7 @@ from persim_gym.experiments.quantities import Quantity, quantities
 from persim_gym.experiments.runner import check_cell, is_fitted
 from persim_gym.experiments.stages import run_cell
 from persim_gym.policies.saved import POLICY, load_policy
+from persim_gym.store import SIMULATOR
 from tests.experiments.paper_cells import TINY_FIT, tiny
 
 sb3 = pytest.importorskip("stable_baselines3")
@@ -130,6 +133,27 @@ def test_the_simulator_is_that_of_persim_where_it_is_there(tmp_path: Path) -> No
     shutil.move(context.folder / shared.folder.name, shared.folder)
     assert methods.simulator_of(context).sha256 == made.sha256
     assert list(context.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("method", ["persim-in-support", "persim-dqn", "persim-bcq-5"])
+def test_a_cell_is_fitted_where_its_simulator_is_there_as_well(
+    method: str, tmp_path: Path
+) -> None:
+    cell = tiny("reward", method=method)
+    parts = [BEHAVIOUR] if "support" in method else [f"agent-{agent}" for agent in cell.agents]
+    place = tmp_path / "models" / str(cell.fit_key)
+    fit = cell.fit if "support" in method else ()
+    shared = place.with_name(str(replace(cell, method="persim", fit=fit).fit_key))
+    for part in parts:
+        assert not is_fitted(cell, tmp_path)
+        (place / part).mkdir(parents=True)
+        (place / part / FILE).touch()
+    for folder in (shared, place / shared.name):
+        assert not is_fitted(cell, tmp_path)
+        folder.mkdir()
+        (folder / SIMULATOR).touch()
+        assert is_fitted(cell, tmp_path)
+        shutil.rmtree(folder)
 
 
 @pytest.mark.slow
