@@ -26,6 +26,8 @@ from persim_gym.learned.networks.ensemble import NetworkEnsemble
 
 #: Agents whose weights for single rows are kept.
 KEPT = 256
+#: Share of a change below which what agents have of their own may be rounding.
+LITTLE = 1e-4
 
 #: What a row becomes: the members' mean [d], their deviations from it [m * d] in units in which the
 #: root of the sum of their squares is the disagreement, and the disagreement.
@@ -159,7 +161,8 @@ class CompiledPolynomial:
 
         Where a coordinate follows the same law for all agents, a fit leaves something personal
         of the size of rounding. What is below a unit in the last place of the observations, as they
-        were recorded, is nothing.
+        were recorded, is nothing, where it is little of the change as well: far from zero, slow
+        drifts are below that unit, and add up.
         """
         _, _, r, _, d = self.weights.shape
         factors = np.abs(self.factors).max(axis=(0, 1)).astype(np.float64)
@@ -167,7 +170,8 @@ class CompiledPolynomial:
         centre, scale, _, _ = self.units
         latest = slice(ensemble.lag * d - d, ensemble.lag * d)
         values = (np.abs(centre) + scale * self._recorded())[latest]
-        hidden = effects[1:].sum(axis=(0, 1)) < np.finfo(np.float32).eps * values
+        shared, own = effects[0].sum(axis=0), effects[1:].sum(axis=(0, 1))
+        hidden = own < np.minimum(np.finfo(np.float32).eps * values, LITTLE * shared)
         if r > 1:
             self.weights[:, :, 1:, :, hidden] = 0.0
 

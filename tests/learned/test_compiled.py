@@ -133,6 +133,20 @@ def test_what_all_agents_share_is_shared_and_rounding_is_not_personal() -> None:
     np.testing.assert_allclose(found, expected(ensemble, agents, states, actions), atol=2e-6)
 
 
+def test_an_agents_slow_drift_far_from_zero_is_its_own() -> None:
+    ensemble, offset = some(), np.array([1e6, 0.0])
+    ensemble.weights[:, :, 1:, :, 0] *= 1e-3
+    ensemble.factors[:, :, 0] = 1.0
+    agents, states, actions = rows(ensemble, 12)
+    true = expected(ensemble, agents, states, actions)
+    centre = ensemble.inputs.centre + torch.as_tensor(offset)
+    ensemble.inputs = replace(ensemble.inputs, centre=centre)
+    compiled = compile_ensemble(ensemble, np.ones(2))
+    assert compiled is not None
+    found = following(compiled, agents, states + offset, actions) - offset
+    np.testing.assert_allclose(found, true, atol=2e-6)
+
+
 def test_other_factors_are_other_agents_of_the_same_weights() -> None:
     ensemble = some()
     compiled = compile_ensemble(ensemble, np.ones(2))
