@@ -79,9 +79,8 @@ class GuardedSimulator(ServedDynamics):
         self._support = tuple(bound.astype(np.float64) for bound in support)
         self._supported = list(zip(*(bound.tolist() for bound in self._support), strict=True))
         # Where the space is no more than the record, to cut an action to it is to invent one.
-        self.takes_uncut_actions = getattr(sim.task, "recorded_actions", False) and not isinstance(
-            space, Discrete
-        )
+        recorded = getattr(sim.task, "recorded_actions", False) and sim.action_record is not None
+        self.takes_uncut_actions = recorded and not isinstance(space, Discrete)
         self._action_ends = (space.low, space.high) if self.takes_uncut_actions else None
         self._members = MemberSteps(sim, propagation)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -256,6 +257,16 @@ def test_without_a_memory_strict_is_refused_and_nothing_is_counted() -> None:
     ):
         with pytest.raises(ValueError, match="fit it again"):
             call()
+
+
+def test_without_a_memory_actions_are_cut_to_their_space(doses: PerSim) -> None:
+    none = dict.fromkeys(("action_low", "action_high", "own_low", "own_high"))
+    old = PerSim.of(replace(doses._parts, experience=replace(doses.experience, **none)))
+    end = float(old.task.action_space.high[0])  # type: ignore[union-attr]
+    for face in faces(old, guard=False):
+        for far, near in ((end + 40.0, end), (-1e6, 0.0)):
+            found = [face(np.array([dose])) for dose in (far, near)]
+            np.testing.assert_array_equal(found[0][0], found[1][0])
 
 
 @pytest.mark.slow
