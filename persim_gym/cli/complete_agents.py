@@ -49,8 +49,11 @@ def _known(place: str, given: dict[str, Any]) -> list[str]:
     try:
         if path.is_dir() and (path / complete.SIMULATOR).is_file():
             return _of_simulator(path / complete.SIMULATOR)
+        column = str(given.get("agent_column"))
         if path.suffix in (".csv", ".tsv"):
-            return _of_table(path, str(given.get("agent_column")))
+            return _of_table(path, column)
+        if path.suffix == ".parquet":
+            return _of_parquet(path, column)
         return _of_data_set(complete.data_sets_folder() / place / "data" / "metadata.json")
     except (OSError, ValueError, TypeError, KeyError, struct.error, csv.Error):
         return []
@@ -77,8 +80,21 @@ def _unmistakable(name: str, index: int, count: int) -> str:
 
 def _of_table(path: Path, column: str) -> list[str]:
     with path.open(newline="", encoding="utf-8") as stream:
-        rows = csv.DictReader(stream, delimiter="\t" if path.suffix == ".tsv" else ",")
-        return list(dict.fromkeys(row[column] for row in itertools.islice(rows, ROWS)))
+        line = stream.readline()
+        headers = {sign: next(csv.reader([line], delimiter=sign)) for sign in ",;\t|"}
+        sign = next(sign for sign, header in headers.items() if column in header or sign == "|")
+        place = headers[sign].index(column)
+        rows = itertools.islice(csv.reader(stream, delimiter=sign), ROWS)
+        return list(dict.fromkeys(row[place] for row in rows if row))
+
+
+def _of_parquet(path: Path, column: str) -> list[str]:
+    try:
+        import pyarrow.parquet as pq
+    except ImportError:
+        return []
+    rows = next(pq.ParquetFile(path).iter_batches(ROWS, columns=[column]), {column: None})[column]
+    return [] if rows is None else [str(agent) for agent in rows.unique().to_pylist()]
 
 
 def _of_data_set(file: Path) -> list[str]:

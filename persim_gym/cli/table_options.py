@@ -127,6 +127,15 @@ class Columns:
             show_default=False,
         ),
     ] = None
+    decimal: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIGN",
+            help="Table: decimal sign of a text file's numbers, a point or a comma.",
+            rich_help_panel=_PANEL,
+            show_default="a comma where columns are separated by ; and numbers have one",
+        ),
+    ] = None
     task_name: Annotated[
         str | None,
         typer.Option(
@@ -185,6 +194,7 @@ class Columns:
             "angles": [_angle(text) for text in self.angle or ()] or None,
             "bounds": _bounds(self.bounds) or None,
             "units": _units(self.unit) or None,
+            "decimal": self.decimal,
             "name": self.task_name,
         }
         return {key: value for key, value in asked.items() if value is not None}

@@ -35,9 +35,12 @@ def recipe_of(plan: FitPlan, preset: str, task: Task, transitions: Transitions) 
 def card_of(fitted: Fitted, task: Task, transitions: Transitions) -> dict[str, Any]:
     """What came of it, and what things are called, as plain types."""
     names = transitions.agent_names, transitions.obs_names, transitions.action_names
+    metrics, source = fitted.metrics, dict(transitions.source or {})
+    if notes := source.pop("notes", []):
+        metrics = {**metrics, "notes": [*notes, *metrics.get("notes", ())]}
     card: dict[str, Any] = {
         "fitted_by": fitted.method,
-        "metrics": fitted.metrics,
+        "metrics": metrics,
         "agent_names": names[0] and list(names[0]),
         "obs_names": names[1] and list(names[1]),
         "action_names": names[2] and list(names[2]),
@@ -50,8 +53,8 @@ def card_of(fitted: Fitted, task: Task, transitions: Transitions) -> dict[str, A
             [column, *(end if math.isfinite(end) else None for end in ends)]
             for column, *ends in transitions.bounds
         ]
-    if transitions.source is not None:
-        card["source"] = dict(transitions.source)
+    if source:
+        card["source"] = source
     if isinstance(task, DataTask):
         card["data_task"] = task.to_json()
     return card

@@ -5,8 +5,7 @@ pandas and pyarrow are imported by whoever reads a table, and only then.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,25 +13,15 @@ from typing import Any
 import numpy as np
 
 from persim_gym import checks
+from persim_gym.offline.delimited import MISSING, NEEDS, TextFile, reading
 
 #: What a column may be called: text, a whole number, or a tuple of them where there are levels.
 Name = str | int | tuple[str | int, ...]
-
-NEEDS = "tables need pandas, and Parquet needs pyarrow: pip install 'persim-gym[tables]'"
 
 FILES = ".parquet, .csv or .tsv file (.csv.gz too), a folder of Parquet files"
 
 #: Text files may be compressed by what Python itself can read.
 _PACKED = (".gz", ".bz2", ".xz", ".zip")
-
-#: What a column of numbers may hold instead of a number that is missing (pandas' own list).
-MISSING = frozenset(
-    (
-        *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND"),
-        *("1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
-    )
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -83,7 +72,11 @@ def _is_parquet_folder(path: Path) -> bool:
 
 
 def read_source(
-    source: Any, used: Sequence[Name], ids: Collection[Name], labels: Collection[Name]
+    source: Any,
+    used: Sequence[Name],
+    ids: Collection[Name],
+    labels: Collection[Name],
+    decimal: str | None = None,
 ) -> Table:
     """The columns in use, from whatever a table may be.
 
@@ -93,6 +86,7 @@ def read_source(
         used: The columns.
         ids: Those of them that hold ids: text stays what it is.
         labels: Those that may hold labels, or numbers.
+        decimal: Decimal sign of a text file's numbers, where it is given.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -106,7 +100,7 @@ def read_source(
     except ImportError as error:
         raise ImportError(NEEDS) from error
     if isinstance(source, (str, Path)):
-        return _from_file(checks.as_path("data", source), used, ids, labels)
+        return _from_file(checks.as_path("data", source), used, ids, labels, decimal)
     if not isinstance(source, pd.DataFrame) and callable(getattr(source, "collect", None)):
         source = source.collect()
     if isinstance(source, pd.DataFrame):
@@ -155,20 +149,8 @@ def _places(labels: Sequence[Any], used: Sequence[Name]) -> dict[str, int]:
             each.append(f"{wanted!r}{checks.meant(called(wanted), there)}")
         raise ValueError(
             f"the table has no column {', '.join(each)}: it has {', '.join(map(repr, there))}"
-            + _separated(there)
         )
     return places
-
-
-def _separated(there: Sequence[str]) -> str:
-    """The remedy for a file whose one column seems to be several."""
-    sign = next((sign for sign in ";\t|," if len(there) == 1 and sign in there[0]), None)
-    if sign is None:
-        return ""
-    return (
-        f"; its columns seem to be separated by {sign!r}: .csv files have commas, .tsv files tabs, "
-        "and numbers decimal points"
-    )
 
 
 def _same(label: Any, wanted: Name) -> bool:
@@ -179,7 +161,11 @@ def _same(label: Any, wanted: Name) -> bool:
 
 
 def _from_file(
-    path: Path, used: Sequence[Name], ids: Collection[Name], labels: Collection[Name]
+    path: Path,
+    used: Sequence[Name],
+    ids: Collection[Name],
+    labels: Collection[Name],
+    decimal: str | None,
 ) -> Table:
     kind, folder = kind_of_file(path), path.is_dir()
     if not folder and not kind:
@@ -191,39 +177,14 @@ def _from_file(
         raise FileNotFoundError(f"there is no table at {path}{checks.beside(path)}")
     if folder or kind == ".parquet":
         return _from_parquet(path, used)
-    return _from_text(path, "\t" if kind == ".tsv" else ",", used, ids, labels)
-
-
-@contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Say which file it is that can not be read; each engine has exceptions of its own."""
-    try:
-        yield
-    except ImportError as error:
-        raise ImportError(NEEDS) from error
-    except MemoryError:
-        raise
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        if type(error).__name__ == "EmptyDataError":
-            reason = "the file is empty"
-        raise ValueError(f"{path} can not be read: {reason}") from error
-
-
-def _header(path: Path, plain: Mapping[str, Any]) -> list[str]:
-    """Columns of a CSV file, those without a name called as pandas does."""
-    import pandas as pd
-
-    with _reading(path):
-        header = pd.read_csv(path, header=None, nrows=1, dtype=str, **plain).iloc[0].fillna("")
-    return [label or f"Unnamed: {k}" for k, label in enumerate(header)]
+    return _from_text(path, used, ids, labels, decimal)
 
 
 def columns_in(path: Path) -> list[str]:
     """The columns of a table's file or folder."""
-    if (kind := kind_of_file(path)) in (".csv", ".tsv"):
-        return _header(path, {"sep": "\t" if kind == ".tsv" else ",", "keep_default_na": False})
-    with _reading(path):
+    if kind_of_file(path) in (".csv", ".tsv"):
+        return TextFile.of(path, _usual(path)).header
+    with reading(path):
         import pyarrow.dataset as ds
 
         return list(ds.dataset(str(path), format="parquet", partitioning="hive").schema.names)
@@ -231,40 +192,30 @@ def columns_in(path: Path) -> list[str]:
 
 def _from_text(
     path: Path,
-    separator: str,
     used: Sequence[Name],
     ids: Collection[Name],
     labels: Collection[Name],
+    decimal: str | None,
 ) -> Table:
-    """Columns of a CSV file: ids and labels as text, numbers as pandas reads them."""
-    import pandas as pd
-
-    plain: dict[str, Any] = {"sep": separator, "keep_default_na": False}
-    header = _header(path, plain)
-    columns = {name: header[place] for name, place in _places(header, used).items()}
-    text = {own for name, own in columns.items() if name in {called(one) for one in ids}}
-    missing = {own: sorted(MISSING) for own in columns.values() if own not in text}
-    # All columns are read: only so does pandas see that rows may begin with a number of their own.
-    plain["low_memory"] = False
-    with _reading(path):
-        frame = pd.read_csv(path, dtype=dict.fromkeys(text, str), na_values=missing, **plain)
-        found = {columns[called(one)] for one in labels} - text
-        words = [
-            own
-            for own in sorted(found)
-            if frame[own].dtype.kind not in "iuf" or frame[own].isna().all()
-        ]
-        if words:  # what pandas takes for missing may be a label
-            own = pd.read_csv(path, dtype=dict.fromkeys(words, str), **plain)
-            frame = frame.assign(**{word: own[word] for word in words})
-    untyped = frozenset(name for name, own in columns.items() if own in text | set(words))
+    """Columns of a text file: ids and labels as text, numbers as pandas reads them."""
+    file = TextFile.of(path, _usual(path), [called(one) for one in used], decimal)
+    columns = {name: file.header[place] for name, place in _places(file.header, used).items()}
+    text = {columns[called(one)] for one in ids}
+    found = {columns[called(one)] for one in labels} - text
+    frame, words = file.read(list(columns.values()), text, found)
+    untyped = frozenset(name for name, own in columns.items() if own in words)
     frame = frame[list(columns.values())].set_axis(list(columns), axis=1)
     return Table(frame.reset_index(drop=True), untyped)
 
 
+def _usual(path: Path) -> str:
+    """What separates columns where a file is what its name promises."""
+    return "\t" if kind_of_file(path) == ".tsv" else ","
+
+
 def _from_parquet(path: Path, used: Sequence[Name]) -> Table:
     """Columns of a Parquet file or folder; what folders are named by is text, as in CSV."""
-    with _reading(path):
+    with reading(path):
         import pyarrow as pa
         import pyarrow.dataset as ds
 
@@ -282,7 +233,7 @@ def _from_parquet(path: Path, used: Sequence[Name]) -> Table:
         )
         names = data.schema.names
     places = _places(names, used)
-    with _reading(path):
+    with reading(path):
         chosen = data.to_table(columns=[names[place] for place in places.values()])
     chosen = chosen.rename_columns(list(places)).replace_schema_metadata(data.schema.metadata)
     frame = _from_arrow(chosen, list(places)).frame

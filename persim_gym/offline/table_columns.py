@@ -374,7 +374,8 @@ class Column:
 
 def _remedy(value: Any) -> str:
     comma = isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d+,\d+\s*", value)
-    return "write decimal points" if comma else "convert the column"
+    says = "write decimal points, or of a text file give decimal=','"
+    return says if comma else "convert the column"
 
 
 def seconds(span: object, dates: bool) -> float:

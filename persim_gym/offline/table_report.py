@@ -60,6 +60,11 @@ class TableReport:
     def _time(self, value: float) -> str:
         return span(value) if self.dates else f"{value:g}"
 
+    def about_actions(self) -> str:
+        """Which discrete actions there are, and what to say if they are none."""
+        remedy = " (if they are amounts, say discrete_actions=False)" if self.counted_off else ""
+        return f"discrete actions: {some(self.actions)}{remedy}"
+
     def __str__(self) -> str:
         """One line."""
         parts = [
@@ -86,9 +91,7 @@ class TableReport:
         if self.constant:
             parts.append(f"state columns that never change: {some(self.constant)}")
         if self.actions:
-            parts.append(f"discrete actions: {some(self.actions)}")
-        if self.counted_off:
-            parts[-1] += " (if they are amounts, say discrete_actions=False)"
+            parts.append(self.about_actions())
         if self.untried:
             parts.append(f"never taken: {some(self.untried)}")
         return "; ".join(parts)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from persim_gym import checks
 from persim_gym.envs.suites import SUITES
 from persim_gym.offline.angles import declared_angles
 from persim_gym.offline.declared import declare
@@ -48,13 +49,14 @@ def read_table(
     angles: Sequence[Any] = (),
     bounds: Mapping[str, Any] | None = None,
     units: Mapping[str, str] | None = None,
+    decimal: str | None = None,
     name: str | None = None,
 ) -> Transitions:
     """Read a table of observations as transitions; the order of its rows does not matter.
 
     Args:
-        path_or_frame: A ``.parquet``, ``.csv`` or ``.tsv`` file (``.csv.gz`` too), a folder of
-            Parquet files, a pandas DataFrame, or a table of another library (polars, lazy or
+        path_or_frame: A ``.parquet``, ``.csv`` or ``.tsv`` file (``.csv.gz`` too) with commas,
+            semicolons or tabs between columns, a folder of Parquet files, a pandas DataFrame, or a table of another library (polars, lazy or
             not, pyarrow, or anything with ``to_pandas()``). Columns are named by text, whole
             numbers, or tuples where they have several levels; levels of a DataFrame's index that
             have a name count as columns.
@@ -88,6 +90,8 @@ def read_table(
             predictions and intervals stay within. Without, a column of one sign in all rows is
             taken to keep it; ``(None, None)`` says that it need not.
         units: Units of columns, ``{"ferritin": "ug/L"}``, for axes and tables.
+        decimal: Decimal sign of the numbers in a text file, ``"."`` or ``","``. By default a comma
+            where semicolons separate columns and numbers have one, else a point.
         name: The task's name; by default the file's. The name of one of this package's tasks says
             that the data are of that task.
 
@@ -118,6 +122,7 @@ def read_table(
         angles=angles,
         bounds=bounds,
         units=units,
+        decimal=decimal,
         name=name,
     )[0]
 
@@ -140,12 +145,15 @@ def read_table_report(
     angles: Sequence[Any] = (),
     bounds: Mapping[str, Any] | None = None,
     units: Mapping[str, str] | None = None,
+    decimal: str | None = None,
     name: str | None = None,
 ) -> tuple[Transitions, TableReport]:
     """:func:`read_table`, with a report of what was split and left out."""
     for label, value in (("missing", missing), ("short", short)):
         if value not in ("error", "drop"):
             raise ValueError(f"{label} must be 'error' or 'drop', got {value!r}")
+    if decimal is not None:
+        checks.one_of("decimal", decimal, (".", ","))
     named = ColumnNames.named(
         agent=agent, state=state, action=action, time=time, reward=reward,
         terminated=terminated, episode=episode, step=step, discrete=discrete_actions,
@@ -153,7 +161,8 @@ def read_table_report(
     turning, circles = declared_angles(angles, named.state)
     name = _task_name(path_or_frame, name)
     ids = [agent] if episode is None else [agent, episode]
-    table = read_source(path_or_frame, named.used, ids, named.used[-len(named.action) :])
+    labels = named.used[-len(named.action) :]
+    table = read_source(path_or_frame, named.used, ids, labels, decimal)
     if not len(table.frame):
         raise ValueError("the table has no rows")
     rows = OrderedRows(table, named.agent, named.order, named.episode, missing == "drop")
@@ -168,12 +177,13 @@ def read_table_report(
     source = source_of(
         path_or_frame, named, found.typical, time is None, rows.dates, missing=missing, short=short,
         angles=angles, max_gap=None if max_gap is None else found.longest,
-        discrete_actions=bool(found.labels),
+        discrete_actions=bool(found.labels), decimal=decimal,
     )  # fmt: skip
-    transitions = replace(transitions, source=source)
     report = _report(rows, named, found, transitions, dropped, len(table.frame))
     _LOG.info("%s: %s", name, report)
-    return transitions, report
+    if report.counted_off:
+        source["notes"] = [report.about_actions()]
+    return replace(transitions, source=source), report
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ class Transitions:
         source: Of a table: where it was read from (``"path"``, if it was a file), ``"columns"``,
             the arguments of :func:`~persim_gym.offline.read_table`, and its median ``"step"``, in
             seconds if ``"dates"`` is true. By these another table is read in the same way. No fit
-            looks at it.
+            reads it, but for ``"notes"``, which go into the card.
 
     Raises:
         TypeError: If an array or a name is of the wrong type.

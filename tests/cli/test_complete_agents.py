@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from tests.cli.test_complete import offered
@@ -33,6 +34,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     data.mkdir(parents=True)
     (data / "metadata.json").write_text(json.dumps({"persim_gym": {"agents": "3-4,7"}}))
     (tmp_path / "t.csv").write_text("who,t\nann,1\nann,2\nben,1\n")
+    (tmp_path / "s.csv").write_text('t;"who";"x, in mg"\n1,5;ann;2\n2;"ben;2";3\n')
+    frame = pd.DataFrame({"t": [1, 2, 3], "who": ["ann", "ann", "ben"]})
+    frame.to_parquet(tmp_path / "t.parquet")
+    frame[:0].to_parquet(tmp_path / "empty.parquet")
+    (tmp_path / "broken.parquet").write_bytes(b"no")
     return tmp_path
 
 
@@ -49,7 +55,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("baseline bcq mine-v0 --agent ", ["3", "4", "7"]),
         ("baseline bcq t.csv --agent-column who --agent a", ["ann"]),
         ("adapt named t.csv --agent-column who --agent ", ["ann", "ben"]),
+        ("adapt named s.csv --agent-column who --agent ", ["ann", "'ben;2'"]),
+        ("adapt named t.parquet --agent-column who --agent ", ["ann", "ben"]),
         # Nothing is known, and nothing fails.
+        ("baseline bcq t.parquet --agent-column t2 --agent ", []),
+        ("baseline bcq empty.parquet --agent-column who --agent ", []),
+        ("baseline bcq broken.parquet --agent-column who --agent ", []),
         ("plan broken --agent ", []),
         ("plan nothing --agent ", []),
         ("baseline bcq t.csv --agent ", []),

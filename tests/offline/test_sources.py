@@ -45,13 +45,6 @@ def test_sources_that_are_none(tmp_path: Path) -> None:
         read(tmp_path / "empty.csv")
 
 
-@pytest.mark.parametrize("separator", [";", "\t", "|"])
-def test_columns_that_something_else_separates(separator: str, tmp_path: Path) -> None:
-    table().to_csv(tmp_path / "t.csv", sep=separator, index=False)
-    with pytest.raises(ValueError, match=r"seem to be separated by .*: \.csv files have commas"):
-        read(tmp_path / "t.csv")
-
-
 def test_columns_of_a_file(tmp_path: Path) -> None:
     names = list(table().columns)
     table().to_csv(tmp_path / "t.csv", index=False)
