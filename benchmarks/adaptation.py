@@ -65,11 +65,15 @@ def show(found: Adaptation) -> None:
     print("  transitions      median    geo. mean       worst   posterior sd")
     lines = [("population's mean", found.mean, math.nan)]
     for k, count in enumerate(found.counts.tolist()):
-        lines.append((str(count), found.rmse[k], float(np.median(found.spread[k]))))
+        lines.append((str(count), found.rmse[k], float(np.median(found.deviation[k]))))
     lines.append(("seen in training", found.trained, math.nan))
-    for name, errors, spread in lines:
+    for name, errors, deviation in lines:
         text = f"  {name:<17}{np.median(errors):10.3g} {np.exp(np.log(errors).mean()):10.3g} "
-        print(text + f"{errors.max():11.3g}" + ("" if math.isnan(spread) else f" {spread:14.3g}"))
+        print(
+            text
+            + f"{errors.max():11.3g}"
+            + ("" if math.isnan(deviation) else f" {deviation:14.3g}")
+        )
     asked = "/".join(f"{level:.0%}" for level in LEVELS)
     print(f"\n{found.task_name}: coverage of intervals of {asked} (* without calibration)")
     print(

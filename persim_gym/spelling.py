@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+Kind = TypeVar("Kind")
 
 #: How like two names are of which one may be meant, and where they begin with the same letter, as
 #: abbreviations do.
@@ -29,6 +33,37 @@ def meant(value: object, known: Iterable[str]) -> str:
     """``" (did you mean 'cem'?)"``, or nothing where no known word is like what came."""
     near = closest(value, known)
     return "" if near is None else f" (did you mean {near!r}?)"
+
+
+def renamed(**names: str) -> Callable[[type[Kind]], type[Kind]]:
+    """A class that refuses former names of its arguments and attributes, and says the present ones.
+
+    Args:
+        **names: Present names by former ones.
+    """
+
+    def of(kind: type[Kind]) -> type[Kind]:
+        made: Any = kind
+        init = made.__init__
+
+        @functools.wraps(init)
+        def checked(self: Kind, *args: Any, **kwargs: Any) -> None:
+            for old in names.keys() & kwargs.keys():
+                raise TypeError(f"{kind.__name__}: {old} is called {names[old]}")
+            init(self, *args, **kwargs)
+
+        def refuse(old: str) -> property:
+            def get(self: Kind) -> None:
+                raise AttributeError(f"{kind.__name__}: {old} is called {names[old]}")
+
+            return property(get)
+
+        made.__init__ = checked
+        for old in names:
+            setattr(kind, old, refuse(old))
+        return kind
+
+    return of
 
 
 def _plain(word: str) -> str:

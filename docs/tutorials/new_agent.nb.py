@@ -21,7 +21,7 @@ sim = PerSim.fit(rows.select(known), method="als", effort="quick", progress=Fals
 # %%
 own = rows.select(rows.agent == 57)
 ada = sim.add_agent(name="Ada")
-print(f"spread before any transition: {np.mean(sim.posterior('Ada').spread):.2f}")
+print(f"standard deviation before any transition: {np.mean(sim.posterior('Ada').deviation):.2f}")
 
 # %% [markdown]
 # ## Transitions as they arrive

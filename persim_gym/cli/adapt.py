@@ -190,7 +190,7 @@ def _added(sim: PerSim, data: Transitions, agent: int, count: int | None) -> dic
         "agent": str(agent) if data.agent_names is None else data.agent_names[agent],
         "index": index,
         "used": sim.card["adapted"][str(index)]["transitions"],
-        "posterior_sd": None if known is None else known.spread,
+        "posterior_sd": None if known is None else known.deviation,
         "held_out": 0,
         "rmse": None,
         "in_interval": None,

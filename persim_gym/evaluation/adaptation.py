@@ -29,6 +29,7 @@ from persim_gym.offline.transitions import Transitions
 from persim_gym.policies.behaviours import RandomPolicy
 from persim_gym.policies.scripted import scripted_policy
 from persim_gym.rollout import play, start_episodes
+from persim_gym.spelling import renamed
 
 COUNTS = (0, 1, 2, 5, 10, 25, 50)
 LEVELS = (0.5, 0.8, 0.95)
@@ -52,6 +53,7 @@ class Coverage:
     factors: NDArray[np.float64]
 
 
+@renamed(spread="deviation")
 @dataclass(frozen=True, slots=True)
 class Adaptation:
     """What transitions of unseen agents are worth.
@@ -63,7 +65,7 @@ class Adaptation:
         rmse: Open-loop error after each number ``[K, A]``.
         trained: Error of the simulator that had the agents in training ``[A]``.
         mean: Error of the population's mean ``[A]``.
-        spread: Deviation of the personal numbers, in units of the population's ``[K, A]``.
+        deviation: Standard deviation of the personal numbers, in the population's ``[K, A]``.
         calibrated: Coverage of the intervals as they are.
         plain: Coverage without the calibration: white Gaussian noise of the fit's size.
     """
@@ -74,7 +76,7 @@ class Adaptation:
     rmse: NDArray[np.float64]
     trained: NDArray[np.float64]
     mean: NDArray[np.float64]
-    spread: NDArray[np.float64]
+    deviation: NDArray[np.float64]
     calibrated: Coverage
     plain: Coverage
 
@@ -171,7 +173,7 @@ def measure(
     followed = follow(task, dynamics, agents, script, episodes=episodes, seed=seed, horizon=horizon)
     records = _records(task, dynamics, agents, max(counts) + FURTHER + LONG, seed + 1)
     off = as_transitions(followed, dynamics.num_agents)
-    rmse, spread = [], []
+    rmse, deviation = [], []
     for count in counts:
         own = sim.to(str(sim.device))
         indices = []
@@ -181,7 +183,7 @@ def measure(
         renamed = dict(zip(agents, indices, strict=True))
         asked = np.array([renamed[agent] for agent in followed.agents.tolist()])
         rmse.append(open_loop_error(own, dataclasses.replace(followed, agents=asked)).rmse)
-        spread.append([own.posterior(index).spread for index in indices])
+        deviation.append([own.posterior(index).deviation for index in indices])
     tried = [off.select(np.flatnonzero(off.agent == agent)[:FURTHER]) for agent in agents]
     prior = sim.prior
     plain = dataclasses.replace(prior, temperature=1.0, correlation=0.0, quantiles=None)
@@ -192,7 +194,7 @@ def measure(
         np.array(rmse),
         open_loop_error(trained, followed).rmse,
         open_loop_error(PooledModel(mean_agent(sim)), followed).rmse,
-        np.array(spread),
+        np.array(deviation),
         coverage(sim, prior, records, tried, counts),
         coverage(sim, plain, records, tried, counts),
     )

@@ -17,6 +17,7 @@ from persim_gym.core import Dynamics
 from persim_gym.evaluation.episodes import Episodes
 from persim_gym.evaluation.latent_factors import rank_correlation
 from persim_gym.learned.simulator import PerSim
+from persim_gym.spelling import renamed
 
 #: Error, in deviations of the recorded changes, from which a step is a bad one.
 BAD = 0.5
@@ -25,56 +26,57 @@ BAD = 0.5
 FAR = 1.0
 
 
+@renamed(spread="deviation")
 @dataclass(frozen=True, slots=True)
 class OpenLoopUncertainty:
-    """Spread of the members beside the error of their mean, step by step.
+    """Standard deviation of the members beside the error of their mean, step by step.
 
     Attributes:
-        spread: Root mean square over coordinates of the members' deviation, in deviations of the
-            observations ``[n, h]``.
+        deviation: Root mean square over coordinates of the members' standard deviation, in those of
+            the observations ``[n, h]``.
         error: Root mean square over coordinates of the mean's error, in the same units ``[n, h]``.
         valid: Steps that the episode lived to see ``[n, h]``.
     """
 
-    spread: NDArray[np.float64]
+    deviation: NDArray[np.float64]
     error: NDArray[np.float64]
     valid: NDArray[np.bool_]
 
     def rank_correlation(self) -> NDArray[np.float64]:
-        """Spearman's correlation of spread and error over episodes, at each step ``[h]``."""
-        found = np.full(self.spread.shape[1], np.nan)
+        """Spearman's correlation of deviation and error over episodes, at each step ``[h]``."""
+        found = np.full(self.deviation.shape[1], np.nan)
         for t in range(len(found)):
             own = self.valid[:, t]
             if own.sum() > 2:
-                found[t] = rank_correlation(self.spread[own, t], self.error[own, t])
+                found[t] = rank_correlation(self.deviation[own, t], self.error[own, t])
         return found
 
     def ratio(self) -> NDArray[np.float64]:
-        """Median of error over spread, at each step ``[h]``; 1 would be calibrated."""
-        found = np.full(self.spread.shape[1], np.nan)
+        """Median of error over deviation, at each step ``[h]``; 1 would be calibrated."""
+        found = np.full(self.deviation.shape[1], np.nan)
         for t in range(len(found)):
-            own = self.valid[:, t] & (self.spread[:, t] > 0)
+            own = self.valid[:, t] & (self.deviation[:, t] > 0)
             if own.any():
-                found[t] = np.median(self.error[own, t] / self.spread[own, t])
+                found[t] = np.median(self.error[own, t] / self.deviation[own, t])
         return found
 
     def calibration(self, bins: int = 10) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Root mean square error in bins of equal size by spread, over all steps.
+        """Root mean square error in bins of equal size by deviation, over all steps.
 
         Returns:
-            The bins' root mean square spread and error, ``[bins]`` each.
+            The bins' root mean square deviation and error, ``[bins]`` each.
         """
-        order = np.argsort(self.spread[self.valid])
-        spread, error = self.spread[self.valid][order], self.error[self.valid][order]
+        order = np.argsort(self.deviation[self.valid])
+        deviation, error = self.deviation[self.valid][order], self.error[self.valid][order]
         parts = np.array_split(np.arange(len(order)), bins)
         return (
-            np.array([np.sqrt(np.mean(spread[part] ** 2)) for part in parts]),
+            np.array([np.sqrt(np.mean(deviation[part] ** 2)) for part in parts]),
             np.array([np.sqrt(np.mean(error[part] ** 2)) for part in parts]),
         )
 
 
 def open_loop_uncertainty(sim: PerSim, episodes: Episodes) -> OpenLoopUncertainty:
-    """Compare the members' spread with the error of their mean, open loop.
+    """Compare the members' deviation with the error of their mean, open loop.
 
     Raises:
         ValueError: If the simulator has one member only.
@@ -84,13 +86,13 @@ def open_loop_uncertainty(sim: PerSim, episodes: Episodes) -> OpenLoopUncertaint
     predicted = episodes.predicted_by(sim)
     unit = np.maximum(episodes.true[episodes.valid].std(axis=0), 1e-12)
     mean = predicted.mean(axis=0)
-    spread = np.sqrt(np.mean(np.square((predicted - mean) / unit), axis=(0, 3)))
-    # Of m draws, the mean is off by the spread of one more draw: hence m - 1 and m + 1.
+    deviation = np.sqrt(np.mean(np.square((predicted - mean) / unit), axis=(0, 3)))
+    # Of m draws, the mean is off by the deviation of one more draw: hence m - 1 and m + 1.
     m = sim.members
-    spread *= np.sqrt((m + 1) / (m - 1))
+    deviation *= np.sqrt((m + 1) / (m - 1))
     error = np.sqrt(np.mean(np.square((mean - episodes.true) / unit), axis=-1))
-    finite = np.isfinite(spread) & np.isfinite(error)
-    return OpenLoopUncertainty(spread, error, episodes.valid & finite)
+    finite = np.isfinite(deviation) & np.isfinite(error)
+    return OpenLoopUncertainty(deviation, error, episodes.valid & finite)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +157,13 @@ def step_uncertainty(
         fresh = rng.random(len(agents)) < 0.2
         actions = np.where(fresh.reshape(-1, *[1] * (drawn.ndim - 1)), drawn, actions)
         predicted = np.asarray(sim.predict(agents, obs, actions))
-        spread = np.asarray(sim.disagreement(agents, obs, actions), dtype=np.float64)
+        deviation = np.asarray(sim.disagreement(agents, obs, actions), dtype=np.float64)
         truth = np.asarray(true.step(agents, obs.astype(np.float64), actions))
         with np.errstate(over="ignore", invalid="ignore"):
             error = np.sqrt(np.mean(np.square((predicted - truth) / unit), axis=1))
             off = np.maximum(low - obs, obs - high) / np.maximum(high - low, 1e-12)
-        kept = np.isfinite(error) & np.isfinite(spread)
-        found.append((spread[kept], error[kept], np.maximum(off.max(axis=1), 0.0)[kept]))
+        kept = np.isfinite(error) & np.isfinite(deviation)
+        found.append((deviation[kept], error[kept], np.maximum(off.max(axis=1), 0.0)[kept]))
         obs = np.where(np.isfinite(predicted), predicted, obs).astype(np.float32)
         # An episode that is over, or further out than the guard lets one go, begins anew.
         lost = np.asarray(sim.task.terminated(obs), dtype=np.bool_) | (off.max(axis=1) > FAR)

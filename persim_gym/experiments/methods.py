@@ -251,7 +251,7 @@ def _model_free(
 
     longer = PAPER_UPDATES[title.endswith("-P")]
     own = title.lower()
-    return Method(own, title, make, ("reward",), check=check, paper=(("updates", longer),))
+    return Method(own, title, make, REWARD, check=check, paper=(("updates", longer),))
 
 
 def _inside(algorithm: str, actions: str, penalty: float | None = None) -> Method:
@@ -272,7 +272,7 @@ def _inside(algorithm: str, actions: str, penalty: float | None = None) -> Metho
     if penalty is not None:
         name, title = f"{name}-penalty", f"{title}, penalty"
     return Method(
-        name, title, make, ("reward",), inside=True, check=inside.check_options,
+        name, title, make, REWARD, inside=True, check=inside.check_options,
         actions=actions, paper=(("steps", PAPER_STEPS),),
     )  # fmt: skip
 
@@ -339,6 +339,7 @@ TOGETHER = {"updates": 10_000}
 PAPER_STEPS = 200_000
 
 DISCRETE, CONTINUOUS = "discrete", "continuous"
+REWARD = ("reward",)
 BOTH = ("prediction", "reward")
 ALL = ("prediction", "reward", "unseen", "latent")
 
@@ -348,9 +349,12 @@ METHODS: dict[str, Method] = {
         Method("persim", "PerSim", _simulator(), ALL, plans=True),
         Method("persim-networks", "PerSim, networks", _simulator(method="sgd"), ALL, plans=True),
         Method(
-            "persim-paper", "PerSim, the paper's networks",
-            _simulator(method="sgd", preset="paper"), ALL, plans=True,
-        ),  # fmt: skip
+            "persim-paper",
+            "PerSim, the paper's networks",
+            _simulator(method="sgd", preset="paper"),
+            ALL,
+            plans=True,
+        ),
         Method("one-for-all", "Pooled model", _pooled, BOTH, plans=True),
         _baseline("bcq", "BCQ-P", baseline_methods.of_everyone, **TOGETHER),
         _baseline("bcq", "BCQ-A", baseline_methods.of_each, **ALONE),
@@ -361,9 +365,8 @@ METHODS: dict[str, Method] = {
         replace(_baseline("sfbc", "SfBC-P", baseline_methods.of_everyone), actions=CONTINUOUS),
         replace(_baseline("sfbc", "SfBC-A", baseline_methods.of_each, **ALONE), actions=CONTINUOUS),
         Method(
-            "persim-in-support", "PerSim, in support", _in_support, ("reward",), plans=True,
-            inside=True,
-        ),  # fmt: skip
+            "persim-in-support", "PerSim, in support", _in_support, REWARD, plans=True, inside=True
+        ),
         _inside("dqn", DISCRETE),
         _inside("dqn", DISCRETE, penalty=1.0),
         _inside("sac", CONTINUOUS),
@@ -374,7 +377,7 @@ METHODS: dict[str, Method] = {
         _morel("morel-p", "MOReL-P", alone=False),
         _morel("morel-a", "MOReL-A", alone=True),
         _unlearned("persistence", "Persistence", "prediction", Model(predictor=Persistence())),
-        Method("true", "True env + MPC", _true, ("reward",), learns=False, plans=True),
+        Method("true", "True env + MPC", _true, REWARD, learns=False, plans=True),
         _unlearned("test-policy", "Test policy", "reward", Model(policy="test")),
         _unlearned("random", "Random actions", "reward", Model(policy="random")),
     )

@@ -23,6 +23,7 @@ FILES = ".parquet, .csv or .tsv file (.csv.gz too), a folder of Parquet files"
 #: Text files may be compressed by what Python itself can read.
 _PACKED = (".gz", ".bz2", ".xz", ".zip")
 
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """The columns in use of a table.

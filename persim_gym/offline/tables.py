@@ -56,10 +56,10 @@ def read_table(
 
     Args:
         path_or_frame: A ``.parquet``, ``.csv`` or ``.tsv`` file (``.csv.gz`` too) with commas,
-            semicolons or tabs between columns, a folder of Parquet files, a pandas DataFrame, or a table of another library (polars, lazy or
-            not, pyarrow, or anything with ``to_pandas()``). Columns are named by text, whole
-            numbers, or tuples where they have several levels; levels of a DataFrame's index that
-            have a name count as columns.
+            semicolons or tabs between columns, a folder of Parquet files, a pandas DataFrame, or a
+            table of another library (polars, lazy or not, pyarrow, or anything with
+            ``to_pandas()``). Columns are named by text, whole numbers, or tuples where they have
+            several levels; levels of a DataFrame's index that have a name count as columns.
         agent: Column of the agent's id. Text stays as it is, in files too (``01`` is not ``1``),
             whole numbers are exact; dates, UUIDs and bytes are read as text. Agents are numbered
             in the order of their ids (``"p2"`` before ``"p10"``), which are the result's

@@ -11,8 +11,10 @@ from torch import Tensor
 from persim_gym import checks
 from persim_gym.planning.continuous import Units
 from persim_gym.planning.planner import Plan, Score, check_sizes
+from persim_gym.spelling import renamed
 
 
+@renamed(spread="deviation")
 @dataclass(frozen=True, slots=True)
 class CEM:
     """Gaussian sequences, refitted to their best again and again.
@@ -28,8 +30,8 @@ class CEM:
         elites: The best of a round, to which the distribution is fitted.
         rounds: Rounds in a decision, the first one included.
         keep: Weight of the old mean and deviation.
-        spread: The first round's deviation is ``spread`` to twice that, drawn once a decision and
-            problem, in units of half the action range.
+        deviation: Standard deviation of the first round, in units of half the action range: this
+            to twice this, drawn once a decision and problem.
     """
 
     candidates: int = 200
@@ -37,7 +39,7 @@ class CEM:
     elites: int = 50
     rounds: int = 6
     keep: float = 0.1
-    spread: float = 0.3
+    deviation: float = 0.3
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot be."""
@@ -47,7 +49,7 @@ class CEM:
                 f"{self.elites} elites cannot be chosen of {self.candidates} candidates"
             )
         checks.number("keep", self.keep, 0, 1, below=True, says="in [0, 1)")
-        checks.number("spread", self.spread, 0, above=True, says="positive")
+        checks.number("deviation", self.deviation, 0, above=True, says="positive")
 
     def plan(
         self,
@@ -74,7 +76,7 @@ class CEM:
         first = torch.rand(
             (problems, 1, 1), generator=generator, dtype=torch.float32, device=device
         )
-        deviation = (self.spread * (1 + first)).expand(shape)
+        deviation = (self.deviation * (1 + first)).expand(shape)
         for _ in range(self.rounds):
             samples = truncated_normal(mean, deviation, self.candidates, generator)
             returns = score(units.actions(samples))

@@ -12,8 +12,10 @@ from torch import Tensor
 from persim_gym import checks
 from persim_gym.planning.continuous import Units, coloured_noise, shifted
 from persim_gym.planning.planner import Plan, Score, check_sizes
+from persim_gym.spelling import renamed
 
 
+@renamed(spread="deviation")
 @dataclass(frozen=True, slots=True)
 class ICEM:
     """CEM with noise that changes slowly, and with elites that are kept (Pinneri et al. 2020).
@@ -30,7 +32,7 @@ class ICEM:
         elites: The best of a round, to which the distribution is fitted.
         rounds: Rounds in a decision.
         beta: Exponent of the noise's spectrum: 0 is white, 2 a random walk, the larger the slower.
-        spread: Deviation of the first round, in units of half the action range.
+        deviation: Standard deviation of the first round, in units of half the action range.
         decay: A round has so many times fewer candidates than the one before it, but not fewer
             than twice the elites.
         keep: Weight of the old mean and deviation.
@@ -44,7 +46,7 @@ class ICEM:
     elites: int = 10
     rounds: int = 3
     beta: float = 2.0
-    spread: float = 0.5
+    deviation: float = 0.5
     decay: float = 1.25
     keep: float = 0.1
     carry: float = 0.3
@@ -59,7 +61,7 @@ class ICEM:
                 f"and {self.elites} elites"
             )
         checks.number("beta", self.beta, 0, 10)
-        checks.number("spread", self.spread, 0, above=True)
+        checks.number("deviation", self.deviation, 0, above=True)
         checks.number("decay", self.decay, 1)
         checks.number("carry", self.carry, 0, 1)
         checks.number("keep", self.keep, 0, 1, below=True, says="in [0, 1)")
@@ -97,7 +99,7 @@ class ICEM:
         elites = mean[:, None]
         if previous is not None:
             mean, elites = shifted(previous[:, 0], fresh), previous[:, 1:, 1:]
-        deviation = torch.full(shape, float(self.spread), dtype=torch.float32, device=device)
+        deviation = torch.full(shape, float(self.deviation), dtype=torch.float32, device=device)
         for i, size in enumerate(self.sizes):
             noise = coloured_noise((problems, size, *shape[1:]), self.beta, generator)
             samples = (mean[:, None] + deviation[:, None] * noise).clamp_(-1, 1)

@@ -11,8 +11,10 @@ from torch import Tensor
 from persim_gym import checks
 from persim_gym.planning.continuous import Units, coloured_noise, shifted
 from persim_gym.planning.planner import Plan, Score, check_sizes
+from persim_gym.spelling import renamed
 
 
+@renamed(spread="deviation")
 @dataclass(frozen=True, slots=True)
 class MPPI:
     """The mean of noisy copies of a plan, weighted by ``exp(return / temperature)``.
@@ -28,7 +30,8 @@ class MPPI:
         temperature: In deviations of the candidates' returns. Near 0 the best one alone counts,
             far above 1 all count alike.
         beta: Exponent of the noise's spectrum: 0 is white, 2 a random walk, the larger the slower.
-        spread: Deviation of the noise in the first round, in units of half the action range.
+        deviation: Standard deviation of the noise in the first round, in units of half the action
+            range.
         shrink: Factor on it from round to round.
     """
 
@@ -37,7 +40,7 @@ class MPPI:
     rounds: int = 3
     temperature: float = 0.3
     beta: float = 2.0
-    spread: float = 0.5
+    deviation: float = 0.5
     shrink: float = 0.7
 
     def __post_init__(self) -> None:
@@ -47,7 +50,7 @@ class MPPI:
             raise ValueError(f"candidates must be at least 2, got {self.candidates}")
         checks.number("temperature", self.temperature, 0, above=True)
         checks.number("beta", self.beta, 0, 10)
-        checks.number("spread", self.spread, 0, above=True)
+        checks.number("deviation", self.deviation, 0, above=True)
         checks.number("shrink", self.shrink, 0, 1, above=True)
 
     def plan(
@@ -73,7 +76,7 @@ class MPPI:
         mean = torch.zeros((problems, *shape[2:]), dtype=torch.float32, device=device)
         if previous is not None:
             mean = shifted(units.scaled(previous), fresh)
-        deviation = self.spread
+        deviation = self.deviation
         for _ in range(self.rounds):
             noise = coloured_noise(shape, self.beta, generator)
             noise[:, 0] = 0.0

@@ -63,7 +63,7 @@ def test_transitions_of_an_unseen_agent_bring_its_error_down(
     assert adaptation.rmse.shape == (2, 2)
     np.testing.assert_allclose(adaptation.rmse[0], adaptation.mean, rtol=0.3)  # nothing known
     assert adaptation.rmse[1].mean() < adaptation.rmse[0].mean()
-    assert (adaptation.spread[1] < adaptation.spread[0]).all()
+    assert (adaptation.deviation[1] < adaptation.deviation[0]).all()
 
 
 @pytest.mark.slow

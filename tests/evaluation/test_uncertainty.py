@@ -18,33 +18,33 @@ from persim_gym.policies.scripted import scripted_policy
 
 
 def drawn(size: float, n: int = 4000, h: int = 3) -> OpenLoopUncertainty:
-    """Errors drawn with the spread times a factor."""
+    """Errors drawn with the deviation times a factor."""
     rng = np.random.default_rng(0)
-    spread = np.exp(rng.normal(size=(n, h)))
-    error = size * spread * np.abs(rng.standard_normal((n, h)))
-    return OpenLoopUncertainty(spread, error, np.ones((n, h), dtype=bool))
+    deviation = np.exp(rng.normal(size=(n, h)))
+    error = size * deviation * np.abs(rng.standard_normal((n, h)))
+    return OpenLoopUncertainty(deviation, error, np.ones((n, h), dtype=bool))
 
 
 @pytest.mark.parametrize("size", [0.5, 1.0, 3.0])
 def test_calibration_gives_back_how_far_spread_is_off(size: float) -> None:
     found = drawn(size)
-    spread, error = found.calibration(5)
-    np.testing.assert_allclose(error / spread, size, rtol=0.2)
-    assert (np.diff(spread) > 0).all()
+    deviation, error = found.calibration(5)
+    np.testing.assert_allclose(error / deviation, size, rtol=0.2)
+    assert (np.diff(deviation) > 0).all()
     # The median of a half-normal variable is 0.674 of its scale.
     np.testing.assert_allclose(found.ratio(), 0.674 * size, rtol=0.1)
 
 
 def test_rank_correlation_sees_order_alone_and_only_valid_steps() -> None:
     rng = np.random.default_rng(1)
-    spread = rng.random((50, 2))
-    error = np.stack([np.exp(9 * spread[:, 0]), -spread[:, 1]], axis=1)
+    deviation = rng.random((50, 2))
+    error = np.stack([np.exp(9 * deviation[:, 0]), -deviation[:, 1]], axis=1)
     valid = np.ones((50, 2), dtype=bool)
     valid[:10] = False
     error[:10] = rng.random((10, 2))
-    found = OpenLoopUncertainty(spread, error, valid).rank_correlation()
+    found = OpenLoopUncertainty(deviation, error, valid).rank_correlation()
     np.testing.assert_allclose(found, [1.0, -1.0])
-    few = OpenLoopUncertainty(spread[:12], error[:12], valid[:12]).rank_correlation()
+    few = OpenLoopUncertainty(deviation[:12], error[:12], valid[:12]).rank_correlation()
     assert np.isnan(few).all()
 
 
@@ -69,7 +69,7 @@ def test_simulators_are_compared_with_the_truth(cartpole: PerSim) -> None:
     episodes = follow(suite.task(), true, agents, scripted_policy("cartpole"), episodes=3, seed=0)
     open_loop = open_loop_uncertainty(cartpole, episodes)
     assert open_loop.valid.any()
-    assert (open_loop.spread[open_loop.valid] > 0).all()
+    assert (open_loop.deviation[open_loop.valid] > 0).all()
     members = episodes.predicted_by(cartpole)
     unit = episodes.true[episodes.valid].std(axis=0)
     error = np.sqrt(np.mean(((members.mean(0) - episodes.true) / unit) ** 2, axis=-1))

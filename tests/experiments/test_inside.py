@@ -136,9 +136,7 @@ def test_the_simulator_is_that_of_persim_where_it_is_there(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("method", ["persim-in-support", "persim-dqn", "persim-bcq-5"])
-def test_a_cell_is_fitted_where_its_simulator_is_there_as_well(
-    method: str, tmp_path: Path
-) -> None:
+def test_a_cell_is_fitted_where_its_simulator_is_there_as_well(method: str, tmp_path: Path) -> None:
     cell = tiny("reward", method=method)
     parts = [BEHAVIOUR] if "support" in method else [f"agent-{agent}" for agent in cell.agents]
     place = tmp_path / "models" / str(cell.fit_key)

@@ -13,7 +13,6 @@ from persim_gym.offline.sources import columns_in
 from persim_gym.offline.tables import read_table_report
 from tests.offline.worlds import read, table
 
-
 COLUMNS = {"agent": "who", "time": "t", "state": "x", "action": "u"}
 
 
@@ -41,7 +40,7 @@ def test_decimal_commas_are_read_where_semicolons_separate_columns(tmp_path: Pat
 
 def test_a_decimal_sign_can_be_given(tmp_path: Path) -> None:
     path = written(tmp_path / "t.tsv", "\t", ",")
-    with pytest.raises(ValueError, match="write decimal points, or .* give decimal=','"):
+    with pytest.raises(ValueError, match=r"write decimal points, or .* give decimal=','"):
         read(path)
     found = read(path, decimal=",")
     assert found.sha256() == read(table()).sha256()

@@ -15,7 +15,9 @@ def test_cem_finds_an_optimum_inside_the_bounds() -> None:
     span = torch.as_tensor(BOX.high - BOX.low)
     low = torch.as_tensor(BOX.low)
     target = low + span * (0.1 + 0.8 * torch.rand((6, 3, 2), generator=generator(1)))
-    found = plan(CEM(300, 3, elites=30, rounds=15, spread=0.6), quadratic(target), BOX, problems=6)
+    found = plan(
+        CEM(300, 3, elites=30, rounds=15, deviation=0.6), quadratic(target), BOX, problems=6
+    )
     assert found.actions.shape == (6, 3, 2)
     assert ((found.actions - target) / span).abs().max() < 0.03
     assert torch.equal(found.action, found.actions[:, 0])
@@ -28,7 +30,9 @@ def test_cem_finds_an_optimum_at_the_bounds() -> None:
     corners = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     beyond = low + span * (corners * 5 - 2)  # far outside on every side
     target = beyond[:, None].expand(4, 3, 2)
-    found = plan(CEM(300, 3, elites=30, rounds=15, spread=1.0), quadratic(target), BOX, problems=4)
+    found = plan(
+        CEM(300, 3, elites=30, rounds=15, deviation=1.0), quadratic(target), BOX, problems=4
+    )
     assert ((found.actions - low) / span - corners[:, None]).abs().max() < 0.01
     assert (found.actions >= low).all()
     assert (found.actions <= high).all()
@@ -37,7 +41,7 @@ def test_cem_finds_an_optimum_at_the_bounds() -> None:
 def test_a_batch_is_as_good_as_its_problems_alone() -> None:
     low, span = torch.as_tensor(BOX.low), torch.as_tensor(BOX.high - BOX.low)
     target = low + span * torch.rand((8, 3, 2), generator=generator(1))
-    planner = CEM(150, 3, elites=20, rounds=8, spread=0.6)
+    planner = CEM(150, 3, elites=20, rounds=8, deviation=0.6)
     together = plan(planner, quadratic(target), BOX, problems=8).returns
     alone = torch.cat(
         [plan(planner, quadratic(target[i : i + 1]), BOX, seed=i).returns for i in range(8)]
@@ -51,7 +55,7 @@ def test_a_batch_is_as_good_as_its_problems_alone() -> None:
 
 def test_samples_of_cem_stay_inside_the_bounds() -> None:
     score = Recording(quadratic(torch.full((2, 4, 2), 9.0)))
-    planner = CEM(50, 4, elites=5, rounds=5, spread=2.0)
+    planner = CEM(50, 4, elites=5, rounds=5, deviation=2.0)
     plan(planner, score, BOX, problems=2)
     assert len(score.asked) == 5
     for asked in score.asked:
@@ -65,7 +69,7 @@ def test_the_first_round_of_cem_is_as_wide_as_its_spread() -> None:
     deviations = []
     for seed in range(30):
         score = Recording(lambda actions: actions.sum((-1, -2)))
-        plan(CEM(2000, 2, elites=10, rounds=1, spread=0.05), score, BOX, 2, seed=seed)
+        plan(CEM(2000, 2, elites=10, rounds=1, deviation=0.05), score, BOX, 2, seed=seed)
         deviation = (score.asked[0] / half).std(1)
         middle = (score.asked[0].mean(1) - torch.as_tensor(BOX.low)) / half
         assert middle.sub(1).abs().max() < 0.02  # around the middle of the range
@@ -92,7 +96,7 @@ def test_keep_holds_the_distribution_back() -> None:
     def second_round(keep: float) -> tuple[float, float]:
         # The best are fifty samples out of the blue: by their number, not by what they are.
         score = Recording(lambda actions: actions[..., 0, 0] + 0 * value)
-        plan(CEM(2000, 1, elites=50, rounds=2, keep=keep, spread=0.2), score, BOX)
+        plan(CEM(2000, 1, elites=50, rounds=2, keep=keep, deviation=0.2), score, BOX)
         first, second = (((a[0, :, 0] - low) / half - 1)[:, 0] for a in score.asked)
         assert first.mean().abs() < 0.05
         return second.mean().item(), (second.std() / first.std()).item()
@@ -126,7 +130,7 @@ def test_cem_goes_on_from_the_old_plan_shifted() -> None:
     low, half = torch.as_tensor(BOX.low), torch.as_tensor(BOX.high - BOX.low) / 2
     previous = low + 2 * half * torch.rand((3, 4, 2), generator=generator(5))
     score = Recording(lambda actions: torch.zeros(actions.shape[:2]))
-    planner = CEM(4000, 4, elites=10, rounds=1, spread=0.01)
+    planner = CEM(4000, 4, elites=10, rounds=1, deviation=0.01)
     plan(planner, score, BOX, 3, previous, [False, True, False])
     means = (score.asked[0].mean(1) - low) / half - 1
     shifted = (previous[:, 1:] - low) / half - 1

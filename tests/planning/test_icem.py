@@ -72,7 +72,7 @@ def test_the_regulator_is_brought_to_rest(planner: Planner) -> None:
 @pytest.mark.parametrize(
     "planner",
     [
-        ICEM(100, 3, elites=10, rounds=12, spread=1.0),
+        ICEM(100, 3, elites=10, rounds=12, deviation=1.0),
         MPPI(200, 3, rounds=10, temperature=0.1, shrink=0.8),
     ],
     ids=repr,
@@ -178,7 +178,7 @@ def test_discrete_actions_are_refused(planner: Planner) -> None:
 def test_beta_makes_neighbouring_actions_alike(planner: Any) -> None:
     def alike(beta: float) -> float:
         score = Recording(flat)
-        plan(planner(candidates=2000, horizon=12, rounds=1, beta=beta, spread=0.2), score)
+        plan(planner(candidates=2000, horizon=12, rounds=1, beta=beta, deviation=0.2), score)
         moves = scaled(score.asked[0])[0, 1:-1, :, 0].numpy()
         return float(np.mean([np.corrcoef(moves[:, t : t + 2].T)[0, 1] for t in range(11)]))
 
@@ -189,13 +189,13 @@ def test_beta_makes_neighbouring_actions_alike(planner: Any) -> None:
 
 
 @pytest.mark.parametrize("planner", [ICEM, MPPI])
-@pytest.mark.parametrize("spread", [0.05, 0.2])
-def test_the_first_round_is_as_wide_as_its_spread(planner: Any, spread: float) -> None:
+@pytest.mark.parametrize("deviation", [0.05, 0.2])
+def test_the_first_round_is_as_wide_as_its_spread(planner: Any, deviation: float) -> None:
     score = Recording(flat)
-    plan(planner(candidates=4000, horizon=3, rounds=1, spread=spread), score, problems=2)
+    plan(planner(candidates=4000, horizon=3, rounds=1, deviation=deviation), score, problems=2)
     moves = scaled(score.asked[0])
-    assert moves.mean(1).abs().max() < 0.1 * spread
-    assert (moves.std(1) / spread - 1).abs().max() < 0.05
+    assert moves.mean(1).abs().max() < 0.1 * deviation
+    assert (moves.std(1) / deviation - 1).abs().max() < 0.05
 
 
 def test_rounds_have_fewer_and_fewer_candidates() -> None:
@@ -215,7 +215,7 @@ def test_the_best_of_a_round_are_tried_again() -> None:
     target = torch.full((4, 6, 2), 2.3)
     score = Recording(quadratic(target))
     # White noise of full width: a round on its own does not reach what the last one found.
-    settings: dict[str, Any] = {"rounds": 5, "beta": 0.0, "spread": 2.0, "keep": 0.9}
+    settings: dict[str, Any] = {"rounds": 5, "beta": 0.0, "deviation": 2.0, "keep": 0.9}
     plan(ICEM(40, 6, elites=10, carry=0.3, **settings), score, problems=4)
     best = torch.stack([quadratic(target)(asked).amax(1) for asked in score.asked])
     assert (best[1:] >= best[:-1]).all()
@@ -250,7 +250,7 @@ def test_the_search_goes_on_from_the_old_plan_shifted(planner: Any) -> None:
     target = LOW + SPAN * (0.2 + 0.6 * torch.rand((2, 4, 2), generator=generator(3)))
     found = plan(planner(candidates=100, horizon=4, rounds=6), quadratic(target), problems=2)
     score = Recording(flat)
-    narrow = planner(candidates=400, horizon=4, rounds=1, spread=0.01)
+    narrow = planner(candidates=400, horizon=4, rounds=1, deviation=0.01)
     plan(narrow, score, BOX, 2, found.carried, [False, True])
     means = scaled(score.asked[0][:, 20:]).mean(1)
     expected = scaled(torch.cat([target[:, 1:], target[:, -1:]], dim=1))[0]
@@ -283,7 +283,7 @@ def test_the_plan_is_the_best_or_the_mean() -> None:
 def test_keep_holds_the_distribution_back() -> None:
     def second_round(keep: float) -> tuple[float, float]:
         score = Recording(lambda actions: actions[..., 0, 0])
-        settings: dict[str, Any] = {"carry": 0.0, "spread": 0.2, "decay": 1.0}
+        settings: dict[str, Any] = {"carry": 0.0, "deviation": 0.2, "decay": 1.0}
         plan(ICEM(2000, 1, elites=50, rounds=2, keep=keep, **settings), score)
         first, second = (scaled(asked)[0, :-1, 0, 0] for asked in score.asked)
         return second.mean().item(), (second.std() / first.std()).item()
@@ -337,7 +337,8 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"candidates": 19, "elites": 10}, "candidates must be at least twice the elites, got 19"),
     *[({"beta": value}, "beta must be a number, at least 0 and at most 10, got")
       for value in (-1.0, float("nan"), float("inf"), 11, "2", None, True)],
-    *[({"spread": value}, "spread must be a number, more than 0, got") for value in (0, -1.0)],
+    *[({"deviation": value}, "deviation must be a number, more than 0, got")
+      for value in (0, -1.0)],
     ({"decay": 0.9}, "decay must be a number, at least 1, got 0.9"),
     *[({"carry": value}, "carry must be a number, at least 0 and at most 1") for value in (-1, 2)],
     *[({"keep": value}, "keep must be in") for value in (-0.1, 1.0, float("nan"))],

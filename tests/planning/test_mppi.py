@@ -59,7 +59,7 @@ def test_a_low_temperature_takes_the_best_and_a_high_one_all() -> None:
 def test_noise_shrinks_from_round_to_round() -> None:
     for shrink in (1.0, 0.5):
         score = Recording(flat)
-        plan(MPPI(3000, 2, rounds=3, spread=0.2, shrink=shrink), score)
+        plan(MPPI(3000, 2, rounds=3, deviation=0.2, shrink=shrink), score)
         widths = [scaled(asked).std(1).mean().item() for asked in score.asked]
         assert widths[1] / widths[0] == pytest.approx(shrink, rel=0.05)
         assert widths[2] / widths[1] == pytest.approx(shrink, rel=0.05)
@@ -92,7 +92,7 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     *[({"temperature": value}, "temperature must be a number, more than 0, got")
       for value in (0.0, -1.0, float("nan"), float("inf"), "1")],
     ({"beta": -0.1}, "beta must be a number, at least 0 and at most 10, got -0.1"),
-    ({"spread": 0.0}, "spread must be a number, more than 0, got 0.0"),
+    ({"deviation": 0.0}, "deviation must be a number, more than 0, got 0.0"),
     *[({"shrink": value}, "shrink must be a number, more than 0 and at most 1")
       for value in (0, 2)],
 ]  # fmt: skip

@@ -72,7 +72,7 @@ INVALID: list[tuple[Any, dict[str, Any], str]] = [
       for name in ("candidates", "horizon", "elites", "rounds")],
     (CEM, {"candidates": 10, "elites": 11}, "11 elites cannot be chosen of 10 candidates"),
     *[(CEM, {"keep": value}, "keep must be in") for value in (-0.1, 1.0, float("nan"))],
-    *[(CEM, {"spread": value}, "spread must be positive")
+    *[(CEM, {"deviation": value}, "deviation must be positive")
       for value in (0.0, -1.0, float("nan"), float("inf"))],
 ]  # fmt: skip
 

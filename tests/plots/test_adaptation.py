@@ -14,7 +14,7 @@ def test_error_and_coverage_of_each_task() -> None:
     level = np.tile(np.array(LEVELS), (3, 1))
     found = Adaptation(
         "cartpole", np.arange(4), counts, rmse=np.outer([1.0, 0.1, 0.01], [1.0, 2.0, 3.0, 4.0]),
-        trained=np.full(4, 0.005), mean=np.full(4, 2.0), spread=np.ones((3, 4)),
+        trained=np.full(4, 0.005), mean=np.full(4, 2.0), deviation=np.ones((3, 4)),
         calibrated=Coverage(level, level, level), plain=Coverage(level / 2, level, level),
     )  # fmt: skip
     figure = adaptation_figure([found, found], DARK)

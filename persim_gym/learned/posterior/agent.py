@@ -13,11 +13,13 @@ from persim_gym.learned.bounds import cutting_bounds
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.inputs import flat_states, real_numbers
 from persim_gym.learned.posterior.prior import Evidence, FactorModel, moments, solve
+from persim_gym.spelling import renamed
 
 #: Known of an agent by other means than transitions: precision and information ``[m, q(, q)]``.
 Given = tuple[Tensor, Tensor]
 
 
+@renamed(spread="deviation")
 class AgentPosterior:
     """What is known of one agent's factor: a Gaussian a member, and how it changes with data.
 
@@ -124,7 +126,7 @@ class AgentPosterior:
         return _array(mean), _array(covariance.diagonal(dim1=-2, dim2=-1).sqrt())
 
     @property
-    def spread(self) -> float:
+    def deviation(self) -> float:
         """Mean standard deviation of the personal numbers, in units of the population's own.
 
         1 before any transition, 0 where the agent is known exactly.

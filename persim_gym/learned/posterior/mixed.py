@@ -44,9 +44,9 @@ class MixedPosterior(AgentPosterior):
         return self.parts[0].count
 
     @property
-    def spread(self) -> float:
-        """Mean of the parts' by their weights; see :attr:`AgentPosterior.spread`."""
-        return float(self.weights @ [part.spread for part in self.parts])
+    def deviation(self) -> float:
+        """Mean of the parts' by their weights; see :attr:`AgentPosterior.deviation`."""
+        return float(self.weights @ [part.deviation for part in self.parts])
 
     @property
     def evidence(self) -> Evidence:

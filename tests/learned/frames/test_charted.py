@@ -123,7 +123,7 @@ def test_new_agents_intervals_and_updates(fitted: tuple[str, Swing, PerSim]) -> 
         low, high = known.interval(seen(walk[place, :-1]), actions[place], 0.99)
         truth = seen(walk[place, 1:])
         inside.append(((low <= truth) & (truth <= high)).mean())
-        assert known.spread < 0.5
+        assert known.deviation < 0.5
         assert (high - low).min() >= 0
     assert np.mean(inside) > 0.8
     sim.update(added[0], seen(walk[0, :-1]), actions[0], seen(walk[0, 1:]))

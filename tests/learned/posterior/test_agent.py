@@ -41,7 +41,7 @@ def test_an_unknown_agent_is_the_population(sim: PerSim) -> None:
     np.testing.assert_array_equal(known.mean, sim.prior.mean.numpy())
     np.testing.assert_allclose(known.covariance, root @ root.swapaxes(1, 2), atol=1e-12)
     assert known.count == 0
-    assert known.spread == pytest.approx(1.0)
+    assert known.deviation == pytest.approx(1.0)
     # Members draw from the population; their mean stays where it was.
     drawn = sim.latent_factors[:, -1]
     np.testing.assert_allclose(drawn.mean(0), sim.prior.mean.mean(0), atol=1e-5)
@@ -156,7 +156,7 @@ def test_rank_one_has_nothing_personal(exact: GaussianWorld) -> None:
     agent = sim.adapt(*exact.new_agent(5))
     obs, actions, _ = exact.new_agent(5)
     np.testing.assert_array_equal(sim.predict(agent, obs, actions), sim.predict(0, obs, actions))
-    assert sim.posterior(agent).spread == 0.0
+    assert sim.posterior(agent).deviation == 0.0
 
 
 def test_refused_rows(exact: GaussianWorld, sim: PerSim) -> None:

@@ -55,7 +55,7 @@ def test_covariates_alone_make_an_agent(
         known = sim.update(index, *rows)  # transitions are added to what covariates say
         assert known.count == 50
         assert error(sim, index, rows) < max(0.5 * alone, 2e-6)
-    assert sim.posterior(unknown).spread - sim.posterior(found[0]).spread > 0
+    assert sim.posterior(unknown).deviation - sim.posterior(found[0]).deviation > 0
 
 
 def test_what_covariates_say_is_saved(
@@ -69,7 +69,9 @@ def test_what_covariates_say_is_saved(
     for other in (sim, back):
         other.update(agent, *world.new_agent(1))
     np.testing.assert_array_equal(back.posterior(agent).mean, sim.posterior(agent).mean)
-    assert back.posterior(agent).spread < back.new_posterior().update(*world.new_agent(1)).spread
+    assert (
+        back.posterior(agent).deviation < back.new_posterior().update(*world.new_agent(1)).deviation
+    )
 
 
 def test_a_map_knows_when_covariates_say_nothing(
@@ -80,7 +82,7 @@ def test_a_map_knows_when_covariates_say_nothing(
     assert mapping.r2.max() < 0.3
     sim = fitted.to("cpu")
     (agent,) = sim.adapt_covariates(mapping, [[0.0, 0.0]])
-    assert sim.posterior(agent).spread > 0.8
+    assert sim.posterior(agent).deviation > 0.8
 
 
 def test_some_covariates_may_be_unknown(

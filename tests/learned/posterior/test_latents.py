@@ -42,12 +42,12 @@ def test_a_latent_is_found_piece_by_piece(task: PlainTask, times: int, lag: int)
     actions = torch.as_tensor(times * t.action[:60])
     following = ensemble.step(agents, states, actions)[0]
     known = LatentPosterior(model, data.task)
-    spreads = [known.spread]
-    assert spreads[0] == pytest.approx(1.0, rel=1e-6)
+    deviations = [known.deviation]
+    assert deviations[0] == pytest.approx(1.0, rel=1e-6)
     for rows in np.split(np.arange(60), 3):
         known.update(states[rows], actions[rows], following[rows])
-        spreads.append(known.spread)
-    assert (np.diff(spreads) < 0).all()
+        deviations.append(known.deviation)
+    assert (np.diff(deviations) < 0).all()
     true = ensemble.model.factors[0, 2]
     np.testing.assert_allclose(known.mean[0], true, atol=0.05)
 

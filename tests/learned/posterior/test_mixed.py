@@ -37,7 +37,9 @@ def test_an_interval_holds_what_its_parts_do_not_agree_on(
     known = mixed.posterior(0)
     assert isinstance(known, MixedPosterior)
     np.testing.assert_allclose(known.weights, [0.25, 0.75])
-    assert known.spread == pytest.approx(float(known.weights @ [p.spread for p in known.parts]))
+    assert known.deviation == pytest.approx(
+        float(known.weights @ [p.deviation for p in known.parts])
+    )
     obs, actions, _ = world.new_agent(50)
     ends = [part.interval(obs, actions, level=0.8) for part in known.parts]
     halves = np.array([(high - low) / 2 for low, high in ends])

@@ -149,7 +149,7 @@ def test_transitions_in_pieces_are_worth_as_much_as_together(
     exact = {"atol": 1e-6} if family in LINEAR else {"atol": 0.1}
     np.testing.assert_allclose(means_of(known), means_of(whole), **exact)
     assert known.count == whole.count == 60
-    assert known.spread == pytest.approx(whole.spread, rel=0.05)
+    assert known.deviation == pytest.approx(whole.deviation, rel=0.05)
     fitted = error(sim, together, rows)
     assert error(sim, pieces, rows) < 1.05 * fitted
     assert error(sim, pieces, rows) < 0.9 * alone
@@ -164,14 +164,14 @@ def test_an_agent_of_the_fit_goes_on_from_what_it_was(family: str, population: P
     sim, rows = population.sim(family), population.rows(3)
     before, first = sim.latent_factors[:, 3], error(sim, 3, rows)
     known = sim.posterior(3)
-    assert 0 < known.spread < 0.9 < sim.new_posterior().spread <= 1 + 1e-6
+    assert 0 < known.deviation < 0.9 < sim.new_posterior().deviation <= 1 + 1e-6
     low, high = known.interval(*rows[:2], level=0.9)
     assert 0.75 < ((rows[2] >= low) & (rows[2] <= high)).mean() <= 1.0
     obs, actions, following = (values[:0] for values in rows)
     assert sim.update(3, obs, actions, following).count == known.count
     if family == "latent":  # its members are no draws
         np.testing.assert_allclose(sim.latent_factors[:, 3], before, atol=1e-4)
-    assert sim.update(3, *rows).spread < known.spread
+    assert sim.update(3, *rows).deviation < known.deviation
     assert error(sim, 3, rows) < 1.02 * first
     other = population.sim(family)
     np.testing.assert_array_equal(sim.latent_factors[:, :3], other.latent_factors[:, :3])
@@ -194,7 +194,7 @@ def test_agents_by_their_covariates(family: str, population: Population) -> None
     ]
     by_covariates, by_none = np.median(errors, axis=0)
     assert by_covariates < 0.7 * by_none
-    assert sim.posterior(found[0]).spread < 0.9 * sim.posterior(unknown).spread
+    assert sim.posterior(found[0]).deviation < 0.9 * sim.posterior(unknown).deviation
     sim.update(found[0], *population.rows(KNOWN))
     assert error(sim, found[0], population.rows(KNOWN)) < errors[0][0]
     with pytest.raises(ValueError, match="of another simulator"):
