@@ -173,10 +173,10 @@ class ContextNetwork:
         """Changes back ``[m, n, d]``; ``seen`` as for :meth:`forward`, of next states."""
         return self.layers("backward", seen)
 
-    def layers(self, stack: str, x: Tensor, first: int = 0) -> Tensor:
-        """Rows ``[m, n, in]`` through the layers of a stack, from some layer on."""
+    def layers(self, stack: str, x: Tensor) -> Tensor:
+        """Rows ``[m, n, in]`` through the layers of a stack."""
         depth, t = self.depth[stack], self.tensors
-        for i in range(first, depth):
+        for i in range(depth):
             x = torch.baddbmm(t[f"{stack}.{i}.bias"], x, t[f"{stack}.{i}.weight"])
             if i < depth - 1:
                 x = self.activate(stack, x)

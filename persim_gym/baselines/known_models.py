@@ -51,14 +51,11 @@ def remember(data: Transitions, task: Task, lag: int, past: int) -> dict[str, Te
     return {f"experience.{name}": torch.as_tensor(np.array(v)) for name, v in found.items()}
 
 
-def recalled(
-    tensors: Mapping[str, Tensor], *, limit: float = math.inf, agent: int | None = None
-) -> Experience:
+def recalled(tensors: Mapping[str, Tensor], *, agent: int | None = None) -> Experience:
     """The experience that :func:`remember` has kept.
 
     Args:
         tensors: Tensors of the baseline.
-        limit: Largest disagreement that is to be trusted.
         agent: Whose pasts to begin episodes with; by default none's.
     """
     own = {name: t.cpu().numpy() for name, t in of_part(tensors, "experience").items()}
@@ -68,7 +65,7 @@ def recalled(
         high=own["high"],
         change_scale=own["change_scale"],
         starts=own["starts"],
-        disagreement_limit=limit,
+        disagreement_limit=math.inf,
         seen=own["seen"].astype(np.bool_),
         pasts=None if pasts is None or not len(pasts) else pasts,
     )

@@ -45,9 +45,9 @@ def set_props(element: Element, **props: Any) -> None:
         element.update()
 
 
-def labelled(text: str, tag: str = "label") -> Element:
+def labelled(text: str) -> Element:
     """A label, to be filled with its control."""
-    label = ui.element(tag).classes("field")
+    label = ui.element("label").classes("field")
     with label:
         words("span", text, "name")
     return label

@@ -36,7 +36,7 @@ def check_sizes(plan: FitPlan, data: Transitions, task: Task) -> None:
         if isinstance(config, ClosedForm):
             _check_als(config, data, task)
         elif isinstance(config, Networks):
-            _check_sgd(config, data, task)
+            _check_sgd(config, data)
         elif isinstance(config, Hierarchical):
             _check_hierarchical(config, data, task)
         else:
@@ -57,7 +57,7 @@ def _check_als(config: ClosedForm, data: Transitions, task: Task) -> None:
     checks.enough_memory(what, 8.0 * config.ensemble_size * weights, _REMEDY)
 
 
-def _check_sgd(config: Networks, data: Transitions, task: Task) -> None:
+def _check_sgd(config: Networks, data: Transitions) -> None:
     d = data.obs.shape[1]
     states = (config.lag * d, *config.state_hidden, config.rank * d)
     actions = (*config.action_hidden, config.rank)

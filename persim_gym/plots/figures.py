@@ -179,11 +179,11 @@ def error_by_horizon(errors: Mapping[str, OpenLoopError], *, theme: Theme = LIGH
     log_scale(axes)
     axes.set_xlim(0, horizon)
     label_axes(axes, "open-loop steps", "RMSE, all (paper's)", theme)
-    _name_ends(axes, horizon, ends, theme)
+    _name_ends(axes, horizon, ends)
     return figure
 
 
-def _name_ends(axes: Axes, horizon: int, ends: list[tuple[float, str, str]], theme: Theme) -> None:
+def _name_ends(axes: Axes, horizon: int, ends: list[tuple[float, str, str]]) -> None:
     """Write each line's name at its end, not closer than a line's height to the next."""
     axes.figure.canvas.draw()
     to_pixels, box = axes.transData, axes.get_window_extent()

@@ -14,9 +14,6 @@ from persim_gym.core import Array, describe
 from persim_gym.envs.populations import Covariate, CovariateTable, Population
 from persim_gym.envs.tasks.facts import Controller, Suite
 
-#: Names of the observation's coordinates, with their units where these have one.
-COORDINATES = ("position (m)", "velocity (m/s)", "angle (rad)", "angular velocity (rad/s)")
-
 COVARIATES = CovariateTable(
     columns=(
         Covariate("force", 10.0, 2.0, 18.0, "push of an action on the cart, N"),

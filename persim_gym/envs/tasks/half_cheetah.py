@@ -25,15 +25,6 @@ from persim_gym.envs.tasks.facts import Controller, Suite
 if TYPE_CHECKING:
     import mujoco
 
-#: Names of the observation's coordinates, with their units where these have one.
-COORDINATES = (
-    "forward velocity (m/s)", "height (m)", "pitch (rad)", "hind thigh (rad)",
-    "hind shin (rad)", "hind foot (rad)", "front thigh (rad)", "front shin (rad)",
-    "front foot (rad)", "v x (m/s)", "v z (m/s)", "v pitch (rad/s)", "v hind thigh (rad/s)",
-    "v hind shin (rad/s)", "v hind foot (rad/s)", "v front thigh (rad/s)",
-    "v front shin (rad/s)", "v front foot (rad/s)",
-)  # fmt: skip
-
 COVARIATES = CovariateTable(
     columns=(
         Covariate("mass", 1.0, 0.2, 1.8, "factor on the mass of every body"),

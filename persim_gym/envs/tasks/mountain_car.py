@@ -13,9 +13,6 @@ from persim_gym.core import Array
 from persim_gym.envs.populations import Covariate, CovariateTable, Population
 from persim_gym.envs.tasks.facts import Controller, Suite
 
-#: Names of the observation's coordinates, with their units where these have one.
-COORDINATES = ("position", "velocity")
-
 COVARIATES = CovariateTable(
     columns=(
         Covariate("gravity", 0.0025, 0.0001, 0.0035, "pull along the slope, per step squared"),

@@ -63,12 +63,7 @@ class Courses:
 
 
 def follow_courses(
-    data: Transitions,
-    split: Split,
-    models: Models,
-    most: int,
-    turn: Floats,
-    levels: Sequence[float] = LEVELS,
+    data: Transitions, split: Split, models: Models, most: int, turn: Floats
 ) -> Courses:
     """Predict what a split has kept, by all models.
 
@@ -78,7 +73,6 @@ def follow_courses(
         models: What predicts.
         most: Steps.
         turn: Full turns ``[d]``.
-        levels: Of intervals.
 
     Raises:
         ValueError: If none of the agents is known to the simulator.
@@ -98,7 +92,7 @@ def follow_courses(
     intervals: dict[float, tuple[Floats, Floats]] = {}
     try:
         states = sim.states_of(data)[start]
-        for level in levels:
+        for level in LEVELS:
             ends = sim.rollout_interval(own, states, actions, level=level)
             intervals[level] = tuple(np.asarray(e, dtype=np.float64) for e in ends)  # type: ignore[assignment]
     except ValueError:  # nothing is known of the simulator's errors

@@ -116,12 +116,16 @@ def first_factors(
     return Factors(torch.cat([one, drawn], dim=-1), covariance)
 
 
+#: Fall of the logarithm of the noise in five rounds, on average over the coordinates, below which
+#: alternating stops.
+TOLERANCE = 1e-3
+
+
 def alternate(
     stats: Statistics,
     factors: Factors,
     *,
     rounds: int = 200,
-    tolerance: float = 1e-3,
     mask: Tensor | None = None,
     ridge: float = 1e-10,
     importance: Tensor | None = None,
@@ -132,8 +136,6 @@ def alternate(
         stats: Of ``N`` agents.
         factors: Where to begin.
         rounds: At most.
-        tolerance: Stop when the logarithm of the noise falls by less, on average over the
-            coordinates, in five rounds.
         mask: As in :func:`regress`.
         ridge: As in :func:`regress`.
         importance: As in :func:`regress`.
@@ -155,7 +157,7 @@ def alternate(
             return fit
         if done % 5 == 0:
             level = float(noise.log().mean())
-            if last - level < tolerance:
+            if last - level < TOLERANCE:
                 return fit
             last = level
 
