@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from persim_gym.cli import models, options, tables
 from persim_gym.cli.group import say
 from persim_gym.cli.next_step import agent_word, reward_words, say_next, say_next_of
@@ -29,10 +27,7 @@ def adapt(
     out: Annotated[Path, options.folder_to_write("the simulator with the new agents")],
     agents: options.NewAgents = None,
     transitions: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=0, help="First transitions of each agent.", show_default="all but some"
-        ),
+        int | None, options.count("First transitions of each agent.", "all but some", least=0)
     ] = None,
     force: Annotated[bool, options.force("another simulator in FOLDER")] = False,
     as_json: options.Json = False,

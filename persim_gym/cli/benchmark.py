@@ -53,20 +53,10 @@ def benchmark(
     ] = None,
     method: Annotated[list[str] | None, _some("Method: only this, such as persim")] = None,
     planner: Annotated[list[str] | None, _some("Planner: only this, such as default")] = None,
-    seeds: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=1, help="Repeats, from seed 0 on.", show_default="the preset's"
-        ),
-    ] = None,
+    seeds: Annotated[int | None, options.count("Repeats, from seed 0 on.", "the preset's")] = None,
     jobs: Annotated[
         int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Cells beside each other.",
-            show_default="1, and on a Ray cluster all its processors",
-        ),
+        options.count("Cells beside each other.", "1, and on a Ray cluster all its processors"),
     ] = None,
     engine: Annotated[
         str,
@@ -78,13 +68,7 @@ def benchmark(
     device: options.Device = "cpu",
     threads: Annotated[
         int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            max=options.MOST_THREADS,
-            help="CPU threads; of each cell.",
-            show_default="cores / jobs",
-        ),
+        options.count("CPU threads; of each cell.", "cores / jobs", max=options.MOST_THREADS),
     ] = None,
     show: Annotated[
         bool, typer.Option("--list", help="Say which cells there are and are done; run nothing.")

@@ -39,10 +39,7 @@ def plan(
     model: options.Model,
     agent: options.SomeAgents,
     reward: options.Reward = None,
-    episodes: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Episodes of each agent.", show_default="5"),
-    ] = None,
+    episodes: Annotated[int | None, options.count("Episodes of each agent.", "5")] = None,
     planner: Annotated[
         str,
         typer.Option(
@@ -53,43 +50,26 @@ def plan(
         ),
     ] = "default",
     candidates: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=1, help="Action sequences in a round.", show_default="the planner's"
-        ),
+        int | None, options.count("Action sequences in a round.", "the planner's")
     ] = None,
     horizon: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Steps that are predicted ahead.",
-            show_default="the planner's",
-        ),
+        int | None, options.count("Steps that are predicted ahead.", "the planner's")
     ] = None,
-    rounds: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=1, help="Rounds in a decision.", show_default="the planner's"
-        ),
-    ] = None,
+    rounds: Annotated[int | None, options.count("Rounds in a decision.", "the planner's")] = None,
     penalty: Annotated[
         float | None,
-        typer.Option(
-            metavar="X",
-            help="Reward to subtract per unit of the members' disagreement, in every step.",
-            show_default="the planner's",
+        options.number(
+            "Reward to subtract per unit of the members' disagreement, in every step.",
+            "the planner's",
         ),
     ] = None,
     max_steps: Annotated[
         int | None,
-        typer.Option(
+        options.count(
+            "Steps of an episode at most; on own data, of the plan.",
+            "the task's; the planner's horizon",
             "--max-steps",
             "--steps",
-            metavar="N",
-            min=1,
-            help="Steps of an episode at most; on own data, of the plan.",
-            show_default="the task's; the planner's horizon",
         ),
     ] = None,
     data: options.Data = None,
@@ -272,7 +252,7 @@ def train(
             show_default="dqn for discrete actions, else sac",
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(metavar="N", min=1, help="Steps of training.")] = 40_000,
+    steps: Annotated[int, options.count("Steps of training.")] = 40_000,
     episodes: options.Episodes = 20,
     seed: options.Seed = 0,
     log: options.Log = None,

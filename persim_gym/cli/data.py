@@ -38,18 +38,10 @@ def agents(
     task: options.Task,
     size: options.PopulationSize = None,
     seed: Annotated[
-        int | None,
-        typer.Option(
-            "--population-seed",
-            "--seed",
-            metavar="N",
-            min=0,
-            help=POPULATION_SEED,
-            show_default="0",
-        ),
+        int | None, options.count(POPULATION_SEED, "0", "--population-seed", "--seed", least=0)
     ] = None,
     ranges: options.Ranges = None,
-    show: Annotated[int, typer.Option(metavar="N", min=1, help="Rows of the table.")] = 10,
+    show: Annotated[int, options.count("Rows of the table.")] = 10,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print all agents as CSV.")] = False,
     as_json: options.Json = False,
 ) -> None:
@@ -119,12 +111,7 @@ def record(
     ] = None,
     epsilon: Annotated[
         float | None,
-        typer.Option(
-            metavar="X",
-            min=0,
-            max=1,
-            help="Probability of a random action instead of the policy's.",
-        ),
+        options.number("Probability of a random action instead of the policy's.", min=0, max=1),
     ] = None,
     agents: Annotated[
         str | None,
@@ -142,10 +129,7 @@ def record(
     data_format: options.Format = "hdf5",
     force: Annotated[bool, options.force("data sets of the same ids")] = False,
     population_size: options.PopulationSize = None,
-    population_seed: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=0, help=POPULATION_SEED, show_default="0"),
-    ] = None,
+    population_seed: Annotated[int | None, options.count(POPULATION_SEED, "0", least=0)] = None,
     ranges: options.Ranges = None,
 ) -> None:
     """Record trajectories of agents as Minari data sets.

@@ -13,15 +13,11 @@ from persim_gym.cli.next_step import say_next_of
 def equations(
     simulator: options.Simulator,
     agent: options.AgentOrAll = None,
-    digits: Annotated[
-        int, typer.Option(metavar="N", min=1, max=17, help="Significant digits.")
-    ] = 4,
+    digits: Annotated[int, options.count("Significant digits.", max=17)] = 4,
     tolerance: Annotated[
         float,
-        typer.Option(
-            metavar="X",
-            min=0.0,
-            help="Leave out terms that move a change by less than this share of its deviation.",
+        options.number(
+            "Leave out terms that move a change by less than this share of its deviation.", min=0.0
         ),
     ] = 1e-4,
     latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX.")] = False,

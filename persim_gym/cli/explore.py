@@ -26,9 +26,7 @@ def explore(
     host: Annotated[
         str, typer.Option(metavar="NAME", help="Where to serve; this machine alone by default.")
     ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(metavar="N", min=0, max=65535, help="Port; 0 for a free one.")
-    ] = 0,
+    port: Annotated[int, options.count("Port; 0 for a free one.", max=65535, least=0)] = 0,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Print the address, and open no browser.")
     ] = False,

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from persim_gym.cli import options
 from persim_gym.cli.cards import print_summary
 from persim_gym.cli.group import on_interrupt
@@ -23,16 +21,12 @@ def import_dataset(
     force: Annotated[bool, options.force("a data set of this id")] = False,
     max_bytes: Annotated[
         int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Most bytes that the file may become, in memory and on disk each.",
-            show_default="100 times its size, 32 MB to 4 GB",
+        options.count(
+            "Most bytes that the file may become, in memory and on disk each.",
+            "100 times its size, 32 MB to 4 GB",
         ),
     ] = None,
-    max_seconds: Annotated[
-        float, typer.Option(metavar="X", help="Most seconds that it may take.")
-    ] = 600.0,
+    max_seconds: Annotated[float, options.number("Most seconds that it may take.")] = 600.0,
 ) -> None:
     """Import a data file of the paper's authors; nothing in it is run."""
     from persim_gym.offline.authors import import_authors_file

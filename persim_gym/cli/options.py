@@ -65,6 +65,21 @@ def path_to_read(metavar: str, help_text: str, **more: Any) -> Any:
     return typer.Argument(metavar=metavar, help=help_text, parser=parse, **more)
 
 
+def count(
+    help_text: str, default: str | bool | None = None, *names: str, least: int = 1, **more: Any
+) -> Any:
+    """An option that is a whole number; ``default`` says what it is where it is not given."""
+    return number(help_text, default, *names, metavar="N", min=least, **more)
+
+
+def number(
+    help_text: str, default: str | bool | None = None, *names: str, metavar: str = "X", **more: Any
+) -> Any:
+    """An option that is a number; ``default`` says what it is where it is not given."""
+    shown = {} if default is None else {"show_default": default}
+    return typer.Option(*names, metavar=metavar, help=help_text, **shown, **more)
+
+
 #: Folder of logs, in that of what is made.
 LOGS = "logs"
 Log = Annotated[
@@ -175,22 +190,11 @@ Effort = Annotated[
         autocompletion=complete.words("quick", "default", "thorough"),
     ),
 ]
-EnsembleSize = Annotated[
-    int | None,
-    typer.Option(metavar="N", min=1, help="Members of the ensemble.", show_default="the method's"),
-]
-Episodes = Annotated[int, typer.Option(metavar="N", min=1, help="Episodes of each agent.")]
-Horizon = Annotated[int, typer.Option(metavar="N", min=1, help="Steps that are predicted ahead.")]
+EnsembleSize = Annotated[int | None, count("Members of the ensemble.", "the method's")]
+Episodes = Annotated[int, count("Episodes of each agent.")]
+Horizon = Annotated[int, count("Steps that are predicted ahead.")]
 MaxSteps = Annotated[
-    int | None,
-    typer.Option(
-        "--max-steps",
-        "--steps",
-        metavar="N",
-        min=1,
-        help="Steps of an episode at most.",
-        show_default="the task's",
-    ),
+    int | None, count("Steps of an episode at most.", "the task's", "--max-steps", "--steps")
 ]
 DatasetId = Annotated[
     str | None,
@@ -206,24 +210,11 @@ Format = Annotated[
     ),
 ]
 PopulationSize = Annotated[
-    int | None,
-    typer.Option(
-        "--population-size", "--size", metavar="N", min=1, help="Agents of the population.",
-        show_default="500",
-    ),
-]  # fmt: skip
-Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of everything random.")]
-Device = Annotated[str, typer.Option(metavar="NAME", help="Where to compute: cpu, cuda, cuda:1.")]
-Threads = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        min=1,
-        max=MOST_THREADS,
-        help="CPU threads.",
-        show_default="PyTorch's choice",
-    ),
+    int | None, count("Agents of the population.", "500", "--population-size", "--size")
 ]
+Seed = Annotated[int, count("Seed of everything random.", least=0)]
+Device = Annotated[str, typer.Option(metavar="NAME", help="Where to compute: cpu, cuda, cuda:1.")]
+Threads = Annotated[int | None, count("CPU threads.", "PyTorch's choice", max=MOST_THREADS)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Ranges = Annotated[
     list[str] | None,

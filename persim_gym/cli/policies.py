@@ -101,10 +101,7 @@ def evaluate(
     task: options.Task,
     policy: Name = None,
     episodes: Annotated[
-        int,
-        typer.Option(
-            metavar="N", min=1, help="Episodes of each agent; here, on the policy's own covariates."
-        ),
+        int, options.count("Episodes of each agent; here, on the policy's own covariates.")
     ] = 100,
     seed: options.Seed = 0,
     as_json: options.Json = False,
@@ -188,19 +185,10 @@ def train(
     policy: Name = None,
     out: Annotated[Path, options.folder_to_write("the policies, a folder a task")] = OUT,
     seed: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=0, help="Seed of everything random.", show_default="the shipped one's"
-        ),
+        int | None, options.count("Seed of everything random.", "the shipped one's", least=0)
     ] = None,
     steps: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Steps of training; it is given up after them.",
-            show_default="by task",
-        ),
+        int | None, options.count("Steps of training; it is given up after them.", "by task")
     ] = None,
 ) -> None:
     """Train the policies anew until they earn their targets; goes on after an interruption.

@@ -44,30 +44,15 @@ def fit(
         ),
     ] = "default",
     effort: options.Effort = None,
-    degree: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Closed form: degree.", show_default=CHOSEN),
-    ] = None,
-    rank: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Latent factors.", show_default=CHOSEN),
-    ] = None,
+    degree: Annotated[int | None, options.count("Closed form: degree.", CHOSEN)] = None,
+    rank: Annotated[int | None, options.count("Latent factors.", CHOSEN)] = None,
     ensemble_size: options.EnsembleSize = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=1, help="Networks: passes over the data.", show_default=PRESET
-        ),
-    ] = None,
+    epochs: Annotated[int | None, options.count("Networks: passes over the data.", PRESET)] = None,
     batch_size: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=1, help="Networks: transitions in a batch.", show_default=PRESET
-        ),
+        int | None, options.count("Networks: transitions in a batch.", PRESET)
     ] = None,
     learning_rate: Annotated[
-        float | None,
-        typer.Option(metavar="X", help="Networks: Adam's step size.", show_default=PRESET),
+        float | None, options.number("Networks: Adam's step size.", PRESET)
     ] = None,
     seed: options.Seed = 0,
     device: options.Device = "cpu",
@@ -276,9 +261,7 @@ def evaluate(
     agents: options.Agents = "0-4",
     episodes: options.Episodes = 200,
     horizon: options.Horizon = 50,
-    warmup: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Real steps before the prediction.")
-    ] = 10,
+    warmup: Annotated[int, options.count("Real steps before the prediction.", least=0)] = 10,
     data: options.Data = None,
     seed: options.Seed = 0,
     as_json: options.Json = False,

@@ -88,8 +88,7 @@ def validate(
         ),
     ] = None,
     policy_steps: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="With --policy: over how many steps."),
+        int | None, options.count("With --policy: over how many steps.")
     ] = None,
     reward: options.Reward = None,
     method: options.OwnMethod = None,
