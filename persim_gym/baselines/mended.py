@@ -98,22 +98,10 @@ class Gaussian(nn.Module):
         return (mean, log_deviation.clamp(*LOG_DEVIATION).exp()), state
 
 
-class MendedDiscreteBCQ(DiscreteBCQ):
-    """Discrete BCQ whose target moves a little in every step, as its authors' for small tasks.
+class _MovingTarget:
+    """A target that moves a little in every step; tianshou copies the network every so many."""
 
-    tianshou copies the network every so many steps.
-    """
-
-    def __init__(self, *, tau: float, **options: Any) -> None:
-        super().__init__(**options, target_update_freq=1)
-        self.tau = tau
-
-    def _update_lagged_network_weights(self) -> None:
-        self._lagged_networks.polyak_parameter_update(self.tau)
-
-
-class MendedDiscreteCQL(DiscreteCQL):
-    """Discrete CQL whose target moves a little in every step; tianshou's default has no target."""
+    _lagged_networks: Any
 
     def __init__(self, *, tau: float, **options: Any) -> None:
         super().__init__(**options, target_update_freq=1)
@@ -121,6 +109,14 @@ class MendedDiscreteCQL(DiscreteCQL):
 
     def _update_lagged_network_weights(self) -> None:
         self._lagged_networks.polyak_parameter_update(self.tau)
+
+
+class MendedDiscreteBCQ(_MovingTarget, DiscreteBCQ):
+    """Discrete BCQ whose target moves in every step, as its authors' for small tasks."""
+
+
+class MendedDiscreteCQL(_MovingTarget, DiscreteCQL):
+    """Discrete CQL whose target moves in every step; tianshou's default has no target."""
 
 
 class _Perturbed(nn.Module):

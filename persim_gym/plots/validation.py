@@ -51,7 +51,7 @@ def error_panel(scores: Scores, place: int, unit: str = "", *, theme: Theme = LI
         unit: Its unit.
         theme: Colours.
     """
-    figure, axes = _panel(theme)
+    figure, axes = panel(theme)
     shown = []
     for name, colour in colours(theme).items():
         if name not in scores.curve:
@@ -86,7 +86,7 @@ def calibration_panel(
         columns: Names of the coordinates ``[d]``.
         theme: Colours.
     """
-    figure, axes = _panel(theme)
+    figure, axes = panel(theme)
     levels = sorted(scores.coverage)
     axes.plot([0, 1], [0, 1], color=theme.faint, lw=0.9, dashes=(1, 2))
     vary = np.flatnonzero(~scores.constant).tolist()
@@ -116,7 +116,7 @@ def course_panel(shown: Shown, place: int, unit: str = "", *, theme: Theme = LIG
         unit: Its unit.
         theme: Colours.
     """
-    figure, axes = _panel(theme)
+    figure, axes = panel(theme)
     steps = np.arange(len(shown.true))
     if shown.low is not None and shown.high is not None:
         axes.fill_between(
@@ -166,7 +166,8 @@ def _legend(handles: Sequence[Line2D | Patch], theme: Theme) -> Figure:
     return figure
 
 
-def _panel(theme: Theme) -> tuple[Figure, Axes]:
+def panel(theme: Theme) -> tuple[Figure, Axes]:
+    """An empty panel of a page."""
     figure = new_figure(WIDTH, HEIGHT, theme)
     axes = figure.add_axes((0.19, 0.17, 0.77, 0.78))
     style_axes(axes, theme)

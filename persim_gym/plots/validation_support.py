@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from persim_gym.plots.numbers import number
-from persim_gym.plots.style import LIGHT, Theme, label_axes, new_figure, pngs, style_axes
+from persim_gym.plots.style import LIGHT, Theme, label_axes, pngs
+from persim_gym.plots.validation import panel
 
-WIDTH, HEIGHT = 3.5, 2.7
 #: Actions that have figures, agents of a figure, and rows of the page's tables.
 PANELS, SHOWN, LISTED = 8, 60, 400
 
@@ -30,7 +30,7 @@ def dose_panel(doses: Mapping[str, Any], *, theme: Theme = LIGHT) -> Figure:
     shares = np.array(doses["shares"])
     order = np.argsort(shares @ np.arange(shares.shape[1]), kind="stable")
     order = order[np.unique(np.linspace(0, len(order) - 1, min(len(order), SHOWN)).astype(int))]
-    figure, axes = _panel(theme)
+    figure, axes = panel(theme)
     edges = doses["edges"]
     extent = (edges[0], edges[-1]) if edges else (-0.5, shares.shape[1] - 0.5)
     colours = LinearSegmentedColormap.from_list("doses", [theme.paper, theme.learned])
@@ -56,7 +56,7 @@ def against_panel(action: Mapping[str, Any], *, theme: Theme = LIGHT) -> Figure:
         action: As :func:`~persim_gym.evaluation.validation.support.support_of` has it.
         theme: Colours.
     """
-    figure, axes = _panel(theme)
+    figure, axes = panel(theme)
     against = action["against"]
     axes.plot(against["x"], against["y"], "o", color=theme.learned, ms=2.5, alpha=0.5, mew=0)
     axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -114,10 +114,3 @@ def _action_row(action: Mapping[str, Any], agents: int) -> list[str]:
 
 def _known(value: float) -> str:
     return f"{max(value, 0.0):.2f}" if np.isfinite(value) else "–"
-
-
-def _panel(theme: Theme) -> tuple[Figure, Any]:
-    figure = new_figure(WIDTH, HEIGHT, theme)
-    axes = figure.add_axes((0.19, 0.17, 0.77, 0.78))
-    style_axes(axes, theme)
-    return figure, axes

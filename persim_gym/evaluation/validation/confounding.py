@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from persim_gym.evaluation.validation.splits import place_in_record
 from persim_gym.learned.plain_models import products_by_agent
 from persim_gym.offline.transitions import Transitions
 
@@ -139,14 +140,8 @@ def explained_by_agent(data: Transitions, acted: Acted) -> Floats:
 
 def late_rows(agent: NDArray[np.int64]) -> NDArray[np.bool_]:
     """The last third of every agent's record ``[T]``."""
-    order = np.argsort(agent, kind="stable")
-    own = agent[order]
-    begins = np.flatnonzero(np.append(True, own[1:] != own[:-1]))
-    count = np.diff(np.append(begins, len(agent)))
-    place = np.arange(len(agent)) - np.repeat(begins, count)
-    late = np.empty(len(agent), dtype=np.bool_)
-    late[order] = place >= np.repeat(count - count // 3, count)
-    return late
+    count = np.bincount(agent)[agent]
+    return np.asarray(place_in_record(agent) >= count - count // 3)
 
 
 def _own(inputs: Floats, y: Floats, data: Transitions) -> Floats:
