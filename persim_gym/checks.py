@@ -356,6 +356,13 @@ def size_of(count: float) -> str:
     return f"{count:.3g} PB"
 
 
+def cores() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @cache
 def memory_there() -> int:
     """Bytes of memory that this process may use: of the machine, or of its control group."""

@@ -26,6 +26,7 @@ from persim_gym.offline import datasets
 from persim_gym.offline.reading import read_transitions
 from persim_gym.offline.transitions import Transitions
 from persim_gym.planning import MPC
+from persim_gym.policies.paper_behaviours import by_policy
 from persim_gym.progress import OnProgress
 from persim_gym.rollout import Chooser, EpisodeBatch
 
@@ -53,17 +54,7 @@ class PerAgent:
 
     def begin_episodes(self, batch: EpisodeBatch) -> Chooser:
         """Each episode under the policy of its agent."""
-        agents, space = batch.agents, batch.task.action_space
-
-        def choose(step: int, lanes: NDArray[np.int64], obs: NDArray[np.float32]) -> NDArray[Any]:
-            actions = np.zeros((len(lanes), *(space.shape or ())), dtype=space.dtype)
-            own = agents[lanes]
-            for agent in np.unique(own).tolist():
-                rows = own == agent
-                actions[rows] = self.policies[agent].predict(obs[rows])[0]
-            return actions
-
-        return choose
+        return by_policy(self.policies, batch.agents)
 
     def predict(self, observation: Any, *_: Any, **__: Any) -> tuple[Any, Any]:
         """Refuse: whose episode it is has to be known.

@@ -120,13 +120,6 @@ def check_engine(name: str) -> None:
         raise ImportError("the engine 'ray' needs Ray: pip install 'persim-gym[ray]'")
 
 
-def cores() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _run(cell: Cell, settings: Settings, on_stage: Any = None) -> Done:
     """Run a cell, in whatever process; an error is an answer, too."""
     from persim_gym.experiments.stages import run_cell
@@ -344,7 +337,7 @@ class RayEngine:
         elif self._own:
             # A Ray of one's own sends no report of its use, unless its user has asked for that.
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            beside = jobs or max(1, cores() // threads)
+            beside = jobs or max(1, checks.cores() // threads)
             ray.init(num_cpus=beside * threads, include_dashboard=False, **quiet)
         total = self._ray.cluster_resources()
         processors = int(total.get("CPU", 1))

@@ -21,7 +21,6 @@ from persim_gym.experiments.engines import (
     Engine,
     Settings,
     check_engine,
-    cores,
     make_engine,
 )
 from persim_gym.experiments.methods import actions_of, context_of, find_method, lacks_simulator
@@ -273,7 +272,7 @@ def _checked(
     if engine == "local":
         check_device(device)
         if threads is None and jobs is not None and jobs > 1:
-            threads = max(1, cores() // jobs)
+            threads = max(1, checks.cores() // jobs)
     return Settings(str(folder.resolve()), device, threads)
 
 

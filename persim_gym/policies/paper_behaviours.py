@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,18 @@ if TYPE_CHECKING:
 BEHAVIOURS = ("pure", "random", "pure-eps-20", "pure-eps-40")
 
 
-class NearestPolicy:
+class _OfTask:
+    """A behaviour of policies that ship for a task; the recording's if none is given."""
+
+    name: ClassVar[str]
+
+    def __init__(self, task: Task | None = None) -> None:
+        if task is not None:
+            _known(task, self.name)
+        self.task = task
+
+
+class NearestPolicy(_OfTask):
     """The behaviour ``"pure"``: an agent is acted by the policy of the nearest training agent.
 
     A few policies that ship with the package were trained online, each on covariates of its own,
@@ -38,11 +49,6 @@ class NearestPolicy:
     """
 
     name = "pure"
-
-    def __init__(self, task: Task | None = None) -> None:
-        if task is not None:
-            _known(task, self.name)
-        self.task = task
 
     def predict(
         self,
@@ -92,24 +98,10 @@ class NearestPolicy:
         policies = [load_shipped(task, recipe.name) for recipe in behaviour_recipes(task)]
         for policy in policies:
             check_spaces(policy, batch.task)
-        chosen = nearest(task, batch.population.values)[batch.agents]
-
-        def choose(step: int, lanes: NDArray[np.int64], obs: NDArray[np.float32]) -> NDArray[Any]:
-            actions: NDArray[Any] | None = None
-            of_lane = chosen[lanes]
-            for index in np.unique(of_lane).tolist():
-                rows = of_lane == index
-                own = np.asarray(policies[index].predict(obs[rows])[0])
-                if actions is None:
-                    actions = np.empty((len(lanes), *own.shape[1:]), dtype=own.dtype)
-                actions[rows] = own
-            assert actions is not None
-            return actions
-
-        return choose
+        return by_policy(policies, nearest(task, batch.population.values)[batch.agents])
 
 
-class TestPolicy:
+class TestPolicy(_OfTask):
     """The behaviour ``"test"``: the policy of the default agent, for all agents.
 
     It makes the action sequences on which predictions are judged, and no data set of the paper is
@@ -124,11 +116,6 @@ class TestPolicy:
 
     __test__ = False  # not a class of tests
     name = TEST
-
-    def __init__(self, task: Task | None = None) -> None:
-        if task is not None:
-            _known(task, self.name)
-        self.task = task
 
     @property
     def action_space(self) -> Any:
@@ -161,6 +148,28 @@ class TestPolicy:
         policy = load_shipped(batch.task.name, TEST)
         check_spaces(policy, batch.task)
         return lambda step, lanes, obs: np.asarray(policy.predict(obs)[0])
+
+
+def by_policy(policies: Any, chosen: NDArray[np.integer[Any]]) -> Chooser:
+    """Actions of several policies without memory; each sees all its running lanes at once.
+
+    Args:
+        policies: By index.
+        chosen: The policy of each episode ``[E]``.
+    """
+
+    def choose(step: int, lanes: NDArray[np.int64], obs: NDArray[np.float32]) -> NDArray[Any]:
+        of_lane, actions = chosen[lanes], None
+        for index in np.unique(of_lane).tolist():
+            rows = of_lane == index
+            own = np.asarray(policies[index].predict(obs[rows])[0])
+            if actions is None:
+                actions = np.empty((len(lanes), *own.shape[1:]), dtype=own.dtype)
+            actions[rows] = own
+        assert actions is not None
+        return actions
+
+    return choose
 
 
 def _known(task: Task, behaviour: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
+from persim_gym import checks
 from persim_gym.core import Array
 from persim_gym.envs.guard import Reason, reasons
 from persim_gym.envs.lanes import Advance
@@ -210,7 +210,7 @@ class HalfCheetahDynamics:
         if self._pool is None:
             import mujoco
 
-            threads = _usable_cores()
+            threads = checks.cores()
             self._pool = rollout.Rollout(nthread=threads)
             self._data = [mujoco.MjData(base_model()) for _ in range(threads)]
         threads = len(self._data)
@@ -267,12 +267,6 @@ def _quiet_mujoco() -> Iterator[None]:
 
 def _ignore(message: str) -> None:
     """A warning of MuJoCo that has been seen in its result."""
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @cache
