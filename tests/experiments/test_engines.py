@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 import torch
 
+from persim_gym import checks
 from persim_gym.experiments import engines, run_cells
 from persim_gym.experiments.cell import Cell
-from persim_gym.experiments.engines import Done, ProcessEngine, Settings, cores, make_engine
+from persim_gym.experiments.engines import Done, ProcessEngine, Settings, make_engine
 from persim_gym.experiments.row_files import Row, RowFiles
 from persim_gym.experiments.runner import Watch, failure_path, model_path
 from tests.experiments.paper_cells import quick, tiny
@@ -142,12 +143,12 @@ def test_threads_are_shared_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         raise RuntimeError("enough")
 
     monkeypatch.setattr("persim_gym.experiments.runner.make_engine", make)
-    monkeypatch.setattr("persim_gym.experiments.runner.cores", lambda: 9)
+    monkeypatch.setattr("persim_gym.checks.cores", lambda: 9)
     for jobs, threads in ((None, None), (1, None), (2, None), (20, None), (2, 3)):
         with pytest.raises(RuntimeError, match="enough"):
             run_cells([quick()], tmp_path, jobs=jobs, threads=threads)
     assert [threads for _, _, threads in asked] == [None, None, 4, 1, 3]
-    assert cores() >= 1
+    assert checks.cores() >= 1
 
 
 def test_one_job_runs_here(tmp_path: Path) -> None:
