@@ -240,8 +240,9 @@ class Baseline(ABC):
             discarded_where_it_diverges(resume),
             reporter(f"fit {cls.name}", progress, on_progress) as report,
         ):
-            data = (transitions, task, settings, seed, torch_device)
-            given = Given(*data, report, resume, save_every)
+            given = Given(
+                transitions, task, settings, seed, torch_device, report, resume, save_every
+            )
             cls._check(given)
             learned = cls._learn(given)
             if not all(bool(t.isfinite().all()) for t in learned.tensors.values()):

@@ -104,7 +104,7 @@ class _MovingTarget:
     _lagged_networks: Any
 
     def __init__(self, *, tau: float, **options: Any) -> None:
-        super().__init__(**options, target_update_freq=1)
+        super().__init__(**options, target_update_freq=1)  # type: ignore[call-arg]
         self.tau = tau
 
     def _update_lagged_network_weights(self) -> None:
@@ -115,7 +115,7 @@ class MendedDiscreteBCQ(_MovingTarget, DiscreteBCQ):
     """Discrete BCQ whose target moves in every step, as its authors' for small tasks."""
 
 
-class MendedDiscreteCQL(_MovingTarget, DiscreteCQL):
+class MendedDiscreteCQL(_MovingTarget, DiscreteCQL):  # type: ignore[misc]
     """Discrete CQL whose target moves in every step; tianshou's default has no target."""
 
 

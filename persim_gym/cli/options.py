@@ -76,7 +76,7 @@ def number(
     help_text: str, default: str | bool | None = None, *names: str, metavar: str = "X", **more: Any
 ) -> Any:
     """An option that is a number; ``default`` says what it is where it is not given."""
-    shown = {} if default is None else {"show_default": default}
+    shown: dict[str, Any] = {} if default is None else {"show_default": default}
     return typer.Option(*names, metavar=metavar, help=help_text, **shown, **more)
 
 

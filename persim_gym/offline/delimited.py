@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,7 +140,7 @@ def _read(path: Path, separator: str, **options: Any) -> Any:
 
 def _header(path: Path, separator: str) -> list[str]:
     with reading(path):
-        first: Mapping[int, str] = _read(path, separator, header=None, nrows=1, dtype=str).iloc[0]
+        first = _read(path, separator, header=None, nrows=1, dtype=str).iloc[0]
     return [label or f"Unnamed: {k}" for k, label in enumerate(first.fillna(""))]
 
 
