@@ -17,8 +17,13 @@ SMALL_PRODUCT = 20_000_000
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Use one thread of torch inside, unless ``OMP_NUM_THREADS`` asks for another number."""
-    with _one_thread("OMP_NUM_THREADS" not in os.environ):
+    before = torch.get_num_threads()
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
+    try:
         yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager
@@ -34,16 +39,10 @@ def few_threads(rows: int, widths: Sequence[int], device: torch.device) -> Itera
         widths: Widths of the layers they go through, the input's first.
         device: Where; only the processor has threads to spare.
     """
+    before = torch.get_num_threads()
     product = max((a * b for a, b in itertools.pairwise(widths)), default=0)
     large = rows * max(widths, default=0) >= SMALL_LAYER or rows * product >= SMALL_PRODUCT
-    with _one_thread(device.type == "cpu" and not large):
-        yield
-
-
-@contextmanager
-def _one_thread(wanted: bool) -> Iterator[None]:
-    before = torch.get_num_threads()
-    if not wanted or before == 1:
+    if device.type != "cpu" or large or before == 1:
         yield
         return
     torch.set_num_threads(1)

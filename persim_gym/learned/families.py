@@ -188,7 +188,7 @@ def fit_hierarchy(
     began = time.perf_counter()
     rows = _Rows.of(data, config.lag, config.skip_clipped, without)
     found = fit_hierarchical(
-        rows.features, rows.changes, rows.agents, data.transitions.num_agents,
+        *rows.arrays(rows.rows), torch.as_tensor(rows.agents), rows.num_agents,
         degree=config.degree, members=config.ensemble_size, effort=config.effort,
         seed=config.seed,
     )  # fmt: skip
@@ -206,14 +206,10 @@ def fit_latents(data: Data, config: Latent, setting: Setting, without: Without =
     """Fit networks that each agent's latent enters nonlinearly."""
     began = time.perf_counter()
     rows = _Rows.of(data, config.lag, config.skip_clipped, without)
-    plain = LatentData(
-        rows.features.numpy(), rows.changes.numpy(), rows.agents.numpy(),
-        data.transitions.episode[rows.rows], data.transitions.num_agents,
-    )  # fmt: skip
     checkpoint = setting.checkpoint_of(config, without)
     kept = checkpoint.load() if checkpoint is not None else None
     network = fit_latent(
-        plain,
+        rows,
         config,
         frame=_feature_map(rows.frame),
         resume=LatentSnapshot(tensors=kept[0], **kept[1]) if kept is not None else None,
@@ -238,18 +234,12 @@ class _Rows:
         frame: The frame.
         rows: Which transitions ``[k]``.
         clipped: Transitions on bounds, that effects of bounds are learned from ``[T]``.
-        features: ``[k, q]``.
-        changes: ``[k, c]``.
-        agents: ``[k]``.
     """
 
     data: Data
     frame: Frame
     rows: NDArray[np.int64]
     clipped: NDArray[np.bool_]
-    features: Tensor
-    changes: Tensor
-    agents: Tensor
 
     @classmethod
     def of(cls, data: Data, lag: int, skip_clipped: bool, without: Without) -> _Rows:
@@ -261,17 +251,39 @@ class _Rows:
         used = whole if whole.any() else used
         data.check_left(used)
         frame = Frame.of(data, lag, used)
-        rows = np.flatnonzero(used)
-        obs = torch.as_tensor(t.obs[rows]).double()
-        features = frame.features(frame.states(data)[rows], torch.as_tensor(t.action[rows]))
-        if not features.shape[1]:
+        if not frame.size:
             raise ValueError(
                 "neither a coordinate nor an action varies in what is left to fit: there is "
                 "nothing to learn from; record more"
             )
-        changes = frame.change(obs, obs + torch.as_tensor(t.change(rows)))
-        agents = torch.as_tensor(t.agent[rows])
-        return cls(data, frame, rows, clipped & kept, features, changes, agents)
+        return cls(data, frame, np.flatnonzero(used), clipped & kept)
+
+    @property
+    def num_agents(self) -> int:
+        """Number of agents ``N``."""
+        return self.data.transitions.num_agents
+
+    @property
+    def agents(self) -> NDArray[np.int64]:
+        """Whose each is ``[k]``."""
+        return self.data.transitions.agent[self.rows]
+
+    def arrays(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Features ``[n, q]`` and changes ``[n, c]`` of some transitions."""
+        t, frame = self.data.transitions, self.frame
+        obs = torch.as_tensor(t.obs[rows]).double()
+        features = frame.features(frame.states(self.data)[rows], torch.as_tensor(t.action[rows]))
+        return features, frame.change(obs, obs + torch.as_tensor(t.change(rows)))
+
+    def of_agents(self, chosen: NDArray[np.int64]) -> LatentData:
+        """Those of some agents, which are numbered anew, in the order given."""
+        number = np.full(self.num_agents, -1)
+        number[chosen] = np.arange(len(chosen))
+        own = number[self.agents]
+        rows, own = self.rows[own >= 0], own[own >= 0]
+        features, changes = (part.numpy() for part in self.arrays(rows))
+        episode = self.data.transitions.episode[rows]
+        return LatentData(features, changes, own, episode, len(chosen))
 
     def fitted(
         self, method: str, model: Model, metrics: dict[str, Any], device: torch.device

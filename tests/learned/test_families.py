@@ -6,12 +6,21 @@ import numpy as np
 import pytest
 import torch
 
-from persim_gym.learned.config import ClosedForm
-from persim_gym.learned.families import Setting, fit_als, in_inner_coordinates, one_step_rmse
+from persim_gym.learned.config import ClosedForm, Latent
+from persim_gym.learned.families import (
+    Setting,
+    fit_als,
+    fit_latents,
+    in_inner_coordinates,
+    one_step_rmse,
+)
 from persim_gym.learned.frames.charted import ChartedEnsemble
+from persim_gym.learned.latent import posterior
+from persim_gym.learned.latent.loss import LatentData
 from persim_gym.learned.preparation import Data
 from persim_gym.learned.progress import FitReport
 from tests.learned.frames.test_charted import SEEN, Swing, data_of
+from tests.learned.worlds import PlainTask, random_walks
 
 SETTING = Setting(torch.device("cpu"), FitReport())
 CONFIG = ClosedForm(degree=2, rank=2, ensemble_size=2)
@@ -41,3 +50,23 @@ def test_rows_that_are_left_out_do_not_matter() -> None:
         found = fit_als(checked, CONFIG, SETTING, out)
         errors.append(one_step_rmse(found.ensemble.to("cpu"), checked, checked.states(1), ~out))
     assert errors[0] == pytest.approx(errors[1], rel=1e-6)
+
+
+def test_agents_that_a_latent_fit_leaves_out_are_read_a_few_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    walks = random_walks(PlainTask.of(2, actions=3), agents=9)
+    held: list[int] = []
+    whole = LatentData.__post_init__
+
+    def seen(self: LatentData) -> None:
+        held.append(len(self))
+        whole(self)
+
+    monkeypatch.setattr(LatentData, "__post_init__", seen)
+    monkeypatch.setattr(posterior, "MOST_ROWS", len(walks) // walks.num_agents)
+    config = Latent(max_agents=2, ensemble_size=1, first_steps=5, steps=5, window_steps=5)
+    data = Data(walks, PlainTask.of(2, actions=3))
+    fitted = fit_latents(data, config, SETTING)
+    assert fitted.ensemble.num_agents == walks.num_agents
+    assert max(held) < len(walks) / 2

@@ -17,6 +17,7 @@ from persim_gym.learned.config import Latent
 from persim_gym.learned.latent.feature_map import FeatureMap
 from persim_gym.learned.latent.loss import (
     LatentData,
+    LatentSource,
     OneStep,
     Parameters,
     SeveralSteps,
@@ -63,7 +64,7 @@ class _Stage:
 
 
 def fit_latent(
-    data: LatentData,
+    data: LatentSource,
     config: Latent | None = None,
     *,
     frame: FeatureMap | None = None,
@@ -92,21 +93,20 @@ def fit_latent(
         ValueError: If there is no transition.
         FloatingPointError: If the loss is not finite.
     """
-    if not len(data):
+    if not len(data.agents):
         raise ValueError("a fit needs at least one transition, got none")
     config = config or Latent()
-    everyone = data
     chosen = np.arange(data.num_agents)
-    if data.num_agents > config.max_agents:
+    if len(chosen) > config.max_agents:
         order = np.random.default_rng(config.seed).permutation(data.num_agents)
         chosen = np.sort(order[: config.max_agents])
-        data = data.of_agents(chosen)
-    fit = _Fit(data, config, frame, on_epoch, save, save_every)
+    fit = _Fit(data.of_agents(chosen), config, frame, on_epoch, save, save_every)
     with few_threads(config.ensemble_size * config.batch_size, (1,), torch.device("cpu")):
         network = fit.run(resume)
-    if everyone is data:
+    if len(chosen) == data.num_agents:
         return network
-    mean, deviation = posterior(network, everyone)
+    del fit  # and the data that it holds
+    mean, deviation = posterior(network, data)
     mean[:, chosen], deviation[:, chosen] = network.factors, network.deviations
     return network.with_factors(mean, deviation)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,6 +13,24 @@ from torch import Tensor
 
 from persim_gym.learned.latent.feature_map import FeatureMap
 from persim_gym.learned.latent.network import LatentNetwork, LatentShape
+
+
+class LatentSource(Protocol):
+    """Transitions in the network's units, to be had of some agents at a time.
+
+    Of those of all agents there may be too many to hold.
+    """
+
+    @property
+    def num_agents(self) -> int:
+        """Number of agents ``N``; some may have no transition."""
+
+    @property
+    def agents(self) -> NDArray[np.int64]:
+        """Whose each transition is ``[T]``."""
+
+    def of_agents(self, chosen: NDArray[np.int64]) -> LatentData:
+        """Transitions of some agents, which are numbered anew, in the order given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +74,8 @@ class LatentData:
 
     def of_agents(self, chosen: NDArray[np.int64]) -> LatentData:
         """Transitions of some agents, which are numbered anew, in the order given."""
+        if np.array_equal(chosen, np.arange(self.num_agents)):
+            return self
         number = np.full(self.num_agents, -1)
         number[chosen] = np.arange(len(chosen))
         rows = number[self.agents] >= 0

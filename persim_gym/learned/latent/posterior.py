@@ -13,7 +13,7 @@ from torch import Tensor
 
 from persim_gym.learned.frames.ensemble import continued
 from persim_gym.learned.frames.frame import Frame
-from persim_gym.learned.latent.loss import LatentData
+from persim_gym.learned.latent.loss import LatentData, LatentSource
 from persim_gym.learned.latent.network import LatentNetwork
 
 #: Transitions that are worked on at a time.
@@ -23,7 +23,7 @@ MOST_ROWS = 100_000
 @torch.no_grad()
 def posterior(
     network: LatentNetwork,
-    data: LatentData,
+    data: LatentSource,
     *,
     noise: Tensor | None = None,
     rounds: int = 20,
@@ -51,10 +51,7 @@ def posterior(
     noise = network.noise if noise is None else noise
     ends = np.cumsum(np.bincount(data.agents, minlength=data.num_agents))
     groups = np.split(np.arange(data.num_agents), np.flatnonzero(np.diff(ends // MOST_ROWS)) + 1)
-    parts = [
-        _solve(network, data if len(groups) == 1 else data.of_agents(group), noise, rounds, frame)
-        for group in groups
-    ]
+    parts = [_solve(network, data.of_agents(group), noise, rounds, frame) for group in groups]
     means, deviations = zip(*parts, strict=True)
     return torch.cat(means, 1), torch.cat(deviations, 1)
 
