@@ -216,7 +216,7 @@ def _processor() -> str:
     return platform.processor() or "unknown"
 
 
-HEADINGS = ("Benchmark", "persim_gym", "beside", "value", "spread", "bound", "reached")
+HEADINGS = ("Benchmark", "persim_gym", "beside", "value", "range", "bound", "reached")
 
 
 def table(rows: Iterable[Row]) -> str:
@@ -236,8 +236,8 @@ def _cells(r: Row) -> tuple[str, ...]:
     sign = "≥" if r.better == "more" else "≤"
     bounds = [f"{sign} {r.target:g}"] if r.target is not None else []
     bounds += [f"goal {r.goal:g}"] if r.goal is not None else []
-    spread = f"{r.low:.3g} to {r.high:.3g}"
-    return r.name, r.ours, r.peer, f"{r.value:.3g}{unit}", spread, ", ".join(bounds), r.verdict
+    range_ = f"{r.low:.3g} to {r.high:.3g}"
+    return r.name, r.ours, r.peer, f"{r.value:.3g}{unit}", range_, ", ".join(bounds), r.verdict
 
 
 def main(

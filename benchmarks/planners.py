@@ -82,13 +82,13 @@ class Found:
     def cells(self) -> tuple[str, ...]:
         """The row of the table."""
         speeds = (f"{self.alone:.3g}", f"{self.batch:.3g}")
-        return (self.name, self.planner, spread(self.truth), spread(self.simulator), *speeds)
+        return (self.name, self.planner, summary(self.truth), summary(self.simulator), *speeds)
 
 
 HEADINGS = ("planner", "settings", "in truth", "in the simulator", "alone", "in the batch")
 
 
-def spread(returns: NDArray[np.float64]) -> str:
+def summary(returns: NDArray[np.float64]) -> str:
     """Mean over all episodes, deviation within agents, and the worst episode."""
     deviation = np.sqrt(returns.var(axis=1).mean())
     return f"{returns.mean():.1f} ± {deviation:.1f} ({returns.min():.0f})"
@@ -283,7 +283,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if task.name == "mountain-car":
         best = optimum(suite, agents, episodes, options.seed)
         returns["what is possible"] = best
-        print(f"\nWhat is possible: {spread(best)}")
+        print(f"\nWhat is possible: {summary(best)}")
     print("", "In the simulator:", by_agent(returns, agents), sep="\n")
     if options.json:
         content = [

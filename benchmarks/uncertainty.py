@@ -57,7 +57,7 @@ def main() -> None:
             ranks, ratios = found.rank_correlation(), found.ratio()
             print("  step                     " + "".join(f"{t + 1:9d}" for t in at))
             print("  rank correlation         " + "".join(f"{ranks[t]:9.2f}" for t in at))
-            print("  error over spread, median" + "".join(f"{ratios[t]:9.2f}" for t in at))
+            print("  error over deviation, median" + "".join(f"{ratios[t]:9.2f}" for t in at))
             for label, limit in (
                 ("guard", sim.experience.disagreement_limit), ("best", one.best_limit())
             ):  # fmt: skip
