@@ -45,8 +45,8 @@ def look(sim: PerSim) -> None:
 
 
 def score(model: DQN, env: Monitor | VecMonitor, episodes: int) -> str:
-    mean, spread = evaluate_policy(model, env, n_eval_episodes=episodes)
-    return f"{mean:.1f} +- {spread:.1f}"
+    mean, deviation = evaluate_policy(model, env, n_eval_episodes=episodes)
+    return f"{mean:.1f} +- {deviation:.1f}"
 
 
 def main(folder: Path, steps: int, lanes: int, episodes: int, quick: bool) -> None:
