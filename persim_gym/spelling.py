@@ -45,25 +45,30 @@ def renamed(**names: str) -> Callable[[type[Kind]], type[Kind]]:
     def of(kind: type[Kind]) -> type[Kind]:
         made: Any = kind
         init = made.__init__
+        said = {old: f"{kind.__name__}: {old} is called {now}" for old, now in names.items()}
 
         @functools.wraps(init)
         def checked(self: Kind, *args: Any, **kwargs: Any) -> None:
-            for old in names.keys() & kwargs.keys():
-                raise TypeError(f"{kind.__name__}: {old} is called {names[old]}")
+            for old in said.keys() & kwargs.keys():
+                raise TypeError(said[old])
             init(self, *args, **kwargs)
-
-        def refuse(old: str) -> property:
-            def get(self: Kind) -> None:
-                raise AttributeError(f"{kind.__name__}: {old} is called {names[old]}")
-
-            return property(get)
 
         made.__init__ = checked
         for old in names:
-            setattr(kind, old, refuse(old))
+            setattr(kind, old, _Former(said[old]))
         return kind
 
     return of
+
+
+class _Former:
+    """An attribute that is called otherwise now."""
+
+    def __init__(self, said: str) -> None:
+        self.said = said
+
+    def __get__(self, instance: object, owner: object) -> None:
+        raise AttributeError(self.said)
 
 
 def _plain(word: str) -> str:

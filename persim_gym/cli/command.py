@@ -94,6 +94,3 @@ def _plainly(text: str) -> str:
             parts.append(f"{span[1]} to {span[2]}")
     end = f"  [{'; '.join(parts)}]" if parts else ""
     return text[: match.start()] + end
-
-
-__all__ = ["Command", "Commands"]

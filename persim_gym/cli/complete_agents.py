@@ -109,6 +109,3 @@ def _word(text: str) -> str:
     """A word as a shell puts it on the line: bash takes it as it comes, others quote it."""
     is_bash = os.environ.get("_PERSIM_GYM_COMPLETE", "").endswith("bash")
     return _Word(shlex.quote(text)) if is_bash else text
-
-
-__all__ = ["agents"]

@@ -40,6 +40,3 @@ def import_dataset(
     s = describe(data)
     print_summary(s, data.storage.data_path)
     say_next("fit", s.id, "--out", f"runs/{s.task}")
-
-
-__all__ = ["import_dataset"]

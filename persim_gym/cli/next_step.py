@@ -58,6 +58,3 @@ def agent_word(sim: PerSim | None, index: int) -> str:
         return name if sim.names.parse(name) == index else f"name:{name}"
     except ValueError:  # a number that is also an index
         return f"name:{name}"
-
-
-__all__ = ["agent_word", "reward_words", "say_next", "say_next_of"]

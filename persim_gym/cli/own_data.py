@@ -235,6 +235,3 @@ def render(
             write_video(out, counted, sim.task.render_fps)
     typer.echo(out)
     say_next("plan", model, "--agent", agent_word(sim, index), *reward_words(sim))
-
-
-__all__ = ["check_no_own_options", "check_no_true_options", "plan", "render", "with_reward"]

@@ -84,6 +84,3 @@ def render(
         write_video(out, models.counted(frames, total, report), task.render_fps)
     typer.echo(out)
     say_next("plan", model, "--agent", agent_word(sim, index))
-
-
-__all__ = ["render"]

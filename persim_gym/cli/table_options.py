@@ -273,6 +273,3 @@ def _names(text: str | None) -> list[str]:
             f"columns {text!r} can not be read ({error}): separate names by commas, and put one "
             "that holds a comma in double quotes"
         ) from None
-
-
-__all__ = ["Columns", "takes_table"]

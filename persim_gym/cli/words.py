@@ -117,6 +117,3 @@ def _arguments(command: Any) -> dict[str, tuple[str, str, bool]]:
 
 def _of(options: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     return {name: options[option] for name, option in names.items() if option in options}
-
-
-__all__ = ["COMMAND", "RUNNING", "as_typed", "in_words"]

@@ -282,6 +282,3 @@ def to_sb3(envs: VectorEnv[Any, Any, Any]) -> SB3VecEnv:
         envs: A vector environment, true or learned; see :class:`SB3VecEnv`.
     """
     return SB3VecEnv(envs)
-
-
-__all__ = ["SB3VecEnv", "to_sb3"]

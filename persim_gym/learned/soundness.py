@@ -245,6 +245,3 @@ def check_works(ensemble: Ensemble, task: Task, starts: Tensor, own_task: bool) 
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"a prediction with it fails: {reason}") from error
-
-
-__all__ = ["check_card", "check_fits", "check_tensors", "check_works"]

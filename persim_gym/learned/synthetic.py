@@ -144,6 +144,3 @@ def _metadata(dataset_id: str, sim: PerSim, recipe: dict[str, Any], count: int) 
 def _plain(name: str) -> str:
     """A name as it may stand in a data set's id."""
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in name) or "data"
-
-
-__all__ = ["KEPT", "generate", "seen_agents"]

@@ -377,6 +377,3 @@ def _width(name: str, where: str, found: int, needed: int, task: Task) -> str:
 def _kind(value: object) -> str:
     """What something is; never its content, which may be without end."""
     return "nothing" if value is None else f"a {type(value).__name__}"
-
-
-__all__ = ["behaviour_of", "from_authors_file", "import_authors_file"]

@@ -145,6 +145,3 @@ def _check_inside(
                     f"{names[column]!r} of agent {agent} is {values[row]:g}, outside its declared "
                     f"bounds {low:g} to {high:g}: correct the data, or declare wider bounds"
                 )
-
-
-__all__ = ["DECLARED", "declare", "declared_in", "keep_declared"]

@@ -142,6 +142,3 @@ def _header(path: Path, separator: str) -> list[str]:
     with reading(path):
         first = _read(path, separator, header=None, nrows=1, dtype=str).iloc[0]
     return [label or f"Unnamed: {k}" for k, label in enumerate(first.fillna(""))]
-
-
-__all__ = ["MISSING", "NEEDS", "TextFile", "reading"]

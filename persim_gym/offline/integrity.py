@@ -120,6 +120,3 @@ def _stamps(folder: Path) -> tuple[Any, ...]:
             stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
             found.append((place, name, *stamp))
     return tuple(sorted(found))
-
-
-__all__ = ["checked_steps", "seal"]

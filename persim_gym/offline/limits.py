@@ -82,6 +82,3 @@ def refusing(path: Path) -> Iterator[None]:
         yield
     except Refused as error:
         raise Refused(f"{path} cannot be read: {error}") from None
-
-
-__all__ = ["SECONDS", "Budget", "refusing"]

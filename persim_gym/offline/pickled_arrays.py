@@ -152,6 +152,3 @@ def why_refused(code: int) -> str:
     }  # fmt: skip
     asked = known.get(bytes([code]))
     return f"the pickle {asked}" if asked else f"no pickle has an instruction {code}"
-
-
-__all__ = ["CALLS", "NAMES", "Dtype", "Name", "Refused", "array_state", "why_refused", "with_order"]

@@ -288,15 +288,3 @@ def _saying_where(dataset_id: str) -> Iterator[None]:
             f"({error.strerror or error}): nothing was written; make room, or set "
             "MINARI_DATASETS_PATH to a folder on another disk"
         ) from error
-
-
-__all__ = [
-    "append",
-    "check_free",
-    "delete",
-    "is_dataset",
-    "place_of",
-    "publishing",
-    "settle",
-    "size_on_disk",
-]

@@ -395,6 +395,3 @@ def _as_agent(agent: object, episode: int) -> int | str:
             "name, a string that is not empty"
         )
     return int(value)
-
-
-__all__ = ["MOST_ABSENT", "AgentOf", "natural", "number_agents", "read_transitions"]

@@ -95,6 +95,3 @@ def _alike(space: Any, own: Any) -> bool:
         and np.allclose(space.low, own.low)
         and np.allclose(space.high, own.high)
     )
-
-
-__all__ = ["agents_named", "population_of", "task_name_of"]

@@ -343,6 +343,3 @@ def typed(column: Any) -> Any:
     if set(text) <= {"", "nan", "NaN", "-nan", "-NaN"}:
         return pd.Series(np.nan, index=text.index)
     return text.where(text != "", None)
-
-
-__all__ = ["Name", "Table", "called", "is_table", "kind_of_file", "read_source", "stem", "typed"]

@@ -142,6 +142,3 @@ def _arrow_value(stored: Any, space: Space[Any]) -> Any:
             .reshape(len(stored), *(space.shape or ()))
         )
     return stored.to_numpy(zero_copy_only=False)
-
-
-__all__ = ["Steps", "stored_infos", "stored_steps"]

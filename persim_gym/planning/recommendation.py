@@ -175,6 +175,3 @@ class Recommendation:
 
 def _total(rewards: NDArray[np.float64]) -> float | None:
     return float(rewards.sum()) if len(rewards) else None
-
-
-__all__ = ["Course", "Recommendation"]

@@ -342,6 +342,3 @@ def reward_text(sim: PerSim) -> str:
 
 def _called(sim: PerSim, agent: int) -> str:
     return sim.agent_names[agent] if sim.agent_names else str(agent)
-
-
-__all__ = ["foresee", "recommend", "recommend_all", "reward_text"]

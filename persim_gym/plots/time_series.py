@@ -216,6 +216,3 @@ def running_frames(figure: Figure, first: int, last: int) -> Iterator[NDArray[np
                 artist.set_clip_path(window)
         canvas.draw()
         yield np.array(canvas.buffer_rgba())[..., :3]
-
-
-__all__ = ["Line", "Panel", "draw_panels", "panels_of", "recommendation_figure", "running_frames"]

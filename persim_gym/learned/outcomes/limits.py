@@ -48,6 +48,3 @@ def find_limits(data: Transitions) -> tuple[NDArray[np.float64], NDArray[np.floa
         else:
             high[column] = 0.0
     return low, high
-
-
-__all__ = ["find_limits"]
