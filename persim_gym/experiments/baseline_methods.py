@@ -20,7 +20,7 @@ from persim_gym.baselines.face import FILE, Baseline, method_class
 from persim_gym.baselines.recipe import as_config
 from persim_gym.envs.suites import SUITES
 from persim_gym.experiments.cell import Cell
-from persim_gym.experiments.recordings import recording_of
+from persim_gym.experiments.recordings import check_own
 from persim_gym.learned.simulator import PerSim
 from persim_gym.offline import datasets
 from persim_gym.offline.reading import read_transitions
@@ -212,12 +212,7 @@ def _fitted(
     cell = context.cell
     if (folder / FILE).is_file():
         there = Baseline.load(folder, device=context.device)
-        found, wanted = there.card["dataset"]["id"], recording_of(cell).dataset_id
-        if found != wanted:
-            raise ValueError(
-                f"{folder} holds a baseline that was fitted on {found!r}, the cell learns from "
-                f"{wanted!r}: delete the folder, or run with --force"
-            )
+        check_own(cell, folder, "baseline", there.card)
         return there
     fitted: Baseline = method_class(name).fit(
         data(), seed=cell.seed, device=context.device, checkpoint=folder, progress=False,

@@ -9,12 +9,11 @@ from __future__ import annotations
 import dataclasses
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from persim_gym import checks, training
 from persim_gym.experiments.baseline_methods import PerAgent, part_of
-from persim_gym.experiments.recordings import recording_of
+from persim_gym.experiments.recordings import check_own
 from persim_gym.learned.config import Values
 from persim_gym.learned.simulator import PerSim
 from persim_gym.policies.saved import POLICY, SavedPolicy, load_policy, save_policy
@@ -142,7 +141,8 @@ def policies_inside(
     for place, agent in enumerate(cell.agents):
         folder = context.folder / f"agent-{agent}"
         if (folder / POLICY).is_file():
-            policies[agent] = _there(folder, cell)
+            policies[agent] = load_policy(folder)
+            check_own(cell, folder, "policy", policies[agent].card)
             continue
         with part_of(context.on_progress, place, len(cell.agents)) as report:
             began = time.perf_counter()
@@ -161,14 +161,3 @@ def policies_inside(
     facts = {"trained_by": algorithm, "config": options.to_json(), "dataset": sim.card["dataset"]}
     spent = {"steps": options.steps, "agents": len(seconds), "seconds": sum(seconds)}
     return PerAgent(policies), facts, spent
-
-
-def _there(folder: Path, cell: Cell) -> SavedPolicy:
-    policy = load_policy(folder)
-    found, wanted = (policy.card.get("dataset") or {}).get("id"), recording_of(cell).dataset_id
-    if found != wanted:
-        raise ValueError(
-            f"{folder} holds a policy that was trained on {found!r}, the cell learns from "
-            f"{wanted!r}: delete the folder, or run with --force"
-        )
-    return policy

@@ -22,7 +22,7 @@ from persim_gym.evaluation.references import Persistence, PooledModel, Predictor
 from persim_gym.experiments import baseline_methods, inside
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.pooled import PooledDynamics
-from persim_gym.experiments.recordings import population_of, recording_of, transitions_of
+from persim_gym.experiments.recordings import check_own, population_of, transitions_of
 from persim_gym.learned.plan import plan_fit
 from persim_gym.learned.simulator import PerSim
 from persim_gym.offline.transitions import Transitions
@@ -139,7 +139,7 @@ def fitted_simulator(context: Context, **options: Any) -> PerSim:
     cell, folder = context.cell, context.folder
     if (folder / SIMULATOR).is_file():
         sim = PerSim.load(folder, device=context.device)
-        _check_data(sim, cell, folder)
+        check_own(cell, folder, "simulator", sim.card)
         return sim
     report = context.on_progress
     sim = PerSim.fit(
@@ -177,17 +177,6 @@ def _simulator_places(context: Context) -> tuple[Context, Context]:
     fit = context.cell.fit if METHODS[context.cell.method].check is _check_simulator else ()
     shared = replace(context, cell=replace(context.cell, method="persim", fit=fit))
     return replace(shared, models=context.folder), shared
-
-
-def _check_data(sim: PerSim, cell: Cell, folder: Path) -> None:
-    """A simulator from elsewhere must not pass for a cell's own."""
-    fitted = (sim.card.get("dataset") or {}).get("id")
-    wanted = recording_of(cell).dataset_id
-    if fitted != wanted:
-        raise ValueError(
-            f"{folder} holds a simulator that was fitted on {fitted!r}, the cell learns from "
-            f"{wanted!r}: delete the folder, or run with --force"
-        )
 
 
 def _simulator(**options: Any) -> Callable[[Context], Model]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from minari import MinariDataset
@@ -69,6 +70,20 @@ def _is_there(recording: Recording) -> bool:
     return is_there(
         recording, f"delete it ({delete}), or let MINARI_DATASETS_PATH name another folder"
     )
+
+
+def check_own(cell: Cell, folder: Path, what: str, card: Mapping[str, Any]) -> None:
+    """Check that what lies in a folder is of a cell's own data.
+
+    Raises:
+        ValueError: If its card names another data set.
+    """
+    found, wanted = (card.get("dataset") or {}).get("id"), recording_of(cell).dataset_id
+    if found != wanted:
+        raise ValueError(
+            f"{folder} holds a {what} that was fitted on {found!r}, the cell learns from "
+            f"{wanted!r}: delete the folder, or run with --force"
+        )
 
 
 def transitions_of(cell: Cell, on_progress: OnProgress | None = None) -> Transitions:

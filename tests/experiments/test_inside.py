@@ -119,7 +119,7 @@ def test_a_policy_of_other_data_is_refused(folder: Path) -> None:
     places = [folder / "models" / str(one.fit_key) / "agent-0" for one in (cell, other)]
     shutil.copytree(places[0], places[1])
     with pytest.raises(ValueError, match="delete the folder, or run with --force"):
-        inside._there(places[1], other)
+        inside.policies_inside(context_of(other, folder / "models"), None, "dqn")  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
