@@ -39,49 +39,36 @@ class Measures:
         """The deviations, 1 where a column is constant."""
         return np.where(self.deviation < 1e-12, 1.0, self.deviation)
 
+    def single(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Means and units in single precision."""
+        return self.mean.astype(np.float32), self.unit.astype(np.float32)
 
-def measure(rows: int, values: Callable[[slice], NDArray[Any]]) -> Measures:
+
+def measure(
+    rows: int, values: Callable[[slice], NDArray[Any]], used: NDArray[np.bool_] | None = None
+) -> Measures:
     """Measure columns.
 
     Args:
         rows: Number of rows, at least one.
         values: The values of some of the rows ``[k, c]``.
+        used: Which rows count ``[rows]``, at least one of them; all by default.
     """
-    first = [(b.sum(axis=0), b.min(axis=0), b.max(axis=0)) for b in _double(rows, values)]
+
+    def double() -> Iterator[NDArray[np.float64]]:
+        for block in blocks(rows, BLOCK if used is None else FEW):
+            found = values(block) if used is None else values(block)[used[block]]
+            yield np.asarray(found, dtype=np.float64)
+
+    first = [(b.sum(axis=0), b.min(axis=0), b.max(axis=0)) for b in double() if len(b)]
     total, low, high = (np.stack(column) for column in zip(*first, strict=True))
-    mean = total.sum(axis=0) / rows
-    squares = np.stack([np.square(b - mean).sum(axis=0) for b in _double(rows, values)])
-    return Measures(mean, np.sqrt(squares.sum(axis=0) / rows), low.min(axis=0), high.max(axis=0))
+    count = rows if used is None else int(used.sum())
+    mean = total.sum(axis=0) / count
+    squares = np.stack([np.square(b - mean).sum(axis=0) for b in double()])
+    return Measures(mean, np.sqrt(squares.sum(axis=0) / count), low.min(axis=0), high.max(axis=0))
 
 
-def blocks(rows: int) -> Iterator[slice]:
+def blocks(rows: int, size: int = BLOCK) -> Iterator[slice]:
     """All rows, block after block."""
-    for first in range(0, rows, BLOCK):
-        yield slice(first, min(first + BLOCK, rows))
-
-
-def _double(rows: int, values: Callable[[slice], NDArray[Any]]) -> Iterator[NDArray[np.float64]]:
-    for block in blocks(rows):
-        yield np.asarray(values(block), dtype=np.float64)
-
-
-def moments_of(
-    values: Callable[[slice], NDArray[np.float32]], used: NDArray[np.bool_]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and deviation of the rows used; the deviation is 1 where a column is constant.
-
-    In blocks: a double-precision copy of all rows would be the largest thing in memory.
-    """
-
-    def blocks() -> Iterator[NDArray[np.float32]]:
-        for first in range(0, len(used), FEW):
-            block = slice(first, first + FEW)
-            yield values(block)[used[block]]
-
-    rows = int(used.sum())
-    total = sum(block.sum(axis=0, dtype=np.float64) for block in blocks())
-    mean = np.asarray(total / rows)
-    squares = sum(np.square(block - mean).sum(axis=0) for block in blocks())
-    deviation = np.sqrt(np.asarray(squares / rows))
-    deviation[deviation < 1e-12] = 1.0
-    return mean.astype(np.float32), deviation.astype(np.float32)
+    for first in range(0, rows, size):
+        yield slice(first, min(first + size, rows))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +20,7 @@ from persim_gym.learned.experience import Experience
 from persim_gym.learned.frames.geometry import Geometry
 from persim_gym.learned.frames.history import slots, width_of
 from persim_gym.learned.frames.search import find_geometry
-from persim_gym.learned.moments import moments_of
+from persim_gym.learned.moments import measure
 from persim_gym.learned.support import action_ranges
 from persim_gym.offline.transitions import Transitions
 
@@ -61,13 +61,16 @@ class Data:
     @cached_property
     def change_scale(self) -> NDArray[np.float32]:
         """Deviation of the differences ``[d]``."""
-        return moments_of(self.change, np.ones(len(self.transitions), dtype=np.bool_))[1]
+        return self._unit(self.change)
 
     @cached_property
     def deviation(self) -> NDArray[np.float32]:
         """Deviation of the observations ``[d]``."""
-        t = self.transitions
-        return moments_of(lambda rows: t.next_obs[rows], np.ones(len(t), dtype=np.bool_))[1]
+        return self._unit(lambda rows: self.transitions.next_obs[rows])
+
+    def _unit(self, values: Callable[[slice], NDArray[np.float32]]) -> NDArray[np.float32]:
+        count = len(self.transitions)
+        return measure(count, values, np.ones(count, dtype=np.bool_)).single()[1]
 
     def states(self, lag: int) -> NDArray[np.float32]:
         """States ``[T, l * w]`` with the actions between their observations."""

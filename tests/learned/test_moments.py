@@ -28,3 +28,15 @@ def test_columns_are_measured_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None
     constant = measures.measure(9, lambda rows: np.ones((9, 1))[rows])
     assert constant.deviation == 0
     assert constant.unit == 1
+
+
+def test_rows_that_do_not_count_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measures, "FEW", 5)
+    values = np.random.default_rng(0).normal(3.0, 2.0, (40, 2)).astype(np.float32)
+    used = np.arange(40) % 20 > 12  # some blocks have none of them
+    found, exact = measures.measure(40, lambda rows: values[rows], used), values[used].astype(float)
+    assert_allclose(found.mean, exact.mean(0))
+    assert_allclose(found.deviation, exact.std(0))
+    assert_allclose([found.low, found.high], [exact.min(0), exact.max(0)])
+    mean, unit = found.single()
+    assert mean.dtype == unit.dtype == np.float32

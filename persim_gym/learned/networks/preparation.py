@@ -15,7 +15,7 @@ from torch import Tensor
 from persim_gym.learned.closed_form.basis import angles_of
 from persim_gym.learned.config import Networks
 from persim_gym.learned.frames.history import width_of
-from persim_gym.learned.moments import moments_of
+from persim_gym.learned.moments import measure
 from persim_gym.learned.networks.ensemble import Scaling, StateInputs
 from persim_gym.learned.networks.network import NetworkShape
 from persim_gym.learned.networks.optimise import Scaled, validation_window
@@ -131,7 +131,7 @@ def _scaling(
     ) -> tuple[Tensor, Tensor]:
         if not scale:
             return torch.zeros(width, dtype=torch.float32), torch.ones(width, dtype=torch.float32)
-        mean, deviation = moments_of(values, used)
+        mean, deviation = measure(len(used), values, used).single()
         return torch.as_tensor(mean * np.float32(centre)), torch.as_tensor(deviation)
 
     space, d = data.task.observation_space, data.transitions.obs.shape[1]
