@@ -16,10 +16,13 @@ import typer
 _PANEL = "Columns of a table (.parquet, .csv, .tsv)"
 
 
-def _column(help_text: str, metavar: str = "NAME", *names: str) -> Any:
+def _column(
+    help_text: str, metavar: str = "NAME", *names: str, default: str | bool = False, **more: Any
+) -> Any:
     return typer.Option(
-        *names, metavar=metavar, help=help_text, rich_help_panel=_PANEL, show_default=False
-    )
+        *names, metavar=metavar, help=help_text, rich_help_panel=_PANEL, show_default=default,
+        **more,
+    )  # fmt: skip
 
 
 def _time(text: Any) -> float:
@@ -77,20 +80,19 @@ class Columns:
         bool | None,
         typer.Option(
             "--discrete-actions/--continuous-actions",
-            help="Table: what the actions are, if they do not look it.",
+            help="Table: what the actions are, where their values do not show it.",
             rich_help_panel=_PANEL,
             show_default=False,
         ),
     ] = None
     max_gap: Annotated[
         float | None,
-        typer.Option(
-            metavar="TIME",
-            help="Table: a longer time between rows ends a trajectory; between dates such as 36h, "
+        _column(
+            "Table: a longer time between rows ends a trajectory; between dates such as 36h, "
             "10days or 2weeks.",
+            "TIME",
+            default="1.5 times the median",
             parser=_time,
-            rich_help_panel=_PANEL,
-            show_default="1.5 times the median",
         ),
     ] = None
     drop: Annotated[
@@ -111,39 +113,27 @@ class Columns:
     ] = None
     bounds: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME=LOW:HIGH",
-            help="Possible values of a column, such as ferritin=0: or ph=6.5:8; repeatable.",
-            rich_help_panel=_PANEL,
-            show_default="one sign is kept",
+        _column(
+            "Possible values of a column, such as ferritin=0: or ph=6.5:8; repeatable.",
+            "NAME=LOW:HIGH",
+            default="one sign is kept",
         ),
     ] = None
     unit: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME=UNIT",
-            help="Unit of a column, such as ferritin=ug/L; repeatable.",
-            rich_help_panel=_PANEL,
-            show_default=False,
-        ),
+        _column("Unit of a column, such as ferritin=ug/L; repeatable.", "NAME=UNIT"),
     ] = None
     decimal: Annotated[
         str | None,
-        typer.Option(
-            metavar="SIGN",
-            help="Table: decimal sign of a text file's numbers, a point or a comma.",
-            rich_help_panel=_PANEL,
-            show_default="a comma where columns are separated by ; and numbers have one",
+        _column(
+            "Table: decimal sign of a text file's numbers, a point or a comma.",
+            "SIGN",
+            default="a comma where columns are separated by ; and numbers have one",
         ),
     ] = None
     task_name: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Table: what the task is called.",
-            rich_help_panel=_PANEL,
-            show_default="the file's name",
-        ),
+        _column("Table: what the task is called.", default="the file's name"),
     ] = None
 
     def given(self) -> dict[str, Any]:
