@@ -76,8 +76,9 @@ def number(
     help_text: str, default: str | bool | None = None, *names: str, metavar: str = "X", **more: Any
 ) -> Any:
     """An option that is a number; ``default`` says what it is where it is not given."""
-    shown: dict[str, Any] = {} if default is None else {"show_default": default}
-    return typer.Option(*names, metavar=metavar, help=help_text, **shown, **more)
+    if default is not None:
+        more["show_default"] = default
+    return typer.Option(*names, metavar=metavar, help=help_text, **more)
 
 
 #: Folder of logs, in that of what is made.
