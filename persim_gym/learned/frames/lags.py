@@ -30,8 +30,9 @@ AGENTS, WINDOWS = 60, 3
 #: Ridges of what is personal, in units of the noise.
 RIDGES = (0.01, 1.0, 100.0)
 #: Shares of the error of one step, and after ten, that a past must take away: noise is averaged out
-#: by a longer past as well, which takes away less of the first.
-GAIN, OPEN_GAIN = 0.3, 0.25
+#: by a longer past as well, which takes away less of the first. After ten steps these regressions
+#: miss a switch that is hidden, as everything that is not smooth: little is asked for there.
+GAIN, OPEN_GAIN = 0.3, 0.1
 #: By how much a shorter past may be worse than the best after ten steps, and after one, and an
 #: error after ten steps below which nothing is hidden.
 SLACK, STEP_SLACK, SMALL = 1.15, 1.25, 0.02

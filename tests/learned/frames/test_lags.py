@@ -72,6 +72,8 @@ def test_an_action_that_acts_many_steps_later_is_found(late: int, lag: int) -> N
         # From the second one on, an observation more takes away a little noise.
         ([(0.90, 0.33), (0.00074, 0.0017), (0.00075, 0.0015), (0.00086, 0.0014)], 2),
         ([(0.20, 0.15), (0.14, 0.14), (0.12, 0.14)], 1),
+        # A heating that is on or off: the last change says which, until it switches.
+        ([(0.94, 0.27), (0.63, 0.24), (0.61, 0.21), (0.60, 0.25)], 2),
         # The least error of one step is not among those that last.
         ([(0.9, 0.3), (0.3, 0.1), (0.1, 0.2)], 2),
     ],
