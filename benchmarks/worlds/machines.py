@@ -1,4 +1,4 @@
-"""Worlds of machines: with a clock, with a switch that is hidden, with a late hand, with a store."""
+"""Worlds of machines: with a clock, with a hidden switch, with a late hand, with a store."""
 
 from __future__ import annotations
 
