@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 from hashlib import sha256
 
 from .life import Epidemic, Glucose, Growth, Linear, OneCompartment, Prey, Room, Switch
+from .machines import Battery, Delay, House, Thermostat
 from .mechanics import (
     Ball,
     CartPole,
@@ -25,6 +26,7 @@ WORLDS: dict[str, World] = {
     for world in (
         Prey, OneCompartment, Switch, Pendulum, CartPole, HiddenCartPole, WrappedPendulum,
         TwoLinks, Ball, Gusts, Epidemic, Glucose, Growth, Room, Linear,
+        House, Thermostat, Delay, Battery,
     )
 }  # fmt: skip
 #: To be raised when a world's numbers, the tests or the score change: older rows are then void.

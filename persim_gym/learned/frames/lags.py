@@ -8,7 +8,7 @@ a cheap stand-in for what is fitted afterwards.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,7 +20,9 @@ from persim_gym.learned.frames.ensemble import FrameEnsemble, register
 from persim_gym.learned.frames.frame import Frame
 from persim_gym.learned.preparation import Data
 
-LAGS = (1, 2, 3, 4, 5)
+#: Pasts that are tried, and longer ones where none of these pays and as much of the error after
+#: ten steps is left: an action may act many steps later.
+LAGS, LONGER, LOST = (1, 2, 3, 4, 5), (7, 9), 0.1
 #: Steps of the open-loop predictions, and share of every trajectory that is held out.
 HORIZON, HELD = 10, 0.25
 #: Agents that are looked at, and open-loop predictions of each.
@@ -28,8 +30,9 @@ AGENTS, WINDOWS = 60, 3
 #: Ridges of what is personal, in units of the noise.
 RIDGES = (0.01, 1.0, 100.0)
 #: Shares of the error of one step, and after ten, that a past must take away: noise is averaged out
-#: by a longer past as well, which takes away less of the first.
-GAIN, OPEN_GAIN = 0.3, 0.25
+#: by a longer past as well, which takes away less of the first. After ten steps these regressions
+#: miss a switch that is hidden, as everything that is not smooth: little is asked for there.
+GAIN, OPEN_GAIN = 0.3, 0.1
 #: By how much a shorter past may be worse than the best after ten steps, and after one, and an
 #: error after ten steps below which nothing is hidden.
 SLACK, STEP_SLACK, SMALL = 1.15, 1.25, 0.02
@@ -77,7 +80,8 @@ def judge_lags(data: Data, lags: Sequence[int] = LAGS, gain: float = GAIN) -> La
 
     Args:
         data: The data.
-        lags: Lags to try; those are left out that trajectories are too short for.
+        lags: Lags to try, beside longer ones where none of these pays and much is unexplained;
+            those are left out that trajectories are too short for.
         gain: Share of the error of one step that a past must take away.
 
     Raises:
@@ -93,12 +97,25 @@ def judge_lags(data: Data, lags: Sequence[int] = LAGS, gain: float = GAIN) -> La
     possible = [lag for lag in sorted(set(lags)) if lag == 1 or 4 * lag <= typical]
     if not possible:
         raise ValueError(f"trajectories of {typical} steps are too short for lags {list(lags)}")
-    usable = part.step >= max(possible) - 1  # the same transitions for all
-    late = part.step >= np.repeat(np.ceil((1 - HELD) * part.lengths), part.lengths)
-    if not (usable & late).any() or not (usable & ~late).any():
+    found = shortest(trials, gain) if (trials := _trials(few, possible)) else None
+    if found is None:
         return LagChoice((), possible[0], possible[0])
-    trials = tuple(_judge(few, lag, usable, late) for lag in possible)
-    return shortest(trials, gain)
+    longer = [lag for lag in LONGER if max(possible) < lag <= typical // 4]
+    if found.chosen > 1 or not longer or trials[0].lag > 1 or trials[0].open_loop < LOST:
+        return found
+    again = _trials(few, [1, *longer])
+    further = shortest(again, gain) if again else found
+    return replace(further, trials=(*trials, *again[1:])) if further.chosen > 1 else found
+
+
+def _trials(data: Data, lags: Sequence[int]) -> tuple[LagTrial, ...]:
+    """A trial of each lag, on the same transitions; none where nothing is left to judge by."""
+    t = data.transitions
+    usable = t.step >= max(lags) - 1
+    late = t.step >= np.repeat(np.ceil((1 - HELD) * t.lengths), t.lengths)
+    if not (usable & late).any() or not (usable & ~late).any():
+        return ()
+    return tuple(_judge(data, lag, usable, late) for lag in lags)
 
 
 def shortest(trials: tuple[LagTrial, ...], gain: float = GAIN) -> LagChoice:

@@ -1,9 +1,10 @@
-"""Angles found in data: pairs of coordinates on a circle, and coordinates that jump by a turn."""
+"""Angles found in data: pairs on a circle, coordinates that jump by a turn, and clocks."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,8 @@ RANGES = ((TURN, -math.pi), (TURN, 0.0), (360.0, -180.0), (360.0, 0.0))
 OUTSIDE, JUMP, ORDINARY = 0.02, 0.75, 0.3
 #: Jumps that are needed, and eighths of a turn in which values are.
 JUMPS, EIGHTHS = 3, 6
+#: Share of a clock's tick by which a tick may differ from the others: clocks are rounded.
+UNEVEN = 0.25
 
 
 def find_geometry(transitions: Transitions, angles: tuple[int, ...] = ()) -> Geometry:
@@ -54,8 +57,9 @@ def find_geometry(transitions: Transitions, angles: tuple[int, ...] = ()) -> Geo
         known |= {circle.cosine, circle.sine}
         circles.append(circle)
     for column in range(d):
-        if column not in known and (angle := _wrapped(t, column, RANGES)) is not None:
-            found.append(angle)
+        if column not in known:
+            angle = _wrapped(t, column, RANGES) or _clock(t, column)
+            found += [] if angle is None else [angle]
     return Geometry(d, tuple(circles), tuple(sorted(found, key=lambda angle: angle.column)))
 
 
@@ -80,6 +84,9 @@ def _radius(square: float) -> float:
 
 def _declared_angle(t: Transitions, column: int, period: float) -> Angle:
     ranges = tuple(r for r in RANGES if r[0] == period) or ((period, -period / 2), (period, 0.0))
+    clock = _clock(t, column)
+    if clock is not None and abs(clock.period - period) <= OUTSIDE * period:
+        return replace(clock, period=period)
     return _wrapped(t, column, ranges) or Angle(column, period)
 
 
@@ -149,3 +156,26 @@ def _wrapped(t: Transitions, column: int, ranges: tuple[tuple[float, float], ...
         if largest <= ORDINARY * period and around <= max(2 * largest, margin):
             return Angle(column, period, least)
     return None
+
+
+def _clock(t: Transitions, column: int) -> Angle | None:
+    """A column that goes on by one and the same tick, and jumps back by a turn less a tick.
+
+    The hour of the day, the day of the week, the phase of a machine: whatever its full turn is.
+    What is set back by different amounts is none. Values are wrapped halfway between the largest
+    and the least one a turn further on, where rounding cannot take one for the other.
+    """
+    before, after = (values[:, column].astype(np.float64) for values in (t.obs, t.next_obs))
+    change = after - before
+    uneven = UNEVEN * abs(float(np.median(change)))
+    ordinary = np.abs(change - np.median(change)) <= uneven
+    jumps = change[~ordinary]
+    if not uneven or len(jumps) < JUMPS or np.ptp(jumps) > 2 * uneven:
+        return None
+    tick, jump = float(change[ordinary].mean()), float(jumps.mean())
+    turn = abs(tick - jump)
+    least = float(np.minimum(before, after).min())
+    room = turn - (float(np.maximum(before, after).max()) - least)
+    if tick * jump > 0 or abs(tick) > ORDINARY * turn or room < -OUTSIDE * abs(tick):
+        return None
+    return Angle(column, turn, least - max(room, 0.0) / 2)

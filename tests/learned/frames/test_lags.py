@@ -45,6 +45,25 @@ def test_lags_are_judged() -> None:
     assert judge_lags(Data(short, task)).chosen == 1
 
 
+@pytest.mark.parametrize(("late", "lag"), [(3, 4), (6, 7), (8, 9)])
+def test_an_action_that_acts_many_steps_later_is_found(late: int, lag: int) -> None:
+    rng = np.random.default_rng(0)
+    agents, steps = 20, 80
+    push = rng.uniform(-1, 1, (agents, steps, 1))
+    gain, level = rng.uniform(0.5, 1.5, agents), rng.normal(size=agents)
+    walk = [level]
+    for t in range(steps):
+        level = 0.8 * level + (gain * push[:, t - late, 0] if t >= late else 0.0)
+        walk.append(level)
+    seen = np.stack(walk, 1)[..., None]
+    before, after = (part.reshape(-1, 1) for part in (seen[:, :-1], seen[:, 1:]))
+    who = np.repeat(np.arange(agents), steps)
+    data = Data(transitions(who, before, push.reshape(-1, 1), after), PlainTask.of(1, action_dim=1))
+    found = judge_lags(data)
+    assert found.chosen == lag
+    assert [trial.lag for trial in found.trials] == [1, 2, 3, 4, 5, *([] if lag < 6 else (7, 9))]
+
+
 @pytest.mark.parametrize(
     ("errors", "lag"),
     [
@@ -53,6 +72,8 @@ def test_lags_are_judged() -> None:
         # From the second one on, an observation more takes away a little noise.
         ([(0.90, 0.33), (0.00074, 0.0017), (0.00075, 0.0015), (0.00086, 0.0014)], 2),
         ([(0.20, 0.15), (0.14, 0.14), (0.12, 0.14)], 1),
+        # A heating that is on or off: the last change says which, until it switches.
+        ([(0.94, 0.27), (0.63, 0.24), (0.61, 0.21), (0.60, 0.25)], 2),
         # The least error of one step is not among those that last.
         ([(0.9, 0.3), (0.3, 0.1), (0.1, 0.2)], 2),
     ],

@@ -115,3 +115,45 @@ def test_what_does_not_wrap_is_left_as_it_is() -> None:
     pitch = find_geometry(walk(cases["does not reach"][:, None], angles=((0, 360.0),)))
     assert pitch.angles == (Angle(0, 360.0),)
     assert not pitch.trivial
+
+
+CLOCKS = {
+    "an hour": (1.0, 24.0, 0.0),
+    "a weekday": (1.0, 7.0, 1.0),
+    "backwards": (-5.0, 60.0, 0.0),
+    "a tick that does not divide the turn": (5.0, 24.0, 0.0),
+    "a share of the day": (1 / 24, 1.0, 0.0),
+}
+
+
+@pytest.mark.parametrize("name", CLOCKS)
+def test_a_clock_is_an_angle_of_whatever_turn(name: str) -> None:
+    tick, turn, least = CLOCKS[name]
+    hours = least + np.remainder(3 * tick + tick * np.arange(240), turn)
+    seen = walk(np.stack([np.arange(240.0), hours], 1))
+    found = find_geometry(seen)
+    assert [angle.column for angle in found.angles] == [1]
+    assert found.angles[0].period == pytest.approx(turn)
+    declared = find_geometry(walk(np.stack([np.arange(240.0), hours], 1), angles=((1, turn),)))
+    assert declared.angles[0].period == turn
+    before, after = torch.as_tensor(seen.obs), torch.as_tensor(seen.next_obs)
+    for geometry in (found, declared):
+        change = geometry.difference(before, after)
+        expected = torch.full((239,), tick * TURN / turn, dtype=torch.float64)
+        torch.testing.assert_close(change[:, 1], expected, atol=1e-5, rtol=0)
+        # Single precision cannot take the end of a turn for its beginning.
+        inner = geometry.inward(before) + change.float()
+        torch.testing.assert_close(geometry.outward(inner), after, atol=1e-4 * turn, rtol=0)
+
+
+def test_what_is_set_back_is_no_clock() -> None:
+    rng, n = np.random.default_rng(0), 240
+    rising = np.cumsum(np.ones(n))
+    cases = {
+        "at any time": rising - np.maximum.accumulate(np.where(rng.random(n) < 0.1, rising, 0)),
+        "by a share of what is there": np.remainder(np.cumsum(rng.uniform(0, 2, n)), 24),
+        "two values": np.arange(n) % 2.0,
+        "once": np.where(np.arange(n) < 120, rising, rising - 120),
+    }
+    for name, column in cases.items():
+        assert find_geometry(walk(column[:, None])) == Geometry(1), name

@@ -60,6 +60,31 @@ def test_a_wall_is_a_bound_of_the_space(monkeypatch: pytest.MonkeyPatch) -> None
     assert following == pytest.approx([-0.24, -0.8], abs=1e-4)
 
 
+def charge(kind: str, agents: int = 12, steps: int = 60) -> Transitions:
+    """A charge that is used until it is empty, or an amount that is often none."""
+    rng = np.random.default_rng(0)
+    power = rng.uniform(-1, 0.6, (agents, steps, 1))
+    size, level = rng.uniform(0.1, 0.3, agents), rng.uniform(0, 1, agents)
+    walk = [level]
+    for t in range(steps):
+        if kind == "empty":
+            level = np.clip(level + size * power[:, t, 0], 0, 1)
+        else:
+            level = np.where(rng.random(agents) < 0.4, 0.0, rng.uniform(0.2, 1, agents) * size)
+        walk.append(level)
+    obs = np.stack(walk, 1)[..., None]
+    before, after = (part.reshape(-1, 1) for part in (obs[:, :-1], obs[:, 1:]))
+    return transitions(np.repeat(np.arange(agents), steps), before, power.reshape(-1, 1), after)
+
+
+def test_a_wall_on_which_much_ends_is_one_if_it_cuts_off_what_would_go_further() -> None:
+    empty, none = charge("empty"), charge("none")
+    for data in (empty, none):
+        assert 0.25 < (data.next_obs == 0).mean() < 0.6
+    assert find_walls(empty)[0].tolist() == [0.0]
+    assert find_walls(none)[0].tolist() == [-np.inf]
+
+
 @pytest.mark.parametrize("kind", ["free", "rounded", "own"])
 def test_what_is_no_wall(kind: str) -> None:
     low, high = find_walls(walk(kind))
