@@ -74,10 +74,10 @@ def fit_by(data: Data, plan: FitPlan, setting: Setting) -> Fitted:
     if plan.lag is not None:
         return _chosen(data, configs, plan.seed, setting)
     lags = judge_lags(data)
-    if lags.chosen > 1:  # a past that seems worth its while is compared with none
+    for lag in lags.compared:  # a past that seems worth its while is compared with none
         for name in ("hierarchical", "latent"):
-            longer = replace(configs[name], lag=lags.chosen)
-            configs[f"{name}, lag {lags.chosen}"] = longer
+            if lag == lags.chosen or name == "hierarchical":  # latent networks take their time
+                configs[f"{name}, lag {lag}"] = replace(configs[name], lag=lag)
     found = _chosen(data, configs, plan.seed, setting)
     found.metrics["lags"] = lags.to_json()
     return found

@@ -33,9 +33,19 @@ RIDGES = (0.01, 1.0, 100.0)
 #: by a longer past as well, which takes away less of the first. After ten steps these regressions
 #: miss a switch that is hidden, as everything that is not smooth: little is asked for there.
 GAIN, OPEN_GAIN = 0.3, 0.1
+#: Correlation of one error with the next, its least likely value, above which something hidden
+#: goes on: process noise hides what it takes away from one step. Share of the error after ten
+#: steps that a past must take away then, and standard errors that chance is allowed.
+CARRIED, CARRIED_GAIN, CHANCE = 0.05, 0.2, 2.0
+#: Errors over their median absolute value at which they are cut in that correlation, and pairs of
+#: an agent that it needs.
+CUT, PAIRS = 8.0, 5
 #: By how much a shorter past may be worse than the best after ten steps, and after one, and an
 #: error after ten steps below which nothing is hidden.
 SLACK, STEP_SLACK, SMALL = 1.15, 1.25, 0.02
+#: Share of the error after ten steps that a longer past takes away from that of the chosen one,
+#: above which both are compared by what is fitted: noise hides what the longer one is worth.
+FURTHER = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +58,15 @@ class LagTrial:
             root mean square, of agents the median.
         open_loop: Error after ten steps of held-out stretches, in units of the observations'
             standard deviation; of stretches the median.
+        carried: Correlation of errors of one step with those of the next, less its standard
+            errors; of coordinates the largest. Observation noise makes it negative, what is hidden
+            positive.
     """
 
     lag: int
     one_step: float
     open_loop: float
+    carried: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +83,15 @@ class LagChoice:
     trials: tuple[LagTrial, ...]
     best: int
     chosen: int
+
+    @property
+    def compared(self) -> tuple[int, ...]:
+        """Pasts to compare with none in earnest: the chosen one, and a longer one that is better."""
+        errors = {trial.lag: max(trial.open_loop, SMALL) for trial in self.trials}
+        if self.chosen == 1 or self.best <= self.chosen:
+            return () if self.chosen == 1 else (self.chosen,)
+        better = errors[self.best] < (1 - FURTHER) * errors[self.chosen]
+        return (self.chosen, self.best) if better else (self.chosen,)
 
     def to_json(self) -> dict[str, Any]:
         """Plain types."""
@@ -127,8 +150,9 @@ def shortest(trials: tuple[LagTrial, ...], gain: float = GAIN) -> LagChoice:
     """
     errors = [max(trial.open_loop, SMALL) for trial in trials]
     one_step = min(trial.one_step for trial in trials)
-    pays = min(errors) < (1 - OPEN_GAIN) * errors[0]
-    pays &= one_step < (1 - gain) * trials[0].one_step
+    left = min(errors) / errors[0]
+    pays = left < 1 - OPEN_GAIN and one_step < (1 - gain) * trials[0].one_step
+    pays |= left < 1 - CARRIED_GAIN and trials[0].carried > CARRIED and gain < 1
     enough = SLACK * min(errors) if pays else errors[0]
     best = min(trials, key=lambda trial: trial.open_loop)
     near = [trial for trial, error in zip(trials, errors, strict=True) if error <= enough]
@@ -151,17 +175,46 @@ def _judge(data: Data, lag: int, usable: NDArray[np.bool_], late: NDArray[np.boo
         Ridge.fitted(features[early], change[early], agents[early], present, ridge)
         for ridge in RIDGES
     ]
-    one_steps = []
-    for model in fits:
-        left = (model.change(agents[rows], features[rows])[0] - change[rows]).square().mean(1)
-        one_steps.append(_median_by(left.numpy(), agents[rows].numpy()))
-    model = fits[int(np.argmin(one_steps))]
+    off = [(model.change(agents[rows], features[rows])[0] - change[rows]).numpy() for model in fits]
+    own = agents[rows].numpy()
+    one_steps = [_median_by(np.square(error).mean(axis=1), own) for error in off]
+    best = int(np.argmin(one_steps))
+    model = fits[best]
     space = data.task.observation_space
     low, high = torch.as_tensor(space.low.copy()), torch.as_tensor(space.high.copy())
     ensemble = FrameEnsemble(frame.within(0.5), model, low, high)
     first = _windows(usable & late, t.episode)
     open_loop = _open_loop(ensemble, data, states.double(), agents, first)
-    return LagTrial(lag, float(min(one_steps)), open_loop)
+    held, which = rows.numpy(), t.episode[rows]
+    follows = (np.diff(held, prepend=-2) == 1) & (np.diff(which, prepend=-1) == 0)
+    carried = _carried(off[best], own, follows)
+    return LagTrial(lag, float(min(one_steps)), open_loop, carried)
+
+
+def _carried(
+    off: NDArray[np.float64], agents: NDArray[np.int64], follows: NDArray[np.bool_]
+) -> float:
+    """How surely errors of one step go on in the next: see :class:`LagTrial`.
+
+    Args:
+        off: Errors ``[n, c]``.
+        agents: Whose they are ``[n]``.
+        follows: Which of them are one step after the row before ``[n]``.
+    """
+    most = CUT * np.median(np.abs(off), axis=0) + 1e-300
+    cut = np.clip(off, -most, most)
+    before, after, own = cut[:-1][follows[1:]], cut[1:][follows[1:]], agents[1:][follows[1:]]
+    if not len(own):
+        return 0.0
+    both, size = np.zeros((2, int(own.max()) + 1, off.shape[1]))
+    np.add.at(both, own, before * after)
+    np.add.at(size, own, (before**2 + after**2) / 2)
+    known = np.bincount(own) >= PAIRS
+    if known.sum() < 2:
+        return 0.0
+    each = both[known] / (size[known] + 1e-300)
+    chance = CHANCE * each.std(axis=0, ddof=1) / np.sqrt(len(each))
+    return float((each.mean(axis=0) - chance).max())
 
 
 def _median_by(square: NDArray[np.float64], agents: NDArray[np.int64]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -83,6 +84,53 @@ def test_the_shortest_past_is_taken_that_is_nearly_as_good_as_any(
 ) -> None:
     trials = tuple(LagTrial(k + 1, *error) for k, error in enumerate(errors))
     assert shortest(trials).chosen == lag
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_process_noise_does_not_hide_what_is_hidden_nor_observation_noise_feign_it(
+    hidden: bool,
+) -> None:
+    """Food is taken up over some steps; or all is seen, if not exactly."""
+    rng = np.random.default_rng(1)
+    agents, steps = 40, 100
+    food = rng.uniform(0, 1, (agents, steps)) * (rng.random((agents, steps)) < 0.2)
+    level, gut, walk = np.ones(agents), np.zeros(agents), []
+    for t in range(steps + 1):
+        walk.append(level)
+        if t < steps:
+            gut = gut + food[:, t]
+            level = 0.9 * level + (0.3 * gut if hidden else food[:, t])
+            level = level + (0.12 if hidden else 0.0) * rng.normal(size=agents)
+            gut = 0.7 * gut
+    seen = np.stack(walk, 1)[..., None]
+    if not hidden:
+        seen = seen + 0.1 * rng.normal(size=seen.shape)
+    before, after = (part.reshape(-1, 1) for part in (seen[:, :-1], seen[:, 1:]))
+    who = np.repeat(np.arange(agents), steps)
+    data = Data(transitions(who, before, food.reshape(-1, 1), after), PlainTask.of(1, action_dim=1))
+    found = judge_lags(data)
+    assert (found.chosen > 1) == hidden
+    if hidden:  # a past takes too little away from the error of one step
+        least = min(trial.one_step for trial in found.trials)
+        assert least > 0.7 * found.trials[0].one_step
+    assert (found.trials[0].carried > 0.05) == hidden
+
+
+@pytest.mark.parametrize(
+    ("errors", "lags"),
+    [
+        ([0.3, 0.205, 0.19], (2, 3)),
+        ([0.3, 0.195, 0.19], (2,)),
+        ([0.3, 0.015, 0.001], (2,)),
+        ([0.2, 0.3, 0.19], ()),
+    ],
+)
+def test_a_longer_past_is_compared_where_it_is_better(
+    errors: list[float], lags: tuple[int, ...]
+) -> None:
+    trials = tuple(LagTrial(k + 1, 0.9, error, 0.2) for k, error in enumerate(errors))
+    assert shortest(trials).compared == lags
+    assert shortest(tuple(replace(trial, carried=0.0) for trial in trials)).compared == ()
 
 
 def test_the_model_that_judges_lags_is_linear() -> None:
