@@ -40,8 +40,6 @@ class Compiled(Protocol):
 
     #: What makes of contrasts the members' deviations from their mean ``[m, d, k]``.
     axes: NDArray[np.float64]
-    #: What makes of contrasts shares of the disagreement ``[k, 1]``; ``None`` where they are such.
-    unit: NDArray[np.float32] | None
 
     def row(self, agent: int) -> Row:
         """The function of an agent's single steps."""
@@ -108,8 +106,6 @@ class CompiledPolynomial:
         ensemble: On the processor.
         unit: Unit of disagreement ``[d]``.
     """
-
-    unit: NDArray[np.float32] | None = None
 
     def __init__(self, ensemble: PolynomialEnsemble, unit: NDArray[Any]) -> None:
         weights = ensemble.weights.double().numpy()

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from persim_gym.learned.contrasts import centred, plain_axes
+from persim_gym.learned.contrasts import Turning
 from persim_gym.learned.network_lanes import NetworkLanes
 from persim_gym.learned.products import product
 from persim_gym.threads import few_threads
@@ -43,10 +43,8 @@ class CompiledNetwork:
         arrays = {name: tensor.detach().numpy() for name, tensor in tensors.items()}
         m, d, r = shape.members, shape.obs_dim, shape.rank
         self.reach = math.sqrt(m * d) * unit
-        self.axes = plain_axes(m, d)
-        self.unit: NDArray[np.float32] | None = (
-            np.repeat(1.0 / self.reach, m)[:, None].astype(np.float32)
-        )  # fmt: skip
+        self.turning = Turning(m, self.reach)
+        self.axes = self.turning.axes
         self.relu = shape.activation == "relu"
         self.mean, self.scale = scaling.input_mean.numpy(), scaling.input_scale.numpy()
         self.hold: tuple[Any, Any] | None = None
@@ -111,7 +109,8 @@ class CompiledNetwork:
         """Mean change and contrasts; see :class:`Compiled`."""
         n = len(agents)
         if self.wide:
-            return centred(self._in_torch(agents, states, actions))
+            every = self._in_torch(agents, states, actions)
+            return self.turning(every, np.empty_like(every.swapaxes(0, 1), order="C"))
         lanes = self._lanes.get(n)
         if lanes is None:
             if len(self._lanes) >= 4:

@@ -142,8 +142,7 @@ class MemberSteps:
             if self._single:
                 own = compiled.axes @ contrasts  # [m, d, n]
                 following = middle + own[kept, :, np.arange(n)].T
-            apart = contrasts if compiled.unit is None else contrasts * compiled.unit
-            squares = np.einsum("kn,kn->n", apart, apart)
+            squares = np.einsum("kn,kn->n", contrasts, contrasts)
             deviation = np.sqrt(squares).astype(np.float64)
         clipped = np.zeros(n, dtype=np.int64)
         least, most = (end(middle, axis=1).tolist() for end in ENDS)

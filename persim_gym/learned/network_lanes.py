@@ -9,8 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import silu
 
-from persim_gym.learned.contrasts import centred
-from persim_gym.learned.products import ALONE, product
+from persim_gym.learned.products import product
 from persim_gym.threads import few_threads
 
 if TYPE_CHECKING:
@@ -19,9 +18,10 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 
-#: Rows that go through all layers together, at the least, so that the calls cost less than the
-#: arithmetic; more would leave the processor's cache from one layer to the next.
-TOGETHER = 128
+#: Numbers of a layer's values, of all members, up to which rows go through all layers together:
+#: enough that the calls cost less than the arithmetic, and few enough to stay in the processor's
+#: cache from one layer to the next.
+TOGETHER = 1 << 17
 
 
 class _Through:
@@ -104,6 +104,7 @@ class NetworkLanes:
         m, d, r = shape.members, shape.obs_dim, shape.rank
         self.agents: bytes | None = None
         self.out = np.empty((d, m, n), dtype=np.float32)
+        self.turned = np.empty((m, d, n), dtype=np.float32)
         self.plain = len(network.mean)
         self.acted = np.ones((shape.action_dim + 1, n), dtype=np.float32)
         choices = 1 if network.choices is None else network.choices.shape[1]
@@ -115,8 +116,8 @@ class NetworkLanes:
         inputs = self.plain + len(shape.angles) + (shape.action_dim if shape.joint else 0)
         self.z = np.ones((inputs + 1, n), dtype=np.float32)
         layers = [weight.shape for weight, _ in (*network.state, *network.action, network.last)]
-        largest = max(out * (into + 1) for _, out, into in layers)
-        count = -(-n // max(TOGETHER, ALONE // largest))
+        most = max(1, TOGETHER // max(m * out for m, out, _ in layers))
+        count = -(-n // most)
         self.together = step = min(n, -(-n // (8 * count)) * 8)
         parts = [slice(first, min(first + step, n)) for first in range(0, n, step)]
         # Blocks use the same memory one after the other: it stays in the cache.
@@ -127,7 +128,7 @@ class NetworkLanes:
     def __call__(
         self, agents: NDArray[np.int64], states: NDArray[np.float64], actions: NDArray[Any]
     ) -> LaneStep:
-        """The members' mean change and their deviations from it."""
+        """The members' mean change and their contrasts."""
         network, shape = self.network, self.network.shape
         if (who := agents.tobytes()) != self.agents:
             self._take(agents)
@@ -142,8 +143,9 @@ class NetworkLanes:
                 if block.encodes:
                     own = block.factors(self.acted[:, rows]) * own
                 block(self.z[:, rows], own, self.out[..., rows])
-        self.out += network.centre[:, None, None]
-        return centred(self.out)
+        mean, contrasts = network.turning(self.out, self.turned)
+        mean += network.centre[:, None]
+        return mean, contrasts
 
     def _take(self, agents: NDArray[np.int64]) -> None:
         network = self.network

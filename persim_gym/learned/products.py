@@ -22,7 +22,10 @@ def product(
     n = x.shape[-1]
     if out is None:
         out = np.empty((*weight.shape[:-1], n), dtype=np.float32)
-    width = max(1, ALONE // max(1, o * t))
+    parts = -(-n // max(1, ALONE // max(1, o * t)))
+    if parts <= 1:
+        return np.matmul(weight, x, out=out)
+    width = -(-n // parts)
     for first in range(0, n, width):
         columns = slice(first, first + width)
         np.matmul(weight, x[..., columns], out=out[..., columns])

@@ -15,8 +15,7 @@ NETWORKS = {name: made for name, made in ENSEMBLES.items() if name.startswith("n
 
 @pytest.mark.parametrize("ensemble", NETWORKS.values(), ids=NETWORKS.keys())
 def test_rows_a_few_at_a_time(ensemble: Ensemble, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network_lanes, "TOGETHER", 8)
-    monkeypatch.setattr(network_lanes, "ALONE", 1)
+    monkeypatch.setattr(network_lanes, "TOGETHER", 1)
     compiled = compile_ensemble(ensemble, np.ones(ensemble.obs_dim))
     assert compiled is not None
     agents, states, actions = rows(ensemble, 21)  # the last few are fewer
