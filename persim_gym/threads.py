@@ -40,9 +40,7 @@ def few_threads(rows: int, widths: Sequence[int], device: torch.device) -> Itera
         device: Where; only the processor has threads to spare.
     """
     before = torch.get_num_threads()
-    product = max((a * b for a, b in itertools.pairwise(widths)), default=0)
-    large = rows * max(widths, default=0) >= SMALL_LAYER or rows * product >= SMALL_PRODUCT
-    if device.type != "cpu" or large or before == 1:
+    if before == 1 or device.type != "cpu" or _large(rows, widths):
         yield
         return
     torch.set_num_threads(1)
@@ -50,3 +48,9 @@ def few_threads(rows: int, widths: Sequence[int], device: torch.device) -> Itera
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _large(rows: int, widths: Sequence[int]) -> bool:
+    """Whether the work of an operation is worth more than one thread."""
+    product = max((a * b for a, b in itertools.pairwise(widths)), default=0)
+    return rows * max(widths, default=0) >= SMALL_LAYER or rows * product >= SMALL_PRODUCT

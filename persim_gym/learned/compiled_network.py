@@ -47,6 +47,7 @@ class CompiledNetwork:
         self.axes = self.turning.axes
         self.relu = shape.activation == "relu"
         self.mean, self.scale = scaling.input_mean.numpy(), scaling.input_scale.numpy()
+        self.scaled = bool((self.mean != 0).any() or (self.scale != 1).any())
         self.hold: tuple[Any, Any] | None = None
         if scaling.hold_low is not None and scaling.hold_high is not None:
             self.hold = scaling.hold_low.numpy(), scaling.hold_high.numpy()

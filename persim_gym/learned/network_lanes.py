@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import silu
 
-from persim_gym.learned.products import product
+from persim_gym.learned.products import columns
 from persim_gym.threads import few_threads
 
 if TYPE_CHECKING:
@@ -17,11 +20,14 @@ if TYPE_CHECKING:
     from persim_gym.learned.compiled_network import CompiledNetwork, Layers
 
 Floats = NDArray[np.float32]
+#: A part of a step. As memory stays where it is, all parts are put together once, with their
+#: arrays, and a step is nothing but calling them in turn.
+Call = Callable[[], object]
 
 #: Numbers of a layer's values, of all members, up to which rows go through all layers together:
 #: enough that the calls cost less than the arithmetic, and few enough to stay in the processor's
 #: cache from one layer to the next.
-TOGETHER = 1 << 17
+TOGETHER = 40_000
 
 
 class _Through:
@@ -37,27 +43,31 @@ class _Through:
 
     def __init__(self, layers: Layers, bent: int, relu: bool, n: int, inputs: int = 0) -> None:
         self.weights = [with_bias(*layer) for layer in layers]
-        self.relu, self.bent = relu, bent
+        self.relu, self.bent, self.inputs = relu, bent, inputs
         self.rooms: list[Floats] = []
-        self.values: list[torch.Tensor] = []
         for number, weight in enumerate(self.weights, start=1):
             m, out, _ = weight.shape
             more = inputs if number == len(layers) else 0
-            room = np.ones((m, out + more + 1, n), dtype=np.float32)
-            self.rooms.append(room)
-            self.values.append(torch.from_numpy(room)[:, :out])
+            self.rooms.append(np.ones((m, out + more + 1, n), dtype=np.float32))
 
-    def __call__(self, x: Floats) -> Floats:
-        """Inputs ``[in + 1, n]``, of which the last is 1: ``[m, out + 1, n]``, likewise."""
+    def calls(self, x: Floats) -> list[Call]:
+        """What inputs ``[in + 1, n]``, of which the last is 1, need to reach the last room.
+
+        That is ``[m, out + 1, n]``, likewise.
+        """
+        found: list[Call] = []
+        inputs = x
         for number, (weight, room) in enumerate(zip(self.weights, self.rooms, strict=True)):
             values = room[:, : weight.shape[1]]
-            product(weight, x, values)
+            found += product_calls(weight, x, values)
             if number < self.bent and self.relu:
-                np.maximum(values, 0.0, out=values)
-            elif number < self.bent:  # NumPy takes four passes for it
-                silu(self.values[number], inplace=True)
+                found.append(partial(np.maximum, values, 0.0, values))
+            elif number < self.bent:  # NumPy takes several passes for it
+                found.append(partial(silu, torch.from_numpy(values), True))
             x = room
-        return x
+        if self.inputs:
+            found.append(partial(np.copyto, x[:, -self.inputs - 1 : -1], inputs[:-1]))
+        return found
 
 
 class _Block:
@@ -66,26 +76,39 @@ class _Block:
     def __init__(self, network: CompiledNetwork, n: int, inputs: int) -> None:
         shape = network.shape
         m, d, r = shape.members, shape.obs_dim, shape.rank
-        self.inputs = inputs if shape.skip else 0
         state, action = network.state, network.action
-        self.state = _Through(state, len(state), network.relu, n, self.inputs)
-        self.encodes = bool(action)
+        self.state = _Through(
+            state, len(state), network.relu, n, inputs if shape.skip else 0
+        )
         self.action = _Through(action, len(action) - 1, network.relu, n)
         self.last = with_bias(*network.last)
         self.products = np.empty((m, d * r, n), dtype=np.float32)
         self.by_rank = self.products.reshape(m, d, r, n)
+        self.factors = np.empty((m, r, n), dtype=np.float32)
 
-    def factors(self, acted: Floats) -> Floats:
-        """Factors of continuous actions ``[a + 1, n]``: ``[m, r, n]``."""
-        return self.action(acted)[:, :-1]
+    def calls(self, z: Floats, acted: Floats, own: Floats, taken: Floats, out: Floats) -> list[Call]:
+        """What makes the members' changes of these rows.
 
-    def __call__(self, z: Floats, factors: Floats, out: Floats) -> None:
-        """Members' changes ``[d, m, n]`` of inputs ``[in + 1, n]``."""
-        hidden = self.state(z)
-        if self.inputs:
-            hidden[:, -self.inputs - 1 : -1] = z[:-1]
-        product(self.last, hidden, self.products)
-        np.einsum("mdrn,mrn->dmn", self.by_rank, factors, out=out)
+        Args:
+            z: Inputs ``[in + 1, n]``.
+            acted: Continuous actions ``[a + 1, n]``.
+            own: Factors of the rows' agents, with each discrete action's ``[A, m, r, n]``.
+            taken: Which discrete action is taken ``[A, n]``.
+            out: Changes ``[d, m, n]``.
+        """
+        found: list[Call] = []
+        factors = own[0]
+        if len(own) > 1:
+            factors = self.factors
+            found.append(partial(np.einsum, "amrn,an->mrn", own, taken, out=factors))
+        elif self.action.weights:
+            factors = self.factors
+            found += self.action.calls(acted)
+            found.append(partial(np.multiply, self.action.rooms[-1][:, :-1], own[0], factors))
+        found += self.state.calls(z)
+        found += product_calls(self.last, self.state.rooms[-1], self.products)
+        found.append(partial(np.einsum, "mdrn,mrn->dmn", self.by_rank, factors, out=out))
+        return found
 
 
 class NetworkLanes:
@@ -112,17 +135,20 @@ class NetworkLanes:
         self.taken = np.ones((choices, n), dtype=np.float32)
         #: Of each row's agent, with what each discrete action multiplies them by.
         self.own = np.empty((choices, m, r, n), dtype=np.float32)
-        self.factors = self.own[0] if choices == 1 else np.empty_like(self.own[0])
         inputs = self.plain + len(shape.angles) + (shape.action_dim if shape.joint else 0)
         self.z = np.ones((inputs + 1, n), dtype=np.float32)
-        layers = [weight.shape for weight, _ in (*network.state, *network.action, network.last)]
-        most = max(1, TOGETHER // max(m * out for m, out, _ in layers))
-        count = -(-n // most)
+        widest = max(weight.shape[1] for weight, _ in (*network.state, *network.action))
+        count = -(-n // max(1, TOGETHER // (m * widest)))
         self.together = step = min(n, -(-n // (8 * count)) * 8)
         parts = [slice(first, min(first + step, n)) for first in range(0, n, step)]
         # Blocks use the same memory one after the other: it stays in the cache.
         rooms = {k: _Block(network, k, inputs) for k in {p.stop - p.start for p in parts}}
-        self.blocks = [(part, rooms[part.stop - part.start]) for part in parts]
+        every = (self.z, self.acted, self.own, self.taken, self.out)
+        self.calls = list(
+            itertools.chain.from_iterable(
+                rooms[p.stop - p.start].calls(*(array[..., p] for array in every)) for p in parts
+            )
+        )
         self.device = torch.device("cpu")
 
     def __call__(
@@ -134,15 +160,9 @@ class NetworkLanes:
             self._take(agents)
             self.agents = who
         self._inputs(states, actions)
-        if len(self.own) > 1:
-            np.copyto(self.taken, actions == self.which)
-            np.einsum("amrn,an->mrn", self.own, self.taken, out=self.factors)
         with few_threads(shape.members * self.together, shape.widths, self.device):
-            for rows, block in self.blocks:
-                own = self.factors[..., rows]
-                if block.encodes:
-                    own = block.factors(self.acted[:, rows]) * own
-                block(self.z[:, rows], own, self.out[..., rows])
+            for call in self.calls:
+                call()
         mean, contrasts = network.turning(self.out, self.turned)
         mean += network.centre[:, None]
         return mean, contrasts
@@ -159,6 +179,8 @@ class NetworkLanes:
         network, shape = self.network, self.network.shape
         if network.choices is None:
             self.acted[:-1] = actions.T
+        elif len(self.taken) > 1:
+            np.equal(actions, self.which, out=self.taken)
         z = self.z[: self.plain]
         z[:] = states
         if network.hold is not None:
@@ -166,13 +188,22 @@ class NetworkLanes:
             np.maximum(z, low[:, None], out=z)
             np.minimum(z, high[:, None], out=z)
         turned = z[list(shape.angles)] if shape.angles else z[:0]
-        z -= network.mean[:, None]
-        z /= network.scale[:, None]
+        if network.scaled:
+            z -= network.mean[:, None]
+            z /= network.scale[:, None]
         if shape.angles:
             z[list(shape.angles)] = np.sin(turned)
             self.z[self.plain : self.plain + len(turned)] = np.cos(turned)
         if shape.joint:
             self.z[-1 - shape.action_dim : -1] = self.acted[:-1]
+
+
+def product_calls(weight: Floats, x: Floats, out: Floats) -> list[Call]:
+    """What makes ``out`` ``[..., o, n]`` of ``weight`` ``[..., o, t]`` times ``x`` ``[..., t, n]``."""
+    return [
+        partial(np.matmul, weight, x[..., part], out[..., part])
+        for part in columns(weight, x.shape[-1])
+    ]
 
 
 def with_bias(weight: Floats, bias: Floats) -> Floats:
