@@ -53,7 +53,8 @@ class CompiledNetwork:
             self.hold = scaling.hold_low.numpy(), scaling.hold_high.numpy()
         self.state, self.action = (_layers(arrays, name) for name in ("state", "action"))
         size = scaling.target_scale.numpy()
-        self.centre = scaling.target_mean.numpy()
+        self.centre = scaling.target_mean.numpy()[:, None]
+        self.centred = bool((self.centre != 0).any())
         head = np.concatenate([arrays["head.weight"], arrays["head.bias"]], axis=2)
         head = head.reshape(m, d, r, -1) * size[:, None, None]
         self.head = head.astype(np.float32)  # [m, d, r, H + 1]
@@ -86,7 +87,7 @@ class CompiledNetwork:
         elif self.shape.joint:
             heads = [np.einsum("mdrh,mr->mdh", self.head, own)]
         discrete = bool(self.shape.num_actions)
-        reach, centre = self.reach, self.centre
+        reach, centre = self.reach, self.centre[:, 0]
 
         def step(state: Sequence[float], action: Any) -> RowStep:
             given = np.array(state)[:, None]
@@ -111,7 +112,7 @@ class CompiledNetwork:
         n = len(agents)
         if self.wide:
             every = self._in_torch(agents, states, actions)
-            return self.turning(every, np.empty_like(every.swapaxes(0, 1), order="C"))
+            return self.turning(every)
         lanes = self._lanes.get(n)
         if lanes is None:
             if len(self._lanes) >= 4:

@@ -78,13 +78,8 @@ class Turning:
         self.axes = own.swapaxes(2, 3).reshape(members, d, -1)
 
     def __call__(
-        self, changes: NDArray[np.float32], out: NDArray[np.float32]
+        self, changes: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The mean ``[d, n]`` of changes ``[d, m, n]``, and contrasts ``[(m - 1) * d, n]``.
-
-        Args:
-            changes: The members' changes.
-            out: Room for both ``[m, d, n]``.
-        """
-        np.matmul(self.turn, changes, out=out.swapaxes(0, 1))
-        return out[0], out[1:].reshape(-1, out.shape[2])
+        """The mean ``[d, n]`` of changes ``[d, m, n]``, and contrasts ``[(m - 1) * d, n]``."""
+        found = np.ascontiguousarray((self.turn @ changes).swapaxes(0, 1))
+        return found[0], found[1:].reshape(-1, found.shape[2])

@@ -50,6 +50,12 @@ class Followed:
     ends: Ends | None = None
 
 
+def _ends(obs: NDArray[np.float64], deviation: NDArray[np.float64]) -> Ends:
+    """Of observations ``[d, n]`` and disagreement ``[n]``."""
+    least, most = (end(obs, axis=1).tolist() for end in ENDS)
+    return least, most, float(np.maximum.reduce(deviation))
+
+
 class MemberSteps:
     """Steps of a simulator's members.
 
@@ -65,12 +71,12 @@ class MemberSteps:
         #: Least and largest observations ``[d]``.
         self.space = low, high = tuple(bound.double().cpu().numpy() for bound in limits)
         near = [CLOSE * np.where(np.isfinite(bound), np.abs(bound), 0.0) for bound in (low, high)]
-        self._well_inside = low + near[0], high - near[1]
+        well_inside = low + near[0], high - near[1]
         # No member is further from their mean than this times the disagreement [d].
         root = math.sqrt(sim.members * sim.ensemble.obs_dim)
         self._unit = sim.experience.change_scale.astype(np.float64)
         self._reach = root * self._unit
-        rows = (*self._well_inside, self._reach)
+        rows = (*well_inside, self._reach)
         self._by_coordinate = list(zip(*(part.tolist() for part in rows), strict=True))
         self._compiled: tuple[Ensemble | None, Compiled | None] = None, None
 
@@ -144,28 +150,30 @@ class MemberSteps:
                 following = middle + own[kept, :, np.arange(n)].T
             squares = np.einsum("kn,kn->n", contrasts, contrasts)
             deviation = np.sqrt(squares).astype(np.float64)
-        clipped = np.zeros(n, dtype=np.int64)
-        least, most = (end(middle, axis=1).tolist() for end in ENDS)
-        largest = float(np.maximum.reduce(deviation))
-        if self._within(least, most, largest):
-            ends = None if self._single else (least, most, largest)
-            return Followed(following.T, deviation, clipped, ends)
-        with np.errstate(over="ignore", invalid="ignore"):
-            near = np.flatnonzero(~self._inside(middle, deviation))
-            if len(near):
-                members = middle[:, near] + compiled.axes @ contrasts[:, near]
-                found = self._settle(members, kept[near])
-                following[:, near], deviation[near], clipped[near] = found
-        return Followed(following.T, deviation, clipped)
+            clipped = np.zeros(n, dtype=np.int64)
+            ends = _ends(middle, deviation)
+            if not self._within(*ends):
+                near = self._near(middle, deviation, ends)
+                if len(near):
+                    members = middle[:, near] + compiled.axes @ contrasts[:, near]
+                    found = self._settle(members, kept[near])
+                    following[:, near], deviation[near], clipped[near] = found
+                    ends = _ends(following, deviation)
+        return Followed(following.T, deviation, clipped, None if self._single else ends)
 
-    def _inside(
-        self, middle: NDArray[np.float64], deviation: NDArray[np.float64]
-    ) -> NDArray[np.bool_]:
-        """Rows of which no member can be over a bound, by their mean ``[d, n]``."""
-        far = self._reach[:, None] * deviation
-        low, high = (bound[:, None] for bound in self._well_inside)
-        inside: NDArray[np.bool_] = (middle - far >= low) & (middle + far <= high)
-        return np.asarray(inside.all(axis=0))
+    def _near(
+        self, middle: NDArray[np.float64], deviation: NDArray[np.float64], ends: Ends
+    ) -> NDArray[np.int64]:
+        """Rows of which a member may be over a bound, by their mean ``[d, n]``."""
+        least, most, largest = ends
+        near = np.zeros(len(deviation), dtype=np.bool_)
+        for own, x, y, bounds in zip(middle, least, most, self._by_coordinate, strict=True):
+            low, high, reach = bounds
+            if not x - largest * reach >= low:
+                near |= ~(own - reach * deviation >= low)
+            if not y + largest * reach <= high:
+                near |= ~(own + reach * deviation <= high)
+        return near.nonzero()[0]
 
     def _within(self, least: list[float], most: list[float], deviation: float) -> bool:
         """Whether no member can be over a bound where their mean is between these ``[d]``."""

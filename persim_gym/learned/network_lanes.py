@@ -27,11 +27,13 @@ Call = Callable[[], object]
 #: Numbers of a layer's values, of all members, up to which rows go through all layers together:
 #: enough that the calls cost less than the arithmetic, and few enough to stay in the processor's
 #: cache from one layer to the next.
-TOGETHER = 40_000
+TOGETHER = 1 << 16
 
 
 class _Through:
     """An encoder's layers for ``n`` rows: weights with their biases, and room for what they give.
+
+    Layers take turns in two rooms: what the last but one gave is not needed any more.
 
     Args:
         layers: Weights ``[m, out, in]`` and biases ``[m, out, 1]``.
@@ -47,8 +49,10 @@ class _Through:
         self.rooms: list[Floats] = []
         for number, weight in enumerate(self.weights, start=1):
             m, out, _ = weight.shape
-            more = inputs if number == len(layers) else 0
-            self.rooms.append(np.ones((m, out + more + 1, n), dtype=np.float32))
+            shape = (m, out + (inputs if number == len(layers) else 0) + 1, n)
+            before = self.rooms[-2] if number > 2 else None
+            again = before is not None and before.shape == shape
+            self.rooms.append(before if again else np.ones(shape, dtype=np.float32))
 
     def calls(self, x: Floats) -> list[Call]:
         """What inputs ``[in + 1, n]``, of which the last is 1, need to reach the last room.
@@ -61,7 +65,7 @@ class _Through:
             values = room[:, : weight.shape[1]]
             found += product_calls(weight, x, values)
             if number < self.bent and self.relu:
-                found.append(partial(np.maximum, values, 0.0, values))
+                found.append(partial(np.maximum, values, 0.0, out=values))
             elif number < self.bent:  # NumPy takes several passes for it
                 found.append(partial(silu, torch.from_numpy(values), True))
             x = room
@@ -77,16 +81,18 @@ class _Block:
         shape = network.shape
         m, d, r = shape.members, shape.obs_dim, shape.rank
         state, action = network.state, network.action
-        self.state = _Through(
-            state, len(state), network.relu, n, inputs if shape.skip else 0
-        )
+        self.state = _Through(state, len(state), network.relu, n, inputs if shape.skip else 0)
         self.action = _Through(action, len(action) - 1, network.relu, n)
         self.last = with_bias(*network.last)
+        self.turn = network.turning.turn
         self.products = np.empty((m, d * r, n), dtype=np.float32)
         self.by_rank = self.products.reshape(m, d, r, n)
         self.factors = np.empty((m, r, n), dtype=np.float32)
+        self.changes = np.empty((d, m, n), dtype=np.float32)
 
-    def calls(self, z: Floats, acted: Floats, own: Floats, taken: Floats, out: Floats) -> list[Call]:
+    def calls(
+        self, z: Floats, acted: Floats, own: Floats, taken: Floats, turned: Floats
+    ) -> list[Call]:
         """What makes the members' changes of these rows.
 
         Args:
@@ -94,7 +100,7 @@ class _Block:
             acted: Continuous actions ``[a + 1, n]``.
             own: Factors of the rows' agents, with each discrete action's ``[A, m, r, n]``.
             taken: Which discrete action is taken ``[A, n]``.
-            out: Changes ``[d, m, n]``.
+            turned: The members' mean change and contrasts ``[m, d, n]``.
         """
         found: list[Call] = []
         factors = own[0]
@@ -107,7 +113,8 @@ class _Block:
             found.append(partial(np.multiply, self.action.rooms[-1][:, :-1], own[0], factors))
         found += self.state.calls(z)
         found += product_calls(self.last, self.state.rooms[-1], self.products)
-        found.append(partial(np.einsum, "mdrn,mrn->dmn", self.by_rank, factors, out=out))
+        found.append(partial(np.einsum, "mdrn,mrn->dmn", self.by_rank, factors, out=self.changes))
+        found.append(partial(np.matmul, self.turn, self.changes, turned.swapaxes(0, 1)))
         return found
 
 
@@ -126,8 +133,8 @@ class NetworkLanes:
         self.network, self.n, shape = network, n, network.shape
         m, d, r = shape.members, shape.obs_dim, shape.rank
         self.agents: bytes | None = None
-        self.out = np.empty((d, m, n), dtype=np.float32)
         self.turned = np.empty((m, d, n), dtype=np.float32)
+        self.result = self.turned[0], self.turned[1:].reshape(-1, n)
         self.plain = len(network.mean)
         self.acted = np.ones((shape.action_dim + 1, n), dtype=np.float32)
         choices = 1 if network.choices is None else network.choices.shape[1]
@@ -139,33 +146,30 @@ class NetworkLanes:
         self.z = np.ones((inputs + 1, n), dtype=np.float32)
         widest = max(weight.shape[1] for weight, _ in (*network.state, *network.action))
         count = -(-n // max(1, TOGETHER // (m * widest)))
-        self.together = step = min(n, -(-n // (8 * count)) * 8)
+        step = min(n, -(-n // (8 * count)) * 8)
+        self.work = m * step, shape.widths, torch.device("cpu")
         parts = [slice(first, min(first + step, n)) for first in range(0, n, step)]
         # Blocks use the same memory one after the other: it stays in the cache.
         rooms = {k: _Block(network, k, inputs) for k in {p.stop - p.start for p in parts}}
-        every = (self.z, self.acted, self.own, self.taken, self.out)
-        self.calls = list(
-            itertools.chain.from_iterable(
-                rooms[p.stop - p.start].calls(*(array[..., p] for array in every)) for p in parts
-            )
-        )
-        self.device = torch.device("cpu")
+        every = (self.z, self.acted, self.own, self.taken, self.turned)
+        calls = (rooms[p.stop - p.start].calls(*(part[..., p] for part in every)) for p in parts)
+        self.calls = list(itertools.chain.from_iterable(calls))
 
     def __call__(
         self, agents: NDArray[np.int64], states: NDArray[np.float64], actions: NDArray[Any]
     ) -> LaneStep:
         """The members' mean change and their contrasts."""
-        network, shape = self.network, self.network.shape
         if (who := agents.tobytes()) != self.agents:
             self._take(agents)
             self.agents = who
         self._inputs(states, actions)
-        with few_threads(shape.members * self.together, shape.widths, self.device):
+        with few_threads(*self.work):
             for call in self.calls:
                 call()
-        mean, contrasts = network.turning(self.out, self.turned)
-        mean += network.centre[:, None]
-        return mean, contrasts
+        if self.network.centred:
+            mean, _ = self.result
+            mean += self.network.centre
+        return self.result
 
     def _take(self, agents: NDArray[np.int64]) -> None:
         network = self.network
