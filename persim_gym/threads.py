@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -26,8 +26,9 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-@contextmanager
-def few_threads(rows: int, widths: Sequence[int], device: torch.device) -> Iterator[None]:
+def few_threads(
+    rows: int, widths: Sequence[int], device: torch.device
+) -> AbstractContextManager[None]:
     """Use one thread inside, if the work of each operation is small.
 
     In a step of a few microseconds a second thread gains a fifth at best. On a machine with other
@@ -41,8 +42,13 @@ def few_threads(rows: int, widths: Sequence[int], device: torch.device) -> Itera
     """
     before = torch.get_num_threads()
     if before == 1 or device.type != "cpu" or _large(rows, widths):
-        yield
-        return
+        return nullcontext()
+    return _single(before)
+
+
+@contextmanager
+def _single(before: int) -> Iterator[None]:
+    """Use one thread inside, and ``before`` after it."""
     torch.set_num_threads(1)
     try:
         yield

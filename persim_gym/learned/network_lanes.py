@@ -3,75 +3,26 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.functional import silu
 
-from persim_gym.learned.products import columns
+from persim_gym.learned.lane_calls import (
+    Call,
+    Floats,
+    Through,
+    blocks,
+    product_calls,
+    with_bias,
+)
 from persim_gym.threads import few_threads
 
 if TYPE_CHECKING:
     from persim_gym.learned.compiled import LaneStep
-    from persim_gym.learned.compiled_network import CompiledNetwork, Layers
-
-Floats = NDArray[np.float32]
-#: A part of a step. As memory stays where it is, all parts are put together once, with their
-#: arrays, and a step is nothing but calling them in turn.
-Call = Callable[[], object]
-
-#: Numbers of a layer's values, of all members, up to which rows go through all layers together:
-#: enough that the calls cost less than the arithmetic, and few enough to stay in the processor's
-#: cache from one layer to the next.
-TOGETHER = 1 << 16
-
-
-class _Through:
-    """An encoder's layers for ``n`` rows: weights with their biases, and room for what they give.
-
-    Layers take turns in two rooms: what the last but one gave is not needed any more.
-
-    Args:
-        layers: Weights ``[m, out, in]`` and biases ``[m, out, 1]``.
-        bent: Number of layers with the nonlinearity, from the first.
-        relu: Whether that is ReLU, or else SiLU.
-        n: Rows.
-        inputs: Inputs that come again behind the last layer's values.
-    """
-
-    def __init__(self, layers: Layers, bent: int, relu: bool, n: int, inputs: int = 0) -> None:
-        self.weights = [with_bias(*layer) for layer in layers]
-        self.relu, self.bent, self.inputs = relu, bent, inputs
-        self.rooms: list[Floats] = []
-        for number, weight in enumerate(self.weights, start=1):
-            m, out, _ = weight.shape
-            shape = (m, out + (inputs if number == len(layers) else 0) + 1, n)
-            before = self.rooms[-2] if number > 2 else None
-            again = before is not None and before.shape == shape
-            self.rooms.append(before if again else np.ones(shape, dtype=np.float32))
-
-    def calls(self, x: Floats) -> list[Call]:
-        """What inputs ``[in + 1, n]``, of which the last is 1, need to reach the last room.
-
-        That is ``[m, out + 1, n]``, likewise.
-        """
-        found: list[Call] = []
-        inputs = x
-        for number, (weight, room) in enumerate(zip(self.weights, self.rooms, strict=True)):
-            values = room[:, : weight.shape[1]]
-            found += product_calls(weight, x, values)
-            if number < self.bent and self.relu:
-                found.append(partial(np.maximum, values, 0.0, out=values))
-            elif number < self.bent:  # NumPy takes several passes for it
-                found.append(partial(silu, torch.from_numpy(values), True))
-            x = room
-        if self.inputs:
-            found.append(partial(np.copyto, x[:, -self.inputs - 1 : -1], inputs[:-1]))
-        return found
+    from persim_gym.learned.compiled_network import CompiledNetwork
 
 
 class _Block:
@@ -81,8 +32,8 @@ class _Block:
         shape = network.shape
         m, d, r = shape.members, shape.obs_dim, shape.rank
         state, action = network.state, network.action
-        self.state = _Through(state, len(state), network.relu, n, inputs if shape.skip else 0)
-        self.action = _Through(action, len(action) - 1, network.relu, n)
+        self.state = Through(state, len(state), network.relu, n, inputs if shape.skip else 0)
+        self.action = Through(action, len(action) - 1, network.relu, n)
         self.last = with_bias(*network.last)
         self.turn = network.turning.turn
         self.products = np.empty((m, d * r, n), dtype=np.float32)
@@ -145,10 +96,8 @@ class NetworkLanes:
         inputs = self.plain + len(shape.angles) + (shape.action_dim if shape.joint else 0)
         self.z = np.ones((inputs + 1, n), dtype=np.float32)
         widest = max(weight.shape[1] for weight, _ in (*network.state, *network.action))
-        count = -(-n // max(1, TOGETHER // (m * widest)))
-        step = min(n, -(-n // (8 * count)) * 8)
-        self.work = m * step, shape.widths, torch.device("cpu")
-        parts = [slice(first, min(first + step, n)) for first in range(0, n, step)]
+        parts = blocks(n, m * widest)
+        self.work = m * parts[0].stop, shape.widths, torch.device("cpu")
         # Blocks use the same memory one after the other: it stays in the cache.
         rooms = {k: _Block(network, k, inputs) for k in {p.stop - p.start for p in parts}}
         every = (self.z, self.acted, self.own, self.taken, self.turned)
@@ -200,16 +149,3 @@ class NetworkLanes:
             self.z[self.plain : self.plain + len(turned)] = np.cos(turned)
         if shape.joint:
             self.z[-1 - shape.action_dim : -1] = self.acted[:-1]
-
-
-def product_calls(weight: Floats, x: Floats, out: Floats) -> list[Call]:
-    """What makes ``out`` ``[..., o, n]`` of ``weight`` ``[..., o, t]`` times ``x`` ``[..., t, n]``."""
-    return [
-        partial(np.matmul, weight, x[..., part], out[..., part])
-        for part in columns(weight, x.shape[-1])
-    ]
-
-
-def with_bias(weight: Floats, bias: Floats) -> Floats:
-    """Weights ``[m, out, in]`` and biases ``[m, out, 1]`` as one, for inputs with a 1 behind."""
-    return np.ascontiguousarray(np.concatenate([weight, bias], axis=2))
