@@ -13,13 +13,16 @@ import torch
 
 from persim_gym.learned.bounds import BoundEffects
 from persim_gym.learned.closed_form.basis import Inputs, Monomials
+from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.closed_form.evaluation import Evaluation
 from persim_gym.learned.compiled import Compiled, CompiledPolynomial, compile_ensemble, settle
 from persim_gym.learned.compiled_network import WIDE
 from persim_gym.learned.ensemble import Ensemble, before_bounds
+from persim_gym.learned.frames.ensemble import FrameEnsemble
 from persim_gym.learned.networks.ensemble import NetworkEnsemble
 from persim_gym.learned.networks.network import LowRankNetwork
 from tests.learned.closed_form.test_ensemble import KINDS, some
+from tests.learned.latent_ensembles import random_latents
 from tests.learned.worlds import PlainTask, random_simulator
 
 DISCRETE = PlainTask.of(3, actions=3, low=-1.0)
@@ -48,6 +51,12 @@ ENSEMBLES: dict[str, Ensemble] = {
     "network, wide": network(DISCRETE, hidden=(WIDE + 1, 8)),
     "network, wide, joint": network(CONTINUOUS, hidden=(WIDE + 1,), joint=True),
     "network, joint, all": network(CONTINUOUS, joint=True, skip=True, angles=(0, 2), hold=True),
+    "latent": random_latents(),
+    "latent, mixed": random_latents(mixed=True, hidden=(8, 8, 8)),
+    "latent, no gates": random_latents(gates=0, hidden=(8,)),
+    "latent, angles": random_latents(angles=(1,), left_out=(0, 4)),
+    "latent, continuous": random_latents(choices=0, action_dim=2, hold=9.0),
+    "latent, actions beyond": random_latents(choices=0, action_dim=2, hold=0.6, angles=(0, 2)),
 }
 ensembles = pytest.mark.parametrize("ensemble", ENSEMBLES.values(), ids=ENSEMBLES.keys())
 
@@ -59,6 +68,8 @@ def rows(ensemble: Ensemble, n: int, seed: int = 0) -> tuple[Any, Any, Any]:
     states[::5] *= 4
     if isinstance(ensemble, NetworkEnsemble):
         discrete = bool(ensemble.network.shape.num_actions)
+    elif isinstance(ensemble, FrameEnsemble):
+        discrete = bool(ensemble.frame.choices)
     else:
         discrete = ensemble.discrete  # type: ignore[attr-defined]
     actions = rng.integers(3, size=n) if discrete else rng.uniform(-1, 1, (n, 2))
@@ -66,7 +77,7 @@ def rows(ensemble: Ensemble, n: int, seed: int = 0) -> tuple[Any, Any, Any]:
 
 
 def expected(ensemble: Ensemble, agents: Any, states: Any, actions: Any) -> Any:
-    kind = torch.float32 if isinstance(ensemble, NetworkEnsemble) else torch.float64
+    kind = torch.float64 if isinstance(ensemble, PolynomialEnsemble) else torch.float32
     acted = torch.as_tensor(actions)
     if acted.is_floating_point():
         acted = acted.to(kind)
