@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 from persim_gym.learned.closed_form.basis import SUPPORT
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.compiled_lanes import PolynomialLanes
-from persim_gym.learned.compiled_latent import CompiledLatent, plain_frame
-from persim_gym.learned.compiled_network import WIDE, CompiledNetwork
+from persim_gym.learned.compiled_latent import CompiledLatent, compilable
+from persim_gym.learned.compiled_network import CompiledNetwork
 from persim_gym.learned.contrasts import axes
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.frames.ensemble import FrameEnsemble
-from persim_gym.learned.latent.network import LatentNetwork
 from persim_gym.learned.networks.ensemble import NetworkEnsemble
 
 #: Agents whose weights for single rows are kept.
@@ -80,9 +79,8 @@ def compile_ensemble(
         return CompiledPolynomial(ensemble, unit)
     if isinstance(ensemble, NetworkEnsemble):
         return CompiledNetwork(ensemble, unit)
-    if isinstance(ensemble, FrameEnsemble) and isinstance(ensemble.model, LatentNetwork):
-        if plain_frame(ensemble) and max(ensemble.model.shape.hidden) <= WIDE:
-            return CompiledLatent(ensemble, unit)
+    if isinstance(ensemble, FrameEnsemble) and compilable(ensemble):
+        return CompiledLatent(ensemble, unit)
     return None
 
 

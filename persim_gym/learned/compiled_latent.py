@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from persim_gym.learned.contrasts import Turning
 from persim_gym.learned.frames.ensemble import FrameEnsemble
-from persim_gym.learned.lane_calls import Floats, Layers
+from persim_gym.learned.lane_calls import WIDE, Floats, Layers
 from persim_gym.learned.latent.network import STEEP, LatentNetwork
 from persim_gym.learned.latent_lanes import LatentLanes
 
@@ -31,7 +31,7 @@ class CompiledLatent:
     change is then the same sum for all heads.
 
     Args:
-        ensemble: On the processor, of a frame for which :func:`plain_frame` holds.
+        ensemble: On the processor, for which :func:`compilable` holds.
         unit: Unit of disagreement ``[d]``.
     """
 
@@ -130,7 +130,7 @@ class Features:
     """Held features of states and actions, as :class:`Frame` and :class:`LatentNetwork` have them.
 
     Args:
-        frame: A frame for which :func:`plain_frame` holds.
+        frame: Of a single observation, whose coordinates are as they are.
         model: The network.
     """
 
@@ -183,9 +183,11 @@ class Features:
         return np.minimum(beyond, self.most, out=beyond)
 
 
-def plain_frame(ensemble: FrameEnsemble) -> bool:
-    """Whether features are those of one observation, whose coordinates change by what is said."""
-    return ensemble.frame.geometry.trivial and ensemble.frame.lag == 1
+def compilable(ensemble: FrameEnsemble) -> bool:
+    """Whether it is of narrow networks, and a state is one observation without disguised angles."""
+    model, frame = ensemble.model, ensemble.frame
+    narrow = isinstance(model, LatentNetwork) and max(model.shape.hidden) <= WIDE
+    return narrow and frame.geometry.trivial and frame.lag == 1
 
 
 def _heads(

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from persim_gym.learned.contrasts import Turning
+from persim_gym.learned.lane_calls import WIDE, Layers
 from persim_gym.learned.network_lanes import NetworkLanes
 from persim_gym.learned.products import product
 from persim_gym.threads import few_threads
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 
 #: Agents whose last layers are kept.
 KEPT = 256
-#: Width of a hidden layer from which on torch's own layers are quicker for many rows.
-WIDE = 128
-
-Layers = list[tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 
 class CompiledNetwork:

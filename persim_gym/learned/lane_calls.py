@@ -18,6 +18,8 @@ Layers = list[tuple[Floats, Floats]]
 #: arrays, and a step is nothing but calling them in turn.
 Call = Callable[[], object]
 
+#: Width of a hidden layer from which on torch's own layers are quicker for many rows.
+WIDE = 128
 #: Numbers of a layer's values, of all members, up to which rows go through all layers together:
 #: enough that the calls cost less than the arithmetic, and few enough to stay in the processor's
 #: cache from one layer to the next.
@@ -77,7 +79,7 @@ class Through:
 
 
 def product_calls(weight: Floats, x: Floats, out: Floats) -> list[Call]:
-    """What makes ``out`` ``[..., o, n]`` of ``weight`` ``[..., o, t]`` and ``x`` ``[..., t, n]``."""
+    """What makes ``out`` ``[..., o, n]`` the product of ``[..., o, t]`` and ``[..., t, n]``."""
     return [
         partial(np.matmul, weight, x[..., part], out[..., part])
         for part in columns(weight, x.shape[-1])

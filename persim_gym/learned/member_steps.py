@@ -70,6 +70,7 @@ class MemberSteps:
         limits = sim.ensemble.limits
         #: Least and largest observations ``[d]``.
         self.space = low, high = tuple(bound.double().cpu().numpy() for bound in limits)
+        self._bounds = low[:, None], high[:, None]
         near = [CLOSE * np.where(np.isfinite(bound), np.abs(bound), 0.0) for bound in (low, high)]
         well_inside = low + near[0], high - near[1]
         # No member is further from their mean than this times the disagreement [d].
@@ -156,9 +157,10 @@ class MemberSteps:
                 near = self._near(middle, deviation, ends)
                 if len(near):
                     members = middle[:, near] + compiled.axes @ contrasts[:, near]
-                    found = self._settle(members, kept[near])
-                    following[:, near], deviation[near], clipped[near] = found
-                    ends = _ends(following, deviation)
+                    if not self._inside(members):
+                        found = self._settle(members, kept[near])
+                        following[:, near], deviation[near], clipped[near] = found
+                        ends = _ends(following, deviation)
         return Followed(following.T, deviation, clipped, None if self._single else ends)
 
     def _near(
@@ -175,6 +177,11 @@ class MemberSteps:
                 near |= ~(own + reach * deviation <= high)
         return near.nonzero()[0]
 
+    def _inside(self, raw: NDArray[np.float64]) -> bool:
+        """Whether members' predictions ``[m, d, k]`` are in the space as they are."""
+        low, high = self._bounds
+        return bool(((raw >= low) & (raw <= high) & np.isfinite(raw)).all())
+
     def _within(self, least: list[float], most: list[float], deviation: float) -> bool:
         """Whether no member can be over a bound where their mean is between these ``[d]``."""
         for x, y, (low, high, reach) in zip(least, most, self._by_coordinate, strict=True):
@@ -186,12 +193,12 @@ class MemberSteps:
         self, raw: NDArray[np.float64], kept: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
         """Members' predictions ``[m, d, k]``, settled; what is followed is ``[d, k]``."""
-        low, high = (bound[:, None] for bound in self.space)
+        low, high = self._bounds
         outside = (raw < low) | (raw > high)
         members = settle(raw, self._sim.ensemble, low, high)
-        mean = members.mean(axis=0)
-        apart = np.square((members - mean) / self._reach[:, None])
-        deviation = np.sqrt(np.add.reduce(apart.reshape(-1, apart.shape[2]), axis=0))
+        mean = np.add.reduce(members, axis=0) / len(members)
+        apart = (members - mean) / self._reach[:, None]
+        deviation = np.sqrt(np.einsum("mdk,mdk->k", apart, apart))
         deviation[deviation > OVERFLOWS] = np.inf
         if not self._single:
             return mean, deviation, outside.any(axis=0).sum(axis=0)

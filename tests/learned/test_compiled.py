@@ -16,9 +16,9 @@ from persim_gym.learned.closed_form.basis import Inputs, Monomials
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.closed_form.evaluation import Evaluation
 from persim_gym.learned.compiled import Compiled, CompiledPolynomial, compile_ensemble, settle
-from persim_gym.learned.compiled_network import WIDE
 from persim_gym.learned.ensemble import Ensemble, before_bounds
 from persim_gym.learned.frames.ensemble import FrameEnsemble
+from persim_gym.learned.lane_calls import WIDE
 from persim_gym.learned.networks.ensemble import NetworkEnsemble
 from persim_gym.learned.networks.network import LowRankNetwork
 from tests.learned.closed_form.test_ensemble import KINDS, some
