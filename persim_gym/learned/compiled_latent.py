@@ -13,7 +13,7 @@ from persim_gym.learned.contrasts import Turning
 from persim_gym.learned.frames.ensemble import FrameEnsemble
 from persim_gym.learned.lane_calls import WIDE, Floats, Layers
 from persim_gym.learned.latent.network import STEEP, LatentNetwork
-from persim_gym.learned.latent_lanes import LatentLanes
+from persim_gym.learned.latent_lanes import Block, LatentLanes
 
 if TYPE_CHECKING:
     from persim_gym.learned.compiled import LaneStep, Row, RowStep
@@ -59,6 +59,7 @@ class CompiledLatent:
         self.head = _heads(arrays, shape.heads, frame.unit.numpy())
         self._rows: dict[int, Row] = {}
         self._lanes: dict[int, LatentLanes] = {}
+        self._single: _Single | None = None
 
     def row(self, agent: int) -> Row:
         """The function of an agent's single steps."""
@@ -70,46 +71,28 @@ class CompiledLatent:
         return found
 
     def _compile(self, agent: int) -> Row:
-        """The agent's latent is put into the biases of the first layer and of the last one."""
-        m, q, c = self.shape.members, self.shape.features, self.shape.outputs
-        gates, width = self.shape.gates + 1, self.shape.hidden[-1]
-        latent = self.latents[:, agent, :, None]
-        (weight, bias), *inner = self.layers
-        first = np.ascontiguousarray(weight[..., :q]).reshape(-1, q)
-        first_bias = (bias + weight[..., q:] @ latent).reshape(-1, 1)
-        head, head_bias = self.head
-        last_bias = head_bias + head[..., width + q :] @ latent
-        last = np.ascontiguousarray(head[..., : width + q])
-        features, mix, reach, d = self.features, self.mix, self.reach, c
-        one, half = np.float32(1), np.float32(0.5)
-        z, both = np.empty((q, 1), np.float32), np.empty((m, width + q, 1), np.float32)
-
-        def change() -> Floats:
-            mixed = z if mix is None else mix @ z
-            x = first @ mixed + first_bias
-            x = (x * half * (one + np.tanh(x * half))).reshape(m, -1, 1)
-            for weight, bias in inner:
-                x = weight @ x + bias
-                x = x * half * (one + np.tanh(x * half))
-            both[:, :width], both[:, width:] = x, mixed
-            found = (last @ both + last_bias)[..., 0]
-            opened = half * (one + np.tanh(half * found[:, :gates]))  # the sigmoid
-            every: Floats = (found[:, gates:].reshape(m, c, gates) @ opened[..., None])[..., 0]
-            return every
+        if self._single is None:
+            self._single = _Single(self)
+        single, latent = self._single, self.latents[:, agent]
+        features, z, deviations, d = (
+            self.features,
+            single.z,
+            self.turning.deviations,
+            len(self.reach),
+        )
 
         def step(state: Sequence[float], action: Any) -> RowStep:
-            given = np.array(state)[:, None]
-            acted = np.asarray(action)[None]
+            given, acted = np.array(state)[:, None], np.asarray(action)[None]
             with np.errstate(over="ignore", invalid="ignore"):  # the guard looks for it
                 beyond = features(given, acted, z)
-                moved = change()
+                change = single(z, latent)
                 if beyond is not None:
-                    np.copyto(z, beyond)
-                    moved = 2 * moved - change()
-                mean = np.add.reduce(moved, axis=0, dtype=np.float64) / m
-                apart = ((moved - mean) / reach).ravel()
-                following = mean + given[-d:, 0]
-            return following.tolist(), apart, math.sqrt(np.dot(apart, apart))
+                    change = 2 * change - single(beyond, latent)
+                found = deviations.dot(change)
+                apart = found[d:]
+                spread = math.sqrt(apart.dot(apart))
+            mean = zip(state[-d:], found[:d].tolist(), strict=True)
+            return [x + y for x, y in mean], apart, spread
 
         return step
 
@@ -124,6 +107,26 @@ class CompiledLatent:
                 self._lanes.clear()
             lanes = self._lanes[n] = LatentLanes(self, n)
         return lanes(agents, states, actions)
+
+
+class _Single:
+    """Room for one row."""
+
+    def __init__(self, network: CompiledLatent) -> None:
+        s, self.mix = network.shape, network.mix
+        self.block = Block(network, 1)
+        self.z = np.empty((s.features, 1), dtype=np.float32)
+        self.first = np.ones((s.members, s.features + s.latent + 1, 1), dtype=np.float32)
+        self.calls = self.block.calls(self.first)
+
+    def __call__(self, z: Floats, latent: Floats) -> Floats:
+        """Members' changes ``[m * d]`` of features ``[q, 1]`` and latents ``[m, r]``."""
+        q = len(z)
+        self.first[:, :q] = z if self.mix is None else self.mix @ z
+        self.first[:, q:-1, 0] = latent
+        for call in self.calls:
+            call()
+        return self.block.changes.swapaxes(0, 1).reshape(-1)
 
 
 class Features:
@@ -141,10 +144,15 @@ class Features:
         self.plain, self.periodic = list(g.plain), list(g.periodic)
         self.kept = list(frame.kept)
         units = (frame.centre, frame.scale, frame.low, frame.high, *model.held)
-        self.centre, self.scale, self.low, self.high, self.least, self.most = (
+        self.centre, self.scale, low, high, self.least, self.most = (
             part.float().numpy()[:, None] for part in units
         )
         self.free = list(frame.free)
+        #: What the frame holds features to; to be held twice is to be held once.
+        self.low, self.high = low, high
+        if not self.free:
+            ends = (np.clip(end, self.least, self.most) for end in (low, high))
+            self.least, self.most = ends
 
     def __call__(
         self, states: NDArray[np.float64], actions: NDArray[Any], out: Floats
@@ -171,8 +179,9 @@ class Features:
             raw = raw[self.kept]
         raw -= self.centre
         raw /= self.scale
-        np.maximum(raw, self.low, out=raw)
-        np.minimum(raw, self.high, out=raw)
+        if self.free:
+            np.maximum(raw, self.low, out=raw)
+            np.minimum(raw, self.high, out=raw)
         np.maximum(raw, self.least, out=out)
         np.minimum(out, self.most, out=out)
         if not self.free or (out[self.free] == raw[self.free]).all():

@@ -76,6 +76,11 @@ class Turning:
         own = axes(members, reach, range(d)).reshape(members, d, d, members - 1)
         #: What makes of contrasts the members' deviations from their mean ``[m, d, (m - 1) * d]``.
         self.axes = own.swapaxes(2, 3).reshape(members, d, -1)
+        mean = np.kron(np.full((1, members), 1 / members), np.eye(d))
+        apart = np.kron(np.eye(members) - 1 / members, np.diag(1 / reach))
+        #: What makes of the changes ``[m * d]`` of one row their mean, and the members' deviations
+        #: from it in units of disagreement ``[d + m * d, m * d]``.
+        self.deviations = np.concatenate([mean, apart]).astype(np.float32)
 
     def __call__(
         self, changes: NDArray[np.float32]

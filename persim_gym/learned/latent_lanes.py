@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +24,13 @@ if TYPE_CHECKING:
     from persim_gym.learned.compiled_latent import CompiledLatent
 
 
-class _Block:
+class Block:
     """Room for ``n`` rows that go through the layers together."""
 
     def __init__(self, network: CompiledLatent, n: int) -> None:
         s = network.shape
         self.layers = Through(network.layers, len(network.layers), False, n, s.features + s.latent)
-        self.head, self.turn = with_bias(*network.head), network.turning.turn
+        self.head = with_bias(*network.head)
         m, rows, _ = self.head.shape
         gates = s.gates + 1
         self.heads = np.empty((m, rows, n), dtype=np.float32)
@@ -39,20 +38,14 @@ class _Block:
         self.by_gate = self.heads[:, gates:].reshape(m, s.outputs, gates, n)
         self.changes = np.empty((s.outputs, m, n), dtype=np.float32)
 
-    def calls(self, first: Floats, turned: Floats) -> list[Call]:
-        """What makes the members' changes of these rows.
-
-        Args:
-            first: Inputs of all members ``[m, in + 1, n]``, of which the last is 1.
-            turned: The members' mean change and contrasts ``[m, c, n]``.
-        """
+    def calls(self, first: Floats) -> list[Call]:
+        """What makes the members' changes of inputs ``[m, in + 1, n]``, of which the last is 1."""
         opened = torch.from_numpy(self.gates)
         return [
             *self.layers.calls(first),
             *product_calls(self.head, self.layers.rooms[-1], self.heads),
             partial(torch.sigmoid_, opened),
             partial(np.einsum, "mcgn,mgn->cmn", self.by_gate, self.gates, out=self.changes),
-            partial(np.matmul, self.turn, self.changes, turned.swapaxes(0, 1)),
         ]
 
 
@@ -76,10 +69,12 @@ class LatentLanes:
         parts = blocks(n, m * max(*s.hidden, network.head[0].shape[1]))
         self.work = m * parts[0].stop, s.widths, torch.device("cpu")
         # Blocks use the same memory one after the other: it stays in the cache.
-        rooms = {k: _Block(network, k) for k in {p.stop - p.start for p in parts}}
-        every = (rooms[p.stop - p.start].calls(self.first[..., p], self.turned[..., p])
-                 for p in parts)  # fmt: skip
-        self.calls = list(itertools.chain.from_iterable(every))
+        rooms = {k: Block(network, k) for k in {p.stop - p.start for p in parts}}
+        self.calls: list[Call] = []
+        for p in parts:
+            room, turned = rooms[p.stop - p.start], self.turned[..., p].swapaxes(0, 1)
+            self.calls += room.calls(self.first[..., p])
+            self.calls.append(partial(np.matmul, network.turning.turn, room.changes, turned))
 
     def __call__(
         self, agents: NDArray[np.int64], states: NDArray[np.float64], actions: NDArray[Any]

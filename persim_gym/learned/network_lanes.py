@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,25 +24,24 @@ if TYPE_CHECKING:
     from persim_gym.learned.compiled_network import CompiledNetwork
 
 
-class _Block:
+class Block:
     """Room for ``n`` rows that go through the layers together."""
 
-    def __init__(self, network: CompiledNetwork, n: int, inputs: int) -> None:
+    def __init__(self, network: CompiledNetwork, n: int) -> None:
         shape = network.shape
         m, d, r = shape.members, shape.obs_dim, shape.rank
         state, action = network.state, network.action
-        self.state = Through(state, len(state), network.relu, n, inputs if shape.skip else 0)
+        self.state = Through(
+            state, len(state), network.relu, n, network.inputs if shape.skip else 0
+        )
         self.action = Through(action, len(action) - 1, network.relu, n)
         self.last = with_bias(*network.last)
-        self.turn = network.turning.turn
         self.products = np.empty((m, d * r, n), dtype=np.float32)
         self.by_rank = self.products.reshape(m, d, r, n)
         self.factors = np.empty((m, r, n), dtype=np.float32)
         self.changes = np.empty((d, m, n), dtype=np.float32)
 
-    def calls(
-        self, z: Floats, acted: Floats, own: Floats, taken: Floats, turned: Floats
-    ) -> list[Call]:
+    def calls(self, z: Floats, acted: Floats, own: Floats, taken: Floats) -> list[Call]:
         """What makes the members' changes of these rows.
 
         Args:
@@ -51,7 +49,6 @@ class _Block:
             acted: Continuous actions ``[a + 1, n]``.
             own: Factors of the rows' agents, with each discrete action's ``[A, m, r, n]``.
             taken: Which discrete action is taken ``[A, n]``.
-            turned: The members' mean change and contrasts ``[m, d, n]``.
         """
         found: list[Call] = []
         factors = own[0]
@@ -65,8 +62,54 @@ class _Block:
         found += self.state.calls(z)
         found += product_calls(self.last, self.state.rooms[-1], self.products)
         found.append(partial(np.einsum, "mdrn,mrn->dmn", self.by_rank, factors, out=self.changes))
-        found.append(partial(np.matmul, self.turn, self.changes, turned.swapaxes(0, 1)))
         return found
+
+
+class Inputs:
+    """What the first layers of ``n`` rows see.
+
+    Attributes:
+        z: Scaled states, of a joint network with actions, and a 1 ``[in + 1, n]``.
+        acted: Continuous actions and a 1 ``[a + 1, n]``.
+        taken: Which discrete action is taken ``[A, n]``.
+
+    Args:
+        network: The networks.
+        n: Number of rows.
+    """
+
+    def __init__(self, network: CompiledNetwork, n: int) -> None:
+        self.network, shape = network, network.shape
+        self.z = np.ones((network.inputs + 1, n), dtype=np.float32)
+        self.acted = np.ones((shape.action_dim + 1, n), dtype=np.float32)
+        self.taken = np.ones((max(1, shape.num_actions), n), dtype=np.float32)
+        self.which = np.arange(shape.num_actions)[:, None]
+        self.plain = self.z[: len(network.mean)]
+        self.angles = list(shape.angles)
+        self.cosines = self.z[len(network.mean) :][: len(self.angles)]
+        self.last = self.z[-1 - shape.action_dim : -1] if shape.joint else None
+
+    def __call__(self, states: NDArray[np.float64], actions: Any) -> None:
+        """Take states ``[in, n]`` and actions ``[n]`` or ``[n, a]``."""
+        network, z = self.network, self.plain
+        if network.choices is None:
+            self.acted[:-1] = actions.T
+        else:
+            np.equal(actions, self.which, out=self.taken)
+        z[:] = states
+        if network.hold is not None:
+            low, high = network.hold
+            np.maximum(z, low, out=z)
+            np.minimum(z, high, out=z)
+        turned = z[self.angles] if self.angles else None
+        if network.scaled:
+            z -= network.mean
+            z /= network.scale
+        if turned is not None:
+            z[self.angles] = np.sin(turned)
+            np.cos(turned, out=self.cosines)
+        if self.last is not None:
+            self.last[:] = self.acted[:-1]
 
 
 class NetworkLanes:
@@ -86,23 +129,21 @@ class NetworkLanes:
         self.agents: bytes | None = None
         self.turned = np.empty((m, d, n), dtype=np.float32)
         self.result = self.turned[0], self.turned[1:].reshape(-1, n)
-        self.plain = len(network.mean)
-        self.acted = np.ones((shape.action_dim + 1, n), dtype=np.float32)
-        choices = 1 if network.choices is None else network.choices.shape[1]
-        self.which = np.arange(choices)[:, None]
-        self.taken = np.ones((choices, n), dtype=np.float32)
+        self.inputs = Inputs(network, n)
+        z, acted, taken = self.inputs.z, self.inputs.acted, self.inputs.taken
         #: Of each row's agent, with what each discrete action multiplies them by.
-        self.own = np.empty((choices, m, r, n), dtype=np.float32)
-        inputs = self.plain + len(shape.angles) + (shape.action_dim if shape.joint else 0)
-        self.z = np.ones((inputs + 1, n), dtype=np.float32)
+        self.own = np.empty((len(taken), m, r, n), dtype=np.float32)
         widest = max(weight.shape[1] for weight, _ in (*network.state, *network.action))
         parts = blocks(n, m * widest)
         self.work = m * parts[0].stop, shape.widths, torch.device("cpu")
         # Blocks use the same memory one after the other: it stays in the cache.
-        rooms = {k: _Block(network, k, inputs) for k in {p.stop - p.start for p in parts}}
-        every = (self.z, self.acted, self.own, self.taken, self.turned)
-        calls = (rooms[p.stop - p.start].calls(*(part[..., p] for part in every)) for p in parts)
-        self.calls = list(itertools.chain.from_iterable(calls))
+        rooms = {k: Block(network, k) for k in {p.stop - p.start for p in parts}}
+        self.calls: list[Call] = []
+        for p in parts:
+            room = rooms[p.stop - p.start]
+            self.calls += room.calls(*(part[..., p] for part in (z, acted, self.own, taken)))
+            turned = self.turned[..., p].swapaxes(0, 1)
+            self.calls.append(partial(np.matmul, network.turning.turn, room.changes, turned))
 
     def __call__(
         self, agents: NDArray[np.int64], states: NDArray[np.float64], actions: NDArray[Any]
@@ -111,7 +152,7 @@ class NetworkLanes:
         if (who := agents.tobytes()) != self.agents:
             self._take(agents)
             self.agents = who
-        self._inputs(states, actions)
+        self.inputs(states, actions)
         with few_threads(*self.work):
             for call in self.calls:
                 call()
@@ -126,26 +167,3 @@ class NetworkLanes:
         self.own[:] = factors
         if network.choices is not None:
             self.own *= network.choices.swapaxes(0, 1)[..., None]
-
-    def _inputs(self, states: NDArray[np.float64], actions: NDArray[Any]) -> None:
-        """Scale states ``[in, n]``: what the first layer sees."""
-        network, shape = self.network, self.network.shape
-        if network.choices is None:
-            self.acted[:-1] = actions.T
-        elif len(self.taken) > 1:
-            np.equal(actions, self.which, out=self.taken)
-        z = self.z[: self.plain]
-        z[:] = states
-        if network.hold is not None:
-            low, high = network.hold
-            np.maximum(z, low[:, None], out=z)
-            np.minimum(z, high[:, None], out=z)
-        turned = z[list(shape.angles)] if shape.angles else z[:0]
-        if network.scaled:
-            z -= network.mean[:, None]
-            z /= network.scale[:, None]
-        if shape.angles:
-            z[list(shape.angles)] = np.sin(turned)
-            self.z[self.plain : self.plain + len(turned)] = np.cos(turned)
-        if shape.joint:
-            self.z[-1 - shape.action_dim : -1] = self.acted[:-1]

@@ -40,4 +40,7 @@ def test_every_coordinate_is_turned(members: int) -> None:
     np.testing.assert_allclose(found, changes.swapaxes(0, 1), atol=1e-6)
     deviations = (changes - changes.mean(axis=1, keepdims=True)) / REACH[:, None, None]
     squares = np.square(deviations).sum(axis=(0, 1))
-    np.testing.assert_allclose(np.square(contrasts).sum(axis=0), squares, rtol=1e-5)
+    np.testing.assert_allclose(np.square(contrasts).sum(axis=0), squares, rtol=1e-5, atol=1e-12)
+    single = turning.deviations @ changes[:, :, 0].T.ravel()
+    np.testing.assert_allclose(single[:3], mean[:, 0], atol=1e-6)
+    np.testing.assert_allclose(single[3:].reshape(members, 3), deviations[:, :, 0].T, atol=1e-6)
