@@ -313,10 +313,8 @@ class SimVectorEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
 def _masked(info: dict[str, NDArray[Any]], lanes: NDArray[np.bool_]) -> dict[str, Any]:
     """Each array with the mask of the lanes that it speaks of, as Gymnasium has it."""
     masked: dict[str, Any] = {}
-    masks = np.empty((len(info), len(lanes)), dtype=np.bool_)
-    masks[:] = lanes
-    for (key, values), mask in zip(info.items(), masks, strict=True):
-        masked[key], masked[f"_{key}"] = values, mask
+    for key, values in info.items():
+        masked[key], masked[f"_{key}"] = values, lanes.copy()
     return masked
 
 
