@@ -53,9 +53,8 @@ class Through:
         for number, weight in enumerate(self.weights, start=1):
             m, out, _ = weight.shape
             shape = (m, out + (inputs if number == len(layers) else 0) + 1, n)
-            before = self.rooms[-2] if number > 2 else None
-            fits = before is not None and before.shape == shape
-            self.rooms.append(before if fits else np.ones(shape, dtype=np.float32))
+            again = [room for room in self.rooms[:-1][-1:] if room.shape == shape]
+            self.rooms.append(again[0] if again else np.ones(shape, dtype=np.float32))
 
     def calls(self, x: Floats) -> list[Call]:
         """What inputs ``[in + 1, n]``, of which the last is 1, need to reach the last room.
