@@ -47,14 +47,19 @@ class Block:
         Args:
             z: Inputs ``[in + 1, n]``.
             acted: Continuous actions ``[a + 1, n]``.
-            own: Factors of the rows' agents, with each discrete action's ``[A, m, r, n]``.
-            taken: Which discrete action is taken ``[A, n]``.
+            own: Factors of the rows' agents ``[A, m, r, n]``: with the first discrete action's,
+                and what the others' differ by from these.
+            taken: Which of the others is taken ``[A - 1, n]``.
         """
         found: list[Call] = []
         factors = own[0]
         if len(own) > 1:
             factors = self.factors
-            found.append(partial(np.einsum, "amrn,an->mrn", own, taken, out=factors))
+            if len(own) == 2:
+                found.append(partial(np.multiply, own[1], taken[0], factors))
+            else:
+                found.append(partial(np.einsum, "amrn,an->mrn", own[1:], taken, out=factors))
+            found.append(partial(np.add, factors, own[0], factors))
         elif self.action.weights:
             factors = self.factors
             found += self.action.calls(acted)
@@ -71,7 +76,7 @@ class Inputs:
     Attributes:
         z: Scaled states, of a joint network with actions, and a 1 ``[in + 1, n]``.
         acted: Continuous actions and a 1 ``[a + 1, n]``.
-        taken: Which discrete action is taken ``[A, n]``.
+        taken: Which discrete action but the first is taken ``[A - 1, n]``.
 
     Args:
         network: The networks.
@@ -82,8 +87,8 @@ class Inputs:
         self.network, shape = network, network.shape
         self.z = np.ones((network.inputs + 1, n), dtype=np.float32)
         self.acted = np.ones((shape.action_dim + 1, n), dtype=np.float32)
-        self.taken = np.ones((max(1, shape.num_actions), n), dtype=np.float32)
-        self.which = np.arange(shape.num_actions)[:, None]
+        self.which = np.arange(1, shape.num_actions)[:, None]
+        self.taken = np.ones((len(self.which), n), dtype=np.float32)
         self.plain = self.z[: len(network.mean)]
         self.angles = list(shape.angles)
         self.cosines = self.z[len(network.mean) :][: len(self.angles)]
@@ -131,8 +136,9 @@ class NetworkLanes:
         self.result = self.turned[0], self.turned[1:].reshape(-1, n)
         self.inputs = Inputs(network, n)
         z, acted, taken = self.inputs.z, self.inputs.acted, self.inputs.taken
-        #: Of each row's agent, with what each discrete action multiplies them by.
-        self.own = np.empty((len(taken), m, r, n), dtype=np.float32)
+        #: Of each row's agent, with what the first discrete action multiplies them by, and what
+        #: it is more or less with each of the others.
+        self.own = np.empty((max(1, shape.num_actions), m, r, n), dtype=np.float32)
         widest = max(weight.shape[1] for weight, _ in (*network.state, *network.action))
         parts = blocks(n, m * widest)
         self.work = m * parts[0].stop, shape.widths, torch.device("cpu")
@@ -167,3 +173,4 @@ class NetworkLanes:
         self.own[:] = factors
         if network.choices is not None:
             self.own *= network.choices.swapaxes(0, 1)[..., None]
+            self.own[1:] -= self.own[0]

@@ -44,6 +44,8 @@ def network(task: PlainTask, hold: bool = False, relu: bool = False, **form: Any
 ENSEMBLES: dict[str, Ensemble] = {
     **{f"polynomial {kind}": some(**kind) for kind in KINDS},
     "network": network(DISCRETE),
+    "network, two actions": network(PlainTask.of(3, actions=2, low=-1.0)),
+    "network, one action": network(PlainTask.of(3, actions=1, low=-1.0)),
     "network, continuous": network(CONTINUOUS, hidden=(8, 6)),
     "network, lag, angles": network(DISCRETE, lag=2, angles=(1,)),
     "network, joint, skip": network(CONTINUOUS, joint=True, skip=True, hidden=(8, 6)),
@@ -67,12 +69,12 @@ def rows(ensemble: Ensemble, n: int, seed: int = 0) -> tuple[Any, Any, Any]:
     states = rng.normal(size=(n, ensemble.obs_dim * ensemble.lag)).astype(np.float32)
     states[::5] *= 4
     if isinstance(ensemble, NetworkEnsemble):
-        discrete = bool(ensemble.network.shape.num_actions)
+        choices = ensemble.network.shape.num_actions
     elif isinstance(ensemble, FrameEnsemble):
-        discrete = bool(ensemble.frame.choices)
+        choices = ensemble.frame.choices
     else:
-        discrete = ensemble.discrete  # type: ignore[attr-defined]
-    actions = rng.integers(3, size=n) if discrete else rng.uniform(-1, 1, (n, 2))
+        choices = 3 * ensemble.discrete  # type: ignore[attr-defined]
+    actions = rng.integers(choices, size=n) if choices else rng.uniform(-1, 1, (n, 2))
     return rng.integers(ensemble.num_agents, size=n), states.astype(np.float64), actions
 
 
