@@ -1,6 +1,7 @@
 """Speed of learned environments, beside Gymnasium's own CartPole and beside the same in torch.
 
-The default simulators are those of 500 agents under random actions: a closed form, and networks.
+The default simulators are those of 500 agents under random actions: a closed form, networks, and
+networks that latents enter. The weights of networks are those after a few steps of their fit.
 Lanes are of different agents, and disagreement, guard and effects of bounds are part of every step.
 """
 
@@ -44,6 +45,9 @@ def rows(effort: Effort) -> Iterator[Row]:
     networks = PerSim.fit(data, method="sgd", epochs=1, progress=False)
     yield from beside(networks, "networks", effort)
     yield vector(networks, "default networks", effort)
+    short = {"first_steps": 20, "steps": 20, "window_steps": 0, "max_agents": 50}
+    latent = PerSim.fit(data, method="latent", progress=False, **short)
+    yield from beside(latent, "latent networks", effort)
     sim = simulator("cartpole", agents)
     yield vector(sim, "the paper's networks", effort)
     yield scalar(sim, effort)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -26,8 +26,9 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-@contextmanager
-def few_threads(rows: int, widths: Sequence[int], device: torch.device) -> Iterator[None]:
+def few_threads(
+    rows: int, widths: Sequence[int], device: torch.device
+) -> AbstractContextManager[None]:
     """Use one thread inside, if the work of each operation is small.
 
     In a step of a few microseconds a second thread gains a fifth at best. On a machine with other
@@ -40,13 +41,22 @@ def few_threads(rows: int, widths: Sequence[int], device: torch.device) -> Itera
         device: Where; only the processor has threads to spare.
     """
     before = torch.get_num_threads()
-    product = max((a * b for a, b in itertools.pairwise(widths)), default=0)
-    large = rows * max(widths, default=0) >= SMALL_LAYER or rows * product >= SMALL_PRODUCT
-    if device.type != "cpu" or large or before == 1:
-        yield
-        return
+    if before == 1 or device.type != "cpu" or _large(rows, widths):
+        return nullcontext()
+    return _single(before)
+
+
+@contextmanager
+def _single(before: int) -> Iterator[None]:
+    """Use one thread inside, and ``before`` after it."""
     torch.set_num_threads(1)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _large(rows: int, widths: Sequence[int]) -> bool:
+    """Whether the work of an operation is worth more than one thread."""
+    product = max((a * b for a, b in itertools.pairwise(widths)), default=0)
+    return rows * max(widths, default=0) >= SMALL_LAYER or rows * product >= SMALL_PRODUCT

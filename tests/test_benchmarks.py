@@ -56,7 +56,7 @@ NAMES = {
     "planning": ["decision, cart", "decisions, cart", "decision, half", "decisions, half"],
     "learned_env": [
         f"default learned CartPole, {kind}, {size}"
-        for kind in ("closed form", "networks")
+        for kind in ("closed form", "networks", "latent networks")
         for size in ("10 lanes", "scalar")
     ],
     "sfbc": ["SfBC decision, 1 at", "SfBC decision, 25"],

@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from persim_gym.learned.closed_form.basis import SUPPORT
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.compiled_lanes import PolynomialLanes
+from persim_gym.learned.compiled_latent import CompiledLatent, compilable
 from persim_gym.learned.compiled_network import CompiledNetwork
 from persim_gym.learned.contrasts import axes
 from persim_gym.learned.ensemble import Ensemble
+from persim_gym.learned.frames.ensemble import FrameEnsemble
 from persim_gym.learned.networks.ensemble import NetworkEnsemble
 
 #: Agents whose weights for single rows are kept.
@@ -42,8 +44,6 @@ class Compiled(Protocol):
 
     #: What makes of contrasts the members' deviations from their mean ``[m, d, k]``.
     axes: NDArray[np.float64]
-    #: What makes of contrasts shares of the disagreement ``[k, 1]``; ``None`` where they are such.
-    unit: NDArray[np.float32] | None
 
     def row(self, agent: int) -> Row:
         """The function of an agent's single steps."""
@@ -81,6 +81,8 @@ def compile_ensemble(
         return CompiledPolynomial(ensemble, unit)
     if isinstance(ensemble, NetworkEnsemble):
         return CompiledNetwork(ensemble, unit)
+    if isinstance(ensemble, FrameEnsemble) and compilable(ensemble):
+        return CompiledLatent(ensemble, unit)
     return None
 
 
@@ -110,8 +112,6 @@ class CompiledPolynomial:
         ensemble: On the processor.
         unit: Unit of disagreement ``[d]``.
     """
-
-    unit: NDArray[np.float32] | None = None
 
     def __init__(self, ensemble: PolynomialEnsemble, unit: NDArray[Any]) -> None:
         weights = ensemble.weights.double().numpy()

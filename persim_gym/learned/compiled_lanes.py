@@ -59,8 +59,9 @@ class _Part:
 class PolynomialLanes:
     """Steps of ``n`` rows, each of an agent that stays for a while.
 
-    Of discrete actions each has monomials of its own, which are 0 in the rows that take another:
-    what an action does is then part of the same product for all rows.
+    Of discrete actions each but the first has monomials of its own, which are 0 in the rows that
+    take another, and weights that are the difference from the first: what an action does is then
+    part of the same product for all rows.
 
     Args:
         compiled: The polynomial.
@@ -73,8 +74,10 @@ class PolynomialLanes:
         self.agents: bytes | None = None
         self.turn = turn(m, compiled.reach)
         self.inputs = _Inputs(compiled, n)
-        self.which = np.arange(choices)[:, None, None]
-        self.taken = np.ones((choices, 1, n), dtype=np.float32)
+        self.weights = compiled.weights.copy()
+        self.weights[:, 1:] -= self.weights[:, :1]
+        self.which = np.arange(1, choices)[:, None, None]
+        self.taken = np.ones((choices - 1, 1, n), dtype=np.float32)
         # The mean change of each coordinate, and its contrasts where members differ.
         order = compiled.order
         sizes = np.where(compiled.varied, m, 1)[order]
@@ -85,7 +88,6 @@ class PolynomialLanes:
         self.rest = np.setdiff1d(np.arange(ends[-1]), self.first)
         self.mean = np.empty((d, n), dtype=np.float32)
         self.contrasts = np.empty((len(self.rest), n), dtype=np.float32)
-        self.room = np.empty((compiled.weights.shape[3], n), dtype=np.float32)
         self.exact = np.empty((2, 0))
         self.parts: list[_Part] = []
         self.plans: dict[bool, tuple[Floats, NDArray[np.int64], list[_Part]]] = {}
@@ -101,7 +103,7 @@ class PolynomialLanes:
         phi.take(self.terms, axis=0, out=self.picked, mode="clip")
         if self.choices > 1:
             np.copyto(self.taken, actions == self.which)
-            np.multiply(self.picked, self.taken, out=self.acted)
+            np.multiply(self.picked, self.taken, out=self.acted[1:])
         for part in self.parts:
             if part.index is not None:
                 self.acted.take(part.index, axis=1, out=part.picked, mode="clip")
@@ -132,7 +134,7 @@ class PolynomialLanes:
         if alike not in self.plans:
             self.plans[alike] = self._plan(alike)
         self.acted, self.terms, self.parts = self.plans[alike]
-        self.picked = self.acted[0] if self.choices == 1 else self.room[: len(self.terms)]
+        self.picked = self.acted[0]
         exact = np.ascontiguousarray(factors, dtype=np.float64)
         for part in self.parts:
             if part.by_factor is None:
@@ -145,14 +147,14 @@ class PolynomialLanes:
         groups = [together] if together else []
         groups += [[c] for c in compiled.order[len(together) :]]
         # Monomials of the same parts stand side by side: those of a part are then often a slice.
-        used = np.stack([(compiled.weights[..., g] != 0).any(axis=(0, 1, 2, 4)) for g in groups])
+        used = np.stack([(self.weights[..., g] != 0).any(axis=(0, 1, 2, 4)) for g in groups])
         order = np.lexsort(~used[np.argsort(used.sum(axis=1), kind="stable")])
         terms = order[: np.count_nonzero(used.any(axis=0))]
         acted = np.empty((self.choices, len(terms), self.n), dtype=np.float32)
         parts = []
         for group, own in zip(groups, used[:, terms], strict=True):
             index = np.flatnonzero(own)
-            weights = compiled.weights[:, :, :, terms[index]][..., group]
+            weights = self.weights[:, :, :, terms[index]][..., group]
             parts.append(self._part(acted, group, index, weights, group is together))
         return acted, terms, parts
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from persim_gym.learned.contrasts import centred, plain_axes
-from persim_gym.learned.network_lanes import NetworkLanes
-from persim_gym.learned.products import product
+from persim_gym.learned.contrasts import Turning
+from persim_gym.learned.lane_calls import WIDE, Floats, Layers
+from persim_gym.learned.network_lanes import Block, Inputs, NetworkLanes
 from persim_gym.threads import few_threads
 
 if TYPE_CHECKING:
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 
 #: Agents whose last layers are kept.
 KEPT = 256
-#: Width of a hidden layer from which on torch's own layers are quicker for many rows.
-WIDE = 128
-
-Layers = list[tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 
 class CompiledNetwork:
@@ -43,18 +39,22 @@ class CompiledNetwork:
         arrays = {name: tensor.detach().numpy() for name, tensor in tensors.items()}
         m, d, r = shape.members, shape.obs_dim, shape.rank
         self.reach = math.sqrt(m * d) * unit
-        self.axes = plain_axes(m, d)
-        self.unit: NDArray[np.float32] | None = (
-            np.repeat(1.0 / self.reach, m)[:, None].astype(np.float32)
-        )  # fmt: skip
+        self.turning = Turning(m, self.reach)
+        self.axes = self.turning.axes
         self.relu = shape.activation == "relu"
-        self.mean, self.scale = scaling.input_mean.numpy(), scaling.input_scale.numpy()
+        self.mean, self.scale = (
+            part.numpy()[:, None] for part in (scaling.input_mean, scaling.input_scale)
+        )
+        self.scaled = bool((self.mean != 0).any() or (self.scale != 1).any())
         self.hold: tuple[Any, Any] | None = None
         if scaling.hold_low is not None and scaling.hold_high is not None:
-            self.hold = scaling.hold_low.numpy(), scaling.hold_high.numpy()
+            self.hold = scaling.hold_low.numpy()[:, None], scaling.hold_high.numpy()[:, None]
+        #: Inputs of the state encoder.
+        self.inputs = len(self.mean) + len(shape.angles) + shape.joint * shape.action_dim
         self.state, self.action = (_layers(arrays, name) for name in ("state", "action"))
         size = scaling.target_scale.numpy()
-        self.centre = scaling.target_mean.numpy()
+        self.centre = scaling.target_mean.numpy()[:, None]
+        self.centred = bool((self.centre != 0).any())
         head = np.concatenate([arrays["head.weight"], arrays["head.bias"]], axis=2)
         head = head.reshape(m, d, r, -1) * size[:, None, None]
         self.head = head.astype(np.float32)  # [m, d, r, H + 1]
@@ -65,8 +65,8 @@ class CompiledNetwork:
         if shape.num_actions:
             self.choices = arrays["action.factors"] + arrays["action.bias"]  # [m, A, r]
         self._rows: dict[int, Row] = {}
-        self._kept: dict[str, NDArray[np.float32]] = {}
         self._lanes: dict[int, NetworkLanes] = {}
+        self._single: _Single | None = None
 
     def row(self, agent: int) -> Row:
         """The function of an agent's single steps."""
@@ -78,30 +78,31 @@ class CompiledNetwork:
         return found
 
     def _compile(self, agent: int) -> Row:
-        m, d = self.shape.members, self.shape.obs_dim
-        own = self.agent[:, agent]
-        heads = [self.head]
+        if self._single is None:
+            self._single = _Single(self)
+        single, own = self._single, self.agent[:, agent]
+        heads: list[Floats] | None = None
         if self.choices is not None:
             factors = (own * self.choices[:, a] for a in range(self.shape.num_actions))
             heads = [np.einsum("mdrh,mr->mdh", self.head, f) for f in factors]
         elif self.shape.joint:
             heads = [np.einsum("mdrh,mr->mdh", self.head, own)]
-        discrete = bool(self.shape.num_actions)
-        reach, centre = self.reach, self.centre
+        d, centre = self.shape.obs_dim, self.centre[:, 0].tolist()
+        deviations, known = self.turning.deviations, self.choices is not None
 
         def step(state: Sequence[float], action: Any) -> RowStep:
-            given = np.array(state)[:, None]
-            acted = None if discrete else np.asarray(action, dtype=np.float32)[:, None]
+            acted = action if known else np.asarray(action, dtype=np.float32)[None]
             with np.errstate(over="ignore", invalid="ignore"):  # the guard looks for it
-                hidden = self._hidden(given, acted)
-                head = heads[action if discrete else 0]
-                if acted is not None and not self.shape.joint:
-                    head = np.einsum("mdrh,mr->mdh", head, own * self._acted(acted)[..., 0])
-                change = (head[..., :-1] @ hidden)[..., 0] + head[..., -1]
-                mean = np.add.reduce(change, axis=0, dtype=np.float64) / m
-                apart = ((change - mean) / reach).ravel()
-                following = mean + centre + given[-d:, 0]
-            return following.tolist(), apart, math.sqrt(np.dot(apart, apart))
+                single.inputs(np.array(state)[:, None], acted)
+                if heads is not None:
+                    change = single.hidden(heads[action if known else 0])
+                else:
+                    change = single.every(own)
+                found = deviations.dot(change)
+                apart = found[d:]
+                spread = math.sqrt(apart.dot(apart))
+            mean = zip(state[-d:], found[:d].tolist(), centre, strict=True)
+            return [x + y + z for x, y, z in mean], apart, spread
 
         return step
 
@@ -111,7 +112,8 @@ class CompiledNetwork:
         """Mean change and contrasts; see :class:`Compiled`."""
         n = len(agents)
         if self.wide:
-            return centred(self._in_torch(agents, states, actions))
+            every = self._in_torch(agents, states, actions)
+            return self.turning(every)
         lanes = self._lanes.get(n)
         if lanes is None:
             if len(self._lanes) >= 4:
@@ -130,67 +132,31 @@ class CompiledNetwork:
             change = ensemble.change(*parts).permute(2, 0, 1).contiguous()
         return np.asarray(change.numpy())
 
-    def _room(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Memory that is used again in every step of as many rows."""
-        kept = self._kept.get(name)
-        if kept is None or kept.shape != shape:
-            kept = self._kept[name] = np.empty(shape, dtype=np.float32)
-        return kept
 
-    def _hidden(
-        self, states: NDArray[np.float64], acted: NDArray[np.float32] | None
-    ) -> NDArray[np.float32]:
-        """What the last layer sees ``[m, H, n]``, of states ``[in, n]``."""
-        values = states.astype(np.float32)
-        if self.hold is not None:
-            low, high = self.hold
-            values = np.minimum(np.maximum(values, low[:, None]), high[:, None])
-        z = (values - self.mean[:, None]) / self.scale[:, None]
-        if self.shape.angles:
-            turned = values[list(self.shape.angles)]
-            z[list(self.shape.angles)] = np.sin(turned)
-            z = np.concatenate([z, np.cos(turned)])
-        if self.shape.joint and acted is not None:
-            z = np.concatenate([z, acted])
-        hidden = self._through("state", z, self.state, len(self.state))
-        if self.shape.skip:
-            shared = np.broadcast_to(z, (len(hidden), *z.shape))
-            hidden = np.concatenate([hidden, shared], axis=1)
-        return hidden
+class _Single:
+    """Room for one row."""
 
-    def _acted(self, acted: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Factors of continuous actions ``[a, n]``: ``[m, r, n]``."""
-        return self._through("action", acted, self.action, len(self.action) - 1)
+    def __init__(self, network: CompiledNetwork) -> None:
+        shape = network.shape
+        self.inputs, self.block = Inputs(network, 1), Block(network, 1)
+        self.own = np.empty((1, shape.members, shape.rank, 1), dtype=np.float32)
+        z, acted = self.inputs.z, self.inputs.acted
+        self.through = self.block.state.calls(z)
+        self.last = self.block.state.rooms[-1]
+        self.calls = self.block.calls(z, acted, self.own, self.inputs.taken)
 
-    def _through(
-        self, name: str, z: NDArray[np.float32], layers: Layers, bent: int
-    ) -> NDArray[np.float32]:
-        """Inputs ``[in, n]`` through layers, the first ``bent`` of them with the nonlinearity."""
-        n = z.shape[1]
-        x: NDArray[np.float32] = z
-        for number, (weight, bias) in enumerate(layers):
-            m, out, into = weight.shape
-            room = self._room(f"{name} {number}", (m, out, n))
-            if number == 0:  # all members see the same
-                product(weight.reshape(m * out, into), x, room.reshape(m * out, n))
-            else:
-                product(weight, x, room)
-            x = room
-            x += bias
-            if number < bent:
-                self._bend(x)
-        return x
+    def hidden(self, head: Floats) -> Floats:
+        """Members' changes ``[m * d]`` by an agent's own last layer ``[m, d, H + 1]``."""
+        for call in self.through:
+            call()
+        return np.matmul(head, self.last).reshape(-1)
 
-    def _bend(self, x: NDArray[np.float32]) -> None:
-        """The nonlinearity, in place."""
-        if self.relu:
-            np.maximum(x, 0.0, out=x)
-            return
-        # x / (1 + exp(-x)), in a form that does not overflow
-        half = x * np.float32(0.5)
-        np.tanh(half, out=x)
-        x += np.float32(1.0)
-        x *= half
+    def every(self, own: Floats) -> Floats:
+        """Members' changes ``[m * d]`` of factors ``[m, r]`` of an agent alone."""
+        self.own[0, ..., 0] = own
+        for call in self.calls:
+            call()
+        return self.block.changes.swapaxes(0, 1).reshape(-1)
 
 
 def _layers(arrays: dict[str, NDArray[np.float32]], name: str) -> Layers:

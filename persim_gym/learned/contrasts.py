@@ -62,22 +62,29 @@ def axes(
     return found.reshape(members, len(reach), -1)
 
 
-def centred(
-    changes: NDArray[np.float32],
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The mean ``[d, n]`` of members' changes ``[d, m, n]``, and deviations from it ``[d * m, n]``.
+class Turning:
+    """What makes of every member's change their mean and contrasts, for each coordinate alike.
 
-    The latter take the place of contrasts where a step gives every member anyway; the axes of
-    :func:`plain_axes` are theirs.
+    Args:
+        members: Number of members ``m``.
+        reach: As in :func:`turn` ``[d]``.
     """
-    mean = np.add.reduce(changes, axis=1)
-    mean /= changes.shape[1]
-    return mean, (changes - mean[:, None]).reshape(-1, changes.shape[2])
 
+    def __init__(self, members: int, reach: NDArray[np.float64]) -> None:
+        d = len(reach)
+        self.turn = turn(members, reach).astype(np.float32)
+        own = axes(members, reach, range(d)).reshape(members, d, d, members - 1)
+        #: What makes of contrasts the members' deviations from their mean ``[m, d, (m - 1) * d]``.
+        self.axes = own.swapaxes(2, 3).reshape(members, d, -1)
+        mean = np.kron(np.full((1, members), 1 / members), np.eye(d))
+        apart = np.kron(np.eye(members) - 1 / members, np.diag(1 / reach))
+        #: What makes of the changes ``[m * d]`` of one row their mean, and the members' deviations
+        #: from it in units of disagreement ``[d + m * d, m * d]``.
+        self.deviations = np.concatenate([mean, apart]).astype(np.float32)
 
-def plain_axes(members: int, d: int) -> NDArray[np.float64]:
-    """What makes of the deviations of :func:`centred` the members' own ``[m, d, d * m]``."""
-    found = np.zeros((members, d, d, members))
-    every, coordinates = np.arange(members)[:, None], np.arange(d)
-    found[every, coordinates, coordinates, every] = 1.0
-    return found.reshape(members, d, -1)
+    def __call__(
+        self, changes: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The mean ``[d, n]`` of changes ``[d, m, n]``, and contrasts ``[(m - 1) * d, n]``."""
+        found = np.ascontiguousarray((self.turn @ changes).swapaxes(0, 1))
+        return found[0], found[1:].reshape(-1, found.shape[2])

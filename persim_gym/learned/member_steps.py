@@ -50,6 +50,12 @@ class Followed:
     ends: Ends | None = None
 
 
+def _ends(obs: NDArray[np.float64], deviation: NDArray[np.float64]) -> Ends:
+    """Of observations ``[d, n]`` and disagreement ``[n]``."""
+    least, most = (end(obs, axis=1).tolist() for end in ENDS)
+    return least, most, float(np.maximum.reduce(deviation))
+
+
 class MemberSteps:
     """Steps of a simulator's members.
 
@@ -64,13 +70,14 @@ class MemberSteps:
         limits = sim.ensemble.limits
         #: Least and largest observations ``[d]``.
         self.space = low, high = tuple(bound.double().cpu().numpy() for bound in limits)
+        self._bounds = low[:, None], high[:, None]
         near = [CLOSE * np.where(np.isfinite(bound), np.abs(bound), 0.0) for bound in (low, high)]
-        self._well_inside = low + near[0], high - near[1]
+        well_inside = low + near[0], high - near[1]
         # No member is further from their mean than this times the disagreement [d].
         root = math.sqrt(sim.members * sim.ensemble.obs_dim)
         self._unit = sim.experience.change_scale.astype(np.float64)
         self._reach = root * self._unit
-        rows = (*self._well_inside, self._reach)
+        rows = (*well_inside, self._reach)
         self._by_coordinate = list(zip(*(part.tolist() for part in rows), strict=True))
         self._compiled: tuple[Ensemble | None, Compiled | None] = None, None
 
@@ -142,31 +149,38 @@ class MemberSteps:
             if self._single:
                 own = compiled.axes @ contrasts  # [m, d, n]
                 following = middle + own[kept, :, np.arange(n)].T
-            apart = contrasts if compiled.unit is None else contrasts * compiled.unit
-            squares = np.einsum("kn,kn->n", apart, apart)
+            squares = np.einsum("kn,kn->n", contrasts, contrasts)
             deviation = np.sqrt(squares).astype(np.float64)
-        clipped = np.zeros(n, dtype=np.int64)
-        least, most = (end(middle, axis=1).tolist() for end in ENDS)
-        largest = float(np.maximum.reduce(deviation))
-        if self._within(least, most, largest):
-            ends = None if self._single else (least, most, largest)
-            return Followed(following.T, deviation, clipped, ends)
-        with np.errstate(over="ignore", invalid="ignore"):
-            near = np.flatnonzero(~self._inside(middle, deviation))
-            if len(near):
-                members = middle[:, near] + compiled.axes @ contrasts[:, near]
-                found = self._settle(members, kept[near])
-                following[:, near], deviation[near], clipped[near] = found
-        return Followed(following.T, deviation, clipped)
+            clipped = np.zeros(n, dtype=np.int64)
+            ends = _ends(middle, deviation)
+            if not self._within(*ends):
+                near = self._near(middle, deviation, ends)
+                if len(near):
+                    members = middle[:, near] + compiled.axes @ contrasts[:, near]
+                    if not self._inside(members):
+                        found = self._settle(members, kept[near])
+                        following[:, near], deviation[near], clipped[near] = found
+                        ends = _ends(following, deviation)
+        return Followed(following.T, deviation, clipped, None if self._single else ends)
 
-    def _inside(
-        self, middle: NDArray[np.float64], deviation: NDArray[np.float64]
-    ) -> NDArray[np.bool_]:
-        """Rows of which no member can be over a bound, by their mean ``[d, n]``."""
-        far = self._reach[:, None] * deviation
-        low, high = (bound[:, None] for bound in self._well_inside)
-        inside: NDArray[np.bool_] = (middle - far >= low) & (middle + far <= high)
-        return np.asarray(inside.all(axis=0))
+    def _near(
+        self, middle: NDArray[np.float64], deviation: NDArray[np.float64], ends: Ends
+    ) -> NDArray[np.int64]:
+        """Rows of which a member may be over a bound, by their mean ``[d, n]``."""
+        least, most, largest = ends
+        near = np.zeros(len(deviation), dtype=np.bool_)
+        for own, x, y, bounds in zip(middle, least, most, self._by_coordinate, strict=True):
+            low, high, reach = bounds
+            if not x - largest * reach >= low:
+                near |= ~(own - reach * deviation >= low)
+            if not y + largest * reach <= high:
+                near |= ~(own + reach * deviation <= high)
+        return near.nonzero()[0]
+
+    def _inside(self, raw: NDArray[np.float64]) -> bool:
+        """Whether members' predictions ``[m, d, k]`` are in the space as they are."""
+        low, high = self._bounds
+        return bool(((raw >= low) & (raw <= high) & np.isfinite(raw)).all())
 
     def _within(self, least: list[float], most: list[float], deviation: float) -> bool:
         """Whether no member can be over a bound where their mean is between these ``[d]``."""
@@ -179,12 +193,12 @@ class MemberSteps:
         self, raw: NDArray[np.float64], kept: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
         """Members' predictions ``[m, d, k]``, settled; what is followed is ``[d, k]``."""
-        low, high = (bound[:, None] for bound in self.space)
+        low, high = self._bounds
         outside = (raw < low) | (raw > high)
         members = settle(raw, self._sim.ensemble, low, high)
-        mean = members.mean(axis=0)
-        apart = np.square((members - mean) / self._reach[:, None])
-        deviation = np.sqrt(np.add.reduce(apart.reshape(-1, apart.shape[2]), axis=0))
+        mean = np.add.reduce(members, axis=0) / len(members)
+        apart = (members - mean) / self._reach[:, None]
+        deviation = np.sqrt(np.einsum("mdk,mdk->k", apart, apart))
         deviation[deviation > OVERFLOWS] = np.inf
         if not self._single:
             return mean, deviation, outside.any(axis=0).sum(axis=0)

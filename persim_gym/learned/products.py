@@ -18,12 +18,17 @@ def product(
     Returns:
         ``out`` ``[..., o, n]``, new memory by default.
     """
-    o, t = weight.shape[-2:]
     n = x.shape[-1]
     if out is None:
         out = np.empty((*weight.shape[:-1], n), dtype=np.float32)
-    width = max(1, ALONE // max(1, o * t))
-    for first in range(0, n, width):
-        columns = slice(first, first + width)
-        np.matmul(weight, x[..., columns], out=out[..., columns])
+    for part in columns(weight, n):
+        np.matmul(weight, x[..., part], out=out[..., part])
     return out
+
+
+def columns(weight: NDArray[np.float32], n: int) -> list[slice]:
+    """Parts of ``n`` columns, alike in size, whose product with ``weight`` one thread can do."""
+    o, t = weight.shape[-2:]
+    count = -(-n // max(1, ALONE // max(1, o * t)))
+    width = -(-n // max(1, count))
+    return [slice(first, first + width) for first in range(0, n, max(1, width))]

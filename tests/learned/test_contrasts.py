@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from persim_gym.learned.contrasts import axes, centred, plain_axes, turn
+from persim_gym.learned.contrasts import Turning, axes, turn
 
 REACH = np.array([0.5, 2.0, 3.0])
 
@@ -31,8 +31,16 @@ def test_coordinates_without_contrasts_are_the_same_for_all_members() -> None:
     np.testing.assert_allclose(axes(4, REACH, [2, 0]) @ contrasts, deviations, atol=1e-14)
 
 
-def test_deviations_in_place_of_contrasts() -> None:
-    changes = np.random.default_rng(0).normal(size=(3, 4, 7)).astype(np.float32)
-    mean, apart = centred(changes)
-    members = mean + plain_axes(4, 3) @ apart  # [m, d, n]
-    np.testing.assert_allclose(members, changes.swapaxes(0, 1), atol=1e-6)
+@pytest.mark.parametrize("members", [1, 2, 5])
+def test_every_coordinate_is_turned(members: int) -> None:
+    changes = np.random.default_rng(0).normal(size=(3, members, 7)).astype(np.float32)
+    turning = Turning(members, REACH)
+    mean, contrasts = turning(changes)
+    found = mean + turning.axes @ contrasts  # [m, d, n]
+    np.testing.assert_allclose(found, changes.swapaxes(0, 1), atol=1e-6)
+    deviations = (changes - changes.mean(axis=1, keepdims=True)) / REACH[:, None, None]
+    squares = np.square(deviations).sum(axis=(0, 1))
+    np.testing.assert_allclose(np.square(contrasts).sum(axis=0), squares, rtol=1e-5, atol=1e-12)
+    single = turning.deviations @ changes[:, :, 0].T.ravel()
+    np.testing.assert_allclose(single[:3], mean[:, 0], atol=1e-6)
+    np.testing.assert_allclose(single[3:].reshape(members, 3), deviations[:, :, 0].T, atol=1e-6)

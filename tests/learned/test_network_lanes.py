@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from persim_gym.learned import network_lanes
+from persim_gym.learned import lane_calls
 from persim_gym.learned.compiled import compile_ensemble
 from persim_gym.learned.ensemble import Ensemble
 from tests.learned.test_compiled import ENSEMBLES, expected, following, rows
@@ -15,8 +15,7 @@ NETWORKS = {name: made for name, made in ENSEMBLES.items() if name.startswith("n
 
 @pytest.mark.parametrize("ensemble", NETWORKS.values(), ids=NETWORKS.keys())
 def test_rows_a_few_at_a_time(ensemble: Ensemble, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network_lanes, "TOGETHER", 8)
-    monkeypatch.setattr(network_lanes, "ALONE", 1)
+    monkeypatch.setattr(lane_calls, "TOGETHER", 1)
     compiled = compile_ensemble(ensemble, np.ones(ensemble.obs_dim))
     assert compiled is not None
     agents, states, actions = rows(ensemble, 21)  # the last few are fewer

@@ -1,0 +1,226 @@
+"""Networks that latents enter, made ready for stepping: no tensors, and agents known beforehand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from persim_gym.learned.contrasts import Turning
+from persim_gym.learned.frames.ensemble import FrameEnsemble
+from persim_gym.learned.lane_calls import WIDE, Floats, Layers
+from persim_gym.learned.latent.network import STEEP, LatentNetwork
+from persim_gym.learned.latent_lanes import Block, LatentLanes
+
+if TYPE_CHECKING:
+    from persim_gym.learned.compiled import LaneStep, Row, RowStep
+
+#: Agents whose first layers are kept.
+KEPT = 256
+#: What a gate's input is where it is to be open: the sigmoid of it is 1 in single precision.
+OPEN = 100.0
+
+
+class CompiledLatent:
+    """Steps of latent networks in their frame in NumPy, before bounds; see :class:`Compiled`.
+
+    Beside the gates of the network there is one that is always open: that of the first head. The
+    change is then the same sum for all heads.
+
+    Args:
+        ensemble: On the processor, for which :func:`compilable` holds.
+        unit: Unit of disagreement ``[d]``.
+    """
+
+    def __init__(self, ensemble: FrameEnsemble, unit: NDArray[np.float64]) -> None:
+        model, frame = ensemble.model, ensemble.frame
+        assert isinstance(model, LatentNetwork)
+        self.shape = shape = model.shape
+        m, c = shape.members, shape.outputs
+        self.reach = math.sqrt(m * c) * unit
+        self.turning = Turning(m, self.reach)
+        self.axes = self.turning.axes
+        arrays = {name: t.float().numpy() for name, t in model.tensors().items()}
+        self.features = Features(frame, model)
+        mix = arrays["mix"]
+        #: What held features ``[q, n]`` are multiplied with; ``None`` for nothing.
+        self.mix = None if (mix == np.eye(len(mix))).all() else np.ascontiguousarray(mix.T)
+        self.latents = arrays["latent.mean"]  # [m, N, r]
+        self.layers: Layers = [
+            (
+                np.ascontiguousarray(arrays[f"{number}.weight"].swapaxes(1, 2)),
+                np.ascontiguousarray(arrays[f"{number}.bias"].swapaxes(1, 2)),
+            )
+            for number in range(len(shape.hidden))
+        ]
+        self.head = _heads(arrays, shape.heads, frame.unit.numpy())
+        self._rows: dict[int, Row] = {}
+        self._lanes: dict[int, LatentLanes] = {}
+        self._single: _Single | None = None
+
+    def row(self, agent: int) -> Row:
+        """The function of an agent's single steps."""
+        found = self._rows.get(agent)
+        if found is None:
+            if len(self._rows) >= KEPT:
+                self._rows.clear()
+            found = self._rows[agent] = self._compile(agent)
+        return found
+
+    def _compile(self, agent: int) -> Row:
+        if self._single is None:
+            self._single = _Single(self)
+        single, latent = self._single, self.latents[:, agent]
+        features, z, deviations, d = (
+            self.features,
+            single.z,
+            self.turning.deviations,
+            len(self.reach),
+        )
+
+        def step(state: Sequence[float], action: Any) -> RowStep:
+            given, acted = np.array(state)[:, None], np.asarray(action)[None]
+            with np.errstate(over="ignore", invalid="ignore"):  # the guard looks for it
+                beyond = features(given, acted, z)
+                change = single(z, latent)
+                if beyond is not None:
+                    change = 2 * change - single(beyond, latent)
+                found = deviations.dot(change)
+                apart = found[d:]
+                spread = math.sqrt(apart.dot(apart))
+            mean = zip(state[-d:], found[:d].tolist(), strict=True)
+            return [x + y for x, y in mean], apart, spread
+
+        return step
+
+    def change(
+        self, agents: NDArray[np.int64], states: NDArray[np.float64], actions: NDArray[Any]
+    ) -> LaneStep:
+        """Mean change and contrasts; see :class:`Compiled`."""
+        n = len(agents)
+        lanes = self._lanes.get(n)
+        if lanes is None:
+            if len(self._lanes) >= 4:
+                self._lanes.clear()
+            lanes = self._lanes[n] = LatentLanes(self, n)
+        return lanes(agents, states, actions)
+
+
+class _Single:
+    """Room for one row."""
+
+    def __init__(self, network: CompiledLatent) -> None:
+        s, self.mix = network.shape, network.mix
+        self.block = Block(network, 1)
+        self.z = np.empty((s.features, 1), dtype=np.float32)
+        self.first = np.ones((s.members, s.features + s.latent + 1, 1), dtype=np.float32)
+        self.calls = self.block.calls(self.first)
+
+    def __call__(self, z: Floats, latent: Floats) -> Floats:
+        """Members' changes ``[m * d]`` of features ``[q, 1]`` and latents ``[m, r]``."""
+        q = len(z)
+        self.first[:, :q] = z if self.mix is None else self.mix @ z
+        self.first[:, q:-1, 0] = latent
+        for call in self.calls:
+            call()
+        return self.block.changes.swapaxes(0, 1).reshape(-1)
+
+
+class Features:
+    """Held features of states and actions, as :class:`Frame` and :class:`LatentNetwork` have them.
+
+    Args:
+        frame: Of a single observation, whose coordinates are as they are.
+        model: The network.
+    """
+
+    def __init__(self, frame: Any, model: LatentNetwork) -> None:
+        g = frame.geometry
+        self.choices = frame.choices
+        self.others = np.arange(1, frame.choices)[:, None]
+        self.plain, self.periodic = list(g.plain), list(g.periodic)
+        self.kept = list(frame.kept)
+        units = (frame.centre, frame.scale, frame.low, frame.high, *model.held)
+        self.centre, self.scale, low, high, self.least, self.most = (
+            part.float().numpy()[:, None] for part in units
+        )
+        self.free = list(frame.free)
+        #: What the frame holds features to; to be held twice is to be held once.
+        self.low, self.high = low, high
+        if not self.free:
+            ends = (np.clip(end, self.least, self.most) for end in (low, high))
+            self.least, self.most = ends
+
+    def __call__(
+        self, states: NDArray[np.float64], actions: NDArray[Any], out: Floats
+    ) -> Floats | None:
+        """Features ``[q, n]`` into ``out``.
+
+        Args:
+            states: ``[d, n]``.
+            actions: ``[n]`` or ``[n, a]``.
+            out: Room for them.
+
+        Returns:
+            Where some action is beyond what the network knows, the features by which its answer
+            goes on along a straight line: twice that of ``out``, less that of these.
+        """
+        obs = states.astype(np.float32)
+        parts: list[NDArray[Any]] = [obs]
+        if self.periodic:
+            turned = obs[self.periodic]
+            parts = [obs[self.plain], np.cos(turned), np.sin(turned)]
+        parts.append(actions == self.others if self.choices else actions.T)
+        raw = np.concatenate(parts, dtype=np.float32, casting="same_kind")
+        if len(self.kept) < len(raw):
+            raw = raw[self.kept]
+        raw -= self.centre
+        raw /= self.scale
+        if self.free:
+            np.maximum(raw, self.low, out=raw)
+            np.minimum(raw, self.high, out=raw)
+        np.maximum(raw, self.least, out=out)
+        np.minimum(out, self.most, out=out)
+        if not self.free or (out[self.free] == raw[self.free]).all():
+            return None
+        beyond = raw
+        beyond[self.free] = 2 * out[self.free] - raw[self.free]
+        np.maximum(beyond, self.least, out=beyond)
+        return np.minimum(beyond, self.most, out=beyond)
+
+
+def compilable(ensemble: FrameEnsemble) -> bool:
+    """Whether it is of narrow networks, and a state is one observation without disguised angles."""
+    model, frame = ensemble.model, ensemble.frame
+    narrow = isinstance(model, LatentNetwork) and max(model.shape.hidden) <= WIDE
+    return narrow and frame.geometry.trivial and frame.lag == 1
+
+
+def _heads(
+    arrays: dict[str, Floats], sizes: tuple[int, int, int], unit: NDArray[Any]
+) -> tuple[Floats, Floats]:
+    """The last layer: inputs of ``g + 1`` gates, the last one open, and of each coordinate heads.
+
+    Args:
+        arrays: The network's.
+        sizes: Columns of the first head, the gates, and their heads.
+        unit: What a change of 1 is ``[c]``.
+
+    Returns:
+        Weights ``[m, (g + 1) + c * (g + 1), in]`` and biases ``[m, ..., 1]``.
+    """
+    c, g, _ = sizes
+    both = np.concatenate([arrays["head.weight"], arrays["head.bias"]], axis=1)
+    head = np.ascontiguousarray(both.swapaxes(1, 2))  # [m, c + g + c * g, in + 1]
+    m, _, into = head.shape
+    first, gates, gated = head[:, :c], head[:, c : c + g], head[:, c + g :]
+    found = np.zeros((m, g + 1, into), dtype=np.float32)
+    found[:, :g] = np.float32(STEEP) * gates
+    found[:, g, -1] = OPEN
+    own = np.concatenate([gated.reshape(m, c, g, into), first[:, :, None]], axis=2)
+    own = (own * unit.astype(np.float32)[:, None, None]).reshape(m, c * (g + 1), into)
+    every = np.concatenate([found, own], axis=1)
+    return np.ascontiguousarray(every[..., :-1]), np.ascontiguousarray(every[..., -1:])

@@ -1,0 +1,82 @@
+"""Latent networks made ready for stepping: their features, and environments of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from persim_gym.learned import PerSim
+from persim_gym.learned.compiled import compile_ensemble
+from persim_gym.learned.compiled_latent import CompiledLatent, Features
+from persim_gym.learned.frames.geometry import Circle, Geometry
+from persim_gym.learned.lane_calls import WIDE
+from persim_gym.learned.latent.network import LatentNetwork
+from tests.learned.latent_ensembles import random_latents
+from tests.learned.worlds import PlainTask, random_simulator
+
+DISCRETE = PlainTask.of(3, actions=3)
+CONTINUOUS = PlainTask.of(3, action_dim=2)
+KINDS: list[dict[str, Any]] = [
+    {},
+    {"angles": (1,), "left_out": (0, 4)},
+    {"choices": 0, "action_dim": 2, "hold": 0.6},
+]
+
+
+def simulator(**kind: Any) -> PerSim:
+    task = DISCRETE if kind.get("choices", 3) else CONTINUOUS
+    sim = random_simulator(task)
+    sim._hold(replace(sim._parts, ensemble=random_latents(**kind)))
+    return sim
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_features_are_the_frame_s(kind: dict[str, Any]) -> None:
+    ensemble = random_latents(**kind)
+    frame, model = ensemble.frame, ensemble.model
+    assert isinstance(model, LatentNetwork)
+    rng = np.random.default_rng(0)
+    states = (3 * rng.normal(size=(20, 3))).astype(np.float32)
+    actions = rng.integers(3, size=20) if frame.choices else rng.uniform(-1, 1, (20, 2))
+    out = np.empty((frame.size, 20), dtype=np.float32)
+    beyond = Features(frame, model)(states.T.astype(np.float64), actions, out)
+    acted = torch.as_tensor(actions if frame.choices else actions.astype(np.float32))
+    features = frame.features(torch.as_tensor(states), acted)
+    np.testing.assert_allclose(out.T, model.hold(features), atol=1e-6)
+    assert (beyond is not None) == bool(frame.free), "some actions are beyond the edge"
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("propagation", ["mean", "fixed_member"])
+def test_environments_step_as_the_simulator_predicts(
+    kind: dict[str, Any], propagation: str
+) -> None:
+    sim = simulator(**kind)
+    options: dict[str, Any] = {"guard": False, "propagation": propagation}
+    env, lanes = sim.env(agent=1, **options), sim.vector_env(4, agents=1, **options)
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        state = rng.uniform(-1, 1, 3).astype(np.float32)
+        env.reset(seed=3, options={"state": state})
+        lanes.reset(seed=3, options={"state": state})
+        action = env.action_space.sample()
+        one, many = env.step(action)[0], lanes.step(np.stack([action] * 4))[0]
+        every = sim.predict_members(1, state[None], np.asarray(action)[None])[:, 0]
+        known = every.mean(0) if propagation == "mean" else every
+        for found in (one, *many):
+            off = np.abs(known - found).max(axis=-1)
+            assert off.min() < 1e-6
+
+
+def test_what_is_no_plain_frame_or_wide_is_left_to_torch() -> None:
+    plain = random_latents()
+    unit = np.ones(3)
+    assert isinstance(compile_ensemble(plain, unit), CompiledLatent)
+    assert compile_ensemble(random_latents(hidden=(WIDE + 1,)), unit) is None
+    turning = random_latents()
+    turning.frame = replace(turning.frame, geometry=Geometry(3, circles=(Circle(0, 1),)))
+    assert compile_ensemble(turning, unit) is None
