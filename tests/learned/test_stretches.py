@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from persim_gym.learned.stretches import held_out
+from persim_gym.learned.stretches import held_out, kept_back
 from tests.learned.test_choice import record
 
 
@@ -23,3 +25,27 @@ def test_stretches_are_of_every_agent_whole_and_unseen(steps: int) -> None:
         assert (part.longest >= min(60, steps // 3)).all()
     if steps < 30:  # every transition is held out once
         assert sum(len(data.agent) - len(part.rows) for part in parts) == len(data.agent)
+
+
+@pytest.mark.parametrize("agents", [1, 2, 3, 7, 20])
+@pytest.mark.parametrize("steps", [2, 3, 15, 36, 100])
+def test_a_stretch_of_each_agent_is_kept_back_at_another_place(agents: int, steps: int) -> None:
+    data = record(steps, agents)
+    mixed = np.random.default_rng(0).permutation(agents)  # an agent's rows stay in order
+    order = np.concatenate([np.flatnonzero(data.agent == who) for who in mixed])
+    data = replace(data, agent=data.agent[order], episode=data.episode[order])
+    kept = kept_back(data)
+    width = max(1, int(max(steps / 6, min(steps / 3, 12))))
+    begins = []
+    for agent in range(agents):
+        own = np.flatnonzero(kept[data.agent == agent])
+        assert len(own) == width
+        assert np.ptp(own) == width - 1
+        begins.append(own[0] / (steps - width))
+    if agents >= 7 and steps >= 36:
+        spaces = np.diff([0.0, *sorted(begins), 1.0])
+        assert spaces.max() < 2.1 / agents + 1 / (steps - width)
+
+
+def test_one_row_is_not_kept_back() -> None:
+    assert not kept_back(record(1, 4)).any()

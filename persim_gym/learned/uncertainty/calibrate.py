@@ -12,6 +12,7 @@ intervals as Student's distribution does.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Any
@@ -45,6 +46,9 @@ SEEN = 0.75
 #: wider it may make intervals than errors of what had not been seen: at numbers of steps that were
 #: held out, and at those that no stretch was long enough for.
 GAPS, MOST_GAPS = (0.15, 0.5), (1.75, 2.5)
+#: The same of a fit that short stretches anywhere were kept from: it differs from the final one
+#: about as much as that one does from the truth.
+GAPS_ANYWHERE, MOST_ANYWHERE = 1.0, 4.0
 #: By how much growth beyond the recorded steps is taken larger than it was found, on a log scale,
 #: and the most that a width may grow there beside that of what was expected.
 DOUBT, MOST_GROWTH = 0.25, 10.0
@@ -182,7 +186,8 @@ def _elsewhere(
     logs = np.log(steps), np.log(found.steps)
     base = np.exp(along(logs[0], logs[1], np.log(found.base), onward=True))
     inputs = fresh.agents, fresh.states, fresh.actions, steps, found.turn
-    seen, other = (_predicted(one, *inputs) for one in (ensemble, unseen.ensemble))
+    seen = _predicted(ensemble, *inputs, record.over)
+    other = _predicted(unseen.ensemble, *inputs)
     between = short_way(seen.centre - other.centre, found.turn)
     gaps = np.zeros((*base.shape, len(LEVELS)))
     for k, valid in enumerate((seen.valid & other.valid).T):
@@ -191,9 +196,12 @@ def _elsewhere(
             gaps[k] = np.quantile(sizes, LEVELS, axis=0).T
     last = np.minimum(np.arange(len(steps)), end)
     squares = np.square(fitted[last] ** (1 - SEEN) * found.quantiles[last] ** SEEN)
-    longer = (np.array(steps) > held).astype(np.int64)
-    squares += np.array(GAPS)[longer, None, None] * np.square(gaps)
-    most = np.array(MOST_GAPS)[longer, None, None] * found.quantiles[last]
+    longer = (np.array(steps) > held).astype(np.int64)[:, None, None]
+    share, most = np.array(GAPS)[longer], np.array(MOST_GAPS)[longer]
+    if unseen.anywhere:
+        share, most = np.float64(GAPS_ANYWHERE), np.float64(MOST_ANYWHERE)
+    squares += share * np.square(gaps)
+    most = most * found.quantiles[last]
     quantiles = np.minimum(np.sqrt(squares), most)
     if len(steps) > end + 1:
         grown = np.clip(gaps[end + 1 :] / np.maximum(gaps[end], 1e-9), 1.0, MOST_GROWTH)
@@ -243,7 +251,7 @@ class _Predicted:
     Attributes:
         centre: The members' mean ``[n, H, d]``.
         spread: Their standard deviation ``[n, H, d]``.
-        valid: Whether they are finite ``[n, H]``.
+        valid: Whether they are finite, and not after an episode's end ``[n, H]``.
     """
 
     centre: Floats
@@ -259,6 +267,7 @@ def _predicted(
     actions: NDArray[Any],
     steps: list[int],
     turn: Floats,
+    over: Callable[[Any], Any] | None = None,
 ) -> _Predicted:
     device, at = ensemble.device, set(steps)
     width = ensemble.lag * (ensemble.past + ensemble.obs_dim)
@@ -267,13 +276,20 @@ def _predicted(
         torch.as_tensor(states[:, -width:], device=device),
         torch.as_tensor(actions, device=device)[:, None],
     )
-    kept = [obs[:, :, 0].double().cpu() for t, obs in enumerate(unrolled, 1) if t in at]
-    members = torch.stack(kept, dim=2).numpy()
+    kept, ended = [], np.zeros(len(agents), dtype=np.bool_)
+    for t, obs in enumerate(unrolled, 1):
+        if t in at:
+            kept.append((obs[:, :, 0].double().cpu(), ended))
+        if over is not None:
+            mean = np.nan_to_num(obs[:, :, 0].mean(0).cpu().numpy())
+            ended = ended | np.asarray(over(mean)).astype(bool)
+    members = torch.stack([obs for obs, _ in kept], dim=2).numpy()
+    after = np.stack([end for _, end in kept], axis=1)
     lost = ~np.isfinite(members).all(axis=(0, 3))
     members = np.where(lost[None, ..., None], 0.0, members)
     centre, spread = middle(members, turn)
     spread[lost] = 0.0
-    return _Predicted(centre, spread, ~lost)
+    return _Predicted(centre, spread, ~lost & ~after)
 
 
 def _errors(

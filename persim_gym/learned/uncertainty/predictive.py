@@ -111,7 +111,7 @@ class PredictiveDynamics(LearnedDynamics):
         centre, width = intervals.around(members, level, of == "state")
         extra = self.extrapolation(agents, actions)
         if extra is not None:
-            # Just beyond the record a smooth law has hardly changed: short distances count squarely.
+            # Just beyond the record a smooth law has hardly changed.
             far = extra.double() * (extra.double() / OWN).clamp(max=1.0)
             steps = far.cumsum(1).cpu().numpy()[..., None]
             width = np.hypot(width, steps * self.experience.change_scale)
