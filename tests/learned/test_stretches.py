@@ -28,24 +28,25 @@ def test_stretches_are_of_every_agent_whole_and_unseen(steps: int) -> None:
 
 
 @pytest.mark.parametrize("agents", [1, 2, 3, 7, 20])
-@pytest.mark.parametrize("steps", [2, 3, 15, 36, 100])
+@pytest.mark.parametrize("steps", [60, 100, 400])
 def test_a_stretch_of_each_agent_is_kept_back_at_another_place(agents: int, steps: int) -> None:
     data = record(steps, agents)
     mixed = np.random.default_rng(0).permutation(agents)  # an agent's rows stay in order
     order = np.concatenate([np.flatnonzero(data.agent == who) for who in mixed])
     data = replace(data, agent=data.agent[order], episode=data.episode[order])
     kept = kept_back(data)
-    width = max(1, int(max(steps / 6, min(steps / 3, 12))))
+    width = steps // 6
     begins = []
     for agent in range(agents):
         own = np.flatnonzero(kept[data.agent == agent])
         assert len(own) == width
         assert np.ptp(own) == width - 1
         begins.append(own[0] / (steps - width))
-    if agents >= 7 and steps >= 36:
-        spaces = np.diff([0.0, *sorted(begins), 1.0])
-        assert spaces.max() < 2.1 / agents + 1 / (steps - width)
+    if agents == 20:
+        assert (min(begins), max(begins)) == (0, 1)
+        assert np.diff(sorted(begins)).max() < 0.2
 
 
-def test_one_row_is_not_kept_back() -> None:
-    assert not kept_back(record(1, 4)).any()
+@pytest.mark.parametrize("steps", [1, 59])
+def test_of_short_records_nothing_is_kept_back(steps: int) -> None:
+    assert not kept_back(record(steps, 4)).any()

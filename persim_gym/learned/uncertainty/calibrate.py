@@ -46,9 +46,9 @@ SEEN = 0.75
 #: wider it may make intervals than errors of what had not been seen: at numbers of steps that were
 #: held out, and at those that no stretch was long enough for.
 GAPS, MOST_GAPS = (0.15, 0.5), (1.75, 2.5)
-#: The same of a fit that short stretches anywhere were kept from: it differs from the final one
-#: about as much as that one does from the truth.
-GAPS_ANYWHERE, MOST_ANYWHERE = 1.0, 4.0
+#: The same of a fit that a sixth of each record was kept from, anywhere in it: such a fit differs
+#: from the final one about as much as that one does from the truth.
+ANYWHERE, MOST_ANYWHERE = 1.0, 4.0
 #: By how much growth beyond the recorded steps is taken larger than it was found, on a log scale,
 #: and the most that a width may grow there beside that of what was expected.
 DOUBT, MOST_GROWTH = 0.25, 10.0
@@ -199,7 +199,7 @@ def _elsewhere(
     longer = (np.array(steps) > held).astype(np.int64)[:, None, None]
     share, most = np.array(GAPS)[longer], np.array(MOST_GAPS)[longer]
     if unseen.anywhere:
-        share, most = np.float64(GAPS_ANYWHERE), np.float64(MOST_ANYWHERE)
+        share, most = np.array(ANYWHERE), np.array(MOST_ANYWHERE)
     squares += share * np.square(gaps)
     most = most * found.quantiles[last]
     quantiles = np.minimum(np.sqrt(squares), most)

@@ -151,18 +151,18 @@ def test_two_fits_are_not_compared_after_an_episode_s_end() -> None:
         return calibrate(sim.ensemble, given, unseen, np.zeros(2), seed=0)[0].quantiles
 
     astray: Any = Astray(sim.ensemble, 0.4)
-    assert (found(record, astray)[3:] > 2 * found(record, sim.ensemble)[3:]).all()
+    assert (found(record, astray)[3:, :, -1] > 2 * found(record, sim.ensemble)[3:, :, -1]).all()
     np.testing.assert_array_equal(found(ending, astray), found(ending, sim.ensemble))
 
 
 @pytest.mark.parametrize("method", ["hierarchical", "als"])
 def test_closed_forms_are_compared_with_fits_that_miss_a_stretch_anywhere(method: str) -> None:
     """Not with one that knows no end of an episode."""
-    data = Data(LinearWorld(agents=12, process=PROCESS).record(36, 1), TASK)
+    data = Data(LinearWorld(agents=12, process=PROCESS).record(72, 1), TASK)
     plan = plan_fit("own", method=method, options={"degree": 1, "ensemble_size": 2})
     again = fit_by(data, plan, Setting(torch.device("cpu"), FitReport())).again
     assert again is not None
     assert again.anywhere
-    agent, place = np.divmod(again.rows, 36)
+    agent, place = np.divmod(again.rows, 72)
     assert np.bincount(agent).tolist() == [12] * 12
-    assert (np.bincount(place, minlength=36) >= 1).all()
+    assert (np.bincount(place, minlength=72) >= 1).all()
