@@ -49,6 +49,10 @@ GAPS, MOST_GAPS = (0.15, 0.5), (1.75, 2.5)
 #: The same of a fit that a sixth of each record was kept from, anywhere in it: such a fit differs
 #: from the final one about as much as that one does from the truth.
 ANYWHERE, MOST_ANYWHERE = 1.0, 4.0
+#: Shares of unseen errors and of the squared gap where the members' spread tells errors and the fit
+#: that has seen less has fewer members. A spread of two members is one difference: errors in units
+#: of it have much heavier tails than in units of the final members' spread.
+FEWER, FEWER_GAPS = 0.3, 0.03
 #: By how much growth beyond the recorded steps is taken larger than it was found, on a log scale,
 #: and the most that a width may grow there beside that of what was expected.
 DOUBT, MOST_GROWTH = 0.25, 10.0
@@ -136,7 +140,8 @@ def calibrate(
     found = Intervals(known, base, fitted * times[..., None], observed, turn, known[-1])
     if unseen is not None:
         longest = 0 if held is None else held.steps[-1]
-        found = _elsewhere(found, fitted, longest, ensemble, unseen, record, rng)
+        fewer = weight > 1 and unseen.ensemble.members < ensemble.members
+        found = _elsewhere(found, fitted, longest, fewer, ensemble, unseen, record, rng)
     widened = np.maximum(found.quantiles * students(PER_AGENT * agents), 1e-3)
     return replace(found, quantiles=np.maximum.accumulate(widened, axis=2)), times[0]
 
@@ -158,6 +163,7 @@ def _elsewhere(
     found: Intervals,
     fitted: Floats,
     held: int,
+    fewer: bool,
     ensemble: Ensemble,
     unseen: Unseen,
     record: Record,
@@ -173,6 +179,7 @@ def _elsewhere(
         found: Intervals of errors of what had not been seen.
         fitted: The same quantiles of errors of what had ``[H, d, L]``.
         held: Steps ahead that were held out.
+        fewer: Whether the fit that has seen less has fewer members, whose spread tells errors.
         ensemble: The members.
         unseen: The fit that has seen less.
         record: The record.
@@ -195,11 +202,14 @@ def _elsewhere(
             sizes = np.abs(between[valid, k]) / np.hypot(seen.spread[valid, k], base[k])
             gaps[k] = np.quantile(sizes, LEVELS, axis=0).T
     last = np.minimum(np.arange(len(steps)), end)
-    squares = np.square(fitted[last] ** (1 - SEEN) * found.quantiles[last] ** SEEN)
+    unseen_share = FEWER if fewer else SEEN
+    squares = np.square(fitted[last] ** (1 - unseen_share) * found.quantiles[last] ** unseen_share)
     longer = (np.array(steps) > held).astype(np.int64)[:, None, None]
     share, most = np.array(GAPS)[longer], np.array(MOST_GAPS)[longer]
     if unseen.anywhere:
         share, most = np.array(ANYWHERE), np.array(MOST_ANYWHERE)
+    elif fewer:
+        share = np.array(FEWER_GAPS)
     squares += share * np.square(gaps)
     most = most * found.quantiles[last]
     quantiles = np.minimum(np.sqrt(squares), most)
