@@ -33,7 +33,7 @@ def parts_of(
     known = learn_knowledge(ensemble, data, fitted.noise, seed)
     experience = data.experience(ensemble.lag, ensemble.past)
     record = record_of(data, ensemble.lag)
-    learned = learn_uncertainty(ensemble, data, record, fitted.unseen, seed)
+    learned = learn_uncertainty(ensemble, data, record, fitted.again or fitted.unseen, seed)
     if learned is not None:
         card["metrics"]["estimated_noise"] = learned.noise.to_json()
         card["metrics"]["intervals_calibrated_to"] = learned.intervals.calibrated_steps

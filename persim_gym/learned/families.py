@@ -56,6 +56,7 @@ class Fitted:
         metrics: What is kept in the simulator's card.
         noise: Of a closed form: variance of what is left, in inner coordinates ``[m, c]``.
         unseen: A like fit that a part of the data was kept from.
+        again: One that a short stretch of each agent was kept from, where such a fit is quick.
     """
 
     method: str
@@ -63,6 +64,7 @@ class Fitted:
     metrics: dict[str, Any]
     noise: Tensor | None = None
     unseen: Unseen | None = None
+    again: Unseen | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ mixture of close ones, and fitted to everything. What is judged is what is retur
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from persim_gym.learned.frames.lags import judge_lags
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.plan import FitPlan
 from persim_gym.learned.preparation import Data
-from persim_gym.learned.stretches import Predictor, Record, held_out
+from persim_gym.learned.stretches import Predictor, Record, held_out, kept_back
 from persim_gym.learned.uncertainty.intervals import Unseen
 
 #: Open-loop error, in units of the observations' standard deviation, of what is taken for the law
@@ -134,7 +134,10 @@ def _chosen(data: Data, configs: dict[str, Any], seed: int, setting: Setting) ->
         for name in found.weights
     }
     made = _joined(parts, found.weights)
-    made = replace(made, unseen=_unseen(found, len(data.transitions)))
+    again = _again(
+        data, {name: (own, configs[name]) for name, own in parts.items()}, found.weights, setting
+    )
+    made = replace(made, unseen=_unseen(found, len(data.transitions)), again=again)
     made.metrics.update(_metrics(found))
     if failed:
         made.metrics["closed_form"] = failed
@@ -148,24 +151,59 @@ def _as_chosen(config: Any, fitted: Fitted) -> Any:
 
 
 def _with_unseen(data: Data, fitted: Fitted, config: Any, setting: Setting) -> Fitted:
-    """A fit in closed form with a like one that has not seen the last stretches.
+    """A fit in closed form with a like one that has not seen some stretches.
 
-    Networks would take as long again as they have.
+    They are anywhere in the record, or the last ones of short records.
     """
-    if not isinstance(config, (ClosedForm, Hierarchical)):
-        return fitted
+    part = {"": (fitted, config)}
+    again = _again(data, part, {"": 1.0}, setting)
+    if again is not None or not _closed(part):
+        return replace(fitted, unseen=again, again=again)
     parts = held_out(record_of(data, config.lag), np.random.default_rng([config.seed, 7]))
     if not parts:
         return fitted
     without = np.ones(len(data.transitions), dtype=np.bool_)
     without[parts[0].rows] = False
+    return replace(fitted, unseen=_without(data, part, {"": 1.0}, setting, without))
+
+
+#: Fits with their configurations, by name.
+Parts = Mapping[str, tuple[Fitted, Any]]
+
+
+def _closed(parts: Parts) -> bool:
+    """Whether it takes little to fit once more: networks would take as long again as they have."""
+    return all(isinstance(config, (ClosedForm, Hierarchical)) for _, config in parts.values())
+
+
+def _again(data: Data, parts: Parts, weights: dict[str, float], setting: Setting) -> Unseen | None:
+    """Fits in closed form without a stretch of each agent; ``None`` of others and short records."""
+    if not _closed(parts):
+        return None
+    kept = kept_back(record_of(data, max(config.lag for _, config in parts.values())))
+    if not kept.any():
+        return None
+    found = _without(data, parts, weights, setting, kept)
+    return None if found is None else replace(found, anywhere=True)
+
+
+def _without(
+    data: Data,
+    parts: Parts,
+    weights: dict[str, float],
+    setting: Setting,
+    without: NDArray[np.bool_],
+) -> Unseen | None:
+    """The same fits without some transitions ``[T]``; ``None`` where too little is left."""
+    setting = replace(setting, doing="check")
     try:
-        again = fit_family(
-            data, _as_chosen(config, fitted), replace(setting, doing="check"), without
-        )
-    except (ValueError, FloatingPointError):  # too little is left
-        return fitted
-    return replace(fitted, unseen=Unseen(again.ensemble, np.flatnonzero(without)))
+        found = {
+            name: fit_family(data, _as_chosen(config, fitted), setting, without).ensemble
+            for name, (fitted, config) in parts.items()
+        }
+    except (ValueError, FloatingPointError):
+        return None
+    return Unseen(_mixture(found, weights), np.flatnonzero(without))
 
 
 def _unseen(found: Comparison, rows: int) -> Unseen | None:

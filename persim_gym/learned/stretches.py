@@ -15,6 +15,9 @@ HELD, LONGEST = 1 / 3, 60
 SHORT, PARTS = 30, 3
 #: Starts in a stretch, and agents that are looked at.
 STARTS, AGENTS = 6, 400
+#: Share of each record that is kept back anywhere in it, and transitions of the median agent that
+#: this asks for.
+KEPT, LONG_ENOUGH = 1 / 6, 60
 #: What a prediction's error is limited to, in units of the observations' deviation.
 MOST = 1e3
 #: Rollouts that must stay where the data are, their steps, and widths of the recorded range by
@@ -112,6 +115,26 @@ def held_out(record: Record, rng: np.random.Generator) -> list[Part]:
         if len(starts):
             found.append(Part(np.flatnonzero(~held), starts, length, longest))
     return found
+
+
+def kept_back(record: Record) -> NDArray[np.bool_]:
+    """A short stretch of each record ``[T]``, of every agent at another place.
+
+    Unlike :func:`held_out` it takes no place of all agents away: what a fit without it cannot know
+    is about what the fit of everything cannot know elsewhere. Of short records nothing is kept.
+    """
+    _, rank, count = np.unique(record.agent, return_inverse=True, return_counts=True)
+    if np.median(count) < LONG_ENOUGH:
+        return np.zeros(len(rank), dtype=np.bool_)
+    order = np.argsort(record.agent, kind="stable")
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order)) - np.repeat(np.cumsum(count) - count, count)
+    width = np.maximum((count * KEPT).astype(np.int64), 1)
+    # The golden section spreads any number of agents evenly.
+    middle = (0.618034 * np.arange(1, len(count) + 1)) % 1 * count
+    begin = np.clip(middle - width / 2, 0, count - width).astype(np.int64)
+    own, after = begin[rank], (begin + width)[rank]
+    return np.asarray((place >= own) & (place < after) & (count[rank] >= 2))
 
 
 def starts_in(

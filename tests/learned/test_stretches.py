@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from persim_gym.learned.stretches import held_out
+from persim_gym.learned.stretches import held_out, kept_back
 from tests.learned.test_choice import record
 
 
@@ -23,3 +25,28 @@ def test_stretches_are_of_every_agent_whole_and_unseen(steps: int) -> None:
         assert (part.longest >= min(60, steps // 3)).all()
     if steps < 30:  # every transition is held out once
         assert sum(len(data.agent) - len(part.rows) for part in parts) == len(data.agent)
+
+
+@pytest.mark.parametrize("agents", [1, 2, 3, 7, 20])
+@pytest.mark.parametrize("steps", [60, 100, 400])
+def test_a_stretch_of_each_agent_is_kept_back_at_another_place(agents: int, steps: int) -> None:
+    data = record(steps, agents)
+    mixed = np.random.default_rng(0).permutation(agents)  # an agent's rows stay in order
+    order = np.concatenate([np.flatnonzero(data.agent == who) for who in mixed])
+    data = replace(data, agent=data.agent[order], episode=data.episode[order])
+    kept = kept_back(data)
+    width = steps // 6
+    begins = []
+    for agent in range(agents):
+        own = np.flatnonzero(kept[data.agent == agent])
+        assert len(own) == width
+        assert np.ptp(own) == width - 1
+        begins.append(own[0] / (steps - width))
+    if agents == 20:
+        assert (min(begins), max(begins)) == (0, 1)
+        assert np.diff(sorted(begins)).max() < 0.2
+
+
+@pytest.mark.parametrize("steps", [1, 59])
+def test_of_short_records_nothing_is_kept_back(steps: int) -> None:
+    assert not kept_back(record(steps, 4)).any()

@@ -224,6 +224,22 @@ def test_intervals_widen_outside_of_the_record(doses: PerSim) -> None:
     assert (width[1, 2:] > width[0, 2:]).all()
 
 
+@pytest.mark.parametrize("far", [0.001, 0.01, 0.1, 1.0])
+def test_short_distances_outside_of_the_record_widen_little(doses: PerSim, far: float) -> None:
+    """A smooth law has hardly changed there: by the square of a distance under a tenth."""
+    actions = np.full((2, 1, 1), 50.0)
+    actions[1] += 50.0 * far
+    obs = np.full((2, 1), 60.0, dtype=np.float32)
+    predicted = doses.rollout(4, obs, actions).astype(np.float64)
+    width = doses.rollout_interval(4, obs, actions)[1].astype(np.float64) - predicted.mean(axis=0)
+    plain = doses.uncertainty.intervals.around(predicted, 0.95, False)[1]
+    added = np.sqrt(np.maximum(np.square(width) - np.square(plain), 0.0))
+    added /= doses.experience.change_scale
+    distance = 1.1 * far
+    assert added[1, 0, 0] == pytest.approx(distance * min(1.0, distance / 0.1), abs=0.004)
+    assert added[0, 0, 0] == pytest.approx(0.0, abs=0.004)
+
+
 def test_the_record_is_kept_in_the_file_and_grows_with_agents(
     doses: PerSim, tmp_path: Path
 ) -> None:

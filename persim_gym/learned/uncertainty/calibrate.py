@@ -12,6 +12,7 @@ intervals as Student's distribution does.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Any
@@ -45,6 +46,13 @@ SEEN = 0.75
 #: wider it may make intervals than errors of what had not been seen: at numbers of steps that were
 #: held out, and at those that no stretch was long enough for.
 GAPS, MOST_GAPS = (0.15, 0.5), (1.75, 2.5)
+#: The same of a fit that a sixth of each record was kept from, anywhere in it: such a fit differs
+#: from the final one about as much as that one does from the truth.
+ANYWHERE, MOST_ANYWHERE = 1.0, 4.0
+#: Shares of unseen errors and of the squared gap where the members' spread tells errors and the fit
+#: that has seen less has fewer members. A spread of two members is one difference: errors in units
+#: of it have much heavier tails than in units of the final members' spread.
+FEWER, FEWER_GAPS = 0.3, 0.03
 #: By how much growth beyond the recorded steps is taken larger than it was found, on a log scale,
 #: and the most that a width may grow there beside that of what was expected.
 DOUBT, MOST_GROWTH = 0.25, 10.0
@@ -132,7 +140,8 @@ def calibrate(
     found = Intervals(known, base, fitted * times[..., None], observed, turn, known[-1])
     if unseen is not None:
         longest = 0 if held is None else held.steps[-1]
-        found = _elsewhere(found, fitted, longest, ensemble, unseen, record, rng)
+        fewer = weight > 1 and unseen.ensemble.members < ensemble.members
+        found = _elsewhere(found, fitted, longest, fewer, ensemble, unseen, record, rng)
     widened = np.maximum(found.quantiles * students(PER_AGENT * agents), 1e-3)
     return replace(found, quantiles=np.maximum.accumulate(widened, axis=2)), times[0]
 
@@ -154,6 +163,7 @@ def _elsewhere(
     found: Intervals,
     fitted: Floats,
     held: int,
+    fewer: bool,
     ensemble: Ensemble,
     unseen: Unseen,
     record: Record,
@@ -169,6 +179,7 @@ def _elsewhere(
         found: Intervals of errors of what had not been seen.
         fitted: The same quantiles of errors of what had ``[H, d, L]``.
         held: Steps ahead that were held out.
+        fewer: Whether the fit that has seen less has fewer members, whose spread tells errors.
         ensemble: The members.
         unseen: The fit that has seen less.
         record: The record.
@@ -182,7 +193,8 @@ def _elsewhere(
     logs = np.log(steps), np.log(found.steps)
     base = np.exp(along(logs[0], logs[1], np.log(found.base), onward=True))
     inputs = fresh.agents, fresh.states, fresh.actions, steps, found.turn
-    seen, other = (_predicted(one, *inputs) for one in (ensemble, unseen.ensemble))
+    seen = _predicted(ensemble, *inputs, record.over)
+    other = _predicted(unseen.ensemble, *inputs)
     between = short_way(seen.centre - other.centre, found.turn)
     gaps = np.zeros((*base.shape, len(LEVELS)))
     for k, valid in enumerate((seen.valid & other.valid).T):
@@ -190,10 +202,16 @@ def _elsewhere(
             sizes = np.abs(between[valid, k]) / np.hypot(seen.spread[valid, k], base[k])
             gaps[k] = np.quantile(sizes, LEVELS, axis=0).T
     last = np.minimum(np.arange(len(steps)), end)
-    squares = np.square(fitted[last] ** (1 - SEEN) * found.quantiles[last] ** SEEN)
-    longer = (np.array(steps) > held).astype(np.int64)
-    squares += np.array(GAPS)[longer, None, None] * np.square(gaps)
-    most = np.array(MOST_GAPS)[longer, None, None] * found.quantiles[last]
+    unseen_share = FEWER if fewer else SEEN
+    squares = np.square(fitted[last] ** (1 - unseen_share) * found.quantiles[last] ** unseen_share)
+    longer = (np.array(steps) > held).astype(np.int64)[:, None, None]
+    share, most = np.array(GAPS)[longer], np.array(MOST_GAPS)[longer]
+    if unseen.anywhere:
+        share, most = np.array(ANYWHERE), np.array(MOST_ANYWHERE)
+    elif fewer:
+        share = np.array(FEWER_GAPS)
+    squares += share * np.square(gaps)
+    most = most * found.quantiles[last]
     quantiles = np.minimum(np.sqrt(squares), most)
     if len(steps) > end + 1:
         grown = np.clip(gaps[end + 1 :] / np.maximum(gaps[end], 1e-9), 1.0, MOST_GROWTH)
@@ -243,7 +261,7 @@ class _Predicted:
     Attributes:
         centre: The members' mean ``[n, H, d]``.
         spread: Their standard deviation ``[n, H, d]``.
-        valid: Whether they are finite ``[n, H]``.
+        valid: Whether they are finite, and not after an episode's end ``[n, H]``.
     """
 
     centre: Floats
@@ -259,6 +277,7 @@ def _predicted(
     actions: NDArray[Any],
     steps: list[int],
     turn: Floats,
+    over: Callable[[Any], Any] | None = None,
 ) -> _Predicted:
     device, at = ensemble.device, set(steps)
     width = ensemble.lag * (ensemble.past + ensemble.obs_dim)
@@ -267,13 +286,20 @@ def _predicted(
         torch.as_tensor(states[:, -width:], device=device),
         torch.as_tensor(actions, device=device)[:, None],
     )
-    kept = [obs[:, :, 0].double().cpu() for t, obs in enumerate(unrolled, 1) if t in at]
-    members = torch.stack(kept, dim=2).numpy()
+    kept, ended = [], np.zeros(len(agents), dtype=np.bool_)
+    for t, obs in enumerate(unrolled, 1):
+        if t in at:
+            kept.append((obs[:, :, 0].double().cpu(), ended))
+        if over is not None:
+            mean = np.nan_to_num(obs[:, :, 0].mean(0).cpu().numpy())
+            ended = ended | np.asarray(over(mean)).astype(bool)
+    members = torch.stack([obs for obs, _ in kept], dim=2).numpy()
+    after = np.stack([end for _, end in kept], axis=1)
     lost = ~np.isfinite(members).all(axis=(0, 3))
     members = np.where(lost[None, ..., None], 0.0, members)
     centre, spread = middle(members, turn)
     spread[lost] = 0.0
-    return _Predicted(centre, spread, ~lost)
+    return _Predicted(centre, spread, ~lost & ~after)
 
 
 def _errors(

@@ -9,7 +9,7 @@ from torch import Tensor
 from persim_gym import checks
 from persim_gym.core import Array, as_agents
 from persim_gym.learned.dynamics import LearnedDynamics
-from persim_gym.learned.support import RolloutReport
+from persim_gym.learned.support import OWN, RolloutReport
 
 
 class PredictiveDynamics(LearnedDynamics):
@@ -77,7 +77,8 @@ class PredictiveDynamics(LearnedDynamics):
 
         They hold parameters, misfit and noise together, and are calibrated on the data. Of actions
         outside of the record nothing is known: from there on they are wider, in every step by the
-        distance, in widths of the record, times the deviation of the recorded changes.
+        distance, in widths of the record, times the deviation of the recorded changes. Of a
+        distance under a tenth the square counts, times ten.
 
         Args:
             agents: ``[n]``.
@@ -110,7 +111,9 @@ class PredictiveDynamics(LearnedDynamics):
         centre, width = intervals.around(members, level, of == "state")
         extra = self.extrapolation(agents, actions)
         if extra is not None:
-            steps = extra.double().cumsum(1).cpu().numpy()[..., None]
+            # Just beyond the record a smooth law has hardly changed.
+            far = extra.double() * (extra.double() / OWN).clamp(max=1.0)
+            steps = far.cumsum(1).cpu().numpy()[..., None]
             width = np.hypot(width, steps * self.experience.change_scale)
         low, high = (bound.double().cpu().numpy() for bound in self.ensemble.limits)
         limits = getattr(self.task, "limits", None)

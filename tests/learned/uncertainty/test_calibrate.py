@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from persim_gym.learned import PerSim
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.fit import record_of
+from persim_gym.learned.families import Setting
+from persim_gym.learned.fit import fit_by, record_of
+from persim_gym.learned.plan import plan_fit
 from persim_gym.learned.preparation import Data
+from persim_gym.learned.progress import FitReport
 from persim_gym.learned.uncertainty.calibrate import LEVELS, calibrate, students
+from persim_gym.learned.uncertainty.intervals import Unseen
 from tests.learned.noisy_worlds import OBSERVED, PROCESS, TASK, LinearWorld
 from tests.learned.uncertainty.test_intervals import inside
 
@@ -117,3 +122,47 @@ def test_widths_are_measured_as_far_as_predictions_are_numbers() -> None:
     assert intervals.steps.tolist() == [1, 2, 5]
     assert intervals.calibrated_steps == 5
     np.testing.assert_array_equal(intervals.quantiles, found(99)[0].quantiles[:3])
+
+
+@dataclass
+class Astray:
+    """An ensemble that goes astray once an observation has been above a limit."""
+
+    ensemble: Ensemble
+    limit: float
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.ensemble, name)
+
+    def unroll(self, *given: Any) -> Iterator[torch.Tensor]:
+        above: Any = False
+        for obs in self.ensemble.unroll(*given):
+            yield obs + 100.0 * above
+            above = above | (obs[..., :1].mean(0, keepdim=True) > self.limit)
+
+
+def test_two_fits_are_not_compared_after_an_episode_s_end() -> None:
+    world, sim = few(1, agents=40, steps=30)
+    record = record_of(Data(world.record(30, 1), TASK), 1)
+    ending = replace(record, over=lambda obs: obs[:, 0] > 0.4)
+
+    def found(given: Any, other: Any) -> Any:
+        unseen = Unseen(other, np.arange(0), anywhere=True)
+        return calibrate(sim.ensemble, given, unseen, np.zeros(2), seed=0)[0].quantiles
+
+    astray: Any = Astray(sim.ensemble, 0.4)
+    assert (found(record, astray)[3:, :, -1] > 2 * found(record, sim.ensemble)[3:, :, -1]).all()
+    np.testing.assert_array_equal(found(ending, astray), found(ending, sim.ensemble))
+
+
+@pytest.mark.parametrize("method", ["hierarchical", "als"])
+def test_closed_forms_are_compared_with_fits_that_miss_a_stretch_anywhere(method: str) -> None:
+    """Not with one that knows no end of an episode."""
+    data = Data(LinearWorld(agents=12, process=PROCESS).record(72, 1), TASK)
+    plan = plan_fit("own", method=method, options={"degree": 1, "ensemble_size": 2})
+    again = fit_by(data, plan, Setting(torch.device("cpu"), FitReport())).again
+    assert again is not None
+    assert again.anywhere
+    agent, place = np.divmod(again.rows, 72)
+    assert np.bincount(agent).tolist() == [12] * 12
+    assert (np.bincount(place, minlength=72) >= 1).all()
