@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes.util
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -16,12 +17,16 @@ if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.envir
         os.environ.setdefault("MUJOCO_GL", "egl")
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 
+# Nothing that is imported or collected becomes garbage: until all is there, none is looked for.
+gc.disable()
+
 import pytest
 import torch
 
 from persim_gym.experiments.recordings import missing_recordings
 from persim_gym.learned.outcomes import heads
 from persim_gym.learned.simulator import PerSim
+from persim_gym.learned.uncertainty import calibrate
 from tests.evaluation.worlds import random_transitions
 from tests.experiments.paper_cells import tiny
 
@@ -29,7 +34,13 @@ from tests.experiments.paper_cells import tiny
 torch.set_num_threads(1)
 
 TESTS = Path(__file__).parent
-ALL_STEPS = heads.STEPS
+ALL_STEPS, ALL_FAR = heads.STEPS, calibrate.FAR
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what stays to the end of the run."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
@@ -42,9 +53,10 @@ def _no_display_left_open() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _few_steps() -> Iterator[None]:
-    """Networks of rewards and ends are there, where it does not matter how good they are."""
+    """Networks of rewards and ends are there, and intervals, where it does not matter how good."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(heads, "STEPS", 100)
+        patch.setattr(calibrate, "FAR", 10)
         yield
 
 

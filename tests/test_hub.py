@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from persim_gym import hub
 from persim_gym.cli import app
 from persim_gym.learned import PerSim
+from tests.cli.commands import run
 from tests.learned.worlds import PlainTask, random_walks
 
 huggingface_hub = pytest.importorskip("huggingface_hub", reason="the extra 'hub' is not installed")
@@ -76,11 +77,8 @@ def test_no_folder_of_this_machine_is_shared(folder_hub: Path, tmp_path: Path) -
 
 def test_the_commands(folder_hub: Path, sim: PerSim, tmp_path: Path) -> None:
     sim.save(tmp_path / "run")
-    run = CliRunner()
-    pushed = run.invoke(app, ["hub", "push", str(tmp_path / "run"), "me/walks"])
-    assert pushed.exit_code == 0, pushed.stderr
-    pulled = run.invoke(app, ["hub", "pull", "me/walks", "--out", str(tmp_path / "back")])
-    assert pulled.exit_code == 0, pulled.stderr
+    run("hub", "push", str(tmp_path / "run"), "me/walks")
+    run("hub", "pull", "me/walks", "--out", str(tmp_path / "back"))
     assert PerSim.load(tmp_path / "back").num_agents == sim.num_agents
 
 

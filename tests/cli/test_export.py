@@ -5,15 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from persim_gym.cli import app
 from persim_gym.learned import PerSim
+from tests.cli.commands import refuse, run
 from tests.learned.worlds import PlainTask, random_walks
-
-
-def invoke(*args: str) -> Result:
-    return CliRunner().invoke(app, ["export", *args], catch_exceptions=False)
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +20,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_file_is_written(folder: Path, tmp_path: Path) -> None:
-    result = invoke(str(folder), "--out", str(tmp_path / "step.py"))
-    assert result.exit_code == 0, result.output
+    result = run("export", folder, "--out", tmp_path / "step.py")
     assert str(tmp_path / "step.py") in "".join(result.stderr.split("\n"))
     assert (tmp_path / "step.py").exists()
 
 
 def test_another_end_is_refused(folder: Path, tmp_path: Path) -> None:
-    result = invoke(str(folder), "--out", str(tmp_path / "step.txt"))
-    assert result.exit_code == 2
-    assert result.stderr.startswith("error: path must end in .onnx")
+    refuse("export", folder, "--out", tmp_path / "step.txt", says="error: path must end in .onnx")
     assert not list(tmp_path.iterdir())

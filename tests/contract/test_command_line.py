@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from persim_gym.cli import app
 from persim_gym.cli.command import Command
 from persim_gym.cli.table_options import Columns
+from tests.cli.commands import run
 
 #: Names of which the help says something else where there is one of a kind, or several.
 ONE_OR_SEVERAL = {"--agent"}
@@ -45,7 +46,7 @@ def test_every_command_has_help_of_80_columns_with_an_example(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    text = CliRunner().invoke(app, [*name.split(), "--help"]).stdout
+    text = run(*name.split(), "--help").stdout
     assert max(map(len, text.splitlines())) <= 80
     assert f"  persim-gym {name}" in text.split("Examples:")[1]
     assert not re.search(r"x[<>]=|default: \(|<str>|<Path>|\x08", text)
@@ -130,7 +131,7 @@ def test_former_names_are_taken_and_not_shown(command: str, former: str, present
 
 def test_a_former_name_gives_what_the_present_one_gives() -> None:
     def out(*words: str) -> str:
-        return CliRunner().invoke(app, ["agents", "cartpole", "--csv", *words]).stdout
+        return run("agents", "cartpole", "--csv", *words).stdout
 
     assert out("--size=7", "--seed", "3") == out("--population-size", "7", "--population-seed=3")
     assert out("--size=7", "--seed", "3") != out("--size=7", "--seed", "4")

@@ -9,16 +9,15 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 import persim_gym
 from persim_gym import LEARNED_ID
-from persim_gym.cli import app
 from persim_gym.cli.models import choose_agents
 from persim_gym.learned import PerSim
 from persim_gym.learned.env import make_env, make_vector_env
 from persim_gym.learned.naming import AgentNames
 from persim_gym.planning import MPC, RandomShooting
+from tests.cli.commands import run
 from tests.learned.worlds import RankTwoWorld
 
 #: The index of an agent is one less than what it is called.
@@ -105,19 +104,14 @@ def test_whole_numbers_as_names_mean_one_thing_at_every_face(sim: PerSim) -> Non
 def test_a_command_line_says_which(sim: PerSim, tmp_path: Path) -> None:
     folder = str(sim.save(tmp_path / "sim"))
 
-    def run(agent: str) -> Any:
-        return CliRunner().invoke(app, ["equations", folder, "--agent", agent])
-
     def body(text: str) -> str:
         return text[text.index("\nd ") :].strip()
 
     for given, index in (("name:3", 2), ("index:3", 3), ("0", 0), ("6", 5)):
-        result = run(given)
-        assert result.exit_code == 0, result.output
+        result = run("equations", folder, "--agent", given)
         assert body(result.stdout) == body(str(sim.equations(f"index:{index}")))
     for given in ("3", "1"):
-        result = run(given)
-        assert result.exit_code == 2
+        result = run("equations", folder, "--agent", given, code=2)
         assert "'name:" in result.output
     names = AgentNames(NUMBERS, 6)
     assert choose_agents("6,index:0-2,name:5", names) == [5, 0, 1, 2, 4]

@@ -1,0 +1,17 @@
+"""Intervals are as good here as a user gets them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from persim_gym.learned.uncertainty import calibrate
+from tests.conftest import ALL_FAR
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _far() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(calibrate, "FAR", ALL_FAR)
+        yield
