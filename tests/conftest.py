@@ -17,9 +17,6 @@ if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.envir
         os.environ.setdefault("MUJOCO_GL", "egl")
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 
-# Nothing that is imported or collected becomes garbage: until all is there, none is looked for.
-gc.disable()
-
 import pytest
 import torch
 
@@ -29,6 +26,9 @@ from persim_gym.learned.simulator import PerSim
 from persim_gym.learned.uncertainty import calibrate
 from tests.evaluation.worlds import random_transitions
 from tests.experiments.paper_cells import tiny
+
+# Nothing that is imported or collected becomes garbage: until all is there, none is looked for.
+gc.disable()
 
 # Processes that run tests beside each other would otherwise fight for the same cores.
 torch.set_num_threads(1)

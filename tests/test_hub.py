@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from persim_gym import hub
-from persim_gym.cli import app
 from persim_gym.learned import PerSim
-from tests.cli.commands import run
+from tests.cli.commands import invoke, run
 from tests.learned.worlds import PlainTask, random_walks
 
 huggingface_hub = pytest.importorskip("huggingface_hub", reason="the extra 'hub' is not installed")
@@ -118,7 +116,7 @@ def test_a_wrong_address_is_refused(address: str) -> None:
 
 
 def test_without_a_network_one_line_says_so(folder_hub: Path) -> None:
-    result = CliRunner().invoke(app, ["hub", "pull", "me/nothing", "--out", "x"])
+    result = invoke("hub", "pull", "me/nothing", "--out", "x")
     assert result.exit_code in (1, 2)
     assert result.stderr.count("\n") == 1
     assert "the hub was not reached or refused (no network)" in result.stderr

@@ -118,7 +118,9 @@ def test_a_killed_fit_goes_on_to_the_same_weights(entry: Entry, tmp_path: Path) 
 
 
 @each
-@pytest.mark.parametrize("last", [False, True], ids=["middle", "last"])
+@pytest.mark.parametrize(
+    "last", [pytest.param(False, marks=pytest.mark.slow), True], ids=["middle", "last"]
+)
 def test_going_on_leaves_global_randomness_alone(entry: Entry, last: bool, tmp_path: Path) -> None:
     def kill(done: int, total: int) -> None:
         if done == (total if last else total // 2 + 1):

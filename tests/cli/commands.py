@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+from typer import testing
 from typer.testing import CliRunner, Result
 
 from persim_gym.cli import app
+
+# Typer makes all commands anew for every call, which takes longer than most of them do.
+testing._get_command = functools.cache(testing._get_command)
+COMMAND = testing._get_command(app)
 
 
 def invoke(*args: Any, charset: str = "utf-8", **options: Any) -> Result:

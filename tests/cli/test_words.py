@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
-from persim_gym.cli import app
 from persim_gym.cli.words import in_words
-from tests.cli.commands import run
+from tests.cli.commands import COMMAND, run
 
-ROOT: Any = typer.main.get_command(app)
+ROOT: Any = COMMAND
 
 
 @pytest.mark.parametrize(
