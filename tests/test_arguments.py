@@ -74,14 +74,14 @@ TASK = SUITE.task()
 SIM = random_simulator(TASK, agents=3, members=2)
 TRUE = SUITE.dynamics(SUITE.population(3))
 WALK = PlainTask.of(2, actions=3)
-WALKS = random_walks(WALK)
+WALKS = random_walks(WALK, steps=10)
 FRAME = np.zeros((8, 8, 3), dtype=np.uint8)
 
 
 @functools.cache
 def fitted() -> PerSim:
     """A simulator that was fitted, in the smallest way."""
-    settings = {"degree": 1, "rank": 1, "ensemble_size": 1}
+    settings = {"degree": 1, "rank": 1, "threshold": 0.0, "ensemble_size": 1}
     return PerSim.fit(WALKS, task=WALK, progress=False, **settings)
 
 
@@ -266,7 +266,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "a unit": (lambda value: declare(WALKS, units={"action": value}), {"value": "mg"}),
     "fit, what is declared": (
         lambda **given: PerSim.fit(
-            WALKS, degree=1, rank=1, ensemble_size=1, progress=False, **given
+            WALKS, degree=1, rank=1, threshold=0.0, ensemble_size=1, progress=False, **given
         ),
         {"callbacks": (), "bounds": None, "units": None},
     ),

@@ -16,6 +16,9 @@ from tests.learned.worlds import PlainTask, random_walks
 huggingface_hub = pytest.importorskip("huggingface_hub", reason="the extra 'hub' is not installed")
 
 
+QUICK: dict[str, Any] = {"method": "als", "degree": 1, "rank": 1, "threshold": 0.0}
+
+
 class FolderHub:
     """As much of ``HfApi`` as is used, over a folder."""
 
@@ -46,7 +49,7 @@ def folder_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def sim() -> PerSim:
-    return PerSim.fit(random_walks(PlainTask.of(2, actions=3)), method="als", progress=False)
+    return PerSim.fit(random_walks(PlainTask.of(2, actions=3)), progress=False, **QUICK)
 
 
 def test_a_simulator_goes_and_comes(folder_hub: Path, sim: PerSim, tmp_path: Path) -> None:
@@ -65,7 +68,7 @@ def test_no_folder_of_this_machine_is_shared(folder_hub: Path, tmp_path: Path) -
     table = tmp_path / "patients.csv"
     table.write_text("\n".join(["who,t,x,dose", *rows]))
     columns = {"agent": "who", "time": "t", "state": ["x"], "action": ["dose"]}
-    sim = PerSim.fit(table, columns=columns, method="als", progress=False)
+    sim = PerSim.fit(table, columns=columns, progress=False, **QUICK)
     assert sim.card["source"]["path"] == str(table)
     hub.push_simulator(sim, "me/patients")
     for file in (folder_hub / "me" / "patients").iterdir():

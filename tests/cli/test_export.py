@@ -14,7 +14,8 @@ from tests.learned.worlds import PlainTask, random_walks
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path: Path = tmp_path_factory.mktemp("run")
-    sim = PerSim.fit(random_walks(PlainTask.of(2, actions=3)), method="als", progress=False)
+    quick = {"method": "als", "degree": 1, "rank": 1, "threshold": 0.0}
+    sim = PerSim.fit(random_walks(PlainTask.of(2, actions=3)), progress=False, **quick)
     sim.save(path)
     return path
 

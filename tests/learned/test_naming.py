@@ -27,7 +27,7 @@ NUMBERS = tuple(str(k) for k in range(1, 7))
 @pytest.fixture(scope="module")
 def sim() -> PerSim:
     data = dataclasses.replace(RankTwoWorld(6).record(60), agent_names=NUMBERS)
-    return PerSim.fit(data, method="als", degree=2, rank=3, ensemble_size=2)
+    return PerSim.fit(data, method="als", degree=1, rank=2, threshold=0.0, ensemble_size=2)
 
 
 def faces(sim: PerSim) -> dict[str, Any]:
