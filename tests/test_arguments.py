@@ -6,7 +6,6 @@ out, whatever the value is.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import functools
 import math
@@ -75,6 +74,7 @@ SIM = random_simulator(TASK, agents=3, members=2)
 TRUE = SUITE.dynamics(SUITE.population(3))
 WALK = PlainTask.of(2, actions=3)
 WALKS = random_walks(WALK, steps=10)
+CELLS = preset_cells("quick")
 FRAME = np.zeros((8, 8, 3), dtype=np.uint8)
 
 
@@ -87,7 +87,7 @@ def fitted() -> PerSim:
 
 def known() -> PerSim:
     """The same, to be changed by a call: the fitted one stays as it is."""
-    return copy.deepcopy(fitted())
+    return fitted().view()
 
 
 NASTY: list[Any] = [
@@ -318,7 +318,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     ),
     "preset_cells": (preset_cells, {"name": "quick", "device": "cpu", "seeds": None}),
     "select_cells": (
-        lambda **given: select_cells(preset_cells("quick"), **given),
+        lambda **given: select_cells(CELLS, **given),
         {"experiments": (), "tasks": (), "datasets": (), "methods": (), "planners": ()},
     ),
     "run_cells": (

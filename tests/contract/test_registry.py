@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import pytest
 
 import persim_gym
 from persim_gym.envs import SUITES
-from tests.contract.sources import FILES, statements, tree_of
+from tests.contract.sources import FILES, Source, read, source_of
 from tests.contract.worlds import LEARNED_ID, TRUE_IDS
 
 #: A room imports only from those before it.
@@ -113,36 +112,27 @@ assert not {"torch", "mujoco", "pygame", "matplotlib"} & set(sys.modules)
 
 
 def imports(
-    tree: ast.Module, path: Path, *, typed: bool = True, late: bool = False
+    source: Source, path: Path, *, typed: bool = True, late: bool = False
 ) -> Iterator[tuple[str, ...]]:
-    """All modules that a file imports, wherever in it, as parts of their full names.
+    """All that a file imports, as parts of their full names.
 
     Args:
-        tree: Of the file.
+        source: Of the file.
         path: Of the file, inside the package.
         typed: Whether those count that only a type checker imports.
         late: Whether the named exceptions count, which are inside functions or for a type checker.
     """
-    package = ("persim_gym", *path.parts[:-1])
-    for node, inside, checked in statements(tree):
-        if checked and not typed:
-            continue
-        if isinstance(node, ast.Import):
-            yield from (tuple(alias.name.split(".")) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            named = (inside or checked) and (path.as_posix(), node.module or "") in LATE
-            if named and not late:
-                continue
-            base = package[: len(package) - node.level + 1] if node.level else ()
-            module = (*base, *(node.module.split(".") if node.module else ()))
-            yield from ((*module, alias.name) for alias in node.names)
+    for parts, in_function, for_types in source.imports:
+        named = (path.as_posix(), ".".join(parts[:-1])) in LATE
+        if (late or not (named and (in_function or for_types))) and (typed or not for_types):
+            yield parts
 
 
-def wrong_imports(tree: ast.Module, path: Path) -> list[str]:
+def wrong_imports(source: Source, path: Path) -> list[str]:
     """Rooms that the file at ``path`` inside the package imports, but must not."""
     own = ROOMS.index(path.with_suffix("").parts[0])
     wrong = []
-    for module in imports(tree, path):
+    for module in imports(source, path):
         if module[0] != "persim_gym" or len(module) == 1:
             continue
         if module[1] in ROOMS:
@@ -156,7 +146,7 @@ def wrong_imports(tree: ast.Module, path: Path) -> list[str]:
 def test_rooms_import_only_from_those_before_them() -> None:
     inside = [path for path in FILES if path != Path("__init__.py")]
     assert {path.with_suffix("").parts[0] for path in inside} == set(ROOMS)
-    found = {str(path): wrong_imports(tree_of(path), path) for path in inside}
+    found = {str(path): wrong_imports(source_of(path), path) for path in inside}
     assert {path: wrong for path, wrong in found.items() if wrong} == {}
 
 
@@ -177,7 +167,7 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     names = {module_name(path): path for path in FILES}
     graph: dict[str, set[str]] = {}
     for name, path in names.items():
-        found = {".".join(module) for module in imports(tree_of(path), path, typed=False)}
+        found = {".".join(module) for module in imports(source_of(path), path, typed=False)}
         # `from a.b import c` is of module a.b.c where there is one, else of a.b.
         targets = {m if m in names else m.rpartition(".")[0] for m in found}
         graph[name] = (targets & names.keys()) - {name, "persim_gym"}
@@ -191,10 +181,10 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
 def test_late_imports_are_late_and_there() -> None:
     for file, module in LATE:
         path, parts = Path(file), tuple(module.split("."))
-        assert wrong_imports(tree_of(path), path) == []
-        assert wrong_imports(ast.parse(f"from {module} import x"), path) != []
-        all_imports = {found[:-1] for found in imports(tree_of(path), path, late=True)}
-        assert parts in all_imports - {found[:-1] for found in imports(tree_of(path), path)}
+        assert wrong_imports(source_of(path), path) == []
+        assert wrong_imports(read(f"from {module} import x", path), path) != []
+        all_imports = {found[:-1] for found in imports(source_of(path), path, late=True)}
+        assert parts in all_imports - {found[:-1] for found in imports(source_of(path), path)}
 
 
 @pytest.mark.parametrize(
@@ -210,7 +200,10 @@ def test_late_imports_are_late_and_there() -> None:
     ],
 )
 def test_wrong_imports_are_seen(source: str) -> None:
+    def wrong(text: str, path: Path) -> list[str]:
+        return wrong_imports(read(text, path), path)
+
     suites = Path("envs/suites.py")
-    assert wrong_imports(ast.parse(source), suites) != []
-    assert wrong_imports(ast.parse("from .populations import Population"), suites) == []
-    assert wrong_imports(ast.parse("import persim_gym.envs.populations"), Path("cli.py")) == []
+    assert wrong(source, suites) != []
+    assert wrong("from .populations import Population", suites) == []
+    assert wrong("import persim_gym.envs.populations", Path("cli.py")) == []
