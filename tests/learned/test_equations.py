@@ -275,8 +275,9 @@ def test_latex_reads_as_the_text_does(cartpole: PerSim) -> None:
 def test_a_population_s_equations_take_any_agent_s_factors() -> None:
     world = LowRankWorld(3, agents=30)
     sim = PerSim.fit(
-        world.record(40), task=world.task, method="als", ensemble_size=1, progress=False
-    )
+        world.record(40), task=world.task, method="als", degree=2, rank=3, ensemble_size=1,
+        progress=False,
+    )  # fmt: skip
     found = sim.equations()
     assert "v2" in str(found)
     assert "v3" in str(found)

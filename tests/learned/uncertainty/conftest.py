@@ -7,11 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from persim_gym.learned.uncertainty import calibrate
-from tests.conftest import ALL_FAR
 
 
 @pytest.fixture(scope="package", autouse=True)
-def _far() -> Iterator[None]:
+def _far(usual_steps: dict[str, int]) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(calibrate, "FAR", ALL_FAR)
+        patch.setattr(calibrate, "FAR", usual_steps["intervals"])
         yield
