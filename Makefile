@@ -14,6 +14,10 @@ BIN := $(VENV)/bin
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check \
 	$(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
+# Bytecode is kept, whatever the shell says: without it, every process that runs tests spends its first
+# ten seconds on compiling, above all the test modules that pytest rewrites.
+export PYTHONDONTWRITEBYTECODE :=
+
 # MuJoCo draws through a window unless told otherwise. Without a display, EGL draws off screen; it is
 # asked for only where its library is present, because MuJoCo cannot be imported otherwise.
 ifeq ($(shell uname -s),Linux)

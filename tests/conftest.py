@@ -1,12 +1,17 @@
-"""Settings of the whole test run, made before any test module is imported."""
+"""Settings of the whole test run, made before any test module is imported.
+
+The package is imported by the fixtures: the process that hands tests out to others needs it not.
+"""
 
 from __future__ import annotations
 
 import ctypes.util
+import gc
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # MuJoCo chooses its OpenGL backend when it is imported, pygame its display when it is first used:
 # without a screen the one draws through EGL (where its library is there, for MuJoCo cannot be
@@ -17,19 +22,24 @@ if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.envir
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 
 import pytest
-import torch
 
-from persim_gym.experiments.recordings import missing_recordings
-from persim_gym.learned.outcomes import heads
-from persim_gym.learned.simulator import PerSim
-from tests.evaluation.worlds import random_transitions
-from tests.experiments.paper_cells import tiny
+if TYPE_CHECKING:
+    from persim_gym.learned import PerSim
 
-# Processes that run tests beside each other would otherwise fight for the same cores.
-torch.set_num_threads(1)
+# Nothing that is imported or collected becomes garbage: until all is there, none is looked for.
+gc.disable()
 
 TESTS = Path(__file__).parent
-ALL_STEPS = heads.STEPS
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what stays to the end of the run."""
+    import torch
+
+    gc.freeze()
+    gc.enable()
+    # Processes that run tests beside each other would otherwise fight for the same cores.
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
@@ -41,17 +51,25 @@ def _no_display_left_open() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _few_steps() -> Iterator[None]:
-    """Networks of rewards and ends are there, where it does not matter how good they are."""
+def usual_steps() -> Iterator[dict[str, int]]:
+    """Networks of rewards and ends, and intervals, are there where it does not matter how good.
+
+    How many steps a user's have is given to tests for which it does.
+    """
+    from persim_gym.learned.outcomes import heads
+    from persim_gym.learned.uncertainty import calibrate
+
+    usual = {"heads": heads.STEPS, "intervals": calibrate.FAR}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(heads, "STEPS", 100)
-        yield
+        patch.setattr(calibrate, "FAR", 10)
+        yield usual
 
 
 @pytest.fixture
-def all_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+def all_steps(usual_steps: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks of rewards and ends are trained to the end."""
-    monkeypatch.setattr(heads, "STEPS", ALL_STEPS)
+    monkeypatch.setattr("persim_gym.learned.outcomes.heads.STEPS", usual_steps["heads"])
 
 
 #: Folders whose tests write data sets.
@@ -88,6 +106,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def cartpole() -> PerSim:
     """A simulator of twelve CartPoles, hardly fitted."""
+    from persim_gym.learned import PerSim
+    from tests.evaluation.worlds import random_transitions
+
     return PerSim.fit(
         random_transitions("cartpole", 12, 40),
         epochs=8, ensemble_size=2, spare_members=0, state_hidden=(16,), progress=False,
@@ -97,6 +118,9 @@ def cartpole() -> PerSim:
 @pytest.fixture(scope="session")
 def cheetah() -> PerSim:
     """A simulator of two HalfCheetahs, not worth the name."""
+    from persim_gym.learned import PerSim
+    from tests.evaluation.worlds import random_transitions
+
     return PerSim.fit(
         random_transitions("half-cheetah", 2, 20),
         epochs=1, ensemble_size=2, rank=2, state_hidden=(8,), action_hidden=(8,), progress=False,
@@ -106,6 +130,9 @@ def cheetah() -> PerSim:
 @pytest.fixture(scope="session")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where random CartPoles of seed 0 are recorded, for tests that write no other data set."""
+    from persim_gym.experiments.recordings import missing_recordings
+    from tests.experiments.paper_cells import tiny
+
     folder = tmp_path_factory.mktemp("recordings")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MINARI_DATASETS_PATH", str(folder))

@@ -13,20 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
 import persim_gym
-from persim_gym.cli import app
 from persim_gym.cli.group import print_anything, say
 from persim_gym.cli.output import print_facts, print_json, print_table, progress_bar
 from persim_gym.envs.suites import find_suite
+from tests.cli.commands import invoke
 from tests.learned.worlds import random_simulator
 
 ROOT = Path(persim_gym.__file__).parents[1]
-
-
-def invoke(*args: str, charset: str = "utf-8") -> Result:
-    return CliRunner(charset=charset).invoke(app, list(args), catch_exceptions=False)
 
 
 @pytest.fixture(autouse=True)

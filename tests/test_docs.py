@@ -12,6 +12,7 @@ else is changed: see :func:`small`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import re
 import shlex
@@ -26,6 +27,7 @@ from persim_gym.baselines import BCQ, CQL
 from persim_gym.envs import SUITES
 from persim_gym.learned import PRESETS, LearnedSimEnv, Networks, PerSim
 from persim_gym.learned.config import ClosedForm
+from tests.cli.commands import COMMAND
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted(page for page in (ROOT / "docs").rglob("*.md") if "_build" not in page.parts)
@@ -210,17 +212,13 @@ def test_sizes_are_capped(place: Path, small: list[str]) -> None:
 # -- commands --------------------------------------------------------------------------------------
 
 
+@functools.cache
 def programs() -> dict[str, Any]:
     """The command lines that pages may use, as parsers."""
     import minari.cli
     import typer
 
-    from persim_gym.cli import app
-
-    return {
-        "persim-gym": typer.main.get_command(app),
-        "minari": typer.main.get_command(minari.cli.app),
-    }
+    return {"persim-gym": COMMAND, "minari": typer.main.get_command(minari.cli.app)}
 
 
 def check_command(line: str, known: dict[str, Any]) -> bool:

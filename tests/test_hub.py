@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from persim_gym import hub
-from persim_gym.cli import app
 from persim_gym.learned import PerSim
+from tests.cli.commands import invoke, run
 from tests.learned.worlds import PlainTask, random_walks
 
 huggingface_hub = pytest.importorskip("huggingface_hub", reason="the extra 'hub' is not installed")
+
+
+QUICK: dict[str, Any] = {"method": "als", "degree": 1, "rank": 1, "threshold": 0.0}
 
 
 class FolderHub:
@@ -47,7 +49,7 @@ def folder_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def sim() -> PerSim:
-    return PerSim.fit(random_walks(PlainTask.of(2, actions=3)), method="als", progress=False)
+    return PerSim.fit(random_walks(PlainTask.of(2, actions=3)), progress=False, **QUICK)
 
 
 def test_a_simulator_goes_and_comes(folder_hub: Path, sim: PerSim, tmp_path: Path) -> None:
@@ -66,7 +68,7 @@ def test_no_folder_of_this_machine_is_shared(folder_hub: Path, tmp_path: Path) -
     table = tmp_path / "patients.csv"
     table.write_text("\n".join(["who,t,x,dose", *rows]))
     columns = {"agent": "who", "time": "t", "state": ["x"], "action": ["dose"]}
-    sim = PerSim.fit(table, columns=columns, method="als", progress=False)
+    sim = PerSim.fit(table, columns=columns, progress=False, **QUICK)
     assert sim.card["source"]["path"] == str(table)
     hub.push_simulator(sim, "me/patients")
     for file in (folder_hub / "me" / "patients").iterdir():
@@ -76,11 +78,8 @@ def test_no_folder_of_this_machine_is_shared(folder_hub: Path, tmp_path: Path) -
 
 def test_the_commands(folder_hub: Path, sim: PerSim, tmp_path: Path) -> None:
     sim.save(tmp_path / "run")
-    run = CliRunner()
-    pushed = run.invoke(app, ["hub", "push", str(tmp_path / "run"), "me/walks"])
-    assert pushed.exit_code == 0, pushed.stderr
-    pulled = run.invoke(app, ["hub", "pull", "me/walks", "--out", str(tmp_path / "back")])
-    assert pulled.exit_code == 0, pulled.stderr
+    run("hub", "push", str(tmp_path / "run"), "me/walks")
+    run("hub", "pull", "me/walks", "--out", str(tmp_path / "back"))
     assert PerSim.load(tmp_path / "back").num_agents == sim.num_agents
 
 
@@ -120,7 +119,7 @@ def test_a_wrong_address_is_refused(address: str) -> None:
 
 
 def test_without_a_network_one_line_says_so(folder_hub: Path) -> None:
-    result = CliRunner().invoke(app, ["hub", "pull", "me/nothing", "--out", "x"])
+    result = invoke("hub", "pull", "me/nothing", "--out", "x")
     assert result.exit_code in (1, 2)
     assert result.stderr.count("\n") == 1
     assert "the hub was not reached or refused (no network)" in result.stderr

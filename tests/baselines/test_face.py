@@ -20,6 +20,7 @@ from persim_gym.baselines.networks import Units
 from persim_gym.core import Dynamics
 from persim_gym.policies.behaviours import as_policy
 from tests.baselines.small import ENTRIES, SILENT, Entry, data_of, each
+from tests.test_random_state import states as states_of_all
 
 CONTINUOUS = [entry for entry in ENTRIES if entry.task == "continuous"]
 
@@ -118,7 +119,9 @@ def test_a_killed_fit_goes_on_to_the_same_weights(entry: Entry, tmp_path: Path) 
 
 
 @each
-@pytest.mark.parametrize("last", [False, True], ids=["middle", "last"])
+@pytest.mark.parametrize(
+    "last", [pytest.param(False, marks=pytest.mark.slow), True], ids=["middle", "last"]
+)
 def test_going_on_leaves_global_randomness_alone(entry: Entry, last: bool, tmp_path: Path) -> None:
     def kill(done: int, total: int) -> None:
         if done == (total if last else total // 2 + 1):
@@ -129,16 +132,11 @@ def test_going_on_leaves_global_randomness_alone(entry: Entry, last: bool, tmp_p
     torch.manual_seed(123)  # of nobody's fit
     np.random.seed(123)  # noqa: NPY002 - to be compared
     random.seed(123)
-    before = _global_states()
+    before = states_of_all()
     resumed = entry.fit(checkpoint=tmp_path)
-    assert _global_states() == before
+    assert states_of_all() == before
     for name, tensor in entry.shared().tensors.items():
         assert torch.equal(tensor, resumed.tensors[name]), name
-
-
-def _global_states() -> list[Any]:
-    legacy = np.random.get_state()  # noqa: NPY002 - to be compared
-    return [torch.get_rng_state().tolist(), random.getstate(), [str(part) for part in legacy]]
 
 
 def _killer(folder: Path) -> Any:

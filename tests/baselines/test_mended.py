@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from typing import Any
 
@@ -10,14 +11,17 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 
-pytest.importorskip("tianshou", reason="pip install 'persim-gym[baselines]'")
-
-from persim_gym.baselines import mended
 from persim_gym.baselines.networks import Mlp
 from persim_gym.policies.randomness import global_randomness_kept
 
 D, A, N, SAMPLES = 3, 2, 16, 4
 BOX = Box(-1.0, 1.0, (A,))
+
+
+def mended() -> Any:
+    """Imported when it is needed: tianshou takes a second, in every process that collects tests."""
+    pytest.importorskip("tianshou", reason="pip install 'persim-gym[baselines]'")
+    return importlib.import_module("persim_gym.baselines.mended")
 
 
 @pytest.fixture(autouse=True)
@@ -28,24 +32,24 @@ def _seeded() -> Any:
 
 
 def batch() -> Any:
-    return mended.Batch(
+    return mended().Batch(
         obs=torch.randn(N, D), act=torch.rand(N, A) * 1.8 - 0.9, obs_next=torch.randn(N, D),
-        rew=torch.randn(N), done=torch.zeros(N), info=mended.Batch(),
+        rew=torch.randn(N), done=torch.zeros(N), info=mended().Batch(),
     )  # fmt: skip
 
 
-def cql(**changes: Any) -> mended.MendedCQL:
+def cql(**changes: Any) -> Any:
     options: dict[str, Any] = {
         "imitation": 0, "entropy_in_target": False, "cql_weight": 5.0,
-        "num_repeat_actions": SAMPLES, "policy_optim": mended.adam(1e-3),
-        "alpha": mended.AutoAlpha(-float(A), 0.0, mended.adam(1e-3)),
+        "num_repeat_actions": SAMPLES, "policy_optim": mended().adam(1e-3),
+        "alpha": mended().AutoAlpha(-float(A), 0.0, mended().adam(1e-3)),
     }  # fmt: skip
-    policy = mended.SACPolicy(
-        actor=mended.Gaussian(Mlp(D, 8, 2 * A)), deterministic_eval=False, action_space=BOX
+    policy = mended().SACPolicy(
+        actor=mended().Gaussian(Mlp(D, 8, 2 * A)), deterministic_eval=False, action_space=BOX
     )
-    return mended.MendedCQL(
-        policy=policy, critic_optim=mended.adam(1e-3),
-        critic=mended.Critic(Mlp(D + A, 8, 1)), critic2=mended.Critic(Mlp(D + A, 8, 1)),
+    return mended().MendedCQL(
+        policy=policy, critic_optim=mended().adam(1e-3),
+        critic=mended().Critic(Mlp(D + A, 8, 1)), critic2=mended().Critic(Mlp(D + A, 8, 1)),
         **{**options, **changes},
     )  # fmt: skip
 
@@ -99,7 +103,7 @@ def test_entropy_in_the_targets_of_cql_is_a_choice(counted: bool) -> None:
 
 @pytest.mark.slow
 def test_the_policy_of_cql_imitates_at_first() -> None:
-    algorithm = cql(imitation=100, policy_optim=mended.adam(3e-2))
+    algorithm = cql(imitation=100, policy_optim=mended().adam(3e-2))
     rows = batch()
     rows.act = torch.tensor([0.5, -0.5]).expand(N, A).clone()
     for _ in range(100):
@@ -122,21 +126,21 @@ def test_targets_of_bcq_see_perturbed_actions() -> None:
 
     seen: list[Any] = []
 
-    class Looking(mended.Critic):
+    class Looking(mended().Critic):
         def forward(self, obs: Any, action: Any) -> Any:
             if not torch.is_grad_enabled():
                 seen.append(action)
             return super().forward(obs, action)
 
     encoder = torch.nn.Sequential(Mlp(D + A, 8, 8), torch.nn.ReLU())
-    vae = mended.VAE(
+    vae = mended().VAE(
         encoder=encoder, decoder=Mlp(D + 4, 8, A), hidden_dim=8, latent_dim=4, max_action=0.5
     )
-    adam = mended.adam(1e-3)
-    policy = mended.BCQPolicy(
+    adam = mended().adam(1e-3)
+    policy = mended().BCQPolicy(
         actor_perturbation=Moved(), action_space=BOX, critic=Looking(Mlp(D + A, 8, 1)), vae=vae
     )
-    algorithm = mended.MendedBCQ(
+    algorithm = mended().MendedBCQ(
         policy=policy, actor_perturbation_optim=adam, critic_optim=adam, vae_optim=adam,
         critic2=Looking(Mlp(D + A, 8, 1)),
     )  # fmt: skip
@@ -147,21 +151,21 @@ def test_targets_of_bcq_see_perturbed_actions() -> None:
 
 @pytest.mark.parametrize("kind", ["bcq", "cql"])
 def test_targets_of_discrete_methods_move_a_little_in_every_step(kind: str) -> None:
-    space, adam = Discrete(A), mended.adam(1e-2)
+    space, adam = Discrete(A), mended().adam(1e-2)
     algorithm: Any
     if kind == "bcq":
-        policy: Any = mended.DiscreteBCQPolicy(
-            model=mended.Stateless(Mlp(D, 8, A), A),
-            imitator=mended.Stateless(Mlp(D, 8, A), A),
+        policy: Any = mended().DiscreteBCQPolicy(
+            model=mended().Stateless(Mlp(D, 8, A), A),
+            imitator=mended().Stateless(Mlp(D, 8, A), A),
             action_space=space,
         )
-        algorithm = mended.MendedDiscreteBCQ(policy=policy, optim=adam, tau=0.25)
+        algorithm = mended().MendedDiscreteBCQ(policy=policy, optim=adam, tau=0.25)
     else:
-        policy = mended.QRDQNPolicy(
-            model=mended.Stateless(Mlp(D, 8, 3 * A), A, 3), action_space=space
+        policy = mended().QRDQNPolicy(
+            model=mended().Stateless(Mlp(D, 8, 3 * A), A, 3), action_space=space
         )
         with warnings.catch_warnings():
-            algorithm = mended.MendedDiscreteCQL(
+            algorithm = mended().MendedDiscreteCQL(
                 policy=policy, optim=adam, num_quantiles=3, tau=0.25
             )
     rows = batch()

@@ -88,6 +88,6 @@ def test_cadm_follows_cartpoles_that_it_has_seen_enough_of(
 
 def test_a_small_fit_explains_a_linear_world_of_five_agents() -> None:
     data, asked = linear(20), followed(linear(4, seed=7))
-    small = DENSE | {"steps": 1500, "encoder": (32, 32), "hidden": (32,)}
+    small = DENSE | {"steps": 900, "encoder": (32, 32), "hidden": (32,)}
     cadm = CaDM.fit(data, task=TASK, **VANILLA, **small, progress=False)
     assert open_loop_error(cadm.dynamics, asked, traces=1).r2.min() > 0.9

@@ -6,34 +6,18 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import minari
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner, Result
 
-from persim_gym.cli import app
 from persim_gym.learned import PerSim
 from persim_gym.offline import record
 from persim_gym.offline.reading import read_transitions
+from tests.cli.commands import invoke, refuse
 
 FITTED, NEW = "persim/cartpole/fitted-v0", "persim/cartpole/new-v0"
-
-
-def invoke(*args: Any) -> Result:
-    return CliRunner().invoke(app, [str(arg) for arg in args], catch_exceptions=False)
-
-
-def refuse(*args: Any, says: str) -> None:
-    """Bad input: exit code 2, nothing on stdout, one line on stderr."""
-    result = invoke(*args)
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
-    assert says in result.stderr
 
 
 @pytest.fixture(scope="module", autouse=True)

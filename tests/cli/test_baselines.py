@@ -6,13 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from persim_gym.baselines import Baseline
-from persim_gym.cli import app
 from persim_gym.cli.baselines import _policy, parse_options
 from persim_gym.envs.suites import find_suite
 from persim_gym.planning.choices import planner_for_data
+from tests.cli import commands
 from tests.learned.worlds import PlainTask, random_simulator
 
 
@@ -25,9 +24,7 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*args: str, code: int = 0) -> str:
-    result = CliRunner().invoke(app, list(args))
-    assert result.exit_code == code, result.output
-    return result.output
+    return commands.run(*args, code=code).output
 
 
 GENERATE = (

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 from rich.progress import Progress, TextColumn
-from typer.testing import CliRunner, Result
 
-from persim_gym.cli import app
 from persim_gym.cli.output import duration
 from persim_gym.cli.watching import BarWatch, watching
 from persim_gym.experiments import engines
@@ -22,6 +21,10 @@ from persim_gym.experiments.ledger import read_ledger, wanted_cells
 from persim_gym.experiments.presets import preset_cells
 from persim_gym.experiments.row_files import Row, RowFiles
 from persim_gym.experiments.runner import failure_path
+from tests.cli import commands
+
+invoke = partial(commands.invoke, "benchmark")
+refuse = partial(commands.refuse, "benchmark")
 
 #: Two cells that learn nothing and take a moment.
 MOMENT = (
@@ -33,20 +36,6 @@ def quick(seed: int = 0) -> Cell:
     return Cell(
         experiment="prediction", task="cartpole", dataset=None, method="persistence", seed=seed
     )
-
-
-def invoke(*args: Any) -> Result:
-    return CliRunner().invoke(app, ["benchmark", *map(str, args)], catch_exceptions=False)
-
-
-def refuse(*args: Any, says: str) -> None:
-    """Bad input: exit code 2, nothing on stdout, one line on stderr."""
-    result = invoke(*args)
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
-    assert says in result.stderr
 
 
 @pytest.fixture(autouse=True)

@@ -15,10 +15,9 @@ import imageio_ffmpeg
 import minari
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
 
 import persim_gym
-from persim_gym.cli import app, models
+from persim_gym.cli import models
 from persim_gym.cli.options import parse_agents, parse_ranges
 from persim_gym.cli.output import cell
 from persim_gym.demo import run as demo
@@ -28,29 +27,10 @@ from persim_gym.evaluation import returns as playing
 from persim_gym.learned import PerSim
 from persim_gym.offline.reading import read_transitions
 from persim_gym.training import load_policy
+from tests.cli.commands import invoke, refuse, run
 
 DATASET = "persim/cartpole/small-v0"
 TINY = ["--ensemble-size", "2", "--epochs", "4", "--threads", "1"]
-
-
-def invoke(*args: str, **kwargs: Any) -> Result:
-    return CliRunner().invoke(app, list(args), catch_exceptions=False, **kwargs)
-
-
-def succeed(*args: str, **kwargs: Any) -> Result:
-    result = invoke(*args, **kwargs)
-    assert result.exit_code == 0, result.output
-    return result
-
-
-def refuse(*args: str, says: str) -> None:
-    """Bad input: exit code 2, nothing on stdout, one line on stderr."""
-    result = invoke(*args)
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
-    assert says in result.stderr
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -65,7 +45,7 @@ def minari_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def dataset(minari_folder: Path) -> str:
     """Six agents of a population of eight that is not the default one."""
-    succeed(
+    run(
         "record", "cartpole", "--agents", "6", "--seed", "1", "--dataset-id", DATASET,
         "--population-size", "8", "--population-seed", "3",
     )  # fmt: skip
@@ -75,68 +55,32 @@ def dataset(minari_folder: Path) -> str:
 @pytest.fixture(scope="module")
 def simulator(dataset: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = str(tmp_path_factory.mktemp("runs") / "cartpole")
-    succeed("fit", dataset, "--out", folder, *TINY)
+    run("fit", dataset, "--out", folder, *TINY)
     return folder
 
 
 # -- help, version, usage --------------------------------------------------------------------------
 
 COMMANDS = [
-    ["demo"],
-    ["agents"],
-    ["policies"],
-    ["policies", "list"],
-    ["policies", "evaluate"],
-    ["policies", "train"],
-    ["record"],
-    ["datasets"],
-    ["datasets", "list"],
-    ["datasets", "import"],
-    ["datasets", "show"],
-    ["datasets", "delete"],
-    ["fit"],
-    ["adapt"],
-    ["evaluate"],
-    ["validate"],
-    ["equations"],
-    ["export"],
-    ["hub"],
-    ["hub", "push"],
-    ["hub", "pull"],
-    ["plan"],
-    ["train"],
-    ["baseline"],
-    ["generate"],
-    ["render"],
-    ["explore"],
-    ["benchmark"],
-    ["report"],
-]
-
-
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_help_of_each_command_fits_a_terminal_and_has_an_example(command: list[str]) -> None:
-    text = succeed(*command, "--help").stdout
-    assert max(map(len, text.splitlines())) <= 80
-    if command not in (["datasets"], ["policies"], ["hub"]):
-        assert f"  persim-gym {' '.join(command)}" in text
-    assert "\b" not in text
+    "demo", "agents", "policies", "record", "datasets", "fit", "adapt", "evaluate", "validate",
+    "equations", "export", "hub", "plan", "train", "baseline", "generate", "render", "explore",
+    "benchmark", "report",
+]  # fmt: skip
 
 
 def test_every_command_is_in_this_list_and_in_the_help() -> None:
-    listed = succeed("--help").stdout.split("Commands:\n")[1].split("\n\n")[0]
-    names = [line.split()[0] for line in listed.splitlines()]
-    assert names == list(dict.fromkeys(command[0] for command in COMMANDS))
+    listed = run("--help").stdout.split("Commands:\n")[1].split("\n\n")[0]
+    assert [line.split()[0] for line in listed.splitlines()] == COMMANDS
     assert all(not line.endswith("...") for line in listed.splitlines())
 
 
 def test_no_command_shows_the_help() -> None:
-    assert succeed().stdout == succeed("--help").stdout
-    assert "delete" in succeed("datasets").stdout
+    assert run().stdout == run("--help").stdout
+    assert "delete" in run("datasets").stdout
 
 
 def test_version() -> None:
-    assert succeed("--version").stdout == f"persim-gym {persim_gym.__version__}\n"
+    assert run("--version").stdout == f"persim-gym {persim_gym.__version__}\n"
 
 
 def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
@@ -227,7 +171,7 @@ def test_ranges() -> None:
 
 
 def test_agents_table_marks_the_test_agents() -> None:
-    text = succeed("agents", "cartpole", "--show", "7").stdout
+    text = run("agents", "cartpole", "--show", "7").stdout
     rows = [line.split() for line in text.splitlines() if re.match(r" *\d", line)]
     assert rows[3] == ["3", "test", "agent", "10", "0.85"]
     assert [row[0] for row in rows] == [str(agent) for agent in range(7)]
@@ -237,9 +181,9 @@ def test_agents_table_marks_the_test_agents() -> None:
 def test_agents_as_csv_and_json_are_the_population() -> None:
     people = find_suite("cartpole").population({"size": 9, "seed": 4})
     args = ["agents", "cartpole", "--size", "9", "--seed", "4"]
-    rows = list(csv.DictReader(succeed(*args, "--csv").stdout.splitlines()))
+    rows = list(csv.DictReader(run(*args, "--csv").stdout.splitlines()))
     assert [float(row["force"]) for row in rows] == people.column("force").tolist()
-    content = json.loads(succeed(*args, "--json").stdout)
+    content = json.loads(run(*args, "--json").stdout)
     assert [row["length"] for row in content["agents"]] == people.column("length").tolist()
     assert [row["test_agent"] for row in content["agents"]] == [True] * 5 + [False] * 4
     assert find_suite("cartpole").population(content["population"]) == people
@@ -247,7 +191,7 @@ def test_agents_as_csv_and_json_are_the_population() -> None:
 
 def test_agents_of_own_ranges_lie_in_them_and_are_no_test_agents() -> None:
     args = ["agents", "cartpole", "--ranges", "force=5:6", "--ranges", "length=.3:.4", "--json"]
-    agents = json.loads(succeed(*args).stdout)["agents"]
+    agents = json.loads(run(*args).stdout)["agents"]
     assert all(5 <= row["force"] <= 6 and 0.3 <= row["length"] <= 0.4 for row in agents)
     assert not any(row["test_agent"] for row in agents)
 
@@ -265,35 +209,35 @@ def test_record_writes_what_was_asked_for(dataset: str) -> None:
 def test_record_options_show(dataset: str) -> None:
     other = "persim/cartpole/other-v0"
     args = ["record", "cartpole", "--agents", "2,5", "--episodes", "3", "--max-steps", "7"]
-    text = succeed(*args, "--dataset-id", other, "--ranges", "force=5:6").stdout
+    text = run(*args, "--dataset-id", other, "--ranges", "force=5:6").stdout
     assert re.search(r"episodes +6\n", text)
     transitions = read_transitions(other)
     assert np.unique(transitions.agent).tolist() == [2, 5]
     assert transitions.lengths.max() == 7
     refuse(*args, "--dataset-id", other, says="--force")
     before = transitions.obs
-    succeed(*args, "--dataset-id", other, "--ranges", "force=5:6", "--force", "--seed", "9")
+    run(*args, "--dataset-id", other, "--ranges", "force=5:6", "--force", "--seed", "9")
     assert not np.array_equal(read_transitions(other).obs[:3], before[:3])
     assert invoke("datasets", "delete", other, input="n\n").exit_code == 1
     assert other in minari.list_local_datasets()
-    succeed("datasets", "delete", other, input="y\n")
+    run("datasets", "delete", other, input="y\n")
     assert other not in minari.list_local_datasets()
 
 
 @pytest.mark.slow
 def test_datasets_are_listed_and_described(dataset: str) -> None:
-    summary = json.loads(succeed("datasets", "show", dataset, "--json").stdout)
+    summary = json.loads(run("datasets", "show", dataset, "--json").stdout)
     assert (summary["agents"], summary["episodes"], summary["behaviour"]) == (6, 6, "random")
     assert summary["transitions"] == len(read_transitions(dataset))
-    listed = json.loads(succeed("datasets", "list", "--json").stdout)
+    listed = json.loads(run("datasets", "list", "--json").stdout)
     assert dataset in [entry["id"] for entry in listed]
-    assert dataset in succeed("datasets", "list").stdout
-    assert f"transitions  {summary['transitions']}" in succeed("datasets", "show", dataset).stdout
+    assert dataset in run("datasets", "list").stdout
+    assert f"transitions  {summary['transitions']}" in run("datasets", "show", dataset).stdout
 
 
 def test_no_data_sets_says_what_makes_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
-    assert "persim-gym record" in succeed("datasets", "list").stdout
+    assert "persim-gym record" in run("datasets", "list").stdout
 
 
 # -- fit -------------------------------------------------------------------------------------------
@@ -302,7 +246,7 @@ def test_no_data_sets_says_what_makes_one(tmp_path: Path, monkeypatch: pytest.Mo
 def test_fit_writes_a_simulator_with_the_given_options(dataset: str, tmp_path: Path) -> None:
     out = tmp_path / "sim"
     options = ["--rank", "2", "--batch-size", "16", "--learning-rate", "0.01", "--seed", "5"]
-    text = succeed("fit", dataset, "--out", str(out), *TINY, *options).stdout
+    text = run("fit", dataset, "--out", str(out), *TINY, *options).stdout
     assert re.search(r"rank +2\n", text)
     config = PerSim.load(out).card["config"]
     assert (config["rank"], config["ensemble_size"], config["epochs"]) == (2, 2, 4)
@@ -312,7 +256,7 @@ def test_fit_writes_a_simulator_with_the_given_options(dataset: str, tmp_path: P
 def test_fit_with_the_preset_of_the_paper(dataset: str, tmp_path: Path) -> None:
     out = str(tmp_path / "sim")
     card = json.loads(
-        succeed("fit", dataset, "--out", out, "--preset", "paper", *TINY, "--json").stdout
+        run("fit", dataset, "--out", out, "--preset", "paper", *TINY, "--json").stdout
     )
     assert (card["preset"], card["config"]["activation"]) == ("paper", "relu")
     refuse("fit", dataset, "--out", out + "2", "--preset", "best", says="unknown preset 'best'")
@@ -321,7 +265,7 @@ def test_fit_with_the_preset_of_the_paper(dataset: str, tmp_path: Path) -> None:
 def test_fit_does_not_repeat_or_overwrite(simulator: str, dataset: str) -> None:
     file = Path(simulator) / "simulator.safetensors"
     before = file.stat().st_mtime_ns
-    again = succeed("fit", dataset, "--out", simulator, *TINY)
+    again = run("fit", dataset, "--out", simulator, *TINY)
     assert again.stderr.startswith("done: ")
     refuse("fit", dataset, "--out", simulator, *TINY, "--rank", "2", says="--force")
     assert file.stat().st_mtime_ns == before
@@ -329,8 +273,8 @@ def test_fit_does_not_repeat_or_overwrite(simulator: str, dataset: str) -> None:
 
 def test_fit_replaces_with_force(dataset: str, tmp_path: Path) -> None:
     out = str(tmp_path)
-    succeed("fit", dataset, "--out", out, *TINY)
-    succeed("fit", dataset, "--out", out, *TINY, "--rank", "2", "--force")
+    run("fit", dataset, "--out", out, *TINY)
+    run("fit", dataset, "--out", out, *TINY, "--rank", "2", "--force")
     assert PerSim.load(out).card["config"]["rank"] == 2
 
 
@@ -349,7 +293,7 @@ def _half_a_fit(dataset: str, out: Path) -> None:
 
 def test_fit_goes_on_and_says_so(simulator: str, dataset: str, tmp_path: Path) -> None:
     _half_a_fit(dataset, tmp_path)
-    result = succeed("fit", dataset, "--out", str(tmp_path), *TINY)
+    result = run("fit", dataset, "--out", str(tmp_path), *TINY)
     assert result.stderr.startswith("resuming: ")
     assert "2 of 4 epochs" in result.stderr
     resumed, whole = PerSim.load(tmp_path), PerSim.load(simulator)
@@ -359,7 +303,7 @@ def test_fit_goes_on_and_says_so(simulator: str, dataset: str, tmp_path: Path) -
 def test_fit_with_force_begins_anew(dataset: str, tmp_path: Path) -> None:
     _half_a_fit(dataset, tmp_path)
     refuse("fit", dataset, "--out", str(tmp_path), *TINY, "--rank", "2", says="another fit")
-    result = succeed("fit", dataset, "--out", str(tmp_path), *TINY, "--rank", "2", "--force")
+    result = run("fit", dataset, "--out", str(tmp_path), *TINY, "--rank", "2", "--force")
     assert "resuming" not in result.stderr
     # Four epochs are not enough to be better than a polynomial, and that is said.
     assert "warning: 7 steps ahead the simulator predicts worse" in result.stderr
@@ -417,13 +361,13 @@ def test_a_failure_that_is_not_the_inputs_has_exit_code_1(dataset: str, tmp_path
 
 def test_evaluate_is_the_librarys_error_of_these_agents(simulator: str) -> None:
     args = ["--agents", "1,5", "--episodes", "3", "--horizon", "6", "--warmup", "2", "--seed", "4"]
-    content = json.loads(succeed("evaluate", simulator, *args, "--json").stdout)
+    content = json.loads(run("evaluate", simulator, *args, "--json").stdout)
     expected = evaluation.evaluate(
         PerSim.load(simulator), [1, 5], episodes=3, horizon=6, warmup=2, seed=4,
         population={"size": 8, "seed": 3},
     )  # fmt: skip
     assert content["agents"] == expected.to_json()["agents"]
-    lines = succeed("evaluate", simulator, *args).stdout.splitlines()
+    lines = run("evaluate", simulator, *args).stdout.splitlines()
     assert lines[0].endswith(": 6 steps after 2 real ones, RMSE of")
     assert all(len(line) <= 80 for line in lines[1:])
     rows = [line.split() for line in lines if line[:1] in ("1", "5")]
@@ -439,7 +383,7 @@ def test_evaluate_refuses_agents_that_do_not_exist(simulator: str) -> None:
 
 
 def _plan(*args: str) -> Any:
-    return json.loads(succeed("plan", *args, "--threads", "1", "--json").stdout)
+    return json.loads(run("plan", *args, "--threads", "1", "--json").stdout)
 
 
 @pytest.mark.slow
@@ -491,7 +435,7 @@ def test_plan_refuses_planners_that_do_not_suit(simulator: str) -> None:
 
 def test_plan_table(simulator: str) -> None:
     args = ["--agent", "0", "--candidates", "8", "--horizon", "3", "--max-steps", "4"]
-    text = succeed("plan", simulator, *args).stdout
+    text = run("plan", simulator, *args).stdout
     # Nobody falls in four steps: five episodes of four.
     assert re.search(r"^0 +5 +4 +0 +4 +4 +4$", text, re.MULTILINE)
     assert re.search(r"ms per decision \(RandomShooting, 8 candidates of 3 steps\)\n$", text)
@@ -501,7 +445,7 @@ def test_plan_table(simulator: str) -> None:
 def policy(simulator: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = str(tmp_path_factory.mktemp("policies") / "dqn")
     args = ["--agent", "3", "--steps", "80", "--episodes", "2", "--seed", "1", "--out", folder]
-    text = succeed("train", simulator, *args).stdout
+    text = run("train", simulator, *args).stdout
     assert re.search(r"^true environment +2 ", text, re.MULTILINE)
     return folder
 
@@ -517,7 +461,7 @@ def test_train_writes_a_policy_and_says_how_it_came_about(policy: str, simulator
 def test_train_judges_in_the_true_environment_of_the_agent(policy: str, simulator: str) -> None:
     args = ["train", simulator, "--agent", "3", "--steps", "80", "--episodes", "2", "--seed", "1"]
     refuse(*args, "--out", policy, says="--force")
-    content = json.loads(succeed(*args, "--out", policy, "--force", "--json").stdout)
+    content = json.loads(run(*args, "--out", policy, "--force", "--json").stdout)
     suite = find_suite("cartpole")
     true = suite.dynamics(suite.population({"size": 8, "seed": 3}))
     expected = playing.episode_returns(suite.task(), true, [3], load_policy(policy), 2, 1)
@@ -530,7 +474,7 @@ def test_train_with_another_algorithm(simulator: str, tmp_path: Path) -> None:
     args = ["train", simulator, "--agent", "0", "--episodes", "1", "--out", str(tmp_path)]
     refuse(*args, "--algorithm", "sac", says="sac cannot act in task 'cartpole'")
     refuse(*args, "--algorithm", "magic", says="unknown algorithm 'magic'")
-    succeed(*args, "--algorithm", "ppo", "--steps", "512")
+    run(*args, "--algorithm", "ppo", "--steps", "512")
     assert load_policy(tmp_path).name == "ppo"
 
 
@@ -538,14 +482,14 @@ def test_train_with_another_algorithm(simulator: str, tmp_path: Path) -> None:
 def test_a_trained_policy_is_recorded_and_rendered(
     policy: str, simulator: str, tmp_path: Path
 ) -> None:
-    text = succeed("record", "cartpole", "--behaviour", policy, "--agents", "2").stdout
+    text = run("record", "cartpole", "--behaviour", policy, "--agents", "2").stdout
     assert text.startswith("persim/cartpole/dqn-v0\n")
     args = ["record", "cartpole", "--behaviour", policy, "--agents", "2", "--epsilon", "0.2"]
-    assert succeed(*args).stdout.startswith("persim/cartpole/dqn-eps-20-v0\n")
+    assert run(*args).stdout.startswith("persim/cartpole/dqn-eps-20-v0\n")
     refuse("record", "mountain-car", "--behaviour", policy, says="acts in another task")
     refuse("record", "cartpole", "--behaviour", str(tmp_path), says="there is no policy at")
     out = str(tmp_path / "video.gif")
-    succeed("render", simulator, "--agent", "1", "--out", out, "--steps", "2", "--policy", policy)
+    run("render", simulator, "--agent", "1", "--out", out, "--steps", "2", "--policy", policy)
     assert len(imageio.mimread(out)) == 3
 
 
@@ -563,7 +507,7 @@ def test_demo_runs_keeps_and_ends_with_a_page(
     )  # fmt: skip
     monkeypatch.setattr(demo, "demo_settings", lambda *asked: {("cartpole", True): tiny}[asked])
     args = ["demo", "--task", "cartpole", "--quick", "--out", str(tmp_path / "demo")]
-    result = succeed(*args)
+    result = run(*args)
     stages = [line.split()[:2] for line in result.stderr.splitlines()[:-1]]
     assert stages == [[f"[{i}/6]", stage] for i, stage in enumerate(demo.STAGES, start=1)]
     assert (tmp_path / "demo" / "index.html").is_file()
@@ -575,7 +519,7 @@ def test_demo_runs_keeps_and_ends_with_a_page(
     assert row is not None
     assert row[1] == cell(rmse)
     assert max(map(len, result.stdout.splitlines()[:-1])) <= 80
-    again = succeed(*args)
+    again = run(*args)
     assert [line.split()[2] for line in again.stderr.splitlines()[:5]] == ["kept"] * 5
     assert again.stdout == result.stdout
     refuse(*args, "--seed", "1", says="a demo of other settings")
@@ -613,9 +557,9 @@ def test_population_is_not_guessed_when_the_data_set_has_changed(
     assert models.population_of(sim) == {"size": 8, "seed": 3}  # its own card says so
     sim.card["dataset"]["population"] = None
     simulator = str(sim.save(tmp_path / "simulator"))
-    note = succeed("evaluate", simulator, "--agents", "0", "--episodes", "1", "--json").stderr
+    note = run("evaluate", simulator, "--agents", "0", "--episodes", "1", "--json").stderr
     assert note.startswith(f"note: data set '{dataset}' is not on this machine")
-    succeed("record", "cartpole", "--agents", "6", "--dataset-id", dataset)
+    run("record", "cartpole", "--agents", "6", "--dataset-id", dataset)
     refuse("evaluate", simulator, says="has been recorded anew")
 
 
@@ -624,7 +568,7 @@ def test_population_is_not_guessed_when_the_data_set_has_changed(
 def test_render_truth_beside_its_simulator(policy: str, simulator: str, tmp_path: Path) -> None:
     out = tmp_path / "video.gif"
     args = ["render", simulator, "--agent", "1", "--out", str(out), "--steps", "3"]
-    assert succeed(*args, "--policy", policy).stdout == f"{out}\n"
+    assert run(*args, "--policy", policy).stdout == f"{out}\n"
     frames = imageio.mimread(out)
     assert (len(frames), frames[0].shape[:2]) == (4, (432, 1208))
 
@@ -632,7 +576,7 @@ def test_render_truth_beside_its_simulator(policy: str, simulator: str, tmp_path
 @pytest.mark.slow
 def test_render_the_true_environment_alone(tmp_path: Path) -> None:
     out = tmp_path / "video.mp4"
-    succeed("render", "cartpole", "--agent", "1", "--out", str(out), "--steps", "3")
+    run("render", "cartpole", "--agent", "1", "--out", str(out), "--steps", "3")
     # Not through imageio's reader of films, which leaves pipes open.
     frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(out))
     assert frames == 4

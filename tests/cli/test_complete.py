@@ -8,13 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from persim_gym.cli import app, complete
+from persim_gym.cli import complete
 from persim_gym.learned.config import METHODS
 from persim_gym.planning.choices import PLANNER_NAMES
 from persim_gym.policies.paper_behaviours import BEHAVIOURS
+from tests.cli.commands import COMMAND, invoke
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +42,7 @@ def offered(line: str, between: str | None = None) -> list[str]:
         "COMP_WORDS": words,
         "COMP_CWORD": str(len(re.findall(r"[^ ]*'[^']*'?|[^ ]+|(?<= )$", words)) - 1),
     }
-    said = CliRunner().invoke(app, [], env=env, prog_name="persim-gym").stdout
+    said = invoke(env=env, prog_name="persim-gym").stdout
     return [word for word in said.split(between) if word]
 
 
@@ -92,5 +91,5 @@ def test_completion_imports_nothing_heavy() -> None:
 
 
 def test_completion_is_installed_by_an_option() -> None:
-    names = {opt for option in typer.main.get_command(app).params for opt in option.opts}
+    names = {opt for option in COMMAND.params for opt in option.opts}
     assert {"--install-completion", "--show-completion"} <= names

@@ -30,6 +30,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_simulator(tmp_path / "spaced", agent_names=["Pat 01", "Pat 02"])
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "simulator.safetensors").write_bytes(b"\xff" * 9)
+    write_simulator(tmp_path / "odd", dataset=7)
     data = tmp_path / "minari" / "mine-v0" / "data"
     data.mkdir(parents=True)
     (data / "metadata.json").write_text(json.dumps({"persim_gym": {"agents": "3-4,7"}}))
@@ -62,6 +63,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("baseline bcq empty.parquet --agent-column who --agent ", []),
         ("baseline bcq broken.parquet --agent-column who --agent ", []),
         ("plan broken --agent ", []),
+        ("plan odd --agent ", []),
         ("plan nothing --agent ", []),
         ("baseline bcq t.csv --agent ", []),
     ],

@@ -14,12 +14,12 @@ from minari.cli import app as minari_app
 from PIL import Image
 from typer.testing import CliRunner
 
-from persim_gym.cli import app
 from persim_gym.core import Task
 from persim_gym.offline import FunctionPolicy, recorder
 from persim_gym.offline.datasets import CARD, load
 from persim_gym.offline.provenance import content_hash
 from persim_gym.policies.behaviours import as_policy
+from tests.cli.commands import invoke, refuse, run
 
 ID = "persim/cartpole/random-v0"
 SMALL = ("--agents", "3", "--max-steps", "9")
@@ -47,25 +47,6 @@ def _scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("persim_gym.policies.behaviours.as_policy", scripted)
 
 
-def invoke(*args: str) -> Any:
-    return CliRunner().invoke(app, args)
-
-
-def succeed(*args: str) -> Any:
-    result = invoke(*args)
-    assert result.exit_code == 0, result.output
-    return result
-
-
-def refuse(*args: str, says: str) -> None:
-    result = invoke(*args)
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
-    assert says in result.stderr
-
-
 def ids() -> list[str]:
     return sorted(minari.list_local_datasets())
 
@@ -76,7 +57,7 @@ def ids() -> list[str]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("_scripted")
 def test_record_all_is_the_twelve() -> None:
-    result = succeed("record", "all", *SMALL)
+    result = run("record", "all", *SMALL)
     assert len(ids()) == 12
     *lines, following = result.stderr.splitlines()
     assert following == "next: persim-gym datasets list"
@@ -86,7 +67,7 @@ def test_record_all_is_the_twelve() -> None:
     assert "about 0 s left" in lines[-1]
     assert all(f"\n{name}" in result.stdout for name in ids())
     hashes = {name: content_hash(load(name)) for name in ids()}
-    again = succeed("record", "all", *SMALL)
+    again = run("record", "all", *SMALL)
     assert again.stderr == f"{following}\n"
     assert again.stdout.count("was there") == 12
     assert {name: content_hash(load(name)) for name in ids()} == hashes
@@ -95,9 +76,9 @@ def test_record_all_is_the_twelve() -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("_scripted")
 def test_all_behaviours_of_a_task_and_all_tasks_of_a_behaviour() -> None:
-    succeed("record", "cartpole", "--behaviour", "all", *SMALL)
+    run("record", "cartpole", "--behaviour", "all", *SMALL)
     assert [name.split("/")[1] for name in ids()] == ["cartpole"] * 4
-    succeed("record", "all", "--behaviour", "random", *SMALL, "--namespace", "my")
+    run("record", "all", "--behaviour", "random", *SMALL, "--namespace", "my")
     assert [name for name in ids() if name.startswith("my/")] == [
         f"my/{task}/random-v0" for task in ("cartpole", "half-cheetah", "mountain-car")
     ]
@@ -105,8 +86,8 @@ def test_all_behaviours_of_a_task_and_all_tasks_of_a_behaviour() -> None:
 
 @pytest.mark.usefixtures("_scripted")
 def test_a_named_behaviour_and_a_mixture_of_it() -> None:
-    succeed("record", "cartpole", "--behaviour", "pure-eps-20", *SMALL)
-    succeed("record", "cartpole", "--behaviour", "pure", "--epsilon", "0.3", *SMALL)
+    run("record", "cartpole", "--behaviour", "pure-eps-20", *SMALL)
+    run("record", "cartpole", "--behaviour", "pure", "--epsilon", "0.3", *SMALL)
     assert ids() == ["persim/cartpole/pure-eps-20-v0", "persim/cartpole/pure-eps-30-v0"]
     card = load("persim/cartpole/pure-eps-30-v0").storage.metadata[CARD]
     assert card["command"] == (
@@ -117,7 +98,7 @@ def test_a_named_behaviour_and_a_mixture_of_it() -> None:
 
 @pytest.mark.slow
 def test_force_replaces_and_nothing_else_does() -> None:
-    succeed("record", "cartpole", *SMALL)
+    run("record", "cartpole", *SMALL)
     before = content_hash(load(ID))
     refuse("record", "cartpole", *SMALL, "--seed", "1", says="--force")
     refuse(
@@ -126,9 +107,9 @@ def test_force_replaces_and_nothing_else_does() -> None:
     )  # fmt: skip
     assert content_hash(load(ID)) == before
     assert ids() == [ID]
-    succeed("record", "cartpole", *SMALL, "--seed", "1", "--force")
+    run("record", "cartpole", *SMALL, "--seed", "1", "--force")
     assert content_hash(load(ID)) != before
-    succeed("record", "all", "--behaviour", "random", *SMALL, "--force")
+    run("record", "all", "--behaviour", "random", *SMALL, "--force")
     assert content_hash(load(ID)) == before
 
 
@@ -155,17 +136,17 @@ def test_force_replaces_and_nothing_else_does() -> None:
 def test_every_option_reaches_the_data(
     which: str, options: tuple[str, ...], key: str, value: Any
 ) -> None:
-    succeed("record", "cartpole", "--behaviour", which, *SMALL, *options)
+    run("record", "cartpole", "--behaviour", which, *SMALL, *options)
     for name in ids():
         assert load(name).storage.metadata[CARD][key] == value
 
 
 @pytest.mark.slow
 def test_format_namespace_and_id() -> None:
-    succeed("record", "cartpole", *SMALL, "--format", "arrow")
+    run("record", "cartpole", *SMALL, "--format", "arrow")
     assert load(ID).storage.metadata["data_format"] == "arrow"
-    succeed("record", "cartpole", *SMALL, "--namespace", "small/n3")
-    succeed("record", "cartpole", *SMALL, "--dataset-id", "own-v2")
+    run("record", "cartpole", *SMALL, "--namespace", "small/n3")
+    run("record", "cartpole", *SMALL, "--dataset-id", "own-v2")
     assert ids() == ["own-v2", ID, "small/n3/cartpole/random-v0"]
     assert len({content_hash(load(name)) for name in ids()}) == 1
 
@@ -203,7 +184,7 @@ def test_no_room_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*args: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    succeed("record", "cartpole", *SMALL)
+    run("record", "cartpole", *SMALL)
     before = content_hash(load(ID))
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     refuse("record", "cartpole", *SMALL, "--seed", "3", "--force", says="No space left on device")
@@ -229,7 +210,7 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_minari_lists_and_shows_what_was_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    succeed("record", "all", "--behaviour", "random", *SMALL)
+    run("record", "all", "--behaviour", "random", *SMALL)
     monkeypatch.setenv("COLUMNS", "300")
     listed = CliRunner().invoke(minari_app, ["list", "local"])
     assert listed.exit_code == 0
@@ -252,9 +233,9 @@ def test_minari_lists_and_shows_what_was_recorded(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.slow
 def test_a_card_as_tables() -> None:
-    succeed("record", "cartpole", "--agents", "12")
+    run("record", "cartpole", "--agents", "12")
     data = load(ID)
-    text = succeed("datasets", "show", ID).stdout
+    text = run("datasets", "show", ID).stdout
     lengths = [len(episode) for episode in data]
     assert re.search(rf"transitions +{sum(lengths)}\n", text)
     assert re.search(rf"steps +{min(lengths)} to {max(lengths)} an episode\n", text)
@@ -272,25 +253,25 @@ def test_a_card_as_tables() -> None:
 def test_a_changed_data_set_is_told_so() -> None:
     import h5py
 
-    succeed("record", "cartpole", *SMALL)
+    run("record", "cartpole", *SMALL)
     with h5py.File(load(ID).storage.data_path / "main_data.hdf5", "r+") as file:
         file["episode_0"]["rewards"][0] = 3.0
-    assert "NOT AS RECORDED" in succeed("datasets", "show", ID).stdout
-    assert json.loads(succeed("datasets", "show", ID, "--json").stdout)["intact"] is False
+    assert "NOT AS RECORDED" in run("datasets", "show", ID).stdout
+    assert json.loads(run("datasets", "show", ID, "--json").stdout)["intact"] is False
 
 
 @pytest.mark.slow
 def test_a_card_as_json_and_as_a_figure(tmp_path: Path) -> None:
-    succeed("record", "mountain-car", "--agents", "12", "--max-steps", "30")
+    run("record", "mountain-car", "--agents", "12", "--max-steps", "30")
     name, picture = "persim/mountain-car/random-v0", tmp_path / "new" / "card.png"
-    result = succeed("datasets", "show", name, "--json", "--out", str(picture))
+    result = run("datasets", "show", name, "--json", "--out", str(picture))
     card = json.loads(result.stdout)
     assert card["path"] == str(load(name).storage.data_path)
     assert len(card["by_episode"]) == 12
     assert card["ends"] == {"time limit": 12}
     with Image.open(picture) as image:
         assert image.width == 2000
-    text = succeed("datasets", "show", name, "--out", str(tmp_path / "card.svg")).stdout
+    text = run("datasets", "show", name, "--out", str(tmp_path / "card.svg")).stdout
     assert "drawn in" in text
     refuse("datasets", "show", name, "--plot", "card.jpg", says=".png, .svg, .pdf")
 
@@ -310,7 +291,7 @@ def test_other_librarys_data_have_a_card() -> None:
     )
     with pytest.warns(UserWarning, match="is set to None"):
         minari.create_dataset_from_buffers("other-v0", [buffer], env=gym.make("CartPole-v1"))
-    text = succeed("datasets", "show", "other-v0").stdout
+    text = run("datasets", "show", "other-v0").stdout
     assert re.search(r"ends +terminated 1\n", text)
     assert "Return by" not in text
     assert "Test agents" not in text

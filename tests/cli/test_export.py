@@ -5,34 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from persim_gym.cli import app
 from persim_gym.learned import PerSim
+from tests.cli.commands import refuse, run
 from tests.learned.worlds import PlainTask, random_walks
-
-
-def invoke(*args: str) -> Result:
-    return CliRunner().invoke(app, ["export", *args], catch_exceptions=False)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path: Path = tmp_path_factory.mktemp("run")
-    sim = PerSim.fit(random_walks(PlainTask.of(2, actions=3)), method="als", progress=False)
+    quick = {"method": "als", "degree": 1, "rank": 1, "threshold": 0.0}
+    sim = PerSim.fit(random_walks(PlainTask.of(2, actions=3)), progress=False, **quick)
     sim.save(path)
     return path
 
 
 def test_a_file_is_written(folder: Path, tmp_path: Path) -> None:
-    result = invoke(str(folder), "--out", str(tmp_path / "step.py"))
-    assert result.exit_code == 0, result.output
+    result = run("export", folder, "--out", tmp_path / "step.py")
     assert str(tmp_path / "step.py") in "".join(result.stderr.split("\n"))
     assert (tmp_path / "step.py").exists()
 
 
 def test_another_end_is_refused(folder: Path, tmp_path: Path) -> None:
-    result = invoke(str(folder), "--out", str(tmp_path / "step.txt"))
-    assert result.exit_code == 2
-    assert result.stderr.startswith("error: path must end in .onnx")
+    refuse("export", folder, "--out", tmp_path / "step.txt", says="error: path must end in .onnx")
     assert not list(tmp_path.iterdir())

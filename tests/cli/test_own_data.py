@@ -12,13 +12,13 @@ from typing import Any
 import imageio.v2 as imageio
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from persim_gym.cli import app
 from persim_gym.cli.next_step import agent_word, say_next
 from persim_gym.cli.own_data import units_of
 from persim_gym.learned import PerSim
 from persim_gym.training import load_policy
+from tests.cli.commands import refuse, run
 from tests.learned.compartments import GAIN, NAMES, fitted, table
 
 SMALL = ("--planner", "icem", "--candidates", "20", "--horizon", "3", "--rounds", "2")
@@ -33,20 +33,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
         patch.setenv("COLUMNS", "120")
         fitted(Path("patients.csv"), folder / "runs" / "p")
         yield folder
-
-
-def run(*args: Any, code: int = 0) -> Result:
-    result = CliRunner().invoke(app, [str(arg) for arg in args], catch_exceptions=False)
-    assert result.exit_code == code, result.output
-    return result
-
-
-def refuse(*args: Any, says: str) -> None:
-    result = run(*args, code=2)
-    assert result.stdout == ""
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
-    assert says in result.stderr
 
 
 def next_words(result: Result) -> list[str]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from persim_gym.cli import app
 from persim_gym.policies import recipes
 from persim_gym.policies.recipes import all_recipes, find_recipe
 from persim_gym.policies.saved import load_policy
 from persim_gym.policies.shipped import load_shipped
+from tests.cli import commands
+
+run = partial(commands.run, "policies")
+refuse = partial(commands.refuse, "policies")
 
 
 @pytest.fixture(autouse=True)
@@ -22,31 +25,21 @@ def _columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
 
 
-def invoke(*args: str) -> Result:
-    return CliRunner().invoke(app, ["policies", *args], catch_exceptions=False)
-
-
-def succeed(*args: str) -> str:
-    result = invoke(*args)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
 def test_list_shows_every_policy() -> None:
-    text = succeed("list")
+    text = run("list").stdout
     for recipe in all_recipes():
         assert f"{recipe.name} " in text
     for word in ("covariates", "steps", "seed", "target", "return", "sd", "gravity-0.0003", "td3"):
         assert word in text
     assert max(map(len, text.splitlines())) <= 100
-    cards = json.loads(succeed("list", "cartpole", "--json"))
+    cards = json.loads(run("list", "cartpole", "--json").stdout)
     assert [card["name"] for card in cards] == [r.name for r in recipes.recipes("cartpole")]
     assert cards[0] == load_shipped("cartpole", cards[0]["name"]).card
 
 
 @pytest.mark.slow
 def test_evaluate_repeats_the_card_and_counts_every_agent_once() -> None:
-    rows = json.loads(succeed("evaluate", "cartpole", "--json"))["policies"]
+    rows = json.loads(run("evaluate", "cartpole", "--json").stdout)["policies"]
     for row in rows:
         card = load_shipped("cartpole", row["policy"]).card
         assert row["mean"] == pytest.approx(card["mean_return"], rel=0.03)
@@ -57,11 +50,11 @@ def test_evaluate_repeats_the_card_and_counts_every_agent_once() -> None:
 
 
 def test_evaluate_one_policy_with_few_episodes() -> None:
-    text = succeed("evaluate", "cartpole", "--policy", "test", "--episodes", "3")
+    text = run("evaluate", "cartpole", "--policy", "test", "--episodes", "3").stdout
     assert "3 episodes on their own covariates" in text
     assert "force-6" not in text
     one = json.loads(
-        succeed("evaluate", "cartpole", "--policy", "test", "--episodes", "1", "--json")
+        run("evaluate", "cartpole", "--policy", "test", "--episodes", "1", "--json").stdout
     )
     assert one["policies"][0]["sd"] is None
 
@@ -82,24 +75,19 @@ def small(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
 def test_train_makes_policies_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small(monkeypatch)
     name = "force-6-length-0.5"
-    text = succeed("train", "cartpole", "--policy", name, "--out", str(tmp_path), "--seed", "4")
+    text = run("train", "cartpole", "--policy", name, "--out", str(tmp_path), "--seed", "4").stdout
     assert name in text
     card = load_policy(tmp_path / "cartpole" / f"{name}.safetensors").card
     assert (card["seed"], card["name"], card["reached"]) == (4, name, True)
-    again = invoke("train", "cartpole", "--policy", name, "--out", str(tmp_path), "--seed", "5")
-    assert again.exit_code == 2
-    assert "is there already, made with another seed" in again.stderr
-    assert again.stderr.count("\n") == 1
+    again = ("train", "cartpole", "--policy", name, "--out", tmp_path, "--seed", "5")
+    refuse(*again, says="is there already, made with another seed")
 
 
 def test_train_says_where_a_target_was_not_reached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small(monkeypatch, tolerance=1e-6)
-    result = invoke(
-        "train", "cartpole", "--policy", "test", "--out", str(tmp_path), "--steps", "100"
-    )
-    assert result.exit_code == 0
+    result = run("train", "cartpole", "--policy", "test", "--out", tmp_path, "--steps", "100")
     assert "no look was within" in result.stderr
     assert load_policy(tmp_path / "cartpole" / "test.safetensors").card["max_steps"] == 100
 
@@ -123,10 +111,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
     args: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    result = invoke(*args)
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.count("\n") == 1
-    assert says in result.stderr
+    refuse(*args, says=says)
     assert list(tmp_path.iterdir()) == []
 
 

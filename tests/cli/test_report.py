@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from persim_gym.cli import app
+from tests.cli.commands import run
 from tests.experiments.paper_rows import cell, predicted, rewarded, write
-
-
-def run(*args: Any, code: int = 0) -> Any:
-    result = CliRunner().invoke(app, [str(arg) for arg in args])
-    assert result.exit_code == code, result.output
-    return result
 
 
 @pytest.fixture

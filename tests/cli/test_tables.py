@@ -5,24 +5,16 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
 
-from persim_gym.cli import app
 from persim_gym.learned import PerSim
+from tests.cli.commands import run
 
 COLUMNS = ("--agent-column", "who", "--time-column", "t", "--state", "x, y", "--action", "u")
 TINY = ("--epochs", "2", "--ensemble-size", "1", "--rank", "1")
-
-
-def run(*args: Any, code: int = 0) -> Any:
-    result = CliRunner().invoke(app, [str(arg) for arg in args])
-    assert result.exit_code == code, result.output
-    return result
 
 
 @pytest.fixture

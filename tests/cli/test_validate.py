@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner, Result
 
-from persim_gym.cli import app
 from persim_gym.cli.tables import Columns
 from persim_gym.cli.validate import _say_next
+from tests.cli.commands import run
 from tests.evaluation.validation.worlds import patients
 
 COLUMNS = (
@@ -22,12 +21,6 @@ COLUMNS = (
 )  # fmt: skip
 FIT = ("--method", "hierarchical", "--degree", "1", "--ensemble-size", "1")
 QUICK = ("--method", "hierarchical", "--ensemble-size", "1")
-
-
-def run(*args: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(app, [str(a) for a in args], catch_exceptions=False)
-    assert result.exit_code == code, result.output
-    return result
 
 
 def frame(agents: int = 8, steps: int = 40, noise: float = 0.2) -> pd.DataFrame:

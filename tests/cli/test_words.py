@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from persim_gym.cli import app
 from persim_gym.cli.words import in_words
+from tests.cli.commands import COMMAND, run
 
-ROOT: Any = typer.main.get_command(app)
+ROOT: Any = COMMAND
 
 
 @pytest.mark.parametrize(
@@ -85,8 +83,7 @@ def test_provoked_errors(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
     (tmp_path / "t.csv").write_text(f"a,t,x,u\n{rows}\n")
-    result = CliRunner().invoke(app, line.split())
-    assert result.exit_code == 2
+    result = run(*line.split(), code=2)
     *before, error = result.stderr.splitlines()
     assert error.startswith("error: ")
     assert says in error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,9 +13,9 @@ import pytest
 
 import persim_gym
 from persim_gym.envs import SUITES
+from tests.contract.sources import FILES, Source, read, source_of
 from tests.contract.worlds import LEARNED_ID, TRUE_IDS
 
-PACKAGE = Path(persim_gym.__file__).parent
 #: A room imports only from those before it.
 ROOMS = (
     "interrupts",
@@ -112,52 +111,28 @@ assert not {"torch", "mujoco", "pygame", "matplotlib"} & set(sys.modules)
 """)
 
 
-def imports(tree: ast.AST, package: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """All modules that a tree imports, wherever in it, as parts of their full names."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (tuple(alias.name.split(".")) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else ()
-            module = (*base, *(node.module.split(".") if node.module else ()))
-            yield from ((*module, alias.name) for alias in node.names)
+def imports(
+    source: Source, path: Path, *, typed: bool = True, late: bool = False
+) -> Iterator[tuple[str, ...]]:
+    """All that a file imports, as parts of their full names.
 
-
-def early(tree: ast.Module, path: Path) -> ast.Module:
-    """A tree without the late imports that are named exceptions: inside functions, of one module.
-
-    What only a type checker imports of such a module is left out as well.
+    Args:
+        source: Of the file.
+        path: Of the file, inside the package.
+        typed: Whether those count that only a type checker imports.
+        late: Whether the named exceptions count, which are inside functions or for a type checker.
     """
-
-    class Without(ast.NodeTransformer):
-        inside = 0
-
-        def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-            self.inside += 1
-            found = self.generic_visit(node)
-            self.inside -= 1
-            return found
-
-        def visit_If(self, node: ast.If) -> ast.AST:
-            typed = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-            self.inside += typed
-            found = self.generic_visit(node)
-            self.inside -= typed
-            return found
-
-        def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
-            named = (path.as_posix(), node.module or "") in LATE
-            return ast.Pass() if self.inside and named else node
-
-    return ast.fix_missing_locations(Without().visit(tree))
+    for parts, in_function, for_types in source.imports:
+        named = (path.as_posix(), ".".join(parts[:-1])) in LATE
+        if (late or not (named and (in_function or for_types))) and (typed or not for_types):
+            yield parts
 
 
-def wrong_imports(source: str, path: Path) -> list[str]:
+def wrong_imports(source: Source, path: Path) -> list[str]:
     """Rooms that the file at ``path`` inside the package imports, but must not."""
-    package = ("persim_gym", *path.parts[:-1])
     own = ROOMS.index(path.with_suffix("").parts[0])
     wrong = []
-    for module in imports(early(ast.parse(source), path), package):
+    for module in imports(source, path):
         if module[0] != "persim_gym" or len(module) == 1:
             continue
         if module[1] in ROOMS:
@@ -168,13 +143,10 @@ def wrong_imports(source: str, path: Path) -> list[str]:
     return wrong
 
 
-FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
-
-
 def test_rooms_import_only_from_those_before_them() -> None:
     inside = [path for path in FILES if path != Path("__init__.py")]
     assert {path.with_suffix("").parts[0] for path in inside} == set(ROOMS)
-    found = {str(path): wrong_imports((PACKAGE / path).read_text(), path) for path in inside}
+    found = {str(path): wrong_imports(source_of(path), path) for path in inside}
     assert {path: wrong for path, wrong in found.items() if wrong} == {}
 
 
@@ -195,8 +167,7 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     names = {module_name(path): path for path in FILES}
     graph: dict[str, set[str]] = {}
     for name, path in names.items():
-        package = ("persim_gym", *path.parts[:-1])
-        found = {".".join(module) for module in imports(runtime(path), package)}
+        found = {".".join(module) for module in imports(source_of(path), path, typed=False)}
         # `from a.b import c` is of module a.b.c where there is one, else of a.b.
         targets = {m if m in names else m.rpartition(".")[0] for m in found}
         graph[name] = (targets & names.keys()) - {name, "persim_gym"}
@@ -207,26 +178,13 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == ["a", "b", "c"]
 
 
-def runtime(path: Path) -> ast.Module:
-    """A module's tree without what only a type checker imports."""
-    tree = ast.parse((PACKAGE / path).read_text())
-
-    class Runtime(ast.NodeTransformer):
-        def visit_If(self, node: ast.If) -> ast.AST:
-            checked = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-            return ast.Pass() if checked else node
-
-    return early(Runtime().visit(tree), path)
-
-
 def test_late_imports_are_late_and_there() -> None:
     for file, module in LATE:
-        path = Path(file)
-        text = (PACKAGE / path).read_text()
-        assert wrong_imports(text, path) == []
-        assert wrong_imports(f"from {module} import x", path) != []
-        late = ast.unparse(ast.parse(text)).count(f"from {module} import")
-        assert late > ast.unparse(early(ast.parse(text), path)).count(f"from {module} import")
+        path, parts = Path(file), tuple(module.split("."))
+        assert wrong_imports(source_of(path), path) == []
+        assert wrong_imports(read(f"from {module} import x", path), path) != []
+        all_imports = {found[:-1] for found in imports(source_of(path), path, late=True)}
+        assert parts in all_imports - {found[:-1] for found in imports(source_of(path), path)}
 
 
 @pytest.mark.parametrize(
@@ -242,6 +200,10 @@ def test_late_imports_are_late_and_there() -> None:
     ],
 )
 def test_wrong_imports_are_seen(source: str) -> None:
-    assert wrong_imports(source, Path("envs/suites.py")) != []
-    assert wrong_imports("from .populations import Population", Path("envs/suites.py")) == []
-    assert wrong_imports("import persim_gym.envs.populations", Path("cli.py")) == []
+    def wrong(text: str, path: Path) -> list[str]:
+        return wrong_imports(read(text, path), path)
+
+    suites = Path("envs/suites.py")
+    assert wrong(source, suites) != []
+    assert wrong("from .populations import Population", suites) == []
+    assert wrong("import persim_gym.envs.populations", Path("cli.py")) == []

@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator
 from pathlib import Path
 
-import persim_gym
-
-PACKAGE = Path(persim_gym.__file__).parent
-FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
+from tests.contract.sources import FILES, PACKAGE, Source, read, source_of
 
 #: The most lines of a file, and of a function's body without its docstring.
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 
 
-def long_functions(source: str) -> Iterator[str]:
+def long_functions(source: Source) -> list[str]:
     """Functions of a module that are too long; a docstring and the arguments are read apart."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            body = node.body[1:] if ast.get_docstring(node) is not None else node.body
-            lines = node.end_lineno - body[0].lineno + 1 if body else 0
-            if lines > LONGEST_FUNCTION:
-                yield f"{node.name} has {lines} lines"
+    return [f"{name} has {n} lines" for name, n in source.functions if n > LONGEST_FUNCTION]
 
 
 def test_files_and_functions_are_short() -> None:
     """What is longer is split where it does two things."""
-    sources = {path.as_posix(): (PACKAGE / path).read_text() for path in FILES}
-    lines = {path: len(source.splitlines()) for path, source in sources.items()}
+    lines = {path: len((PACKAGE / path).read_text().splitlines()) for path in FILES}
     assert {path: count for path, count in lines.items() if count > LONGEST_FILE} == {}
-    found = {path: list(long_functions(source)) for path, source in sources.items()}
+    found = {path: long_functions(source_of(path)) for path in FILES}
     assert {path: long for path, long in found.items() if long} == {}
 
 
 def test_a_long_function_is_found() -> None:
     body = "    x = 0\n" * (LONGEST_FUNCTION + 1)
-    assert list(long_functions(f"def f():\n{body}")) == ["f has 61 lines"]
-    assert list(long_functions(f"async def f(\n    a: int,\n):\n{body}")) == ["f has 61 lines"]
     short = body.removesuffix("    x = 0\n")
-    assert list(long_functions(f'def f(\n    a: int,\n):\n    """A\n    b."""\n{short}')) == []
+
+    def found(text: str) -> list[str]:
+        return long_functions(read(text, Path("core.py")))
+
+    assert found(f"def f():\n{body}") == ["f has 61 lines"]
+    assert found(f"async def f(\n    a: int,\n):\n{body}") == ["f has 61 lines"]
+    assert found(f'def f(\n    a: int,\n):\n    """A\n    b."""\n{short}') == []

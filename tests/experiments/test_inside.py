@@ -30,16 +30,17 @@ sb3 = pytest.importorskip("stable_baselines3")
 pytestmark = pytest.mark.usefixtures("recorded")
 
 #: A few steps at random, and a few of learning.
-FEW = (("hidden", (8,)), ("steps", 1200))
+STARTS, FEW = 40, (("hidden", (8,)), ("steps", 160))
 
-
-FITTED = methods.fitted_simulator
+FITTED, SETTINGS = methods.fitted_simulator, inside._SETTINGS
 
 
 @pytest.fixture(autouse=True)
-def _small_simulators(monkeypatch: pytest.MonkeyPatch) -> None:
+def _small_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     small: dict[str, Any] = dict(TINY_FIT)
     monkeypatch.setattr(methods, "fitted_simulator", partial(FITTED, **small))
+    early = {task: {**own, "learning_starts": STARTS} for task, own in SETTINGS.items()}
+    monkeypatch.setattr(inside, "_SETTINGS", early)
 
 
 def cell_of(method: str = "persim-dqn", **changes: Any) -> Any:
@@ -75,7 +76,7 @@ def test_each_agent_has_the_last_policy_of_a_training_of_its_own(
     kept = [weights(load_policy(place / f"agent-{agent}")) for agent in (0, 1)]
     assert all(torch.equal(a, b) for a, b in zip(kept, last, strict=True))
     assert not torch.equal(*kept)
-    assert row.results["fit"]["config"]["steps"] == 1200
+    assert row.results["fit"]["config"]["steps"] == 160
     fits = [done / of for name, done, of in told if name == "fit"]
     assert fits[-1] == 1.0
     assert any(0.4 < share < 0.6 for share in fits)
@@ -160,6 +161,7 @@ def test_what_is_trained_inside_holds_the_true_pole(
 ) -> None:
     good: dict[str, Any] = {"degree": 3, "rank": 4, "rounds": 40, "threshold": 0.0}
     monkeypatch.setattr(methods, "fitted_simulator", partial(FITTED, **good))
+    monkeypatch.setattr(inside, "_SETTINGS", SETTINGS)
     fit = (("hidden", (32, 32)), ("steps", 8000))
     cell = cell_of(fit=fit, agents=(1,), episodes=20, max_episode_steps=None)
     returns = run_cell(cell, folder, threads=1).results["agents"][0]["returns"]
@@ -253,7 +255,7 @@ def test_they_are_registered() -> None:
 def test_sac_acts_where_actions_are_continuous(folder: Path) -> None:
     cell = cell_of(
         "persim-sac-penalty", task="half-cheetah", train_agents=2, episodes=1, max_episode_steps=3,
-        fit=(("hidden", (8,)), ("steps", 1100)),
+        fit=FEW,
     )  # fmt: skip
     row = run_cell(cell, folder, threads=1)
     assert row.results["fit"]["trained_by"] == "sac"

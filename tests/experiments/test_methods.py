@@ -18,6 +18,7 @@ from tests.experiments.paper_cells import TINY_FIT, tiny
 pytestmark = pytest.mark.usefixtures("recorded")
 
 
+@pytest.mark.slow
 def test_a_simulator_of_other_data_does_not_pass_for_a_cells_own(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -27,7 +28,7 @@ def test_every_cell_is_there_once_and_can_be_run(name: str, device: str) -> None
     cells = preset_cells(name, device)
     assert max(Counter(cells).values()) == 1
     assert len({cell.key for cell in cells}) == len(cells)
-    for cell in cells:
+    for cell in {replace(cell, seed=0) for cell in cells}:
         check_cell(cell)
 
 

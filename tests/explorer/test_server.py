@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from persim_gym.cli import app
 from persim_gym.explorer import server
 from persim_gym.explorer.scene import Scene
+from tests.cli.commands import invoke
 
 
 def test_a_free_port_on_loopback() -> None:
@@ -50,7 +49,7 @@ def test_without_the_library_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    result = CliRunner().invoke(app, ["explore", "nowhere"])
+    result = invoke("explore", "nowhere")
     assert result.exit_code == 2
     assert result.stderr == f"error: {server.MISSING}\n"
 

@@ -51,6 +51,8 @@ def table(
 def fitted(path: Path, out: Path | None = None, **columns: Any) -> PerSim:
     """A simulator of the table that is written to ``path``."""
     table().to_csv(path, index=False)
-    options: dict[str, Any] = {"method": "als", "degree": 1, "rank": 2, "ensemble_size": 2}
+    options: dict[str, Any] = {
+        "method": "als", "degree": 1, "rank": 2, "threshold": 0.0, "ensemble_size": 2,
+    }  # fmt: skip
     used = {key: value for key, value in (COLUMNS | columns).items() if value is not None}
     return PerSim.fit(path, columns=used, progress=False, out=out, **options)

@@ -16,7 +16,7 @@ from tests.learned.worlds import PlainTask, random_simulator, random_walks
 def fitted() -> PerSim:
     task = PlainTask.of(2, actions=3)
     data = random_walks(task)
-    return PerSim.fit(data, task=task, method="als", degree=2, rank=2, ensemble_size=2)
+    return PerSim.fit(data, task=task, method="als", degree=1, rank=2, threshold=0.0)
 
 
 def state_of(sim: PerSim) -> tuple[Any, ...]:

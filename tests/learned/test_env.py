@@ -32,7 +32,9 @@ from persim_gym.planning.objective import Shaping
 from tests.learned.worlds import PlainTask, random_simulator, random_walks
 
 DISCRETE = PlainTask.of(2, actions=3, low=-1.0)
-QUICK: dict[str, Any] = {"method": "als", "degree": 2, "rank": 2, "ensemble_size": 3}
+QUICK: dict[str, Any] = {
+    "method": "als", "degree": 1, "rank": 2, "threshold": 0.0, "ensemble_size": 3,
+}  # fmt: skip
 
 
 def walled(task: Task = DISCRETE, lag: int = 1) -> PerSim:
@@ -125,7 +127,7 @@ def test_a_planner_s_rollouts_are_its_simulator_s(sim: PerSim) -> None:
 
 
 FAMILIES: dict[str, dict[str, Any]] = {
-    "als": {"degree": 1, "rank": 1},
+    "als": {"degree": 1, "rank": 1, "threshold": 0.0},
     "sgd": {"epochs": 1, "rank": 2},
     "hierarchical": {"degree": 1},
     "latent": {"hidden": (8,), "first_steps": 3, "steps": 3, "window_steps": 3},

@@ -9,16 +9,15 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 import persim_gym
 from persim_gym import LEARNED_ID
-from persim_gym.cli import app
 from persim_gym.cli.models import choose_agents
 from persim_gym.learned import PerSim
 from persim_gym.learned.env import make_env, make_vector_env
 from persim_gym.learned.naming import AgentNames
 from persim_gym.planning import MPC, RandomShooting
+from tests.cli.commands import run
 from tests.learned.worlds import RankTwoWorld
 
 #: The index of an agent is one less than what it is called.
@@ -28,7 +27,7 @@ NUMBERS = tuple(str(k) for k in range(1, 7))
 @pytest.fixture(scope="module")
 def sim() -> PerSim:
     data = dataclasses.replace(RankTwoWorld(6).record(60), agent_names=NUMBERS)
-    return PerSim.fit(data, method="als", degree=2, rank=3, ensemble_size=2)
+    return PerSim.fit(data, method="als", degree=1, rank=2, threshold=0.0, ensemble_size=2)
 
 
 def faces(sim: PerSim) -> dict[str, Any]:
@@ -105,19 +104,14 @@ def test_whole_numbers_as_names_mean_one_thing_at_every_face(sim: PerSim) -> Non
 def test_a_command_line_says_which(sim: PerSim, tmp_path: Path) -> None:
     folder = str(sim.save(tmp_path / "sim"))
 
-    def run(agent: str) -> Any:
-        return CliRunner().invoke(app, ["equations", folder, "--agent", agent])
-
     def body(text: str) -> str:
         return text[text.index("\nd ") :].strip()
 
     for given, index in (("name:3", 2), ("index:3", 3), ("0", 0), ("6", 5)):
-        result = run(given)
-        assert result.exit_code == 0, result.output
+        result = run("equations", folder, "--agent", given)
         assert body(result.stdout) == body(str(sim.equations(f"index:{index}")))
     for given in ("3", "1"):
-        result = run(given)
-        assert result.exit_code == 2
+        result = run("equations", folder, "--agent", given, code=2)
         assert "'name:" in result.output
     names = AgentNames(NUMBERS, 6)
     assert choose_agents("6,index:0-2,name:5", names) == [5, 0, 1, 2, 4]

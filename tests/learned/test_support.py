@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from persim_gym.offline.transitions import Transitions
 from tests.learned.worlds import PlainTask, random_simulator, transitions
 
 AGENTS, STEPS = 5, 20
-QUICK: dict[str, Any] = {"method": "als", "degree": 1, "rank": 2, "ensemble_size": 2}
+QUICK: dict[str, Any] = {
+    "method": "als", "degree": 1, "rank": 2, "threshold": 0.0, "ensemble_size": 2,
+}  # fmt: skip
 
 
 def patients(discrete: bool = False) -> Transitions:
@@ -48,14 +51,19 @@ def patients(discrete: bool = False) -> Transitions:
     )
 
 
-@pytest.fixture(scope="module", params=["numbers", "choices"])
+@functools.cache
+def fitted(discrete: bool) -> PerSim:
+    return PerSim.fit(patients(discrete), **QUICK)
+
+
+@pytest.fixture(params=["numbers", "choices"])
 def sim(request: pytest.FixtureRequest) -> PerSim:
-    return PerSim.fit(patients(request.param == "choices"), **QUICK)
+    return fitted(request.param == "choices")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def doses() -> PerSim:
-    return PerSim.fit(patients(), **QUICK)
+    return fitted(False)
 
 
 def asked(sim: PerSim, far: float) -> Any:

@@ -11,22 +11,17 @@ import h5py
 import numpy as np
 import pytest
 from minari import MinariDataset
-from typer.testing import CliRunner
 
-from persim_gym.cli import app
 from persim_gym.offline import datasets, integrity, read_transitions, record, summaries
 from persim_gym.offline.provenance import ContentHash, content_hash
 from persim_gym.offline.storages import stored_steps
+from tests.cli.commands import invoke
 from tests.offline.worlds import ID
 
 
 @pytest.fixture
 def dataset(root: Path) -> MinariDataset:
     return record("cartpole", agents=3, episodes=2, max_episode_steps=12, progress=False)
-
-
-def run(*args: str) -> Any:
-    return CliRunner().invoke(app, args)
 
 
 @pytest.mark.slow
@@ -83,8 +78,8 @@ def test_altered_data_are_refused_unless_they_are_wanted(dataset: MinariDataset,
         read_transitions(part)
     read = read_transitions(ID, verify=False)
     assert len(read) == len(good)
-    assert run("datasets", "show", ID).exit_code == 0
-    assert run("fit", ID, "--out", "never").exit_code == 2
+    assert invoke("datasets", "show", ID).exit_code == 0
+    assert invoke("fit", ID, "--out", "never").exit_code == 2
 
 
 def test_files_are_hashed_once(dataset: MinariDataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,14 +170,14 @@ def test_damaged_metadata_are_said_listed_and_deleted(shape: str, dataset: Minar
     for read in (datasets.load, read_transitions, summaries.describe):
         with pytest.raises(ValueError, match=r"metadata of the data set in .*datasets delete"):
             read(ID)
-    shown = run("datasets", "show", ID)
+    shown = invoke("datasets", "show", ID)
     assert shown.exit_code == 2
     assert len(shown.stderr.splitlines()) == 1
-    listed = run("datasets", "list")
+    listed = invoke("datasets", "list")
     assert listed.exit_code == 0
     assert "other-v0" in listed.stdout
     assert "damaged" in listed.stdout
-    found = json.loads(run("datasets", "list", "--json").stdout)
+    found = json.loads(invoke("datasets", "list", "--json").stdout)
     assert [(entry["id"], bool(entry["damage"])) for entry in found] == [
         ("other-v0", False), (ID, True),
     ]  # fmt: skip
@@ -190,7 +185,7 @@ def test_damaged_metadata_are_said_listed_and_deleted(shape: str, dataset: Minar
     if shape == "cut off":
         record("cartpole", agents=1, overwrite=True, progress=False)
         file.write_text("")
-    assert run("datasets", "delete", ID, "--yes").exit_code == 0
+    assert invoke("datasets", "delete", ID, "--yes").exit_code == 0
     assert datasets.local_ids() == ["other-v0"]
 
 
@@ -215,10 +210,10 @@ def test_what_steers_a_terminal_is_shown_as_an_escape(dataset: MinariDataset) ->
     card.pop(integrity.ABOUT)
     change(dataset, author=[evil], requirements=[evil], **{datasets.CARD: card})
     for args in (["show", ID], ["show", ID, "--json"], ["list"], ["list", "--json"]):
-        done = run("datasets", *args)
+        done = invoke("datasets", *args)
         assert done.exit_code == 0, done.output
         assert all(line.isprintable() for line in done.output.split("\n"))
-    assert json.loads(run("datasets", "show", ID, "--json").stdout)["behaviour"] == evil
-    missing = run("datasets", "show", f"persim/{evil}-v0")
+    assert json.loads(invoke("datasets", "show", ID, "--json").stdout)["behaviour"] == evil
+    missing = invoke("datasets", "show", f"persim/{evil}-v0")
     assert missing.exit_code == 2
     assert missing.output.rstrip("\n").isprintable()

@@ -20,6 +20,7 @@ from persim_gym.offline import plain_pickle
 from persim_gym.offline.authors import from_authors_file, import_authors_file
 from persim_gym.offline.limits import Budget
 from persim_gym.offline.plain_pickle import Refused, loads_plain
+from tests.cli.commands import run
 
 MB = 10**6
 
@@ -165,10 +166,9 @@ def test_the_options_of_the_command(tmp_path: Path) -> None:
     file = tmp_path / "few.pkl"
     file.write_bytes(pickle.dumps(shared(1, 20)))
     command = ["datasets", "import", str(file), "--task", "cartpole"]
-    refused = CliRunner().invoke(app, [*command, "--max-bytes", "5000"])
-    assert refused.exit_code == 2
+    refused = run(*command, "--max-bytes", "5000", code=2)
     assert "becomes more than 5 kB" in refused.output
-    assert CliRunner().invoke(app, [*command, "--max-bytes", "9000000"]).exit_code == 0
+    run(*command, "--max-bytes", "9000000")
 
 
 FULL = """

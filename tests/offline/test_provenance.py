@@ -11,9 +11,7 @@ import h5py
 import minari
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from persim_gym.cli import app
 from persim_gym.envs.populations import Population
 from persim_gym.offline import EpsilonMixture, FunctionPolicy, recorder
 from persim_gym.offline.datasets import CARD, load
@@ -26,6 +24,7 @@ from persim_gym.offline.provenance import (
     list_to_option,
     parse_indices,
 )
+from tests.cli.commands import run
 from tests.offline.worlds import ID, record
 
 
@@ -68,8 +67,7 @@ def test_the_command_line_makes_the_same_data_again(
     minari.delete_dataset(dataset.id)
     words = shlex.split(line)
     assert words[:3] == ["persim-gym", "record", task]
-    done = CliRunner().invoke(app, words[1:])
-    assert done.exit_code == 0, done.output
+    run(*words[1:])
     again = minari.load_dataset(dataset.id)
     assert content_hash(again) == before
     assert command(again) == line

@@ -13,6 +13,7 @@ import pytest
 from persim_gym.evaluation.off_policy.value import OFF_POLICY_RULES
 from persim_gym.evaluation.validation import RULES, Validation, validate
 from persim_gym.evaluation.validation.support import SUPPORT_RULES
+from persim_gym.plots import style
 from persim_gym.plots.validation import calibration_panel, course_panel, error_panel
 from persim_gym.plots.validation_off_policy import value_panel
 from persim_gym.plots.validation_support import against_panel, dose_panel
@@ -37,7 +38,9 @@ def found() -> Validation:
 
 @pytest.fixture(scope="module")
 def path(found: Validation, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return found.save(tmp_path_factory.mktemp("page") / "trust")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "DENSITY", 0.5)
+        return found.save(tmp_path_factory.mktemp("page") / "trust")
 
 
 def test_the_page_needs_nothing_beside_it_and_shows_everything(

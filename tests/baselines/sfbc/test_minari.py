@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete, Space
 from minari.data_collector import EpisodeBuffer
-from typer.testing import CliRunner
 
 from persim_gym.baselines import Baseline, SfBC
-from persim_gym.cli import app
 from persim_gym.learned.simulator import PerSim
 from tests.baselines.small import Push, PushExpert, PushTask, episodes_of
+from tests.cli.commands import run
 
 TINY = {
     "updates": 20, "batch_size": 8, "widths": [8, 4], "critic_updates": 10, "critic_hidden": [8],
@@ -50,12 +49,6 @@ def write(discrete: bool = False) -> None:
         )
 
 
-def run(*args: str, code: int = 0) -> str:
-    result = CliRunner().invoke(app, list(args))
-    assert result.exit_code == code, result.output
-    return result.output
-
-
 def test_a_fit_by_an_id_in_python_and_on_the_command_line(root: Path, tmp_path: Path) -> None:
     write()
     fitted = SfBC.fit(ID, progress=False, **TINY)  # type: ignore[arg-type]
@@ -67,7 +60,7 @@ def test_a_fit_by_an_id_in_python_and_on_the_command_line(root: Path, tmp_path: 
     assert actions.shape == (5, *space.shape)
     out = tmp_path / "sfbc"
     options = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
-    said = json.loads(run("baseline", "sfbc", ID, "--out", str(out), "--json", *options))
+    said = json.loads(run("baseline", "sfbc", ID, "--out", str(out), "--json", *options).stdout)
     assert said["dataset"]["id"] == ID
     np.testing.assert_array_equal(Baseline.load(out).predict(obs)[0], actions)
 
@@ -76,7 +69,7 @@ def test_discrete_actions_are_refused_in_one_line(root: Path, tmp_path: Path) ->
     write(discrete=True)
     with pytest.raises(ValueError, match="SfBC learns continuous actions, and those of"):
         SfBC.fit(ID, progress=False)
-    said = run("baseline", "sfbc", ID, "--out", str(tmp_path / "sfbc"), code=2)
+    said = run("baseline", "sfbc", ID, "--out", str(tmp_path / "sfbc"), code=2).output
     assert "use BCQ or CQL" in " ".join(said.split())
     assert not (tmp_path / "sfbc").exists()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -156,11 +157,17 @@ BAD: dict[str, tuple[Callable[[], Transitions], str]] = {
 }
 
 
+@functools.cache
+def judged(name: str) -> Validation:
+    """Bad data, judged together with what they say of a policy."""
+    policy: dict[str, Any] = {"policy": "hold", "reward": "-abs(next.glucose-100)"}
+    return validate(BAD[name][0](), horizons=(1, 5), **policy, **FIT)
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_bad_data_get_a_verdict_that_says_so(name: str) -> None:
-    make, says = BAD[name]
-    found = validate(make(), horizons=(1, 5), **FIT)
-    assert says in "\n".join([found.verdict, *found.notes])
+    found = judged(name)
+    assert BAD[name][1] in "\n".join([found.verdict, *found.notes])
     assert found.to_json()["grade"] == str(found.grade)
     assert not found.meets("rmse(glucose)<0.0001")
     if found.grade is Grade.UNKNOWN:
@@ -224,8 +231,7 @@ def test_a_policys_value_is_a_part_of_it(sim: PerSim, data: Transitions) -> None
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_data_are_no_error_of_a_policy(name: str) -> None:
-    data = BAD[name][0]()
-    found = validate(data, horizons=(1,), policy="hold", reward="-abs(next.glucose-100)", **FIT)
+    found = judged(name)
     assert found.off_policy is not None
     assert found.off_policy["sentences"][0].startswith(("Policy hold", "The policy has no value"))
 

@@ -48,6 +48,7 @@ def test_a_threshold_of_each_agents_own_is_found(kinked: Recorded, fitted: Laten
     assert own < 0.3 * error(alike, kinked, kink, THRESHOLDS)
 
 
+@pytest.mark.slow
 def test_gates_make_the_edge_of_a_contact_sharper() -> None:
     rebounds = np.linspace(0.2, 1.0, 12)
     recorded = record(bounce, rebounds, 100, seed=0, scattered=True)

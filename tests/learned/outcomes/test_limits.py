@@ -17,7 +17,7 @@ from tests.learned.worlds import transitions
 
 AGENTS, STEPS = 6, 25
 FAMILIES: dict[str, dict[str, Any]] = {
-    "closed form": {"method": "als", "degree": 1, "rank": 2, "ensemble_size": 2},
+    "closed form": {"method": "als", "degree": 1, "rank": 2, "threshold": 0.0, "ensemble_size": 2},
     "networks": {"method": "sgd", "epochs": 2, "ensemble_size": 2, "spare_members": 0},
     "hierarchical": {"method": "hierarchical", "degree": 1},
     "latent": {

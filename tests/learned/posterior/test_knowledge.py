@@ -10,19 +10,16 @@ import pytest
 from persim_gym.learned import PerSim
 from persim_gym.learned.posterior import calibration
 from tests.learned.posterior.worlds import GaussianWorld, part
-from tests.learned.worlds import RankTwoWorld
 
 
-@pytest.mark.parametrize("method", ["als", "sgd"])
+@pytest.mark.parametrize("method", ["als", pytest.param("sgd", marks=pytest.mark.slow)])
 def test_save_and_load(
-    method: str,
-    exact: GaussianWorld,
-    sim: PerSim,
-    networks: tuple[RankTwoWorld, PerSim],
-    tmp_path: Path,
+    method: str, exact: GaussianWorld, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     if method == "sgd":
-        sim = networks[1].to("cpu")
+        sim = request.getfixturevalue("networks")[1].to("cpu")
+    else:
+        sim = request.getfixturevalue("sim")
     rows = exact.new_agent(6)
     agent = sim.adapt(*part(rows, 0, 3), name="Ada")
     sim.save(tmp_path)

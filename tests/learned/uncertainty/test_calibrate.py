@@ -41,6 +41,7 @@ def few(seed: int, agents: int = 3, steps: int = 30) -> tuple[LinearWorld, PerSi
     return world, PerSim.fit(world.record(steps, seed), task=TASK, **options)
 
 
+@pytest.mark.slow
 def test_intervals_of_three_agents_hold_as_much() -> None:
     """On average over records: with three agents a single one may be unlucky."""
     for steps in (1, 7):

@@ -49,10 +49,10 @@ def test_samples_have_the_world_s_variance(sim: PerSim) -> None:
     ("name", "levels"),
     [
         ("process", {0.95: 0.03, 0.5: 0.07}),
-        ("by agent", {0.95: 0.03, 0.5: 0.07}),
+        pytest.param("by agent", {0.95: 0.03, 0.5: 0.07}, marks=pytest.mark.slow),
         # Draws are Gaussian, and the size of what grows is learned: only the ends are right.
-        ("heavy tails", {0.95: 0.03}),
-        ("growing", {0.95: 0.05}),
+        pytest.param("heavy tails", {0.95: 0.03}, marks=pytest.mark.slow),
+        pytest.param("growing", {0.95: 0.05}, marks=pytest.mark.slow),
     ],
 )
 def test_draws_are_spread_as_fresh_episodes_are(name: str, levels: dict[float, float]) -> None:
