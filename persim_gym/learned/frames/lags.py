@@ -86,7 +86,7 @@ class LagChoice:
 
     @property
     def compared(self) -> tuple[int, ...]:
-        """Pasts to compare with none in earnest: the chosen one, and a longer one that is better."""
+        """Pasts to compare with none: the chosen one, and a longer one that is better."""
         errors = {trial.lag: max(trial.open_loop, SMALL) for trial in self.trials}
         if self.chosen == 1 or self.best <= self.chosen:
             return () if self.chosen == 1 else (self.chosen,)
