@@ -37,9 +37,10 @@ GAIN, OPEN_GAIN = 0.3, 0.1
 #: goes on: process noise hides what it takes away from one step. Share of the error after ten
 #: steps that a past must take away then, and standard errors that chance is allowed.
 CARRIED, CARRIED_GAIN, CHANCE = 0.05, 0.2, 2.0
-#: Errors over their median absolute value at which they are cut in that correlation, and pairs of
-#: an agent that it needs.
-CUT, PAIRS = 8.0, 5
+#: Errors over their median absolute value at which they are cut in that correlation, pairs of an
+#: agent that it needs, and steps between the two of a pair: observation noise makes neighbours
+#: differ, and nothing more.
+CUT, PAIRS, APART = 8.0, 5, (1, 2)
 #: By how much a shorter past may be worse than the best after ten steps, and after one, and an
 #: error after ten steps below which nothing is hidden.
 SLACK, STEP_SLACK, SMALL = 1.15, 1.25, 0.02
@@ -58,9 +59,9 @@ class LagTrial:
             root mean square, of agents the median.
         open_loop: Error after ten steps of held-out stretches, in units of the observations'
             standard deviation; of stretches the median.
-        carried: Correlation of errors of one step with those of the next, less its standard
-            errors; of coordinates the largest. Observation noise makes it negative, what is hidden
-            positive.
+        carried: Correlation of errors of one step with those one or two steps later, less its
+            standard errors; the largest of both, and of coordinates. What is hidden makes it
+            positive, and noise of observations does not.
     """
 
     lag: int
@@ -185,25 +186,30 @@ def _judge(data: Data, lag: int, usable: NDArray[np.bool_], late: NDArray[np.boo
     ensemble = FrameEnsemble(frame.within(0.5), model, low, high)
     first = _windows(usable & late, t.episode)
     open_loop = _open_loop(ensemble, data, states.double(), agents, first)
-    held, which = rows.numpy(), t.episode[rows]
-    follows = (np.diff(held, prepend=-2) == 1) & (np.diff(which, prepend=-1) == 0)
-    carried = _carried(off[best], own, follows)
+    carried = max(_carried(off[best], own, rows.numpy(), t.episode[rows], k) for k in APART)
     return LagTrial(lag, float(min(one_steps)), open_loop, carried)
 
 
 def _carried(
-    off: NDArray[np.float64], agents: NDArray[np.int64], follows: NDArray[np.bool_]
+    off: NDArray[np.float64],
+    agents: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    episode: NDArray[np.int64],
+    apart: int,
 ) -> float:
-    """How surely errors of one step go on in the next: see :class:`LagTrial`.
+    """How surely errors of one step go on some steps later: see :class:`LagTrial`.
 
     Args:
         off: Errors ``[n, c]``.
         agents: Whose they are ``[n]``.
-        follows: Which of them are one step after the row before ``[n]``.
+        rows: Rows of the data ``[n]``, ascending.
+        episode: Episodes that they are of ``[n]``.
+        apart: Steps between the errors of a pair.
     """
     most = CUT * np.median(np.abs(off), axis=0) + 1e-300
     cut = np.clip(off, -most, most)
-    before, after, own = cut[:-1][follows[1:]], cut[1:][follows[1:]], agents[1:][follows[1:]]
+    follows = (rows[apart:] - rows[:-apart] == apart) & (episode[apart:] == episode[:-apart])
+    before, after, own = cut[:-apart][follows], cut[apart:][follows], agents[apart:][follows]
     if not len(own):
         return 0.0
     both, size = np.zeros((2, int(own.max()) + 1, off.shape[1]))
