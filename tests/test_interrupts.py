@@ -14,6 +14,8 @@ from persim_gym import interrupts
 @pytest.fixture(autouse=True)
 def _handler_kept() -> Iterator[None]:
     before = signal.getsignal(signal.SIGINT)
+    # A shell that runs the tests in the background has them ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 

@@ -84,6 +84,12 @@ class Cell:
                 f"agent {max(self.agents)} is judged but not among the {self.train_agents} agents "
                 "of the data: judge agents of the data, or use more of them"
             )
+        seen = [agent for agent in self.agents if agent < self.train_agents]
+        if self.experiment == "unseen" and seen:
+            raise ValueError(
+                f"agents {seen} are among the {self.train_agents} agents of the fit: unseen ones "
+                f"have indices from {self.train_agents} on"
+            )
         if max(self.agents) >= self.population_size:
             raise ValueError(
                 f"agent {max(self.agents)} is judged, but the population has "

@@ -43,6 +43,7 @@ def advance(model: MOReL, states: NDArray[Any], seed: int = 0) -> Any:
     return pessimistic.advance(np.zeros(n, dtype=np.int64), states, actions, kept, rng), kept
 
 
+@pytest.mark.slow
 def test_the_limit_is_the_largest_pairwise_discrepancy_on_the_data(fitted: MOReL) -> None:
     data = recorded(HiddenGain(np.ones(8)), 50)
     members = fitted.dynamics.predict_members(data.agent, data.obs, data.action)

@@ -86,6 +86,7 @@ def test_cadm_follows_cartpoles_that_it_has_seen_enough_of(
     assert own < 0.1 * still
 
 
+@pytest.mark.slow
 def test_a_small_fit_explains_a_linear_world_of_five_agents() -> None:
     data, asked = linear(20), followed(linear(4, seed=7))
     small = DENSE | {"steps": 900, "encoder": (32, 32), "hidden": (32,)}

@@ -272,6 +272,7 @@ def test_latex_reads_as_the_text_does(cartpole: PerSim) -> None:
     assert lines_[-1] == r"\end{aligned}"
 
 
+@pytest.mark.slow
 def test_a_population_s_equations_take_any_agent_s_factors() -> None:
     world = LowRankWorld(3, agents=30)
     sim = PerSim.fit(

@@ -48,6 +48,7 @@ def test_the_behaviour_model_keeps_both_strategies(fitted: SfBC) -> None:
     assert (np.abs(np.abs(way) - 1) < 0.4).mean() > 0.8
 
 
+@pytest.mark.slow
 def test_the_better_strategy_is_chosen(fitted: SfBC) -> None:
     for deterministic in (True, False):
         actions, _ = fitted.predict(OBS, deterministic=deterministic)
@@ -64,6 +65,7 @@ def test_a_gaussian_takes_the_mean_of_both() -> None:
     assert (np.abs(actions[:, 0] - OBS[:, 0] / 4) < 0.5).mean() > 0.95
 
 
+@pytest.mark.slow
 def test_without_a_critic_it_is_a_clone(fitted: SfBC) -> None:
     clone = SfBC(
         fitted.task, dataclasses.replace(fitted.config, rounds=0), fitted.tensors, fitted.card,
@@ -128,7 +130,8 @@ def test_settings_that_cannot_be_are_refused(option: str, value: Any) -> None:
         SfBC.fit(two_ways(30), task=TWO_WAYS, **{option: value})
 
 
-def test_samples_are_inside_their_space(fitted: SfBC) -> None:
+def test_samples_are_inside_their_space() -> None:
+    fitted = SfBC.fit(two_ways(), **TINY)
     space = fitted.action_space
     drawn = fitted.sample(10 * OBS, 30, np.random.default_rng(0)).reshape(-1, 1)
     assert (drawn >= space.low).all()
