@@ -33,8 +33,9 @@ FINE = 1e-5
 CLOSE, GAIN = 2.0, 0.03
 #: By how much the logarithm of the error of what goes on sensibly beyond the record, a polynomial,
 #: may be larger than that of what does not, a network: inputs that nobody has given yet are what
-#: simulators are for, and the record cannot judge them.
-FURTHER = 0.2
+#: simulators are for, and the record cannot judge them. Only a polynomial that is nearly the law
+#: goes on as the law does: one whose error, in units of the observations' deviation, is this small.
+FURTHER, NEARLY = 0.2, 0.01
 #: Share of long rollouts that may leave the recorded range, and by what factor a candidate that
 #: stays there may be worse.
 ESCAPES, STABLE = 0.05, 4.0
@@ -48,7 +49,7 @@ class Candidate:
         fit: Rows of the record, ascending, to a predictor.
         refit: The predictor that was chosen and all rows to the one that is used: with the settings
             of the first held fixed. By default ``fit`` of all rows.
-        further: Whether it goes on sensibly beyond the record.
+        further: Whether it goes on sensibly beyond the record if it is nearly the law.
     """
 
     fit: Callable[[NDArray[np.int64]], Predictor]
@@ -166,7 +167,11 @@ def compare(
         scores[name] = _score(Errors.joined(found), steps, away, time.perf_counter() - began)
     if not errors:
         raise ValueError("no candidate could be fitted: " + next(iter(scores.values())).failed)
-    further = {name for name, candidate in candidates.items() if candidate.further}
+    further = {
+        name
+        for name, candidate in candidates.items()
+        if candidate.further and scores[name].score <= math.log(NEARLY)
+    }
     winner = _winner({name: scores[name] for name in errors}, further)
     weights = {winner: 1.0}
     if mix:

@@ -23,6 +23,9 @@ MOST = 1e3
 #: Rollouts that must stay where the data are, their steps, and widths of the recorded range by
 #: which they may leave it, for a share of the steps.
 ROLLOUTS, LONG, BEYOND, OUTSIDE = 200, 200, 0.3, 0.1
+#: How many times as long as the median agent's record they are at the most: after many times that,
+#: the truth may have left the recorded range too.
+AHEAD = 4
 
 
 class Predictor(Protocol):
@@ -217,7 +220,8 @@ def escapes(predictor: Predictor, record: Record, rng: np.random.Generator) -> f
     number = len(record.agent)
     rows = rng.integers(0, number, ROLLOUTS)
     agent = record.agent[rng.integers(0, number, ROLLOUTS)]
-    actions = record.actions[rng.integers(0, number, (ROLLOUTS, LONG))]
+    steps = min(LONG, AHEAD * int(np.median(np.unique(record.agent, return_counts=True)[1])))
+    actions = record.actions[rng.integers(0, number, (ROLLOUTS, steps))]
     predicted = np.asarray(predictor.rollout(agent, record.states[rows], actions))
     low, high = record.next_obs.min(0), record.next_obs.max(0)
     width = BEYOND * (high - low)
