@@ -8,6 +8,7 @@ prediction from rounded states could reach at best.
 
     python benchmarks/half_cheetah.py [--agents 100] [--preset paper] [--epochs 5] [--members 1]
         [--encoder product] [--precision single] [--save OUT | --simulator OUT]
+    python benchmarks/half_cheetah.py --method latent    # another family, with its own settings
 
 The data set is recorded once, in the folder that MINARI_DATASETS_PATH names.
 """
@@ -95,10 +96,10 @@ def recorded(agents: int) -> Transitions:
     return replace(data.select(data.agent < agents), num_agents=agents)
 
 
-def fitted(data: Transitions, preset: str, options: dict[str, Any]) -> PerSim:
+def fitted(data: Transitions, options: dict[str, Any]) -> PerSim:
     """A simulator, and on standard output what it cost."""
     wall, used = time.perf_counter(), time.process_time()
-    sim = PerSim.fit(data, preset=preset, **options)
+    sim = PerSim.fit(data, **options)
     wall, used = time.perf_counter() - wall, time.process_time() - used
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
@@ -209,7 +210,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Record, fit, compare and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--agents", type=int, default=500)
-    parser.add_argument("--preset", default="default")
+    parser.add_argument("--preset")
+    parser.add_argument("--method", help="a family, instead of the task's")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--members", type=int)
     parser.add_argument("--encoder", choices=("product", "joint"))
@@ -221,7 +223,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     options = {
         "epochs": given.epochs, "ensemble_size": given.members, "encoder": given.encoder,
-        "precision": given.precision, "seed": given.seed,
+        "precision": given.precision, "seed": given.seed, "preset": given.preset,
+        "method": given.method,
     }  # fmt: skip
     data = recorded(given.agents)
     unit = data.next_obs.std(axis=0, dtype=np.float64)
@@ -230,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sim = PerSim.load(given.simulator)
     else:
         chosen = {name: value for name, value in options.items() if value is not None}
-        sim = fitted(data, given.preset, chosen)
+        sim = fitted(data, chosen)
     if given.save:
         sim.save(given.save)
     suite = find_suite(TASK)
