@@ -31,6 +31,8 @@ from persim_gym.learned.frames.charted import ChartedEnsemble, charted
 from persim_gym.learned.frames.ensemble import FrameEnsemble, Model
 from persim_gym.learned.frames.frame import Frame
 from persim_gym.learned.hierarchical.fit import fit_hierarchical
+from persim_gym.learned.hierarchical.model import HierarchicalModel
+from persim_gym.learned.hierarchical.search import CLOSE
 from persim_gym.learned.latent.feature_map import Circle, FeatureMap
 from persim_gym.learned.latent.fit import LatentSnapshot, fit_latent
 from persim_gym.learned.latent.loss import LatentData
@@ -40,6 +42,7 @@ from persim_gym.learned.networks.optimise import Snapshot, fit_network
 from persim_gym.learned.networks.preparation import prepare
 from persim_gym.learned.preparation import Data
 from persim_gym.learned.progress import FitReport
+from persim_gym.learned.reach import FAR, comes_back
 from persim_gym.learned.uncertainty.intervals import Unseen
 
 #: Transitions that are left out of a fit ``[T]``; ``None`` for none.
@@ -201,7 +204,21 @@ def fit_hierarchy(
         "notes": list(found.notes),
         "seconds": time.perf_counter() - began,
     }
-    return rows.fitted("hierarchical", found.model, metrics, setting.device)
+    fitted = rows.fitted("hierarchical", found.model, metrics, setting.device)
+    return fitted if found.law else _reaching(rows, found.model, fitted, setting)
+
+
+def _reaching(rows: _Rows, model: HierarchicalModel, fitted: Fitted, setting: Setting) -> Fitted:
+    """The same fit with its state held further out, if it comes back from there by itself."""
+    frame = rows.frame
+    if not frame.geometry.trivial or frame.geometry.periodic:
+        return fitted
+    present = [k for k, column in enumerate(frame.kept) if column < len(frame.geometry.plain)]
+    margin = (FAR - CLOSE) / (1 + 2 * CLOSE)
+    wider = rows.fitted(
+        fitted.method, model.reaching(present, margin), fitted.metrics, setting.device
+    )
+    return wider if comes_back(wider.ensemble, rows.data) else fitted
 
 
 def fit_latents(data: Data, config: Latent, setting: Setting, without: Without = None) -> Fitted:
