@@ -34,8 +34,11 @@ ENOUGH, AGENTS, STARTS = 60, 10, 3000
 #: Share of the error of persistence, or of the mean if that is less, up to which predictions do not
 #: fade, and by how much the logarithm of the error must fall.
 WORTH, GAIN = 0.5, 0.05
-#: How much disagreement may count.
-TORN = (0.25, 1.0, 4.0)
+#: How much disagreement may count: the first unless another is better by as much. If members were
+#: draws of what may be, 1 would be right; so little costs less than it saves whatever they are.
+TORN = (0.25, 1.0)
+#: Share that the weight of one in twenty predictions must lose, where disagreement alone counts.
+LEAST = 1e-3
 #: Errors below this, in units of the observations' deviation, count alike.
 FINE = 1e-5
 
@@ -54,7 +57,8 @@ class Fading:
         torn: How much disagreement counts ``[d]``; 0 for nothing.
         mean: The population's mean ``[d]``.
         unit: Standard deviations of the observations ``[d]``.
-        low: Least recorded observation ``[d]``: what fades counts as no further off.
+        low: Least recorded observation ``[d]``: what fades counts as no further off, and where
+            members disagree as little further.
         high: Largest ``[d]``.
     """
 
@@ -92,10 +96,12 @@ class Fading:
         model, start = (torch.as_tensor(part).to(predicted) for part in weights)
         own = {name: torch.as_tensor(getattr(self, name)).to(predicted) for name in _OWN}
         begun = states.flatten(1)[:, None, -d:].to(predicted)
+        spread = predicted.std(0, correction=0) / own["unit"]
+        agreed = 1 / (1 + own["torn"] * spread.square())
         inside = predicted.clamp(own["low"], own["high"])
-        centre = inside.mean(0)
-        away = inside - centre
-        agreed = 1 / (1 + own["torn"] * (away.square().mean(0) / own["unit"].square()))
+        kept = torch.where(model < 1, inside, inside + agreed * (predicted - inside))
+        centre = kept.mean(0)
+        away = kept - centre
         weight = model * agreed
         faded = weight * centre + start * begun + (1 - weight - start) * own["mean"]
         faded = faded + model * agreed.sqrt() * away
@@ -125,7 +131,7 @@ class _Tried:
     Attributes:
         raw: As they are.
         inside: Held within the record.
-        spread: The members' standard deviation of that.
+        spread: The members' standard deviation.
         begun: The observations that they began from.
         truth: What came.
         agent: Whose they are.
@@ -140,10 +146,9 @@ class _Tried:
 
     def torn(self, counts: float) -> _Tried:
         """Where disagreement counts so much."""
-        if not counts:
-            return self
-        inside = self.inside / (1 + counts * np.square(self.spread))
-        return replace(self, raw=inside, inside=inside)
+        agreed = 1 / (1 + counts * np.square(self.spread))
+        raw = (self.inside + agreed * (self.raw - self.inside)) * agreed
+        return replace(self, raw=raw, inside=self.inside * agreed)
 
 
 def learn_fading(
@@ -176,24 +181,29 @@ def learn_fading(
     low, high = (end.astype(np.float64) for end in ends)
     mean = record.next_obs[~held].mean(0, dtype=np.float64)
     unit = np.where(record.unit > 0, record.unit, 1.0).astype(np.float64)
-    raw = (np.nan_to_num(members.mean(0), nan=1e30) - mean) / unit
-    held_in = (np.clip(np.nan_to_num(members, nan=1e30), low, high) - mean) / unit
+    members = np.nan_to_num(members, nan=1e15, posinf=1e15, neginf=-1e15)
+    raw, apart = (members.mean(0) - mean) / unit, members.std(0)
+    held_in = (np.clip(members, low, high) - mean) / unit
     begun = (record.states[start][:, -d:] - mean) / unit
     model, first = np.ones((len(steps), d)), np.zeros((len(steps), d))
-    torn = np.zeros(d)
+    torn, away = np.zeros(d), 0.0
     for c in set(range(d)) - set(turning):
         tried = []
         for k, h in enumerate(steps):
             used = length >= h
             truth = (record.next_obs[start[used] + h - 1, c] - mean[c]) / unit[c]
-            inside = held_in[:, used, k, c]
-            own = raw[used, k, c], inside.mean(0), inside.std(0), begun[used, c], truth
+            inside, spread = held_in[:, used, k, c], apart[used, k, c] / unit[c]
+            own = raw[used, k, c], inside.mean(0), spread, begun[used, c], truth
             tried.append(_Tried(*own, record.agent[start[used]]))
         torn[c] = _disagreement_counts(tried)
-        for k, part in enumerate(one.torn(torn[c]) for one in tried):
-            if _pays(part):
-                model[k, c], first[k, c] = _weights(part, np.ones(len(part.agent), dtype=np.bool_))
-    if (model == 1).all() and not torn.any():
+        away = max(away, *(float(np.quantile(one.spread, 0.95)) for one in tried))
+        # What has faded stays so: from the longest predictions down, as far as it pays.
+        for k in reversed(range(len(steps))):
+            part = tried[k].torn(torn[c])
+            if not _pays(part):
+                break
+            model[k, c], first[k, c] = _weights(part, np.ones(len(part.agent), dtype=np.bool_))
+    if (model == 1).all() and torn.max() * away**2 < LEAST:
         return None
     model = np.minimum.accumulate(model, axis=0)
     known = np.array(steps, dtype=np.float64)
@@ -201,15 +211,13 @@ def learn_fading(
 
 
 def _disagreement_counts(tried: Sequence[_Tried]) -> float:
-    """How much disagreement counts: as much as makes errors least over all steps, or nothing."""
+    """How much disagreement counts: more than a little only where errors are then less."""
     scores = {}
-    for counts in (0.0, *TORN):
-        parts = [(one, one.torn(counts)) for one in tried]
-        left = [own.truth - own.raw for _, own in parts]
-        each = [_score(off, one.agent) for off, one in zip(left, tried, strict=True)]
-        scores[counts] = float(np.mean(each))
+    for counts in TORN:
+        parts = [one.torn(counts) for one in tried]
+        scores[counts] = float(np.mean([_score(one.truth - one.raw, one.agent) for one in parts]))
     best = min(scores, key=lambda counts: scores[counts])
-    return best if scores[best] < scores[0.0] - GAIN else 0.0
+    return best if scores[best] < scores[TORN[0]] - GAIN else TORN[0]
 
 
 def _enough(agents: NDArray[np.int64]) -> bool:
