@@ -33,7 +33,7 @@ STEPS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 60)
 ENOUGH, AGENTS, STARTS = 60, 10, 3000
 #: Share of the error of persistence, or of the mean if that is less, up to which predictions do not
 #: fade, and by how much the logarithm of the error must fall.
-WORTH, GAIN = 0.5, 0.05
+WORTH, GAIN = 0.7, 0.05
 #: How much disagreement may count: the first unless another is better by as much. If members were
 #: draws of what may be, 1 would be right; so little costs less than it saves whatever they are.
 TORN = (0.25, 1.0)
