@@ -17,8 +17,10 @@ from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.frames.history import slots
 from persim_gym.learned.preparation import Data
 
-#: Widths of the recorded range by which a state may leave it where it comes back.
-FAR = 0.5
+#: Widths of the recorded range by which a state may leave it: by default, and where it comes back;
+#: and from the one to the other, in widths of what it is held in by default.
+CLOSE, FAR = 0.1, 0.5
+FURTHER = (FAR - CLOSE) / (1 + 2 * CLOSE)
 #: Rollouts from there, their steps, and those at the end that are looked at.
 ROLLOUTS, STEPS, LAST = 200, 200, 20
 #: Share of the way that is left in the end, widths beyond the record that a rollout may come to,

@@ -6,17 +6,16 @@ import numpy as np
 import torch
 
 from persim_gym.learned.uncertainty.ahead import predict_ahead
-from tests.learned.worlds import random_simulator
+from tests.learned.worlds import WalkTask, random_simulator
 
 
 def test_is_the_rollout_at_these_steps_and_knows_what_had_ended() -> None:
-    sim = random_simulator(lag=1)
+    sim = random_simulator(WalkTask())
     rng = np.random.default_rng(0)
     n, h = 4, 9
     agents = rng.integers(0, sim.num_agents, n)
-    states = sim.task.initial_states(n, rng).astype(np.float32)
-    actions = np.stack([sim.task.action_space.sample() for _ in range(n * h)])
-    actions = actions.reshape(n, h, *sim.task.action_space.shape)
+    states = sim.task.sample_start(rng, n).astype(np.float32)
+    actions = rng.integers(0, 3, (n, h))
     members, ended = predict_ahead(sim.ensemble, agents, states, actions, [1, 4, 9])
     whole = sim.rollout(agents, states, actions)
     np.testing.assert_array_equal(members.float().numpy(), whole[:, :, [0, 3, 8]])
