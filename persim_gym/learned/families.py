@@ -41,7 +41,7 @@ from persim_gym.learned.networks.optimise import Snapshot, fit_network
 from persim_gym.learned.networks.preparation import prepare
 from persim_gym.learned.preparation import Data
 from persim_gym.learned.progress import FitReport
-from persim_gym.learned.reach import FURTHER, comes_back
+from persim_gym.learned.reach import FURTHER, STEEP, comes_back
 from persim_gym.learned.uncertainty.intervals import Unseen
 
 #: Transitions that are left out of a fit ``[T]``; ``None`` for none.
@@ -126,13 +126,14 @@ def fit_als(data: Data, config: ClosedForm, setting: Setting, without: Without =
     for text in found.choice.lowered if without is None else ():
         warnings.warn(text, UserWarning, stacklevel=2)
     ensemble: Ensemble = found.ensemble
-    if float(found.noise.mean()) > UNEXPLAINED and config.lag == 1 and not problem.turning:
+    best = found.choice.best
+    approximate = float(found.noise.mean()) > UNEXPLAINED and best.degree <= STEEP
+    if approximate and config.lag == 1 and not problem.turning:
         wider = found.ensemble.reaching(FURTHER)
         ensemble = wider if comes_back(wider, data) else ensemble
     if config.skip_clipped:
         seen = clipped if without is None else clipped & ~without
         ensemble = with_bounds(ensemble, data, states, seen, torch.float64)
-    best = found.choice.best
     metrics = {
         "heldout_rmse": best.one_step,
         "heldout_error": best.error,
@@ -207,7 +208,9 @@ def fit_hierarchy(
         "seconds": time.perf_counter() - began,
     }
     fitted = rows.fitted("hierarchical", found.model, metrics, setting.device)
-    return fitted if found.law else _reaching(rows, found.model, fitted, setting)
+    if found.law or found.degree > STEEP:
+        return fitted
+    return _reaching(rows, found.model, fitted, setting)
 
 
 def _reaching(rows: _Rows, model: HierarchicalModel, fitted: Fitted, setting: Setting) -> Fitted:

@@ -21,11 +21,13 @@ from persim_gym.learned.preparation import Data
 #: and from the one to the other, in widths of what it is held in by default.
 CLOSE, FAR = 0.1, 0.5
 FURTHER = (FAR - CLOSE) / (1 + 2 * CLOSE)
+#: Degree of a polynomial beyond which it bends too much for that.
+STEEP = 3
 #: Rollouts from there, their steps, and those at the end that are looked at.
 ROLLOUTS, STEPS, LAST = 200, 200, 20
 #: Share of the way that is left in the end, widths beyond the record that a rollout may come to,
 #: and share of the rollouts that may do otherwise.
-LEFT, MOST, OTHERS = 0.5, 1.0, 0.05
+LEFT, MOST, OTHERS = 0.5, 1.0, 0.1
 
 
 @torch.no_grad()
