@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -34,6 +33,7 @@ from persim_gym.learned.uncertainty.intervals import (
     along,
     middle,
     short_way,
+    students,
 )
 
 #: Steps ahead at which errors are measured; between them logarithms are interpolated.
@@ -161,19 +161,6 @@ def calibrate(
         found = _elsewhere(found, fitted, longest, fewer, ensemble, unseen, record, rng, way)
     widened = np.maximum(found.quantiles * students(PER_AGENT * agents), 1e-3)
     return replace(found, quantiles=np.maximum.accumulate(widened, axis=2)), times[0]
-
-
-def students(independent: int) -> Floats:
-    """How much wider intervals from so few independent errors are, at :data:`LEVELS` ``[L]``.
-
-    Quantiles of Student's distribution over the normal one's, by Cornish and Fisher's expansion.
-    """
-    freedom = max(independent - 1, 2)
-    z = np.array([NormalDist().inv_cdf(0.5 + 0.5 * level) for level in LEVELS])
-    first = (z**2 + 1) / 4
-    second = (5 * z**4 + 16 * z**2 + 3) / 96
-    wider = 1 + first / freedom + second / freedom**2
-    return np.asarray(wider * math.sqrt(1 + 1 / independent))
 
 
 def _elsewhere(
