@@ -33,11 +33,16 @@ def parts_of(
     known = learn_knowledge(ensemble, data, fitted.noise, seed)
     experience = data.experience(ensemble.lag, ensemble.past)
     record = record_of(data, ensemble.lag)
-    learned = learn_uncertainty(ensemble, data, record, fitted.again or fitted.unseen, seed)
+    near, far = fitted.again or fitted.unseen, fitted.unseen
+    learned = learn_uncertainty(ensemble, data, record, near, seed, far)
     if learned is not None:
         card["metrics"]["estimated_noise"] = learned.noise.to_json()
         card["metrics"]["intervals_calibrated_to"] = learned.intervals.calibrated_steps
-    card["metrics"]["heldout"] = heldout_errors(fitted, data, record, seed)
+        if learned.fading is not None:
+            card["metrics"]["fading"] = learned.fading.to_json()
+    card["metrics"]["heldout"] = heldout_errors(
+        fitted, data, record, seed, None if learned is None else learned.fading
+    )
     parts = Parts(ensemble, data.task, experience, card, known, learned)
     if ensemble.members > 1:
         disagreement = LearnedDynamics(parts).disagreement

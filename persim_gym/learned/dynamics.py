@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 #: Rows of numbers that are no tensors: what is computed of them is an array.
 Rows: TypeAlias = "NDArray[Any] | Sequence[Any]"
 
+#: What :meth:`LearnedDynamics.rollout` may follow.
+PROPAGATIONS = ("mean", "course", "sample")
+
 #: Rows that go through the network together, by kind of device.
 ROWS_AT_ONCE = {"cpu": 1024, "cuda": 65_536}
 
@@ -152,14 +155,18 @@ class LearnedDynamics(Identity):
     ) -> Array:
         """Open-loop predictions, each member from its own states.
 
+        Where stretches of the record that a fit had not seen say that predictions are worth little
+        after so many steps, they fade: towards the observation that they began from, and towards
+        the population's mean (:mod:`~persim_gym.learned.uncertainty.fading`).
         :meth:`rollout_report` says as well what of it is outside of the record.
 
         Args:
             agents: ``[n]``.
             obs: As in :meth:`predict`.
             actions: ``[n, h]`` integers or ``[n, h, a]``.
-            propagation: ``"mean"``, without noise, or ``"sample"``: with the process's noise, as it
-                was found in the data, drawn for every member, row and step.
+            propagation: ``"mean"``, the best prediction of what comes; ``"course"``, where the
+                model goes step by step, without fading; or ``"sample"``: a course with the
+                process's noise, as it was found in the data, drawn for every member, row and step.
             seed: Of what is drawn.
             strict: Refuse actions outside of what was recorded of any agent.
 
@@ -170,14 +177,17 @@ class LearnedDynamics(Identity):
             ValueError: If there is no such propagation, the noise is not known, or ``strict``
                 refuses an action.
         """
-        checks.one_of("propagation", propagation, ("mean", "sample"))
+        checks.one_of("propagation", propagation, PROPAGATIONS)
         agents_, states, actions_ = self._inputs(agents, obs, actions, "n", "h", strict=strict)
         if propagation == "sample":
             rng = np.random.default_rng(checks.integer("seed", seed, 0))
             parts = (self.ensemble, self.uncertainty.noise, agents_, states, actions_)
             return self._like(obs, sampled_rollout(*parts, rng))
         steps = [o[:, :, 0] for o in self.ensemble.unroll(agents_, states, actions_[:, None])]
-        return self._like(obs, torch.stack(steps, dim=2))
+        course, known = torch.stack(steps, dim=2), self._parts.uncertainty
+        if propagation == "mean" and known is not None and known.fading is not None:
+            course = known.fading(course, states)
+        return self._like(obs, course)
 
     @property
     def noisy(self) -> bool:

@@ -38,7 +38,17 @@ PARTS = (
     "network", "scaling", "polynomial", "inputs", "effects", "frame", "model", "space", "mixture",
 )  # fmt: skip
 #: Parts of what else is kept.
-OTHERS = ("experience", "task", "prior", "evidence", "given", "knowledge", "noise", "intervals")
+OTHERS = (
+    "experience",
+    "task",
+    "prior",
+    "evidence",
+    "given",
+    "knowledge",
+    "noise",
+    "intervals",
+    "fading",
+)
 
 
 def write_simulator(folder: Path, parts: Parts) -> Path:

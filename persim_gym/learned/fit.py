@@ -40,6 +40,7 @@ from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.plan import FitPlan
 from persim_gym.learned.preparation import Data
 from persim_gym.learned.stretches import Predictor, Record, held_out, kept_back
+from persim_gym.learned.uncertainty.fading import Fading
 from persim_gym.learned.uncertainty.intervals import Unseen
 
 #: Open-loop error, in units of the observations' standard deviation, of what is taken for the law
@@ -293,10 +294,16 @@ class OpenLoop:
     Args:
         fitted: The members; what is predicted is their mean.
         rows: Transitions that were fitted ``[k]``; ``None`` for all.
+        fading: How predictions fade, if they do.
     """
 
-    def __init__(self, fitted: Fitted, rows: NDArray[np.int64] | None = None) -> None:
-        self.fitted, self.rows = fitted, rows
+    def __init__(
+        self,
+        fitted: Fitted,
+        rows: NDArray[np.int64] | None = None,
+        fading: Fading | None = None,
+    ) -> None:
+        self.fitted, self.rows, self.fading = fitted, rows, fading
         self.ensemble: Ensemble = fitted.ensemble
 
     def rollout(
@@ -310,8 +317,10 @@ class OpenLoop:
             torch.as_tensor(states[:, -width:], device=device),
             torch.as_tensor(actions, device=device)[:, None],
         )
-        steps = torch.stack([obs[:, :, 0].mean(0) for obs in unrolled], dim=1)
-        return np.asarray(steps.double().cpu().numpy())
+        steps = torch.stack([obs[:, :, 0] for obs in unrolled], dim=2)
+        if self.fading is not None:
+            steps = self.fading(steps, torch.as_tensor(states, device=device))
+        return np.asarray(steps.mean(0).double().cpu().numpy())
 
 
 def record_of(data: Data, lag: int) -> Record:

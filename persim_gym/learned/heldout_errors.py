@@ -21,6 +21,7 @@ from persim_gym.learned.fit import OpenLoop
 from persim_gym.learned.plain_models import RidgeModels
 from persim_gym.learned.preparation import Data
 from persim_gym.learned.stretches import Errors, Part, Predictor, Record, held_out, starts_in
+from persim_gym.learned.uncertainty.fading import Fading
 from persim_gym.offline.transitions import Transitions
 
 #: Predictions at the most, and transitions that a pooled model is fitted to.
@@ -43,7 +44,9 @@ class _Plain:
         return self.model.rollout(np.zeros_like(agents), obs, actions)[0]
 
 
-def heldout_errors(fitted: Fitted, data: Data, record: Record, seed: int) -> dict[str, Any] | None:
+def heldout_errors(
+    fitted: Fitted, data: Data, record: Record, seed: int, fading: Fading | None = None
+) -> dict[str, Any] | None:
     """Errors of a fit at the longest sensible number of steps, beside persistence and pooled.
 
     Args:
@@ -51,6 +54,7 @@ def heldout_errors(fitted: Fitted, data: Data, record: Record, seed: int) -> dic
         data: What it was fitted to.
         record: The same, with the states that the fit predicts from.
         seed: Of the fit.
+        fading: How its predictions fade, if they do.
 
     Returns:
         For the card, in plain types and the data's units; ``None`` where nothing can be predicted.
@@ -78,7 +82,7 @@ def heldout_errors(fitted: Fitted, data: Data, record: Record, seed: int) -> dic
     own = dataclasses.replace(record, unit=units)
     kept = ~held if unseen is not None else np.ones_like(held)
     predictors: dict[str, Predictor] = {
-        "simulator": OpenLoop(dataclasses.replace(fitted, ensemble=ensemble)),
+        "simulator": OpenLoop(dataclasses.replace(fitted, ensemble=ensemble), fading=fading),
         "persistence": _Plain(None, width),
         "pooled": _Plain(_pooled(data, record, kept), width),
     }

@@ -22,7 +22,8 @@ from persim_gym.learned.networks.network import NetworkShape
 #: many as ``d`` where nothing is an angle), ``r`` rank, ``q`` what of a
 #: factor is personal, ``i`` and ``j`` inputs, ``e`` bounds, ``K`` agents with evidence; the others
 #: stand alone. ``W`` columns of actions, ``k`` inner coordinates of noise, ``V`` agents whose noise
-#: is known, ``H`` numbers of steps of intervals. A letter is one number in a whole file.
+#: is known, ``H`` numbers of steps of intervals, ``F`` of fading. A letter is one number in a
+#: whole file.
 SHAPES = {
     "polynomial.weights": "m A r P c",
     "polynomial.factors": "m N r",
@@ -62,6 +63,9 @@ SHAPES = {
     "intervals.observed": "d",
     "intervals.turn": "d",
     "intervals.reach": "",
+    "fading.steps": "F",
+    **{f"fading.{name}": "F d" for name in ("model", "start")},
+    **{f"fading.{name}": "d" for name in ("torn", "mean", "unit", "low", "high")},
     "task.low": "d",
     "task.high": "d",
     "task.starts": "S d",

@@ -97,6 +97,12 @@ class Inputs:
         inward = torch.nan_to_num((SUPPORT - margin) * width, nan=0.0, posinf=0.0)
         return replace(self, low=self.low + inward, high=self.high - inward)
 
+    def reaching(self, columns: Sequence[int], margin: float) -> Inputs:
+        """The same with some columns held further out, by ``margin`` widths of what they are."""
+        reach = torch.zeros_like(self.low)
+        reach[list(columns)] = margin * (self.high - self.low)[list(columns)]
+        return replace(self, low=self.low - reach, high=self.high + reach)
+
     def names(self, columns: Sequence[str]) -> tuple[str, ...]:
         """Names of the inputs, after those of the columns ``[in]``."""
         plain = [f"sin({n})" if i in self.angles else n for i, n in enumerate(columns)]

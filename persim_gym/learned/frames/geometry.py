@@ -97,6 +97,12 @@ class Geometry:
         return tuple(k for k in range(self.size) if k not in self.periodic)
 
     @property
+    def turning(self) -> tuple[int, ...]:
+        """Columns of observations that are of angles."""
+        pairs = [c for o in self.circles for c in (o.cosine, o.sine)]
+        return tuple(sorted([*pairs, *(a.column for a in self.angles)]))
+
+    @property
     def trivial(self) -> bool:
         """Whether inner coordinates are the observation's own."""
         unwrapped = all(a.low is None and a.period == TURN for a in self.angles)

@@ -43,6 +43,7 @@ class HierarchicalFit:
         tails: Degrees of freedom of the noise, where heavy tails were found.
         trials: Degree, terms and held-out error of what was tried, as plain types.
         notes: What was not tried, and why.
+        law: Whether next to nothing is left unexplained.
     """
 
     model: HierarchicalModel
@@ -50,6 +51,7 @@ class HierarchicalFit:
     tails: float | None
     trials: tuple[dict[str, Any], ...]
     notes: tuple[str, ...]
+    law: bool = False
 
 
 def fit_hierarchical(
@@ -101,7 +103,7 @@ def fit_hierarchical(
     root = torch.block_diag(*(turn @ covariance_root(prior.covariance)).unbind(0))
     mean = (prior.mean @ turn.mT).flatten()
     model = HierarchicalModel(basis, factors, mean, root, prior.noise, low - reach, high + reach)
-    return HierarchicalFit(model, chosen, heavy, tuple(search.trials), tuple(search.notes))
+    return HierarchicalFit(model, chosen, heavy, tuple(search.trials), tuple(search.notes), law)
 
 
 def _drawn(

@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,8 @@ from numpy.typing import NDArray
 
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.stretches import Record
+from persim_gym.learned.uncertainty.ahead import predict_ahead
+from persim_gym.learned.uncertainty.fading import Fading
 from persim_gym.learned.uncertainty.fresh import fresh_episodes
 from persim_gym.learned.uncertainty.intervals import (
     LEVELS,
@@ -32,6 +33,7 @@ from persim_gym.learned.uncertainty.intervals import (
     along,
     middle,
     short_way,
+    students,
 )
 
 #: Steps ahead at which errors are measured; between them logarithms are interpolated.
@@ -65,6 +67,14 @@ MOST_OPTIMISM = 10.0
 
 
 @dataclass(frozen=True, slots=True)
+class _Way:
+    """Turns of coordinates that go round ``[d]``, and how predictions fade."""
+
+    turn: Floats
+    fading: Fading | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Errors:
     """What predictions leave over.
 
@@ -89,7 +99,12 @@ class _Errors:
 
 
 def calibrate(
-    ensemble: Ensemble, record: Record, unseen: Unseen | None, observed: Floats, seed: int
+    ensemble: Ensemble,
+    record: Record,
+    unseen: Unseen | None,
+    observed: Floats,
+    seed: int,
+    fading: Fading | None = None,
 ) -> tuple[Intervals, Floats] | None:
     """Calibrate intervals.
 
@@ -99,6 +114,7 @@ def calibrate(
         unseen: A like fit on a part of it.
         observed: Variances of the observations' noise ``[d]``.
         seed: Chooses agents where there are very many.
+        fading: How predictions fade, if they do.
 
     Returns:
         The intervals, and how much larger errors of a step are on what was not fitted ``[d]``;
@@ -108,12 +124,13 @@ def calibrate(
     turn = np.zeros(record.next_obs.shape[1])
     for column, period in record.turns.items():
         turn[column] = period
+    way = _Way(turn, fading)
     agents = len(np.unique(record.agent))
     start, length = _starts(record, np.ones(len(record.agent), dtype=np.bool_), rng)
     steps = [h for h in STEPS if (length >= h).sum() >= ENOUGH] or [1]
     if not len(start):
         return None
-    errors = _errors(ensemble, record, start, length, steps, turn)
+    errors = _errors(ensemble, record, start, length, steps, way)
     # From a step on, predictions of every start may have left the numbers.
     steps = steps[: int(errors.valid.any(axis=0).sum())]
     if not steps:
@@ -127,7 +144,7 @@ def calibrate(
         ]
     )
     weight, times = 1.0, np.ones_like(base)
-    held = None if unseen is None else _held(ensemble, record, unseen, steps, turn, rng)
+    held = None if unseen is None else _held(ensemble, record, unseen, steps, way, rng)
     if held is not None:
         weight, times = _optimism(held, base)
     base = base / weight
@@ -141,22 +158,9 @@ def calibrate(
     if unseen is not None:
         longest = 0 if held is None else held.steps[-1]
         fewer = weight > 1 and unseen.ensemble.members < ensemble.members
-        found = _elsewhere(found, fitted, longest, fewer, ensemble, unseen, record, rng)
+        found = _elsewhere(found, fitted, longest, fewer, ensemble, unseen, record, rng, way)
     widened = np.maximum(found.quantiles * students(PER_AGENT * agents), 1e-3)
     return replace(found, quantiles=np.maximum.accumulate(widened, axis=2)), times[0]
-
-
-def students(independent: int) -> Floats:
-    """How much wider intervals from so few independent errors are, at :data:`LEVELS` ``[L]``.
-
-    Quantiles of Student's distribution over the normal one's, by Cornish and Fisher's expansion.
-    """
-    freedom = max(independent - 1, 2)
-    z = np.array([NormalDist().inv_cdf(0.5 + 0.5 * level) for level in LEVELS])
-    first = (z**2 + 1) / 4
-    second = (5 * z**4 + 16 * z**2 + 3) / 96
-    wider = 1 + first / freedom + second / freedom**2
-    return np.asarray(wider * math.sqrt(1 + 1 / independent))
 
 
 def _elsewhere(
@@ -168,6 +172,7 @@ def _elsewhere(
     unseen: Unseen,
     record: Record,
     rng: np.random.Generator,
+    way: _Way,
 ) -> Intervals:
     """Intervals of episodes that come to other places than the record, and go on for longer.
 
@@ -184,6 +189,7 @@ def _elsewhere(
         unseen: The fit that has seen less.
         record: The record.
         rng: Randomness.
+        way: How distances are measured, and predictions fade.
     """
     steps = [h for h in STEPS if h <= max(FAR, found.steps[-1])]
     fresh = fresh_episodes(ensemble, record, steps[-1], rng)
@@ -192,7 +198,7 @@ def _elsewhere(
     end = len(found.steps) - 1
     logs = np.log(steps), np.log(found.steps)
     base = np.exp(along(logs[0], logs[1], np.log(found.base), onward=True))
-    inputs = fresh.agents, fresh.states, fresh.actions, steps, found.turn
+    inputs = fresh.agents, fresh.states, fresh.actions, steps, way
     seen = _predicted(ensemble, *inputs, record.over)
     other = _predicted(unseen.ensemble, *inputs)
     between = short_way(seen.centre - other.centre, found.turn)
@@ -269,35 +275,22 @@ class _Predicted:
     valid: NDArray[np.bool_]
 
 
-@torch.no_grad()
 def _predicted(
     ensemble: Ensemble,
     agents: NDArray[np.int64],
     states: NDArray[Any],
     actions: NDArray[Any],
     steps: list[int],
-    turn: Floats,
+    way: _Way,
     over: Callable[[Any], Any] | None = None,
 ) -> _Predicted:
-    device, at = ensemble.device, set(steps)
-    width = ensemble.lag * (ensemble.past + ensemble.obs_dim)
-    unrolled = ensemble.unroll(
-        torch.as_tensor(agents, device=device),
-        torch.as_tensor(states[:, -width:], device=device),
-        torch.as_tensor(actions, device=device)[:, None],
-    )
-    kept, ended = [], np.zeros(len(agents), dtype=np.bool_)
-    for t, obs in enumerate(unrolled, 1):
-        if t in at:
-            kept.append((obs[:, :, 0].double().cpu(), ended))
-        if over is not None:
-            mean = np.nan_to_num(obs[:, :, 0].mean(0).cpu().numpy())
-            ended = ended | np.asarray(over(mean)).astype(bool)
-    members = torch.stack([obs for obs, _ in kept], dim=2).numpy()
-    after = np.stack([end for _, end in kept], axis=1)
+    stacked, after = predict_ahead(ensemble, agents, states, actions, steps, over)
+    if way.fading is not None:
+        stacked = way.fading(stacked, torch.as_tensor(states), np.array(steps, np.float64))
+    members = stacked.numpy()
     lost = ~np.isfinite(members).all(axis=(0, 3))
     members = np.where(lost[None, ..., None], 0.0, members)
-    centre, spread = middle(members, turn)
+    centre, spread = middle(members, way.turn)
     spread[lost] = 0.0
     return _Predicted(centre, spread, ~lost & ~after)
 
@@ -308,13 +301,13 @@ def _errors(
     start: NDArray[np.int64],
     length: NDArray[np.int64],
     steps: list[int],
-    turn: Floats,
+    way: _Way,
 ) -> _Errors:
     rows = start[:, None] + np.minimum(np.arange(max(steps)), length[:, None] - 1)
     inputs = record.agent[start], record.states[start], record.actions[rows]
-    found = _predicted(ensemble, *inputs, steps, turn)
+    found = _predicted(ensemble, *inputs, steps, way)
     columns = np.array(steps) - 1
-    left = short_way(found.centre - record.next_obs[rows[:, columns]], turn)
+    left = short_way(found.centre - record.next_obs[rows[:, columns]], way.turn)
     left[~found.valid] = 0.0
     return _Errors(left, found.spread, (length[:, None] > columns) & found.valid)
 
@@ -344,7 +337,7 @@ def _held(
     record: Record,
     unseen: Unseen,
     steps: list[int],
-    turn: Floats,
+    way: _Way,
     rng: np.random.Generator,
 ) -> _Held | None:
     """What is left of stretches that a fit had not seen; ``None`` where they are too few."""
@@ -355,7 +348,7 @@ def _held(
     if not known:
         return None
     models = (unseen.ensemble, ensemble)
-    before, after = (_errors(one, record, start, length, known, turn) for one in models)
+    before, after = (_errors(one, record, start, length, known, way) for one in models)
     return _Held(known, before, after)
 
 

@@ -112,6 +112,19 @@ def along(steps: Floats, known: Floats, values: Floats, *, onward: bool) -> Floa
     return found
 
 
+def students(independent: int) -> Floats:
+    """How much wider intervals from so few independent errors are, at :data:`LEVELS` ``[L]``.
+
+    Quantiles of Student's distribution over the normal one's, by Cornish and Fisher's expansion.
+    """
+    freedom = max(independent - 1, 2)
+    z = np.array([NormalDist().inv_cdf(0.5 + 0.5 * level) for level in LEVELS])
+    first = (z**2 + 1) / 4
+    second = (5 * z**4 + 16 * z**2 + 3) / 96
+    wider = 1 + first / freedom + second / freedom**2
+    return np.asarray(wider * math.sqrt(1 + 1 / independent))
+
+
 def _at_level(quantiles: Floats, level: float) -> Floats:
     """Quantiles ``[H, d]`` at a level, between and beyond those that are kept."""
     normal = NormalDist()

@@ -15,6 +15,7 @@ from persim_gym.learned.frames.history import coded, moved
 from persim_gym.learned.preparation import Data
 from persim_gym.learned.stretches import Record
 from persim_gym.learned.uncertainty.calibrate import calibrate
+from persim_gym.learned.uncertainty.fading import Fading, learn_fading
 from persim_gym.learned.uncertainty.intervals import Intervals, Unseen
 from persim_gym.learned.uncertainty.noise import Floats, Noise, estimate_noise
 
@@ -26,14 +27,17 @@ class Uncertainty:
     Attributes:
         noise: Noise of the process and of observations.
         intervals: Of predictions.
+        fading: How predictions fade; ``None`` where they do not, and in files of older versions.
     """
 
     noise: Noise
     intervals: Intervals
+    fading: Fading | None = None
 
     def tensors(self) -> dict[str, Tensor]:
         """What is kept in a file."""
-        return {**self.noise.tensors(), **self.intervals.tensors()}
+        fading = {} if self.fading is None else self.fading.tensors()
+        return {**self.noise.tensors(), **self.intervals.tensors(), **fading}
 
     @classmethod
     def from_file(cls, parts: Mapping[str, Mapping[str, Tensor]]) -> Uncertainty | None:
@@ -45,11 +49,17 @@ class Uncertainty:
         if not parts["noise"] and not parts["intervals"]:
             return None
         noise = Noise.from_tensors(parts["noise"])
-        return cls(noise, Intervals.from_tensors(parts["intervals"]))
+        fading = Fading.from_tensors(parts["fading"]) if parts["fading"] else None
+        return cls(noise, Intervals.from_tensors(parts["intervals"]), fading)
 
 
 def learn_uncertainty(
-    ensemble: Ensemble, data: Data, record: Record, unseen: Unseen | None, seed: int
+    ensemble: Ensemble,
+    data: Data,
+    record: Record,
+    unseen: Unseen | None,
+    seed: int,
+    far: Unseen | None = None,
 ) -> Uncertainty | None:
     """Learn it of a fitted ensemble.
 
@@ -59,12 +69,17 @@ def learn_uncertainty(
         record: The same as predictions are compared on.
         unseen: A like fit that a part of the data was kept from.
         seed: Of what is chosen by chance.
+        far: One that the longest stretches were kept from, which say how predictions fade;
+            by default ``unseen``.
 
     Returns:
         ``None`` where no transition serves.
     """
     nothing = np.zeros(ensemble.obs_dim)
-    calibrated = calibrate(ensemble, record, unseen, nothing, seed)
+    held, fading = far or unseen, None
+    if held is not None:
+        fading = learn_fading(held.ensemble, record, held.rows, data.geometry.turning)
+    calibrated = calibrate(ensemble, record, unseen, nothing, seed, fading)
     if calibrated is None:
         return None
     intervals, optimism = calibrated
@@ -72,7 +87,7 @@ def learn_uncertainty(
     if noise is None:
         return None
     observed = _of_coordinates(ensemble, noise, data, seed)
-    return Uncertainty(noise, replace(intervals, observed=observed))
+    return Uncertainty(noise, replace(intervals, observed=observed), fading)
 
 
 def _of_coordinates(ensemble: Ensemble, noise: Noise, data: Data, seed: int) -> Floats:

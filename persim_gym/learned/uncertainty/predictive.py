@@ -42,7 +42,11 @@ class PredictiveDynamics(LearnedDynamics):
         predicted = self.rollout(
             agents, obs, actions, propagation=propagation, seed=seed, strict=strict
         )
-        members = torch.as_tensor(predicted).cpu().numpy()
+        # What fades comes back from where its course has been.
+        course = predicted
+        if propagation == "mean" and self.noisy and self.uncertainty.fading is not None:
+            course = self.rollout(agents, obs, actions, propagation="course")
+        members = torch.as_tensor(course).cpu().numpy()
         acted = torch.as_tensor(actions).cpu().numpy()
         n, h = acted.shape[:2]
         agents = agents.cpu().numpy() if isinstance(agents, Tensor) else self.agent_indices(agents)

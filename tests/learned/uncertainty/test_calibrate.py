@@ -18,8 +18,8 @@ from persim_gym.learned.fit import fit_by, record_of
 from persim_gym.learned.plan import plan_fit
 from persim_gym.learned.preparation import Data
 from persim_gym.learned.progress import FitReport
-from persim_gym.learned.uncertainty.calibrate import LEVELS, calibrate, students
-from persim_gym.learned.uncertainty.intervals import Unseen
+from persim_gym.learned.uncertainty.calibrate import LEVELS, calibrate
+from persim_gym.learned.uncertainty.intervals import Unseen, students
 from tests.learned.noisy_worlds import OBSERVED, PROCESS, TASK, LinearWorld
 from tests.learned.uncertainty.test_intervals import inside
 
