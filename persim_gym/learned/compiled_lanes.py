@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym.learned.contrasts import turn
-from persim_gym.learned.products import product
+from persim_gym.learned.lane_calls import product
 
 Floats = NDArray[np.float32]
 
