@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes.util
 import gc
+import itertools
 import os
 import sys
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 gc.disable()
 
 TESTS = Path(__file__).parent
+_NUMBERS = itertools.count()
 
 
 def pytest_collection_finish() -> None:
@@ -103,6 +105,14 @@ def opengl() -> None:
         mujoco.Renderer(mujoco.MjModel.from_xml_string("<mujoco/>"), 8, 8).close()
     except Exception as error:
         pytest.skip(f"this machine has no OpenGL: {error}")
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a test's own; pytest's looks through all that there are, and makes a link."""
+    folder = tmp_path_factory.getbasetemp() / f"test-{next(_NUMBERS)}"
+    folder.mkdir(0o700)
+    return folder
 
 
 @pytest.fixture
