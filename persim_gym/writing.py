@@ -31,15 +31,12 @@ def write_sealed(path: Path, value: Mapping[str, Any]) -> Path:
     return write_json(path, {**plain, SEAL: _digest(plain)})
 
 
-def read_sealed(path: Path, names: Collection[str]) -> tuple[dict[str, Any], bool]:
+def read_sealed(path: Path, names: Collection[str]) -> dict[str, Any]:
     """Read what :func:`write_sealed` has written.
 
     Args:
         path: The file.
         names: The keys that it holds beside the hash.
-
-    Returns:
-        What was written, and whether there is a hash; older versions wrote none.
 
     Raises:
         OSError: If it cannot be read.
@@ -50,12 +47,11 @@ def read_sealed(path: Path, names: Collection[str]) -> tuple[dict[str, Any], boo
     except RecursionError:
         raise ValueError("it is nested too deep") from None
     written = plain.pop(SEAL, None) if isinstance(plain, dict) else None
-    # Exactly these: a hash under a name that was altered must not pass for none.
     if not isinstance(plain, dict) or set(plain) != set(names):
         raise ValueError(f"it must be an object of {', '.join(sorted(names))}")
-    if written is not None and written != _digest(plain):
+    if written != _digest(plain):
         raise ValueError("it was altered after it was written: its content does not fit its hash")
-    return plain, written is not None
+    return plain
 
 
 def _digest(plain: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes.util
 import gc
+import itertools
 import os
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.envir
         os.environ.setdefault("MUJOCO_GL", "egl")
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 
+# What a library compiles for its first call takes longer than a test's few calls.
+os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
+
 import pytest
 
 if TYPE_CHECKING:
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 gc.disable()
 
 TESTS = Path(__file__).parent
+_NUMBERS = itertools.count()
 
 
 def pytest_collection_finish() -> None:
@@ -50,26 +55,34 @@ def _no_display_left_open() -> Iterator[None]:
         sys.modules["pygame"].display.quit()
 
 
+#: Efforts of a user's fit, and smaller ones that tests have where it does not matter how good
+#: networks of rewards and ends, and intervals, are.
+SMALLER = {
+    "persim_gym.learned.outcomes.heads.STEPS": 40,
+    "persim_gym.learned.uncertainty.calibrate.FAR": 10,
+    "persim_gym.learned.uncertainty.calibrate.STARTS": 300,
+    "persim_gym.learned.uncertainty.fresh.EPISODES": 100,
+    "persim_gym.learned.uncertainty.fresh.BEFORE": 10,
+}
+
+
 @pytest.fixture(scope="session", autouse=True)
-def usual_steps() -> Iterator[dict[str, int]]:
-    """Networks of rewards and ends, and intervals, are there where it does not matter how good.
+def usual_efforts() -> Iterator[dict[str, int]]:
+    """Efforts are smaller; what a user's are is given to tests for which it matters."""
+    from pkgutil import resolve_name
 
-    How many steps a user's have is given to tests for which it does.
-    """
-    from persim_gym.learned.outcomes import heads
-    from persim_gym.learned.uncertainty import calibrate
-
-    usual = {"heads": heads.STEPS, "intervals": calibrate.FAR}
+    usual = {name: resolve_name(name) for name in SMALLER}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(heads, "STEPS", 100)
-        patch.setattr(calibrate, "FAR", 10)
+        for name, value in SMALLER.items():
+            patch.setattr(name, value)
         yield usual
 
 
 @pytest.fixture
-def all_steps(usual_steps: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def all_steps(usual_efforts: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks of rewards and ends are trained to the end."""
-    monkeypatch.setattr("persim_gym.learned.outcomes.heads.STEPS", usual_steps["heads"])
+    name = "persim_gym.learned.outcomes.heads.STEPS"
+    monkeypatch.setattr(name, usual_efforts[name])
 
 
 #: Folders whose tests write data sets.
@@ -92,6 +105,14 @@ def opengl() -> None:
         mujoco.Renderer(mujoco.MjModel.from_xml_string("<mujoco/>"), 8, 8).close()
     except Exception as error:
         pytest.skip(f"this machine has no OpenGL: {error}")
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a test's own; pytest's looks through all that there are, and makes a link."""
+    folder = tmp_path_factory.getbasetemp() / f"test-{next(_NUMBERS)}"
+    folder.mkdir(0o700)
+    return folder
 
 
 @pytest.fixture

@@ -90,6 +90,16 @@ def test_every_benchmark_measures_what_it_lists(name: str, bench: Any, tiny: Any
     assert len({(r.name, r.peer.split(":")[0]) for r in rows}) == len(rows)
 
 
+def test_a_version_is_measured_beside_itself(bench: Any, tiny: Any) -> None:
+    rows = list(bench.two_versions.rows(SCRIPTS.parent, tiny))
+    assert [r.name for r in rows] == [
+        f"default networks, {kind}, {size}"
+        for kind in ("cartpole", "generic")
+        for size in ("scalar", "10 lanes")
+    ]
+    assert all(r.value > 0 for r in rows)
+
+
 def test_run_knows_every_benchmark(bench: Any) -> None:
     assert {name: getattr(bench, name).rows for name in NAMES} == bench.run.BENCHMARKS
 

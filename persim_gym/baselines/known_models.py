@@ -18,9 +18,9 @@ from persim_gym.baselines.windows import Units, choices_of
 from persim_gym.core import Task
 from persim_gym.learned.bounds import BoundEffects, learn_bounds
 from persim_gym.learned.ensemble import before_bounds
-from persim_gym.learned.experience import Experience
 from persim_gym.learned.frames.history import slots
 from persim_gym.learned.preparation import Data, on_bounds
+from persim_gym.learned.support import Experience
 from persim_gym.offline.transitions import Transitions
 
 #: Recorded states with a whole past that are kept of each agent.

@@ -17,7 +17,6 @@ from persim_gym.cli import (
     control,
     data,
     demo,
-    equations,
     explore,
     export,
     policies,
@@ -113,7 +112,7 @@ app.command(
     )
 )(validate.validate)
 app.command(epilog=examples("equations runs/cartpole", "equations runs/cartpole --agent 3"))(
-    equations.equations
+    export.equations
 )
 app.command(
     epilog=examples(

@@ -1,4 +1,4 @@
-"""The command that writes a simulator's step for other programs."""
+"""Commands that write a simulator for others: its step for programs, its equations for readers."""
 
 from __future__ import annotations
 
@@ -32,3 +32,28 @@ def export(
     written = sim.export(out)
     say("written", str(written))
     say_next_of(sim, simulator)
+
+
+def equations(
+    simulator: options.Simulator,
+    agent: options.AgentOrAll = None,
+    digits: Annotated[int, options.count("Significant digits.", max=17)] = 4,
+    tolerance: Annotated[
+        float,
+        options.number(
+            "Leave out terms that move a change by less than this share of its deviation.", min=0.0
+        ),
+    ] = 1e-4,
+    latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX.")] = False,
+) -> None:
+    """Print a simulator's equations: every change as a polynomial.
+
+    For simulators that were fitted by --method als or --method hierarchical; networks have none.
+    """
+    sim = models.open_simulator(simulator)
+    from persim_gym.learned.equations import equations_of
+
+    whose = None if agent is None else sim.names.parse(agent)
+    found = equations_of(sim, whose, digits=digits, tolerance=tolerance)
+    typer.echo(found.latex() if latex else found)
+    say_next_of(sim, simulator, index=whose)

@@ -181,7 +181,7 @@ class _Keeper:
     def read(self, stage: str) -> dict[str, Any] | None:
         """What is kept of a stage of this very demo; nothing if the file is damaged or altered."""
         try:
-            kept, _ = read_sealed(self._demo.file(stage), ("key", "seconds", "result"))
+            kept = read_sealed(self._demo.file(stage), ("key", "seconds", "result"))
         except (OSError, ValueError):
             return None
         return kept if kept["key"] == self._key else None
@@ -189,7 +189,7 @@ class _Keeper:
     def write(self, stage: str, result: dict[str, Any], seconds: float) -> dict[str, Any]:
         """Keep what a stage has found, and read it back: plain types."""
         plain = {"key": self._key, "seconds": seconds, "result": result}
-        return read_sealed(write_sealed(self._demo.file(stage), plain), plain)[0]
+        return read_sealed(write_sealed(self._demo.file(stage), plain), plain)
 
     def forget(self, first: str) -> None:
         """Drop what a stage and all after it have found."""

@@ -29,7 +29,6 @@ from persim_gym.offline.transitions import Transitions
 from persim_gym.policies.behaviours import RandomPolicy
 from persim_gym.policies.scripted import scripted_policy
 from persim_gym.rollout import play, start_episodes
-from persim_gym.spelling import renamed
 
 COUNTS = (0, 1, 2, 5, 10, 25, 50)
 LEVELS = (0.5, 0.8, 0.95)
@@ -53,7 +52,6 @@ class Coverage:
     factors: NDArray[np.float64]
 
 
-@renamed(spread="deviation")
 @dataclass(frozen=True, slots=True)
 class Adaptation:
     """What transitions of unseen agents are worth.

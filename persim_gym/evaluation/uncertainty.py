@@ -17,7 +17,6 @@ from persim_gym.core import Dynamics
 from persim_gym.evaluation.episodes import Episodes
 from persim_gym.evaluation.latent_factors import rank_correlation
 from persim_gym.learned.simulator import PerSim
-from persim_gym.spelling import renamed
 
 #: Error, in deviations of the recorded changes, from which a step is a bad one.
 BAD = 0.5
@@ -26,7 +25,6 @@ BAD = 0.5
 FAR = 1.0
 
 
-@renamed(spread="deviation")
 @dataclass(frozen=True, slots=True)
 class OpenLoopUncertainty:
     """Standard deviation of the members beside the error of their mean, step by step.

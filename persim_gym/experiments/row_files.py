@@ -6,7 +6,7 @@ import os
 import platform
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,6 @@ class Row:
         versions: Of Python and the libraries.
         machine: ``cores``, ``threads``, ``device`` and ``system``.
         finished: When, as ISO 8601 in UTC.
-        sealed: Whether its file holds a hash of it; older versions wrote none.
     """
 
     cell: Cell
@@ -40,7 +39,6 @@ class Row:
     versions: Mapping[str, str]
     machine: Mapping[str, Any]
     finished: str
-    sealed: bool = field(default=True, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """Plain types; :meth:`from_json` takes them."""
@@ -129,8 +127,7 @@ class RowFiles:
 
 
 def _read(path: Path) -> Row:
-    plain, sealed = read_sealed(path, _NAMES)
-    row = replace(Row.from_json(plain), sealed=sealed)
+    row = Row.from_json(read_sealed(path, _NAMES))
     if row.cell.key != path.stem:
         raise ValueError("its name is not that of the cell in it, which another version has made")
     return row

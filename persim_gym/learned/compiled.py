@@ -8,10 +8,9 @@ mean and their deviations from it as the columns of one product.
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,51 +20,19 @@ from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.compiled_lanes import PolynomialLanes
 from persim_gym.learned.compiled_latent import CompiledLatent, compilable
 from persim_gym.learned.compiled_network import CompiledNetwork
+from persim_gym.learned.compiled_steps import CompiledSteps, Lanes, Row, RowStep
 from persim_gym.learned.contrasts import axes
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.frames.ensemble import FrameEnsemble
 from persim_gym.learned.networks.ensemble import NetworkEnsemble
 
-#: Agents whose weights for single rows are kept.
-KEPT = 256
 #: Share of a change below which what agents have of their own may be rounding.
 LITTLE = 1e-4
 
-#: What a row becomes: the members' mean [d], their deviations from it [m * d] in units in which the
-#: root of the sum of their squares is the disagreement, and the disagreement.
-RowStep = tuple[list[float], NDArray[np.float64], float]
-Row = Callable[[Sequence[float], Any], RowStep]
-#: What rows become: the members' mean change ``[d, n]`` and their contrasts ``[k, n]``.
-LaneStep = tuple[NDArray[np.float32], NDArray[np.float32]]
-
-
-class Compiled(Protocol):
-    """Members' changes of state in NumPy, before bounds."""
-
-    #: What makes of contrasts the members' deviations from their mean ``[m, d, k]``.
-    axes: NDArray[np.float64]
-
-    def row(self, agent: int) -> Row:
-        """The function of an agent's single steps."""
-
-    def change(
-        self, agents: NDArray[np.int64], states: NDArray[np.float64], actions: NDArray[Any]
-    ) -> LaneStep:
-        """The members' mean change and their contrasts, which hold until the next call.
-
-        Args:
-            agents: ``[n]``.
-            states: ``[in, n]``.
-            actions: ``[n]`` or ``[n, a]``.
-
-        Returns:
-            ``[d, n]`` and ``[k, n]``; see :mod:`persim_gym.learned.contrasts`.
-        """
-
 
 def compile_ensemble(
-    ensemble: Ensemble, unit: NDArray[np.float64], before: Compiled | None = None
-) -> Compiled | None:
+    ensemble: Ensemble, unit: NDArray[np.float64], before: CompiledSteps | None = None
+) -> CompiledSteps | None:
     """An ensemble made ready for stepping, or ``None`` where that brings nothing.
 
     Args:
@@ -105,7 +72,7 @@ def settle(
     return settled
 
 
-class CompiledPolynomial:
+class CompiledPolynomial(CompiledSteps):
     """Steps of a polynomial ensemble in NumPy, before bounds.
 
     Args:
@@ -114,6 +81,7 @@ class CompiledPolynomial:
     """
 
     def __init__(self, ensemble: PolynomialEnsemble, unit: NDArray[Any]) -> None:
+        super().__init__()
         weights = ensemble.weights.double().numpy()
         used = (weights != 0).any(axis=(0, 1, 2, 4))
         monomials, rows = ensemble.monomials.subset(used)
@@ -141,8 +109,6 @@ class CompiledPolynomial:
         #: Coordinates with those first that all agents have the same law for.
         self.order: list[int] = np.argsort(self.personal, kind="stable").tolist()
         self.axes = axes(len(weights), self.reach, [c for c in self.order if self.varied[c]])
-        self._rows: dict[int, Row] = {}
-        self._lanes: dict[int, PolynomialLanes] = {}
 
     def _recorded(self) -> NDArray[np.float64]:
         """The largest scaled inputs that were recorded, about: ``[in]``, of angles 1."""
@@ -181,21 +147,11 @@ class CompiledPolynomial:
 
     def with_factors(self, ensemble: PolynomialEnsemble) -> CompiledPolynomial:
         """The same model for the factors of another ensemble."""
-        twin = copy.copy(self)
+        twin = self._twin()
         twin.factors = ensemble.factors.numpy()
-        twin._rows, twin._lanes = {}, {}
         return twin
 
-    def row(self, agent: int) -> Row:
-        """The function of an agent's single steps."""
-        found = self._rows.get(agent)
-        if found is None:
-            if len(self._rows) >= KEPT:
-                self._rows.clear()
-            found = self._rows[agent] = self._compile(agent)
-        return found
-
-    def _compile(self, agent: int) -> Row:
+    def _row_of(self, agent: int) -> Row:
         m, _, _, _, d = self.weights.shape
         own = np.einsum("marpd,mr->apmd", self.weights, self.factors[:, agent])
         mean = own.mean(axis=2)
@@ -231,14 +187,5 @@ class CompiledPolynomial:
 
         return step
 
-    def change(
-        self, agents: NDArray[np.int64], states: NDArray[np.float64], actions: NDArray[Any]
-    ) -> LaneStep:
-        """Mean change and contrasts; see :class:`Compiled`."""
-        n = len(agents)
-        lanes = self._lanes.get(n)
-        if lanes is None:
-            if len(self._lanes) >= 4:
-                self._lanes.clear()
-            lanes = self._lanes[n] = PolynomialLanes(self, n)
-        return lanes(agents, states, actions)
+    def _lanes_of(self, n: int) -> Lanes:
+        return PolynomialLanes(self, n)

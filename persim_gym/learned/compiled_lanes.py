@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym.learned.contrasts import turn
-from persim_gym.learned.products import product
+from persim_gym.learned.lane_calls import product
 
 Floats = NDArray[np.float32]
 
 if TYPE_CHECKING:
-    from persim_gym.learned.compiled import CompiledPolynomial, LaneStep
+    from persim_gym.learned.compiled import CompiledPolynomial
+    from persim_gym.learned.compiled_steps import LaneStep
 
 #: Terms, for each factor, up to which rows have weights of their own. Of more a product with the
 #: weights that all agents share is quicker, though factors are then multiplied in at every step.

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from persim_gym.learned.compiled_steps import CompiledSteps, Lanes, Row, RowStep
 from persim_gym.learned.contrasts import Turning
 from persim_gym.learned.frames.ensemble import FrameEnsemble
 from persim_gym.learned.lane_calls import WIDE, Floats, Layers
 from persim_gym.learned.latent.network import STEEP, LatentNetwork
 from persim_gym.learned.latent_lanes import Block, LatentLanes
 
-if TYPE_CHECKING:
-    from persim_gym.learned.compiled import LaneStep, Row, RowStep
-
-#: Agents whose first layers are kept.
-KEPT = 256
 #: What a gate's input is where it is to be open: the sigmoid of it is 1 in single precision.
 OPEN = 100.0
 
 
-class CompiledLatent:
-    """Steps of latent networks in their frame in NumPy, before bounds; see :class:`Compiled`.
+class CompiledLatent(CompiledSteps):
+    """Steps of latent networks in their frame in NumPy, before bounds.
 
     Beside the gates of the network there is one that is always open: that of the first head. The
     change is then the same sum for all heads.
@@ -36,6 +32,7 @@ class CompiledLatent:
     """
 
     def __init__(self, ensemble: FrameEnsemble, unit: NDArray[np.float64]) -> None:
+        super().__init__()
         model, frame = ensemble.model, ensemble.frame
         assert isinstance(model, LatentNetwork)
         self.shape = shape = model.shape
@@ -57,20 +54,9 @@ class CompiledLatent:
             for number in range(len(shape.hidden))
         ]
         self.head = _heads(arrays, shape.heads, frame.unit.numpy())
-        self._rows: dict[int, Row] = {}
-        self._lanes: dict[int, LatentLanes] = {}
         self._single: _Single | None = None
 
-    def row(self, agent: int) -> Row:
-        """The function of an agent's single steps."""
-        found = self._rows.get(agent)
-        if found is None:
-            if len(self._rows) >= KEPT:
-                self._rows.clear()
-            found = self._rows[agent] = self._compile(agent)
-        return found
-
-    def _compile(self, agent: int) -> Row:
+    def _row_of(self, agent: int) -> Row:
         if self._single is None:
             self._single = _Single(self)
         single, latent = self._single, self.latents[:, agent]
@@ -96,17 +82,8 @@ class CompiledLatent:
 
         return step
 
-    def change(
-        self, agents: NDArray[np.int64], states: NDArray[np.float64], actions: NDArray[Any]
-    ) -> LaneStep:
-        """Mean change and contrasts; see :class:`Compiled`."""
-        n = len(agents)
-        lanes = self._lanes.get(n)
-        if lanes is None:
-            if len(self._lanes) >= 4:
-                self._lanes.clear()
-            lanes = self._lanes[n] = LatentLanes(self, n)
-        return lanes(agents, states, actions)
+    def _lanes_of(self, n: int) -> Lanes:
+        return LatentLanes(self, n)
 
 
 class _Single:

@@ -10,21 +10,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from persim_gym.learned.compiled_steps import CompiledSteps, Lanes, LaneStep, Row, RowStep
 from persim_gym.learned.contrasts import Turning
 from persim_gym.learned.lane_calls import WIDE, Floats, Layers
 from persim_gym.learned.network_lanes import Block, Inputs, NetworkLanes
 from persim_gym.threads import few_threads
 
 if TYPE_CHECKING:
-    from persim_gym.learned.compiled import LaneStep, Row, RowStep
     from persim_gym.learned.networks.ensemble import NetworkEnsemble
 
-#: Agents whose last layers are kept.
-KEPT = 256
 
-
-class CompiledNetwork:
-    """Steps of an ensemble of networks in NumPy, before bounds; see :class:`Compiled`.
+class CompiledNetwork(CompiledSteps):
+    """Steps of an ensemble of networks in NumPy, before bounds.
 
     Args:
         ensemble: On the processor.
@@ -32,6 +29,7 @@ class CompiledNetwork:
     """
 
     def __init__(self, ensemble: NetworkEnsemble, unit: NDArray[np.float64]) -> None:
+        super().__init__()
         self.shape = shape = ensemble.network.shape
         self.ensemble = ensemble
         self.wide = max(shape.widths) > WIDE
@@ -64,20 +62,9 @@ class CompiledNetwork:
         self.choices = None
         if shape.num_actions:
             self.choices = arrays["action.factors"] + arrays["action.bias"]  # [m, A, r]
-        self._rows: dict[int, Row] = {}
-        self._lanes: dict[int, NetworkLanes] = {}
         self._single: _Single | None = None
 
-    def row(self, agent: int) -> Row:
-        """The function of an agent's single steps."""
-        found = self._rows.get(agent)
-        if found is None:
-            if len(self._rows) >= KEPT:
-                self._rows.clear()
-            found = self._rows[agent] = self._compile(agent)
-        return found
-
-    def _compile(self, agent: int) -> Row:
+    def _row_of(self, agent: int) -> Row:
         if self._single is None:
             self._single = _Single(self)
         single, own = self._single, self.agent[:, agent]
@@ -106,31 +93,19 @@ class CompiledNetwork:
 
         return step
 
-    def change(
-        self, agents: NDArray[np.int64], states: NDArray[np.float64], actions: NDArray[Any]
-    ) -> LaneStep:
-        """Mean change and contrasts; see :class:`Compiled`."""
-        n = len(agents)
-        if self.wide:
-            every = self._in_torch(agents, states, actions)
-            return self.turning(every)
-        lanes = self._lanes.get(n)
-        if lanes is None:
-            if len(self._lanes) >= 4:
-                self._lanes.clear()
-            lanes = self._lanes[n] = NetworkLanes(self, n)
-        return lanes(agents, states, actions)
+    def _lanes_of(self, n: int) -> Lanes:
+        return self._in_torch if self.wide else NetworkLanes(self, n)
 
     def _in_torch(
         self, agents: NDArray[np.int64], states: NDArray[np.float64], actions: NDArray[Any]
-    ) -> NDArray[np.float32]:
+    ) -> LaneStep:
         flat = np.ascontiguousarray(states.T, dtype=np.float32)
         acted = actions.astype(np.float32) if actions.dtype.kind == "f" else actions
         ensemble, rows = self.ensemble, self.shape.members * len(agents)
         with few_threads(rows, ensemble.widths, ensemble.device):
             parts = (torch.as_tensor(part) for part in (agents, flat, acted))
             change = ensemble.change(*parts).permute(2, 0, 1).contiguous()
-        return np.asarray(change.numpy())
+        return self.turning(np.asarray(change.numpy()))
 
 
 class _Single:

@@ -19,7 +19,6 @@ from persim_gym.learned import soundness
 from persim_gym.learned.bounds import BoundEffects
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.experience import Experience
 from persim_gym.learned.frames.charted import ChartedEnsemble
 from persim_gym.learned.frames.ensemble import FrameEnsemble
 from persim_gym.learned.frames.geometry import Geometry
@@ -31,6 +30,7 @@ from persim_gym.learned.outcomes.given_reward import RewardedTask, rewarded, wit
 from persim_gym.learned.parts import Parts
 from persim_gym.learned.posterior.knowledge import Knowledge, Known, MixedKnowledge
 from persim_gym.learned.preparation import task_of
+from persim_gym.learned.support import Experience
 from persim_gym.learned.uncertainty.learn import Uncertainty
 
 #: Parts of a file that an ensemble's tensors are in, by the beginning of their names.

@@ -20,8 +20,8 @@ from persim_gym.learned.lane_calls import (
 from persim_gym.threads import few_threads
 
 if TYPE_CHECKING:
-    from persim_gym.learned.compiled import LaneStep
     from persim_gym.learned.compiled_latent import CompiledLatent
+    from persim_gym.learned.compiled_steps import LaneStep
 
 
 class Block:

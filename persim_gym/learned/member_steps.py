@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from persim_gym.learned.compiled import Compiled, compile_ensemble, settle
+from persim_gym.learned.compiled import compile_ensemble, settle
+from persim_gym.learned.compiled_steps import CompiledSteps
 from persim_gym.learned.dynamics import LearnedDynamics
 from persim_gym.learned.ensemble import Ensemble, before_bounds
 from persim_gym.threads import few_threads
@@ -79,7 +80,7 @@ class MemberSteps:
         self._reach = root * self._unit
         rows = (*well_inside, self._reach)
         self._by_coordinate = list(zip(*(part.tolist() for part in rows), strict=True))
-        self._compiled: tuple[Ensemble | None, Compiled | None] = None, None
+        self._compiled: tuple[Ensemble | None, CompiledSteps | None] = None, None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is made anew in no time."""
@@ -125,7 +126,7 @@ class MemberSteps:
             following = [x + y for x, y in zip(following, own.tolist(), strict=True)]
         return following, deviation
 
-    def ready(self) -> Compiled | None:
+    def ready(self) -> CompiledSteps | None:
         """The simulator made ready for stepping, or ``None`` where it is not to be had."""
         made_of, compiled = self._compiled
         if made_of is not self._sim.ensemble:
@@ -135,7 +136,7 @@ class MemberSteps:
 
     def _stepped(
         self,
-        compiled: Compiled,
+        compiled: CompiledSteps,
         agents: NDArray[np.int64],
         states: NDArray[np.float64],
         actions: NDArray[Any],

@@ -11,8 +11,8 @@ import torch
 
 from persim_gym.core import Task
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.experience import Experience
 from persim_gym.learned.posterior.knowledge import Known
+from persim_gym.learned.support import Experience
 from persim_gym.learned.uncertainty.learn import Uncertainty
 
 

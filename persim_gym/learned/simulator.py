@@ -18,7 +18,6 @@ from persim_gym.learned.card import recipe_of
 from persim_gym.learned.checkpoint import discarded_where_it_diverges
 from persim_gym.learned.config import Config
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.experience import Experience
 from persim_gym.learned.families import Setting
 from persim_gym.learned.files import read_simulator, simulator_sha256, write_simulator
 from persim_gym.learned.fit import checkpoint_in, fit_by
@@ -32,6 +31,7 @@ from persim_gym.learned.preparation import Data, as_transitions, check_device, t
 from persim_gym.learned.progress import reporter
 from persim_gym.learned.refit import plan_from
 from persim_gym.learned.sizes import check_sizes
+from persim_gym.learned.support import Experience
 from persim_gym.learned.uncertainty.learn import Uncertainty
 from persim_gym.offline.declared import declare
 from persim_gym.offline.transitions import Transitions

@@ -1,4 +1,4 @@
-"""Which actions the record holds, and what is asked for beyond them: nothing of it is silent."""
+"""What a simulator remembers of its data, and what is asked for beyond that: nothing is silent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,40 @@ from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
 from persim_gym.core import Task
-from persim_gym.learned.experience import Experience
+
+
+@dataclass(frozen=True, slots=True)
+class Experience:
+    """What a simulator remembers of its data, to know where it can be trusted.
+
+    Attributes:
+        low: Smallest recorded value of each coordinate ``[d]``.
+        high: Largest recorded value ``[d]``.
+        change_scale: Deviation of the recorded differences ``[d]``: the unit of disagreement.
+        starts: The recorded trajectories' first observations ``[E, d]``.
+        disagreement_limit: Disagreement that held-out transitions almost never reach.
+        seen: Agents of whom there are transitions ``[N]``; ``None`` for all.
+        pasts: Of a model with a lag: recorded states ``[k, l * w]``, those first that begin an
+            episode whose past is known.
+        action_low: Least actions of the fit ``[w]``: of each coordinate, or a column for each
+            discrete action, which is 1 in ``action_high`` where it was taken.
+        action_high: Largest actions ``[w]``.
+        own_low: Least actions of each agent ``[N, w]``; infinite where there are none.
+        own_high: Largest actions of each agent ``[N, w]``.
+    """
+
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+    change_scale: NDArray[np.float32]
+    starts: NDArray[np.float32]
+    disagreement_limit: float
+    seen: NDArray[np.bool_] | None = None
+    pasts: NDArray[np.float32] | None = None
+    action_low: NDArray[np.float32] | None = None
+    action_high: NDArray[np.float32] | None = None
+    own_low: NDArray[np.float32] | None = None
+    own_high: NDArray[np.float32] | None = None
+
 
 Floats = NDArray[np.float64]
 

@@ -24,8 +24,7 @@ from persim_gym.offline.declared import declare
 from persim_gym.offline.sources import Name, read_source, stem
 from persim_gym.offline.table_columns import Column
 from persim_gym.offline.table_names import ColumnNames, source_of
-from persim_gym.offline.table_report import TableReport
-from persim_gym.offline.table_rows import Handling, OrderedRows
+from persim_gym.offline.table_rows import Handling, OrderedRows, TableReport
 from persim_gym.offline.transitions import Transitions
 
 _LOG = logging.getLogger(__name__)

@@ -11,10 +11,8 @@ from torch import Tensor
 from persim_gym import checks
 from persim_gym.planning.continuous import Units
 from persim_gym.planning.planner import Plan, Score, check_sizes
-from persim_gym.spelling import renamed
 
 
-@renamed(spread="deviation")
 @dataclass(frozen=True, slots=True)
 class CEM:
     """Gaussian sequences, refitted to their best again and again.

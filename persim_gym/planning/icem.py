@@ -12,10 +12,8 @@ from torch import Tensor
 from persim_gym import checks
 from persim_gym.planning.continuous import Units, coloured_noise, shifted
 from persim_gym.planning.planner import Plan, Score, check_sizes
-from persim_gym.spelling import renamed
 
 
-@renamed(spread="deviation")
 @dataclass(frozen=True, slots=True)
 class ICEM:
     """CEM with noise that changes slowly, and with elites that are kept (Pinneri et al. 2020).

@@ -18,8 +18,7 @@ from persim_gym.pages import Bold, render
 from persim_gym.plots import validation as figures
 from persim_gym.plots.numbers import number, r2_text
 from persim_gym.plots.style import pngs
-from persim_gym.plots.validation_off_policy import off_policy_context
-from persim_gym.plots.validation_support import support_context
+from persim_gym.plots.validation_support import off_policy_context, support_context
 from persim_gym.writing import write_bytes
 
 #: Coordinates that have figures, agents whose courses are shown, and coordinates of each.

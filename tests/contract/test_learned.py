@@ -27,10 +27,10 @@ import persim_gym
 from persim_gym.envs import SUITES, SimVectorEnv
 from persim_gym.envs.guard import Reason
 from persim_gym.learned.env import LearnedSimEnv, as_simulator
-from persim_gym.learned.experience import Experience
 from persim_gym.learned.networks.ensemble import NetworkEnsemble, Scaling
 from persim_gym.learned.networks.network import LowRankNetwork, NetworkShape
 from persim_gym.learned.simulator import PerSim
+from persim_gym.learned.support import Experience
 from persim_gym.offline.transitions import Transitions
 from tests.contract.worlds import LEARNED_ID, actions_for, trace
 

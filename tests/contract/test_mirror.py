@@ -36,7 +36,7 @@ ELSEWHERE = {
     ),
     # Commands are given as a user gives them.
     **dict.fromkeys(
-        ("cli/control", "cli/equations", "cli/group", "cli/imports", "cli/models",
+        ("cli/control", "cli/group", "cli/imports", "cli/models",
          "cli/next_step", "cli/output", "cli/render", "cli/simulators", "cli/watching"),
         "cli/test_commands.py",
     ),
@@ -71,7 +71,6 @@ ELSEWHERE = {
     ),
     "evaluation/validation/confounding": "evaluation/validation/test_support.py",
     "experiments/pooled": "experiments/test_methods.py",
-    "experiments/probe_policies": "experiments/test_prediction.py",
     "experiments/published": "experiments/report/test_main_tables.py",
     **dict.fromkeys(
         ("experiments/report/figure_list", "experiments/report/figures"),
@@ -81,7 +80,6 @@ ELSEWHERE = {
         ("explorer/app", "explorer/plans", "explorer/widgets"), "explorer/test_page.py"
     ),
     "learned/compiled_network": "learned/test_compiled.py",
-    "learned/experience": "learned/test_preparation.py",
     "learned/shells": "contract/test_learned.py",
     "learned/simulator": "learned/test_fit.py",
     **dict.fromkeys(
@@ -92,13 +90,12 @@ ELSEWHERE = {
     "offline/pickled_arrays": "offline/test_plain_pickle.py",
     "offline/storages": "offline/test_publishing.py",
     **dict.fromkeys(
-        ("offline/table_names", "offline/table_report", "offline/table_rows"),
+        ("offline/table_names", "offline/table_rows"),
         "offline/test_tables.py",
     ),
     "planning/recommendation": "planning/test_recommending.py",
     **dict.fromkeys(
-        ("plots/validation", "plots/validation_off_policy", "plots/validation_support"),
-        "plots/test_validation_page.py",
+        ("plots/validation", "plots/validation_support"), "plots/test_validation_page.py"
     ),
 }  # fmt: skip
 

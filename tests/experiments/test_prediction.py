@@ -13,7 +13,7 @@ from persim_gym.envs.suites import SUITES
 from persim_gym.evaluation import follow
 from persim_gym.experiments import methods
 from persim_gym.experiments.methods import METHODS, Method, Model
-from persim_gym.experiments.probe_policies import policy_families
+from persim_gym.experiments.prediction import policy_families
 from persim_gym.experiments.recordings import population_of
 from persim_gym.experiments.row_files import Row
 from persim_gym.experiments.stages import run_cell

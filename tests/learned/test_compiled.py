@@ -15,7 +15,8 @@ from persim_gym.learned.bounds import BoundEffects
 from persim_gym.learned.closed_form.basis import Inputs, Monomials
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.closed_form.evaluation import Evaluation
-from persim_gym.learned.compiled import Compiled, CompiledPolynomial, compile_ensemble, settle
+from persim_gym.learned.compiled import CompiledPolynomial, compile_ensemble, settle
+from persim_gym.learned.compiled_steps import CompiledSteps
 from persim_gym.learned.ensemble import Ensemble, before_bounds
 from persim_gym.learned.frames.ensemble import FrameEnsemble
 from persim_gym.learned.lane_calls import WIDE
@@ -87,7 +88,7 @@ def expected(ensemble: Ensemble, agents: Any, states: Any, actions: Any) -> Any:
     return before_bounds(ensemble, *parts).double().numpy()
 
 
-def following(compiled: Compiled, agents: Any, states: Any, actions: Any) -> Any:
+def following(compiled: CompiledSteps, agents: Any, states: Any, actions: Any) -> Any:
     """Every member's next observations ``[m, n, d]``."""
     mean, contrasts = compiled.change(agents, states.T, actions)
     assert mean.shape[1] == contrasts.shape[1] == len(agents)

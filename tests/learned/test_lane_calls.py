@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from persim_gym.learned import lane_calls
-from persim_gym.learned.lane_calls import Floats, Through, blocks, product_calls
+from persim_gym.learned.lane_calls import ALONE, Floats, Through, blocks, product, product_calls
 
 
 @pytest.mark.parametrize("n", [1, 7, 8, 100, 1001])
@@ -21,7 +21,7 @@ def test_blocks_are_all_rows_once(n: int, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_products_by_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("persim_gym.learned.products.ALONE", 60)
+    monkeypatch.setattr("persim_gym.learned.lane_calls.ALONE", 60)
     rng = np.random.default_rng(0)
     weight, x = (rng.normal(size=size).astype(np.float32) for size in ((3, 4, 5), (3, 5, 11)))
     out = np.empty((3, 4, 11), dtype=np.float32)
@@ -62,3 +62,10 @@ def test_layers_one_after_the_other(widths: tuple[int, ...], shared: bool, relu:
     np.testing.assert_array_equal(room[:, widths[-1] : -1], np.broadcast_to(given, (3, 4, n)))
     assert (room[:, -1] == 1).all()
     assert len({id(r) for r in through.rooms}) <= 4, "rooms are used in turn"
+
+
+def test_a_product_of_many_columns_is_made_in_parts() -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(2, 40, 60)).astype(np.float32)
+    x = rng.normal(size=(2, 60, 2 * ALONE // 2400 + 7)).astype(np.float32)
+    np.testing.assert_allclose(product(weight, x), weight @ x, rtol=1e-4, atol=1e-4)

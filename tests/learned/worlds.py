@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from persim_gym.core import Task
 from persim_gym.learned import PerSim
-from persim_gym.learned.experience import Experience
 from persim_gym.learned.networks.ensemble import NetworkEnsemble, Scaling
 from persim_gym.learned.networks.network import LowRankNetwork, NetworkShape
+from persim_gym.learned.support import Experience
 from persim_gym.offline.transitions import Transitions
 
 

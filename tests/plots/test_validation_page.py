@@ -15,8 +15,7 @@ from persim_gym.evaluation.validation import RULES, Validation, validate
 from persim_gym.evaluation.validation.support import SUPPORT_RULES
 from persim_gym.plots import style
 from persim_gym.plots.validation import calibration_panel, course_panel, error_panel
-from persim_gym.plots.validation_off_policy import value_panel
-from persim_gym.plots.validation_support import against_panel, dose_panel
+from persim_gym.plots.validation_support import against_panel, dose_panel, value_panel
 from tests.evaluation.validation.worlds import patients
 from tests.pages.parsed import Page
 

@@ -14,10 +14,10 @@ from persim_gym.core import Task
 from persim_gym.evaluation.matching import agents_by_name
 from persim_gym.evaluation.off_policy.deciding import Decider, behaviour_probability
 from persim_gym.evaluation.off_policy.fitted_q import fitted_q
-from persim_gym.evaluation.off_policy.importance import importance_values
 from persim_gym.evaluation.off_policy.simulated import Simulated, simulate
 from persim_gym.evaluation.off_policy.stretches import (
     RecordedStretches,
+    importance_values,
     recorded_stretches,
     sensible_length,
 )

@@ -11,7 +11,6 @@ from persim_gym.envs.suites import SUITES
 from persim_gym.evaluation.coordinates import rmse_meaning
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.report.figure_list import Drawing, drawings
-from persim_gym.experiments.report.long_table import results_csv
 from persim_gym.experiments.report.main_tables import (
     prediction_parts,
     prediction_tables,
@@ -28,7 +27,7 @@ from persim_gym.experiments.report.side_tables import (
     trained_tables,
     unseen_tables,
 )
-from persim_gym.experiments.report.tables import NOTES, Table
+from persim_gym.experiments.report.tables import NOTES, Table, results_csv
 from persim_gym.experiments.results import Findings, Slot, datasets_of, read_findings
 from persim_gym.experiments.row_files import Row
 from persim_gym.pages import render

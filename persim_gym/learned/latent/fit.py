@@ -106,9 +106,13 @@ def fit_latent(
     if len(chosen) == data.num_agents:
         return network
     del fit  # and the data that it holds
-    mean, deviation = posterior(network, data)
-    mean[:, chosen], deviation[:, chosen] = network.factors, network.deviations
-    return network.with_factors(mean, deviation)
+    others = np.setdiff1d(np.arange(data.num_agents), chosen)
+    adapted = posterior(network, data, chosen=others)
+    order = torch.as_tensor(np.argsort(np.concatenate([chosen, others])))
+    known = network.factors, network.deviations
+    return network.with_factors(
+        *(torch.cat(parts, 1)[:, order] for parts in zip(known, adapted, strict=True))
+    )
 
 
 class _Fit:

@@ -25,6 +25,7 @@ def posterior(
     network: LatentNetwork,
     data: LatentSource,
     *,
+    chosen: NDArray[np.int64] | None = None,
     noise: Tensor | None = None,
     rounds: int = 20,
     frame: Frame | None = None,
@@ -39,6 +40,7 @@ def posterior(
         network: The fitted network; its own agents play no part, but as places to begin.
         data: Transitions of the agents, in the network's units. An agent without any gets the
             population's mean and deviation.
+        chosen: Which agents ``[N']``, in ascending order; all ``N`` without it.
         noise: Variance of a change ``[m, c]`` that the transitions are weighed by; the network's
             own, if none is given.
         rounds: Most steps.
@@ -49,8 +51,9 @@ def posterior(
         Mean ``[m, N', r]`` and deviation ``[m, N', r]``.
     """
     noise = network.noise if noise is None else noise
-    ends = np.cumsum(np.bincount(data.agents, minlength=data.num_agents))
-    groups = np.split(np.arange(data.num_agents), np.flatnonzero(np.diff(ends // MOST_ROWS)) + 1)
+    wanted = np.arange(data.num_agents) if chosen is None else chosen
+    ends = np.cumsum(np.bincount(data.agents, minlength=data.num_agents)[wanted])
+    groups = np.split(wanted, np.flatnonzero(np.diff(ends // MOST_ROWS)) + 1)
     parts = [_solve(network, data.of_agents(group), noise, rounds, frame) for group in groups]
     means, deviations = zip(*parts, strict=True)
     return torch.cat(means, 1), torch.cat(deviations, 1)

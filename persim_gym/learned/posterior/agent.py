@@ -13,13 +13,11 @@ from persim_gym.learned.bounds import cutting_bounds
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.inputs import flat_states, real_numbers
 from persim_gym.learned.posterior.prior import Evidence, FactorModel, moments, solve
-from persim_gym.spelling import renamed
 
 #: Known of an agent by other means than transitions: precision and information ``[m, q(, q)]``.
 Given = tuple[Tensor, Tensor]
 
 
-@renamed(spread="deviation")
 class AgentPosterior:
     """What is known of one agent's factor: a Gaussian a member, and how it changes with data.
 

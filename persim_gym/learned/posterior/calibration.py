@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,7 +31,6 @@ from persim_gym.learned.posterior.prior import (
     solve,
 )
 from persim_gym.learned.preparation import Data
-from persim_gym.offline.transitions import Transitions
 
 #: What is tried: temperatures of the noise, and correlations of errors within an agent.
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
@@ -43,9 +41,6 @@ AGENTS, ROWS, LEAST = 128, 1000, 20
 SHOWN = 100
 #: Rows from which the noise of networks is taken.
 NOISE_ROWS = 20_000
-#: Disagreement that is never taken for a sign of ignorance: a fifth of the standard
-#: deviation of the recorded changes.
-HARMLESS = 0.2
 #: Effect of a personal number, in units of the noise's standard deviation, taken for none.
 SILENT = 1e-3
 #: Numbers of the fitted agents' evidence above which it is not kept.
@@ -257,10 +252,11 @@ def calibrated(
     if len(records) < LEAST:
         return model.prior
     prior, best = model.prior, np.inf
-    for correlation in CORRELATIONS if tempered else ():
+    asked = _asked(prior, records) if tempered else []
+    for correlation in CORRELATIONS if asked else ():
         for temperature in TEMPERATURES:
             tried = replace(model.prior, temperature=temperature, correlation=correlation)
-            score = _score(tried, model.prior, records)
+            score = float(np.mean([one.score(tried) for one in asked]))
             if score < 0.999 * best:
                 prior, best = tried, score
     return replace(prior, quantiles=_quantiles(prior, records))
@@ -301,49 +297,76 @@ def _records(
     return records
 
 
-def _after(prior: FactorPrior, records: list[_Record], place: int) -> tuple[Tensor, Tensor]:
-    """Posteriors of some agents after the transitions of a place among their sums."""
+def _evidence(records: list[_Record], place: int) -> Evidence:
+    """What some agents' transitions up to a place among their sums say."""
     counts = [record.length if place < 0 else COUNTS[place] for record in records]
-    evidence = Evidence(
-        torch.stack([record.precision[:, place] for record in records], dim=1),
-        torch.stack([record.information[:, place] for record in records], dim=1),
-        torch.as_tensor(counts, device=prior.mean.device),
-    )
-    return solve(prior, evidence)
+    precision = torch.stack([record.precision[:, place] for record in records], dim=1)
+    information = torch.stack([record.information[:, place] for record in records], dim=1)
+    return Evidence(precision, information, torch.as_tensor(counts, device=precision.device))
 
 
-def _score(prior: FactorPrior, plain: FactorPrior, records: list[_Record]) -> float:
-    """How well posteriors say where factors turn out to be: the continuous ranked probability.
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What posteriors after a few transitions are asked: where factors turn out to be.
 
-    A proper score: knowing nothing is calibrated, too, and scores badly.
+    A prior without temperature and correlation says of which directions the later transitions said
+    something new, and how much, and is the unit of errors; what is tried has no part in that.
 
-    Args:
-        prior: What is tried.
-        plain: The same without temperature and correlation. It says of which directions the later
-            transitions said something new, and how much, and is the unit of errors; what is tried
-            has no part in that.
-        records: Of the agents.
-
-    Returns:
-        The less, the better.
+    Attributes:
+        count: Number of the first transitions ``[n]``.
+        values: Eigenvalues of the precision that they add ``[m, n, q]``.
+        vectors: Its eigenvectors ``[m, n, q, q]``.
+        information: Theirs, along the eigenvectors ``[m, n, q]``.
+        truth: The most likely numbers in the end ``[m, n, q]``.
+        new: Share of the variance that the later transitions took away.
+        informed: Where they said something new.
+        unit: Standard deviation of these after the first transitions.
     """
-    scores = []
+
+    count: Tensor
+    values: Tensor
+    vectors: Tensor
+    information: Tensor
+    truth: Tensor
+    new: Tensor
+    informed: Tensor
+    unit: Tensor
+
+    def score(self, prior: FactorPrior) -> float:
+        """How well a prior's posteriors say it: the continuous ranked probability.
+
+        A proper score: knowing nothing is calibrated, too, and scores badly. The less, the better.
+        """
+        share = 1.0 / prior.tempering(self.count)[:, None]
+        inverse = 1.0 / (1.0 + share * self.values)
+        mean = (self.vectors @ (inverse * share * self.information)[..., None])[..., 0]
+        variance = (self.vectors.square() @ inverse[..., None])[..., 0]
+        sd = (variance * self.new)[self.informed].sqrt()
+        z = (self.truth - mean)[self.informed] / sd
+        density = torch.exp(-z.square() / 2) / (2 * math.pi) ** 0.5
+        ranked = z * torch.erf(z / 2**0.5) + 2 * density - 1 / math.pi**0.5
+        return float((ranked * sd / self.unit).mean())
+
+
+def _asked(plain: FactorPrior, records: list[_Record]) -> list[_Asked]:
+    """What is asked after each of :data:`COUNTS`, of the agents that live twice as long."""
+    found = []
     for place, count in enumerate(COUNTS[1:], start=1):
         own = [record for record in records if record.length >= 2 * count]
         if len(own) < LEAST:
             break
-        mean, covariance = _after(prior, own, place)
-        before, (truth, after) = _after(plain, own, place)[1], _after(plain, own, -1)
-        before, after = (part.diagonal(dim1=-2, dim2=-1) for part in (before, after))
-        new = 1.0 - after / before
+        evidence = _evidence(own, place)
+        before = solve(plain, evidence)[1].diagonal(dim1=-2, dim2=-1)
+        truth, covariance = solve(plain, _evidence(own, -1))
+        new = 1.0 - covariance.diagonal(dim1=-2, dim2=-1) / before
         informed = new > 0.1
-        sd = (covariance.diagonal(dim1=-2, dim2=-1) * new)[informed].sqrt()
-        z = (truth - mean)[informed] / sd
-        density = torch.exp(-z.square() / 2) / (2 * math.pi) ** 0.5
-        ranked = z * torch.erf(z / 2**0.5) + 2 * density - 1 / math.pi**0.5
-        if len(z):
-            scores.append(float((ranked * sd / before[informed].sqrt()).mean()))
-    return float(np.mean(scores)) if scores else 0.0
+        if informed.any():
+            values, vectors = torch.linalg.eigh(evidence.precision)
+            values = values.clamp_min(0.0)  # rounding may make one slightly negative
+            along = (vectors.mT @ evidence.information[..., None])[..., 0]
+            first, later = (evidence.count, values, vectors, along), (truth, new, informed)
+            found.append(_Asked(*first, *later, before[informed].sqrt()))
+    return found
 
 
 def _quantiles(prior: FactorPrior, records: list[_Record]) -> Tensor:
@@ -355,7 +378,7 @@ def _quantiles(prior: FactorPrior, records: list[_Record]) -> Tensor:
         if len(kept) < LEAST and table:
             table.append(table[-1])  # too few agents live so long
             continue
-        mean, covariance = _after(prior, kept, number)
+        mean, covariance = solve(prior, _evidence(kept, number))
         errors = []
         for place, record in enumerate(kept):
             part = slice(count, count + 50)
@@ -369,26 +392,3 @@ def _quantiles(prior: FactorPrior, records: list[_Record]) -> Tensor:
             errors.append((record.change[part] - predicted).abs() / variance.sqrt())
         table.append(torch.quantile(torch.cat(errors), levels, dim=0).T)
     return torch.stack(table)
-
-
-def disagreement_limit(
-    disagreement: Callable[..., Any], transitions: Transitions, lag: int, past: int = 0
-) -> float:
-    """The disagreement that recorded transitions almost never reach.
-
-    Three times their 99.9th percentile: an open-loop rollout on the data's own ground must not be
-    cut short by an ordinary outlier. Never less than :data:`HARMLESS`: where a fit is excellent,
-    members that differ by a thousandth are no reason to stop.
-
-    Args:
-        disagreement: Of agents, states and actions, as :meth:`PerSim.disagreement`.
-        transitions: The data of the fit.
-        lag: Observations that a state holds.
-        past: Numbers of the past action that it holds with each.
-    """
-    states = slots(transitions, lag, past)
-    chosen = np.arange(len(transitions))
-    if len(chosen) > 20_000:
-        chosen = np.random.default_rng(0).choice(chosen, 20_000, replace=False)
-    found = disagreement(transitions.agent[chosen], states[chosen], transitions.action[chosen])
-    return max(HARMLESS, 3.0 * float(np.quantile(found, 0.999)))

@@ -9,7 +9,6 @@ import pytest
 
 from persim_gym.envs.suites import SUITES
 from persim_gym.experiments import published
-from persim_gym.experiments.report.long_table import results_csv
 from persim_gym.experiments.report.main_tables import (
     prediction_parts,
     prediction_tables,
@@ -18,6 +17,7 @@ from persim_gym.experiments.report.main_tables import (
     small_numbers,
     small_table,
 )
+from persim_gym.experiments.report.tables import results_csv
 from persim_gym.experiments.results import (
     Findings,
 )

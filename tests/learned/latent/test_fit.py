@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from persim_gym.learned.config import Latent
 from persim_gym.learned.latent.fit import LatentSnapshot, fit_latent
+from persim_gym.learned.latent.loss import LatentSource
 from persim_gym.learned.latent.network import LatentNetwork
+from persim_gym.learned.latent.posterior import posterior
 from persim_gym.learned.networks.optimise import FitProgress
 from tests.learned.latent_worlds import Recorded, bounce, kink, record, relax
 
@@ -97,6 +101,28 @@ def test_agents_beyond_the_most_are_adapted_to(kinked: Recorded) -> None:
     few = fit_latent(kinked.data, replace(QUICK, steps=600, max_agents=10))
     assert few.num_agents == len(THRESHOLDS)
     assert error(few, kinked, kink, THRESHOLDS) < 0.05
+
+
+def test_only_agents_beyond_the_most_are_solved_for(
+    kinked: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, solved = replace(QUICK, first_steps=20, max_agents=10), []
+    asked: list[NDArray[np.int64]] = []
+
+    def watched(network: LatentNetwork, data: LatentSource, **options: Any) -> Any:
+        asked.append(options["chosen"])
+        solved.append(posterior(network, data, **options))
+        return solved[-1]
+
+    monkeypatch.setattr("persim_gym.learned.latent.fit.posterior", watched)
+    few = fit_latent(kinked.data, config)
+    (others,), ((mean, deviation),) = asked, solved
+    fitted = np.setdiff1d(np.arange(len(THRESHOLDS)), others)
+    assert (len(fitted), mean.shape[1]) == (10, len(THRESHOLDS) - 10)
+    assert torch.equal(few.factors[:, others], mean)
+    assert torch.equal(few.deviations[:, others], deviation)
+    alone = fit_latent(kinked.data.of_agents(fitted), config)
+    assert torch.equal(few.factors[:, fitted], alone.factors)
 
 
 def test_agents_without_transitions_are_average(kinked: Recorded) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from persim_gym.learned.uncertainty import calibrate
-
 
 @pytest.fixture(scope="package", autouse=True)
-def _far(usual_steps: dict[str, int]) -> Iterator[None]:
+def _usual(usual_efforts: dict[str, int]) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(calibrate, "FAR", usual_steps["intervals"])
+        for name, value in usual_efforts.items():
+            if ".uncertainty." in name:
+                patch.setattr(name, value)
         yield
