@@ -92,7 +92,7 @@ class Fading:
             steps: How many steps ahead they are ``[h]``; by default all from the first.
         """
         d, h = predicted.shape[-1], predicted.shape[2]
-        weights = self.weights(np.arange(1, h + 1) if steps is None else steps)
+        weights = self.weights(np.arange(1.0, h + 1) if steps is None else steps)
         model, start = (torch.as_tensor(part).to(predicted) for part in weights)
         own = {name: torch.as_tensor(getattr(self, name)).to(predicted) for name in _OWN}
         begun = states.flatten(1)[:, None, -d:].to(predicted)
@@ -168,8 +168,9 @@ def learn_fading(
     held = np.zeros(len(record.agent), dtype=np.bool_)
     held[rows] = True
     start, length, _ = starts_in(record, held)
-    fewer = np.unique(np.linspace(0, len(start) - 1, STARTS).astype(np.int64)) if len(start) else []
-    start, length = start[fewer], length[fewer]
+    if len(start) > STARTS:
+        fewer = np.linspace(0, len(start) - 1, STARTS).astype(np.int64)
+        start, length = start[fewer], length[fewer]
     steps = [h for h in STEPS if _enough(record.agent[start[length >= h]])]
     if not steps:
         return None
