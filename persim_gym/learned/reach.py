@@ -41,6 +41,8 @@ def comes_back(ensemble: Ensemble, data: Data, seed: int = 0) -> bool:
     """
     t, rng = data.transitions, np.random.default_rng([seed, 24])
     low, high = t.obs.min(0).astype(np.float64), t.obs.max(0).astype(np.float64)
+    if not (high > low).any():
+        return False
     width = np.where(high > low, high - low, np.inf)
     states, away = _beyond(ensemble, data, low, high, rng)
     actions = t.action[rng.integers(0, len(t), (len(states), STEPS))]

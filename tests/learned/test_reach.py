@@ -10,6 +10,7 @@ from persim_gym.learned.preparation import Data
 from persim_gym.learned.reach import FAR, comes_back
 from tests.learned.noisy_worlds import TASK, WORLDS, fitted
 from tests.learned.uncertainty.test_fading import Hill, hill
+from tests.learned.worlds import transitions
 
 
 def far_out(sim: PerSim) -> np.ndarray:
@@ -46,6 +47,15 @@ def test_what_runs_away_is_held_at_the_record() -> None:
     obs = [np.full((Hill.agents, 1), known.high[0] + s * width, np.float32) for s in (0.2, 0.5)]
     near, far = (sim.predict(agents, one, nothing) - one for one in obs)
     np.testing.assert_allclose(near, far, atol=1e-4)
+
+
+def test_where_no_observation_varies_there_is_no_beyond() -> None:
+    rng = np.random.default_rng(0)
+    still = np.ones((60, 2))
+    following = still + 0.1 * rng.standard_normal(still.shape)
+    data = transitions(np.arange(60) // 20, still, rng.uniform(-1, 1, (60, 1)), following)
+    assert not comes_back(fitted("process").ensemble, Data(data, TASK))
+    PerSim.fit(data, task=TASK, method="hierarchical", degree=1, progress=False)
 
 
 def test_it_is_seen_from_rollouts() -> None:

@@ -168,10 +168,9 @@ def learn_fading(
     held = np.zeros(len(record.agent), dtype=np.bool_)
     held[rows] = True
     start, length, _ = starts_in(record, held)
-    if not len(start):
-        return None
-    fewer = np.unique(np.linspace(0, len(start) - 1, STARTS).astype(np.int64))
-    start, length = start[fewer], length[fewer]
+    if len(start) > STARTS:
+        fewer = np.linspace(0, len(start) - 1, STARTS).astype(np.int64)
+        start, length = start[fewer], length[fewer]
     steps = [h for h in STEPS if _enough(record.agent[start[length >= h]])]
     if not steps:
         return None
