@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,7 +47,6 @@ def stored_steps(dataset: MinariDataset) -> Iterator[Steps]:
     Raises:
         KeyError: If something is missing in an episode.
         OSError: If a file is missing or damaged.
-        ValueError: If an Arrow or Parquet file is damaged.
     """
     storage, indices = dataset.storage, np.asarray(dataset.episode_indices).tolist()
     kind = getattr(storage, "FORMAT", "")
@@ -54,7 +54,8 @@ def stored_steps(dataset: MinariDataset) -> Iterator[Steps]:
     if kind == "hdf5" and file.is_file():
         yield from _hdf5(file, indices)
     elif kind in ("arrow", "parquet"):
-        yield from _arrow(dataset, kind, indices)
+        with _arrow_damage():
+            yield from _arrow(dataset, kind, indices)
     else:
         for episode in storage.get_episodes(indices):
             yield Steps(*(episode[name] for name in _NAMES))
@@ -75,7 +76,8 @@ def stored_infos(dataset: MinariDataset, key: str, indices: Sequence[int]) -> li
             found = [opened[f"episode_{index}"].get(f"infos/{key}") for index in indices]
             return [value[()] if isinstance(value, h5py.Dataset) else None for value in found]
     if kind in ("arrow", "parquet"):
-        return [_arrow_info(_arrow_file(dataset, kind, index), key) for index in indices]
+        with _arrow_damage():
+            return [_arrow_info(_arrow_file(dataset, kind, index), key) for index in indices]
     infos = (episode["infos"] for episode in storage.get_episodes(indices))
     return [info.get(key) if isinstance(info, Mapping) else None for info in infos]
 
@@ -109,6 +111,17 @@ def _arrow(dataset: MinariDataset, kind: str, indices: Sequence[int]) -> Iterato
         acted = _arrow_value(columns[1], dataset.action_space)[:-1]
         ends = [np.asarray(column.to_numpy(zero_copy_only=False))[:-1] for column in columns[2:]]
         yield Steps(seen, acted, ends[0], ends[1], ends[2])
+
+
+@contextlib.contextmanager
+def _arrow_damage() -> Iterator[None]:
+    """Let a file that Arrow cannot read be damaged, as one of another kind is: not a bad value."""
+    from pyarrow import ArrowException
+
+    try:
+        yield
+    except ArrowException as error:
+        raise OSError(str(error)) from error
 
 
 def _arrow_file(dataset: MinariDataset, kind: str, index: int) -> Any:

@@ -296,8 +296,8 @@ def test_a_damaged_arrow_file_is_refused(data_format: str) -> None:
     content = file.read_bytes()
     for broken in (content[: len(content) // 2], b""):
         file.write_bytes(broken)
-        with pytest.raises(ValueError, match="damaged"):
+        with pytest.raises(ValueError, match="is damaged; record it again"):
             read_transitions(dataset, agent_of=lambda _: 0)
     file.unlink()
-    with pytest.raises(ValueError, match="damaged"):
+    with pytest.raises(ValueError, match="is damaged; record it again"):
         read_transitions(dataset, agent_of=lambda _: 0)
