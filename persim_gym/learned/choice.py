@@ -31,6 +31,8 @@ FINE = 1e-5
 #: Candidates whose error is within this factor of the best's may take part in a mixture, and the
 #: logarithm of the error that one must gain.
 CLOSE, GAIN = 2.0, 0.03
+#: Weight in a mixture up to which a candidate is left out: fitting it costs as much as any.
+SMALL = 0.1
 #: By how much the logarithm of the error of what goes on sensibly beyond the record, a polynomial,
 #: may be larger than that of what does not, a network: inputs that nobody has given yet are what
 #: simulators are for, and the record cannot judge them. Only a polynomial that is nearly the law
@@ -255,7 +257,7 @@ def _mixed(
     if scores["mixture"].score > scores[winner].score - GAIN:
         return {winner: 1.0}
     weights = _stacked([errors[name] for name in close], group >= 0, steps)
-    kept = {name: float(w) for name, w in zip(close, weights, strict=True) if w > 0.02}
+    kept = {name: float(w) for name, w in zip(close, weights, strict=True) if w > SMALL}
     total = sum(kept.values())
     return {name: weight / total for name, weight in kept.items()}
 
