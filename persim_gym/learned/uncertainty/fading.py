@@ -37,8 +37,9 @@ WORTH, GAIN = 0.7, 0.05
 #: How much disagreement may count: the first unless another is better by as much. If members were
 #: draws of what may be, 1 would be right; so little costs less than it saves whatever they are.
 TORN = (0.25, 1.0)
-#: Share that the weight of one in twenty predictions must lose, where disagreement alone counts.
-LEAST = 1e-3
+#: Disagreement that counts nothing, in units of the observations' deviation: what a prediction far
+#: from the mean would lose is more than such an error.
+AGREED = 0.25
 #: Errors below this, in units of the observations' deviation, count alike.
 FINE = 1e-5
 
@@ -47,8 +48,9 @@ FINE = 1e-5
 class Fading:
     """How much of predictions is the simulator's, of each coordinate.
 
-    Where members disagree by ``s`` standard deviations of the observations, the simulator's weight
-    is divided by ``1 + torn s^2``: what is left then is the mean of what may be, the population's.
+    Where members disagree by ``s`` standard deviations of the observations more than
+    :data:`AGREED`, the simulator's weight is divided by ``1 + torn s^2``: what is left then is the
+    mean of what may be, the population's.
 
     Attributes:
         steps: Steps ahead ``[F]``.
@@ -97,7 +99,7 @@ class Fading:
         own = {name: torch.as_tensor(getattr(self, name)).to(predicted) for name in _OWN}
         begun = states.flatten(1)[:, None, -d:].to(predicted)
         spread = predicted.std(0, correction=0) / own["unit"]
-        agreed = 1 / (1 + own["torn"] * spread.square())
+        agreed = 1 / (1 + own["torn"] * (spread - AGREED).clamp_min(0).square())
         inside = predicted.clamp(own["low"], own["high"])
         kept = torch.where(model < 1, inside, inside + agreed * (predicted - inside))
         centre = kept.mean(0)
@@ -146,7 +148,7 @@ class _Tried:
 
     def torn(self, counts: float) -> _Tried:
         """Where disagreement counts so much."""
-        agreed = 1 / (1 + counts * np.square(self.spread))
+        agreed = 1 / (1 + counts * np.square(np.maximum(self.spread - AGREED, 0)))
         raw = (self.inside + agreed * (self.raw - self.inside)) * agreed
         return replace(self, raw=raw, inside=self.inside * agreed)
 
@@ -204,7 +206,7 @@ def learn_fading(
             if not _pays(part):
                 break
             model[k, c], first[k, c] = _weights(part, np.ones(len(part.agent), dtype=np.bool_))
-    if (model == 1).all() and torn.max() * away**2 < LEAST:
+    if (model == 1).all() and away <= AGREED:
         return None
     model = np.minimum.accumulate(model, axis=0)
     known = np.array(steps, dtype=np.float64)

@@ -12,7 +12,7 @@ import torch
 
 from persim_gym.learned import PerSim
 from persim_gym.learned.stretches import Record
-from persim_gym.learned.uncertainty.fading import STEPS, TORN, Fading, learn_fading
+from persim_gym.learned.uncertainty.fading import AGREED, STEPS, TORN, Fading, learn_fading
 from tests.learned.noisy_worlds import TASK, fitted
 from tests.learned.worlds import PlainTask, transitions
 
@@ -111,10 +111,10 @@ def test_members_that_disagree_are_believed_less_and_stay_apart() -> None:
     signs = torch.tensor([-1.0, 1.0], dtype=torch.float64)
     predicted = 2 + signs[:, None, None, None] * apart[None, :, None, None]
     faded = fading(predicted, torch.zeros(3, 1))[:, :, 0, 0]
-    assert faded[:, 0].tolist() == [2.0, 2.0]
-    assert faded.mean(0)[1] == pytest.approx(2.0, abs=1e-3)
-    assert faded.mean(0)[2] == pytest.approx(2 / 10)
-    assert faded.std(0, correction=0)[2] == pytest.approx(3 / 10**0.5)
+    assert torch.equal(faded[:, :2], predicted[:, :2, 0, 0])
+    less = 1 + (3 - AGREED) ** 2
+    assert faded.mean(0)[2] == pytest.approx(2 / less)
+    assert faded.std(0, correction=0)[2] == pytest.approx(3 / less**0.5)
 
 
 def test_kept_in_a_file() -> None:
