@@ -71,9 +71,6 @@ def sensible_length(data: Transitions) -> int:
     return 1
 
 
-Floats = NDArray[np.float64]
-
-
 def importance_values(
     ratio: Floats,
     rewards: Floats,

@@ -108,10 +108,10 @@ def fit_latent(
     del fit  # and the data that it holds
     others = np.setdiff1d(np.arange(data.num_agents), chosen)
     adapted = posterior(network, data, chosen=others)
-    order = torch.as_tensor(np.argsort(np.concatenate([chosen, others])))
+    places = torch.as_tensor(np.argsort(np.concatenate([chosen, others])))
     known = network.factors, network.deviations
     return network.with_factors(
-        *(torch.cat(parts, 1)[:, order] for parts in zip(known, adapted, strict=True))
+        *(torch.cat(parts, 1)[:, places] for parts in zip(known, adapted, strict=True))
     )
 
 

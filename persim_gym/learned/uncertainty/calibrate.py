@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from persim_gym.learned.distances import short_way
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.stretches import Record
 from persim_gym.learned.uncertainty.fresh import fresh_episodes
@@ -31,7 +32,6 @@ from persim_gym.learned.uncertainty.intervals import (
     Unseen,
     along,
     middle,
-    short_way,
 )
 
 #: Steps ahead at which errors are measured; between them logarithms are interpolated.
