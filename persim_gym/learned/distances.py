@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def short(away: NDArray[Any], turn: NDArray[np.float64]) -> NDArray[np.float64]:
+def short_way(away: NDArray[Any], turn: NDArray[np.float64]) -> NDArray[np.float64]:
     """Distances ``[..., d]``, of coordinates with a full ``turn`` above 0 the short way round."""
+    if not turn.any():
+        return np.asarray(away)
     full = np.where(turn > 0, turn, 1.0)
     return np.asarray(np.where(turn > 0, away - full * np.round(away / full), away))

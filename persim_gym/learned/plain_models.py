@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym.core import Array
-from persim_gym.learned.distances import short
+from persim_gym.learned.distances import short_way
 from persim_gym.offline.transitions import Transitions
 
 Floats = NDArray[np.float64]
@@ -61,7 +61,7 @@ class RidgeModels:
         centre, scale = inputs.mean(0), inputs.std(0)
         scale[scale < 1e-12] = 1.0
         inputs = _terms((inputs - centre) / scale, degree)
-        change = short(data.change(np.arange(len(data))), turn)
+        change = short_way(data.change(np.arange(len(data))), turn)
         p, agents = inputs.shape[1], data.num_agents
         gram = products_by_agent(inputs, inputs, data.agent, agents)
         cross = products_by_agent(inputs, change, data.agent, agents)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from persim_gym.evaluation.references import Remembering
 from persim_gym.evaluation.validation.models import SIMULATOR, Asked, Models
 from persim_gym.evaluation.validation.splits import Split
-from persim_gym.learned.distances import short
+from persim_gym.learned.distances import short_way
+from persim_gym.learned.uncertainty.intervals import middle
 from persim_gym.offline.transitions import Transitions
 
 Floats = NDArray[np.float64]
@@ -49,7 +50,7 @@ class Courses:
         """
         predicted = self.predicted[model]
         lost = np.isinf(predicted)
-        away = short(np.where(lost, 0.0, predicted) - self.true, self.turn)
+        away = short_way(np.where(lost, 0.0, predicted) - self.true, self.turn)
         return np.where(lost, np.inf, away)
 
     def inside(self, level: float) -> NDArray[np.bool_]:
@@ -58,7 +59,7 @@ class Courses:
         straight = (self.true >= low) & (self.true <= high)
         if not self.turn.any():
             return np.asarray(straight)
-        away = short(self.true - 0.5 * (low + high), self.turn)
+        away = short_way(self.true - 0.5 * (low + high), self.turn)
         return np.where(self.turn > 0, np.abs(away) <= 0.5 * (high - low), straight)
 
 
@@ -121,8 +122,7 @@ def _mean(
     states = model.states_of(data) if isinstance(model, Remembering) else data.obs
     members = np.asarray(model.rollout(np.maximum(own, 0), states[start], actions), np.float64)
     lost = ~np.isfinite(members).all(axis=0)
-    members = np.where(lost, 0.0, members)
-    away = short(members - members[:1], turn)
-    found: Floats = np.where(lost, np.inf, members[0] + away.mean(axis=0))
+    mean, _ = middle(np.where(lost, 0.0, members), turn)
+    found: Floats = np.where(lost, np.inf, mean)
     found[own < 0] = np.nan
     return found

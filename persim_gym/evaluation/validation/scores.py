@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from persim_gym.evaluation.validation.courses import Courses
 from persim_gym.evaluation.validation.models import SIMULATOR
-from persim_gym.learned.distances import short
+from persim_gym.learned.distances import short_way
 
 Floats = NDArray[np.float64]
 
@@ -134,7 +134,7 @@ def score(courses: Courses, steps: Sequence[int], known: Known) -> Scores:
         name: _by_agent(square, courses.valid, own, len(agents), over_steps=True)
         for name, square in squares.items()
     }
-    away = np.square(short(courses.true - known.mean[courses.agent][:, None], courses.turn))
+    away = np.square(short_way(courses.true - known.mean[courses.agent][:, None], courses.turn))
     with np.errstate(divide="ignore", invalid="ignore"):
         baseline = np.square(_root(away[:, at], valid))
         r2 = np.where(baseline > 0, 1 - np.square(rmse[SIMULATOR]) / baseline, np.nan)

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from persim_gym.learned.distances import short_way
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.stretches import Record
 from persim_gym.learned.uncertainty.ahead import predict_ahead
@@ -32,7 +33,6 @@ from persim_gym.learned.uncertainty.intervals import (
     Unseen,
     along,
     middle,
-    short_way,
     students,
 )
 

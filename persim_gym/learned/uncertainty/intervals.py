@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from persim_gym.learned.distances import short_way
 from persim_gym.learned.ensemble import Ensemble
 
 Floats = NDArray[np.float64]
@@ -89,14 +90,6 @@ def middle(members: Floats, turn: Floats) -> tuple[Floats, Floats]:
     """Mean and deviation ``[n, h, d]`` of members ``[m, n, h, d]``, the short way round."""
     away = short_way(members - members[:1], turn)
     return members[0] + away.mean(0), away.std(0)
-
-
-def short_way(away: Floats, turn: Floats) -> Floats:
-    """Distances, of coordinates that go round the short way."""
-    if not turn.any():
-        return away
-    full = np.where(turn > 0, turn, 1.0)
-    return np.asarray(np.where(turn > 0, away - full * np.round(away / full), away))
 
 
 def along(steps: Floats, known: Floats, values: Floats, *, onward: bool) -> Floats:
