@@ -192,7 +192,7 @@ def fit_hierarchy(
     found = fit_hierarchical(
         *rows.arrays(rows.rows), torch.as_tensor(rows.agents), rows.num_agents,
         degree=config.degree, members=config.ensemble_size, effort=config.effort,
-        seed=config.seed,
+        seed=config.seed, present=rows.frame.present,
     )  # fmt: skip
     metrics = {
         "heldout_rmse": None,

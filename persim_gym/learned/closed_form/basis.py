@@ -97,6 +97,14 @@ class Inputs:
         inward = torch.nan_to_num((SUPPORT - margin) * width, nan=0.0, posinf=0.0)
         return replace(self, low=self.low + inward, high=self.high - inward)
 
+    def around(self, values: Tensor, margin: float) -> Inputs:
+        """The same held within ``margin`` widths of the range of some values ``[n, in]``."""
+        ends = torch.stack([values.amin(0), values.amax(0)]).to(self.centre)
+        reach = margin * (ends[1] - ends[0])
+        low = (ends[0] - reach - self.centre) / self.scale
+        high = (ends[1] + reach - self.centre) / self.scale
+        return replace(self, low=self.low.maximum(low), high=self.high.minimum(high))
+
     def names(self, columns: Sequence[str]) -> tuple[str, ...]:
         """Names of the inputs, after those of the columns ``[in]``."""
         plain = [f"sin({n})" if i in self.angles else n for i, n in enumerate(columns)]

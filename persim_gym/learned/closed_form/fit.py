@@ -21,6 +21,7 @@ from persim_gym.learned.closed_form.search import DEGREES, LOSS, Trial
 from persim_gym.learned.closed_form.selection import CHEAP, Choice, Selection
 from persim_gym.learned.closed_form.steps import Factors, posterior, weights_from
 from persim_gym.learned.config import ClosedForm
+from persim_gym.learned.outwards import CLOSE, FAR, goes_on, outermost
 
 #: Bytes of statistics that are in memory together. Agents beyond that go by in parts, but weights
 #: are not begun on fewer than some agents.
@@ -33,8 +34,8 @@ SWEEPS, FALL = 10, 1e-3
 #: How many times the transitions that the choice has looked at make a finer fit worth a trial.
 PLENTY = 10.0
 #: Share of the changes' variance that may be left unexplained by what is taken for the law itself.
-#: Where more is, inputs are held within these widths of the recorded range.
-UNEXPLAINED, CLOSE = 1e-3, 0.1
+#: Where more is, inputs are held closer to the recorded range.
+UNEXPLAINED = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,9 @@ def fit_closed_form(
     if learners is not None:
         fit = _swept(problem, monomials, fit, config.ridge, importance)
     factors = _all_factors(problem, monomials, fit)
-    if float(fit.noise.mean()) > UNEXPLAINED:  # an approximation, which is none further out
-        problem = replace(problem, inputs=problem.inputs.within(CLOSE))
+    if float(fit.noise.mean()) > UNEXPLAINED:  # noise, or an approximation
+        far = _goes_on(problem, monomials, fit, config)
+        problem = replace(problem, inputs=problem.inputs.within(FAR if far else CLOSE))
     ensemble = problem.ensemble(
         monomials, LowRankFit(fit.weights, _drawn(factors, rng), fit.noise, fit.rounds)
     )
@@ -159,6 +161,35 @@ def _learners(rows: Rows, monomials: Monomials, rng: np.random.Generator) -> Ten
     if rows.num_agents <= most:
         return None
     return torch.as_tensor(np.sort(rng.permutation(rows.num_agents)[:most]))
+
+
+def _goes_on(problem: Problem, monomials: Monomials, fit: LowRankFit, config: ClosedForm) -> bool:
+    """Whether a fit is better not held close to what it was fitted on; see ``outwards``."""
+    units = problem.inputs
+    plain = [k for k in range(problem.rows.inputs.shape[1]) if k not in units.angles]
+    found = outermost(problem.rows.inputs[:, plain].to(units.centre)) if plain else None
+    if found is None:
+        return False
+    inside, out = found
+    chosen = torch.unique(problem.rows.agent[out])
+    if len(chosen) > FEWEST:
+        chosen = chosen[:: len(chosen) // FEWEST]
+    rows = problem.rows.select(inside).of_agents(chosen)
+    mask = (fit.weights[:1] != 0).any(2)[0]
+    stats = gather(rows, problem.features(monomials))
+    start = posterior(stats, fit.weights[:1], fit.noise[:1])
+    again = alternate(stats, start, rounds=config.rounds, mask=mask, ridge=config.ridge)
+    place = torch.full((problem.rows.num_agents,), -1)
+    place[chosen] = torch.arange(len(chosen))
+    judged = (out & (place[problem.rows.agent] >= 0)).nonzero()[:, 0]
+    agents = place[problem.rows.agent[judged]]
+    states, truth = problem.states[judged].double(), problem.next_obs[judged].double()
+    left = []
+    for margin in (CLOSE, FAR):
+        held = replace(problem, inputs=units.around(rows.inputs, margin))
+        ensemble = held.ensemble(monomials, again)
+        left.append(problem.left(ensemble.step(agents, states, problem.actions[judged])[0], truth))
+    return goes_on(*left, again.noise[0] * problem.scale.square(), agents)
 
 
 def _importance(members: int, rows: Rows, rng: np.random.Generator) -> Tensor:

@@ -9,6 +9,7 @@ the population makes of them. All in closed form; costs grow linearly with the a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,8 @@ from persim_gym.learned.hierarchical.population import (
     moments,
     posterior,
 )
-from persim_gym.learned.hierarchical.search import CLOSE, FAR, LAW, WORK, Samples, Search
+from persim_gym.learned.hierarchical.search import LAW, WORK, Samples, Search, remainder
+from persim_gym.learned.outwards import CLOSE, FAR, goes_on, outermost
 
 #: Widths of the recorded changes by which a change may leave their range.
 CHANGE = 1.0
@@ -63,6 +65,7 @@ def fit_hierarchical(
     members: int = 5,
     effort: str = "default",
     seed: int = 0,
+    present: Sequence[int] | None = None,
 ) -> HierarchicalFit:
     """Fit every agent's polynomial under the population's prior.
 
@@ -79,6 +82,7 @@ def fit_hierarchical(
         members: Draws from the posterior ``m``; a single one is its mean.
         effort: ``"quick"``, ``"default"`` or ``"thorough"``: how large a basis may be.
         seed: Seed of the draws.
+        present: Features that are held near the record unless the law goes on; all by default.
 
     Raises:
         ValueError: If the arguments do not fit together or there are too few transitions.
@@ -94,7 +98,8 @@ def fit_hierarchical(
     basis, turn = search.basis.first(chosen), search.turn(chosen)
     prior, weight = search.population(chosen, heavy, data)
     law = float(prior.noise.max()) <= LAW
-    basis = basis.held(FAR if law else CLOSE, data.features)
+    far = law or _goes_on(data, search, chosen, heavy, present)
+    basis = basis.held(FAR if far else CLOSE, data.features)
     factors = _drawn(data, basis, turn, prior, weight, members, rng)
     low, high = data.change.amin(0), data.change.amax(0)
     reach = CHANGE * (high - low)
@@ -102,6 +107,30 @@ def fit_hierarchical(
     mean = (prior.mean @ turn.mT).flatten()
     model = HierarchicalModel(basis, factors, mean, root, prior.noise, low - reach, high + reach)
     return HierarchicalFit(model, chosen, heavy, tuple(search.trials), tuple(search.notes))
+
+
+def _goes_on(
+    data: Samples, search: Search, degree: int, tails: float | None, present: Sequence[int] | None
+) -> bool:
+    """Whether a fit is better not held close to what it was fitted on; see ``outwards``."""
+    columns = list(range(data.features.shape[1])) if present is None else list(present)
+    found = outermost(data.features[:, columns]) if columns else None
+    if found is None:
+        return False
+    learners = search.learners(data, search.terms(degree))
+    own = torch.isin(data.agent, learners)
+    inside = data.select(found[0] & own)
+    prior, weight = search.population(degree, tails, inside)
+    inside, out = (part.of_agents(learners) for part in (inside, data.select(found[1] & own)))
+    basis, turn = search.basis.first(degree), search.turn(degree)
+    phi = basis(inside.features) @ turn
+    stats = moments(phi, inside.change, inside.agent, inside.num_agents, weight)
+    mean, _ = posterior(stats, prior)
+    left = []
+    for margin in (CLOSE, FAR):
+        phi = basis.held(margin, inside.features)(out.features) @ turn
+        left.append(remainder(out, phi, mean))
+    return goes_on(*left, prior.noise, out.agent)
 
 
 def _drawn(
