@@ -15,9 +15,10 @@ from torch import Tensor
 CLOSE, FAR = 0.1, 0.5
 #: Share of the transitions at each end of an input that may be its outermost ones.
 OUTERMOST = 0.05
-#: Transitions that must lie so far out, agents that they must be of, and standard errors by which
-#: these must be predicted better without being held.
-FEWEST, AGENTS, SURE = 60, 5, 2.5
+#: Transitions that must lie so far out, and agents that they must be of. Without being held they
+#: must be predicted with less than this share of the squared error, and the agents must gain by so
+#: many standard errors.
+FEWEST, AGENTS, LESS, SURE = 60, 5, 0.4, 2.0
 #: Standard deviations of the noise from which errors count as if they were no larger.
 CUT = 30.0
 
@@ -55,9 +56,10 @@ def goes_on(held: Tensor, free: Tensor, noise: Tensor, agent: Tensor) -> bool:
         agent: Whose they are ``[k]``.
     """
     each = [(part.square() / noise).clamp(max=CUT**2).sum(1) for part in (held, free)]
-    who, place = torch.unique(agent, return_inverse=True)
-    if len(agent) < FEWEST or len(who) < AGENTS:
+    close, far = (torch.nan_to_num(part, nan=CUT**2) for part in each)
+    who, place, count = torch.unique(agent, return_inverse=True, return_counts=True)
+    if len(agent) < FEWEST or len(who) < AGENTS or far.mean() > LESS * close.mean():
         return False
-    gain = torch.nan_to_num(each[0] - each[1], nan=-CUT)
-    own = torch.zeros(len(who), dtype=gain.dtype, device=gain.device).index_add_(0, place, gain)
-    return bool(own.mean() > SURE * own.std() / len(who) ** 0.5)
+    gain = torch.zeros(len(who), dtype=far.dtype, device=far.device)
+    gain = gain.index_add_(0, place, close - far) / count  # of each agent: one may go far alone
+    return bool(gain.mean() > SURE * gain.std() / len(who) ** 0.5)
