@@ -284,8 +284,11 @@ class _Rows:
         own = number[self.agents]
         rows, own = self.rows[own >= 0], own[own >= 0]
         features, changes = (part.numpy() for part in self.arrays(rows))
-        episode = self.data.transitions.episode[rows]
-        return LatentData(features, changes, own, episode, len(chosen))
+        t = self.data.transitions
+        inner = self.frame.geometry.inward(torch.as_tensor(t.obs[rows]).double())
+        inner[:, list(self.frame.geometry.periodic)] = 0.0  # where one turns says nothing of size
+        states = (inner / self.frame.unit).numpy()
+        return LatentData(features, changes, own, t.episode[rows], len(chosen), states)
 
     def fitted(
         self, method: str, model: Model, metrics: dict[str, Any], device: torch.device

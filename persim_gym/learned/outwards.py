@@ -16,9 +16,9 @@ CLOSE, FAR = 0.1, 0.5
 #: Share of the transitions at each end of an input that may be its outermost ones.
 OUTERMOST = 0.05
 #: Transitions that must lie so far out, and agents that they must be of. Without being held they
-#: must be predicted with less than this share of the squared error, and the agents must gain by so
+#: must be predicted with less than this share of the squared error that is no noise, and the agents must gain by so
 #: many standard errors.
-FEWEST, AGENTS, LESS, SURE = 60, 5, 0.4, 2.0
+FEWEST, AGENTS, LESS, SURE = 60, 5, 0.35, 2.0
 #: Standard deviations of the noise from which errors count as if they were no larger.
 CUT = 30.0
 
@@ -58,7 +58,8 @@ def goes_on(held: Tensor, free: Tensor, noise: Tensor, agent: Tensor) -> bool:
     each = [(part.square() / noise).clamp(max=CUT**2).sum(1) for part in (held, free)]
     close, far = (torch.nan_to_num(part, nan=CUT**2) for part in each)
     who, place, count = torch.unique(agent, return_inverse=True, return_counts=True)
-    if len(agent) < FEWEST or len(who) < AGENTS or far.mean() > LESS * close.mean():
+    excess = [float(part.mean()) - held.shape[1] for part in (close, far)]  # beyond the noise
+    if len(agent) < FEWEST or len(who) < AGENTS or excess[1] > LESS * excess[0]:
         return False
     gain = torch.zeros(len(who), dtype=far.dtype, device=far.device)
     gain = gain.index_add_(0, place, close - far) / count  # of each agent: one may go far alone

@@ -22,6 +22,7 @@ from persim_gym.learned.closed_form.selection import CHEAP, Choice, Selection
 from persim_gym.learned.closed_form.steps import Factors, posterior, weights_from
 from persim_gym.learned.config import ClosedForm
 from persim_gym.learned.outwards import CLOSE, FAR, goes_on, outermost
+from persim_gym.learned.weights import Floats, precisions
 
 #: Bytes of statistics that are in memory together. Agents beyond that go by in parts, but weights
 #: are not begun on fewer than some agents.
@@ -36,6 +37,8 @@ PLENTY = 10.0
 #: Share of the changes' variance that may be left unexplained by what is taken for the law itself.
 #: Where more is, inputs are held closer to the recorded range.
 UNEXPLAINED = 1e-3
+#: Transitions above which all count alike: so many say enough in any case.
+PLENTIFUL = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +66,53 @@ def fit_closed_form(
 ) -> ClosedFormFit:
     """Fit the members.
 
+    Where noise is larger in some transitions than in others a second fit, of the degree and rank
+    that were found, listens less to these. It is taken if it predicts agents held out as well.
+
     Raises:
         ValueError: If the data do not carry the degree and rank that are asked for.
     """
+    found = _fitted(problem, config, on_trial, on_share)
+    if float(found.noise.mean()) <= UNEXPLAINED or len(problem.rows) > PLENTIFUL:
+        return found
+    left, sizes = _remainder(problem, found)
+    weight = precisions(left, sizes, problem.rows.agent.cpu().numpy())
+    if weight is None:
+        return found
+    # Coordinates share their features' sums, and so one weight.
+    shared = torch.as_tensor(weight.mean(1), device=problem.rows.target.device)
+    weighted = replace(problem, rows=replace(problem.rows, weight=shared))
+    best = found.choice.best
+    settled = replace(config, degree=best.degree, rank=best.rank)
+    again = _fitted(weighted, settled, on_trial, on_share)
+    if not again.choice.best.score <= best.score:
+        return found
+    square = torch.as_tensor(_remainder(problem, again)[0]).square().mean(0).to(again.noise)
+    noise = (square / problem.scale.square()).expand_as(again.noise)
+    tried = (*found.choice.trials, *again.choice.trials)
+    notes = (*dict.fromkeys((*found.choice.notes, *again.choice.notes)),)
+    choice = replace(found.choice, best=again.choice.best, fit=again.choice.fit, trials=tried)
+    return replace(again, noise=noise, choice=replace(choice, notes=notes))
+
+
+def _remainder(problem: Problem, found: ClosedFormFit) -> tuple[Floats, Floats]:
+    """What a fit leaves of transitions ``[T, d]``, and the sizes that it predicts ``[T, k]``."""
+    rows, states = problem.rows.agent, problem.states
+    parts = zip(rows.split(8192), states.split(8192), problem.actions.split(8192), strict=True)
+    after = torch.cat([found.ensemble.step(a, s.double(), u).mean(0) for a, s, u in parts])
+    left = problem.left(after.clone(), problem.next_obs.double())
+    change = problem.left(after.clone(), states[:, -after.shape[1] :].double())
+    after[:, list(problem.turning)] = 0.0  # where one turns says nothing of size
+    return left.cpu().numpy(), torch.cat([after, change], 1).cpu().numpy()
+
+
+def _fitted(
+    problem: Problem,
+    config: ClosedForm,
+    on_trial: Callable[[Trial], None] | None,
+    on_share: Callable[[float], None] | None,
+) -> ClosedFormFit:
+    """Fit the members, transitions weighted as the problem has them."""
     rng = np.random.default_rng([config.seed, 3])
     selection = Selection(problem, rng, ridge=config.ridge, on_trial=on_trial, on_share=on_share)
     choice = selection.choose(config.degree, config.rank, config.threshold, config.effort)
