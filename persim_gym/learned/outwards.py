@@ -46,20 +46,23 @@ def outermost(values: Tensor) -> tuple[Tensor, Tensor] | None:
     return inside, out.any(1)
 
 
-def goes_on(held: Tensor, free: Tensor, noise: Tensor, agent: Tensor) -> bool:
+def goes_on(held: Tensor, free: Tensor, known: Tensor, agent: Tensor) -> bool:
     """Whether outermost transitions are predicted better by what is not held.
 
     Args:
         held: Errors of what is held close ``[k, c]``.
         free: Errors of what is not ``[k, c]``.
-        noise: Variance of what a fit leaves of other transitions ``[c]``.
+        known: Errors of a fit that has seen these transitions ``[k, c]``: their noise.
         agent: Whose they are ``[k]``.
     """
+    who, place, count = torch.unique(agent, return_inverse=True, return_counts=True)
+    if len(agent) < FEWEST or len(who) < AGENTS:
+        return False
+    noise = known.square().mean(0).clamp_min(1e-30)
     each = [(part.square() / noise).clamp(max=CUT**2).sum(1) for part in (held, free)]
     close, far = (torch.nan_to_num(part, nan=CUT**2) for part in each)
-    who, place, count = torch.unique(agent, return_inverse=True, return_counts=True)
-    excess = [float(part.mean()) - held.shape[1] for part in (close, far)]  # beyond the noise
-    if len(agent) < FEWEST or len(who) < AGENTS or excess[1] > LESS * excess[0]:
+    excess = [float(part.mean()) - held.shape[1] for part in (close, far)]
+    if excess[1] > LESS * excess[0]:
         return False
     gain = torch.zeros(len(who), dtype=far.dtype, device=far.device)
     gain = gain.index_add_(0, place, close - far) / count  # of each agent: one may go far alone

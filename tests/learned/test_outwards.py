@@ -97,8 +97,10 @@ def test_a_record_without_outermost_transitions_does_not_say() -> None:
 
 
 def test_a_few_agents_alone_do_not_say_that_a_law_goes_on() -> None:
-    held, free = torch.ones(400, 1), torch.zeros(400, 1)
-    noise = torch.ones(1)
-    assert goes_on(held, free, noise, torch.arange(400) % 20)
-    assert not goes_on(held, free, noise, torch.arange(400) % 3)
-    assert not goes_on(free, held, noise, torch.arange(400) % 20)
+    rng = np.random.default_rng(1)
+    noise = torch.as_tensor(rng.normal(size=(400, 1)))
+    many, few = torch.arange(400) % 20, torch.arange(400) % 3
+    assert goes_on(noise + 2, noise, noise, many)
+    assert not goes_on(noise + 2, noise, noise, few)
+    assert not goes_on(noise, noise + 2, noise, many)
+    assert not goes_on(noise, noise, noise, many)

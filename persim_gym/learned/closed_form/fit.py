@@ -12,7 +12,7 @@ from torch import Tensor
 
 from persim_gym.learned.closed_form.agent_sums import Rows, Statistics, gather, memory
 from persim_gym.learned.closed_form.alternation import LowRankFit, alternate, principal, regauged
-from persim_gym.learned.closed_form.basis import Monomials
+from persim_gym.learned.closed_form.basis import Inputs, Monomials
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.closed_form.population_sums import Sums
 from persim_gym.learned.closed_form.problem import Problem
@@ -50,12 +50,14 @@ class ClosedFormFit:
         factors: Each member's posterior of the agents' factors, before draws.
         noise: Variance of what is left, in units of ``scale`` ``[m, d]``.
         choice: How degree, rank and threshold were chosen.
+        goes_on: Whether a noisy record says that it holds beyond what was recorded, too.
     """
 
     ensemble: PolynomialEnsemble
     factors: Factors
     noise: Tensor
     choice: Choice
+    goes_on: bool = False
 
 
 def fit_closed_form(
@@ -67,13 +69,14 @@ def fit_closed_form(
     """Fit the members.
 
     Where noise is larger in some transitions than in others a second fit, of the degree and rank
-    that were found, listens less to these. It is taken if it predicts agents held out as well.
+    that were found, listens less to these. It is taken if it predicts agents held out as well. Of
+    an approximation none is made: where that listens less it misses more.
 
     Raises:
         ValueError: If the data do not carry the degree and rank that are asked for.
     """
     found = _fitted(problem, config, on_trial, on_share)
-    if float(found.noise.mean()) <= UNEXPLAINED or len(problem.rows) > PLENTIFUL:
+    if not found.goes_on or len(problem.rows) > PLENTIFUL:
         return found
     left, sizes = _remainder(problem, found)
     weight = precisions(left, sizes, problem.rows.agent.cpu().numpy())
@@ -129,13 +132,14 @@ def _fitted(
     if learners is not None:
         fit = _swept(problem, monomials, fit, config.ridge, importance)
     factors = _all_factors(problem, monomials, fit)
+    far = False
     if float(fit.noise.mean()) > UNEXPLAINED:  # noise, or an approximation
         far = _goes_on(problem, monomials, fit, config)
         problem = replace(problem, inputs=problem.inputs.within(FAR if far else CLOSE))
     ensemble = problem.ensemble(
         monomials, LowRankFit(fit.weights, _drawn(factors, rng), fit.noise, fit.rounds)
     )
-    return ClosedFormFit(ensemble, factors, fit.noise, choice)
+    return ClosedFormFit(ensemble, factors, fit.noise, choice, far)
 
 
 #: Basis, fit, statistics, and the agents that these are of (``None`` for all).
@@ -221,22 +225,26 @@ def _goes_on(problem: Problem, monomials: Monomials, fit: LowRankFit, config: Cl
     chosen = torch.unique(problem.rows.agent[out])
     if len(chosen) > FEWEST:
         chosen = chosen[:: len(chosen) // FEWEST]
-    rows = problem.rows.select(inside).of_agents(chosen)
+    known, rows = (problem.rows.select(r).of_agents(chosen) for r in (slice(None), inside))
     mask = (fit.weights[:1] != 0).any(2)[0]
-    stats = gather(rows, problem.features(monomials))
-    start = posterior(stats, fit.weights[:1], fit.noise[:1])
-    again = alternate(stats, start, rounds=config.rounds, mask=mask, ridge=config.ridge)
+    before, stats = (gather(part, problem.features(monomials)) for part in (known, rows))
+    one = fit.weights[:1], fit.noise[:1]
+    whole = LowRankFit(one[0], posterior(before, *one), one[1], fit.rounds)
+    again = alternate(
+        stats, posterior(stats, *one), rounds=config.rounds, mask=mask, ridge=config.ridge
+    )
     place = torch.full((problem.rows.num_agents,), -1)
     place[chosen] = torch.arange(len(chosen))
     judged = (out & (place[problem.rows.agent] >= 0)).nonzero()[:, 0]
     agents = place[problem.rows.agent[judged]]
     states, truth = problem.states[judged].double(), problem.next_obs[judged].double()
-    left = []
-    for margin in (CLOSE, FAR):
-        held = replace(problem, inputs=units.around(rows.inputs, margin))
-        ensemble = held.ensemble(monomials, again)
-        left.append(problem.left(ensemble.step(agents, states, problem.actions[judged])[0], truth))
-    return goes_on(*left, again.noise[0] * problem.scale.square(), agents)
+
+    def left(inputs: Inputs, of: LowRankFit) -> Tensor:
+        ensemble = replace(problem, inputs=inputs).ensemble(monomials, of)
+        return problem.left(ensemble.step(agents, states, problem.actions[judged])[0], truth)
+
+    held, free = (left(units.around(rows.inputs, m), again) for m in (CLOSE, FAR))
+    return goes_on(held, free, left(units, whole), agents)
 
 
 def _importance(members: int, rows: Rows, rng: np.random.Generator) -> Tensor:

@@ -98,7 +98,7 @@ def fit_hierarchical(
     basis, turn = search.basis.first(chosen), search.turn(chosen)
     prior, weight = search.population(chosen, heavy, data)
     law = float(prior.noise.max()) <= LAW
-    far = law or _goes_on(data, search, chosen, heavy, present)
+    far = law or _goes_on(data, search, (chosen, heavy), (prior, weight), present)
     basis = basis.held(FAR if far else CLOSE, data.features)
     factors = _drawn(data, basis, turn, prior, weight, members, rng)
     low, high = data.change.amin(0), data.change.amax(0)
@@ -110,27 +110,45 @@ def fit_hierarchical(
 
 
 def _goes_on(
-    data: Samples, search: Search, degree: int, tails: float | None, present: Sequence[int] | None
+    data: Samples,
+    search: Search,
+    chosen: tuple[int, float | None],
+    found: tuple[Population, Tensor | None],
+    present: Sequence[int] | None,
 ) -> bool:
-    """Whether a fit is better not held close to what it was fitted on; see ``outwards``."""
+    """Whether a fit is better not held close to what it was fitted on; see ``outwards``.
+
+    Args:
+        data: All transitions.
+        search: Where the fit is from.
+        chosen: Degree and tails.
+        found: The prior, and the weights of the transitions.
+        present: Features that may leave the record; all by default.
+    """
     columns = list(range(data.features.shape[1])) if present is None else list(present)
-    found = outermost(data.features[:, columns]) if columns else None
-    if found is None:
+    split = outermost(data.features[:, columns]) if columns else None
+    if split is None:
         return False
-    learners = search.learners(data, search.terms(degree))
+    learners = search.learners(data, search.terms(chosen[0]))
     own = torch.isin(data.agent, learners)
-    inside = data.select(found[0] & own)
-    prior, weight = search.population(degree, tails, inside)
-    inside, out = (part.of_agents(learners) for part in (inside, data.select(found[1] & own)))
-    basis, turn = search.basis.first(degree), search.turn(degree)
-    phi = basis(inside.features) @ turn
-    stats = moments(phi, inside.change, inside.agent, inside.num_agents, weight)
-    mean, _ = posterior(stats, prior)
-    left = []
-    for margin in (CLOSE, FAR):
-        phi = basis.held(margin, inside.features)(out.features) @ turn
-        left.append(remainder(out, phi, mean))
-    return goes_on(*left, prior.noise, out.agent)
+    basis, turn = search.basis.first(chosen[0]), search.turn(chosen[0])
+    out = data.select(split[1] & own).of_agents(learners)
+
+    def coefficients(part: Samples, prior: Population, weight: Tensor | None) -> Tensor:
+        part = part.of_agents(learners)
+        phi = basis(part.features) @ turn
+        stats = moments(phi, part.change, part.agent, part.num_agents, weight)
+        return posterior(stats, prior)[0]
+
+    def left(at: ProductBasis, mean: Tensor) -> Tensor:
+        return remainder(out, at(out.features) @ turn, mean)
+
+    inside = data.select(split[0] & own)
+    mean = coefficients(inside, *search.population(*chosen, inside))
+    held, free = (left(basis.held(m, inside.features), mean) for m in (CLOSE, FAR))
+    weight = None if found[1] is None else found[1][own]
+    known = left(basis, coefficients(data.select(own), found[0], weight))
+    return goes_on(held, free, known, out.agent)
 
 
 def _drawn(
