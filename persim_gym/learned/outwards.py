@@ -16,8 +16,8 @@ CLOSE, FAR = 0.1, 0.5
 #: Share of the transitions at each end of an input that may be its outermost ones.
 OUTERMOST = 0.05
 #: Transitions that must lie so far out, and agents that they must be of. Without being held they
-#: must be predicted with less than this share of the squared error that is no noise, and the agents must gain by so
-#: many standard errors.
+#: must be predicted with less than this share of the squared error that is no noise, and agents
+#: must gain by so many standard errors.
 FEWEST, AGENTS, LESS, SURE = 60, 5, 0.35, 2.0
 #: Standard deviations of the noise from which errors count as if they were no larger.
 CUT = 30.0

@@ -64,9 +64,7 @@ def _logs(sizes: Floats) -> list[Floats]:
     return [np.log(absolute[:, k] + f * unit[k]) for k, f in itertools.product(columns, FLOORS)]
 
 
-def _precision(
-    left: Floats, logs: list[Floats], parts: list[NDArray[np.int64]]
-) -> Floats | None:
+def _precision(left: Floats, logs: list[Floats], parts: list[NDArray[np.int64]]) -> Floats | None:
     """Of one coordinate ``[T]``."""
     unit = np.quantile(np.abs(left), 0.683)
     if unit <= 0:
@@ -94,9 +92,7 @@ def _precision(
     return np.asarray(weight / weight.mean())
 
 
-def _variance(
-    squares: Floats, logs: Floats, power: float, rows: NDArray[np.int64]
-) -> Floats:
+def _variance(squares: Floats, logs: Floats, power: float, rows: NDArray[np.int64]) -> Floats:
     """The variance of every transition ``[T]``, of a scale that some of them have."""
     shape = np.exp(power * (logs - logs.mean()))
     return np.asarray(shape * np.mean(squares[rows] / shape[rows]))

@@ -36,9 +36,7 @@ def recorded(law: Callable[[Floats, Floats], Floats]) -> tuple[pd.DataFrame, Flo
     x, rows = rng.normal(0, 0.3, AGENTS), []
     for time in range(STEPS):
         u = rng.uniform(-1, 1, AGENTS)
-        rows.append(
-            pd.DataFrame({"agent": range(AGENTS), "time": time, "x": x, "u": u})
-        )
+        rows.append(pd.DataFrame({"agent": range(AGENTS), "time": time, "x": x, "u": u}))
         x = x + law(x, own) + 0.3 * u + NOISE * rng.normal(size=AGENTS)
     table = pd.concat(rows)
     return table, own, float(table["x"].max())

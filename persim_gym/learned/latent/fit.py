@@ -78,9 +78,9 @@ def fit_latent(
     """Fit all members at once.
 
     One step ahead first. If what that leaves over shows that observations are noisy, and ``frame``
-    says how features move, the fit goes on over windows of several steps, open loop; else it goes
-    on one step ahead, with less weight where noise is large. The same data, configuration and thread count give the same network, resumed
-    or not.
+    says how features move, the fit goes on over windows of several steps, open loop. Else it goes
+    on one step ahead, with less weight where noise is large. The same data, configuration and
+    thread count give the same network, resumed or not.
 
     Args:
         data: The transitions.
