@@ -23,7 +23,7 @@ from torch import Tensor
 
 from persim_gym.learned.bounds import cutting_bounds, learn_bounds
 from persim_gym.learned.checkpoint import Checkpoint
-from persim_gym.learned.closed_form.fit import UNEXPLAINED, fit_closed_form
+from persim_gym.learned.closed_form.fit import fit_closed_form
 from persim_gym.learned.closed_form.problem import pose
 from persim_gym.learned.config import ClosedForm, Hierarchical, Latent, Networks
 from persim_gym.learned.ensemble import Ensemble, before_bounds
@@ -31,7 +31,6 @@ from persim_gym.learned.frames.charted import ChartedEnsemble, charted
 from persim_gym.learned.frames.ensemble import FrameEnsemble, Model
 from persim_gym.learned.frames.frame import Frame
 from persim_gym.learned.hierarchical.fit import fit_hierarchical
-from persim_gym.learned.hierarchical.model import HierarchicalModel
 from persim_gym.learned.latent.feature_map import Circle, FeatureMap
 from persim_gym.learned.latent.fit import LatentSnapshot, fit_latent
 from persim_gym.learned.latent.loss import LatentData
@@ -41,7 +40,6 @@ from persim_gym.learned.networks.optimise import Snapshot, fit_network
 from persim_gym.learned.networks.preparation import prepare
 from persim_gym.learned.preparation import Data
 from persim_gym.learned.progress import FitReport
-from persim_gym.learned.reach import FURTHER, STEEP, comes_back
 from persim_gym.learned.uncertainty.intervals import Unseen
 
 #: Transitions that are left out of a fit ``[T]``; ``None`` for none.
@@ -126,14 +124,10 @@ def fit_als(data: Data, config: ClosedForm, setting: Setting, without: Without =
     for text in found.choice.lowered if without is None else ():
         warnings.warn(text, UserWarning, stacklevel=2)
     ensemble: Ensemble = found.ensemble
-    best = found.choice.best
-    approximate = float(found.noise.mean()) > UNEXPLAINED and best.degree <= STEEP
-    if approximate and config.lag == 1 and not problem.turning:
-        wider = found.ensemble.reaching(FURTHER)
-        ensemble = wider if comes_back(wider, data) else ensemble
     if config.skip_clipped:
         seen = clipped if without is None else clipped & ~without
         ensemble = with_bounds(ensemble, data, states, seen, torch.float64)
+    best = found.choice.best
     metrics = {
         "heldout_rmse": best.one_step,
         "heldout_error": best.error,
@@ -198,7 +192,7 @@ def fit_hierarchy(
     found = fit_hierarchical(
         *rows.arrays(rows.rows), torch.as_tensor(rows.agents), rows.num_agents,
         degree=config.degree, members=config.ensemble_size, effort=config.effort,
-        seed=config.seed,
+        seed=config.seed, present=rows.frame.present,
     )  # fmt: skip
     metrics = {
         "heldout_rmse": None,
@@ -207,22 +201,7 @@ def fit_hierarchy(
         "notes": list(found.notes),
         "seconds": time.perf_counter() - began,
     }
-    fitted = rows.fitted("hierarchical", found.model, metrics, setting.device)
-    if found.law or found.degree > STEEP:
-        return fitted
-    return _reaching(rows, found.model, fitted, setting)
-
-
-def _reaching(rows: _Rows, model: HierarchicalModel, fitted: Fitted, setting: Setting) -> Fitted:
-    """The same fit with its state held further out, if it comes back from there by itself."""
-    frame = rows.frame
-    if not frame.geometry.trivial or frame.geometry.periodic:
-        return fitted
-    present = [k for k, column in enumerate(frame.kept) if column < len(frame.geometry.plain)]
-    wider = rows.fitted(
-        fitted.method, model.reaching(present, FURTHER), fitted.metrics, setting.device
-    )
-    return wider if comes_back(wider.ensemble, rows.data) else fitted
+    return rows.fitted("hierarchical", found.model, metrics, setting.device)
 
 
 def fit_latents(data: Data, config: Latent, setting: Setting, without: Without = None) -> Fitted:
@@ -305,8 +284,11 @@ class _Rows:
         own = number[self.agents]
         rows, own = self.rows[own >= 0], own[own >= 0]
         features, changes = (part.numpy() for part in self.arrays(rows))
-        episode = self.data.transitions.episode[rows]
-        return LatentData(features, changes, own, episode, len(chosen))
+        t = self.data.transitions
+        inner = self.frame.geometry.inward(torch.as_tensor(t.obs[rows]).double())
+        inner[:, list(self.frame.geometry.periodic)] = 0.0  # where one turns says nothing of size
+        states = (inner / self.frame.unit).numpy()
+        return LatentData(features, changes, own, t.episode[rows], len(chosen), states)
 
     def fitted(
         self, method: str, model: Model, metrics: dict[str, Any], device: torch.device

@@ -77,6 +77,7 @@ class Rows:
         target: ``[T, D]``.
         num_agents: ``N``.
         choices: ``A``: number of discrete actions, or 1.
+        weight: How much each counts ``[T]``, on average 1; all alike by default.
     """
 
     agent: Tensor
@@ -85,6 +86,7 @@ class Rows:
     target: Tensor
     num_agents: int
     choices: int
+    weight: Tensor | None = None
 
     def __len__(self) -> int:
         """Number of transitions."""
@@ -99,6 +101,7 @@ class Rows:
             self.target[rows],
             self.num_agents,
             self.choices,
+            None if self.weight is None else self.weight[rows],
         )
 
     def of_agents(self, agents: Tensor) -> Rows:
@@ -107,9 +110,7 @@ class Rows:
         place[agents] = torch.arange(len(agents), device=agents.device)
         kept = place[self.agent] >= 0
         part = self.select(kept)
-        return Rows(
-            place[part.agent], part.inputs, part.choice, part.target, len(agents), self.choices
-        )
+        return replace(part, agent=place[part.agent], num_agents=len(agents))
 
     def by_agents(self, most: int) -> Iterator[tuple[slice, Rows]]:
         """Part after part, the transitions of ``most`` agents each, numbered from 0 in each part.
@@ -154,15 +155,20 @@ def gather(rows: Rows, features: Callable[[Tensor], Tensor]) -> Statistics:
         inputs = rows.inputs[members.flatten()].to(dtype)
         phi = features(inputs).view(p, *members.shape).transpose(0, 1)
         phi = phi * real[:, None]  # [g, P, longest]: padding is nothing
-        gram[groups] = (phi @ phi.mT)[:, triangle[0], triangle[1]]
         target = rows.target[members].to(dtype)
-        cross[groups] = phi @ target
-        square[groups] = (target.square() * real[..., None]).sum(1)
+        if rows.weight is None:
+            counted, share = phi, real
+        else:
+            share = real * rows.weight[members].to(dtype)
+            counted = phi * share[:, None]
+        gram[groups] = (counted @ phi.mT)[:, triangle[0], triangle[1]]
+        cross[groups] = counted @ target
+        square[groups] = (target.square() * share[..., None]).sum(1)
     return Statistics(
         gram.view(n, a, -1),
         cross.view(n, a, p, d),
         square.view(n, a, d).sum(1),
-        torch.bincount(rows.agent, minlength=n),
+        torch.bincount(rows.agent, rows.weight, minlength=n),
     )
 
 

@@ -97,11 +97,13 @@ class Inputs:
         inward = torch.nan_to_num((SUPPORT - margin) * width, nan=0.0, posinf=0.0)
         return replace(self, low=self.low + inward, high=self.high - inward)
 
-    def reaching(self, columns: Sequence[int], margin: float) -> Inputs:
-        """The same with some columns held further out, by ``margin`` widths of what they are."""
-        reach = torch.zeros_like(self.low)
-        reach[list(columns)] = margin * (self.high - self.low)[list(columns)]
-        return replace(self, low=self.low - reach, high=self.high + reach)
+    def around(self, values: Tensor, margin: float) -> Inputs:
+        """The same held within ``margin`` widths of the range of some values ``[n, in]``."""
+        ends = torch.stack([values.amin(0), values.amax(0)]).to(self.centre)
+        reach = margin * (ends[1] - ends[0])
+        low = (ends[0] - reach - self.centre) / self.scale
+        high = (ends[1] + reach - self.centre) / self.scale
+        return replace(self, low=self.low.maximum(low), high=self.high.minimum(high))
 
     def names(self, columns: Sequence[str]) -> tuple[str, ...]:
         """Names of the inputs, after those of the columns ``[in]``."""

@@ -109,12 +109,6 @@ class PolynomialEnsemble(Ensemble):
         parts = (self.weights, self.factors, self.scale, self.low, self.high)
         return self._with(*parts, inputs=self.inputs, effects=effects)
 
-    def reaching(self, margin: float) -> PolynomialEnsemble:
-        """The same with states held further out, by ``margin`` widths of what they are now."""
-        parts = (self.weights, self.factors, self.scale, self.low, self.high)
-        states = range(self.obs_dim) if self.lag == 1 else ()
-        return self._with(*parts, inputs=self.inputs.reaching(states, margin), effects=self.effects)
-
     def agent_factors(self) -> Tensor:
         """The agents' factors ``[m, N, r]``; the first is 1."""
         return self.factors

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from persim_gym.learned.closed_form.agent_sums import Rows, Statistics, gather, memory
 from persim_gym.learned.closed_form.alternation import LowRankFit, alternate, principal, regauged
-from persim_gym.learned.closed_form.basis import Monomials
+from persim_gym.learned.closed_form.basis import Inputs, Monomials
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.closed_form.population_sums import Sums
 from persim_gym.learned.closed_form.problem import Problem
@@ -21,6 +21,8 @@ from persim_gym.learned.closed_form.search import DEGREES, LOSS, Trial
 from persim_gym.learned.closed_form.selection import CHEAP, Choice, Selection
 from persim_gym.learned.closed_form.steps import Factors, posterior, weights_from
 from persim_gym.learned.config import ClosedForm
+from persim_gym.learned.outwards import CLOSE, FAR, goes_on, outermost
+from persim_gym.learned.weights import Floats, precisions
 
 #: Bytes of statistics that are in memory together. Agents beyond that go by in parts, but weights
 #: are not begun on fewer than some agents.
@@ -33,8 +35,10 @@ SWEEPS, FALL = 10, 1e-3
 #: How many times the transitions that the choice has looked at make a finer fit worth a trial.
 PLENTY = 10.0
 #: Share of the changes' variance that may be left unexplained by what is taken for the law itself.
-#: Where more is, inputs are held within these widths of the recorded range.
-UNEXPLAINED, CLOSE = 1e-3, 0.1
+#: Where more is, inputs are held closer to the recorded range.
+UNEXPLAINED = 1e-3
+#: Transitions above which all count alike: so many say enough in any case.
+PLENTIFUL = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +50,14 @@ class ClosedFormFit:
         factors: Each member's posterior of the agents' factors, before draws.
         noise: Variance of what is left, in units of ``scale`` ``[m, d]``.
         choice: How degree, rank and threshold were chosen.
+        goes_on: Whether a noisy record says that it holds beyond what was recorded, too.
     """
 
     ensemble: PolynomialEnsemble
     factors: Factors
     noise: Tensor
     choice: Choice
+    goes_on: bool = False
 
 
 def fit_closed_form(
@@ -62,9 +68,54 @@ def fit_closed_form(
 ) -> ClosedFormFit:
     """Fit the members.
 
+    Where noise is larger in some transitions than in others a second fit, of the degree and rank
+    that were found, listens less to these. It is taken if it predicts agents held out as well. Of
+    an approximation none is made: where that listens less it misses more.
+
     Raises:
         ValueError: If the data do not carry the degree and rank that are asked for.
     """
+    found = _fitted(problem, config, on_trial, on_share)
+    if not found.goes_on or len(problem.rows) > PLENTIFUL:
+        return found
+    left, sizes = _remainder(problem, found)
+    weight = precisions(left, sizes, problem.rows.agent.cpu().numpy())
+    if weight is None:
+        return found
+    # Coordinates share their features' sums, and so one weight.
+    shared = torch.as_tensor(weight.mean(1), device=problem.rows.target.device)
+    weighted = replace(problem, rows=replace(problem.rows, weight=shared))
+    best = found.choice.best
+    settled = replace(config, degree=best.degree, rank=best.rank)
+    again = _fitted(weighted, settled, on_trial, on_share)
+    if not again.choice.best.score <= best.score:
+        return found
+    square = torch.as_tensor(_remainder(problem, again)[0]).square().mean(0).to(again.noise)
+    noise = (square / problem.scale.square()).expand_as(again.noise)
+    tried = (*found.choice.trials, *again.choice.trials)
+    notes = (*dict.fromkeys((*found.choice.notes, *again.choice.notes)),)
+    choice = replace(found.choice, best=again.choice.best, fit=again.choice.fit, trials=tried)
+    return replace(again, noise=noise, choice=replace(choice, notes=notes))
+
+
+def _remainder(problem: Problem, found: ClosedFormFit) -> tuple[Floats, Floats]:
+    """What a fit leaves of transitions ``[T, d]``, and the sizes that it predicts ``[T, k]``."""
+    rows, states = problem.rows.agent, problem.states
+    parts = zip(rows.split(8192), states.split(8192), problem.actions.split(8192), strict=True)
+    after = torch.cat([found.ensemble.step(a, s.double(), u).mean(0) for a, s, u in parts])
+    left = problem.left(after.clone(), problem.next_obs.double())
+    change = problem.left(after.clone(), states[:, -after.shape[1] :].double())
+    after[:, list(problem.turning)] = 0.0  # where one turns says nothing of size
+    return left.cpu().numpy(), torch.cat([after, change], 1).cpu().numpy()
+
+
+def _fitted(
+    problem: Problem,
+    config: ClosedForm,
+    on_trial: Callable[[Trial], None] | None,
+    on_share: Callable[[float], None] | None,
+) -> ClosedFormFit:
+    """Fit the members, transitions weighted as the problem has them."""
     rng = np.random.default_rng([config.seed, 3])
     selection = Selection(problem, rng, ridge=config.ridge, on_trial=on_trial, on_share=on_share)
     choice = selection.choose(config.degree, config.rank, config.threshold, config.effort)
@@ -81,12 +132,14 @@ def fit_closed_form(
     if learners is not None:
         fit = _swept(problem, monomials, fit, config.ridge, importance)
     factors = _all_factors(problem, monomials, fit)
-    if float(fit.noise.mean()) > UNEXPLAINED:  # an approximation, which is none further out
-        problem = replace(problem, inputs=problem.inputs.within(CLOSE))
+    far = False
+    if float(fit.noise.mean()) > UNEXPLAINED:  # noise, or an approximation
+        far = _goes_on(problem, monomials, fit, config)
+        problem = replace(problem, inputs=problem.inputs.within(FAR if far else CLOSE))
     ensemble = problem.ensemble(
         monomials, LowRankFit(fit.weights, _drawn(factors, rng), fit.noise, fit.rounds)
     )
-    return ClosedFormFit(ensemble, factors, fit.noise, choice)
+    return ClosedFormFit(ensemble, factors, fit.noise, choice, far)
 
 
 #: Basis, fit, statistics, and the agents that these are of (``None`` for all).
@@ -159,6 +212,39 @@ def _learners(rows: Rows, monomials: Monomials, rng: np.random.Generator) -> Ten
     if rows.num_agents <= most:
         return None
     return torch.as_tensor(np.sort(rng.permutation(rows.num_agents)[:most]))
+
+
+def _goes_on(problem: Problem, monomials: Monomials, fit: LowRankFit, config: ClosedForm) -> bool:
+    """Whether a fit is better not held close to what it was fitted on; see ``outwards``."""
+    units = problem.inputs
+    plain = [k for k in range(problem.rows.inputs.shape[1]) if k not in units.angles]
+    found = outermost(problem.rows.inputs[:, plain].to(units.centre)) if plain else None
+    if found is None:
+        return False
+    inside, out = found
+    chosen = torch.unique(problem.rows.agent[out])
+    if len(chosen) > FEWEST:
+        chosen = chosen[:: len(chosen) // FEWEST]
+    known, rows = (problem.rows.select(r).of_agents(chosen) for r in (slice(None), inside))
+    mask = (fit.weights[:1] != 0).any(2)[0]
+    before, stats = (gather(part, problem.features(monomials)) for part in (known, rows))
+    one = fit.weights[:1], fit.noise[:1]
+    whole = LowRankFit(one[0], posterior(before, *one), one[1], fit.rounds)
+    again = alternate(
+        stats, posterior(stats, *one), rounds=config.rounds, mask=mask, ridge=config.ridge
+    )
+    place = torch.full((problem.rows.num_agents,), -1)
+    place[chosen] = torch.arange(len(chosen))
+    judged = (out & (place[problem.rows.agent] >= 0)).nonzero()[:, 0]
+    agents = place[problem.rows.agent[judged]]
+    states, truth = problem.states[judged].double(), problem.next_obs[judged].double()
+
+    def left(inputs: Inputs, of: LowRankFit) -> Tensor:
+        ensemble = replace(problem, inputs=inputs).ensemble(monomials, of)
+        return problem.left(ensemble.step(agents, states, problem.actions[judged])[0], truth)
+
+    held, free = (left(units.around(rows.inputs, m), again) for m in (CLOSE, FAR))
+    return goes_on(held, free, left(units, whole), agents)
 
 
 def _importance(members: int, rows: Rows, rng: np.random.Generator) -> Tensor:

@@ -43,7 +43,7 @@ LAW = 1e-6
 #: Rounds that a fit takes about, and multiplications that judging it costs about.
 ROUNDS, JUDGING = 60, 1e8
 #: Thresholds of pruning that are tried, in units of a change's deviation.
-THRESHOLDS = (1e-6, 1e-5, 1e-4, 1e-3)
+THRESHOLDS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 3e-2)
 
 
 @dataclass(frozen=True, slots=True)

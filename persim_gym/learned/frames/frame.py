@@ -159,6 +159,12 @@ class Frame:
         return tuple(place for place, column in enumerate(self.kept) if column >= first)
 
     @property
+    def present(self) -> tuple[int, ...]:
+        """Features of the present state that may leave the record: those that are no angles."""
+        last = len(self.geometry.plain)
+        return tuple(place for place, column in enumerate(self.kept) if column < last)
+
+    @property
     def width(self) -> int:
         """Numbers of a state's slot ``w``."""
         return self.past + self.obs_dim

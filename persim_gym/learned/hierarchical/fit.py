@@ -9,6 +9,7 @@ the population makes of them. All in closed form; costs grow linearly with the a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,8 @@ from persim_gym.learned.hierarchical.population import (
     moments,
     posterior,
 )
-from persim_gym.learned.hierarchical.search import CLOSE, FAR, LAW, WORK, Samples, Search
+from persim_gym.learned.hierarchical.search import LAW, WORK, Samples, Search, remainder
+from persim_gym.learned.outwards import CLOSE, FAR, goes_on, outermost
 
 #: Widths of the recorded changes by which a change may leave their range.
 CHANGE = 1.0
@@ -43,7 +45,6 @@ class HierarchicalFit:
         tails: Degrees of freedom of the noise, where heavy tails were found.
         trials: Degree, terms and held-out error of what was tried, as plain types.
         notes: What was not tried, and why.
-        law: Whether next to nothing is left unexplained.
     """
 
     model: HierarchicalModel
@@ -51,7 +52,6 @@ class HierarchicalFit:
     tails: float | None
     trials: tuple[dict[str, Any], ...]
     notes: tuple[str, ...]
-    law: bool = False
 
 
 def fit_hierarchical(
@@ -65,6 +65,7 @@ def fit_hierarchical(
     members: int = 5,
     effort: str = "default",
     seed: int = 0,
+    present: Sequence[int] | None = None,
 ) -> HierarchicalFit:
     """Fit every agent's polynomial under the population's prior.
 
@@ -81,6 +82,7 @@ def fit_hierarchical(
         members: Draws from the posterior ``m``; a single one is its mean.
         effort: ``"quick"``, ``"default"`` or ``"thorough"``: how large a basis may be.
         seed: Seed of the draws.
+        present: Features that are held near the record unless the law goes on; all by default.
 
     Raises:
         ValueError: If the arguments do not fit together or there are too few transitions.
@@ -96,14 +98,57 @@ def fit_hierarchical(
     basis, turn = search.basis.first(chosen), search.turn(chosen)
     prior, weight = search.population(chosen, heavy, data)
     law = float(prior.noise.max()) <= LAW
-    basis = basis.held(FAR if law else CLOSE, data.features)
+    far = law or _goes_on(data, search, (chosen, heavy), (prior, weight), present)
+    basis = basis.held(FAR if far else CLOSE, data.features)
     factors = _drawn(data, basis, turn, prior, weight, members, rng)
     low, high = data.change.amin(0), data.change.amax(0)
     reach = CHANGE * (high - low)
     root = torch.block_diag(*(turn @ covariance_root(prior.covariance)).unbind(0))
     mean = (prior.mean @ turn.mT).flatten()
     model = HierarchicalModel(basis, factors, mean, root, prior.noise, low - reach, high + reach)
-    return HierarchicalFit(model, chosen, heavy, tuple(search.trials), tuple(search.notes), law)
+    return HierarchicalFit(model, chosen, heavy, tuple(search.trials), tuple(search.notes))
+
+
+def _goes_on(
+    data: Samples,
+    search: Search,
+    chosen: tuple[int, float | None],
+    found: tuple[Population, Tensor | None],
+    present: Sequence[int] | None,
+) -> bool:
+    """Whether a fit is better not held close to what it was fitted on; see ``outwards``.
+
+    Args:
+        data: All transitions.
+        search: Where the fit is from.
+        chosen: Degree and tails.
+        found: The prior, and the weights of the transitions.
+        present: Features that may leave the record; all by default.
+    """
+    columns = list(range(data.features.shape[1])) if present is None else list(present)
+    split = outermost(data.features[:, columns]) if columns else None
+    if split is None:
+        return False
+    learners = search.learners(data, search.terms(chosen[0]))
+    own = torch.isin(data.agent, learners)
+    basis, turn = search.basis.first(chosen[0]), search.turn(chosen[0])
+    out = data.select(split[1] & own).of_agents(learners)
+
+    def coefficients(part: Samples, prior: Population, weight: Tensor | None) -> Tensor:
+        part = part.of_agents(learners)
+        phi = basis(part.features) @ turn
+        stats = moments(phi, part.change, part.agent, part.num_agents, weight)
+        return posterior(stats, prior)[0]
+
+    def left(at: ProductBasis, mean: Tensor) -> Tensor:
+        return remainder(out, at(out.features) @ turn, mean)
+
+    inside = data.select(split[0] & own)
+    mean = coefficients(inside, *search.population(*chosen, inside))
+    held, free = (left(basis.held(m, inside.features), mean) for m in (CLOSE, FAR))
+    weight = None if found[1] is None else found[1][own]
+    known = left(basis, coefficients(data.select(own), found[0], weight))
+    return goes_on(held, free, known, out.agent)
 
 
 def _drawn(

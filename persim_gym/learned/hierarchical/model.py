@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -75,14 +74,6 @@ class HierarchicalModel:
     def held(self) -> tuple[Tensor, Tensor]:
         """Least and largest features ``[q]``, ``[q]``, beyond which they are held."""
         return self.basis.low, self.basis.high
-
-    def reaching(self, columns: Sequence[int], margin: float) -> HierarchicalModel:
-        """The same with some inputs held further out, by ``margin`` widths of what they are now."""
-        basis = self.basis
-        reach = torch.zeros_like(basis.low)
-        reach[list(columns)] = margin * (basis.high - basis.low)[list(columns)]
-        wider = replace(basis, low=basis.low - reach, high=basis.high + reach)
-        return HierarchicalModel(wider, self.factors, *self._rest())
 
     @torch.no_grad()
     def change(self, agents: Tensor, features: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from persim_gym.learned.hierarchical.population import (
     pooled,
     posterior,
 )
+from persim_gym.learned.outwards import CLOSE
 
 #: Most multiplications of a round of the population's estimate, and least agents that it is made
 #: from where all would take more.
@@ -29,9 +30,8 @@ DEGREES, PATIENCE, GAIN, FINE = (1, 2, 3, 4, 5, 6, 7, 8), 2, 0.1, 1e-4
 ROWS_PER_TERM = 3.0
 #: Share of each agent's transitions that a degree is chosen by: the last ones.
 HELD = 0.25
-#: Share of the changes' variance that may be left of what is taken for the law itself, and widths
-#: of the recorded range by which inputs may leave it: of a law, and of an approximation.
-LAW, FAR, CLOSE = 1e-7, 0.5, 0.1
+#: Share of the changes' variance that may be left of what is taken for the law itself.
+LAW = 1e-7
 #: Rounds of weights for heavy tails, the kurtosis of what is left from which these are tried, the
 #: degrees of freedom, and by how much the absolute error of transitions held out must fall. The
 #: population hardly changes from one to the next: a few of its rounds will do.
@@ -117,7 +117,7 @@ class Search:
             ProductBasis.up_to(self.most, data.features, CLOSE), data.features
         )
         self.rng = rng
-        learners = self._learners(data, self.terms(self.most))
+        learners = self.learners(data, self.terms(self.most))
         own = data.of_agents(learners)
         last = _last(own)
         self.train, self.held = own.select(~last), own.select(last)
@@ -144,7 +144,7 @@ class Search:
             )
         return most
 
-    def _learners(self, data: Samples, terms: int) -> Tensor:
+    def learners(self, data: Samples, terms: int) -> Tensor:
         """Agents that the population is learned from."""
         most = max(FEWEST, int(self.work / (data.change.shape[1] * terms**3)))
         if len(self.seen) <= most:
@@ -250,7 +250,7 @@ class Search:
     ) -> tuple[Population, Tensor | None]:
         """The prior from all transitions of the learners, and weights of all of them ``[T]``."""
         p = self.terms(degree)
-        own = data.of_agents(self._learners(data, p))
+        own = data.of_agents(self.learners(data, p))
         phi = self._features(own)[:, :p]
         stats = moments(phi, own.change, own.agent, own.num_agents)
         start = self._begun[degree] if degree in self._begun else self._start(degree, stats)

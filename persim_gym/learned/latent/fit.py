@@ -22,6 +22,7 @@ from persim_gym.learned.latent.loss import (
     Parameters,
     SeveralSteps,
     noise_of_observations,
+    weights_of,
     window_starts,
 )
 from persim_gym.learned.latent.network import LatentNetwork, LatentShape
@@ -38,7 +39,8 @@ class LatentSnapshot:
     Attributes:
         stage: Which of the fit's stages it is in: 0 or 1; 2 where it is done.
         epoch: Epochs done in it.
-        tensors: Parameters, Adam's two moments, running variances, and the noise that was found.
+        tensors: Parameters, Adam's two moments, running variances, and the noise and the weights
+            that were found.
         seconds: Time spent.
     """
 
@@ -76,9 +78,9 @@ def fit_latent(
     """Fit all members at once.
 
     One step ahead first. If what that leaves over shows that observations are noisy, and ``frame``
-    says how features move, the fit goes on over windows of several steps, open loop; else it goes
-    on one step ahead. The same data, configuration and thread count give the same network, resumed
-    or not.
+    says how features move, the fit goes on over windows of several steps, open loop. Else it goes
+    on one step ahead, with less weight where noise is large. The same data, configuration and
+    thread count give the same network, resumed or not.
 
     Args:
         data: The transitions.
@@ -139,16 +141,20 @@ class _Fit:
         """All stages; returns the fitted network."""
         vector = self.parameters.vector(self.network)
         noise: Tensor | None = None
+        weights = torch.empty(0)
         first = 0
         if resume is not None:
             first, self.spent = resume.stage, resume.seconds
             noise = resume.tensors.get("noise")
+            weights = resume.tensors.get("weights", weights)
             vector = resume.tensors["parameters"].clone()
         self.began = self.saved = time.monotonic()
         for index in range(first, 2):
             if index == 1 and noise is None:
                 noise = self._noise(vector)
-            stage = self._stage(index, noise)
+                if not len(noise):
+                    weights = weights_of(self.parameters.network(vector, self.network), self.data)
+            stage = self._stage(index, noise, weights)
             self._run_stage(stage, vector, noise, resume if index == first else None)
         if self.save is not None and first < 2:
             seconds = self.spent + time.monotonic() - self.began
@@ -156,7 +162,7 @@ class _Fit:
         network = self.parameters.network(vector, self.network)
         return self._finished(network)
 
-    def _stage(self, index: int, noise: Tensor | None) -> _Stage:
+    def _stage(self, index: int, noise: Tensor | None, weights: Tensor) -> _Stage:
         c = self.config
         common = self.network, self.parameters, self.data, c.decay
         if index == 1 and noise is not None and len(noise):
@@ -166,7 +172,8 @@ class _Fit:
             return _Stage(index, loss, c.window_steps, batch, c.window_learning_rate)
         batch = min(c.batch_size, len(self.data))
         steps = c.steps if index else c.first_steps
-        return _Stage(index, OneStep(*common), steps, batch, c.learning_rate)
+        weight = weights if len(weights) else None
+        return _Stage(index, OneStep(*common, weight), steps, batch, c.learning_rate)
 
     def _noise(self, vector: Tensor) -> Tensor:
         """Variance of observations' noise ``[c]``, or nothing where it is not worth windows."""
@@ -253,6 +260,8 @@ class _Fit:
         tensors = state | {"running": stage.loss.running}
         if noise is not None:
             tensors["noise"] = noise
+        if isinstance(stage.loss, OneStep) and stage.loss.weight is not None:
+            tensors["weights"] = stage.loss.weight
         copies = {name: tensor.clone() for name, tensor in tensors.items()}
         self.save(LatentSnapshot(stage.index, epoch, copies, self.spent + now - self.began))
         self.saved = now

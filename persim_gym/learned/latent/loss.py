@@ -13,6 +13,7 @@ from torch import Tensor
 
 from persim_gym.learned.latent.feature_map import FeatureMap
 from persim_gym.learned.latent.network import LatentNetwork, LatentShape
+from persim_gym.learned.weights import precisions
 
 
 class LatentSource(Protocol):
@@ -44,6 +45,8 @@ class LatentData:
         agents: ``[T]``.
         episodes: ``[T]``.
         num_agents: Number of agents ``N``; some may have no transition.
+        states: Present coordinates in units of the changes ``[T, c]``, 0 for angles; without them
+            all transitions count alike.
     """
 
     features: NDArray[np.float64]
@@ -51,6 +54,7 @@ class LatentData:
     agents: NDArray[np.int64]
     episodes: NDArray[np.int64]
     num_agents: int
+    states: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit together, or are not finite."""
@@ -81,7 +85,7 @@ class LatentData:
         rows = number[self.agents] >= 0
         own = number[self.agents[rows]]
         parts = self.features[rows], self.changes[rows], own, self.episodes[rows]
-        return LatentData(*parts, len(chosen))
+        return LatentData(*parts, len(chosen), None if self.states is None else self.states[rows])
 
 
 class Parameters:
@@ -191,7 +195,27 @@ FLOOR = 0.05
 
 
 class OneStep(_Loss):
-    """One step ahead. What is indexed are transitions."""
+    """One step ahead. What is indexed are transitions.
+
+    Args:
+        network: Where the fit begins.
+        parameters: Its parameters as a vector.
+        data: The transitions.
+        decay: Weight of the weights' prior.
+        weight: How much each transition counts for each coordinate ``[T, c]``; all alike by
+            default.
+    """
+
+    def __init__(
+        self,
+        network: LatentNetwork,
+        parameters: Parameters,
+        data: LatentData,
+        decay: float,
+        weight: Tensor | None = None,
+    ) -> None:
+        super().__init__(network, parameters, data, decay)
+        self.weight = weight
 
     @property
     def count(self) -> int:
@@ -202,8 +226,10 @@ class OneStep(_Loss):
         """The objective on transitions ``[m, b]``."""
         latents = self.latents(p, self.agents[rows], draw)
         predicted = self.network.response(latents, self.rows(self.features, rows), p)
-        squares = (predicted - self.rows(self.changes, rows)).square().mean(1)
-        return self.weighed(squares) + self.priors(p) / self.count
+        squares = (predicted - self.rows(self.changes, rows)).square()
+        if self.weight is not None:
+            squares = squares * self.rows(self.weight, rows)
+        return self.weighed(squares.mean(1)) + self.priors(p) / self.count
 
 
 class SeveralSteps(_Loss):
@@ -310,5 +336,33 @@ def noise_of_observations(network: LatentNetwork, data: LatentData) -> tuple[Ten
     together = pairs.mean(0) if len(pairs) else left.new_zeros(left.shape[1])
     return (-together).clamp_min(0.0), left.square().mean(0)
 
+
+@torch.no_grad()
+def weights_of(network: LatentNetwork, data: LatentData) -> Tensor:
+    """How much each transition counts for each coordinate ``[T, c]``, or nothing if all alike.
+
+    Members that were begun differently miss different things, but the same noise: where they do
+    not agree on what is left, it is no noise.
+    """
+    if data.states is None or network.members < 2:
+        return torch.empty(0)
+    agents = torch.as_tensor(data.agents)
+    features = torch.as_tensor(data.features, dtype=torch.float32)
+    rows = zip(agents.split(_ROWS), features.split(_ROWS), strict=True)
+    predicted = torch.cat([network.change(a, x) for a, x in rows], dim=1).double()
+    mean = predicted.mean(0).numpy()
+    left = mean - data.changes
+    apart = predicted.var(0).mean(0).numpy()
+    found = precisions(left, np.concatenate([data.states + mean, mean], axis=1), data.agents)
+    if found is None:
+        return torch.empty(0)
+    found[:, apart > APART * np.square(left).mean(0)] = 1.0
+    if bool((found == 1.0).all()):
+        return torch.empty(0)
+    return torch.as_tensor(found, dtype=torch.float32)
+
+
+#: Variance of members around their mean, as a share of what they leave, up to which that is noise.
+APART = 0.05
 
 _ROWS = 65_536
