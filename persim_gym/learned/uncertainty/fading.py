@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.learned.ensemble import Ensemble
+from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.stretches import Record, starts_in
 from persim_gym.learned.uncertainty.ahead import predict_ahead
 
@@ -37,6 +38,8 @@ WORTH, GAIN = 0.7, 0.05
 #: How much disagreement may count: the first unless another is better by as much. If members were
 #: draws of what may be, 1 would be right; so little costs less than it saves whatever they are.
 TORN = (0.25, 1.0)
+#: The same of a mixture: its families differ by their nature, and their mean is the better for it.
+MIXED = (0.0, *TORN)
 #: Disagreement that counts nothing, in units of the observations' deviation: what a prediction far
 #: from the mean would lose is more than such an error.
 AGREED = 0.25
@@ -190,6 +193,7 @@ def learn_fading(
     begun = (record.states[start][:, -d:] - mean) / unit
     model, first = np.ones((len(steps), d)), np.zeros((len(steps), d))
     torn, away = np.zeros(d), 0.0
+    counts = MIXED if isinstance(ensemble, MixtureEnsemble) else TORN
     for c in set(range(d)) - set(turning):
         tried = []
         for k, h in enumerate(steps):
@@ -198,7 +202,7 @@ def learn_fading(
             inside, spread = held_in[:, used, k, c], apart[used, k, c] / unit[c]
             own = raw[used, k, c], inside.mean(0), spread, begun[used, c], truth
             tried.append(_Tried(*own, record.agent[start[used]]))
-        torn[c] = _disagreement_counts(tried)
+        torn[c] = _disagreement_counts(tried, counts)
         away = max(away, *(float(np.quantile(one.spread, 0.95)) for one in tried))
         # What has faded stays so: from the longest predictions down, as far as it pays.
         for k in reversed(range(len(steps))):
@@ -206,21 +210,21 @@ def learn_fading(
             if not _pays(part):
                 break
             model[k, c], first[k, c] = _weights(part, np.ones(len(part.agent), dtype=np.bool_))
-    if (model == 1).all() and away <= AGREED:
+    if (model == 1).all() and (away <= AGREED or not torn.any()):
         return None
     model = np.minimum.accumulate(model, axis=0)
     known = np.array(steps, dtype=np.float64)
     return Fading(known, model, np.minimum(first, 1 - model), torn, mean, unit, low, high)
 
 
-def _disagreement_counts(tried: Sequence[_Tried]) -> float:
-    """How much disagreement counts: more than a little only where errors are then less."""
+def _disagreement_counts(tried: Sequence[_Tried], possible: Sequence[float]) -> float:
+    """How much disagreement counts: more than the first only where errors are then less."""
     scores = {}
-    for counts in TORN:
+    for counts in possible:
         parts = [one.torn(counts) for one in tried]
         scores[counts] = float(np.mean([_score(one.truth - one.raw, one.agent) for one in parts]))
     best = min(scores, key=lambda counts: scores[counts])
-    return best if scores[best] < scores[TORN[0]] - GAIN else TORN[0]
+    return best if scores[best] < scores[possible[0]] - GAIN else possible[0]
 
 
 def _enough(agents: NDArray[np.int64]) -> bool:

@@ -117,6 +117,17 @@ def test_members_that_disagree_are_believed_less_and_stay_apart() -> None:
     assert faded.std(0, correction=0)[2] == pytest.approx(3 / less**0.5)
 
 
+@pytest.mark.parametrize("mixed", [False, True])
+def test_families_of_a_mixture_may_disagree(mixed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean is right: with or without their disagreement errors are small."""
+    if mixed:
+        kind = "persim_gym.learned.uncertainty.fading.MixtureEnsemble"
+        monkeypatch.setattr(kind, SimpleNamespace)
+    fading, _ = learned(lambda truth, other, begun: truth, spread=0.5)
+    assert (fading is None) == mixed
+    assert fading is None or fading.torn.tolist() == [TORN[0]]
+
+
 def test_kept_in_a_file() -> None:
     fading, _ = learned(lambda truth, other, begun: other)
     assert fading is not None
