@@ -37,10 +37,10 @@ def outermost(values: Tensor) -> tuple[Tensor, Tensor] | None:
     low, high = torch.quantile(values[:: max(1, len(values) // 100_000)], ends, dim=0)
     reach = CLOSE * (high - low)
     out = (values < low - reach) | (values > high + reach)
-    told = out.sum(0) >= FEWEST
-    if not bool(told.any()):
+    enough = out.sum(0) >= FEWEST
+    if not bool(enough.any()):
         return None
-    inside = ((values >= low) & (values <= high))[:, told].all(1)
+    inside = ((values >= low) & (values <= high))[:, enough].all(1)
     if 2 * int(inside.sum()) < len(values):
         return None
     return inside, out.any(1)

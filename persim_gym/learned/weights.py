@@ -2,7 +2,7 @@
 
 Noise that grows with a state (an amount that is known to some percent, a gust that shakes what is
 fast) leaves the quiet transitions to say most: least squares listens to the loud ones instead.
-After a first fit the variance of what is left is looked at beside predicted sizes. Where it goes
+After a first fit the variance of what is left is compared with predicted sizes. Where it goes
 along with one of them, transitions count by the root of its inverse: half way between equal weights
 and those of the likelihood, for what a model misses is no noise, and errors of large states are
 errors, too.
@@ -25,7 +25,7 @@ POWERS, FLOORS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0), (0.02, 0.1, 0.3)
 GAIN, SURE = 0.03, 4.0
 #: Standard deviations from which residuals count as if they were no larger.
 CUT = 5.0
-#: Transitions of a half below which nothing is told of its noise.
+#: Transitions of a half below which nothing is said of its noise.
 FEWEST = 100
 #: Power of the inverse variance that transitions count by, and most that one does, in units of the
 #: mean.
@@ -41,7 +41,7 @@ def precisions(left: Floats, sizes: Floats, agent: NDArray[np.int64]) -> Floats 
         agent: ``[T]``.
 
     Returns:
-        ``None`` where the variance is the same everywhere, as far as can be told.
+        ``None`` where the variance is the same everywhere, as far as can be seen.
     """
     numbers = np.unique(agent, return_inverse=True)[1]
     half = numbers % 2 if numbers.max(initial=0) else np.arange(len(agent)) % 2

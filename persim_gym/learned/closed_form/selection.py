@@ -43,7 +43,9 @@ LAW = 1e-6
 #: Rounds that a fit takes about, and multiplications that judging it costs about.
 ROUNDS, JUDGING = 60, 1e8
 #: Thresholds of pruning that are tried, in units of a change's deviation.
-THRESHOLDS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 3e-2)
+THRESHOLDS = (1e-6, 1e-5, 1e-4, 1e-3)
+#: More of them where so much of the changes' variance is left: noise hides what terms are worth.
+HIDDEN, NOISY = (1e-2, 3e-2), 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +195,10 @@ class Selection:
     def _pruned(self, best: Trial, threshold: float | None) -> Trial:
         """The shortest model that is as good, or that of the threshold given."""
         whole = best
-        for candidate in THRESHOLDS if threshold is None else (threshold,):
+        fit = self._fits.get((best.degree, best.rank, 0.0))
+        noisy = fit is not None and float(fit.noise.mean()) > NOISY
+        tried = THRESHOLDS + (HIDDEN if noisy else ())
+        for candidate in tried if threshold is None else (threshold,):
             if candidate > 0 and math.isfinite(whole.score):
                 pruned = self._try(whole.degree, whole.rank, candidate)
                 # A shorter model that is not worse is better: it goes wrong less far out.
