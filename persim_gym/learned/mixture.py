@@ -100,6 +100,11 @@ class MixtureEnsemble(Ensemble):
         return max((part.widths for part in self.parts), key=sum)
 
     @property
+    def turning(self) -> bool:
+        """Whether means are of inner coordinates, in which angles are angles."""
+        return self._finest.turning
+
+    @property
     def linear(self) -> bool:
         """Whether all parts are linear in an agent's factor."""
         return all(part.linear for part in self.parts)

@@ -10,6 +10,7 @@ import torch
 from persim_gym.learned import PerSim
 from persim_gym.learned.ensemble import UNROLL_MODES
 from persim_gym.learned.mixture import MixtureEnsemble
+from persim_gym.learned.uncertainty.noise import estimate_noise
 from tests.learned.frames.test_ensemble import Bend, made
 from tests.learned.frames.test_frame import CONTINUOUS, DISCRETE, data_of
 from tests.learned.worlds import PlainTask
@@ -67,6 +68,21 @@ def test_members_are_those_of_the_parts(task: PlainTask, lags: tuple[int, int]) 
         next(steps)
         rest = torch.stack([steps.send(kept), *steps])
         assert torch.allclose(rest, every[1:, :, :, [5, 1]], atol=1e-12), mode
+
+
+@pytest.mark.parametrize("task", [DISCRETE, CONTINUOUS], ids=["discrete", "continuous"])
+def test_a_mixture_is_as_its_parts_are(task: PlainTask) -> None:
+    """What an ensemble is by default is not what a mixture of others is."""
+    part = made(task, 1)[1]
+    mixture = MixtureEnsemble([part], [1])
+    for name in ("turning", "linear", "lag", "past", "obs_dim", "num_agents", "rank", "widths"):
+        assert getattr(mixture, name) == getattr(part, name), name
+    data = data_of(task)
+    assert part.turning  # its changes are fewer than its observations
+    noises = [estimate_noise(ensemble, data, 0) for ensemble in (part, mixture)]
+    assert noises[0] is not None
+    assert noises[1] is not None
+    np.testing.assert_allclose(noises[1].process, noises[0].process)
 
 
 def test_the_mean_of_members_is_convex() -> None:
