@@ -20,9 +20,12 @@ from persim_gym.learned.frames.ensemble import FrameEnsemble, register
 from persim_gym.learned.frames.frame import Frame
 from persim_gym.learned.preparation import Data
 
-#: Pasts that are tried, and longer ones where none of these pays and as much of the error after
-#: ten steps is left: an action may act many steps later.
+#: Pasts that are tried, and longer ones where these leave as much of the error after ten steps: an
+#: action may act many steps later.
 LAGS, LONGER, LOST = (1, 2, 3, 4, 5), (7, 9), 0.1
+#: Share of that error that they must take away where a shorter past pays: noise is averaged out by
+#: any past, and a little more by a longer one.
+LATER = 0.5
 #: Steps of the open-loop predictions, and share of every trajectory that is held out.
 HORIZON, HELD = 10, 0.25
 #: Agents that are looked at, and open-loop predictions of each.
@@ -104,8 +107,8 @@ def judge_lags(data: Data, lags: Sequence[int] = LAGS, gain: float = GAIN) -> La
 
     Args:
         data: The data.
-        lags: Lags to try, beside longer ones where none of these pays and much is unexplained;
-            those are left out that trajectories are too short for.
+        lags: Lags to try, beside longer ones where these leave much unexplained; those are left
+            out that trajectories are too short for.
         gain: Share of the error of one step that a past must take away.
 
     Raises:
@@ -125,11 +128,17 @@ def judge_lags(data: Data, lags: Sequence[int] = LAGS, gain: float = GAIN) -> La
     if found is None:
         return LagChoice((), possible[0], possible[0])
     longer = [lag for lag in LONGER if max(possible) < lag <= typical // 4]
-    if found.chosen > 1 or not longer or trials[0].lag > 1 or trials[0].open_loop < LOST:
+    left = {trial.lag: trial.open_loop for trial in trials}
+    if not longer or trials[0].lag > 1 or left[found.chosen] < LOST:
         return found
     again = _trials(few, [1, *longer])
     further = shortest(again, gain) if again else found
-    return replace(further, trials=(*trials, *again[1:])) if further.chosen > 1 else found
+    if further.chosen == 1 or further is found:
+        return found
+    least = min(trial.open_loop for trial in again)
+    if found.chosen > 1 and least > (1 - LATER) * left[found.chosen]:
+        return found
+    return replace(further, trials=(*trials, *again[1:]))
 
 
 def _trials(data: Data, lags: Sequence[int]) -> tuple[LagTrial, ...]:

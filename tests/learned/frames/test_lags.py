@@ -46,11 +46,13 @@ def test_lags_are_judged() -> None:
     assert judge_lags(Data(short, task)).chosen == 1
 
 
+@pytest.mark.parametrize("hold", [1, 3])
 @pytest.mark.parametrize(("late", "lag"), [(3, 4), (6, 7), (8, 9)])
-def test_an_action_that_acts_many_steps_later_is_found(late: int, lag: int) -> None:
+def test_an_action_that_acts_many_steps_later_is_found(late: int, lag: int, hold: int) -> None:
+    """And where it is held for some steps, so that shorter pasts know a part of it."""
     rng = np.random.default_rng(0)
     agents, steps = 20, 80
-    push = rng.uniform(-1, 1, (agents, steps, 1))
+    push = np.repeat(rng.uniform(-1, 1, (agents, -(-steps // hold), 1)), hold, axis=1)[:, :steps]
     gain, level = rng.uniform(0.5, 1.5, agents), rng.normal(size=agents)
     walk = [level]
     for t in range(steps):
@@ -61,7 +63,8 @@ def test_an_action_that_acts_many_steps_later_is_found(late: int, lag: int) -> N
     who = np.repeat(np.arange(agents), steps)
     data = Data(transitions(who, before, push.reshape(-1, 1), after), PlainTask.of(1, action_dim=1))
     found = judge_lags(data)
-    assert found.chosen == lag
+    # Where nothing is left to chance, rounding alone decides between 7 and 9.
+    assert found.chosen == lag if hold == 1 else lag <= found.chosen
     assert [trial.lag for trial in found.trials] == [1, 2, 3, 4, 5, *([] if lag < 6 else (7, 9))]
 
 
