@@ -292,8 +292,8 @@ class Latent(Values):
         max_agents: Agents that the network is fitted on. Any more are adapted to afterwards, so
             that the cost of each is small.
         lag: Number of past observations, and of the actions between them, that it sees.
-        skip_clipped: Leave transitions out that end on a bound of the observation space, and learn
-            from them what happens there.
+        skip_clipped: Of a coordinate that ends on a bound of the observation space, learn only
+            that it would have gone at least so far; the others count as they are.
         seed: Seed of everything.
     """
 

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.learned.bounds import cutting_bounds, learn_bounds
+from persim_gym.learned.bounds import HALF, LESS, cutting_bounds, learn_bounds
 from persim_gym.learned.checkpoint import Checkpoint
 from persim_gym.learned.closed_form.fit import fit_closed_form
 from persim_gym.learned.closed_form.problem import pose
@@ -207,13 +207,16 @@ def fit_hierarchy(
 def fit_latents(data: Data, config: Latent, setting: Setting, without: Without = None) -> Fitted:
     """Fit networks that each agent's latent enters nonlinearly."""
     began = time.perf_counter()
-    rows = _Rows.of(data, config.lag, config.skip_clipped, without)
+    rows = _Rows.of(data, config.lag, False, without)
+    ends = cutting_bounds(data.task) if config.skip_clipped and data.clipped.any() else None
+    if ends is not None:
+        rows = replace(rows, cut=rows.frame.cut(data.transitions.next_obs, *ends))
     checkpoint = setting.checkpoint_of(config, without)
     kept = checkpoint.load() if checkpoint is not None else None
     network = fit_latent(
         rows,
         config,
-        frame=_feature_map(rows.frame),
+        frame=_feature_map(rows.frame, ends),
         resume=LatentSnapshot(tensors=kept[0], **kept[1]) if kept is not None else None,
         on_epoch=setting.report.on_epoch,
         save=None if checkpoint is None else lambda now: checkpoint.save(now.tensors, now.facts()),
@@ -236,12 +239,14 @@ class _Rows:
         frame: The frame.
         rows: Which transitions ``[k]``.
         clipped: Transitions on bounds, that effects of bounds are learned from ``[T]``.
+        cut: Which changes ``[T, c]`` a bound cut off, where they count one-sided.
     """
 
     data: Data
     frame: Frame
     rows: NDArray[np.int64]
     clipped: NDArray[np.bool_]
+    cut: NDArray[np.int8] | None = None
 
     @classmethod
     def of(cls, data: Data, lag: int, skip_clipped: bool, without: Without) -> _Rows:
@@ -288,7 +293,8 @@ class _Rows:
         inner = self.frame.geometry.inward(torch.as_tensor(t.obs[rows]).double())
         inner[:, list(self.frame.geometry.periodic)] = 0.0  # where one turns says nothing of size
         states = (inner / self.frame.unit).numpy()
-        return LatentData(features, changes, own, t.episode[rows], len(chosen), states)
+        cut = None if self.cut is None else self.cut[rows]
+        return LatentData(features, changes, own, t.episode[rows], len(chosen), states, cut)
 
     def fitted(
         self, method: str, model: Model, metrics: dict[str, Any], device: torch.device
@@ -299,13 +305,16 @@ class _Rows:
         ensemble: Ensemble = FrameEnsemble(self.frame, model, low, high).to(device, torch.float32)
         if self.frame.geometry.trivial:
             states = self.frame.states(data).numpy()
-            ensemble = with_bounds(ensemble, data, states, self.clipped, torch.float32)
+            share = LESS if self.cut is None else HALF
+            ensemble = with_bounds(ensemble, data, states, self.clipped, torch.float32, share)
         else:
             metrics["geometry"] = self.frame.geometry.to_json()
         return Fitted(method, ensemble, metrics)
 
 
-def _feature_map(frame: Frame) -> FeatureMap | None:
+def _feature_map(
+    frame: Frame, walls: tuple[NDArray[Any], NDArray[Any]] | None
+) -> FeatureMap | None:
     """How features move with the state; of a state with a past that is not said."""
     if frame.lag > 1:
         return None
@@ -320,7 +329,9 @@ def _feature_map(frame: Frame) -> FeatureMap | None:
         cosine, sine = (place[column] for column in columns)
         circles.append(Circle(cosine, sine, int(c), float(frame.unit[c])))
     gains = [float(frame.unit[c] / frame.scale[k]) for k, c in moved]
-    return FeatureMap(frame.size, [k for k, _ in moved], [c for _, c in moved], gains, circles)
+    columns, outputs = [k for k, _ in moved], [c for _, c in moved]
+    ends = None if walls is None else frame.between(*walls)
+    return FeatureMap(frame.size, columns, outputs, gains, circles, walls=ends)
 
 
 def with_bounds(
@@ -329,6 +340,7 @@ def with_bounds(
     states: NDArray[np.float32],
     clipped: NDArray[np.bool_],
     dtype: torch.dtype,
+    share: float = LESS,
 ) -> Ensemble:
     """The same ensemble with what transitions that end on bounds say of them."""
     if not clipped.any():
@@ -339,6 +351,7 @@ def with_bounds(
         data.transitions.next_obs[clipped],
         *cutting_bounds(data.task),
         data.change_scale,
+        share,
     )
     return ensemble.with_effects(effects)
 

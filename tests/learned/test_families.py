@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -15,10 +16,13 @@ from persim_gym.learned.families import (
     one_step_rmse,
 )
 from persim_gym.learned.frames.charted import ChartedEnsemble
+from persim_gym.learned.latent import fit as latent_fit
 from persim_gym.learned.latent import posterior
 from persim_gym.learned.latent.loss import LatentData
+from persim_gym.learned.outcomes.data_task import DataTask
 from persim_gym.learned.preparation import Data
 from persim_gym.learned.progress import FitReport
+from persim_gym.offline import read_table
 from tests.learned.frames.test_charted import SEEN, Swing, data_of
 from tests.learned.worlds import PlainTask, random_walks
 
@@ -50,6 +54,40 @@ def test_rows_that_are_left_out_do_not_matter() -> None:
         found = fit_als(checked, CONFIG, SETTING, out)
         errors.append(one_step_rmse(found.ensemble.to("cpu"), checked, checked.states(1), ~out))
     assert errors[0] == pytest.approx(errors[1], rel=1e-6)
+
+
+def heated(agents: int, steps: int, seed: int) -> pd.DataFrame:
+    """Rooms whose heater cannot cool: half the steps end on its wall."""
+    rng = np.random.default_rng(seed)
+    gain, loss = rng.uniform(0.4, 0.8, agents), rng.uniform(0.05, 0.15, agents)
+    room, rows = rng.uniform(17, 23, agents), []
+    power = np.zeros(agents)
+    for time in range(steps + 1):
+        wanted = rng.uniform(17, 23, agents)
+        rows.append(np.stack([np.arange(agents), np.full(agents, time), room, power, wanted], 1))
+        power = np.maximum(2 * (wanted - room), 0.0)
+        room = room + gain * power - loss * (room - 5)
+    return pd.DataFrame(np.concatenate(rows), columns=["agent", "time", "room", "power", "wanted"])
+
+
+@pytest.mark.parametrize("window", [0, 60], ids=["one step", "windows"])
+def test_what_else_happens_where_a_coordinate_is_cut_off_is_learned(
+    window: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if window:  # as if observations were noisy
+        monkeypatch.setattr(latent_fit, "FEWEST_WINDOWS", 1)
+        noisy = (torch.full((2,), 1e-4), torch.full((2,), 2e-4))
+        monkeypatch.setattr(latent_fit, "noise_of_observations", lambda *_: noisy)
+    names = {"agent": "agent", "time": "time", "state": ["room", "power"], "action": "wanted"}
+    table = heated(6, 60, 0)
+    transitions = read_table(table, **names)
+    data = Data(transitions, DataTask.from_transitions(transitions))
+    assert 0.1 < data.clipped.mean() < 0.9, "the world must show its wall"
+    config = Latent(ensemble_size=2, hidden=(32,), first_steps=300, steps=500, window_steps=window)
+    found = fit_latents(data, config, SETTING).ensemble
+    for where in (data.clipped, ~data.clipped):
+        states = data.states(1)
+        assert one_step_rmse(found, data, states, where) < 0.1
 
 
 def test_agents_that_a_latent_fit_leaves_out_are_read_a_few_at_a_time(

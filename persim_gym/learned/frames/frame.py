@@ -203,6 +203,34 @@ class Frame:
             raw = raw[..., list(self.kept)]
         return ((raw - self.centre) / self.scale).clamp(self.low, self.high)
 
+    def cut(
+        self, next_obs: NDArray[Any], low: NDArray[Any], high: NDArray[Any]
+    ) -> NDArray[np.int8]:
+        """Which changes ``[n, c]`` a bound cut off: 1 an upper one, -1 a lower one, else 0.
+
+        Args:
+            next_obs: Observations after the changes ``[n, d]``.
+            low: Lower bounds ``[d]``, may be infinite.
+            high: Upper bounds ``[d]``.
+        """
+        columns = list(self.geometry.columns)
+        own = next_obs[:, columns]
+        found = (own >= high[columns]).astype(np.int8) - (own <= low[columns]).astype(np.int8)
+        found[:, list(self.geometry.periodic)] = 0
+        return found
+
+    def between(self, low: NDArray[Any], high: NDArray[Any]) -> tuple[Tensor, Tensor]:
+        """Least and largest features ``[q]`` of states between bounds ``[d]``, where they have any."""
+        columns = [self.geometry.columns[k] for k in self.geometry.plain]
+        places = [place for place, column in enumerate(self.kept) if column < len(columns)]
+        found = []
+        for end, none in ((low, -torch.inf), (high, torch.inf)):
+            features = torch.full_like(self.centre, none)
+            known = torch.as_tensor(end[columns]).to(features)
+            features[places] = known[[self.kept[place] for place in places]]
+            found.append((features - self.centre) / self.scale)
+        return found[0], found[1]
+
     def names(self, obs_names: tuple[str, ...], action_names: tuple[str, ...]) -> tuple[str, ...]:
         """Names of the features ``[q]``.
 

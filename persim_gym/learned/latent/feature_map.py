@@ -41,6 +41,8 @@ class FeatureMap:
         circles: Angles.
         older: With a lag, columns of the past, which after a step hold what
         newer: these columns held before it.
+        walls: Least and largest values of the features ``[q]`` each, between which a state is put
+            back after a step; by default none.
 
     Raises:
         ValueError: If lists do not fit together.
@@ -55,6 +57,7 @@ class FeatureMap:
         circles: Sequence[Circle] = (),
         older: Sequence[int] = (),
         newer: Sequence[int] = (),
+        walls: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         if not len(columns) == len(outputs) == len(gains):
             raise ValueError(
@@ -68,6 +71,7 @@ class FeatureMap:
         self.circles = tuple(circles)
         turned = [column for c in circles for column in (c.cosine, c.sine)]
         self.state = [*columns, *turned]
+        self._outputs, self._walls = list(outputs), walls
         used = [*outputs, *(c.output for c in circles)]
         # A step is two products of matrices: what is carried over, and what the change drives.
         self._drive = torch.zeros(max(used, default=0) + 1, features, dtype=torch.float32)
@@ -96,6 +100,17 @@ class FeatureMap:
         """
         after = given + features @ self._carry.to(features) + change @ self._drive.to(change)
         return self._turned(after, features, change)
+
+    def stopped(self, features: Tensor) -> Tensor:
+        """Features ``[..., q]`` put back between the walls."""
+        if self._walls is None:
+            return features
+        return features.clamp(*(end.to(features) for end in self._walls))
+
+    def of_changes(self, values: Tensor) -> Tensor:
+        """Values of changes ``[..., c]`` for the columns of the state, 0 for those of angles."""
+        none = values.new_zeros(*values.shape[:-1], 2 * len(self.circles))
+        return torch.cat([values[..., self._outputs], none], dim=-1)
 
     def _turned(self, out: Tensor, features: Tensor, change: Tensor) -> Tensor:
         """``out`` with its angles turned, in place."""

@@ -21,6 +21,7 @@ from persim_gym.learned.latent.loss import (
     OneStep,
     Parameters,
     SeveralSteps,
+    missed,
     noise_of_observations,
     weights_of,
     window_starts,
@@ -281,7 +282,8 @@ class _Fit:
             for k in range(0, len(agents), _ROWS):
                 part = slice(k, k + _ROWS)
                 error = network.change(agents[part], features[part]) - changes[part]
-                squares += error.square().sum(1)
+                cut = None if self.data.cut is None else torch.as_tensor(self.data.cut[part])
+                squares += missed(error, cut).square().sum(1)
         return network.with_tensors(
             prior_mean=centre, prior_covariance=covariance, noise=squares / len(agents) + 1e-10
         )

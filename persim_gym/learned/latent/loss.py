@@ -47,6 +47,8 @@ class LatentData:
         num_agents: Number of agents ``N``; some may have no transition.
         states: Present coordinates in units of the changes ``[T, c]``, 0 for angles; without them
             all transitions count alike.
+        cut: Where a coordinate ended on a bound ``[T, c]``: 1 on an upper one, -1 on a lower one,
+            else 0. The change would have been at least so large; what is missed is one-sided.
     """
 
     features: NDArray[np.float64]
@@ -55,6 +57,7 @@ class LatentData:
     episodes: NDArray[np.int64]
     num_agents: int
     states: NDArray[np.float64] | None = None
+    cut: NDArray[np.int8] | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit together, or are not finite."""
@@ -85,7 +88,29 @@ class LatentData:
         rows = number[self.agents] >= 0
         own = number[self.agents[rows]]
         parts = self.features[rows], self.changes[rows], own, self.episodes[rows]
-        return LatentData(*parts, len(chosen), None if self.states is None else self.states[rows])
+        more = [None if part is None else part[rows] for part in (self.states, self.cut)]
+        return LatentData(*parts, len(chosen), *more)
+
+
+def missed(error: Tensor, cut: Tensor | None) -> Tensor:
+    """Errors ``[..., c]`` without what a bound cut off: beyond it, nothing is known to be wrong.
+
+    Args:
+        error: Predicted less recorded.
+        cut: As in :class:`LatentData`; ``None`` where no bound was reached.
+    """
+    return error if cut is None else error.masked_fill(cut * error > 0, 0.0)
+
+
+def _left(network: LatentNetwork, data: LatentData) -> tuple[Tensor, Tensor]:
+    """Predictions of all members ``[m, T, c]``, and what their mean leaves over ``[T, c]``."""
+    agents = torch.as_tensor(data.agents)
+    features = torch.as_tensor(data.features, dtype=torch.float32)
+    changes = torch.as_tensor(data.changes, dtype=torch.float32)
+    rows = zip(agents.split(_ROWS), features.split(_ROWS), strict=True)
+    predicted = torch.cat([network.change(a, x) for a, x in rows], dim=1)
+    cut = None if data.cut is None else torch.as_tensor(data.cut)
+    return predicted, missed(predicted.mean(0) - changes, cut)
 
 
 class Parameters:
@@ -151,6 +176,8 @@ class _Loss:
         self.features = torch.tensor(data.features, dtype=torch.float32, device=device)
         self.changes = torch.tensor(data.changes, dtype=torch.float32, device=device)
         self.agents = torch.tensor(data.agents, device=device)
+        reached = data.cut is not None and data.cut.any()
+        self.cut = torch.tensor(data.cut, device=device) if reached else None
         self.decay = decay
         self.running: Tensor | None = None
         shape = network.shape
@@ -226,7 +253,8 @@ class OneStep(_Loss):
         """The objective on transitions ``[m, b]``."""
         latents = self.latents(p, self.agents[rows], draw)
         predicted = self.network.response(latents, self.rows(self.features, rows), p)
-        squares = (predicted - self.rows(self.changes, rows)).square()
+        cut = None if self.cut is None else self.rows(self.cut, rows)
+        squares = missed(predicted - self.rows(self.changes, rows), cut).square()
         if self.weight is not None:
             squares = squares * self.rows(self.weight, rows)
         return self.weighed(squares.mean(1)) + self.priors(p) / self.count
@@ -266,6 +294,7 @@ class SeveralSteps(_Loss):
         self.starts = torch.as_tensor(starts, device=network.device)
         self.given = frame.given(self.features)
         self.after = frame.moved(self.features, self.changes)[:, frame.state]
+        self.ended = None if self.cut is None else frame.of_changes(self.cut)
 
     @property
     def count(self) -> int:
@@ -288,7 +317,10 @@ class SeveralSteps(_Loss):
             else:
                 features = self.frame.moved(features, change)
             error = features[..., self.frame.state] - self.rows(self.after, first + k)
-            squares.append(error.square().mean(1))
+            ended = None if self.ended is None else self.rows(self.ended, first + k)
+            squares.append(missed(error, ended).square().mean(1))
+            if ended is not None:
+                features = self.frame.stopped(features)
         data = self.weighed(torch.stack(squares, 1)) / self.steps
         known = (0.5 * moved.square() / self.noise).sum(2).mean(1).sum() / self.steps
         return data + known + self.priors(p) / len(self.features)
@@ -326,11 +358,7 @@ def noise_of_observations(network: LatentNetwork, data: LatentData) -> tuple[Ten
     neighbouring residuals are correlated by the negative of its variance. What the dynamics
     themselves add is not, and what a model misses is alike from one step to the next.
     """
-    agents = torch.as_tensor(data.agents)
-    features = torch.as_tensor(data.features, dtype=torch.float32)
-    changes = torch.as_tensor(data.changes, dtype=torch.float32)
-    rows = zip(agents.split(_ROWS), features.split(_ROWS), strict=True)
-    left = torch.cat([network.change(a, x).mean(0) for a, x in rows]) - changes
+    left = _left(network, data)[1]
     same = torch.as_tensor(data.episodes[1:] == data.episodes[:-1])
     pairs = (left[1:] * left[:-1])[same]
     together = pairs.mean(0) if len(pairs) else left.new_zeros(left.shape[1])
@@ -346,13 +374,9 @@ def weights_of(network: LatentNetwork, data: LatentData) -> Tensor:
     """
     if data.states is None or network.members < 2:
         return torch.empty(0)
-    agents = torch.as_tensor(data.agents)
-    features = torch.as_tensor(data.features, dtype=torch.float32)
-    rows = zip(agents.split(_ROWS), features.split(_ROWS), strict=True)
-    predicted = torch.cat([network.change(a, x) for a, x in rows], dim=1).double()
-    mean = predicted.mean(0).numpy()
-    left = mean - data.changes
-    apart = predicted.var(0).mean(0).numpy()
+    predicted, beside = _left(network, data)
+    mean, left = predicted.double().mean(0).numpy(), beside.double().numpy()
+    apart = predicted.double().var(0).mean(0).numpy()
     found = precisions(left, np.concatenate([data.states + mean, mean], axis=1), data.agents)
     if found is None:
         return torch.empty(0)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from persim_gym.learned.frames.ensemble import continued
 from persim_gym.learned.frames.frame import Frame
-from persim_gym.learned.latent.loss import LatentData, LatentSource
+from persim_gym.learned.latent.loss import LatentData, LatentSource, missed
 from persim_gym.learned.latent.network import LatentNetwork
 
 #: Transitions that are worked on at a time.
@@ -145,6 +145,7 @@ class _Problem:
         self.agents = torch.as_tensor(data.agents, device=kind.device)
         self.features = torch.as_tensor(data.features).to(kind)
         self.changes = torch.as_tensor(data.changes).to(kind)
+        self.cut = None if data.cut is None else torch.as_tensor(data.cut, device=kind.device)
         self.weight = (1 / noise)[:, None]  # [m, 1, c]
         self.mean, covariance = network.prior
         self.precision = torch.linalg.inv(covariance)[:, None]  # [m, 1, r, r]
@@ -157,6 +158,7 @@ class _Problem:
         rows = torch.nonzero(number[self.agents] >= 0)[:, 0]
         part.count, part.agents = len(chosen), number[self.agents[rows]]
         part.features, part.changes = self.features[rows], self.changes[rows]
+        part.cut = None if self.cut is None else self.cut[rows]
         return part
 
     def first(self) -> Tensor:
@@ -168,12 +170,13 @@ class _Problem:
         places = torch.cat([self.mean[:, None], known[:, picked.long()]], dim=1)
         rows = torch.as_tensor(self._some(), device=self.agents.device)
         x, y = self.features[rows], self.changes[rows]
+        cut = None if self.cut is None else self.cut[rows]
         prices = []
         for place in places.unbind(1):
             latents = place[:, None].expand(m, len(rows), r)
             response = partial(self.network.response, latents)
             found = _answered(self.network, response, x, self.frame)
-            each = 0.5 * ((found - y).square() * self.weight).sum(2)
+            each = 0.5 * (missed(found - y, cut).square() * self.weight).sum(2)
             apart = (place - self.mean)[:, None]
             prior = 0.5 * ((apart @ self.precision[:, 0]) * apart).sum(2)
             prices.append(self._sum(each, self.agents[rows]) + prior)
@@ -184,8 +187,11 @@ class _Problem:
         """Price ``[m, N']``, gradient ``[.., r]`` and curvature ``[.., r, r]`` at latents."""
         own = latents.index_select(1, self.agents)
         found, slope = tangent(self.network, own, self.features, self.frame)
-        error = found - self.changes
-        weighed = slope * self.weight[..., None]
+        error = missed(found - self.changes, self.cut)
+        weight = self.weight
+        if self.cut is not None:
+            weight = weight * (self.cut * (found - self.changes) <= 0)
+        weighed = slope * weight[..., None]
         apart = latents - self.mean[:, None]
         pull = (self.precision @ apart[..., None])[..., 0]
         price = self._sum(0.5 * (error.square() * self.weight).sum(2), self.agents)

@@ -37,3 +37,11 @@ def test_features_move_with_the_state() -> None:
     assert torch.allclose(after, features(angle + 0.1, speed - 1.0, 0.1, speed))
     with pytest.raises(ValueError, match="one length"):
         FeatureMap(1, [0], [0, 1], [1.0])
+
+
+def test_a_state_stops_at_its_walls() -> None:
+    none, one = torch.full((4,), torch.inf), torch.tensor([1.0, torch.inf, torch.inf, torch.inf])
+    frame = FeatureMap(4, [0], [1], [2.0], [Circle(1, 2, output=0, gain=1.0)], walls=(-none, one))
+    moved = frame.stopped(torch.tensor([3.0, 0.6, 0.8, 9.0]))
+    assert torch.equal(moved, torch.tensor([1.0, 0.6, 0.8, 9.0]))
+    assert frame.of_changes(torch.tensor([[7, -1]])).tolist() == [[-1, 0, 0]]

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from persim_gym.learned.latent.fit import fit_latent
-from persim_gym.learned.latent.loss import LatentData, noise_of_observations, window_starts
+from persim_gym.learned.latent.loss import LatentData, missed, noise_of_observations, window_starts
 from tests.learned.latent.test_fit import QUICK, THRESHOLDS, error
 from tests.learned.latent_worlds import kink, record, relax
 
@@ -63,3 +64,10 @@ def test_windows_do_not_cross_a_gap_or_an_episode() -> None:
     starts = window_starts(gapped, recorded.frame, 10, 1)
     assert not ((starts > 30) & (starts < 40)).any()
     assert {30, 40} <= set(starts.tolist())
+
+
+def test_what_goes_beyond_a_bound_is_not_missed() -> None:
+    error = torch.tensor([[0.5, -0.5, 0.5, -0.5, 0.5]])
+    cut = torch.tensor([[1, 1, -1, -1, 0]], dtype=torch.int8)
+    assert missed(error, cut).tolist() == [[0.0, -0.5, 0.5, 0.0, 0.5]]
+    assert missed(error, None) is error

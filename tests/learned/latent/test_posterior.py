@@ -80,3 +80,17 @@ def test_many_agents_are_worked_on_in_parts(
     whole = changes()
     monkeypatch.setattr(latent_posterior, "MOST_ROWS", 10)
     assert torch.allclose(whole, changes(), atol=0.02)
+
+
+@pytest.mark.slow
+def test_what_a_bound_cut_off_draws_no_agent(population: LatentNetwork) -> None:
+    recorded = record(kink, np.array([-0.6, 0.6]), 40, seed=8, scattered=True)
+    data = recorded.data
+    out = np.arange(len(data)) % 2 == 0
+    cut = np.where(out, 1, 0).astype(np.int8)[:, None]
+    short = replace(data, changes=np.where(out[:, None], data.changes - 2.0, data.changes))
+    kept = [getattr(data, n)[~out] for n in ("features", "changes", "agents", "episodes")]
+    wanted, _ = posterior(population, LatentData(*kept, data.num_agents))
+    found, _ = posterior(population, replace(short, cut=cut))
+    misled, _ = posterior(population, short)
+    assert (found - wanted).norm() < 0.2 * (misled - wanted).norm()
