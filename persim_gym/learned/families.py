@@ -329,9 +329,9 @@ def _feature_map(
         cosine, sine = (place[column] for column in columns)
         circles.append(Circle(cosine, sine, int(c), float(frame.unit[c])))
     gains = [float(frame.unit[c] / frame.scale[k]) for k, c in moved]
-    columns, outputs = [k for k, _ in moved], [c for _, c in moved]
+    states, outputs = [k for k, _ in moved], [c for _, c in moved]
     ends = None if walls is None else frame.between(*walls)
-    return FeatureMap(frame.size, columns, outputs, gains, circles, walls=ends)
+    return FeatureMap(frame.size, states, outputs, gains, circles, walls=ends)
 
 
 def with_bounds(

@@ -220,7 +220,7 @@ class Frame:
         return found
 
     def between(self, low: NDArray[Any], high: NDArray[Any]) -> tuple[Tensor, Tensor]:
-        """Least and largest features ``[q]`` of states between bounds ``[d]``, where they have any."""
+        """Least and largest features ``[q]`` of states between bounds ``[d]``."""
         columns = [self.geometry.columns[k] for k in self.geometry.plain]
         places = [place for place, column in enumerate(self.kept) if column < len(columns)]
         found = []

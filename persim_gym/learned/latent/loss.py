@@ -88,8 +88,9 @@ class LatentData:
         rows = number[self.agents] >= 0
         own = number[self.agents[rows]]
         parts = self.features[rows], self.changes[rows], own, self.episodes[rows]
-        more = [None if part is None else part[rows] for part in (self.states, self.cut)]
-        return LatentData(*parts, len(chosen), *more)
+        states = None if self.states is None else self.states[rows]
+        cut = None if self.cut is None else self.cut[rows]
+        return LatentData(*parts, len(chosen), states, cut)
 
 
 def missed(error: Tensor, cut: Tensor | None) -> Tensor:
