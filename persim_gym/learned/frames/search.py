@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from persim_gym.learned.frames.clocks import declared_clock, find_clock
 from persim_gym.learned.frames.geometry import TURN, Angle, Circle, Geometry
 from persim_gym.learned.moments import blocks
 from persim_gym.offline.transitions import Transitions
+
+Floats = NDArray[Any]
 
 #: Standard deviation of a pair's squared radius, over its mean, up to which it lies on a circle:
 #: of any radius, and of radius 1, where noise may have moved it off. By how much a radius that is
@@ -30,8 +34,8 @@ RANGES = ((TURN, -math.pi), (TURN, 0.0), (360.0, -180.0), (360.0, 0.0))
 OUTSIDE, JUMP, ORDINARY = 0.02, 0.75, 0.3
 #: Jumps that are needed, and eighths of a turn in which values are.
 JUMPS, EIGHTHS = 3, 6
-#: Share of a clock's tick by which a tick may differ from the others: clocks are rounded.
-UNEVEN = 0.25
+#: Jumps from which on the variances before and after them may differ by a factor of so much.
+MANY, LOPSIDED = 10, 10.0
 
 
 def find_geometry(transitions: Transitions, angles: tuple[int, ...] = ()) -> Geometry:
@@ -58,7 +62,7 @@ def find_geometry(transitions: Transitions, angles: tuple[int, ...] = ()) -> Geo
         circles.append(circle)
     for column in range(d):
         if column not in known:
-            angle = _wrapped(t, column, RANGES) or _clock(t, column)
+            angle = _wrapped(t, column, RANGES) or find_clock(t, column)
             found += [] if angle is None else [angle]
     return Geometry(d, tuple(circles), tuple(sorted(found, key=lambda angle: angle.column)))
 
@@ -84,10 +88,11 @@ def _radius(square: float) -> float:
 
 def _declared_angle(t: Transitions, column: int, period: float) -> Angle:
     ranges = tuple(r for r in RANGES if r[0] == period) or ((period, -period / 2), (period, 0.0))
-    clock = _clock(t, column)
+    clock = find_clock(t, column)
     if clock is not None and abs(clock.period - period) <= OUTSIDE * period:
         return replace(clock, period=period)
-    return _wrapped(t, column, ranges) or Angle(column, period)
+    found = _wrapped(t, column, ranges) or declared_clock(t, column, period)
+    return found or Angle(column, period)
 
 
 def _circles(t: Transitions, known: set[int]) -> Iterator[Circle]:
@@ -135,6 +140,16 @@ def _only_noise(t: Transitions, i: int, j: int) -> bool:
     return True
 
 
+def _set_back(before: Floats, after: Floats, margin: float) -> bool:
+    """Whether jumps end, or begin, at one and the same distance from the ends of the range."""
+    if len(before) < MANY:
+        return False
+    middle = (before.mean() + after.mean()) / 2
+    fell = np.where(before > middle, 1.0, -1.0)  # a jump up is one down, seen in a mirror
+    sizes = [float((fell * (v - middle)).var()) + (0.01 * margin) ** 2 for v in (before, after)]
+    return max(sizes) > LOPSIDED * min(sizes)
+
+
 def _wrapped(t: Transitions, column: int, ranges: tuple[tuple[float, float], ...]) -> Angle | None:
     """The range that a column is wrapped into, if it jumps by nearly a turn and not otherwise."""
     before, after = (values[:, column] for values in (t.obs, t.next_obs))
@@ -153,29 +168,8 @@ def _wrapped(t: Transitions, column: int, ranges: tuple[tuple[float, float], ...
             continue
         largest = float(ordinary.max())
         around = float((period - change[jumps]).max())
+        if _set_back(before[jumps], after[jumps], margin):
+            continue
         if largest <= ORDINARY * period and around <= max(2 * largest, margin):
             return Angle(column, period, least)
     return None
-
-
-def _clock(t: Transitions, column: int) -> Angle | None:
-    """A column that goes on by one and the same tick, and jumps back by a turn less a tick.
-
-    The hour of the day, the day of the week, the phase of a machine: whatever its full turn is.
-    What is set back by different amounts is none. Values are wrapped halfway between the largest
-    and the least one a turn further on, where rounding cannot take one for the other.
-    """
-    before, after = (values[:, column].astype(np.float64) for values in (t.obs, t.next_obs))
-    change = after - before
-    uneven = UNEVEN * abs(float(np.median(change)))
-    ordinary = np.abs(change - np.median(change)) <= uneven
-    jumps = change[~ordinary]
-    if not uneven or len(jumps) < JUMPS or np.ptp(jumps) > 2 * uneven:
-        return None
-    tick, jump = float(change[ordinary].mean()), float(jumps.mean())
-    turn = abs(tick - jump)
-    least = float(np.minimum(before, after).min())
-    room = turn - (float(np.maximum(before, after).max()) - least)
-    if tick * jump > 0 or abs(tick) > ORDINARY * turn or room < -OUTSIDE * abs(tick):
-        return None
-    return Angle(column, turn, least - max(room, 0.0) / 2)

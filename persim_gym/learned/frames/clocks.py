@@ -1,0 +1,246 @@
+"""Clocks found in data: columns that go on at a pace, and back by a full turn at the end of it.
+
+The hour of the day, the day of the week, the phase of a machine, whatever the full turn is and
+however noisy. Two kinds are found. At an *even* pace, one of each agent, the values of an episode
+are a straight line less a turn for each round, and noise that does not grow. At an *uneven* pace,
+such as an hour at irregular times, the steps over the end are as large as all others.
+
+What is set back is no clock: a tank that is emptied when it is full, a battery that is charged, a
+counter that an action resets. There the values before or after are always about the same, or
+anything, and the step over the end is not one of the others.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from persim_gym.learned.frames.geometry import TURN, Angle
+from persim_gym.offline.transitions import Transitions
+
+Floats = NDArray[np.float64]
+
+#: Jumps that are needed: of an even pace, where one is enough for a common turn, and of an uneven
+#: one.
+JUMPS, UNEVEN_JUMPS = 3, 10
+#: Turns that need no more evidence than one jump.
+COMMON = (7.0, 12.0, 24.0, 52.0, 60.0, 100.0, 168.0, 360.0, 365.0, 366.0, 1440.0, 3600.0, 86400.0, 1.0, TURN)  # fmt: skip
+#: Largest ordinary step and largest noise, as shares of a turn, of several jumps and of one.
+STEP, NOISE, QUIET = 0.3, 0.06, 0.02
+#: Share of the rows whose pace has the sign of the others, and eighths of a turn that are visited.
+ALIKE, EIGHTHS = 0.95, 6
+#: Standard errors that chance is allowed.
+CHANCE = 3.0
+#: Standard deviations by which noise may carry values out of their range.
+FAR = 10.0
+#: Share of the jumps at which an action does what it hardly ever does elsewhere.
+ACTED = 0.9
+#: Ratio of the variances before and after the end of an uneven clock, at the most.
+LOPSIDED = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column with its jumps.
+
+    Attributes:
+        before: ``[T]``.
+        after: ``[T]``.
+        jump: Rounds that begin with a step: 1 where it falls by a jump, -1 where it rises by one.
+        span: Largest less least value.
+    """
+
+    before: Floats
+    after: Floats
+    jump: NDArray[np.int64]
+    span: float
+
+    @property
+    def change(self) -> Floats:
+        """Steps as they are ``[T]``."""
+        return self.after - self.before
+
+    @property
+    def jumps(self) -> int:
+        """Number of jumps."""
+        return int(np.count_nonzero(self.jump))
+
+    @property
+    def least(self) -> float:
+        """The least value."""
+        return float(min(self.before.min(), self.after.min()))
+
+    def angle(self, column: int, turn: float) -> Angle:
+        """The clock of a turn, whose range begins halfway between the ends of jumps.
+
+        Where values keep to a range, halfway between the largest and the least one a turn further
+        on, where rounding cannot take one for the other.
+        """
+        room = turn - self.span
+        if room >= -1e-6 * turn:
+            return Angle(column, turn, self.least - max(room, 0.0) / 2)
+        over = self.jump != 0
+        middle = (self.before[over] + self.after[over]).mean() / 2
+        return Angle(column, turn, float(middle) - turn / 2)
+
+
+def find_clock(t: Transitions, column: int) -> Angle | None:
+    """The clock that a column is, if it is one.
+
+    Args:
+        t: The data.
+        column: The column.
+    """
+    found = _jumps(t, column)
+    if found is None or not found.jumps or _acted(t, found.jump != 0):
+        return None
+    turn = _even(t, found) or _uneven(t, found)
+    return None if turn is None else found.angle(column, turn)
+
+
+def declared_clock(t: Transitions, column: int, period: float) -> Angle | None:
+    """The range of a column that is known to go round, if it jumps and keeps to about one turn."""
+    found = _jumps(t, column, period)
+    if found is None or not found.jumps:
+        return None
+    ordinary = np.abs(found.change[found.jump == 0])
+    noise = float(np.quantile(ordinary, 0.9)) if len(ordinary) else 0.0
+    return found.angle(column, period) if found.span <= period + 2 * noise else None
+
+
+def _jumps(t: Transitions, column: int, turn: float | None = None) -> _Column | None:
+    """A column with its jumps, which are of more than half the range or turn."""
+    before, after = (values[:, column].astype(np.float64) for values in (t.obs, t.next_obs))
+    span = float(max(before.max(), after.max()) - min(before.min(), after.min()))
+    if span == 0.0:
+        return None
+    off = after - before
+    if turn is None:
+        off -= np.median(off)
+    half = (span if turn is None else turn) / 2
+    jump = (off < -half).astype(np.int64) - (off > half)
+    return _Column(before, after, jump, span)
+
+
+def _acted(t: Transitions, over: NDArray[np.bool_]) -> bool:
+    """Whether an action is taken at the jumps and hardly ever elsewhere: it sets the value back."""
+    number = int(over.sum())
+    if t.action.ndim == 1:
+        at = np.bincount(t.action[over])
+        every = np.bincount(t.action, minlength=len(at))[: len(at)]
+        return bool(((at >= ACTED * number) & (every - at <= (1 - ACTED) * number)).any())
+    for values in (sign * own for own in t.action.T for sign in (1.0, -1.0)):
+        least = np.quantile(values[over], 1 - ACTED)
+        if np.count_nonzero(values[~over] >= least) <= (1 - ACTED) * number:
+            return True
+    return False
+
+
+def _even(t: Transitions, c: _Column) -> float | None:
+    """The turn of a clock at an even pace."""
+    episode = np.repeat(np.arange(len(t.starts)), t.lengths)
+    rounds = np.cumsum(c.jump)
+    rounds -= np.repeat((rounds - c.jump)[t.starts], t.lengths)
+    value = np.concatenate([c.before, c.after])
+    number = np.concatenate([rounds - c.jump, rounds]).astype(np.float64)
+    step = np.concatenate([t.step, t.step + 1]).astype(np.float64)
+    value, number, step = (_centred(v, np.tile(episode, 2)) for v in (value, number, step))
+    agent = np.tile(t.agent, 2)
+    paces = [_slope(step, v, agent, t.num_agents) for v in (value, number)]
+    level, sawtooth = value - (paces[0][agent] * step), number - (paces[1][agent] * step)
+    known = float(sawtooth @ sawtooth)
+    if known <= 1e-9 * len(sawtooth):
+        return None
+    turn = -float(level @ sawtooth) / known
+    noise = float(np.sqrt(np.mean(np.square(level + turn * sawtooth))))
+    if turn <= 0 or noise > NOISE * turn:
+        return None
+    pace = (paces[0] + turn * paces[1])[t.agent]
+    left = c.change + turn * c.jump - pace
+    over, middle = c.jump != 0, float(np.median(pace))
+    size, size_over = (float(np.sqrt(np.mean(np.square(left[own])))) for own in (~over, over))
+    # Where noise itself goes over the end, large noise does so more often than small.
+    weight = np.abs(c.change[~over]) + 1e-12
+    size = max(size, float(np.sqrt(np.average(np.square(left[~over]), weights=weight))))
+    close = 1e-5 * turn
+    if (
+        np.mean(pace * middle > 0) < ALIKE
+        or np.abs(pace).max() > STEP * turn + size
+        or size_over > size * math.sqrt(1 + CHANCE * math.sqrt(2 / c.jumps)) + close
+        or not -abs(middle) - close <= c.span - turn <= FAR * size + close
+    ):
+        return None
+    sure = CHANCE * noise * math.sqrt(2 / known) + 1e-6 * turn
+    if abs(int(c.jump.sum())) < JUMPS:
+        return _common(c, turn, sure, abs(middle), noise)
+    turn = _plain(turn, sure)
+    visited, _ = np.histogram(np.remainder(c.after - c.least, turn), 8, (0.0, turn))
+    wanted = min(EIGHTHS, int(turn / abs(middle)))
+    return turn if int((visited > 0).sum()) >= wanted else None
+
+
+def _centred(values: Floats, group: NDArray[np.int64]) -> Floats:
+    """Values ``[n]`` less the mean of their group."""
+    mean = np.bincount(group, values) / np.maximum(np.bincount(group), 1)
+    return np.asarray(values - mean[group])
+
+
+def _slope(x: Floats, y: Floats, group: NDArray[np.int64], groups: int) -> Floats:
+    """Slopes ``[g]`` of centred values in each group."""
+    return np.bincount(group, x * y, groups) / np.maximum(np.bincount(group, x * x, groups), 1e-12)
+
+
+def _common(c: _Column, turn: float, sure: float, pace: float, noise: float) -> float | None:
+    """The common turn that one or two jumps show, of a range that begins as is usual."""
+    if noise > QUIET * turn:
+        return None
+    near = [own for own in COMMON if abs(own - turn) <= sure]
+    if not near:
+        return None
+    angle = c.angle(0, near[0])
+    assert angle.low is not None
+    away = min(abs(angle.low - low) for low in (0.0, 0.5, -near[0] / 2))
+    return near[0] if away <= 0.51 * pace + CHANCE * noise else None
+
+
+def _uneven(t: Transitions, c: _Column) -> float | None:
+    """The turn of a clock at an uneven pace: steps over the end are like all others."""
+    over, ahead = c.jump != 0, 1 if c.jump.sum() > 0 else -1
+    steps, jumps = ahead * c.change[~over], -ahead * c.change[over]
+    if c.jumps < UNEVEN_JUMPS or not len(steps) or (jumps < 0).any():
+        return None
+    mean, square, cube = (float(np.mean(steps**k)) for k in (1, 2, 3))
+    # Long steps go over the end more often than short ones: in proportion to their length.
+    if mean <= 0 or np.quantile(steps, 0.02) < -0.02 * c.span:
+        return None
+    longer, spread = square / mean, cube / mean - (square / mean) ** 2
+    together = np.flatnonzero(~over[1:] & ~over[:-1] & (t.step[1:] > 0))
+    off = ahead * c.change - mean
+    noise = max(0.0, -float(np.mean(off[together] * off[together + 1]))) if len(together) else 0.0
+    gap = c.span / max(1, len(np.unique(np.concatenate([c.before, c.after]))) - 1)
+    turn, chance = c.span + gap, math.sqrt(2 / c.jumps)
+    before, after = (float(v[over].var()) - noise for v in (c.before, c.after))
+    if (
+        math.sqrt(noise) > 0.25 * mean
+        or np.quantile(steps, 0.99) > 2 * STEP * turn
+        or float(jumps.var()) > (1 + CHANCE * chance) * spread + 2 * noise + gap**2
+        or abs(longer + float(jumps.mean()) - turn)
+        > CHANCE * math.sqrt(float(jumps.var()) / c.jumps) + 2 * gap + 2 * math.sqrt(noise)
+        or not 1 / LOPSIDED < (before + 1e-12) / (max(after, 0.0) + 1e-12) < LOPSIDED
+    ):
+        return None
+    return _plain(turn, 2 * gap, c.span)
+
+
+def _plain(turn: float, sure: float, above: float = 0.0) -> float:
+    """The number with the fewest digits that a turn may be."""
+    if abs(TURN - turn) <= sure and above < TURN:
+        return TURN
+    for digits in range(-3, 8):
+        rounded = round(turn, digits)
+        if abs(rounded - turn) <= sure and rounded > above:
+            return rounded
+    return turn
