@@ -225,6 +225,7 @@ def _uneven(t: Transitions, c: _Column) -> float | None:
     before, after = (float(v[over].var()) - noise for v in (c.before, c.after))
     if (
         math.sqrt(noise) > 0.25 * mean
+        or mean > STEP * turn
         or np.quantile(steps, 0.99) > 2 * STEP * turn
         or float(jumps.var()) > (1 + CHANCE * chance) * spread + 2 * noise + gap**2
         or abs(longer + float(jumps.mean()) - turn)
