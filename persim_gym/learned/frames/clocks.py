@@ -13,12 +13,12 @@ anything, and the step over the end is not one of the others.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.learned.frames.geometry import TURN, Angle
+from persim_gym.learned.frames.geometry import TURN, Angle, Faster
 from persim_gym.offline.transitions import Transitions
 
 Floats = NDArray[np.float64]
@@ -36,6 +36,8 @@ ALIKE, EIGHTHS = 0.95, 6
 CHANCE = 3.0
 #: Standard deviations by which noise may carry values out of their range.
 FAR = 10.0
+#: Largest noise of a count, in its steps.
+SURE = 0.2
 #: Share of the jumps at which an action does what it hardly ever does elsewhere.
 ACTED = 0.9
 #: Ratio of the variances before and after the end of an uneven clock, at the most.
@@ -111,6 +113,38 @@ def declared_clock(t: Transitions, column: int, period: float) -> Angle | None:
     return found.angle(column, period) if found.span <= period + 2 * noise else None
 
 
+def find_count(
+    t: Transitions, column: int, faster: Angle, period: float | None = None
+) -> Angle | None:
+    """The clock that counts the rounds of another one, if a column is one, such as a weekday.
+
+    Args:
+        t: The data.
+        column: The column.
+        faster: The other clock, such as the hour of the day.
+        period: A full turn, where it is declared.
+    """
+    c = _jumps(t, column, period)
+    other = _jumps(t, faster.column, faster.period)
+    if c is None or other is None or faster.low is None or not c.jumps:
+        return None
+    rounds, number = (_so_far(t, own.jump) for own in (other, c))
+    left = _centred(np.concatenate([c.before, c.after]) - rounds, _twice(t))
+    number = _centred(number, _twice(t))
+    known = float(number @ number)
+    turn = period or float(np.round(-(left @ number) / max(known, 1e-300)))
+    noise = float(np.sqrt(np.mean(np.square(left + turn * number))))
+    enough = period or turn in COMMON or abs(int(c.jump.sum())) >= JUMPS
+    if not enough or turn < 3 or noise > SURE or np.any((c.jump != 0) & (other.jump == 0)):
+        return None
+    if not -1 - 1e-5 * turn <= c.span - turn <= FAR * noise + 1e-5 * turn:
+        return None
+    # Where the other one counts itself, its round begins halfway through its first step.
+    start = faster.low + (0.0 if faster.counts is None else 0.5)
+    counts = Faster(faster.column, faster.period, start)
+    return replace(c.angle(column, turn), counts=counts)
+
+
 def _jumps(t: Transitions, column: int, turn: float | None = None) -> _Column | None:
     """A column with its jumps, which are of more than half the range or turn."""
     before, after = (values[:, column].astype(np.float64) for values in (t.obs, t.next_obs))
@@ -141,13 +175,9 @@ def _acted(t: Transitions, over: NDArray[np.bool_]) -> bool:
 
 def _even(t: Transitions, c: _Column) -> float | None:
     """The turn of a clock at an even pace."""
-    episode = np.repeat(np.arange(len(t.starts)), t.lengths)
-    rounds = np.cumsum(c.jump)
-    rounds -= np.repeat((rounds - c.jump)[t.starts], t.lengths)
-    value = np.concatenate([c.before, c.after])
-    number = np.concatenate([rounds - c.jump, rounds]).astype(np.float64)
+    value, number = np.concatenate([c.before, c.after]), _so_far(t, c.jump)
     step = np.concatenate([t.step, t.step + 1]).astype(np.float64)
-    value, number, step = (_centred(v, np.tile(episode, 2)) for v in (value, number, step))
+    value, number, step = (_centred(v, _twice(t)) for v in (value, number, step))
     agent = np.tile(t.agent, 2)
     paces = [_slope(step, v, agent, t.num_agents) for v in (value, number)]
     level, sawtooth = value - (paces[0][agent] * step), number - (paces[1][agent] * step)
@@ -180,6 +210,18 @@ def _even(t: Transitions, c: _Column) -> float | None:
     visited, _ = np.histogram(np.remainder(c.after - c.least, turn), 8, (0.0, turn))
     wanted = min(EIGHTHS, int(turn / abs(middle)))
     return turn if int((visited > 0).sum()) >= wanted else None
+
+
+def _so_far(t: Transitions, jump: NDArray[np.int64]) -> Floats:
+    """Rounds since an episode began, before and after each transition ``[2 T]``."""
+    rounds = np.cumsum(jump)
+    rounds -= np.repeat((rounds - jump)[t.starts], t.lengths)
+    return np.concatenate([rounds - jump, rounds]).astype(np.float64)
+
+
+def _twice(t: Transitions) -> NDArray[np.int64]:
+    """Episodes before and after each transition ``[2 T]``, numbered."""
+    return np.tile(np.repeat(np.arange(len(t.starts)), t.lengths), 2)
 
 
 def _centred(values: Floats, group: NDArray[np.int64]) -> Floats:

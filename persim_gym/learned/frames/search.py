@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.learned.frames.clocks import declared_clock, find_clock
+from persim_gym.learned.frames.clocks import declared_clock, find_clock, find_count
 from persim_gym.learned.frames.geometry import TURN, Angle, Circle, Geometry
 from persim_gym.learned.moments import blocks
 from persim_gym.offline.transitions import Transitions
@@ -32,6 +32,8 @@ RANGES = ((TURN, -math.pi), (TURN, 0.0), (360.0, -180.0), (360.0, 0.0))
 #: Share of a turn by which values may be out of their range, and that a jump and an ordinary
 #: change are at least and at most.
 OUTSIDE, JUMP, ORDINARY = 0.02, 0.75, 0.3
+#: Share of a turn by which the turns of a clock and an angle that are the same differ at the most.
+SAME = 0.005
 #: Jumps that are needed, and eighths of a turn in which values are.
 JUMPS, EIGHTHS = 3, 6
 #: Jumps from which on the variances before and after them may differ by a factor of so much.
@@ -62,9 +64,40 @@ def find_geometry(transitions: Transitions, angles: tuple[int, ...] = ()) -> Geo
         circles.append(circle)
     for column in range(d):
         if column not in known:
-            angle = _wrapped(t, column, RANGES) or find_clock(t, column)
+            angle = _found_angle(t, column)
             found += [] if angle is None else [angle]
+    found = _counting(t, found, {c for o in circles for c in (o.cosine, o.sine)})
     return Geometry(d, tuple(circles), tuple(sorted(found, key=lambda angle: angle.column)))
+
+
+def _found_angle(t: Transitions, column: int) -> Angle | None:
+    """The clock or wrapped angle that a column is.
+
+    A weekday from 0 to 6 would pass for an angle in radians, and the day of a year for degrees.
+    """
+    clock, angle = find_clock(t, column), _wrapped(t, column, RANGES)
+    if clock is None or angle is None:
+        return clock or angle
+    return angle if abs(clock.period - angle.period) <= SAME * angle.period else clock
+
+
+def _counting(t: Transitions, found: list[Angle], known: set[int]) -> list[Angle]:
+    """The angles, with clocks that count the rounds of others, such as weekdays."""
+    declared = dict(t.angles)
+    turning = {a.column: a for a in found}
+    clocks = [a for a in found if a.low is not None]
+    while clocks:
+        faster = clocks.pop()
+        for column in range(t.obs.shape[1]):
+            own = turning.get(column)
+            counts = own is not None and own.counts is not None
+            if column in known or column == faster.column or counts:
+                continue
+            count = find_count(t, column, faster, declared.get(column))
+            if count is not None:
+                turning[column] = count
+                clocks.append(count)
+    return list(turning.values())
 
 
 def _declared_circle(t: Transitions, cosine: int, sine: int) -> Circle:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from persim_gym.learned.frames.geometry import TURN, Angle, Geometry
+from persim_gym.learned.frames.geometry import TURN, Angle, Faster, Geometry
 from persim_gym.learned.frames.search import find_geometry
 from persim_gym.offline.transitions import Transitions
 from tests.learned.worlds import transitions
@@ -55,6 +55,8 @@ def noisy(values: Floats, share: float) -> Floats:
 #: Values, full turn, and whether their range begins at a known value.
 CLOCKS: dict[str, tuple[Floats, float, float | None]] = {
     "an hour": (hours(), 24.0, -0.5),
+    "a weekday": (hours(turn=7.0), 7.0, -0.5),
+    "the day of a year": (hours(turn=365.0, least=1.0, steps=1200), 365.0, 0.5),
     "a month": (hours(turn=12.0, least=1.0), 12.0, 0.5),
     "a countdown": (hours(-1.0, 60.0), 60.0, -0.5),
     "degrees": (hours(7.3, 360.0, -180.0, whole=False), 360.0, -180.0),
@@ -167,3 +169,58 @@ NO_CLOCKS = _no_clocks()
 def test_what_is_set_back_is_no_clock(name: str, share: float) -> None:
     values, actions = NO_CLOCKS[name]
     assert find_geometry(table(noisy(values, share)[..., None], actions)) == Geometry(1)
+
+
+def calendar(steps: int = 24 * 80) -> Floats:
+    """Minutes (each 15), hours and weekdays, as a table has them ``[n, T + 1, 3]``."""
+    begin = np.random.default_rng(3).integers(0, 96 * 7, (5, 1))
+    quarter = begin + np.arange(steps + 1)
+    return np.stack([15.0 * (quarter % 4), quarter // 4 % 24, quarter // 96 % 7], axis=2)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.05])
+def test_a_weekday_counts_the_hours_rounds(share: float) -> None:
+    clean = calendar()[:, ::4, 1:]
+    seen = np.stack([noisy(clean[..., k], share) for k in (0, 1)], axis=2)
+    found = find_geometry(table(seen))
+    hour, day = found.angles
+    assert (hour.column, hour.counts, hour.period) == (0, None, 24.0)
+    assert (day.column, day.period) == (1, 7.0)
+    assert day.counts is not None
+    assert day.counts.column == 0
+    # All that comes of an even step is what the calendar says, at the ends of days and weeks, too.
+    t = table(clean)
+    before, after = torch.as_tensor(t.obs), torch.as_tensor(t.next_obs)
+    step = torch.tensor([TURN / 24, TURN / 7 / 24])
+    torch.testing.assert_close(
+        found.outward(found.inward(before) + step), after, atol=1e-4, rtol=0
+    )
+    even = found.difference(before, after)
+    torch.testing.assert_close(even, step.double().expand_as(even), atol=1e-5, rtol=0)
+
+
+def test_clocks_count_clocks_that_count() -> None:
+    data = table(calendar())
+    found = find_geometry(data)
+    assert [a.counts and a.counts.column for a in found.angles] == [None, 0, 1]
+    assert [a.period for a in found.angles] == [60.0, 24.0, 7.0]
+    before, after = torch.as_tensor(data.obs), torch.as_tensor(data.next_obs)
+    step = torch.tensor([TURN / 4, TURN / 96, TURN / 96 / 7])
+    torch.testing.assert_close(
+        found.outward(found.inward(before) + step), after, atol=1e-4, rtol=0
+    )
+    assert Geometry.from_json(found.to_json()) == found
+
+
+def test_a_count_is_of_another_clock() -> None:
+    loop = (Angle(0, 7.0, 0.0, Faster(1, 7.0, 0.0)), Angle(1, 7.0, 0.0, Faster(0, 7.0, 0.0)))
+    for angles in (loop, (Angle(0, 7.0, 0.0, Faster(1, 7.0, 0.0)),), loop[:1] + (Angle(1),)):
+        with pytest.raises(ValueError, match="column 0 counts rounds of a column"):
+            Geometry(2, angles=angles)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05])
+def test_two_clocks_of_one_time_are_both_found(share: float) -> None:
+    run = np.arange(500.0) + np.array([[3.0], [90.0], [200.0]])
+    seen = np.stack([noisy(run % 24, share), noisy(run / 24 % 7, share)], axis=2)
+    assert [round(a.period, 1) for a in find_geometry(table(seen)).angles] == [24.0, 7.0]
