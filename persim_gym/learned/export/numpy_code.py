@@ -51,7 +51,12 @@ def code_of(sim: LearnedDynamics, name: str) -> str:
         columns = list(geometry.columns)
         circles = [(o.cosine, o.sine, o.radius) for o in geometry.circles]
         angles = [
-            (a.column, a.period, a.low, a.counts and (a.counts.column, a.counts.period, a.counts.start))
+            (
+                a.column,
+                a.period,
+                a.low,
+                a.counts and (a.counts.column, a.counts.period, a.counts.start),
+            )
             for a in geometry.ordered
         ]
     if not isinstance(inner, PolynomialEnsemble):

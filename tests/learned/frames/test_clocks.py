@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from persim_gym.learned import PerSim
 from persim_gym.learned.frames.geometry import TURN, Angle, Faster, Geometry
 from persim_gym.learned.frames.search import find_geometry
 from persim_gym.offline.transitions import Transitions
-from tests.learned.worlds import transitions
+from tests.learned.worlds import PlainTask, transitions
 
 Floats = NDArray[np.float64]
 AGENTS, STEPS = 8, 120
@@ -192,9 +194,7 @@ def test_a_weekday_counts_the_hours_rounds(share: float) -> None:
     t = table(clean)
     before, after = torch.as_tensor(t.obs), torch.as_tensor(t.next_obs)
     step = torch.tensor([TURN / 24, TURN / 7 / 24])
-    torch.testing.assert_close(
-        found.outward(found.inward(before) + step), after, atol=1e-4, rtol=0
-    )
+    torch.testing.assert_close(found.outward(found.inward(before) + step), after, atol=1e-4, rtol=0)
     even = found.difference(before, after)
     torch.testing.assert_close(even, step.double().expand_as(even), atol=1e-5, rtol=0)
 
@@ -206,9 +206,7 @@ def test_clocks_count_clocks_that_count() -> None:
     assert [a.period for a in found.angles] == [60.0, 24.0, 7.0]
     before, after = torch.as_tensor(data.obs), torch.as_tensor(data.next_obs)
     step = torch.tensor([TURN / 4, TURN / 96, TURN / 96 / 7])
-    torch.testing.assert_close(
-        found.outward(found.inward(before) + step), after, atol=1e-4, rtol=0
-    )
+    torch.testing.assert_close(found.outward(found.inward(before) + step), after, atol=1e-4, rtol=0)
     assert Geometry.from_json(found.to_json()) == found
 
 
@@ -224,3 +222,39 @@ def test_two_clocks_of_one_time_are_both_found(share: float) -> None:
     run = np.arange(500.0) + np.array([[3.0], [90.0], [200.0]])
     seen = np.stack([noisy(run % 24, share), noisy(run / 24 % 7, share)], axis=2)
     assert [round(a.period, 1) for a in find_geometry(table(seen)).angles] == [24.0, 7.0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["als", "hierarchical"])
+def test_a_fitted_calendar_goes_on(method: str, tmp_path: Path) -> None:
+    """Predicted, stepped in an environment, exported and written as an equation."""
+    n, steps = 4, 24 * 14
+    rng = np.random.default_rng(4)
+    quarters = calendar(4 * (steps + 12))[:n, ::4, 1:]
+    action = rng.uniform(-1, 1, (n, steps + 12))
+    level = np.zeros((n, steps + 13))
+    for t in range(steps + 12):
+        level[:, t + 1] = 0.8 * level[:, t] + action[:, t] + np.cos(TURN / 24 * quarters[:, t, 0])
+    obs = np.concatenate([quarters, level[..., None]], axis=2)
+    data = table(obs[:, : steps + 1], action[:, :steps])
+    options = {"method": method, "degree": 1, "ensemble_size": 1, "progress": False}
+    sim = PerSim.fit(data, task=PlainTask.of(3, action_dim=1), **options)
+    agents, start, plan = np.arange(n), obs[:, steps], action[:, steps:, None]
+    ahead = np.asarray(sim.rollout(agents, start, plan)).mean(0)
+    np.testing.assert_allclose(ahead, obs[:, steps + 1 :], atol=0.02)
+    env = sim.env(agent=1)
+    env.reset(seed=0, options={"state": start[1]})
+    for t in range(12):
+        stepped = env.step(plan[1, t].astype(np.float32))[0]
+        np.testing.assert_allclose(stepped, ahead[1, t], atol=1e-3)
+    equations = sim.equations(1)
+    got = equations.lambdify()(*obs[1, :60].T, action[1, :60])
+    expected = sim.predict(1, obs[1, :60], action[1, :60, None])
+    np.testing.assert_allclose(got, expected, atol=1e-3)
+    assert "the angle of x1 and the share of x0 with a period of 7" in str(equations)
+    if method == "als":
+        assert sim.export(tmp_path / "step.py").exists()
+    sim.save(tmp_path / "kept")
+    kept = PerSim.load(tmp_path / "kept", task=sim.task)
+    again = kept.rollout(agents, start, plan)
+    np.testing.assert_array_equal(np.asarray(again).mean(0), ahead)
