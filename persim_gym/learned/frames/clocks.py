@@ -26,8 +26,9 @@ Floats = NDArray[np.float64]
 #: Jumps that are needed: of an even pace, where one is enough for a common turn, and of an uneven
 #: one.
 JUMPS, UNEVEN_JUMPS = 3, 10
-#: Turns that need no more evidence than one jump.
-COMMON = (7.0, 12.0, 24.0, 52.0, 60.0, 100.0, 168.0, 360.0, 365.0, 366.0, 1440.0, 3600.0, 86400.0, 1.0, TURN)  # fmt: skip
+#: Turns that are likelier than others, and need no more evidence than one jump.
+COMMON = (7.0, 12.0, 24.0, 52.0, 60.0, 100.0, 168.0, 360.0, 365.0, 366.0, 1440.0, 3600.0, 86400.0,
+          1.0, TURN)  # fmt: skip
 #: Largest ordinary step and largest noise, as shares of a turn, of several jumps and of one.
 STEP, NOISE, QUIET = 0.3, 0.06, 0.02
 #: Share of the rows whose pace has the sign of the others, and eighths of a turn that are visited.
@@ -40,6 +41,8 @@ FAR = 10.0
 SURE = 0.2
 #: Share of the jumps at which an action does what it hardly ever does elsewhere.
 ACTED = 0.9
+#: Largest noise of a clock at an uneven pace, in steps.
+LOUD = 0.25
 #: Ratio of the variances before and after the end of an uneven clock, at the most.
 LOPSIDED = 3.0
 
@@ -204,9 +207,9 @@ def _even(t: Transitions, c: _Column) -> float | None:
     ):
         return None
     sure = CHANCE * noise * math.sqrt(2 / known) + 1e-6 * turn
-    if abs(int(c.jump.sum())) < JUMPS:
-        return _common(c, turn, sure, abs(middle), noise)
-    turn = _plain(turn, sure)
+    shown, turn = abs(int(c.jump.sum())), _plain(turn, sure)
+    if shown < JUMPS and not _usual(c, turn, abs(middle), noise):
+        return None
     visited, _ = np.histogram(np.remainder(c.after - c.least, turn), 8, (0.0, turn))
     wanted = min(EIGHTHS, int(turn / abs(middle)))
     return turn if int((visited > 0).sum()) >= wanted else None
@@ -235,17 +238,12 @@ def _slope(x: Floats, y: Floats, group: NDArray[np.int64], groups: int) -> Float
     return np.bincount(group, x * y, groups) / np.maximum(np.bincount(group, x * x, groups), 1e-12)
 
 
-def _common(c: _Column, turn: float, sure: float, pace: float, noise: float) -> float | None:
-    """The common turn that one or two jumps show, of a range that begins as is usual."""
-    if noise > QUIET * turn:
-        return None
-    near = [own for own in COMMON if abs(own - turn) <= sure]
-    if not near:
-        return None
-    angle = c.angle(0, near[0])
-    assert angle.low is not None
-    away = min(abs(angle.low - low) for low in (0.0, 0.5, -near[0] / 2))
-    return near[0] if away <= 0.51 * pace + CHANCE * noise else None
+def _usual(c: _Column, turn: float, pace: float, noise: float) -> bool:
+    """Whether one or two jumps are enough: of a common turn whose range begins as is usual."""
+    low = c.angle(0, turn).low
+    assert low is not None
+    away = min(abs(low - usual) for usual in (0.0, 0.5, -turn / 2))
+    return turn in COMMON and noise <= QUIET * turn and away <= 0.51 * pace + CHANCE * noise
 
 
 def _uneven(t: Transitions, c: _Column) -> float | None:
@@ -254,36 +252,44 @@ def _uneven(t: Transitions, c: _Column) -> float | None:
     steps, jumps = ahead * c.change[~over], -ahead * c.change[over]
     if c.jumps < UNEVEN_JUMPS or not len(steps) or (jumps < 0).any():
         return None
-    mean, square, cube = (float(np.mean(steps**k)) for k in (1, 2, 3))
-    # Long steps go over the end more often than short ones: in proportion to their length.
-    if mean <= 0 or np.quantile(steps, 0.02) < -0.02 * c.span:
+    mean, variance = float(steps.mean()), float(jumps.var())
+    if np.quantile(steps, 0.02) < -0.02 * c.span or mean > STEP * c.span:
         return None
-    longer, spread = square / mean, cube / mean - (square / mean) ** 2
+    if np.quantile(steps, 0.99) > 2 * STEP * c.span:
+        return None
     together = np.flatnonzero(~over[1:] & ~over[:-1] & (t.step[1:] > 0))
     off = ahead * c.change - mean
     noise = max(0.0, -float(np.mean(off[together] * off[together + 1]))) if len(together) else 0.0
-    gap = c.span / max(1, len(np.unique(np.concatenate([c.before, c.after]))) - 1)
-    turn, chance = c.span + gap, math.sqrt(2 / c.jumps)
+    # The longer a step, the more often it goes over the end.
+    long = np.clip(steps, 0.0, 0.9 * c.span)
+    weight = long / (c.span - long)
+    usual = float(np.average(steps, weights=weight)) - 2 * noise / mean
+    spread = float(np.average(np.square(steps - usual), weights=weight)) + 2 * noise
     before, after = (float(v[over].var()) - noise for v in (c.before, c.after))
+    values = np.unique(np.concatenate([c.before, c.after]))
+    gap = c.span / (len(values) - 1)
     if (
-        math.sqrt(noise) > 0.25 * mean
-        or mean > STEP * turn
-        or np.quantile(steps, 0.99) > 2 * STEP * turn
-        or float(jumps.var()) > (1 + CHANCE * chance) * spread + 2 * noise + gap**2
-        or abs(longer + float(jumps.mean()) - turn)
-        > CHANCE * math.sqrt(float(jumps.var()) / c.jumps) + 2 * gap + 2 * math.sqrt(noise)
+        math.sqrt(noise) > LOUD * mean
+        or variance > (1 + CHANCE * math.sqrt(2 / c.jumps)) * spread + gap**2
         or not 1 / LOPSIDED < (before + 1e-12) / (max(after, 0.0) + 1e-12) < LOPSIDED
     ):
         return None
-    return _plain(turn, 2 * gap, c.span)
+    turn, sure = usual + float(jumps.mean()), CHANCE * math.sqrt(variance / c.jumps) + gap
+    if noise > gap**2:  # which hides where the range ends
+        return _plain(turn, sure) if abs(turn - c.span) <= FAR * math.sqrt(noise) + sure else None
+    # Of values on a grid the range lacks one gap, of others about one at each end.
+    lacking = gap if len(values) < len(t) / 2 else 2 * gap
+    most = c.span + (2 if lacking == gap else 6) * gap
+    low, high = max(c.span, turn - sure), min(most, turn + sure)
+    if low > high:
+        return None
+    return _plain(min(max(c.span + lacking, low), high), (high - low) / 2, c.span)
 
 
 def _plain(turn: float, sure: float, above: float = 0.0) -> float:
-    """The number with the fewest digits that a turn may be."""
-    if abs(TURN - turn) <= sure and above < TURN:
-        return TURN
-    for digits in range(-3, 8):
-        rounded = round(turn, digits)
-        if abs(rounded - turn) <= sure and rounded > above:
-            return rounded
+    """The common turn, or else the number with the fewest digits, that a turn may be."""
+    common = min(COMMON, key=lambda own: abs(own - turn))
+    for own in (common, *(round(turn, digits) for digits in range(-3, 8))):
+        if abs(own - turn) <= sure and own >= above:
+            return own
     return turn

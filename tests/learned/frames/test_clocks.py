@@ -212,7 +212,7 @@ def test_clocks_count_clocks_that_count() -> None:
 
 def test_a_count_is_of_another_clock() -> None:
     loop = (Angle(0, 7.0, 0.0, Faster(1, 7.0, 0.0)), Angle(1, 7.0, 0.0, Faster(0, 7.0, 0.0)))
-    for angles in (loop, (Angle(0, 7.0, 0.0, Faster(1, 7.0, 0.0)),), loop[:1] + (Angle(1),)):
+    for angles in (loop, (Angle(0, 7.0, 0.0, Faster(1, 7.0, 0.0)),), (*loop[:1], Angle(1))):
         with pytest.raises(ValueError, match="column 0 counts rounds of a column"):
             Geometry(2, angles=angles)
 
