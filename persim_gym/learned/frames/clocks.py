@@ -31,6 +31,8 @@ COMMON = (7.0, 12.0, 24.0, 52.0, 60.0, 100.0, 168.0, 360.0, 365.0, 366.0, 1440.0
           1.0, TURN)  # fmt: skip
 #: Largest ordinary step and largest noise, as shares of a turn, of several jumps and of one.
 STEP, NOISE, QUIET = 0.3, 0.06, 0.02
+#: Deviation of an even clock's noise, in those of its steps, where it is no drift: about 0.7.
+WHITE = 0.9
 #: Share of the rows whose pace has the sign of the others, and eighths of a turn that are visited.
 ALIKE, EIGHTHS = 0.95, 6
 #: Standard errors that chance is allowed.
@@ -39,12 +41,14 @@ CHANCE = 3.0
 FAR = 10.0
 #: Largest noise of a count, in its steps.
 SURE = 0.2
+#: Rows that are searched, about.
+ROWS = 200_000
 #: Share of the jumps at which an action does what it hardly ever does elsewhere.
 ACTED = 0.9
 #: Largest noise of a clock at an uneven pace, in steps.
 LOUD = 0.25
-#: Ratio of the variances before and after the end of an uneven clock, at the most.
-LOPSIDED = 3.0
+#: Logarithm of the ratio of two variances that chance is allowed, in standard deviations of it.
+LOPSIDED = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,15 @@ class _Column:
         over = self.jump != 0
         middle = (self.before[over] + self.after[over]).mean() / 2
         return Angle(column, turn, float(middle) - turn / 2)
+
+
+def first_rows(t: Transitions) -> Transitions:
+    """As many rows as it takes to know a clock, in whole episodes where these are short."""
+    if len(t) <= ROWS:
+        return t
+    ends = np.append(t.starts, len(t))
+    whole = int(ends[np.searchsorted(ends, ROWS, side="right") - 1])
+    return t.select(np.arange(whole or ROWS))
 
 
 def find_clock(t: Transitions, column: int) -> Angle | None:
@@ -148,6 +161,24 @@ def find_count(
     return replace(c.angle(column, turn), counts=counts)
 
 
+def set_back(before: Floats, after: Floats, floor: float, noise: float = 0.0) -> bool:
+    """Whether jumps ``[n]`` end, or begin, always at about the same distance from the range's end.
+
+    What goes on over the end comes as far behind it as it was before it, on average.
+
+    Args:
+        before: Values before the jumps.
+        after: Values after them.
+        floor: Deviation that says nothing.
+        noise: Variance of noise that is known.
+    """
+    middle = (before.mean() + after.mean()) / 2
+    fell = np.where(before > middle, 1.0, -1.0)  # a jump up is one down, seen in a mirror
+    sizes = [float((fell * (v - middle)).var()) - noise for v in (before, after)]
+    ratio = math.log((max(sizes) + floor**2) / (max(min(sizes), 0.0) + floor**2))
+    return ratio > LOPSIDED * math.sqrt(4 / len(before))
+
+
 def _jumps(t: Transitions, column: int, turn: float | None = None) -> _Column | None:
     """A column with its jumps, which are of more than half the range or turn."""
     before, after = (values[:, column].astype(np.float64) for values in (t.obs, t.next_obs))
@@ -204,6 +235,8 @@ def _even(t: Transitions, c: _Column) -> float | None:
         or np.abs(pace).max() > STEP * turn + size
         or size_over > size * math.sqrt(1 + CHANCE * math.sqrt(2 / c.jumps)) + close
         or not -abs(middle) - close <= c.span - turn <= FAR * size + close
+        or noise > WHITE * size + close
+        or set_back(c.before[over], c.after[over], close)
     ):
         return None
     sure = CHANCE * noise * math.sqrt(2 / known) + 1e-6 * turn
@@ -265,13 +298,12 @@ def _uneven(t: Transitions, c: _Column) -> float | None:
     weight = long / (c.span - long)
     usual = float(np.average(steps, weights=weight)) - 2 * noise / mean
     spread = float(np.average(np.square(steps - usual), weights=weight)) + 2 * noise
-    before, after = (float(v[over].var()) - noise for v in (c.before, c.after))
     values = np.unique(np.concatenate([c.before, c.after]))
     gap = c.span / (len(values) - 1)
     if (
         math.sqrt(noise) > LOUD * mean
-        or variance > (1 + CHANCE * math.sqrt(2 / c.jumps)) * spread + gap**2
-        or not 1 / LOPSIDED < (before + 1e-12) / (max(after, 0.0) + 1e-12) < LOPSIDED
+        or variance > (1.2 + CHANCE * math.sqrt(2 / c.jumps)) * spread + gap**2
+        or set_back(c.before[over], c.after[over], gap, noise)
     ):
         return None
     turn, sure = usual + float(jumps.mean()), CHANCE * math.sqrt(variance / c.jumps) + gap

@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.learned.frames.clocks import declared_clock, find_clock, find_count
+from persim_gym.learned.frames.clocks import (
+    declared_clock,
+    find_clock,
+    find_count,
+    first_rows,
+    set_back,
+)
 from persim_gym.learned.frames.geometry import TURN, Angle, Circle, Geometry
 from persim_gym.learned.moments import blocks
 from persim_gym.offline.transitions import Transitions
-
-Floats = NDArray[Any]
 
 #: Standard deviation of a pair's squared radius, over its mean, up to which it lies on a circle:
 #: of any radius, and of radius 1, where noise may have moved it off. By how much a radius that is
@@ -34,10 +37,10 @@ RANGES = ((TURN, -math.pi), (TURN, 0.0), (360.0, -180.0), (360.0, 0.0))
 OUTSIDE, JUMP, ORDINARY = 0.02, 0.75, 0.3
 #: Share of a turn by which the turns of a clock and an angle that are the same differ at the most.
 SAME = 0.005
+#: Ranges of the rows where a clock was found that all rows may have.
+BEYOND = 1.2
 #: Jumps that are needed, and eighths of a turn in which values are.
 JUMPS, EIGHTHS = 3, 6
-#: Jumps from which on the variances before and after them may differ by a factor of so much.
-MANY, LOPSIDED = 10, 10.0
 
 
 def find_geometry(transitions: Transitions, angles: tuple[int, ...] = ()) -> Geometry:
@@ -51,34 +54,42 @@ def find_geometry(transitions: Transitions, angles: tuple[int, ...] = ()) -> Geo
         ValueError: If a declared pair is nowhere near a circle, or columns do not fit together.
     """
     t = transitions
-    d = t.obs.shape[1]
+    d, first = t.obs.shape[1], first_rows(t)
     circles = [_declared_circle(t, *pair) for pair in t.circles]
     known = {c for pair in t.circles for c in pair}
     found: list[Angle] = []
     for column, period in (*t.angles, *((c, TURN) for c in angles)):
         if column not in known:
             known.add(column)
-            found.append(_declared_angle(t, column, period))
+            found.append(_declared_angle(t, first, column, period))
     for circle in _circles(t, known):
         known |= {circle.cosine, circle.sine}
         circles.append(circle)
     for column in range(d):
         if column not in known:
-            angle = _found_angle(t, column)
+            angle = _found_angle(t, first, column)
             found += [] if angle is None else [angle]
-    found = _counting(t, found, {c for o in circles for c in (o.cosine, o.sine)})
+    found = _counting(first, found, {c for o in circles for c in (o.cosine, o.sine)})
     return Geometry(d, tuple(circles), tuple(sorted(found, key=lambda angle: angle.column)))
 
 
-def _found_angle(t: Transitions, column: int) -> Angle | None:
+def _found_angle(t: Transitions, first: Transitions, column: int) -> Angle | None:
     """The clock or wrapped angle that a column is.
 
     A weekday from 0 to 6 would pass for an angle in radians, and the day of a year for degrees.
     """
-    clock, angle = find_clock(t, column), _wrapped(t, column, RANGES)
+    clock, angle = find_clock(first, column), _wrapped(t, column, RANGES)
+    if clock is not None and first is not t and _span(t, column) > BEYOND * _span(first, column):
+        clock = None
     if clock is None or angle is None:
         return clock or angle
     return angle if abs(clock.period - angle.period) <= SAME * angle.period else clock
+
+
+def _span(t: Transitions, column: int) -> float:
+    """The largest less the least value of a column."""
+    ends = [f(own[:, column]) for own in (t.obs, t.next_obs) for f in (np.min, np.max)]
+    return float(max(ends) - min(ends))
 
 
 def _counting(t: Transitions, found: list[Angle], known: set[int]) -> list[Angle]:
@@ -119,12 +130,12 @@ def _radius(square: float) -> float:
     return 1.0 if abs(radius - 1.0) < UNIT else radius
 
 
-def _declared_angle(t: Transitions, column: int, period: float) -> Angle:
+def _declared_angle(t: Transitions, first: Transitions, column: int, period: float) -> Angle:
     ranges = tuple(r for r in RANGES if r[0] == period) or ((period, -period / 2), (period, 0.0))
-    clock = find_clock(t, column)
+    clock = find_clock(first, column)
     if clock is not None and abs(clock.period - period) <= OUTSIDE * period:
         return replace(clock, period=period)
-    found = _wrapped(t, column, ranges) or declared_clock(t, column, period)
+    found = _wrapped(t, column, ranges) or declared_clock(first, column, period)
     return found or Angle(column, period)
 
 
@@ -173,16 +184,6 @@ def _only_noise(t: Transitions, i: int, j: int) -> bool:
     return True
 
 
-def _set_back(before: Floats, after: Floats, margin: float) -> bool:
-    """Whether jumps end, or begin, at one and the same distance from the ends of the range."""
-    if len(before) < MANY:
-        return False
-    middle = (before.mean() + after.mean()) / 2
-    fell = np.where(before > middle, 1.0, -1.0)  # a jump up is one down, seen in a mirror
-    sizes = [float((fell * (v - middle)).var()) + (0.01 * margin) ** 2 for v in (before, after)]
-    return max(sizes) > LOPSIDED * min(sizes)
-
-
 def _wrapped(t: Transitions, column: int, ranges: tuple[tuple[float, float], ...]) -> Angle | None:
     """The range that a column is wrapped into, if it jumps by nearly a turn and not otherwise."""
     before, after = (values[:, column] for values in (t.obs, t.next_obs))
@@ -201,7 +202,7 @@ def _wrapped(t: Transitions, column: int, ranges: tuple[tuple[float, float], ...
             continue
         largest = float(ordinary.max())
         around = float((period - change[jumps]).max())
-        if _set_back(before[jumps], after[jumps], margin):
+        if set_back(before[jumps], after[jumps], 0.01 * margin):
             continue
         if largest <= ORDINARY * period and around <= max(2 * largest, margin):
             return Angle(column, period, least)

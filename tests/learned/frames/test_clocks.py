@@ -258,3 +258,12 @@ def test_a_fitted_calendar_goes_on(method: str, tmp_path: Path) -> None:
     kept = PerSim.load(tmp_path / "kept", task=sim.task)
     again = kept.rollout(agents, start, plan)
     np.testing.assert_array_equal(np.asarray(again).mean(0), ahead)
+
+
+def test_the_first_rows_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    hour, level = hours(), np.tile(np.arange(STEPS + 1.0) % 24, (AGENTS, 1))
+    level[-1] = 2 * np.arange(STEPS + 1.0)  # only the first episodes are like a clock
+    data = table(np.stack([hour, level], axis=2))
+    for rows in (3 * STEPS + 7, STEPS, STEPS // 2):
+        monkeypatch.setattr("persim_gym.learned.frames.clocks.ROWS", rows)
+        assert find_geometry(data).angles == (Angle(0, 24.0, -0.5),)
