@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,7 +162,7 @@ def find_count(
     return replace(c.angle(column, turn), counts=counts)
 
 
-def set_back(before: Floats, after: Floats, floor: float, noise: float = 0.0) -> bool:
+def set_back(before: NDArray[Any], after: NDArray[Any], floor: float, noise: float = 0.0) -> bool:
     """Whether jumps ``[n]`` end, or begin, always at about the same distance from the range's end.
 
     What goes on over the end comes as far behind it as it was before it, on average.
@@ -172,6 +173,7 @@ def set_back(before: Floats, after: Floats, floor: float, noise: float = 0.0) ->
         floor: Deviation that says nothing.
         noise: Variance of noise that is known.
     """
+    before, after = before.astype(np.float64), after.astype(np.float64)
     middle = (before.mean() + after.mean()) / 2
     fell = np.where(before > middle, 1.0, -1.0)  # a jump up is one down, seen in a mirror
     sizes = [float((fell * (v - middle)).var()) - noise for v in (before, after)]
