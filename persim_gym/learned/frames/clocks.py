@@ -24,8 +24,8 @@ from persim_gym.offline.transitions import Transitions
 
 Floats = NDArray[np.float64]
 
-#: Jumps that are needed: of an even pace, where one is enough for a common turn, and of an uneven
-#: one.
+#: Jumps that are needed: of an even pace, where one is enough for a common turn, or where all are
+#: alike; and of an uneven one.
 JUMPS, UNEVEN_JUMPS = 3, 10
 #: Turns that are likelier than others, and need no more evidence than one jump.
 COMMON = (7.0, 12.0, 24.0, 52.0, 60.0, 100.0, 168.0, 360.0, 365.0, 366.0, 1440.0, 3600.0, 86400.0,
@@ -128,6 +128,12 @@ def declared_clock(t: Transitions, column: int, period: float) -> Angle | None:
     ordinary = np.abs(found.change[found.jump == 0])
     noise = float(np.quantile(ordinary, 0.9)) if len(ordinary) else 0.0
     return found.angle(column, period) if found.span <= period + 2 * noise else None
+
+
+def rounds_of(t: Transitions, angle: Angle) -> int:
+    """How often an angle goes round in the data."""
+    found = _jumps(t, angle.column, angle.period)
+    return 0 if found is None else found.jumps
 
 
 def find_count(
@@ -285,7 +291,8 @@ def _uneven(t: Transitions, c: _Column) -> float | None:
     """The turn of a clock at an uneven pace: steps over the end are like all others."""
     over, ahead = c.jump != 0, 1 if c.jump.sum() > 0 else -1
     steps, jumps = ahead * c.change[~over], -ahead * c.change[over]
-    if c.jumps < UNEVEN_JUMPS or not len(steps) or (jumps < 0).any():
+    wanted = UNEVEN_JUMPS if np.ptp(jumps) > 1e-5 * c.span else JUMPS
+    if c.jumps < wanted or not len(steps) or (jumps < 0).any():
         return None
     mean, variance = float(steps.mean()), float(jumps.var())
     if np.quantile(steps, 0.02) < -0.02 * c.span or mean > STEP * c.span:
@@ -295,21 +302,22 @@ def _uneven(t: Transitions, c: _Column) -> float | None:
     together = np.flatnonzero(~over[1:] & ~over[:-1] & (t.step[1:] > 0))
     off = ahead * c.change - mean
     noise = max(0.0, -float(np.mean(off[together] * off[together + 1]))) if len(together) else 0.0
+    values = np.unique(np.concatenate([c.before, c.after]))
+    gap = c.span / (len(values) - 1)
+    noise = noise if noise > gap**2 else 0.0  # steps of a grid
     # The longer a step, the more often it goes over the end.
     long = np.clip(steps, 0.0, 0.9 * c.span)
     weight = long / (c.span - long)
     usual = float(np.average(steps, weights=weight)) - 2 * noise / mean
     spread = float(np.average(np.square(steps - usual), weights=weight)) + 2 * noise
-    values = np.unique(np.concatenate([c.before, c.after]))
-    gap = c.span / (len(values) - 1)
     if (
         math.sqrt(noise) > LOUD * mean
-        or variance > (1.2 + CHANCE * math.sqrt(2 / c.jumps)) * spread + gap**2
+        or variance > (1.2 + CHANCE * math.sqrt(2 / c.jumps)) * spread + 2 * gap**2
         or set_back(c.before[over], c.after[over], gap, noise)
     ):
         return None
     turn, sure = usual + float(jumps.mean()), CHANCE * math.sqrt(variance / c.jumps) + gap
-    if noise > gap**2:  # which hides where the range ends
+    if noise:  # which hides where the range ends
         return _plain(turn, sure) if abs(turn - c.span) <= FAR * math.sqrt(noise) + sure else None
     # Of values on a grid the range lacks one gap, of others about one at each end.
     lacking = gap if len(values) < len(t) / 2 else 2 * gap
@@ -324,6 +332,6 @@ def _plain(turn: float, sure: float, above: float = 0.0) -> float:
     """The common turn, or else the number with the fewest digits, that a turn may be."""
     common = min(COMMON, key=lambda own: abs(own - turn))
     for own in (common, *(round(turn, digits) for digits in range(-3, 8))):
-        if abs(own - turn) <= sure and own >= above:
+        if abs(own - turn) <= sure and own > above:
             return own
     return turn

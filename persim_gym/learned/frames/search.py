@@ -14,6 +14,7 @@ from persim_gym.learned.frames.clocks import (
     find_clock,
     find_count,
     first_rows,
+    rounds_of,
     set_back,
 )
 from persim_gym.learned.frames.geometry import TURN, Angle, Circle, Geometry
@@ -96,18 +97,18 @@ def _counting(t: Transitions, found: list[Angle], known: set[int]) -> list[Angle
     """The angles, with clocks that count the rounds of others, such as weekdays."""
     declared = dict(t.angles)
     turning = {a.column: a for a in found}
-    clocks = [a for a in found if a.low is not None]
-    while clocks:
-        faster = clocks.pop()
+    # The fastest first: what counts its rounds may have its own rounds counted.
+    clocks = sorted((a for a in found if a.low is not None), key=lambda a: -rounds_of(t, a))
+    queue = [a.column for a in clocks]
+    for place in queue:
         for column in range(t.obs.shape[1]):
             own = turning.get(column)
-            counts = own is not None and own.counts is not None
-            if column in known or column == faster.column or counts:
+            if column in known or column == place or (own is not None and own.counts is not None):
                 continue
-            count = find_count(t, column, faster, declared.get(column))
+            count = find_count(t, column, turning[place], declared.get(column))
             if count is not None:
                 turning[column] = count
-                clocks.append(count)
+                queue += [] if column in queue else [column]
     return list(turning.values())
 
 
@@ -188,8 +189,12 @@ def _wrapped(t: Transitions, column: int, ranges: tuple[tuple[float, float], ...
     """The range that a column is wrapped into, if it jumps by nearly a turn and not otherwise."""
     before, after = (values[:, column] for values in (t.obs, t.next_obs))
     low, high = (float(f((f(before), f(after)))) for f in (np.min, np.max))
+    # An angle in radians is no whole number, as a weekday is, and an angle in degrees may be one.
+    whole = not np.any(after % 1)
     for period, least in ranges:
         margin = OUTSIDE * period
+        if period == TURN and whole:
+            continue
         if low < least - margin or high > least + period + margin or high - low < JUMP * period:
             continue
         change: NDArray[np.float64] = np.abs(after.astype(np.float64) - before)

@@ -99,6 +99,29 @@ def test_ticks_may_be_uneven() -> None:
         assert angle.period == pytest.approx(24.0, rel=5e-3)
 
 
+CALENDARS = {
+    "a weekday without its hour": (np.arange(600)[None] // 24 % 7, (7.0,)),
+    "a weekday of less than three weeks": (np.arange(400)[None] // 24 % 7, ()),
+    "the days of months": (
+        np.concatenate([np.arange(days) for days in (31, 28, 31, 30, 31, 30, 31) * 2])[None] + 1,
+        (31.0,),
+    ),
+    "a year with a leap day": (
+        np.concatenate([np.arange(days) for days in (365, 365, 365, 366)] * 3)[None] + 1,
+        (365.0, 366.0),
+    ),
+    "summer time": ((np.arange(400) + (np.arange(400) > 200))[None] % 24, (24.0,)),
+}
+
+
+@pytest.mark.parametrize("name", CALENDARS)
+def test_uneven_calendars(name: str) -> None:
+    values, turns = CALENDARS[name]
+    found = find_geometry(column_of(values.astype(float))).angles
+    assert len(found) == min(1, len(turns))
+    assert all(a.period in turns for a in found)
+
+
 def test_noise_on_the_circle_wraps_back_and_forth() -> None:
     values = hours(0.05, whole=False, steps=960)
     rng = np.random.default_rng(7)
