@@ -28,7 +28,7 @@ from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.frames.charted import ChartedEnsemble
 from persim_gym.learned.frames.ensemble import FrameEnsemble
-from persim_gym.learned.frames.geometry import TURN
+from persim_gym.learned.frames.geometry import TURN, Angle, Faster
 from persim_gym.learned.hierarchical.model import HierarchicalModel
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.polynomials import (
@@ -96,7 +96,9 @@ class Equations:
         for back in range(self.names.lag):
             seen = [Symbol(at(name, back)) for name in self.names.observed]
             inner = {c: seen[c] for c in g.columns}
-            inner |= {a.column: seen[a.column] * _ratio(a.period) for a in g.angles}
+            for a in g.ordered:
+                share = 0 if a.counts is None else _share(inner[a.counts.column], a.counts)
+                inner[a.column] = (seen[a.column] + share) * _ratio(a.period)
             for o in g.circles:
                 inner[min(o.cosine, o.sine)] = sympy.atan2(seen[o.sine], seen[o.cosine])
             known |= {Symbol(at(place[c], back)): value for c, value in inner.items()}
@@ -104,8 +106,10 @@ class Equations:
         for o in g.circles:
             turned = after[min(o.cosine, o.sine)]
             after[o.cosine], after[o.sine] = (o.radius * f(turned) for f in (sympy.cos, sympy.sin))
-        for a in g.angles:
+        for a in reversed(g.ordered):
             after[a.column] /= _ratio(a.period)
+            if a.counts is not None:
+                after[a.column] -= sympy.Mod(_share(after[a.counts.column], a.counts), 1)
             if a.low is not None:
                 after[a.column] = a.low + sympy.Mod(after[a.column] - a.low, a.period)
         return {name: after[c] for c, name in enumerate(self.names.observed)}
@@ -178,7 +182,7 @@ class Equations:
         ]
         if not g.trivial:
             of = [f"of cosine {seen[o.cosine]} and sine {seen[o.sine]}" for o in g.circles]
-            of += [f"of {seen[a.column]} with a period of {a.period:.6g}" for a in g.angles]
+            of += [f"of {_counted(a, seen)} with a period of {a.period:.6g}" for a in g.angles]
             lines.append(f"Inner coordinates: the angle {', the angle '.join(of)}, in radians.")
         if p.factors:
             own = ", ".join(p.factors)
@@ -281,6 +285,17 @@ def equations(
 def _ratio(period: float) -> float | int:
     """Radians in a unit of an angle."""
     return 1 if period == TURN else TURN / period
+
+
+def _share(faster: Any, counted: Faster) -> Any:
+    """How much of its round a clock at an angle has gone."""
+    return faster / TURN - counted.start / counted.period
+
+
+def _counted(angle: Angle, seen: Sequence[str]) -> str:
+    """What an angle is of."""
+    name = seen[angle.column]
+    return name if angle.counts is None else f"{name} and the share of {seen[angle.counts.column]}"
 
 
 def _by_action(sums: Sequence[Any]) -> Any:

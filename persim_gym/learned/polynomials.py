@@ -107,7 +107,7 @@ class Names(NamedTuple):
             named = tuple(f"action {i}" if discrete else f"a{i}" for i in range(size))
         inner = list(geometry.names(observed))
         for a in geometry.angles:
-            if a.period != TURN:  # the angle has another value than the coordinate
+            if a.period != TURN or a.counts:  # the angle has another value than the coordinate
                 inner[geometry.columns.index(a.column)] = f"angle({observed[a.column]})"
         past = (named[1:] if discrete else named) if ensemble.past else ()
         return cls(observed, geometry, tuple(inner), named, discrete, past, lag)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ def code_of(sim: LearnedDynamics, name: str) -> str:
         geometry, inner = inner.geometry, inner.inner
         columns = list(geometry.columns)
         circles = [(o.cosine, o.sine, o.radius) for o in geometry.circles]
-        angles = [(a.column, a.period, a.low) for a in geometry.angles]
+        angles = [dataclasses.astuple(a) for a in geometry.ordered]
     if not isinstance(inner, PolynomialEnsemble):
         raise ValueError(
             "NumPy code is written of a closed form, and this simulator is another model: write "

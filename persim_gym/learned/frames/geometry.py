@@ -32,6 +32,21 @@ class Circle:
 
 
 @dataclass(frozen=True, slots=True)
+class Faster:
+    """The clock whose rounds another one counts: the hour is the weekday's.
+
+    Attributes:
+        column: Its column.
+        period: A full turn in its units.
+        start: Value at which a round begins.
+    """
+
+    column: int
+    period: float
+    start: float
+
+
+@dataclass(frozen=True, slots=True)
 class Angle:
     """A coordinate that is an angle.
 
@@ -39,11 +54,14 @@ class Angle:
         column: Its column.
         period: A full turn in its units.
         low: Least value of the range that it is wrapped into; ``None`` where it goes on and on.
+        counts: The clock whose rounds it counts, one by one. The angle is then of this count and
+            the share of the present round: it goes on evenly, where the coordinate goes in steps.
     """
 
     column: int
     period: float = TURN
     low: float | None = None
+    counts: Faster | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +87,8 @@ class Geometry:
     columns: tuple[int, ...] = field(init=False, compare=False, default=())
     #: Inner coordinates that are angles.
     periodic: tuple[int, ...] = field(init=False, compare=False, default=())
+    #: The angles, each after the one whose rounds it counts.
+    ordered: tuple[Angle, ...] = field(init=False, compare=False, default=())
 
     def __post_init__(self) -> None:
         """Refuse columns that cannot be, and place the inner coordinates."""
@@ -83,6 +103,7 @@ class Geometry:
         columns = tuple(c for c in range(self.obs_dim) if c not in second)
         turning = {min(o.cosine, o.sine) for o in self.circles} | {a.column for a in self.angles}
         periodic = tuple(k for k, column in enumerate(columns) if column in turning)
+        object.__setattr__(self, "ordered", _ordered(self.angles))
         object.__setattr__(self, "columns", columns)
         object.__setattr__(self, "periodic", periodic)
 
@@ -105,7 +126,7 @@ class Geometry:
     @property
     def trivial(self) -> bool:
         """Whether inner coordinates are the observation's own."""
-        unwrapped = all(a.low is None and a.period == TURN for a in self.angles)
+        unwrapped = all(a.low is None is a.counts and a.period == TURN for a in self.angles)
         return not self.circles and unwrapped
 
     def inward(self, obs: Tensor) -> Tensor:
@@ -117,7 +138,11 @@ class Geometry:
         for o in self.circles:
             turned = torch.atan2(obs[..., o.sine], obs[..., o.cosine])
             inner[..., place[min(o.cosine, o.sine)]] = turned
-        for a in self.angles:
+        for a in self.ordered:
+            if (f := a.counts) is not None:
+                faster = inner[..., place[f.column]] * (f.period / TURN)
+                # Not wrapped: noise that leaves a round at its end does not begin the next one.
+                inner[..., place[a.column]] += (faster - f.start) / f.period
             inner[..., place[a.column]] *= TURN / a.period
         return inner
 
@@ -142,6 +167,9 @@ class Geometry:
             obs[..., o.sine] = o.radius * turned.sin()
         for a in self.angles:
             value = inner[..., place[a.column]] * (a.period / TURN)
+            if (f := a.counts) is not None:
+                faster = inner[..., place[f.column]] * (f.period / TURN)
+                value = value - torch.remainder(faster - f.start, f.period) / f.period
             if a.low is not None:
                 value = a.low + torch.remainder(value - a.low, a.period)
             obs[..., a.column] = value
@@ -180,7 +208,11 @@ class Geometry:
         return {
             "obs_dim": self.obs_dim,
             "circles": [[o.cosine, o.sine, o.radius] for o in self.circles],
-            "angles": [[a.column, a.period, a.low] for a in self.angles],
+            "angles": [
+                [a.column, a.period, a.low]
+                + ([] if (f := a.counts) is None else [[f.column, f.period, f.start]])
+                for a in self.angles
+            ],
         }
 
     @classmethod
@@ -197,6 +229,26 @@ class Geometry:
         return cls(
             int(plain["obs_dim"]),
             tuple(Circle(int(c), int(s), float(r)) for c, s, r in circles),
-            tuple(Angle(int(c), float(p), None if low is None else float(low))
-                  for c, p, low in angles),
+            tuple(Angle(int(c), float(p), None if low is None else float(low),
+                        *(Faster(int(k), float(turn), float(start)) for k, turn, start in counts))
+                  for c, p, low, *counts in angles),
         )  # fmt: skip
+
+
+def _ordered(angles: tuple[Angle, ...]) -> tuple[Angle, ...]:
+    """Angles, each after the one whose rounds it counts.
+
+    Raises:
+        ValueError: If one counts what is no other clock's rounds.
+    """
+    found: list[Angle] = []
+    left = list(angles)
+    while left:
+        known = {a.column for a in found if a.low is not None}
+        ready = [a for a in left if a.counts is None or a.counts.column in known]
+        if not ready:
+            column = left[0].column
+            raise ValueError(f"column {column} counts rounds of a column that is no other clock")
+        found += ready
+        left = [a for a in left if a not in ready]
+    return tuple(found)

@@ -9,6 +9,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from persim_gym.learned.frames.clocks import (
+    declared_clock,
+    find_clock,
+    find_count,
+    first_rows,
+    rounds_of,
+    set_back,
+)
 from persim_gym.learned.frames.geometry import TURN, Angle, Circle, Geometry
 from persim_gym.learned.moments import blocks
 from persim_gym.offline.transitions import Transitions
@@ -28,10 +36,12 @@ RANGES = ((TURN, -math.pi), (TURN, 0.0), (360.0, -180.0), (360.0, 0.0))
 #: Share of a turn by which values may be out of their range, and that a jump and an ordinary
 #: change are at least and at most.
 OUTSIDE, JUMP, ORDINARY = 0.02, 0.75, 0.3
+#: Share of a turn by which the turns of a clock and an angle that are the same differ at the most.
+SAME = 0.005
+#: Ranges of the rows where a clock was found that all rows may have.
+BEYOND = 1.2
 #: Jumps that are needed, and eighths of a turn in which values are.
 JUMPS, EIGHTHS = 3, 6
-#: Share of a clock's tick by which a tick may differ from the others: clocks are rounded.
-UNEVEN = 0.25
 
 
 def find_geometry(transitions: Transitions, angles: tuple[int, ...] = ()) -> Geometry:
@@ -45,22 +55,61 @@ def find_geometry(transitions: Transitions, angles: tuple[int, ...] = ()) -> Geo
         ValueError: If a declared pair is nowhere near a circle, or columns do not fit together.
     """
     t = transitions
-    d = t.obs.shape[1]
+    d, first = t.obs.shape[1], first_rows(t)
     circles = [_declared_circle(t, *pair) for pair in t.circles]
     known = {c for pair in t.circles for c in pair}
     found: list[Angle] = []
     for column, period in (*t.angles, *((c, TURN) for c in angles)):
         if column not in known:
             known.add(column)
-            found.append(_declared_angle(t, column, period))
+            found.append(_declared_angle(t, first, column, period))
     for circle in _circles(t, known):
         known |= {circle.cosine, circle.sine}
         circles.append(circle)
     for column in range(d):
         if column not in known:
-            angle = _wrapped(t, column, RANGES) or _clock(t, column)
+            angle = _found_angle(t, first, column)
             found += [] if angle is None else [angle]
+    found = _counting(first, found, {c for o in circles for c in (o.cosine, o.sine)})
     return Geometry(d, tuple(circles), tuple(sorted(found, key=lambda angle: angle.column)))
+
+
+def _found_angle(t: Transitions, first: Transitions, column: int) -> Angle | None:
+    """The clock or wrapped angle that a column is.
+
+    A weekday from 0 to 6 would pass for an angle in radians, and the day of a year for degrees.
+    """
+    clock, angle = find_clock(first, column), _wrapped(t, column, RANGES)
+    if clock is not None and first is not t and _span(t, column) > BEYOND * _span(first, column):
+        clock = None
+    if clock is None or angle is None:
+        return clock or angle
+    return angle if abs(clock.period - angle.period) <= SAME * angle.period else clock
+
+
+def _span(t: Transitions, column: int) -> float:
+    """The largest less the least value of a column."""
+    ends = [f(own[:, column]) for own in (t.obs, t.next_obs) for f in (np.min, np.max)]
+    return float(max(ends) - min(ends))
+
+
+def _counting(t: Transitions, found: list[Angle], known: set[int]) -> list[Angle]:
+    """The angles, with clocks that count the rounds of others, such as weekdays."""
+    declared = dict(t.angles)
+    turning = {a.column: a for a in found}
+    # The fastest first: what counts its rounds may have its own rounds counted.
+    clocks = sorted((a for a in found if a.low is not None), key=lambda a: -rounds_of(t, a))
+    queue = [a.column for a in clocks]
+    for place in queue:
+        for column in range(t.obs.shape[1]):
+            own = turning.get(column)
+            if column in known or column == place or (own is not None and own.counts is not None):
+                continue
+            count = find_count(t, column, turning[place], declared.get(column))
+            if count is not None:
+                turning[column] = count
+                queue += [] if column in queue else [column]
+    return list(turning.values())
 
 
 def _declared_circle(t: Transitions, cosine: int, sine: int) -> Circle:
@@ -82,12 +131,13 @@ def _radius(square: float) -> float:
     return 1.0 if abs(radius - 1.0) < UNIT else radius
 
 
-def _declared_angle(t: Transitions, column: int, period: float) -> Angle:
+def _declared_angle(t: Transitions, first: Transitions, column: int, period: float) -> Angle:
     ranges = tuple(r for r in RANGES if r[0] == period) or ((period, -period / 2), (period, 0.0))
-    clock = _clock(t, column)
+    clock = find_clock(first, column)
     if clock is not None and abs(clock.period - period) <= OUTSIDE * period:
         return replace(clock, period=period)
-    return _wrapped(t, column, ranges) or Angle(column, period)
+    found = _wrapped(t, column, ranges) or declared_clock(first, column, period)
+    return found or Angle(column, period)
 
 
 def _circles(t: Transitions, known: set[int]) -> Iterator[Circle]:
@@ -139,8 +189,12 @@ def _wrapped(t: Transitions, column: int, ranges: tuple[tuple[float, float], ...
     """The range that a column is wrapped into, if it jumps by nearly a turn and not otherwise."""
     before, after = (values[:, column] for values in (t.obs, t.next_obs))
     low, high = (float(f((f(before), f(after)))) for f in (np.min, np.max))
+    # An angle in radians is no whole number, as a weekday is, and an angle in degrees may be one.
+    whole = not np.any(after % 1)
     for period, least in ranges:
         margin = OUTSIDE * period
+        if period == TURN and whole:
+            continue
         if low < least - margin or high > least + period + margin or high - low < JUMP * period:
             continue
         change: NDArray[np.float64] = np.abs(after.astype(np.float64) - before)
@@ -153,29 +207,8 @@ def _wrapped(t: Transitions, column: int, ranges: tuple[tuple[float, float], ...
             continue
         largest = float(ordinary.max())
         around = float((period - change[jumps]).max())
+        if set_back(before[jumps], after[jumps], 0.01 * margin):
+            continue
         if largest <= ORDINARY * period and around <= max(2 * largest, margin):
             return Angle(column, period, least)
     return None
-
-
-def _clock(t: Transitions, column: int) -> Angle | None:
-    """A column that goes on by one and the same tick, and jumps back by a turn less a tick.
-
-    The hour of the day, the day of the week, the phase of a machine: whatever its full turn is.
-    What is set back by different amounts is none. Values are wrapped halfway between the largest
-    and the least one a turn further on, where rounding cannot take one for the other.
-    """
-    before, after = (values[:, column].astype(np.float64) for values in (t.obs, t.next_obs))
-    change = after - before
-    uneven = UNEVEN * abs(float(np.median(change)))
-    ordinary = np.abs(change - np.median(change)) <= uneven
-    jumps = change[~ordinary]
-    if not uneven or len(jumps) < JUMPS or np.ptp(jumps) > 2 * uneven:
-        return None
-    tick, jump = float(change[ordinary].mean()), float(jumps.mean())
-    turn = abs(tick - jump)
-    least = float(np.minimum(before, after).min())
-    room = turn - (float(np.maximum(before, after).max()) - least)
-    if tick * jump > 0 or abs(tick) > ORDINARY * turn or room < -OUTSIDE * abs(tick):
-        return None
-    return Angle(column, turn, least - max(room, 0.0) / 2)

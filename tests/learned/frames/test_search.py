@@ -151,7 +151,6 @@ def test_what_is_set_back_is_no_clock() -> None:
     rising = np.cumsum(np.ones(n))
     cases = {
         "at any time": rising - np.maximum.accumulate(np.where(rng.random(n) < 0.1, rising, 0)),
-        "by a share of what is there": np.remainder(np.cumsum(rng.uniform(0, 2, n)), 24),
         "two values": np.arange(n) % 2.0,
         "once": np.where(np.arange(n) < 120, rising, rising - 120),
     }
