@@ -26,6 +26,9 @@ ROLLOUTS, LONG, BEYOND, OUTSIDE = 200, 200, 0.3, 0.1
 #: How many times as long as the median agent's record they are at the most: after many times that,
 #: the truth may have left the recorded range too.
 AHEAD = 4
+#: Power of the steps between with which a coordinate's displacements grow, from which it is one
+#: that adds up, and pairs of observations that say so.
+WANDERS, PAIRS = 0.6, 50
 
 
 class Predictor(Protocol):
@@ -224,8 +227,8 @@ def escapes(predictor: Predictor, record: Record, rng: np.random.Generator) -> f
     actions = record.actions[rng.integers(0, number, (ROLLOUTS, steps))]
     predicted = np.asarray(predictor.rollout(agent, record.states[rows], actions))
     low, high = record.next_obs.min(0), record.next_obs.max(0)
-    width = BEYOND * (high - low)
-    width[list(record.turns)] = np.inf
+    width = BEYOND * (high - low) + _wandered(record, steps)
+    width[:, list(record.turns)] = np.inf
     with np.errstate(invalid="ignore"):
         out = ~((predicted >= low - width) & (predicted <= high + width)).all(-1)
     if record.over is not None:
@@ -235,3 +238,30 @@ def escapes(predictor: Predictor, record: Record, rng: np.random.Generator) -> f
         before = np.cumsum(ended, axis=1) - ended
         out &= before == 0
     return float((out.mean(axis=1) > OUTSIDE).mean())
+
+
+def _wandered(record: Record, steps: int) -> NDArray[np.float64]:
+    """How far coordinates wander from where they were, after each of some steps ``[steps, d]``.
+
+    A stock that orders fill, a position, a total: what adds up leaves the recorded range in time,
+    and a model of it must. It shows in displacements that go on growing with the steps between;
+    of a coordinate whose displacements do not, this is 0.
+    """
+    observed = np.asarray(record.next_obs, dtype=np.float64)
+    longest = int(np.median(np.unique(record.episode, return_counts=True)[1]))
+    half, quarter = longest // 2, longest // 4
+    none = np.zeros((steps, observed.shape[1]))
+    if quarter < 2:
+        return none
+    after = []
+    for apart in (quarter, half):
+        same = record.episode[apart:] == record.episode[:-apart]
+        if same.sum() < PAIRS:
+            return none
+        moved = np.abs(observed[apart:] - observed[:-apart])[same]
+        after.append(np.quantile(moved, 0.95, axis=0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        power = np.log(after[1] / after[0]) / np.log(half / quarter)
+    power = np.nan_to_num(power, nan=0.0, posinf=0.0, neginf=0.0)
+    time = np.arange(1, steps + 1)[:, None] / half
+    return np.where(power >= WANDERS, after[1] * time ** np.minimum(power, 1.0), none)

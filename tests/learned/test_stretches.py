@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from persim_gym.learned.stretches import held_out, kept_back
+from persim_gym.learned.stretches import Record, escapes, held_out, kept_back
 from tests.learned.test_choice import record
 
 
@@ -50,3 +50,30 @@ def test_a_stretch_of_each_agent_is_kept_back_at_another_place(agents: int, step
 @pytest.mark.parametrize("steps", [1, 59])
 def test_of_short_records_nothing_is_kept_back(steps: int) -> None:
     assert not kept_back(record(steps, 4)).any()
+
+
+class Sums:
+    """A candidate: every action is added, times what has come together so far to a power."""
+
+    def __init__(self, blow_up: float = 0.0) -> None:
+        self.blow_up = blow_up
+
+    def rollout(self, agents, states, actions):  # type: ignore[no-untyped-def]
+        found, now = [], states[:, -1:].astype(float)
+        for action in actions.T:
+            now = now * (1 + self.blow_up) + action[:, None]
+            found.append(now)
+        return np.stack(found, axis=1)
+
+
+def test_what_adds_up_may_leave_the_recorded_range() -> None:
+    rng = np.random.default_rng(0)
+    agent = np.repeat(np.arange(20), 80)
+    action = rng.uniform(-0.8, 1.2, len(agent))
+    next_obs = np.concatenate([action[agent == k].cumsum() for k in range(20)])[:, None]
+    states = next_obs - action[:, None]
+    walk = Record(agent, agent, states, action, next_obs, np.ones(1))
+    assert escapes(Sums(), walk, rng) < 0.05
+    assert escapes(Sums(0.1), walk, rng) > 0.95
+    stays = replace(walk, next_obs=rng.permutation(next_obs))
+    assert escapes(Sums(), stays, rng) > 0.2, "what does not add up may not"
