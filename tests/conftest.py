@@ -26,13 +26,13 @@ if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.envir
 # What a library compiles for its first call takes longer than a test's few calls.
 os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
 
-# Without it every process spends its first five seconds on the test modules that pytest rewrites.
-sys.dont_write_bytecode = False
-
 import pytest
 
 if TYPE_CHECKING:
     from persim_gym.learned import PerSim
+
+# Without it every process spends its first five seconds on the test modules that pytest rewrites.
+sys.dont_write_bytecode = False
 
 # Nothing that is imported or collected becomes garbage: until all is there, none is looked for.
 gc.disable()
