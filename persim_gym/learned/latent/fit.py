@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from persim_gym.learned.adam import Adam
 from persim_gym.learned.config import Latent
 from persim_gym.learned.latent.feature_map import FeatureMap
 from persim_gym.learned.latent.loss import (
@@ -29,7 +30,7 @@ from persim_gym.learned.latent.loss import (
 from persim_gym.learned.latent.network import LatentNetwork, LatentShape
 from persim_gym.learned.latent.posterior import posterior
 from persim_gym.learned.latent.start import first_latents
-from persim_gym.learned.networks.optimise import Adam, FitProgress
+from persim_gym.learned.networks.optimise import FitProgress
 from persim_gym.threads import few_threads
 
 
