@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes.util
 import gc
 import itertools
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -30,10 +31,12 @@ import pytest
 if TYPE_CHECKING:
     from persim_gym.learned import PerSim
 
+# Without it every process spends its first five seconds on the test modules that pytest rewrites.
+sys.dont_write_bytecode = False
+
 # Nothing that is imported or collected becomes garbage: until all is there, none is looked for.
 gc.disable()
 
-TESTS = Path(__file__).parent
 _NUMBERS = itertools.count()
 
 
@@ -47,10 +50,9 @@ def pytest_collection_finish() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(autouse=True)
-def _no_display_left_open() -> Iterator[None]:
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
     """A window leaves pygame's video system up; the next test shall find it as a program does."""
-    yield
     if "pygame" in sys.modules:
         sys.modules["pygame"].display.quit()
 
@@ -85,17 +87,6 @@ def all_steps(usual_efforts: dict[str, int], monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(name, usual_efforts[name])
 
 
-#: Folders whose tests write data sets.
-WRITERS = ("demo", "evaluation", "experiments", "offline", "plots")
-
-
-@pytest.fixture(autouse=True)
-def _own_datasets(request: pytest.FixtureRequest) -> None:
-    """Data sets of tests that write some have a place of their own."""
-    if request.path.relative_to(TESTS).parts[0] in WRITERS:
-        request.getfixturevalue("root")
-
-
 @pytest.fixture(scope="session")
 def opengl() -> None:
     """Skip where MuJoCo cannot draw; asked of MuJoCo itself, so that no mistake of ours skips."""
@@ -113,6 +104,24 @@ def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.getbasetemp() / f"test-{next(_NUMBERS)}"
     folder.mkdir(0o700)
     return folder
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """What the package logs during a test, from level INFO."""
+    found: list[str] = []
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(record.getMessage())
+
+    logger, handler = logging.getLogger("persim_gym"), Collect()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield found
+    logger.setLevel(level)
+    logger.removeHandler(handler)
 
 
 @pytest.fixture

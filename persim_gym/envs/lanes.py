@@ -353,7 +353,7 @@ def check_actions(task: Task, actions: object, n: int, cut: bool = True) -> NDAr
                 raise TypeError(f"discrete actions must be integers, got {array.dtype}")
             array = array.astype(np.int64)
         # Seen as unsigned, a negative action is a very large one: one pass checks both ends.
-        if n and np.maximum.reduce(array.view(np.uint64)) >= space.n:
+        if n and int(np.maximum.reduce(array.view(np.uint64))) >= int(space.n):
             raise ValueError(
                 f"actions must be 0 to {space.n - 1}, got {array.min()}..{array.max()}"
             )

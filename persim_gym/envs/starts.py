@@ -38,15 +38,16 @@ class LaneStarts:
     def draw(self, lanes: NDArray[np.int64]) -> NDArray[np.float64]:
         """The next start states ``[len(lanes), d]`` of the given lanes."""
         position = self._next[lanes]
-        for lane in lanes[position == self._size].tolist():
-            rng = self._rngs[lane]
-            if rng is None:
-                rng = self._rngs[lane] = seeding.np_random(None)[0]
-            self._block[lane] = self._sample(rng, self._size)
-        position %= self._size
-        start = self._block[lanes, position]
+        if len(used_up := (position == self._size).nonzero()[0]):
+            for lane in lanes[used_up].tolist():
+                rng = self._rngs[lane]
+                if rng is None:
+                    rng = self._rngs[lane] = seeding.np_random(None)[0]
+                self._block[lane] = self._sample(rng, self._size)
+            position[used_up] = 0
         self._next[lanes] = position + 1
-        return start
+        position += lanes * self._size
+        return self._block.reshape(-1, self._block.shape[2]).take(position, axis=0)
 
 
 def check_state(task: Task, state: object, n: int | None = None) -> NDArray[np.float64]:

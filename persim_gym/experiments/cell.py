@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from persim_gym import checks
@@ -105,7 +105,7 @@ class Cell:
 
     def to_json(self) -> dict[str, Any]:
         """Plain types; :meth:`from_json` takes them."""
-        plain = asdict(self)
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
         return plain | {"agents": list(self.agents), "fit": dict(self.fit)}
 
     @classmethod

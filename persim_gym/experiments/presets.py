@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from persim_gym import checks
@@ -254,11 +255,16 @@ def preset_cells(name: str, device: str = "cpu", seeds: int | None = None) -> li
     checks.text("device", device)
     if device == "cpu":
         presets = tuple(_REDUCED if preset is _FULL else preset for preset in presets)
-    if seeds is not None:
-        # Every repeat is some hundred cells, which are made at once.
-        seeds = checks.positive_integer("seeds", seeds, 10_000, "an integer of at least 1")
-        presets = tuple(replace(preset, seeds=seeds) for preset in presets)
-    return list(dict.fromkeys(cell for preset in presets for cell in preset.cells()))
+    if seeds is None:
+        return list(_cells_of(presets))
+    # Every repeat is some hundred cells, which are made at once.
+    seeds = checks.positive_integer("seeds", seeds, 10_000, "an integer of at least 1")
+    return list(_cells_of.__wrapped__(tuple(replace(own, seeds=seeds) for own in presets)))
+
+
+@lru_cache
+def _cells_of(presets: tuple[Preset, ...]) -> tuple[Cell, ...]:
+    return tuple(dict.fromkeys(cell for preset in presets for cell in preset.cells()))
 
 
 def select_cells(

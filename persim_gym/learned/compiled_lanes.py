@@ -229,7 +229,8 @@ class _Inputs:
         first, last = (plain[0], plain[-1] + 1) if plain else (0, 0)
         if last - first == len(plain):
             self.columns = slice(first, last)
-        units = [part[plain, None] for part in compiled.units]
+        # A number for each row: to spread one over all of them takes twice as long.
+        units = [np.repeat(part[plain, None], n, axis=1) for part in compiled.units]
         self.centre = units[0]
         self.inverse, self.low, self.high = (
             part.astype(np.float32) for part in (1.0 / units[1], *units[2:])

@@ -118,7 +118,7 @@ class _Single:
         z, acted = self.inputs.z, self.inputs.acted
         self.through = self.block.state.calls(z)
         self.last = self.block.state.rooms[-1]
-        self.calls = self.block.calls(z, acted, self.own, self.inputs.taken)
+        self.calls = self.block.calls(z, acted, self.own[0])
 
     def hidden(self, head: Floats) -> Floats:
         """Members' changes ``[m * d]`` by an agent's own last layer ``[m, d, H + 1]``."""

@@ -41,33 +41,42 @@ class Block:
         self.factors = np.empty((m, r, n), dtype=np.float32)
         self.changes = np.empty((d, m, n), dtype=np.float32)
 
-    def calls(self, z: Floats, acted: Floats, own: Floats, taken: Floats) -> list[Call]:
+    def calls(self, z: Floats, acted: Floats, factors: Floats) -> list[Call]:
         """What makes the members' changes of these rows.
 
         Args:
             z: Inputs ``[in + 1, n]``.
             acted: Continuous actions ``[a + 1, n]``.
-            own: Factors of the rows' agents ``[A, m, r, n]``: with the first discrete action's,
-                and what the others' differ by from these.
-            taken: Which of the others is taken ``[A - 1, n]``.
+            factors: Of the rows' agents, with those of a discrete action ``[m, r, n]``.
         """
         found: list[Call] = []
-        factors = own[0]
-        if len(own) > 1:
-            factors = self.factors
-            if len(own) == 2:
-                found.append(partial(np.multiply, own[1], taken[0], factors))
-            else:
-                found.append(partial(np.einsum, "amrn,an->mrn", own[1:], taken, out=factors))
-            found.append(partial(np.add, factors, own[0], factors))
-        elif self.action.weights:
-            factors = self.factors
+        if self.action.weights:
+            own, factors = factors, self.factors
             found += self.action.calls(acted)
-            found.append(partial(np.multiply, self.action.rooms[-1][:, :-1], own[0], factors))
+            found.append(partial(np.multiply, self.action.rooms[-1][:, :-1], own, factors))
         found += self.state.calls(z)
         found += product_calls(self.last, self.state.rooms[-1], self.products)
         found.append(partial(np.einsum, "mdrn,mrn->dmn", self.by_rank, factors, out=self.changes))
         return found
+
+
+def _chosen(own: Floats, taken: Floats) -> tuple[list[Call], Floats]:
+    """Calls that choose the actions' factors, and where they put them ``[m, r, n]``.
+
+    Args:
+        own: Factors of the rows' agents ``[A, m, r, n]``: with the first discrete action's, and
+            what the others' differ by from these.
+        taken: Which of the others is taken ``[A - 1, n]``.
+    """
+    if len(own) == 1:
+        return [], own[0]
+    found: list[Call] = []
+    room = np.empty_like(own[0])
+    out, before = torch.from_numpy(room), torch.from_numpy(own[0])
+    for other, here in zip(torch.from_numpy(own[1:]), torch.from_numpy(taken), strict=True):
+        found.append(partial(torch.addcmul, before, other, here, out=out))  # NumPy passes twice
+        before = out
+    return found, room
 
 
 class Inputs:
@@ -144,10 +153,10 @@ class NetworkLanes:
         self.work = m * parts[0].stop, shape.widths, torch.device("cpu")
         # Blocks use the same memory one after the other: it stays in the cache.
         rooms = {k: Block(network, k) for k in {p.stop - p.start for p in parts}}
-        self.calls: list[Call] = []
+        self.calls, factors = _chosen(self.own, taken)
         for p in parts:
             room = rooms[p.stop - p.start]
-            self.calls += room.calls(*(part[..., p] for part in (z, acted, self.own, taken)))
+            self.calls += room.calls(*(part[..., p] for part in (z, acted, factors)))
             turned = self.turned[..., p].swapaxes(0, 1)
             self.calls.append(partial(np.matmul, network.turning.turn, room.changes, turned))
 

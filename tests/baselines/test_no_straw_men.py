@@ -17,10 +17,14 @@ from persim_gym.evaluation.returns import episode_returns
 from persim_gym.planning import MPC
 from tests.baselines.small import Push, PushExpert, PushTask, episodes_of
 
-pytest.importorskip("tianshou", reason="pip install 'persim-gym[baselines]'")
-
 #: An agent of no test: settings are tuned on such.
 AGENT = 10
+
+
+@pytest.fixture(autouse=True)
+def _needs_tianshou() -> None:
+    """Not where the module is imported: that takes more than a second, also if nothing is run."""
+    pytest.importorskip("tianshou", reason="pip install 'persim-gym[baselines]'")
 
 
 def share(task: Any, dynamics: Any, agent: int, policy: Any, expert: Any) -> float:

@@ -212,12 +212,12 @@ def test_where_all_is_broken_a_plan_is_an_action_all_the_same(planner: Any) -> N
 
 
 def test_a_recording_ends_where_physics_breaks_and_can_be_replayed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
 ) -> None:
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "data"))
     # From this seed the heavy ones break at once; agents of mass 1 go on to the end.
     data = record(NAME, "random", 3, population=PEOPLE, max_episode_steps=8, seed=3)
-    assert "physics broke in 1 of 3 episodes" in caplog.text
+    assert any("physics broke in 1 of 3 episodes" in message for message in logged)
     assert data.storage.metadata["persim_gym"]["summary"]["stopped"] == 1
     episodes = list(data.iterate_episodes())
     resets = list(data.storage.get_episode_metadata(range(3)))

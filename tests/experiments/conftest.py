@@ -11,3 +11,8 @@ import pytest
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tests share it: what one has fitted, the others need not fit again."""
     return tmp_path_factory.mktemp("benchmark")
+
+
+@pytest.fixture(autouse=True)
+def _own_datasets(root: Path) -> None:
+    """Each test has a place of its own for data sets."""

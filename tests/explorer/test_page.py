@@ -19,9 +19,6 @@ from persim_gym.learned import PerSim
 from tests.explorer.browser import CHROMIUM, PATIENCE, served
 from tests.explorer.worlds import patients
 
-pytest.importorskip("nicegui", reason="the explorer's library is not installed")
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
@@ -57,6 +54,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, patient_sim: PerSim, cartpo
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    pytest.importorskip("nicegui", reason="the explorer's library is not installed")
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     with playwright.sync_playwright() as p:
         # Inside a container Chromium's own is not to be had.
         yield p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])

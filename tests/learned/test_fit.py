@@ -16,8 +16,8 @@ from tests.learned.worlds import PlainTask, RankTwoWorld, transitions
 TASK = PlainTask.of(2, actions=RankTwoWorld.actions)
 OPTIONS: dict[str, Any] = {
     "rank": 2,
-    "ensemble_size": 3,
-    "spare_members": 2,  # now and then a start gets stuck
+    "ensemble_size": 2,
+    "spare_members": 1,  # now and then a start gets stuck
     "state_hidden": (32, 32),
     "normalise_targets": False,
     "batch_size": 64,
@@ -105,7 +105,7 @@ def test_latent_factors_are_the_agents_factors_up_to_a_linear_map(
     world: RankTwoWorld, sim: PerSim
 ) -> None:
     factors = sim.latent_factors
-    assert factors.shape == (3, world.num_agents, 2)
+    assert factors.shape == (2, world.num_agents, 2)
     for member in factors:
         residual = np.linalg.lstsq(member, world.u, rcond=None)[1]
         assert residual.sum() < 1e-3 * (world.u**2).sum()
@@ -127,7 +127,7 @@ def test_held_out_error_is_the_noise(world: RankTwoWorld, pairs: NDArray[np.bool
     assert metrics["heldout_transitions"] == len(noisy) // 5
     assert metrics["heldout_rmse"] == pytest.approx(SIGMA, rel=0.1)
     # The losses are mean squares on the training data, in the network's units (here the data's).
-    assert len(metrics["loss"]) == 3
+    assert len(metrics["loss"]) == 2
     assert np.sqrt(metrics["loss"]) == pytest.approx(SIGMA, rel=0.1)
 
 

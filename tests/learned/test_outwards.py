@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -14,32 +12,19 @@ from numpy.typing import NDArray
 from persim_gym.learned import PerSim
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.outwards import CLOSE, FAR, goes_on, outermost
+from tests.learned.springs import AGENTS, fitted, recorded, spring
 
 Floats = NDArray[np.float64]
-AGENTS, STEPS, NOISE = 40, 100, 0.02
-
-
-def pull(x: Floats, own: Floats) -> Floats:
-    """A spring: of degree 1, wherever it is asked."""
-    return -own * x
+NOISE = 0.02
+OPTIONS: dict[str, dict[str, Any]] = {
+    "als": {"rank": 2, "threshold": 0.0, "ensemble_size": 1},
+    "hierarchical": {"ensemble_size": 2},
+}
 
 
 def friction(x: Floats, own: Floats) -> Floats:
     """What saturates: a polynomial is one of it near the record only."""
     return -own * np.tanh(4 * x)
-
-
-def recorded(law: Callable[[Floats, Floats], Floats]) -> tuple[pd.DataFrame, Floats, float]:
-    """A noisy record, what is the agents' own, and the largest state in it."""
-    rng = np.random.default_rng(3)
-    own = rng.uniform(0.15, 0.45, AGENTS)
-    x, rows = rng.normal(0, 0.3, AGENTS), []
-    for time in range(STEPS):
-        u = rng.uniform(-1, 1, AGENTS)
-        rows.append(pd.DataFrame({"agent": range(AGENTS), "time": time, "x": x, "u": u}))
-        x = x + law(x, own) + 0.3 * u + NOISE * rng.normal(size=AGENTS)
-    table = pd.concat(rows)
-    return table, own, float(table["x"].max())
 
 
 def widths_beyond(sim: PerSim, x: Floats) -> float:
@@ -55,26 +40,20 @@ def widths_beyond(sim: PerSim, x: Floats) -> float:
 
 @pytest.mark.parametrize("method", ["als", "hierarchical"])
 def test_a_law_goes_on_beyond_a_noisy_record(method: str) -> None:
-    table, own, most = recorded(pull)
-    sim = PerSim.fit(
-        table, columns={"agent": "agent", "time": "time", "state": ["x"], "action": ["u"]},
-        method=method, progress=False,
-    )  # fmt: skip
+    table, own = recorded(lambda _: NOISE)
+    sim, most = fitted(table, method, degree=2, **OPTIONS[method]), float(table["x"].max())
     far = np.full((AGENTS, 1), 1.8 * most, dtype=np.float32)
     change = sim.rollout(np.arange(AGENTS), far, np.zeros((AGENTS, 1, 1)))[..., 0, 0] - far[:, 0]
-    miss = np.abs(change.mean(0) - pull(far[:, 0], own))
-    held = np.abs(pull(np.full(AGENTS, (1 + 2 * CLOSE) * most), own) - pull(far[:, 0], own))
+    miss = np.abs(change.mean(0) - spring(far[:, 0], own))
+    held = np.abs(spring(np.full(AGENTS, (1 + 2 * CLOSE) * most), own) - spring(far[:, 0], own))
     assert np.median(miss) < 0.5 * np.median(held)
     assert widths_beyond(sim, table["x"].to_numpy()) == pytest.approx(FAR, abs=0.02)
 
 
 @pytest.mark.parametrize("method", ["als", "hierarchical"])
 def test_an_approximation_is_held_near_a_noisy_record(method: str) -> None:
-    table, _, most = recorded(friction)
-    sim = PerSim.fit(
-        table, columns={"agent": "agent", "time": "time", "state": ["x"], "action": ["u"]},
-        method=method, degree=3, progress=False,
-    )  # fmt: skip
+    table, _ = recorded(lambda _: NOISE, friction)
+    sim = fitted(table, method, degree=3, **OPTIONS[method])
     assert widths_beyond(sim, table["x"].to_numpy()) == pytest.approx(CLOSE, abs=0.02)
 
 

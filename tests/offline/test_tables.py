@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import inspect
-import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -230,10 +229,9 @@ def test_many_agents_are_not_all_listed() -> None:
         read(frame, state="x")
 
 
-def test_a_summary_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "persim_gym"):
-        read(table(y=1.0), name="counting")
-    assert caplog.messages == [
+def test_a_summary_is_logged(logged: list[str]) -> None:
+    read(table(y=1.0), name="counting")
+    assert logged == [
         "counting: 6 rows of 2 agents: 4 transitions in 2 trajectories, median step 5; state "
         "columns that never change: 'y'"
     ]

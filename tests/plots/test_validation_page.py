@@ -13,7 +13,7 @@ import pytest
 from persim_gym.evaluation.off_policy.value import OFF_POLICY_RULES
 from persim_gym.evaluation.validation import RULES, Validation, validate
 from persim_gym.evaluation.validation.support import SUPPORT_RULES
-from persim_gym.plots import style
+from persim_gym.plots import style, validation_page
 from persim_gym.plots.validation import calibration_panel, course_panel, error_panel
 from persim_gym.plots.validation_support import against_panel, dose_panel, value_panel
 from tests.evaluation.validation.worlds import patients
@@ -39,6 +39,7 @@ def found() -> Validation:
 def path(found: Validation, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(style, "DENSITY", 0.5)
+        patch.setattr(validation_page, "AGENTS", 1)
         return found.save(tmp_path_factory.mktemp("page") / "trust")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,6 +22,8 @@ WINDOWS_PER_AGENT = 4
 #: Long rollouts from where other agents were, for each from where the agent was, and widths of the
 #: recorded range by which they may leave it.
 ELSEWHERE, BEYOND = 1, 0.3
+#: Steps of these rollouts that are checked together.
+AT_ONCE = 20
 
 
 def split_agents(rows: Rows, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -132,11 +136,17 @@ class Windows:
         over = torch.zeros(len(agents), dtype=torch.bool)
         escaped = over.clone()
         low, high = problem.widened(SUPPORT if law else BEYOND)
-        for obs in ensemble.unroll(agents, states, actions[:, None]):
-            now = obs[0, :, 0]
+        unrolled = ensemble.unroll(agents, states, actions[:, None])
+        while steps := [obs[0, :, 0].clone() for obs in itertools.islice(unrolled, AT_ONCE)]:
+            now = torch.stack(steps)  # [h, n, d]
             outside = ((now < low) | (now > high)).any(-1) | ~torch.isfinite(now).all(-1)
-            escaped |= outside & ~over
-            over |= outside | torch.as_tensor(problem.terminated(now), dtype=torch.bool)
+            ended = torch.as_tensor(problem.terminated(now.flatten(0, 1)), dtype=torch.bool)
+            ends = outside | ended.view_as(outside)
+            first = ends.byte().argmax(0, keepdim=True)
+            escaped |= outside.gather(0, first)[0] & ~over
+            over |= ends.any(0)
+            if bool(over.all()):
+                break
         own, elsewhere = escaped.split([len(self.start), len(self.elsewhere)])
         share = float(own.double().mean())
         return share if law else max(share, float(elsewhere.double().mean()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -86,18 +86,26 @@ class HierarchicalModel:
         Returns:
             ``[m, n, c]``, within what was recorded and a width of it.
         """
-        phi = self.basis(features.to(self.factors.dtype))
-        phi = phi if phi.ndim == 3 else phi[None]
-        order, counts = _grouped(agents)
-        if order is None:  # too uneven to be worth it: each row its own coefficients
-            own = self._coefficients(agents)
-            out = (own @ phi[..., None])[..., 0]
-        else:
-            who, places, padded = counts
-            rows = phi[:, padded]  # [m or 1, u, longest, P]
-            found = rows @ self._coefficients(who).mT
-            out = found.flatten(1, 2)[:, places]
-        return torch.clamp(out, self.low, self.high)
+        features = features if features.ndim == 3 else features[None]
+        return self.bind(agents)(features[:, :, None])[:, :, 0]
+
+    def bind(self, agents: Tensor) -> Callable[[Tensor], Tensor]:
+        """The model of agents ``[p]``, for features ``[m or 1, p, k, q]``: ``[m, p, k, c]``."""
+        who, places, padded = _grouped(agents)
+        own = self._coefficients(agents if who is None else who).mT  # [m, p or u, P, c]
+
+        @torch.no_grad()
+        def changes(features: Tensor) -> Tensor:
+            phi = self.basis(features.to(self.factors.dtype))
+            if padded is None:
+                out = phi @ own
+            else:  # an agent's rows together
+                k = phi.shape[2]
+                rows = phi[:, padded].flatten(2, 3)  # [m or 1, u, longest * k, P]
+                out = (rows @ own).unflatten(2, (-1, k)).flatten(1, 2)[:, places]
+            return torch.clamp(out, self.low, self.high)
+
+        return changes
 
     def _coefficients(self, agents: Tensor) -> Tensor:
         """``[m, n, c, P]``."""
@@ -160,14 +168,17 @@ class HierarchicalModel:
         return model
 
 
-def _grouped(agents: Tensor) -> tuple[Tensor | None, Any]:
-    """Rows by agent, padded: agents ``[u]``, each row's place, and rows ``[u, longest]``."""
+def _grouped(agents: Tensor) -> tuple[Tensor | None, Any, Any]:
+    """Rows by agent, padded: agents ``[u]``, each row's place, and rows ``[u, longest]``.
+
+    Nothing where that is not worth it: where rows are few or too unevenly shared out.
+    """
     if torch.compiler.is_exporting():  # a graph cannot depend on who is there
-        return None, None
+        return None, None, None
     who, index, count = torch.unique(agents, return_inverse=True, return_counts=True)
     longest = int(count.max()) if len(count) else 0
     if len(who) * longest > PADDED * len(agents) or longest < GROUPED:
-        return None, None
+        return None, None, None
     order = torch.argsort(index, stable=True)
     first = count.cumsum(0) - count
     step = torch.arange(len(agents), device=agents.device) - first[index[order]]
@@ -175,4 +186,4 @@ def _grouped(agents: Tensor) -> tuple[Tensor | None, Any]:
     padded[index[order], step] = order
     places = torch.empty_like(order)
     places[order] = index[order] * longest + step
-    return order, (who, places, padded)
+    return who, places, padded

@@ -95,18 +95,20 @@ class ProductBasis:
     def _rows(self, values: Tensor) -> Tensor:
         z = torch.clamp(values, self.low, self.high)
         single = [torch.ones_like(z)]
-        before = torch.zeros_like(z)
+        before: Tensor | None = None
+        back = torch.where(torch.isfinite(self.size), self.size, torch.zeros_like(self.size))
         for k in range(self.shift.shape[1]):
-            back = self.size[:, k - 1] if k else torch.zeros_like(self.low)
-            back = torch.where(torch.isfinite(back), back, torch.zeros_like(back))
-            now = ((z - self.shift[:, k]) * single[-1] - back * before) / self.size[:, k]
+            now = z - self.shift[:, k]
+            if before is not None:
+                now = now.mul_(single[-1]).sub_(back[:, k - 1] * before)
             before = single[-1]
-            single.append(now)
+            single.append(now / self.size[:, k])
         table = torch.stack(single, -1)  # [n, q, g + 1]
+        columns = list(range(self.terms.shape[1]))  # few: inputs, not rows
+        if not torch.compiler.is_exporting():
+            columns = self.terms.any(0).nonzero()[:, 0].tolist()
         out: Tensor | None = None
-        for column in range(self.terms.shape[1]):  # few: inputs, not rows
-            if not torch.compiler.is_exporting() and not bool(self.terms[:, column].any()):
-                continue
+        for column in columns:
             own = table[:, column].index_select(1, self.terms[:, column])
             out = own if out is None else out.mul_(own)
         return z.new_ones(len(z), len(self)) if out is None else out

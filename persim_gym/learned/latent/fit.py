@@ -13,9 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from persim_gym.learned.adam import Adam
 from persim_gym.learned.config import Latent
 from persim_gym.learned.latent.feature_map import FeatureMap
 from persim_gym.learned.latent.loss import (
+    Ground,
     LatentData,
     LatentSource,
     OneStep,
@@ -29,7 +31,7 @@ from persim_gym.learned.latent.loss import (
 from persim_gym.learned.latent.network import LatentNetwork, LatentShape
 from persim_gym.learned.latent.posterior import posterior
 from persim_gym.learned.latent.start import first_latents
-from persim_gym.learned.networks.optimise import Adam, FitProgress
+from persim_gym.learned.networks.optimise import FitProgress
 from persim_gym.threads import few_threads
 
 
@@ -165,16 +167,16 @@ class _Fit:
 
     def _stage(self, index: int, noise: Tensor | None, weights: Tensor) -> _Stage:
         c = self.config
-        common = self.network, self.parameters, self.data, c.decay
+        ground = Ground(self.network, self.parameters, self.data, c.decay)
         if index == 1 and noise is not None and len(noise):
             assert self.frame is not None
-            loss = SeveralSteps(*common, self.frame, self.starts, c.window, noise)
+            loss = SeveralSteps(ground, self.frame, self.starts, c.window, noise)
             batch = min(c.windows, loss.count)
             return _Stage(index, loss, c.window_steps, batch, c.window_learning_rate)
         batch = min(c.batch_size, len(self.data))
         steps = c.steps if index else c.first_steps
         weight = weights if len(weights) else None
-        return _Stage(index, OneStep(*common, weight), steps, batch, c.learning_rate)
+        return _Stage(index, OneStep(ground, weight), steps, batch, c.learning_rate)
 
     def _noise(self, vector: Tensor) -> Tensor:
         """Variance of observations' noise ``[c]``, or nothing where it is not worth windows."""

@@ -157,6 +157,23 @@ class Parameters:
         return LatentNetwork(self.shape, before.tensors() | fitted)
 
 
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """What both kinds of fit begin with.
+
+    Attributes:
+        network: Where the fit begins.
+        parameters: Its parameters as a vector.
+        data: The transitions.
+        decay: Weight of the weights' prior.
+    """
+
+    network: LatentNetwork
+    parameters: Parameters
+    data: LatentData
+    decay: float
+
+
 class _Loss:
     """What both kinds of fit share: latents drawn, priors priced, variances followed.
 
@@ -169,17 +186,15 @@ class _Loss:
     #: Share of a batch in the running variances.
     FOLLOW = 0.05
 
-    def __init__(
-        self, network: LatentNetwork, parameters: Parameters, data: LatentData, decay: float
-    ) -> None:
-        device = network.device
-        self.network, self.parameters = network, parameters
+    def __init__(self, ground: Ground) -> None:
+        network, data, device = ground.network, ground.data, ground.network.device
+        self.network, self.parameters = network, ground.parameters
         self.features = torch.tensor(data.features, dtype=torch.float32, device=device)
         self.changes = torch.tensor(data.changes, dtype=torch.float32, device=device)
         self.agents = torch.tensor(data.agents, device=device)
         reached = data.cut is not None and data.cut.any()
         self.cut = torch.tensor(data.cut, device=device) if reached else None
-        self.decay = decay
+        self.decay = ground.decay
         self.running: Tensor | None = None
         shape = network.shape
         self._offset = torch.arange(shape.members, device=device)[:, None] * shape.num_agents
@@ -226,23 +241,13 @@ class OneStep(_Loss):
     """One step ahead. What is indexed are transitions.
 
     Args:
-        network: Where the fit begins.
-        parameters: Its parameters as a vector.
-        data: The transitions.
-        decay: Weight of the weights' prior.
+        ground: What it begins with.
         weight: How much each transition counts for each coordinate ``[T, c]``; all alike by
             default.
     """
 
-    def __init__(
-        self,
-        network: LatentNetwork,
-        parameters: Parameters,
-        data: LatentData,
-        decay: float,
-        weight: Tensor | None = None,
-    ) -> None:
-        super().__init__(network, parameters, data, decay)
+    def __init__(self, ground: Ground, weight: Tensor | None = None) -> None:
+        super().__init__(ground)
         self.weight = weight
 
     @property
@@ -269,10 +274,7 @@ class SeveralSteps(_Loss):
     first state is free within the noise.
 
     Args:
-        network: Where the fit begins.
-        parameters: Its parameters as a vector.
-        data: The transitions.
-        decay: Weight of the weights' prior.
+        ground: What it begins with.
         frame: How features move with the state.
         starts: First rows of the windows ``[W]``.
         steps: Length of a window.
@@ -281,18 +283,15 @@ class SeveralSteps(_Loss):
 
     def __init__(
         self,
-        network: LatentNetwork,
-        parameters: Parameters,
-        data: LatentData,
-        decay: float,
+        ground: Ground,
         frame: FeatureMap,
         starts: NDArray[np.int64],
         steps: int,
         noise: Tensor,
     ) -> None:
-        super().__init__(network, parameters, data, decay)
+        super().__init__(ground)
         self.frame, self.steps, self.noise = frame, steps, noise
-        self.starts = torch.as_tensor(starts, device=network.device)
+        self.starts = torch.as_tensor(starts, device=self.network.device)
         self.given = frame.given(self.features)
         self.after = frame.moved(self.features, self.changes)[:, frame.state]
         self.ended = None if self.cut is None else frame.of_changes(self.cut)

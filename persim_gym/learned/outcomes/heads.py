@@ -6,6 +6,7 @@ SiLU units by Adam, and for yes and no also limits of single coordinates, which 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations_with_replacement
@@ -14,11 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from persim_gym.learned.adam import Adam
+
 #: The most terms that a polynomial may have.
 MOST_TERMS = 1000
 
-#: Units of a network's hidden layers, its steps of Adam and rows of a batch.
-HIDDEN, STEPS, BATCH = 64, 2000, 256
+#: Units of a network's hidden layers, its steps of Adam, the first one's size, and rows of a batch.
+HIDDEN, STEPS, RATE, BATCH = 64, 2000, 1e-2, 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +185,7 @@ def network_head(x: Tensor, y: Tensor, logistic: bool, seed: int) -> Head:
     def parts(vector: Tensor) -> list[Tensor]:
         return [p.view(s) for p, s in zip(vector.split(sizes), shapes, strict=True)]
 
-    adam = torch.optim.Adam([flat], lr=1e-2)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, STEPS)
+    adam = Adam(flat.detach())
     measure: Callable[[Tensor, Tensor], Tensor] = (
         torch.nn.functional.binary_cross_entropy_with_logits
         if logistic
@@ -191,15 +193,13 @@ def network_head(x: Tensor, y: Tensor, logistic: bool, seed: int) -> Head:
     )
     silu = torch.nn.functional.silu
     with torch.enable_grad():
-        for _ in range(STEPS):
+        for step in range(STEPS):
             batch = torch.randint(len(z), (min(BATCH, len(z)),), generator=generator)
             w0, w1, w2, b0, b1, b2 = parts(flat)
             hidden = silu(torch.addmm(b1, silu(torch.addmm(b0, z[batch], w0.T)), w1.T))
             loss = measure(hidden @ w2 + b2, target[batch])
-            adam.zero_grad()
-            loss.backward()
-            adam.step()
-            schedule.step()
+            (gradient,) = torch.autograd.grad(loss, flat)
+            adam.step(gradient, RATE * (1 + math.cos(math.pi * step / STEPS)) / 2)
     w0, w1, w2, b0, b1, b2 = parts(flat.detach().double())
     fitted = {"weight.0": w0, "bias.0": b0, "weight.1": w1, "bias.1": b1}
     return Head("network", units | fitted | {"weight.2": w2 * scale, "value": b2 * scale + centre})

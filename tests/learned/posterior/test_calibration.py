@@ -31,7 +31,7 @@ def coverage(world: GaussianWorld, sim: PerSim, count: int, level: float) -> flo
 @pytest.fixture(scope="module")
 def noisy() -> tuple[GaussianWorld, PerSim]:
     world = GaussianWorld(noise=0.1)
-    return world, world.fit(world.record(200))
+    return world, world.fit(world.record(150), ensemble_size=2)
 
 
 @pytest.mark.parametrize(

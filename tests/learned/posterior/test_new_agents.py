@@ -30,11 +30,11 @@ from tests.learned.worlds import PlainTask
 
 KNOWN, NEW = 40, 10
 OPTIONS: dict[str, dict[str, Any]] = {
-    "als": {"degree": 2, "rank": 3, "threshold": 0.0, "ensemble_size": 3},
+    "als": {"degree": 2, "rank": 3, "threshold": 0.0, "ensemble_size": 2},
     "sgd": {"rank": 3, "ensemble_size": 3, "state_hidden": (32, 32), "epochs": 20},
-    "hierarchical": {"degree": 3, "ensemble_size": 3},
-    "latent": {"latent": 2, "hidden": (24, 24), "first_steps": 200, "steps": 500,
-               "ensemble_size": 2},
+    "hierarchical": {"degree": 3, "ensemble_size": 2},
+    "latent": {"latent": 2, "hidden": (24, 24), "first_steps": 150, "steps": 300,
+               "batch_size": 200, "ensemble_size": 2},
 }  # fmt: skip
 FAMILIES = [*OPTIONS, "mixture"]
 #: Families of which transitions of an agent add up one by one.

@@ -20,7 +20,7 @@ from persim_gym.learned.preparation import Data
 from persim_gym.learned.progress import FitReport
 from persim_gym.learned.uncertainty.calibrate import LEVELS, calibrate
 from persim_gym.learned.uncertainty.intervals import Unseen, students
-from tests.learned.noisy_worlds import OBSERVED, PROCESS, TASK, LinearWorld
+from tests.learned.noisy_worlds import OBSERVED, PROCESS, TASK, LinearWorld, fitted
 from tests.learned.uncertainty.test_intervals import inside
 
 
@@ -58,7 +58,7 @@ def test_intervals_beyond_the_recorded_steps_are_extrapolated_and_the_card_says_
     assert sim.card["metrics"]["intervals_calibrated_to"] == 10
     for steps in (5, 40):
         assert 0.92 < inside(sim, world, "observation", 0.95, steps) < 0.995, steps
-    whole = few(1, agents=40, steps=80)[1]
+    whole = fitted("both")
     assert whole.card["metrics"]["intervals_calibrated_to"] >= 50
     # A fit that nothing was kept from has nothing to extrapolate by, and says how far it goes.
     given = [0], np.zeros((1, 2)), np.zeros((1, 60, 1))
