@@ -124,7 +124,7 @@ class Reactor(World):
     def step(self, states: Floats, actions: NDArray[Any], own: Parameters) -> Floats:
         def slope(now: Floats) -> Floats:
             left, hot = now.T
-            reacted = own["rate"] * np.exp(-8750 / np.clip(hot, 250, 600)) * left
+            reacted = own["rate"] * np.exp(-8750 / np.clip(hot, 250, 440)) * left
             cooled = own["exchange"] * (actions[:, 0] - hot)
             return np.stack([own["feed"] - left - reacted, 350 - hot + 209 * reacted + cooled], 1)
 
