@@ -15,7 +15,7 @@ from persim_gym.baselines.blocks import block_seed
 from persim_gym.baselines.context_gradients import LossGradient
 from persim_gym.baselines.context_network import Batch, ContextNetwork, ContextShape, loss
 from persim_gym.baselines.windows import Windows, hold_out
-from persim_gym.learned.networks.optimise import Adam
+from persim_gym.learned.adam import Adam
 
 #: Steps of a block, after which the held-out windows are predicted.
 BLOCK = 100

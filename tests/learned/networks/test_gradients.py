@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from persim_gym.learned.adam import Adam
 from persim_gym.learned.config import Networks
 from persim_gym.learned.networks.gradients import Batch, SquaredError
 from persim_gym.learned.networks.network import LowRankNetwork, NetworkShape
-from persim_gym.learned.networks.optimise import Adam, learning_rate
+from persim_gym.learned.networks.optimise import learning_rate
 from tests.learned.worlds import network_shape, random_network
 
 SHAPES: dict[str, dict[str, Any]] = {
