@@ -188,7 +188,7 @@ def fit_hierarchy(
 ) -> Fitted:
     """Fit each agent's own polynomial under a population's prior."""
     began = time.perf_counter()
-    rows = _Rows.of(data, config.lag, config.skip_clipped, without)
+    rows = _Rows.of(data, config, without)
     found = fit_hierarchical(
         *rows.arrays(rows.rows), torch.as_tensor(rows.agents), rows.num_agents,
         degree=config.degree, members=config.ensemble_size, effort=config.effort,
@@ -207,7 +207,7 @@ def fit_hierarchy(
 def fit_latents(data: Data, config: Latent, setting: Setting, without: Without = None) -> Fitted:
     """Fit networks that each agent's latent enters nonlinearly."""
     began = time.perf_counter()
-    rows = _Rows.of(data, config.lag, config.skip_clipped, without)
+    rows = _Rows.of(data, config, without)
     checkpoint = setting.checkpoint_of(config, without)
     kept = checkpoint.load() if checkpoint is not None else None
     network = fit_latent(
@@ -244,15 +244,15 @@ class _Rows:
     clipped: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, data: Data, lag: int, skip_clipped: bool, without: Without) -> _Rows:
-        t = data.transitions
-        clipped = data.clipped if skip_clipped else np.zeros_like(data.clipped)
+    def of(cls, data: Data, config: Hierarchical | Latent, without: Without) -> _Rows:
+        t, lag = data.transitions, config.lag
+        clipped = data.clipped if config.skip_clipped else np.zeros_like(data.clipped)
         kept = np.ones(len(t), dtype=np.bool_) if without is None else ~without
         used = ~clipped & kept
         whole = used & (t.step >= lag - 1)  # a past that was recorded, where there is any
         used = whole if whole.any() else used
         data.check_left(used)
-        frame = Frame.of(data, lag, used)
+        frame = Frame.of(data, lag, used, seen=config.past)
         if not frame.size:
             raise ValueError(
                 "neither a coordinate nor an action varies in what is left to fit: there is "

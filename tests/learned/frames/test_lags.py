@@ -137,7 +137,7 @@ def test_a_longer_past_is_compared_where_it_is_better(
 
 
 def test_the_model_that_judges_lags_is_linear() -> None:
-    from persim_gym.learned.frames.lags import Ridge
+    from persim_gym.learned.frames.ridge import Ridge
 
     rng = np.random.default_rng(0)
     features, change = (torch.as_tensor(rng.normal(size=(90, k))) for k in (4, 2))

@@ -1,0 +1,167 @@
+"""What of a past is needed: the past observations, and those past actions that act late.
+
+An action that acts six steps later asks for one number of the past, and a past of seven
+observations has a dozen. Each number too many is a weight more that a record must tell, and a past
+observation brings its noise along. So past observations are left out that open-loop predictions do
+not need, and actions are taken one after the other, as long as one more of them takes something
+away from what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from persim_gym.learned.frames.frame import Frame
+from persim_gym.learned.frames.lags import (
+    CARRIED,
+    RIDGES,
+    SLACK,
+    SMALL,
+    STEP_SLACK,
+    LagTrial,
+    few_of,
+    judge,
+    split,
+)
+from persim_gym.learned.frames.ridge import basis_of, present
+from persim_gym.learned.hierarchical.population import Moments, moments
+from persim_gym.learned.preparation import Data
+
+#: By how much the error of one step may be larger without past observations where they tell nothing
+#: hidden: they average noise of the present one, the half of what one step leaves at the most.
+AVERAGED = 1.45
+#: By how much the logarithm of a coordinate's error must fall for an action to be taken, and may be
+#: above that with all of them.
+GAIN = 0.03
+#: Errors, in units of the changes, that count as none.
+FINE = 1e-3
+#: Share of what a past takes away from the error of one step that a part of it may miss, where
+#: predictions of ten steps are no worse.
+MISSED = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What is seen of a past.
+
+    Attributes:
+        lag: Observations of a state.
+        columns: Columns of the past that are seen, see :attr:`Frame.past_columns`; ``None`` for
+            all of them.
+    """
+
+    lag: int
+    columns: tuple[int, ...] | None = None
+
+
+def needed_past(data: Data, lag: int) -> Past:
+    """What is needed of a past; all of it where nothing says which part.
+
+    Args:
+        data: The data.
+        lag: Observations of a state.
+    """
+    few = few_of(data)
+    parts = split(few, lag)
+    if parts is None or lag == 1:
+        return Past(lag)
+    frame = Frame.of(few, lag, parts[0], geometry=few.geometry)
+    changes, actions = (
+        [column for column in columns if column in frame.kept] for columns in frame.past_columns
+    )
+    width = frame.geometry.size
+    none, whole = (judge(few, lag, *parts, seen) for seen in ((), None))
+    for steps in range(lag):
+        seen = [column for column in changes if column < frame.past_columns[0][0] + steps * width]
+        if _as_good(judge(few, lag, *parts, [*seen, *actions]), whole, none):
+            changes = seen
+            break
+    taken = _taken(few, frame, parts, changes, actions)
+    if not _as_good(judge(few, lag, *parts, [*changes, *taken]), whole, none):
+        taken = actions
+    return _shortened(frame, changes, taken)
+
+
+def _as_good(found: LagTrial, whole: LagTrial, none: LagTrial) -> bool:
+    """Whether a part of a past predicts as well as the whole.
+
+    That may be a little more exact in one step, where it averages noise, or makes up for what these
+    regressions cannot say: then it is no better in the long run.
+    """
+    if found.open_loop > SLACK * max(whole.open_loop, SMALL):
+        return False
+    if found.open_loop <= whole.open_loop:
+        gained = none.one_step - whole.one_step
+        if found.one_step <= whole.one_step + MISSED * gained:
+            return True
+    averaged = AVERAGED if found.carried <= CARRIED else STEP_SLACK
+    return found.one_step <= averaged * whole.one_step
+
+
+def _shortened(frame: Frame, changes: Sequence[int], actions: Sequence[int]) -> Past:
+    """The shortest past that has some columns."""
+    if len(changes) + len(actions) == sum(len({*c} & {*frame.kept}) for c in frame.past_columns):
+        return Past(frame.lag)
+    of_changes, of_actions = frame.past_columns
+    width, past = frame.geometry.size, max(frame.past, 1)
+    steps = [1 + (column - of_changes[0]) // width for column in changes]
+    steps += [1 + (column - of_actions[0]) // past for column in actions]
+    lag = 1 + max(steps, default=frame.lag - 1)
+    earlier = (frame.lag - lag) * width  # columns of changes that a shorter past does not have
+    return Past(lag, (*changes, *(column - earlier for column in actions)))
+
+
+def _taken(
+    data: Data, frame: Frame, parts: Sequence[NDArray[np.bool_]], changes: Sequence[int], actions: Sequence[int]
+) -> list[int]:
+    """Past actions that take something away, or all of them where these are not as good."""
+    t = data.transitions
+    agents = torch.as_tensor(np.unique(t.agent, return_inverse=True)[1])
+    features = frame.features(frame.states(data), torch.as_tensor(t.action))
+    change = frame.change(torch.as_tensor(t.obs), torch.as_tensor(t.next_obs))
+    basis = basis_of(features, present(frame))
+    count = int(agents.max()) + 1
+    early, late = (
+        moments(basis[rows], change[rows], agents[rows], count)
+        for rows in (torch.as_tensor(np.flatnonzero(part)) for part in parts)
+    )
+    place = {column: k + 1 for k, column in enumerate(frame.kept)}  # a constant stands before
+    past = {*chain(*frame.past_columns)} - {*changes}
+    hidden = {place[column] for column in frame.kept if column in past}
+    base = [k for k in range(basis.shape[1]) if k not in hidden]
+    best, taken = _left(early, late, base), list[int]()
+    every = _left(early, late, [*base, *(place[c] for c in actions)])
+    while rest := [column for column in actions if column not in taken]:
+        tried = [_left(early, late, [*base, *(place[c] for c in (*taken, own))]) for own in rest]
+        first = min(range(len(rest)), key=lambda k: float(tried[k].sum()))
+        if float((best - tried[first]).max()) < GAIN:
+            break
+        best = tried[first]
+        taken.append(rest[first])
+    return sorted(taken) if float((best - every).max()) < GAIN else list(actions)
+
+
+def _left(early: Moments, late: Moments, terms: Sequence[int]) -> Tensor:
+    """Logarithm of what is left of each coordinate ``[c]``, mean over agents."""
+    places = list(terms)
+    gram, cross = early.gram[:, places][:, :, places], early.cross[..., places].mT
+    eye = torch.eye(len(places), dtype=gram.dtype)
+    every = gram.sum(0) + 1e-9 * early.count.sum() * eye
+    common = torch.linalg.solve(every, cross.sum(0))
+    seen = late.count > 0
+    then, target = late.gram[seen][:, places][:, :, places], late.cross[seen][..., places].mT
+    found = []
+    for ridge in RIDGES:
+        own = torch.linalg.solve(gram + ridge * 1e-2 * eye, cross - gram @ common)
+        weights = (common + own)[seen]
+        left = late.square[seen] - (weights * (2 * target - then @ weights)).sum(1)
+        mean = left / late.count[seen, None]
+        found.append(mean.clamp_min(FINE**2).log().mean(0) / 2)
+    return min(found, key=lambda own: float(own.sum()))
