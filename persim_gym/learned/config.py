@@ -100,15 +100,15 @@ def _take_columns(config: Any) -> None:
     Raises:
         ValueError: If it is anything else.
     """
-    if config.past is None:
+    if config.seen is None:
         return
     try:
-        given = checks.a_sequence("past", config.past)
-        columns = tuple(checks.integer("past", column, 1) for column in given)
+        given = checks.a_sequence("seen", config.seen)
+        columns = tuple(checks.integer("seen", column, 1) for column in given)
     except (TypeError, ValueError):
         says = "a list of positive integers, the columns of the past that are seen, or None"
-        raise ValueError(f"past must be {says}, got {checks.shown(config.past)}") from None
-    object.__setattr__(config, "past", columns)
+        raise ValueError(f"seen must be {says}, got {checks.shown(config.seen)}") from None
+    object.__setattr__(config, "seen", columns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,8 +259,8 @@ class Hierarchical(Values):
         degree: Degree of each agent's polynomial; ``None`` means chosen from the data.
         ensemble_size: Draws ``m`` from the agents' posteriors.
         lag: Number of past observations, and of the actions between them, that it sees.
-        past: Columns of the past that it sees, as :attr:`Frame.past_columns` counts them; all by
-            default.
+        seen: Columns of the past and of the present action that it sees, of those in
+            :attr:`Frame.optional`; all by default.
         skip_clipped: Leave transitions out that end on a bound of the observation space, and learn
             from them what happens there.
         effort: How large a basis may be: ``"quick"``, ``"default"`` or ``"thorough"``.
@@ -272,7 +272,7 @@ class Hierarchical(Values):
     degree: int | None = None
     ensemble_size: int = 5
     lag: int = 1
-    past: tuple[int, ...] | None = None
+    seen: tuple[int, ...] | None = None
     skip_clipped: bool = True
     effort: str = "default"
     seed: int = 0
@@ -313,8 +313,8 @@ class Latent(Values):
         max_agents: Agents that the network is fitted on. Any more are adapted to afterwards, so
             that the cost of each is small.
         lag: Number of past observations, and of the actions between them, that it sees.
-        past: Columns of the past that it sees, as :attr:`Frame.past_columns` counts them; all by
-            default.
+        seen: Columns of the past and of the present action that it sees, of those in
+            :attr:`Frame.optional`; all by default.
         skip_clipped: Leave transitions out that end on a bound of the observation space, and learn
             from them what happens there.
         seed: Seed of everything.
@@ -339,7 +339,7 @@ class Latent(Values):
     hold: float = 0.1
     max_agents: int = 1000
     lag: int = 1
-    past: tuple[int, ...] | None = None
+    seen: tuple[int, ...] | None = None
     skip_clipped: bool = True
     seed: int = 0
 

@@ -252,7 +252,7 @@ class _Rows:
         whole = used & (t.step >= lag - 1)  # a past that was recorded, where there is any
         used = whole if whole.any() else used
         data.check_left(used)
-        frame = Frame.of(data, lag, used, seen=config.past)
+        frame = Frame.of(data, lag, used, seen=config.seen)
         if not frame.size:
             raise ValueError(
                 "neither a coordinate nor an action varies in what is left to fit: there is "

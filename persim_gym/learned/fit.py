@@ -80,7 +80,7 @@ def fit_by(data: Data, plan: FitPlan, setting: Setting) -> Fitted:
     for lag, past in pasts.items():  # a past that seems worth its while is compared with none
         for name in ("hierarchical", "latent"):
             if lag == lags.chosen or name == "hierarchical":  # latent networks take their time
-                own = replace(configs[name], lag=past.lag, past=past.columns)
+                own = replace(configs[name], lag=past.lag, seen=past.seen)
                 configs.setdefault(f"{name}, lag {past.lag}", own)
     found = _chosen(data, configs, plan.seed, setting)
     found.metrics["lags"] = lags.to_json() | {"needed": [asdict(past) for past in pasts.values()]}

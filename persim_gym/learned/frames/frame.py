@@ -88,8 +88,7 @@ class Frame:
             geometry: Which coordinates are angles, by default the data's.
             past_actions: Whether a state holds the actions between its observations.
             margin: Widths of the recorded range by which a feature may leave it.
-            seen: Columns of all features that are kept of the past, see :attr:`past_columns`; all
-                of them by default.
+            seen: Columns that are kept of those in :attr:`optional`; all of them by default.
 
         Raises:
             ValueError: If no transition is used.
@@ -133,8 +132,8 @@ class Frame:
         return frame if seen is None else frame._seeing(seen)
 
     def _seeing(self, seen: Sequence[int]) -> Frame:
-        """The same with no other columns of the past than these."""
-        hidden = {*chain(*self.past_columns)} - {*seen}
+        """The same with no other optional columns than these."""
+        hidden = {*chain(*self.optional)} - {*seen}
         places = [k for k, column in enumerate(self.kept) if column not in hidden]
         ranges: dict[str, Any] = {n: getattr(self, n)[places] for n in _OF_FEATURES}
         return replace(self, kept=tuple(self.kept[k] for k in places), **ranges)
@@ -179,11 +178,15 @@ class Frame:
         return tuple(place for place, column in enumerate(self.kept) if column < last)
 
     @property
-    def past_columns(self) -> tuple[range, range]:
-        """Columns of all features that are past changes, and past actions; the latest first."""
+    def optional(self) -> tuple[range, range, range]:
+        """Columns of all features that a frame with a past may do without.
+
+        Those of past changes and past actions, the latest first, and of the present action.
+        """
         first = len(self.geometry.plain) + 2 * len(self.geometry.periodic)
         middle = first + (self.lag - 1) * self.geometry.size
-        return range(first, middle), range(middle, middle + (self.lag - 1) * self.past)
+        last = middle + (self.lag - 1) * self.past
+        return range(first, middle), range(middle, last), range(last, last + self.past)
 
     @property
     def width(self) -> int:

@@ -197,7 +197,7 @@ def judge(
     lag: int,
     early: NDArray[np.bool_],
     late: NDArray[np.bool_],
-    past: Sequence[int] | None = None,
+    seen: Sequence[int] | None = None,
 ) -> LagTrial:
     """Judge a past.
 
@@ -206,10 +206,10 @@ def judge(
         lag: Observations of a state.
         early: Transitions to fit ``[T]``.
         late: Transitions to judge by ``[T]``.
-        past: Columns of the past that are seen; all by default.
+        seen: Columns of the past and of the present action that are seen; all by default.
     """
     t = data.transitions
-    frame = Frame.of(data, lag, early, geometry=data.geometry, seen=past)
+    frame = Frame.of(data, lag, early, geometry=data.geometry, seen=seen)
     states, actions = frame.states(data), torch.as_tensor(t.action)
     features = frame.features(states, actions)
     change = frame.change(torch.as_tensor(t.obs), torch.as_tensor(t.next_obs))

@@ -9,7 +9,7 @@ away from what is left.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -30,7 +30,7 @@ from persim_gym.learned.frames.lags import (
     judge,
     split,
 )
-from persim_gym.learned.frames.ridge import basis_of, present
+from persim_gym.learned.frames.ridge import basis_of, present, terms_of
 from persim_gym.learned.hierarchical.population import Moments, moments
 from persim_gym.learned.preparation import Data
 
@@ -53,12 +53,12 @@ class Past:
 
     Attributes:
         lag: Observations of a state.
-        columns: Columns of the past that are seen, see :attr:`Frame.past_columns`; ``None`` for
-            all of them.
+        seen: Columns of the past and of the present action that are seen, of those in
+            :attr:`Frame.optional`; ``None`` for all of them.
     """
 
     lag: int
-    columns: tuple[int, ...] | None = None
+    seen: tuple[int, ...] | None = None
 
 
 def needed_past(data: Data, lag: int) -> Past:
@@ -73,20 +73,24 @@ def needed_past(data: Data, lag: int) -> Past:
     if parts is None or lag == 1:
         return Past(lag)
     frame = Frame.of(few, lag, parts[0], geometry=few.geometry)
-    changes, actions = (
-        [column for column in columns if column in frame.kept] for columns in frame.past_columns
+    changes, late, now = (
+        [column for column in columns if column in frame.kept] for columns in frame.optional
     )
-    width = frame.geometry.size
-    none, whole = (judge(few, lag, *parts, seen) for seen in ((), None))
+    width, first = frame.geometry.size, frame.optional[0][0]
+    none, whole = (judge(few, lag, *parts, seen) for seen in (now, None))
+
+    def enough(seen: Sequence[int]) -> bool:
+        return _as_good(judge(few, lag, *parts, seen), whole, none)
+
     for steps in range(lag):
-        seen = [column for column in changes if column < frame.past_columns[0][0] + steps * width]
-        if _as_good(judge(few, lag, *parts, [*seen, *actions]), whole, none):
-            changes = seen
+        some = [column for column in changes if column < first + steps * width]
+        if enough([*some, *late, *now]):
+            changes = some
             break
-    taken = _taken(few, frame, parts, changes, actions)
-    if not _as_good(judge(few, lag, *parts, [*changes, *taken]), whole, none):
-        taken = actions
-    return _shortened(frame, changes, taken)
+    for actions in _taken(few, frame, parts, changes):
+        if enough([*changes, *actions]):
+            return _shortened(frame, sorted([*changes, *actions]))
+    return _shortened(frame, [*changes, *late, *now])
 
 
 def _as_good(found: LagTrial, whole: LagTrial, none: LagTrial) -> bool:
@@ -105,47 +109,63 @@ def _as_good(found: LagTrial, whole: LagTrial, none: LagTrial) -> bool:
     return found.one_step <= averaged * whole.one_step
 
 
-def _shortened(frame: Frame, changes: Sequence[int], actions: Sequence[int]) -> Past:
+def _shortened(frame: Frame, seen: Sequence[int]) -> Past:
     """The shortest past that has some columns."""
-    if len(changes) + len(actions) == sum(len({*c} & {*frame.kept}) for c in frame.past_columns):
+    if len(seen) == sum(len({*columns} & {*frame.kept}) for columns in frame.optional):
         return Past(frame.lag)
-    of_changes, of_actions = frame.past_columns
-    width, past = frame.geometry.size, max(frame.past, 1)
-    steps = [1 + (column - of_changes[0]) // width for column in changes]
-    steps += [1 + (column - of_actions[0]) // past for column in actions]
+    changes, late, now = frame.optional
+    width, past = frame.geometry.size, frame.past
+    steps = [1 + (column - changes[0]) // width for column in seen if column in changes]
+    steps += [1 + (column - late[0]) // past for column in seen if column in late]
     lag = 1 + max(steps, default=frame.lag - 1)
-    earlier = (frame.lag - lag) * width  # columns of changes that a shorter past does not have
-    return Past(lag, (*changes, *(column - earlier for column in actions)))
+    # What stands before is shorter by the steps that are not in the past any more.
+    fewer = {**dict.fromkeys(late, width), **dict.fromkeys(now, width + past)}
+    return Past(lag, tuple(column - (frame.lag - lag) * fewer.get(column, 0) for column in seen))
 
 
 def _taken(
-    data: Data, frame: Frame, parts: Sequence[NDArray[np.bool_]], changes: Sequence[int], actions: Sequence[int]
-) -> list[int]:
-    """Past actions that take something away, or all of them where these are not as good."""
+    data: Data, frame: Frame, parts: Sequence[NDArray[np.bool_]], changes: Sequence[int]
+) -> list[list[int]]:
+    """Actions that are needed: without the present ones where these tell nothing, and with them.
+
+    None where past ones have more to tell than one after the other.
+    """
     t = data.transitions
     agents = torch.as_tensor(np.unique(t.agent, return_inverse=True)[1])
     features = frame.features(frame.states(data), torch.as_tensor(t.action))
     change = frame.change(torch.as_tensor(t.obs), torch.as_tensor(t.next_obs))
-    basis = basis_of(features, present(frame))
-    count = int(agents.max()) + 1
-    early, late = (
-        moments(basis[rows], change[rows], agents[rows], count)
+    products = present(frame)
+    basis = basis_of(features, products)
+    early, later = (
+        moments(basis[rows], change[rows], agents[rows], int(agents.max()) + 1)
         for rows in (torch.as_tensor(np.flatnonzero(part)) for part in parts)
     )
-    place = {column: k + 1 for k, column in enumerate(frame.kept)}  # a constant stands before
-    past = {*chain(*frame.past_columns)} - {*changes}
-    hidden = {place[column] for column in frame.kept if column in past}
-    base = [k for k in range(basis.shape[1]) if k not in hidden]
-    best, taken = _left(early, late, base), list[int]()
-    every = _left(early, late, [*base, *(place[c] for c in actions)])
-    while rest := [column for column in actions if column not in taken]:
-        tried = [_left(early, late, [*base, *(place[c] for c in (*taken, own))]) for own in rest]
+    optional = {*chain(*frame.optional)}
+    terms = [{frame.kept[k] for k in own} & optional for own in terms_of(frame.size, products)]
+
+    def left(seen: Collection[int]) -> Tensor:
+        known = {*seen, *changes}
+        return _left(early, later, [k for k, own in enumerate(terms) if own <= known])
+
+    late, now = ([column for column in c if column in frame.kept] for c in frame.optional[1:])
+    taken = list(now)
+    best, every = left(taken), left([*late, *now])
+    while rest := [column for column in late if column not in taken]:
+        tried = [left([*taken, own]) for own in rest]
         first = min(range(len(rest)), key=lambda k: float(tried[k].sum()))
         if float((best - tried[first]).max()) < GAIN:
             break
         best = tried[first]
         taken.append(rest[first])
-    return sorted(taken) if float((best - every).max()) < GAIN else list(actions)
+    if float((best - every).max()) > GAIN:
+        return []
+    needed = taken
+    # Columns of a discrete action belong together.
+    for group in [now] if frame.choices else [[column] for column in now]:
+        without = [column for column in needed if column not in group]
+        if {*late} & {*taken} and float((left(without) - left(needed)).sum()) <= 0:
+            needed = without
+    return [needed, taken]
 
 
 def _left(early: Moments, late: Moments, terms: Sequence[int]) -> Tensor:

@@ -16,7 +16,7 @@ from persim_gym.learned.hierarchical.population import moments
 
 def present(frame: Frame) -> list[int]:
     """Features of the present, actions included: those of which products are taken."""
-    past = {*chain(*frame.past_columns)}
+    past = {*chain(*frame.optional[:2])}
     return [k for k, column in enumerate(frame.kept) if column not in past]
 
 
@@ -116,3 +116,10 @@ def basis_of(features: Tensor, present: Sequence[int]) -> Tensor:
     left, right = torch.triu_indices(len(present), len(present))
     one = torch.ones_like(features[..., :1])
     return torch.cat([one, features, now[..., left] * now[..., right]], dim=-1)
+
+
+def terms_of(size: int, present: Sequence[int]) -> list[tuple[int, ...]]:
+    """Features that each term of :func:`basis_of` is made of, of ``size`` features."""
+    left, right = torch.triu_indices(len(present), len(present)).tolist()
+    products = [(present[i], present[j]) for i, j in zip(left, right, strict=True)]
+    return [(), *((k,) for k in range(size)), *products]
