@@ -42,9 +42,9 @@ AVERAGED = 1.45
 GAIN = 0.03
 #: Errors, in units of the changes, that count as none.
 FINE = 1e-3
-#: Share of what a past takes away from the error of one step that a part of it may miss, where
-#: predictions of ten steps are no worse.
-MISSED = 0.02
+#: Share of what a past takes away from an error that a part of it may miss: of one step, where
+#: predictions of ten steps are no worse, and of ten steps, where errors are noise.
+MISSED = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +96,18 @@ def needed_past(data: Data, lag: int) -> Past:
 def _as_good(found: LagTrial, whole: LagTrial, none: LagTrial) -> bool:
     """Whether a part of a past predicts as well as the whole.
 
-    That may be a little more exact in one step, where it averages noise, or makes up for what these
-    regressions cannot say: then it is no better in the long run.
+    That may be a little more exact, where it averages noise, or makes up for what these regressions
+    cannot say; in one step alone, if it is no better in the long run.
     """
-    if found.open_loop > SLACK * max(whole.open_loop, SMALL):
+    gains = none.one_step - whole.one_step, none.open_loop - whole.open_loop
+    noisy = found.carried <= CARRIED  # errors that do not go on are of nothing hidden
+    near = found.open_loop <= SLACK * max(whole.open_loop, SMALL)
+    if not near and not (noisy and found.open_loop <= whole.open_loop + MISSED * gains[1]):
         return False
-    if found.open_loop <= whole.open_loop:
-        gained = none.one_step - whole.one_step
-        if found.one_step <= whole.one_step + MISSED * gained:
-            return True
-    averaged = AVERAGED if found.carried <= CARRIED else STEP_SLACK
-    return found.one_step <= averaged * whole.one_step
+    missed = found.one_step <= whole.one_step + MISSED * gains[0]
+    if missed and found.open_loop <= whole.open_loop:
+        return True
+    return found.one_step <= (AVERAGED if noisy else STEP_SLACK) * whole.one_step
 
 
 def _shortened(frame: Frame, seen: Sequence[int]) -> Past:
