@@ -178,6 +178,11 @@ class Frame:
         return tuple(place for place, column in enumerate(self.kept) if column < last)
 
     @property
+    def own(self) -> list[int]:
+        """The change ``[c]`` that is that of each of :attr:`present`."""
+        return [int(self.geometry.plain[self.kept[place]]) for place in self.present]
+
+    @property
     def optional(self) -> tuple[range, range, range]:
         """Columns of all features that a frame with a past may do without.
 
