@@ -20,9 +20,6 @@ from persim_gym.core import Task
 
 #: Transitions on a bound below which nothing is concluded from them.
 LEAST_ROWS = 3
-#: Share of a simpler form's error that another one must be under: for models that have not seen
-#: these transitions, and for those that have learned of them what they could.
-LESS, HALF = 0.9, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +92,13 @@ def learn_bounds(
     low: NDArray[Any],
     high: NDArray[Any],
     unit: NDArray[Any],
-    share: float = LESS,
 ) -> BoundEffects | None:
     """Learn from transitions that end on a bound.
 
     For each bound that was reached, and each other coordinate, the simplest of a few forms is
     chosen by leave-one-out error: nothing happens; a constant; a shift in proportion to the
     overshoot; a line; a line and the overshoot. A form replaces a simpler one where its error is
-    less than ``share`` of the other's.
+    at least a tenth less.
 
     Args:
         predicted: Next observations as the model predicts them, before clipping ``[k, d]``.
@@ -110,7 +106,6 @@ def learn_bounds(
         low: Lower bounds ``[d]``, may be infinite.
         high: Upper bounds ``[d]``.
         unit: Deviation of the recorded changes ``[d]``: differences a thousandth of it are none.
-        share: See above.
 
     Returns:
         ``None`` where no bound has an effect.
@@ -132,11 +127,7 @@ def learn_bounds(
                 free = (own > low[other]) & (own < high[other])
                 rows = free if int(free.sum()) >= LEAST_ROWS else np.ones_like(free)
                 effect[:, other] = _simplest(
-                    predicted[at, other][rows],
-                    own[rows],
-                    over[rows],
-                    1e-3 * float(unit[other]),
-                    share,
+                    predicted[at, other][rows], own[rows], over[rows], 1e-3 * float(unit[other])
                 )
             if (effect != np.array([[0.0], [1.0], [0.0]])).any():
                 found.append((column, side, bound, effect))
@@ -157,7 +148,6 @@ def _simplest(
     observed: NDArray[Any],
     over: NDArray[np.float64],
     negligible: float,
-    share: float,
 ) -> NDArray[np.float64]:
     """Constant, share and slope of the simplest form that explains what was observed."""
     one = np.ones_like(predicted)
@@ -181,7 +171,7 @@ def _simplest(
             leverage = np.square(np.linalg.qr(design)[0]).sum(axis=1)
         left = (target - design @ weights) / np.maximum(1 - leverage, 1e-3)
         error = float(np.sqrt(np.mean(left**2)))
-        if error < share * least:
+        if error < 0.9 * least:
             best = np.array([0.0, 0.0 if 1 in places or places == (0,) else 1.0, 0.0])
             best[list(places)] = weights
             least = error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -73,8 +74,8 @@ class CompiledLatent(CompiledSteps):
                 beyond = features(given, acted, z)
                 change = single(z, latent)
                 if beyond is not None:
-                    change = 2 * change - single(beyond, latent)
-                found = deviations.dot(change)
+                    change = beyond.answered(change, lambda x: single(x, latent))
+                found = deviations.dot(change.reshape(-1))
                 apart = found[d:]
                 spread = math.sqrt(apart.dot(apart))
             mean = zip(state[-d:], found[:d].tolist(), strict=True)
@@ -97,13 +98,48 @@ class _Single:
         self.calls = self.block.calls(self.first)
 
     def __call__(self, z: Floats, latent: Floats) -> Floats:
-        """Members' changes ``[m * d]`` of features ``[q, 1]`` and latents ``[m, r]``."""
+        """Members' changes ``[m, d, 1]`` of features ``[q, 1]`` and latents ``[m, r]``."""
         q = len(z)
         self.first[:, :q] = z if self.mix is None else self.mix @ z
         self.first[:, q:-1, 0] = latent
         for call in self.calls:
             call()
-        return self.block.changes.swapaxes(0, 1).reshape(-1)
+        return self.block.changes.swapaxes(0, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Beyond:
+    """How answers go on beyond what a network knows.
+
+    Attributes:
+        free: Features ``[q, n]`` with actions as far inside as they are outside, if any is.
+        back: The same of states.
+        both: The same of both.
+        outward: Signs of where each coordinate is outside ``[c, n]``.
+    """
+
+    free: Floats | None
+    back: Floats | None = None
+    both: Floats | None = None
+    outward: Floats | None = None
+
+    def answered(self, known: Floats, answer: Callable[[Floats], Floats]) -> Floats:
+        """Changes ``[m, c, n]``.
+
+        Args:
+            known: The answer at the edge.
+            answer: The answer to features ``[q, n]``, in memory that may be used again.
+        """
+        change = _straight(known.copy(), self.free, answer)
+        if self.back is None or self.outward is None:
+            return change
+        further = 2 * change - _straight(answer(self.back).copy(), self.both, answer)
+        # What leads further back is taken, of what is outside.
+        return np.where((further - change) * self.outward < 0, further, change)
+
+
+def _straight(known: Floats, other: Floats | None, answer: Callable[[Floats], Floats]) -> Floats:
+    return known if other is None else 2 * known - answer(other)
 
 
 class Features:
@@ -124,7 +160,8 @@ class Features:
         self.centre, self.scale, low, high, self.least, self.most = (
             part.float().numpy()[:, None] for part in units
         )
-        self.free = list(frame.free)
+        self.free, self.present = list(frame.free), list(frame.present)
+        self.own, self.outputs = frame.own, model.shape.outputs
         #: What the frame holds features to; to be held twice is to be held once.
         self.low, self.high = low, high
         if not self.free:
@@ -133,7 +170,7 @@ class Features:
 
     def __call__(
         self, states: NDArray[np.float64], actions: NDArray[Any], out: Floats
-    ) -> Floats | None:
+    ) -> Beyond | None:
         """Features ``[q, n]`` into ``out``.
 
         Args:
@@ -142,8 +179,7 @@ class Features:
             out: Room for them.
 
         Returns:
-            Where some action is beyond what the network knows, the features by which its answer
-            goes on along a straight line: twice that of ``out``, less that of these.
+            Where some state or action is beyond what the network knows, how its answer goes on.
         """
         obs = states.astype(np.float32)
         parts: list[NDArray[Any]] = [obs]
@@ -161,12 +197,25 @@ class Features:
             np.minimum(raw, self.high, out=raw)
         np.maximum(raw, self.least, out=out)
         np.minimum(out, self.most, out=out)
-        if not self.free or (out[self.free] == raw[self.free]).all():
-            return None
-        beyond = raw
-        beyond[self.free] = 2 * out[self.free] - raw[self.free]
-        np.maximum(beyond, self.least, out=beyond)
-        return np.minimum(beyond, self.most, out=beyond)
+        return None if np.array_equal(raw, out) else self._beyond(raw, out)
+
+    def _beyond(self, raw: Floats, out: Floats) -> Beyond | None:
+        """How the answer of held features ``[q, n]`` goes on; see ``answered`` of the frames."""
+        off = np.minimum(np.maximum(raw, self.low), self.high) - out
+
+        def mirrored(columns: list[int]) -> Floats:
+            found = out.copy()
+            found[columns] -= off[columns]
+            return np.minimum(np.maximum(found, self.least), self.most)
+
+        acted, moved = (bool((off[columns] != 0).any()) for columns in (self.free, self.present))
+        free = mirrored(self.free) if acted else None
+        if not moved:
+            return None if free is None else Beyond(free)
+        outward = np.zeros((self.outputs, raw.shape[1]), dtype=np.float32)
+        outward[self.own] = np.sign(off[self.present])
+        both = mirrored([*self.present, *self.free]) if acted else None
+        return Beyond(free, mirrored(self.present), both, outward)
 
 
 def compilable(ensemble: FrameEnsemble) -> bool:

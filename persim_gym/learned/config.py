@@ -94,6 +94,23 @@ class Values:
             object.__setattr__(self, name, widths)
 
 
+def _take_columns(config: Any) -> None:
+    """Make a field of columns a tuple of them; ``None`` stays.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    if config.seen is None:
+        return
+    try:
+        given = checks.a_sequence("seen", config.seen)
+        columns = tuple(checks.integer("seen", column, 1) for column in given)
+    except (TypeError, ValueError):
+        says = "a list of positive integers, the columns of the past that are seen, or None"
+        raise ValueError(f"seen must be {says}, got {checks.shown(config.seen)}") from None
+    object.__setattr__(config, "seen", columns)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Networks(Values):
     """Everything that decides a fit, beside the data.
@@ -242,6 +259,8 @@ class Hierarchical(Values):
         degree: Degree of each agent's polynomial; ``None`` means chosen from the data.
         ensemble_size: Draws ``m`` from the agents' posteriors.
         lag: Number of past observations, and of the actions between them, that it sees.
+        seen: Columns of the past and of the present action that it sees, of those in
+            :attr:`Frame.optional`; all by default.
         skip_clipped: Leave transitions out that end on a bound of the observation space, and learn
             from them what happens there.
         effort: How large a basis may be: ``"quick"``, ``"default"`` or ``"thorough"``.
@@ -253,6 +272,7 @@ class Hierarchical(Values):
     degree: int | None = None
     ensemble_size: int = 5
     lag: int = 1
+    seen: tuple[int, ...] | None = None
     skip_clipped: bool = True
     effort: str = "default"
     seed: int = 0
@@ -265,6 +285,7 @@ class Hierarchical(Values):
                 checks.positive_integer(name, getattr(self, name))
         checks.one_of("effort", self.effort, EFFORTS)
         checks.switch("skip_clipped", self.skip_clipped)
+        _take_columns(self)
         checks.integer("seed", self.seed, wrong_type=ValueError)
 
 
@@ -292,6 +313,8 @@ class Latent(Values):
         max_agents: Agents that the network is fitted on. Any more are adapted to afterwards, so
             that the cost of each is small.
         lag: Number of past observations, and of the actions between them, that it sees.
+        seen: Columns of the past and of the present action that it sees, of those in
+            :attr:`Frame.optional`; all by default.
         skip_clipped: Of a coordinate that ends on a bound of the observation space, learn only
             that it would have gone at least so far; the others count as they are.
         seed: Seed of everything.
@@ -316,6 +339,7 @@ class Latent(Values):
     hold: float = 0.1
     max_agents: int = 1000
     lag: int = 1
+    seen: tuple[int, ...] | None = None
     skip_clipped: bool = True
     seed: int = 0
 
@@ -331,6 +355,7 @@ class Latent(Values):
         for name in ("learning_rate", "window_learning_rate", "noise_share", "decay", "hold"):
             checks.number(name, getattr(self, name), 0)
         checks.switch("skip_clipped", self.skip_clipped)
+        _take_columns(self)
 
 
 #: A configuration of one family.

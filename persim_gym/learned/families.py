@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.learned.bounds import HALF, LESS, cutting_bounds, learn_bounds
+from persim_gym.learned.bounds import cutting_bounds, learn_bounds
 from persim_gym.learned.checkpoint import Checkpoint
 from persim_gym.learned.closed_form.fit import fit_closed_form
 from persim_gym.learned.closed_form.problem import pose
@@ -188,7 +188,7 @@ def fit_hierarchy(
 ) -> Fitted:
     """Fit each agent's own polynomial under a population's prior."""
     began = time.perf_counter()
-    rows = _Rows.of(data, config.lag, config.skip_clipped, without)
+    rows = _Rows.of(data, config, without)
     found = fit_hierarchical(
         *rows.arrays(rows.rows), torch.as_tensor(rows.agents), rows.num_agents,
         degree=config.degree, members=config.ensemble_size, effort=config.effort,
@@ -207,7 +207,7 @@ def fit_hierarchy(
 def fit_latents(data: Data, config: Latent, setting: Setting, without: Without = None) -> Fitted:
     """Fit networks that each agent's latent enters nonlinearly."""
     began = time.perf_counter()
-    rows = _Rows.of(data, config.lag, False, without)
+    rows = _Rows.of(data, replace(config, skip_clipped=False), without)
     ends = cutting_bounds(data.task) if config.skip_clipped and data.clipped.any() else None
     if ends is not None:
         rows = replace(rows, cut=rows.frame.cut(data.transitions.next_obs, *ends))
@@ -249,15 +249,15 @@ class _Rows:
     cut: NDArray[np.int8] | None = None
 
     @classmethod
-    def of(cls, data: Data, lag: int, skip_clipped: bool, without: Without) -> _Rows:
-        t = data.transitions
-        clipped = data.clipped if skip_clipped else np.zeros_like(data.clipped)
+    def of(cls, data: Data, config: Hierarchical | Latent, without: Without) -> _Rows:
+        t, lag = data.transitions, config.lag
+        clipped = data.clipped if config.skip_clipped else np.zeros_like(data.clipped)
         kept = np.ones(len(t), dtype=np.bool_) if without is None else ~without
         used = ~clipped & kept
         whole = used & (t.step >= lag - 1)  # a past that was recorded, where there is any
         used = whole if whole.any() else used
         data.check_left(used)
-        frame = Frame.of(data, lag, used)
+        frame = Frame.of(data, lag, used, seen=config.seen)
         if not frame.size:
             raise ValueError(
                 "neither a coordinate nor an action varies in what is left to fit: there is "
@@ -305,8 +305,7 @@ class _Rows:
         ensemble: Ensemble = FrameEnsemble(self.frame, model, low, high).to(device, torch.float32)
         if self.frame.geometry.trivial:
             states = self.frame.states(data).numpy()
-            share = LESS if self.cut is None else HALF
-            ensemble = with_bounds(ensemble, data, states, self.clipped, torch.float32, share)
+            ensemble = with_bounds(ensemble, data, states, self.clipped, torch.float32)
         else:
             metrics["geometry"] = self.frame.geometry.to_json()
         return Fitted(method, ensemble, metrics)
@@ -340,7 +339,6 @@ def with_bounds(
     states: NDArray[np.float32],
     clipped: NDArray[np.bool_],
     dtype: torch.dtype,
-    share: float = LESS,
 ) -> Ensemble:
     """The same ensemble with what transitions that end on bounds say of them."""
     if not clipped.any():
@@ -351,7 +349,6 @@ def with_bounds(
         data.transitions.next_obs[clipped],
         *cutting_bounds(data.task),
         data.change_scale,
-        share,
     )
     return ensemble.with_effects(effects)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from persim_gym.learned.families import (
 )
 from persim_gym.learned.frames.history import slots, width_of
 from persim_gym.learned.frames.lags import judge_lags
+from persim_gym.learned.frames.past import needed_past
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.plan import FitPlan
 from persim_gym.learned.preparation import Data
@@ -75,12 +76,14 @@ def fit_by(data: Data, plan: FitPlan, setting: Setting) -> Fitted:
     if plan.lag is not None:
         return _chosen(data, configs, plan.seed, setting)
     lags = judge_lags(data)
-    for lag in lags.compared:  # a past that seems worth its while is compared with none
+    pasts = {lag: needed_past(data, lag) for lag in lags.compared}
+    for lag, past in pasts.items():  # a past that seems worth its while is compared with none
         for name in ("hierarchical", "latent"):
             if lag == lags.chosen or name == "hierarchical":  # latent networks take their time
-                configs[f"{name}, lag {lag}"] = replace(configs[name], lag=lag)
+                own = replace(configs[name], lag=past.lag, seen=past.seen)
+                configs.setdefault(f"{name}, lag {past.lag}", own)
     found = _chosen(data, configs, plan.seed, setting)
-    found.metrics["lags"] = lags.to_json()
+    found.metrics["lags"] = lags.to_json() | {"needed": [asdict(past) for past in pasts.values()]}
     return found
 
 

@@ -71,10 +71,14 @@ class LatentLanes:
         # Blocks use the same memory one after the other: it stays in the cache.
         rooms = {k: Block(network, k) for k in {p.stop - p.start for p in parts}}
         self.calls: list[Call] = []
+        #: The members' changes, where these are asked for, and what makes them.
+        self.changes = np.empty((s.outputs, m, n), dtype=np.float32)
+        self.plain: list[Call] = []
         for p in parts:
             room, turned = rooms[p.stop - p.start], self.turned[..., p].swapaxes(0, 1)
-            self.calls += room.calls(self.first[..., p])
-            self.calls.append(partial(np.matmul, network.turning.turn, room.changes, turned))
+            made = room.calls(self.first[..., p])
+            self.calls += [*made, partial(np.matmul, network.turning.turn, room.changes, turned)]
+            self.plain += [*made, partial(np.copyto, self.changes[..., p], room.changes)]
 
     def __call__(
         self, agents: NDArray[np.int64], states: NDArray[np.float64], actions: NDArray[Any]
@@ -86,16 +90,21 @@ class LatentLanes:
             self.agents = who
         beyond = network.features(states, actions, self.z)
         with few_threads(*self.work):
-            self._run(self.z)
-            if beyond is not None:  # linear in the members' changes, and so in these
-                known = self.turned.copy()
-                self._run(beyond)
-                np.subtract(2 * known, self.turned, out=self.turned)
+            if beyond is None:
+                self._run(self.z, self.calls)
+            else:
+                change = beyond.answered(self._members(self.z), self._members).swapaxes(0, 1)
+                np.matmul(network.turning.turn, change, self.turned.swapaxes(0, 1))
         return self.result
 
-    def _run(self, z: Floats) -> None:
+    def _members(self, z: Floats) -> Floats:
+        """The members' changes ``[m, c, n]``."""
+        self._run(z, self.plain)
+        return self.changes.swapaxes(0, 1)
+
+    def _run(self, z: Floats, calls: list[Call]) -> None:
         """Answer features ``[q, n]``."""
         mix = self.network.mix
         self.first[:, : len(z)] = z if mix is None else mix @ z
-        for call in self.calls:
+        for call in calls:
             call()

@@ -12,6 +12,7 @@ import torch
 from persim_gym.learned import PerSim
 from persim_gym.learned.compiled import compile_ensemble
 from persim_gym.learned.compiled_latent import CompiledLatent, Features
+from persim_gym.learned.frames.ensemble import answered
 from persim_gym.learned.frames.geometry import Circle, Geometry
 from persim_gym.learned.lane_calls import WIDE
 from persim_gym.learned.latent.network import LatentNetwork
@@ -47,20 +48,30 @@ def test_features_are_the_frame_s(kind: dict[str, Any]) -> None:
     acted = torch.as_tensor(actions if frame.choices else actions.astype(np.float32))
     features = frame.features(torch.as_tensor(states), acted)
     np.testing.assert_allclose(out.T, model.hold(features), atol=1e-6)
-    assert (beyond is not None) == bool(frame.free), "some actions are beyond the edge"
+    assert beyond is not None, "some states are beyond the edge"
+    agents = torch.as_tensor(rng.integers(model.num_agents, size=20))
+
+    def changes(x: Any) -> Any:
+        return model.change(agents, torch.as_tensor(x).T).mT.numpy()
+
+    expected = answered(frame, model, lambda x: model.change(agents, x), features)
+    np.testing.assert_allclose(beyond.answered(changes(out), changes), expected.mT, atol=1e-4)
+    assert (beyond.free is not None) == bool(frame.free), "some actions are beyond the edge"
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 @pytest.mark.parametrize("propagation", ["mean", "fixed_member"])
+@pytest.mark.parametrize("reach", [1, 6])
 def test_environments_step_as_the_simulator_predicts(
-    kind: dict[str, Any], propagation: str
+    kind: dict[str, Any], propagation: str, reach: float
 ) -> None:
+    """Within what the network knows, and beyond it."""
     sim = simulator(**kind)
     options: dict[str, Any] = {"guard": False, "propagation": propagation}
     env, lanes = sim.env(agent=1, **options), sim.vector_env(4, agents=1, **options)
     rng = np.random.default_rng(0)
     for _ in range(5):
-        state = rng.uniform(-1, 1, 3).astype(np.float32)
+        state = rng.uniform(-reach, reach, 3).astype(np.float32)
         env.reset(seed=3, options={"state": state})
         lanes.reset(seed=3, options={"state": state})
         action = env.action_space.sample()
@@ -69,7 +80,7 @@ def test_environments_step_as_the_simulator_predicts(
         known = every.mean(0) if propagation == "mean" else every
         for found in (one, *many):
             off = np.abs(known - found).max(axis=-1)
-            assert off.min() < 1e-6
+            assert off.min() < 1e-6 * reach
 
 
 def test_what_is_no_plain_frame_or_wide_is_left_to_torch() -> None:

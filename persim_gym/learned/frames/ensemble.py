@@ -256,7 +256,7 @@ class FrameEnsemble(Ensemble):
     def _unsettled(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
         inner = self._entered(states)
         features = self.frame.inner_features(inner, actions)
-        change = continued(self.frame, self.model, partial(self.model.change, agents), features)
+        change = answered(self.frame, self.model, partial(self.model.change, agents), features)
         latest = inner[..., -self.frame.targets :]
         following = latest + change.to(latest) * self.frame.unit
         return self._left(following).to(states.dtype)
@@ -327,8 +327,42 @@ class _FramedChange:
 
     def __call__(self, states: Tensor, t: int) -> Tensor:
         features = self.frame.inner_features(states.mT, self.actions[t])
-        change = continued(self.frame, self.model, self.bound, features)
+        change = answered(self.frame, self.model, self.bound, features)
         return (change.to(states) * self.frame.unit).mT
+
+
+def answered(
+    frame: Frame, model: Model, response: Callable[[Tensor], Tensor], features: Tensor
+) -> Tensor:
+    """Scaled changes ``[..., c]``, of which those beyond the record lead back to it.
+
+    A state that a model does not know is held at the edge. There, what draws it back is too weak:
+    a level that rises while it loses more and more would rise for ever. So it goes on along a
+    straight line as well, like an action, where that leads further back than being held; a step
+    further out, that no record bears out, is never taken from it.
+
+    Args:
+        frame: Which features are the present state.
+        model: The model.
+        response: What is asked of it, for features.
+        features: ``[..., q]``.
+    """
+    change = continued(frame, model, response, features)
+    if not frame.present or not isinstance(model, HoldingModel):
+        return change
+    low, high = model.held
+    columns = list(frame.present)
+    given = features[..., columns]
+    edge = given.clamp(low[columns].to(given), high[columns].to(given))
+    if not torch.compiler.is_exporting() and torch.equal(edge, given):
+        return change
+    place, own = (torch.as_tensor(c, device=features.device) for c in (columns, frame.own))
+    before = features.index_copy(-1, place, 2 * edge - given)
+    further = 2 * change - continued(frame, model, response, before)
+    held, moved = change[..., frame.own], further[..., frame.own]
+    lower = torch.where(given < edge, torch.maximum(held, moved), held)
+    back = torch.where(given > edge, torch.minimum(held, moved), lower)
+    return change.index_copy(-1, own, back)
 
 
 def continued(
@@ -336,11 +370,11 @@ def continued(
 ) -> Tensor:
     """What a model answers, on a straight line where actions leave what it knows.
 
-    A present state that a model does not know is held at the edge, so that nothing runs away. An
-    action cannot run away: it is chosen. To hold it would be to predict that twice the largest dose
-    does what the largest did. Beyond the edge the answer goes on as it came there: as much as it
-    changed over the same width before it. Past changes, in which doses that are not seen show, are
-    treated alike.
+    A present state that a model does not know is held at the edge, so that nothing runs away; see
+    :func:`answered`. An action cannot run away: it is chosen. To hold it would be to predict that
+    twice the largest dose does what the largest did. Beyond the edge the answer goes on as it came
+    there: as much as it changed over the same width before it. Past changes, in which doses that
+    are not seen show, are treated alike.
 
     Args:
         frame: Which features are the present state.

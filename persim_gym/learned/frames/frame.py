@@ -7,8 +7,9 @@ it predicts into an observation again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from persim_gym.learned.preparation import Data
 
 #: Widths of the recorded range by which a feature may leave it before it is held there.
 MARGIN = 1.0
+#: What a frame holds for each feature.
+_OF_FEATURES = ("centre", "scale", "low", "high")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ class Frame:
         geometry: Geometry | None = None,
         past_actions: bool = True,
         margin: float = MARGIN,
+        seen: Sequence[int] | None = None,
     ) -> Frame:
         """The frame of data, in double precision.
 
@@ -84,6 +88,7 @@ class Frame:
             geometry: Which coordinates are angles, by default the data's.
             past_actions: Whether a state holds the actions between its observations.
             margin: Widths of the recorded range by which a feature may leave it.
+            seen: Columns that are kept of those in :attr:`optional`; all of them by default.
 
         Raises:
             ValueError: If no transition is used.
@@ -123,7 +128,15 @@ class Frame:
         units = (centre, scale, low, high, measure(len(obs), changes).unit)
         names = ("centre", "scale", "low", "high", "unit")
         tensors = {n: torch.as_tensor(part) for n, part in zip(names, units, strict=True)}
-        return cls(geometry, lag, past, choices, tuple(kept.tolist()), **tensors)
+        frame = cls(geometry, lag, past, choices, tuple(kept.tolist()), **tensors)
+        return frame if seen is None else frame._seeing(seen)
+
+    def _seeing(self, seen: Sequence[int]) -> Frame:
+        """The same with no other optional columns than these."""
+        hidden = {*chain(*self.optional)} - {*seen}
+        places = [k for k, column in enumerate(self.kept) if column not in hidden]
+        ranges: dict[str, Any] = {n: getattr(self, n)[places] for n in _OF_FEATURES}
+        return replace(self, kept=tuple(self.kept[k] for k in places), **ranges)
 
     def within(self, margin: float) -> Frame:
         """The same with features held within ``margin`` widths, which are at most the present."""
@@ -163,6 +176,22 @@ class Frame:
         """Features of the present state that may leave the record: those that are no angles."""
         last = len(self.geometry.plain)
         return tuple(place for place, column in enumerate(self.kept) if column < last)
+
+    @property
+    def own(self) -> list[int]:
+        """The change ``[c]`` that is that of each of :attr:`present`."""
+        return [int(self.geometry.plain[self.kept[place]]) for place in self.present]
+
+    @property
+    def optional(self) -> tuple[range, range, range]:
+        """Columns of all features that a frame with a past may do without.
+
+        Those of past changes and past actions, the latest first, and of the present action.
+        """
+        first = len(self.geometry.plain) + 2 * len(self.geometry.periodic)
+        middle = first + (self.lag - 1) * self.geometry.size
+        last = middle + (self.lag - 1) * self.past
+        return range(first, middle), range(middle, last), range(last, last + self.past)
 
     @property
     def width(self) -> int:

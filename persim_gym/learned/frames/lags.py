@@ -7,22 +7,23 @@ a cheap stand-in for what is fitted afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.learned.frames.ensemble import FrameEnsemble, register
+from persim_gym.learned.frames.ensemble import FrameEnsemble
 from persim_gym.learned.frames.frame import Frame
+from persim_gym.learned.frames.ridge import Ridge, present
 from persim_gym.learned.preparation import Data
 
 #: Pasts that are tried, and longer ones where these leave as much of the error after ten steps: an
 #: action may act many steps later.
-LAGS, LONGER, LOST = (1, 2, 3, 4, 5), (7, 9), 0.1
+LAGS, LONGER, LOST = (1, 2, 3, 4, 5), (7, 9, 12), 0.1
 #: Share of that error that they must take away where a shorter past pays: noise is averaged out by
 #: any past, and a little more by a longer one.
 LATER = 0.5
@@ -65,12 +66,20 @@ class LagTrial:
         carried: Correlation of errors of one step with those one or two steps later, less its
             standard errors; the largest of both, and of coordinates. What is hidden makes it
             positive, and noise of observations does not.
+        tail: Ninth decile of the stretches' errors after ten steps: of a few agents an action may
+            act later than of the others.
     """
 
     lag: int
     one_step: float
     open_loop: float
     carried: float = 0.0
+    tail: float = 0.0
+
+    def takes_away(self, share: float, other: LagTrial) -> bool:
+        """Whether this past takes a share away from what another leaves, of all or of the tail."""
+        mine, its = (max(trial.open_loop, SMALL) for trial in (self, other))
+        return mine < (1 - share) * its or max(self.tail, SMALL) < (1 - share) * other.tail
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +123,8 @@ def judge_lags(data: Data, lags: Sequence[int] = LAGS, gain: float = GAIN) -> La
     Raises:
         ValueError: If no trajectory is long enough for any.
     """
-    t = data.transitions
-    rng = np.random.default_rng(0)
-    present = np.unique(t.agent)
-    chosen = np.sort(rng.permutation(present)[:AGENTS])
-    part = t.select(np.isin(t.agent, chosen))
-    few = Data(part, data.task)
-    typical = int(np.median(part.lengths))
+    few = few_of(data)
+    typical = int(np.median(few.transitions.lengths))
     possible = [lag for lag in sorted(set(lags)) if lag == 1 or 4 * lag <= typical]
     if not possible:
         raise ValueError(f"trajectories of {typical} steps are too short for lags {list(lags)}")
@@ -128,27 +132,39 @@ def judge_lags(data: Data, lags: Sequence[int] = LAGS, gain: float = GAIN) -> La
     if found is None:
         return LagChoice((), possible[0], possible[0])
     longer = [lag for lag in LONGER if max(possible) < lag <= typical // 4]
-    left = {trial.lag: trial.open_loop for trial in trials}
-    if not longer or trials[0].lag > 1 or left[found.chosen] < LOST:
+    left = next(trial for trial in trials if trial.lag == found.chosen)
+    if not longer or trials[0].lag > 1 or max(left.open_loop, left.tail) < LOST:
         return found
     again = _trials(few, [1, *longer])
     further = shortest(again, gain) if again else found
     if further.chosen == 1 or further is found:
         return found
-    least = min(trial.open_loop for trial in again)
-    if found.chosen > 1 and least > (1 - LATER) * left[found.chosen]:
+    if found.chosen > 1 and not any(trial.takes_away(LATER, left) for trial in again):
         return found
     return replace(further, trials=(*trials, *again[1:]))
 
 
+def few_of(data: Data) -> Data:
+    """The record of some agents."""
+    t = data.transitions
+    rng = np.random.default_rng(0)
+    chosen = np.sort(rng.permutation(np.unique(t.agent))[:AGENTS])
+    return Data(t.select(np.isin(t.agent, chosen)), data.task)
+
+
+def split(data: Data, lag: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
+    """Transitions to fit ``[T]``, and to judge by ``[T]``; ``None`` where either is none."""
+    t = data.transitions
+    usable = t.step >= lag - 1
+    late = t.step >= np.repeat(np.ceil((1 - HELD) * t.lengths), t.lengths)
+    early, late = usable & ~late, usable & late
+    return (early, late) if early.any() and late.any() else None
+
+
 def _trials(data: Data, lags: Sequence[int]) -> tuple[LagTrial, ...]:
     """A trial of each lag, on the same transitions; none where nothing is left to judge by."""
-    t = data.transitions
-    usable = t.step >= max(lags) - 1
-    late = t.step >= np.repeat(np.ceil((1 - HELD) * t.lengths), t.lengths)
-    if not (usable & late).any() or not (usable & ~late).any():
-        return ()
-    return tuple(_judge(data, lag, usable, late) for lag in lags)
+    parts = split(data, max(lags))
+    return () if parts is None else tuple(judge(data, lag, *parts) for lag in lags)
 
 
 def shortest(trials: tuple[LagTrial, ...], gain: float = GAIN) -> LagChoice:
@@ -169,34 +185,50 @@ def shortest(trials: tuple[LagTrial, ...], gain: float = GAIN) -> LagChoice:
     exact = [trial for trial in near if trial.one_step <= STEP_SLACK * one_step]
     # What a last hidden number adds shows in one step first.
     chosen = exact[0] if pays and exact else near[0]
+    later = [t for t in trials if t.lag > chosen.lag and t.takes_away(LATER, chosen)]
+    if pays and later:  # of some agents there is more hidden
+        least = min(trial.tail for trial in later)
+        chosen = next(trial for trial in later if trial.tail <= SLACK * max(least, SMALL))
     return LagChoice(trials, best.lag, chosen.lag)
 
 
-def _judge(data: Data, lag: int, usable: NDArray[np.bool_], late: NDArray[np.bool_]) -> LagTrial:
+def judge(
+    data: Data,
+    lag: int,
+    early: NDArray[np.bool_],
+    late: NDArray[np.bool_],
+    seen: Sequence[int] | None = None,
+) -> LagTrial:
+    """Judge a past.
+
+    Args:
+        data: The data.
+        lag: Observations of a state.
+        early: Transitions to fit ``[T]``.
+        late: Transitions to judge by ``[T]``.
+        seen: Columns of the past and of the present action that are seen; all by default.
+    """
     t = data.transitions
-    frame = Frame.of(data, lag, usable & ~late, geometry=data.geometry)
+    frame = Frame.of(data, lag, early, geometry=data.geometry, seen=seen)
     states, actions = frame.states(data), torch.as_tensor(t.action)
     features = frame.features(states, actions)
     change = frame.change(torch.as_tensor(t.obs), torch.as_tensor(t.next_obs))
     agents = torch.as_tensor(np.unique(t.agent, return_inverse=True)[1])
-    early, rows = (torch.as_tensor(np.flatnonzero(usable & part)) for part in (~late, late))
-    present = _present(frame)
-    fits = [
-        Ridge.fitted(features[early], change[early], agents[early], present, ridge)
-        for ridge in RIDGES
-    ]
+    fitted, rows = (torch.as_tensor(np.flatnonzero(part)) for part in (early, late))
+    own = features[fitted], change[fitted], agents[fitted], present(frame)
+    fits = [Ridge.fitted(*own, ridge) for ridge in RIDGES]
     off = [(model.change(agents[rows], features[rows])[0] - change[rows]).numpy() for model in fits]
-    own = agents[rows].numpy()
-    one_steps = [_median_by(np.square(error).mean(axis=1), own) for error in off]
+    who = agents[rows].numpy()
+    one_steps = [_median_by(np.square(error).mean(axis=1), who) for error in off]
     best = int(np.argmin(one_steps))
     model = fits[best]
     space = data.task.observation_space
     low, high = torch.as_tensor(space.low.copy()), torch.as_tensor(space.high.copy())
     ensemble = FrameEnsemble(frame.within(0.5), model, low, high)
-    first = _windows(usable & late, t.episode)
-    open_loop = _open_loop(ensemble, data, states.double(), agents, first)
-    carried = max(_carried(off[best], own, rows.numpy(), t.episode[rows], k) for k in APART)
-    return LagTrial(lag, float(min(one_steps)), open_loop, carried)
+    first = _windows(late, t.episode)
+    open_loop, tail = _open_loop(ensemble, data, states.double(), agents, first)
+    carried = max(_carried(off[best], who, rows.numpy(), t.episode[rows], k) for k in APART)
+    return LagTrial(lag, float(min(one_steps)), open_loop, carried, tail)
 
 
 def _carried(
@@ -253,9 +285,10 @@ def _windows(held: NDArray[np.bool_], episode: NDArray[np.int64]) -> NDArray[np.
 
 def _open_loop(
     ensemble: FrameEnsemble, data: Data, states: Tensor, agents: Tensor, first: NDArray[np.int64]
-) -> float:
+) -> tuple[float, float]:
+    """Median and ninth decile of the stretches' errors after ten steps."""
     if not len(first):
-        return float("inf")
+        return float("inf"), float("inf")
     t = data.transitions
     rows = first[:, None] + np.arange(HORIZON)
     *_, last = ensemble.unroll(
@@ -268,116 +301,5 @@ def _open_loop(
     columns = list(g.columns)
     scaled = left / unit[columns]
     square = torch.nan_to_num(scaled.square().mean(1), nan=1e6).clamp_max(1e6)
-    return float(square.sqrt().median())
-
-
-def _present(frame: Frame) -> list[int]:
-    """Features of the present, actions included: those of which products are taken."""
-    g, lag = frame.geometry, frame.lag
-    now = len(g.plain) + 2 * len(g.periodic)
-    past = (lag - 1) * (g.size + frame.past)
-    return [k for k, column in enumerate(frame.kept) if column < now or column >= now + past]
-
-
-@register
-class Ridge:
-    """Each agent's ridge regression, shrunk to that of all: the model by which lags are judged.
-
-    Args:
-        factors: Weights of the basis ``[1, N, P * c]``.
-        present: Features of which products are taken.
-        targets: Number of changes ``c``.
-    """
-
-    kind: ClassVar[str] = "ridge"
-
-    def __init__(self, factors: Tensor, present: Sequence[int], targets: int) -> None:
-        self.factors, self.present, self.targets = factors, list(present), targets
-
-    @classmethod
-    def fitted(
-        cls, features: Tensor, change: Tensor, agents: Tensor, present: Sequence[int], ridge: float
-    ) -> Ridge:
-        """Fit: what is personal is as large as the noise allows, times a ridge."""
-        count, c = int(agents.max()) + 1, change.shape[1]
-        basis = _basis(features, present)
-        size = basis.shape[1]
-        gram = basis.T @ basis
-        eye = torch.eye(size, dtype=gram.dtype, device=gram.device)
-        common = torch.linalg.solve(gram + 1e-9 * len(basis) * eye, basis.T @ change)
-        left = change - basis @ common
-        own = basis.new_zeros(count, size, size)
-        moment = basis.new_zeros(count, size, c)
-        for agent in range(count):
-            rows = agents == agent
-            own[agent] = basis[rows].T @ basis[rows]
-            moment[agent] = basis[rows].T @ left[rows]
-        scaled = ridge * 1e-2 * eye
-        personal = torch.linalg.solve(own + scaled, moment)
-        return cls((common + personal).reshape(1, count, size * c), present, c)
-
-    @property
-    def members(self) -> int:
-        """One."""
-        return len(self.factors)
-
-    @property
-    def num_agents(self) -> int:
-        """Number of agents ``N``."""
-        return self.factors.shape[1]
-
-    @property
-    def widths(self) -> Sequence[int]:
-        """Size of the basis, and changes."""
-        return (self.factors.shape[2] // self.targets, self.targets)
-
-    def change(self, agents: Tensor, features: Tensor) -> Tensor:
-        """Scaled changes ``[1, n, c]``."""
-        basis = _basis(features, self.present)
-        weights = self.factors[0, agents].unflatten(1, (-1, self.targets))
-        found = torch.einsum("...np,npc->...nc", basis, weights)
-        return found if features.ndim == 3 else found[None]
-
-    def bind(self, agents: Tensor) -> Any:
-        """The regressions of agents ``[p]``."""
-        weights = self.factors[:, agents].unflatten(2, (-1, self.targets))
-        return lambda features: _basis(features, self.present) @ weights
-
-    def design(self, features: Tensor) -> Tensor:
-        """What the weights are multiplied to, ``[1, n, c, P * c]``."""
-        basis = _basis(features, self.present)
-        eye = torch.eye(self.targets, dtype=basis.dtype, device=basis.device)
-        return torch.einsum("np,ce->ncpe", basis, eye).flatten(2)[None]
-
-    def offset(self) -> Tensor:
-        """None ``[c]``."""
-        return self.factors.new_zeros(self.targets)
-
-    def with_factors(self, factors: Tensor) -> Ridge:
-        """The same for agents of other weights."""
-        return Ridge(factors, self.present, self.targets)
-
-    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Ridge:
-        """The same on a device, in a precision."""
-        return self.with_factors(self.factors.to(device, dtype or self.factors.dtype))
-
-    def tensors(self) -> dict[str, Tensor]:
-        """The weights."""
-        return {"factors": self.factors}
-
-    def meta(self) -> dict[str, Any]:
-        """Everything else."""
-        return {"present": self.present, "targets": self.targets}
-
-    @classmethod
-    def from_parts(cls, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> Ridge:
-        """What :meth:`tensors` and :meth:`meta` have given."""
-        return cls(tensors["factors"], meta["present"], int(meta["targets"]))
-
-
-def _basis(features: Tensor, present: Sequence[int]) -> Tensor:
-    """A constant, the features ``[..., q]``, and products of two present ones ``[..., P]``."""
-    now = features[..., list(present)]
-    left, right = torch.triu_indices(len(present), len(present))
-    one = torch.ones_like(features[..., :1])
-    return torch.cat([one, features, now[..., left] * now[..., right]], dim=-1)
+    errors = square.sqrt()
+    return float(errors.median()), float(errors.quantile(0.9))

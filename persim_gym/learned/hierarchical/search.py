@@ -26,6 +26,8 @@ WORK, FEWEST = {"quick": 3e7, "default": 2e8, "thorough": 4e9}, 100
 #: Degrees that are tried; one is kept if the next two are not better by a tenth, or if its error
 #: is so small, in units of the changes, that nobody can use less.
 DEGREES, PATIENCE, GAIN, FINE = (1, 2, 3, 4, 5, 6, 7, 8), 2, 0.1, 1e-4
+#: Standard errors by which agents must gain otherwise, and agents that this takes.
+SURE, SEVERAL = 2.0, 10
 #: Transitions for each term below which a degree is not tried.
 ROWS_PER_TERM = 3.0
 #: Share of each agent's transitions that a degree is chosen by: the last ones.
@@ -168,13 +170,13 @@ class Search:
         """Degree, and degrees of freedom of the noise."""
         best, misses = self.most, 0
         if self.asked is None and len(self.held):
-            least = np.inf
+            least: Tensor | None = None
             for tried in range(1, self.most + 1):
                 if self.terms(tried) == self.terms(tried - 1):
                     continue  # nothing but what lower degrees have: inputs of few values
-                score = self._try(tried, None)
-                if score < least - GAIN:
-                    best, least, misses = tried, score, 0
+                own = self._try(tried, None)
+                if least is None or better(own, least):
+                    best, least, misses = tried, own, 0
                 else:
                     misses += 1
                 if misses == PATIENCE or self.trials[-1]["error"] < FINE:
@@ -210,8 +212,8 @@ class Search:
             self._begun[degree - 1] = estimate(below, self._start(degree - 1, below))
         return self._begun[degree - 1].widened(self.terms(degree))
 
-    def _try(self, degree: int, tails: float | None) -> float:
-        """Half the mean log error of agents, and half the log of its ninth decile."""
+    def _try(self, degree: int, tails: float | None) -> Tensor:
+        """Errors of the agents ``[n]``."""
         stats = self._moments(degree, None)
         prior = estimate(stats, self._start(degree, stats))
         self._begun[degree] = prior
@@ -235,7 +237,7 @@ class Search:
                 "absolute": float(left.abs().mean()),
             }
         )
-        return float(0.5 * (own.log().mean() + tail.log()))
+        return own
 
     def _left(
         self, data: Samples, degree: int, stats: Moments, prior: Population | None = None
@@ -293,6 +295,20 @@ def remainder(data: Samples, phi: Tensor, mean: Tensor) -> Tensor:
         own = mean[:, data.agent[rows]]
         parts.append(data.change[rows] - (own * phi[rows]).sum(-1).mT)
     return torch.cat(parts)
+
+
+def better(own: Tensor, least: Tensor) -> bool:
+    """Whether agents' errors ``[n]`` are less than others, by much or surely.
+
+    What counts is half the mean log error, and half the log of the ninth decile. Noise hides how
+    much a degree more is worth: what it takes away from all agents alike is no chance.
+    """
+    gained = least.log() - own.log()
+    tail = (torch.quantile(least, 0.9) / torch.quantile(own, 0.9)).log()
+    gain = float(0.5 * (gained.mean() + tail))
+    if gain > GAIN or len(own) < SEVERAL:
+        return gain > GAIN
+    return gain > 0 and bool(gained.mean() > SURE * gained.std() / len(own) ** 0.5)
 
 
 def _last(data: Samples) -> Tensor:

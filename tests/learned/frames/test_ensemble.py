@@ -15,7 +15,7 @@ from torch import Tensor
 from persim_gym.learned import PerSim
 from persim_gym.learned.bounds import BoundEffects
 from persim_gym.learned.ensemble import UNROLL_MODES
-from persim_gym.learned.frames.ensemble import FrameEnsemble, continued, register
+from persim_gym.learned.frames.ensemble import FrameEnsemble, answered, continued, register
 from persim_gym.learned.frames.frame import Frame
 from persim_gym.learned.frames.history import coded, moved
 from persim_gym.learned.preparation import Data
@@ -248,9 +248,33 @@ def test_actions_beyond_the_record_go_on_in_a_straight_line_and_states_are_held(
     rolled = next(ensemble.unroll(agents, states, far[:, None, None]))
     assert torch.allclose(rolled[:, :, 0], step)
     features = frame.features(states, far)
-    change = torch.where(free, features, features.clamp(*model.held)) @ model.weights
-    change = (change + model.factors[:, agents]) * frame.unit
+    change = answered(frame, model, lambda x: model.change(agents, x), features)
+    change = change * frame.unit
     assert torch.allclose(step, ensemble.settle(ensemble.following(states, change)))
+
+
+@pytest.mark.parametrize("slope", [-0.3, 0.3])
+@pytest.mark.parametrize("out", [-2.0, 2.0])
+def test_states_beyond_the_record_are_led_back_and_never_further_out(
+    slope: float, out: float
+) -> None:
+    """What draws a level back goes on to grow outside; what drives it out does not."""
+    frame = Frame.of(data_of(CONTINUOUS), 1)
+    model, agents = Holding.drawn(frame), torch.tensor([1, 3])
+    (place,), (own,) = frame.present, frame.own
+    weights = model.weights.clone()
+    weights[:, place] = 0.1  # of what is not the level itself, nothing goes on
+    weights[:, place, own] = slope
+    model = Holding(model.factors, weights)
+    features = torch.zeros(2, frame.size, dtype=weights.dtype)
+    features[:, place] = out
+    edge = features.clamp(*model.held)
+    found = answered(frame, model, lambda x: model.change(agents, x), features)
+    expected = edge @ weights + model.factors[:, agents]
+    if slope < 0:
+        expected[..., own] += slope * (features - edge)[:, place]
+    assert not torch.equal(edge, features)
+    assert torch.allclose(found, expected)
 
 
 def test_where_actions_are_indices_none_is_beyond_the_record() -> None:

@@ -1,0 +1,80 @@
+"""What of a past is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from persim_gym.learned.frames.frame import Frame
+from persim_gym.learned.frames.lags import judge_lags
+from persim_gym.learned.frames.past import Past, needed_past
+from persim_gym.learned.preparation import Data
+from tests.learned.frames.late_worlds import late_level
+from tests.learned.worlds import PlainTask, transitions
+
+
+def names(data: Data, past: Past) -> set[str]:
+    """Names of the inputs of a model that sees a part of a past."""
+    frame = Frame.of(data, past.lag, seen=past.seen)
+    coded = max(frame.past, 1)
+    return set(frame.names(("x",), tuple(f"u{k}" for k in range(coded))))
+
+
+NOISES: tuple[dict[str, float], ...] = ({}, {"noise": 0.05}, {"process": 0.02})
+
+
+@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize(
+    ("late", "kind", "expected"),
+    [
+        *(((k,), {}, {f"u0[-{k}]"}) for k in (1, 3, 5, 8, 9)),
+        ((6,), {"hold": 0.9}, {"u0[-6]"}),
+        ((2, 5), {}, {"u0[-2]", "u0[-5]"}),
+        ((3, 9), {}, {"u0[-3]", "u0[-9]"}),
+        ((1, 1, 1, 6), {}, {"u0[-1]", "u0[-6]"}),
+        ((4,), {"now": True}, {"u0[-4]", "u1"}),
+        ((5,), {"choices": 3}, {"u0[-5]", "u1[-5]"}),
+    ],
+)
+def test_only_those_actions_are_seen_that_act(
+    late: Sequence[int], kind: dict[str, Any], expected: set[str], noise: dict[str, float]
+) -> None:
+    """Late by any number of steps, of each agent its own, one of two, discrete; with noise."""
+    data = late_level(late, agents=60, **kind, **noise)
+    lags = judge_lags(data)
+    past = needed_past(data, lags.chosen)
+    found = names(data, past)
+    assert expected | {"x"} <= found, "what acts is seen"
+    # Rounds of chance may add one that is not needed, where there is noise.
+    assert len(found - expected - {"x"}) <= (1 if noise else 0)
+    assert past.lag <= max(late) + 2
+
+
+def test_what_tells_something_hidden_stays() -> None:
+    """A law of the second order, of which the place is seen alone, and an action acts late."""
+    rng = np.random.default_rng(0)
+    agents, steps = 40, 80
+    push = rng.uniform(-1, 1, (agents, steps))
+    place, speed = rng.normal(size=(2, agents))
+    stiff, walk = rng.uniform(0.05, 0.15, agents), [place]
+    for t in range(steps):
+        speed = speed - stiff * place + (0.2 * push[:, t - 3] if t >= 3 else 0.0)
+        place = place + 0.5 * speed
+        walk.append(place)
+    seen = np.stack(walk, 1)[..., None]
+    before, after = (part.reshape(-1, 1) for part in (seen[:, :-1], seen[:, 1:]))
+    who = np.repeat(np.arange(agents), steps)
+    data = Data(transitions(who, before, push.reshape(-1, 1), after), PlainTask.of(1, action_dim=1))
+    for lag in (4, 5, 7):
+        past = needed_past(data, lag)
+        assert names(data, past) == {"x", "change of x[-1]", "u0[-3]"}
+        assert past.lag == 4
+
+
+def test_nothing_is_narrowed_where_nothing_says_how() -> None:
+    data = late_level((1,), agents=5, steps=8)
+    assert needed_past(data, 1) == Past(1)
+    assert needed_past(data, 8) == Past(8)
