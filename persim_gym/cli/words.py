@@ -34,6 +34,7 @@ COLUMNS = {name: f"--{name}-column" for name in ("agent", "time", "step", "episo
 #: Arguments within arguments.
 INSIDE = (
     (re.compile(r"population=\{'ranges': \{'(\w+)': \[low, high\]\}\}"), r"--ranges \1=LOW:HIGH"),
+    (re.compile(r"bounds=\{'([^']*)': \(None, None\)\}"), r"--bounds \1=:"),
     (re.compile(r"columns=\{[^{}]*\}"), "--agent-column, --time-column, --state and --action"),
 )
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from persim_gym.offline.missing_codes import missing_codes
 from persim_gym.offline.sources import Name, Table, called, read_source
 from persim_gym.offline.table_columns import Column, seconds
 from persim_gym.progress import span
@@ -98,6 +99,24 @@ class OrderedRows:
                 raise ValueError(f"{column.where(row)}: the value is missing{REMEDY}")
             bad |= lost
         return bad
+
+    def refuse_codes(self, column: Column, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Rows in which a column holds a code for a missing value; where rows may be dropped.
+
+        Raises:
+            ValueError: If there is one and they may not.
+        """
+        found = missing_codes(values)
+        if found.any() and not self.drop:
+            row = int(np.argmax(found))
+            others = values[~found & ~np.isnan(values)]
+            raise ValueError(
+                f"{column.where(row)}: {values[row]:.10g} is far from all other values "
+                f"({others.min():g} to {others.max():g}) and looks like a code for a missing one; "
+                "leave such rows out with missing='drop', or, if it is a value, say what is "
+                f"possible with bounds={{{column.name!r}: (None, None)}}"
+            )
+        return found
 
     def check_ends(self, ended: NDArray[np.bool_], column: str | None) -> None:
         """Refuse a terminated row in the middle of an episode that has a name.

@@ -21,7 +21,7 @@ from persim_gym import checks
 from persim_gym.envs.suites import SUITES
 from persim_gym.offline.angles import declared_angles
 from persim_gym.offline.declared import declare
-from persim_gym.offline.sources import Name, read_source, stem
+from persim_gym.offline.sources import Name, called, read_source, stem
 from persim_gym.offline.table_columns import Column
 from persim_gym.offline.table_names import ColumnNames, source_of
 from persim_gym.offline.table_rows import Handling, OrderedRows, TableReport
@@ -87,7 +87,9 @@ def read_table(
             pairs on a circle, are found without.
         bounds: Least and largest possible values of state columns, ``{"ferritin": (0, None)}``:
             predictions and intervals stay within. Without, a column of one sign in all rows is
-            taken to keep it; ``(None, None)`` says that it need not.
+            taken to keep it; ``(None, None)`` says that it need not. Of a column that is named
+            here, numbers such as 999 or -9999 count as they are; else, far from all other values,
+            they count as missing.
         units: Units of columns, ``{"ferritin": "ug/L"}``, for axes and tables.
         decimal: Decimal sign of the numbers in a text file, ``"."`` or ``","``. By default a comma
             where semicolons separate columns and numbers have one, else a point.
@@ -165,7 +167,7 @@ def read_table_report(
     if not len(table.frame):
         raise ValueError("the table has no rows")
     rows = OrderedRows(table, named.agent, named.order, named.episode, missing == "drop")
-    found = _read(rows, named, discrete_actions, max_gap)
+    found = _read(rows, named, discrete_actions, max_gap, bounds)
     kept, dropped = rows.agents_with_steps(found.link, short)
     if not found.labels:
         _check_varied(found)
@@ -219,11 +221,19 @@ class _Found:
 
 
 def _read(
-    rows: OrderedRows, named: ColumnNames, discrete: bool | Sequence[Any] | None, max_gap: Any
+    rows: OrderedRows,
+    named: ColumnNames,
+    discrete: bool | Sequence[Any] | None,
+    max_gap: Any,
+    bounds: Mapping[str, Any] | None,
 ) -> _Found:
     states = [rows.column(c) for c in named.state]
     obs: NDArray[Any] = np.stack([column.numbers() for column in states], axis=1)
     bad = rows.refuse_missing(*states)
+    declared = {called(name) for name in (bounds if isinstance(bounds, Mapping) else ())}
+    for column, values in zip(states, obs.T, strict=True):
+        if column.name not in declared:
+            bad |= rows.refuse_codes(column, values)
     ended = np.zeros(len(rows), dtype=np.bool_)
     if named.terminated is not None:
         flag = rows.column(named.terminated)
