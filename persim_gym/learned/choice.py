@@ -4,7 +4,8 @@ Candidates of any kind are compared as they will be used: each is fitted without
 every agent's record and predicts that stretch open loop, from several starts and over several
 horizons. Where records are short, so that a last stretch would say little, every part of them is
 held out in turn. What counts is the middle agent and the ninth decile alike, in units of the
-observations' deviation. Close candidates are mixed: their predictions are averaged with weights
+observations' deviation, and how much less sure a candidate is of an agent where only others were.
+Close candidates are mixed: their predictions are averaged with weights
 that these stretches choose, if the mixture is better for agents whose stretches had no say in them.
 What was chosen is then fitted again to all of the record.
 """
@@ -14,12 +15,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from persim_gym.learned.elsewhere import doubt_elsewhere
 from persim_gym.learned.stretches import Errors, Part, Predictor, Record, escapes, held_out
 
 #: Steps ahead at which predictions are compared, as far as the stretches are long enough.
@@ -41,6 +43,9 @@ FURTHER, NEARLY = 0.2, 0.01
 #: Share of long rollouts that may leave the recorded range, and by what factor a candidate that
 #: stays there may be worse.
 ESCAPES, STABLE = 0.05, 4.0
+#: By which logarithm members may differ more where only other agents were than on an agent's own
+#: stretches: polynomials of a high degree, fitted to narrow records, differ by a hundred times.
+DOUBT = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,7 @@ class Score:
         escapes: Share of long rollouts, from where any agent was, that leave the recorded range.
         seconds: Of the fits.
         failed: Why there is no prediction; empty where there is.
+        doubt: By which logarithm members differ more where other agents were.
     """
 
     score: float
@@ -83,6 +89,12 @@ class Score:
     escapes: float = 0.0
     seconds: float = 0.0
     failed: str = ""
+    doubt: float = 0.0
+
+    @property
+    def overall(self) -> float:
+        """What counts: the score, and what doubt elsewhere is beyond the usual."""
+        return self.score + max(0.0, self.doubt - DOUBT)
 
     def to_json(self) -> dict[str, Any]:
         """As plain types, without values that are not finite."""
@@ -90,7 +102,7 @@ class Score:
         if self.failed:
             return plain | {"failed": self.failed}
         steps = {str(h): [self.median[h], self.ninth_decile[h]] for h in self.median}
-        return plain | {"score": self.score, "error": steps}
+        return plain | {"score": self.score, "doubt": self.doubt, "error": steps}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +173,15 @@ def compare(
                 fitted[name] = candidate.fit(part.rows)
                 found.append(Errors.of(fitted[name], part, record, steps))
             away = escapes(fitted[name], record, np.random.default_rng([seed, 8]))
+            again = np.random.default_rng([seed, 9])
+            doubt = doubt_elsewhere(fitted[name], parts[-1], record, steps, again)
         except (ValueError, FloatingPointError) as error:
             seconds = time.perf_counter() - began
             scores[name] = Score(math.inf, seconds=seconds, failed=str(error))
             continue
         errors[name] = found
-        scores[name] = _score(Errors.joined(found), steps, away, time.perf_counter() - began)
+        scored = _score(Errors.joined(found), steps, away, time.perf_counter() - began)
+        scores[name] = replace(scored, doubt=doubt)
     if not errors:
         raise ValueError("no candidate could be fitted: " + next(iter(scores.values())).failed)
     further = {
@@ -206,14 +221,14 @@ def _score(errors: Errors, steps: Sequence[int], away: float, seconds: float) ->
 
 def _winner(scores: Mapping[str, Score], further: Collection[str]) -> str:
     """The best one; a stable one, unless it is much worse, and of close ones what goes further."""
-    best = min(scores, key=lambda name: scores[name].score)
+    best = min(scores, key=lambda name: scores[name].overall)
     stable = [name for name in scores if scores[name].escapes <= ESCAPES]
     if best not in stable and stable:
-        safe = min(stable, key=lambda name: scores[name].score)
-        best = safe if scores[safe].score <= scores[best].score + math.log(STABLE) else best
+        safe = min(stable, key=lambda name: scores[name].overall)
+        best = safe if scores[safe].overall <= scores[best].overall + math.log(STABLE) else best
     known = [n for n in (stable if best in stable else scores) if n in further]
-    going = min(known, key=lambda name: scores[name].score, default=best)
-    return going if scores[going].score <= scores[best].score + FURTHER else best
+    going = min(known, key=lambda name: scores[name].overall, default=best)
+    return going if scores[going].overall <= scores[best].overall + FURTHER else best
 
 
 def _mixed(
@@ -228,16 +243,16 @@ def _mixed(
         # Networks have a part beside it only if they are worth what they do beyond the record.
         together = _mixed(errors, scores, winner, steps, ())
         mixed = scores.get("mixture")
-        if mixed is not None and mixed.score <= scores[winner].score - FURTHER:
+        if mixed is not None and mixed.overall <= scores[winner].overall - FURTHER:
             return together
         scores.pop("mixture", None)
         errors = {name: own for name, own in errors.items() if name in further}
-    most = scores[winner].score + math.log(CLOSE)
+    most = scores[winner].overall + math.log(CLOSE)
     safe = scores[winner].escapes <= ESCAPES
     close = [
         name
         for name in errors
-        if scores[name].score <= most and (not safe or scores[name].escapes <= ESCAPES)
+        if scores[name].overall <= most and (not safe or scores[name].escapes <= ESCAPES)
     ]
     if len(close) < 2:
         return {winner: 1.0}
@@ -253,11 +268,13 @@ def _mixed(
     judged = Errors(crossed, errors[winner].valid, errors[winner].agent)
     seconds = sum(scores[name].seconds for name in close)
     away = max(scores[name].escapes for name in close)
-    scores["mixture"] = _score(judged, steps, away, seconds)
-    if scores["mixture"].score > scores[winner].score - GAIN:
-        return {winner: 1.0}
     weights = _stacked([errors[name] for name in close], group >= 0, steps)
     kept = {name: float(w) for name, w in zip(close, weights, strict=True) if w > SMALL}
+    mixture = _score(judged, steps, away, seconds)
+    # Where other agents were, it is as doubtful as its most doubtful part.
+    scores["mixture"] = replace(mixture, doubt=max(scores[name].doubt for name in kept))
+    if scores["mixture"].overall > scores[winner].overall - GAIN:
+        return {winner: 1.0}
     total = sum(kept.values())
     return {name: weight / total for name, weight in kept.items()}
 

@@ -313,6 +313,12 @@ class OpenLoop:
         self, agents: NDArray[np.int64], states: NDArray[Any], actions: NDArray[Any]
     ) -> NDArray[Any]:
         """Agents ``[n]``, states ``[n, l * d]``, actions ``[n, h(, a)]`` -> ``[n, h, d]``."""
+        return np.asarray(self.rollouts(agents, states, actions).mean(0))
+
+    def rollouts(
+        self, agents: NDArray[np.int64], states: NDArray[Any], actions: NDArray[Any]
+    ) -> NDArray[np.float64]:
+        """Those of each member ``[m, n, h, d]``."""
         device = self.ensemble.device
         width = self.ensemble.lag * (self.ensemble.past + self.ensemble.obs_dim)
         unrolled = self.ensemble.unroll(
@@ -323,7 +329,7 @@ class OpenLoop:
         steps = torch.stack([obs[:, :, 0] for obs in unrolled], dim=2)
         if self.fading is not None:
             steps = self.fading(steps, torch.as_tensor(states, device=device))
-        return np.asarray(steps.mean(0).double().cpu().numpy())
+        return np.asarray(steps.double().cpu().numpy())
 
 
 def record_of(data: Data, lag: int) -> Record:

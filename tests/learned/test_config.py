@@ -15,7 +15,7 @@ from persim_gym.baselines.config import BCQConfig
 from persim_gym.baselines.sfbc.config import SfBCConfig
 from persim_gym.experiments.inside import InsideConfig
 from persim_gym.learned import Networks, PerSim
-from persim_gym.learned.config import Latent
+from persim_gym.learned.config import Hierarchical, Latent
 from persim_gym.offline.transitions import Transitions
 from tests.learned.worlds import PlainTask, random_walks
 
@@ -115,3 +115,13 @@ def test_replacing_leaves_the_original() -> None:
     assert config == Networks()
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.rank = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("config", [Hierarchical, Latent])
+@pytest.mark.parametrize("seen", [(0,), (-1,), ("a",), 3, (1.5,)])
+def test_columns_that_are_seen_are_checked(config: Any, seen: Any) -> None:
+    with pytest.raises(ValueError, match="seen must be a list of positive integers"):
+        config(seen=seen)
+    made = config(seen=[4, 7], lag=3)
+    assert made.seen == (4, 7)
+    assert config.from_json(made.to_json()) == made

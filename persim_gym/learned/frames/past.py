@@ -45,6 +45,9 @@ FINE = 1e-3
 #: Share of what a past takes away from an error that a part of it may miss: of one step, where
 #: predictions of ten steps are no worse, and of ten steps, where errors are noise.
 MISSED = 0.03
+#: Share of the columns up to which fewer are worth it: a few less gain little, and what a long past
+#: averages of noise is lost.
+MOST = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +114,8 @@ def _as_good(found: LagTrial, whole: LagTrial, none: LagTrial) -> bool:
 
 
 def _shortened(frame: Frame, seen: Sequence[int]) -> Past:
-    """The shortest past that has some columns."""
-    if len(seen) == sum(len({*columns} & {*frame.kept}) for columns in frame.optional):
+    """The shortest past that has some columns; the whole one where these are most of it."""
+    if len(seen) > MOST * sum(len({*columns} & {*frame.kept}) for columns in frame.optional):
         return Past(frame.lag)
     changes, late, now = frame.optional
     width, past = frame.geometry.size, frame.past

@@ -107,3 +107,19 @@ def test_features_are_held_near_the_record() -> None:
         assert seen.tolist() == pytest.approx(ends, rel=1e-5)
     with pytest.raises(ValueError, match="longer than the 60 steps"):
         Frame.of(data, lag=61)
+
+
+def test_a_frame_sees_what_is_said_of_the_past() -> None:
+    data = data_of(CONTINUOUS)
+    whole = Frame.of(data, 3)
+    changes, late, now = whole.optional
+    seen = [changes[0], late[-1]]
+    part = Frame.of(data, 3, seen=seen)
+    inputs = [k for k, c in enumerate(whole.kept) if c in seen or c not in {*changes, *late, *now}]
+    assert part.kept == tuple(whole.kept[k] for k in inputs)
+    states, actions = whole.states(data), torch.as_tensor(data.transitions.action)
+    torch.testing.assert_close(
+        part.features(states, actions), whole.features(states, actions)[:, inputs]
+    )
+    again = Frame.from_parts(part.tensors(), part.to_json())
+    torch.testing.assert_close(again.features(states, actions), part.features(states, actions))

@@ -39,3 +39,18 @@ def test_more_agents_than_the_population_is_learned_from(monkeypatch: pytest.Mon
     torch.testing.assert_close(  # of an agent without transitions nothing is known
         fit.model.factors[:, 50:].mean(0), fit.model.prior_mean.expand(2, -1), atol=1e-6, rtol=1e-6
     )
+
+
+def test_noise_does_not_hide_a_degree_that_all_agents_gain_from() -> None:
+    """A cubic part takes away a hundredth of an error that is noise, from nearly all of them."""
+    rng = np.random.default_rng(0)
+    agents, steps = 80, 100
+    agent = np.repeat(np.arange(agents), steps)
+    z = rng.normal(size=(len(agent), 1))
+    slope = rng.uniform(-1, -0.5, agents)[agent]
+    for cubic, degree in ((0.03, 3), (0.0, 1)):
+        change = slope * z[:, 0] - cubic * z[:, 0] ** 3 + 0.3 * rng.normal(size=len(z))
+        fit = fit_hierarchical(z, change[:, None], agent, agents)
+        assert fit.degree == degree
+        gains = [trial["error"] / fit.trials[0]["error"] for trial in fit.trials]
+        assert min(gains) > 0.9, "a tenth would have been enough before"
