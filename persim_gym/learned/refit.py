@@ -39,7 +39,8 @@ def plan_from(
         method = str(max(weights, key=weights.__getitem__)).partition(",")[0]
         method = method if method in own else next(iter(own))
         own = {method: own[method]}
-    configs = {name: FAMILIES[name].from_json(plain) for name, plain in own.items()}
+    past = card.get("metrics", {}).get("past", {}) if method != card.get("method") else {}
+    configs = {name: FAMILIES[name].from_json({**own[name], **past}) for name in own}
     lag: int | None = max(one.lag for one in configs.values())
     if method == "auto" and lag == 1 and not known and tuple(configs) == CHOICE:
         lag = None  # the data decided

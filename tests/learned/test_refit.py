@@ -13,6 +13,7 @@ from persim_gym.learned.config import CHOICE, ClosedForm, Networks
 from persim_gym.learned.plan import plan_fit
 from persim_gym.learned.refit import plan_from, with_rank_of
 from tests.evaluation.validation.worlds import patients
+from tests.learned.frames.late_worlds import late_level
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,15 @@ def test_a_family_that_was_chosen_is_taken_alone() -> None:
     assert set(plan_from(card, "patients", known=False).configs) == set(CHOICE)
 
 
+def test_a_family_that_was_chosen_with_a_past_keeps_it() -> None:
+    plan = plan_fit("patients", options={}, known=False)
+    card = {"method": "auto", "config": plan.to_json(), "fitted_by": "latent"}
+    card["metrics"] = {"past": {"lag": 3, "seen": [2]}}
+    chosen = plan_from(json.loads(json.dumps(card)), "patients", known=False, chosen=True)
+    assert (chosen.lag, chosen.configs["latent"].lag, chosen.configs["latent"].seen) == (3, 3, (2,))
+    assert plan_from(card, "patients", known=False).lag is None
+
+
 def test_what_was_made_by_hand_can_not_be_fitted_again() -> None:
     with pytest.raises(ValueError, match="made by hand"):
         plan_from({"task": "x"}, "x", known=True)
@@ -63,3 +73,11 @@ def test_refit_of_the_same_data_is_the_same_simulator() -> None:
     np.testing.assert_array_equal(sim.predict(*asked), again.predict(*asked))
     fewer = sim.refit(data.select(data.step < 10))
     assert fewer.card["dataset"]["transitions"] == 50
+
+
+@pytest.mark.slow
+def test_an_action_that_acts_late_is_seen_by_the_chosen_family_when_fitted_again() -> None:
+    data = late_level([3], agents=20, noise=0.02).transitions
+    sim = PerSim.fit(data, effort="quick", progress=False)
+    assert sim.card["metrics"]["past"]["lag"] == sim.lag > 1
+    assert sim.refit(data, chosen=True).lag == sim.lag
