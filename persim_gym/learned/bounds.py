@@ -86,6 +86,25 @@ def cutting_bounds(task: Task) -> tuple[NDArray[Any], NDArray[Any]]:
     return found
 
 
+def mark_resets(cut: NDArray[np.int8], values: NDArray[Any], unit: NDArray[Any]) -> None:
+    """Mark what a bound of another coordinate sets, in place: a wall takes a velocity away.
+
+    Args:
+        cut: Which coordinates of transitions ended on a bound of their own ``[n, c]``: 1 or -1.
+            What another bound has set becomes 2: always the same value, where that bound is met.
+        values: The coordinates after the transitions ``[n, c]``.
+        unit: Deviation of their changes ``[c]``: differences a thousandth of it are none.
+    """
+    own = cut.copy()
+    for column in range(cut.shape[1]):
+        for side in (-1, 1):
+            met = own[:, column] == side
+            for other in range(cut.shape[1]):
+                rows = np.flatnonzero(met & (own[:, other] == 0))
+                if len(rows) >= LEAST_ROWS and np.ptp(values[rows, other]) <= 1e-3 * unit[other]:
+                    cut[rows, other] = 2
+
+
 def learn_bounds(
     predicted: NDArray[np.float64],
     observed: NDArray[Any],

@@ -62,8 +62,9 @@ def doubt_elsewhere(
     there = _differences(predictor, record, agents, first, np.full(len(agents), most), steps)
     own = record.agent[part.start]
     here = _differences(predictor, record, own, part.start, part.length, steps)
-    more = [_typical(there, column) - _typical(here, column) for column in range(len(steps))]
-    return max(0.0, float(np.mean(more)))
+    reached = [k for k in range(len(steps)) if here.valid[:, k].any() and there.valid[:, k].any()]
+    more = [_typical(there, column) - _typical(here, column) for column in reached]
+    return max(0.0, float(np.mean(more))) if more else 0.0
 
 
 def _differences(

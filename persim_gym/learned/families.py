@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.learned.bounds import cutting_bounds, learn_bounds
+from persim_gym.learned.bounds import cutting_bounds, learn_bounds, mark_resets
 from persim_gym.learned.checkpoint import Checkpoint
 from persim_gym.learned.closed_form.fit import fit_closed_form
 from persim_gym.learned.closed_form.problem import pose
@@ -210,7 +210,12 @@ def fit_latents(data: Data, config: Latent, setting: Setting, without: Without =
     rows = _Rows.of(data, replace(config, skip_clipped=False), without)
     ends = cutting_bounds(data.task) if config.skip_clipped and data.clipped.any() else None
     if ends is not None:
-        rows = replace(rows, cut=rows.frame.cut(data.transitions.next_obs, *ends))
+        next_obs, frame = data.transitions.next_obs, rows.frame
+        cut = frame.cut(next_obs, *ends)
+        if frame.geometry.trivial:  # effects of bounds are of observations as they are
+            mark_resets(cut, next_obs, frame.unit.numpy())
+        kept = True if without is None else ~without
+        rows = replace(rows, cut=cut, clipped=(cut > 1).any(axis=1) & kept)
     checkpoint = setting.checkpoint_of(config, without)
     kept = checkpoint.load() if checkpoint is not None else None
     network = fit_latent(

@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from persim_gym.learned.bounds import LEAST_ROWS, BoundEffects, learn_bounds
+from persim_gym.learned.bounds import LEAST_ROWS, BoundEffects, learn_bounds, mark_resets
 
 LOW, HIGH = np.array([-1.0, -2.0]), np.array([np.inf, 2.0])
 UNIT = np.ones(2)
@@ -103,3 +103,15 @@ def test_files_and_devices() -> None:
     lost = torch.tensor([[float("nan"), 0.3], [-1.5, 0.3]])
     assert torch.isnan(again(lost)[0, 0])  # one that is lost does not hide another's crossing
     assert again(lost)[1, 1] == 0.0
+
+
+def test_what_a_bound_sets_is_marked() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(40, 3))
+    cut = np.zeros((40, 3), dtype=np.int8)
+    cut[:5, 0], cut[5:10, 0], cut[8:10, 1] = -1, 1, 1
+    values[:5, 1] = 0.0  # the lower wall stops, the upper one does not
+    mark_resets(cut, values, np.ones(3))
+    assert (cut[:5, 1] == 2).all()
+    assert set(np.unique(cut[5:, 1:])) == {0, 1}
+    assert (cut[:, 2] == 0).all()

@@ -69,3 +69,12 @@ def test_what_is_lost_where_others_were_is_not_chosen() -> None:
     assert found.weights == {"plain": 1.0}, "nor has it a part in a mixture"
     assert found.scores["lost"].score < found.scores["plain"].score
     assert found.scores["lost"].to_json()["doubt"] == pytest.approx(np.log(100), abs=0.2)
+
+
+def test_a_horizon_that_no_held_out_stretch_reaches_says_nothing() -> None:
+    data = record()
+    part = held_out(data, np.random.default_rng(0))[0]
+    most = int(part.length.max())
+    rng = np.random.default_rng(1)
+    found = [doubt_elsewhere(Apart(0.1, 10.0), part, data, s, rng) for s in ([1], [1, most + 5])]
+    assert found[0] == pytest.approx(found[1], rel=0.1)

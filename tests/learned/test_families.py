@@ -90,6 +90,29 @@ def test_what_else_happens_where_a_coordinate_is_cut_off_is_learned(
         assert one_step_rmse(found, data, states, where) < 0.1
 
 
+def test_a_wall_that_stops_is_learned_as_an_effect_of_its_bound() -> None:
+    rng = np.random.default_rng(0)
+    agents, steps = 6, 80
+    place, speed, pushed = rng.uniform(-1, 1, agents), rng.normal(0, 0.1, agents), []
+    rows = []
+    for time in range(steps + 1):
+        pushed = rng.uniform(-1, 1, agents) if time % 5 == 0 else pushed
+        rows.append(np.stack([np.arange(agents), np.full(agents, time), place, speed, pushed], 1))
+        speed = 0.97 * speed + 0.08 * pushed - 0.02 * place
+        place = place + speed
+        place, speed = np.maximum(place, -1.0), np.where(place <= -1.0, 0.0, speed)
+    columns = ["agent", "time", "place", "speed", "push"]
+    table = pd.DataFrame(np.concatenate(rows), columns=columns)
+    names = {"agent": "agent", "time": "time", "state": ["place", "speed"], "action": "push"}
+    transitions = read_table(table, **names)
+    data = Data(transitions, DataTask.from_transitions(transitions))
+    assert data.clipped.any(), "the world must show its wall"
+    config = Latent(ensemble_size=1, hidden=(32,), first_steps=200, steps=300, window_steps=0)
+    found = fit_latents(data, config, SETTING).ensemble
+    assert found.effects is not None
+    assert one_step_rmse(found, data, data.states(1), data.clipped) < 1e-3
+
+
 def test_agents_that_a_latent_fit_leaves_out_are_read_a_few_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -84,7 +84,7 @@ class FeatureMap:
 
     def moved(self, features: Tensor, change: Tensor) -> Tensor:
         """Features ``[..., q]`` with the state moved by a change ``[..., c]``, all else alike."""
-        return self._turned(features + change @ self._drive.to(change), features, change)
+        return self._turned(features + self._driven(change), features, change)
 
     def given(self, features: Tensor) -> Tensor:
         """Recorded features ``[..., q]`` without what the state decides: actions, for example."""
@@ -98,7 +98,7 @@ class FeatureMap:
             change: The change ``[..., c]``.
             given: What is :meth:`given` at the time after it ``[..., q]``.
         """
-        after = given + features @ self._carry.to(features) + change @ self._drive.to(change)
+        after = given + features @ self._carry.to(features) + self._driven(change)
         return self._turned(after, features, change)
 
     def stopped(self, features: Tensor) -> Tensor:
@@ -111,6 +111,11 @@ class FeatureMap:
         """Values of changes ``[..., c]`` for the columns of the state, 0 for those of angles."""
         none = values.new_zeros(*values.shape[:-1], 2 * len(self.circles))
         return torch.cat([values[..., self._outputs], none], dim=-1)
+
+    def _driven(self, change: Tensor) -> Tensor:
+        """What a change ``[..., c]`` adds to the features; the last coordinates may add nothing."""
+        drive = self._drive.to(change)
+        return change[..., : len(drive)] @ drive
 
     def _turned(self, out: Tensor, features: Tensor, change: Tensor) -> Tensor:
         """``out`` with its angles turned, in place."""

@@ -23,7 +23,7 @@ from persim_gym.learned.latent.loss import (
     OneStep,
     Parameters,
     SeveralSteps,
-    missed,
+    beyond,
     noise_of_observations,
     weights_of,
     window_starts,
@@ -280,14 +280,20 @@ class _Fit:
         features = torch.as_tensor(self.data.features, dtype=torch.float32)
         changes = torch.as_tensor(self.data.changes, dtype=torch.float32)
         squares = changes.new_zeros(network.members, changes.shape[1])
+        counted = torch.full_like(squares, 1e-12)
         with torch.no_grad():
             for k in range(0, len(agents), _ROWS):
                 part = slice(k, k + _ROWS)
                 error = network.change(agents[part], features[part]) - changes[part]
-                cut = None if self.data.cut is None else torch.as_tensor(self.data.cut[part])
-                squares += missed(error, cut).square().sum(1)
+                known = torch.ones_like(error)
+                if self.data.cut is not None:
+                    known = known.masked_fill(
+                        beyond(error, torch.as_tensor(self.data.cut[part])), 0
+                    )
+                squares += (error * known).square().sum(1)
+                counted += known.sum(1)
         return network.with_tensors(
-            prior_mean=centre, prior_covariance=covariance, noise=squares / len(agents) + 1e-10
+            prior_mean=centre, prior_covariance=covariance, noise=squares / counted + 1e-10
         )
 
 

@@ -49,6 +49,7 @@ class LatentData:
             all transitions count alike.
         cut: Where a coordinate ended on a bound ``[T, c]``: 1 on an upper one, -1 on a lower one,
             else 0. The change would have been at least so large; what is missed is one-sided.
+            2 where another coordinate's bound set this one: it says nothing of the dynamics.
     """
 
     features: NDArray[np.float64]
@@ -100,7 +101,12 @@ def missed(error: Tensor, cut: Tensor | None) -> Tensor:
         error: Predicted less recorded.
         cut: As in :class:`LatentData`; ``None`` where no bound was reached.
     """
-    return error if cut is None else error.masked_fill(cut * error > 0, 0.0)
+    return error if cut is None else error.masked_fill(beyond(error, cut), 0.0)
+
+
+def beyond(error: Tensor, cut: Tensor) -> Tensor:
+    """Where errors ``[..., c]`` are none, because of a bound."""
+    return (cut * error > 0) | (cut > 1)
 
 
 def _left(network: LatentNetwork, data: LatentData) -> tuple[Tensor, Tensor]:
@@ -338,6 +344,8 @@ def window_starts(
     features, changes = torch.as_tensor(data.features), torch.as_tensor(data.changes)
     gap = (frame.moved(features, changes)[:-1, state] - features[1:, state]).abs().amax(1).numpy()
     linked = (gap < FOLLOWS) & (data.episodes[1:] == data.episodes[:-1])
+    if data.cut is not None:  # what a bound has set is not predicted, and nothing after it
+        linked &= ~(data.cut[:-1] > 1).any(axis=1)
     begins = np.flatnonzero(np.concatenate([[True], ~linked]))
     lengths = np.diff(np.append(begins, len(data)))
     place = np.arange(len(data)) - np.repeat(begins, lengths)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from persim_gym.learned.frames.ensemble import continued
 from persim_gym.learned.frames.frame import Frame
-from persim_gym.learned.latent.loss import LatentData, LatentSource, missed
+from persim_gym.learned.latent.loss import LatentData, LatentSource, beyond, missed
 from persim_gym.learned.latent.network import LatentNetwork
 
 #: Transitions that are worked on at a time.
@@ -187,17 +187,17 @@ class _Problem:
         """Price ``[m, N']``, gradient ``[.., r]`` and curvature ``[.., r, r]`` at latents."""
         own = latents.index_select(1, self.agents)
         found, slope = tangent(self.network, own, self.features, self.frame)
-        error = missed(found - self.changes, self.cut)
-        weight = self.weight
+        apart, weight = found - self.changes, self.weight
+        error = missed(apart, self.cut)
         if self.cut is not None:
-            weight = weight * (self.cut * (found - self.changes) <= 0)
+            weight = weight * ~beyond(apart, self.cut)
         weighed = slope * weight[..., None]
-        apart = latents - self.mean[:, None]
-        pull = (self.precision @ apart[..., None])[..., 0]
+        off = latents - self.mean[:, None]
+        pull = (self.precision @ off[..., None])[..., 0]
         price = self._sum(0.5 * (error.square() * self.weight).sum(2), self.agents)
         gradient = self._sum((weighed * error[..., None]).sum(2), self.agents)
         curvature = self._sum(weighed.mT @ slope, self.agents)
-        return price + 0.5 * (apart * pull).sum(2), gradient + pull, curvature + self.precision
+        return price + 0.5 * (off * pull).sum(2), gradient + pull, curvature + self.precision
 
     def _sum(self, values: Tensor, agents: Tensor) -> Tensor:
         """Sums over each agent's rows: ``[m, n, ..]`` -> ``[m, N', ..]``."""

@@ -45,3 +45,9 @@ def test_a_state_stops_at_its_walls() -> None:
     moved = frame.stopped(torch.tensor([3.0, 0.6, 0.8, 9.0]))
     assert torch.equal(moved, torch.tensor([1.0, 0.6, 0.8, 9.0]))
     assert frame.of_changes(torch.tensor([[7, -1]])).tolist() == [[-1, 0, 0]]
+
+
+def test_last_coordinates_that_drive_nothing() -> None:
+    frame = FeatureMap(2, [0], [0], [1.0])
+    now, change = torch.zeros(2), torch.tensor([1.0, 5.0])
+    assert frame.moved(now, change).tolist() == [1.0, 0.0]
