@@ -214,9 +214,8 @@ def fit_latents(data: Data, config: Latent, setting: Setting, without: Without =
         cut = frame.cut(next_obs, *ends)
         if frame.geometry.trivial:  # effects of bounds are of observations as they are
             mark_resets(cut, next_obs, frame.unit.numpy())
-        set_there = (cut > 1).any(axis=1)
-        clipped = set_there if without is None else set_there & ~without
-        rows = replace(rows, cut=cut, clipped=clipped)
+        clipped: NDArray[np.bool_] = np.any(cut > 1, axis=1)
+        rows = replace(rows, cut=cut, clipped=clipped if without is None else clipped & ~without)
     checkpoint = setting.checkpoint_of(config, without)
     kept = checkpoint.load() if checkpoint is not None else None
     network = fit_latent(
