@@ -249,19 +249,21 @@ def _wandered(record: Record, steps: int) -> NDArray[np.float64]:
     """
     observed = np.asarray(record.next_obs, dtype=np.float64)
     longest = int(np.median(np.unique(record.episode, return_counts=True)[1]))
-    half, quarter = longest // 2, longest // 4
+    apart = np.array([longest // 4, longest // 2, 3 * longest // 4])
     none = np.zeros((steps, observed.shape[1]))
-    if quarter < 2:
+    if apart[0] < 2:
         return none
     after = []
-    for apart in (quarter, half):
-        same = record.episode[apart:] == record.episode[:-apart]
+    for between in apart:
+        same = record.episode[between:] == record.episode[:-between]
         if same.sum() < PAIRS:
             return none
-        moved = np.abs(observed[apart:] - observed[:-apart])[same]
+        moved = np.abs(observed[between:] - observed[:-between])[same]
         after.append(np.quantile(moved, 0.95, axis=0))
     with np.errstate(divide="ignore", invalid="ignore"):
-        power = np.log(after[1] / after[0]) / np.log(half / quarter)
-    power = np.nan_to_num(power, nan=0.0, posinf=0.0, neginf=0.0)
+        powers = np.diff(np.log(after), axis=0) / np.diff(np.log(apart))[:, None]
+    # What comes back or to rest grows at first, too.
+    power = np.nan_to_num(powers, nan=0.0, posinf=0.0, neginf=0.0).min(axis=0)
+    half = apart[1]
     time = np.arange(1, steps + 1)[:, None] / half
     return np.where(power >= WANDERS, after[1] * time ** np.minimum(power, 1.0), none)
