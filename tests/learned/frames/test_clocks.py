@@ -204,11 +204,11 @@ def test_what_is_set_back_is_no_clock(name: str, share: float) -> None:
 
 
 def _spoilt(shift: float) -> Transitions:
-    """A walk whose rows are spoilt now and then, so that these fall by as much as any jump."""
+    """A walk whose rows are spoilt now and then, and jump while they are."""
     rng = np.random.default_rng(10)
-    walk = np.cumsum(0.1 * rng.standard_normal((AGENTS, 31)) + 0.01, axis=1)
-    t = column_of(walk)
-    rows = np.flatnonzero(t.step % 10 < 5 if shift > 0 else t.step % 10 == 0)
+    walk = np.cumsum(0.1 * rng.standard_normal((AGENTS, 31)) + 0.03, axis=1)
+    t = column_of(walk * np.sign(shift))
+    rows = np.flatnonzero(t.step % 10 == 0)
     obs, following = t.obs.copy(), t.next_obs.copy()
     obs[rows] += shift
     following[rows] -= 10 * shift
