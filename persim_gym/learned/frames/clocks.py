@@ -114,9 +114,13 @@ def find_clock(t: Transitions, column: int) -> Angle | None:
         column: The column.
     """
     found = _jumps(t, column)
-    if found is None or not found.jumps or _acted(t, found.jump != 0):
+    if found is None or not found.jumps:
         return None
-    turn = _even(t, found) or _uneven(t, found)
+    turn = _even(t, found)
+    # What is done once a day may be done at the last hour of it, and sets no hour back.
+    if not (turn is not None and _calendar(t, found, turn)) and _acted(t, found.jump != 0):
+        return None
+    turn = turn or _uneven(t, found)
     return None if turn is None else found.angle(column, turn)
 
 
@@ -183,7 +187,8 @@ def set_back(before: NDArray[Any], after: NDArray[Any], floor: float, noise: flo
     middle = (before.mean() + after.mean()) / 2
     fell = np.where(before > middle, 1.0, -1.0)  # a jump up is one down, seen in a mirror
     sizes = [float((fell * (v - middle)).var()) - noise for v in (before, after)]
-    ratio = math.log((max(sizes) + floor**2) / (max(min(sizes), 0.0) + floor**2))
+    large, small = (max(size, 0.0) + floor**2 for size in (max(sizes), min(sizes)))
+    ratio = math.log(large / small)
     return ratio > LOPSIDED * math.sqrt(4 / len(before))
 
 
@@ -215,6 +220,15 @@ def _acted(t: Transitions, over: NDArray[np.bool_]) -> bool:
     return False
 
 
+def _calendar(t: Transitions, c: _Column, turn: float) -> bool:
+    """Whether a clock of a common turn goes on for several whole rounds by exactly even steps."""
+    step = c.change + turn * c.jump
+    pace = np.bincount(t.agent, step) / np.maximum(np.bincount(t.agent), 1)
+    begun = np.unique(t.episode[c.jump != 0]).size
+    exact = bool(np.abs(step - pace[t.agent]).max() <= 1e-5 * turn)
+    return turn in COMMON and c.jumps - begun >= JUMPS - 1 and exact
+
+
 def _even(t: Transitions, c: _Column) -> float | None:
     """The turn of a clock at an even pace."""
     value, number = np.concatenate([c.before, c.after]), _so_far(t, c.jump)
@@ -233,6 +247,8 @@ def _even(t: Transitions, c: _Column) -> float | None:
     pace = (paces[0] + turn * paces[1])[t.agent]
     left = c.change + turn * c.jump - pace
     over, middle = c.jump != 0, float(np.median(pace))
+    if over.all():
+        return None
     size, size_over = (float(np.sqrt(np.mean(np.square(left[own])))) for own in (~over, over))
     # Where noise itself goes over the end, large noise does so more often than small.
     weight = np.abs(c.change[~over]) + 1e-12
@@ -251,9 +267,13 @@ def _even(t: Transitions, c: _Column) -> float | None:
     shown, turn = abs(int(c.jump.sum())), _plain(turn, sure)
     if shown < JUMPS and not _usual(c, turn, abs(middle), noise):
         return None
-    visited, _ = np.histogram(np.remainder(c.after - c.least, turn), 8, (0.0, turn))
-    wanted = min(EIGHTHS, int(turn / abs(middle)))
-    return turn if int((visited > 0).sum()) >= wanted else None
+    return turn if _goes_round(c, turn, abs(middle)) else None
+
+
+def _goes_round(c: _Column, turn: float, pace: float) -> bool:
+    """Whether values are all around a turn, as far as steps and a grid let them."""
+    seen, _ = np.histogram(np.remainder(c.after - c.least, turn), 8, (0.0, turn))
+    return int((seen > 0).sum()) >= min(EIGHTHS, int(turn / pace), len(np.unique(c.after)))
 
 
 def _so_far(t: Transitions, jump: NDArray[np.int64]) -> Floats:
@@ -295,7 +315,7 @@ def _uneven(t: Transitions, c: _Column) -> float | None:
     if c.jumps < wanted or not len(steps) or (jumps < 0).any():
         return None
     mean, variance = float(steps.mean()), float(jumps.var())
-    if np.quantile(steps, 0.02) < -0.02 * c.span or mean > STEP * c.span:
+    if np.quantile(steps, 0.02) < -0.02 * c.span or not 0 < mean <= STEP * c.span:
         return None
     if np.quantile(steps, 0.99) > 2 * STEP * c.span:
         return None
@@ -314,6 +334,7 @@ def _uneven(t: Transitions, c: _Column) -> float | None:
         math.sqrt(noise) > LOUD * mean
         or variance > (1.2 + CHANCE * math.sqrt(2 / c.jumps)) * spread + 2 * gap**2
         or set_back(c.before[over], c.after[over], gap, noise)
+        or not _goes_round(c, usual + float(jumps.mean()), mean)
     ):
         return None
     turn, sure = usual + float(jumps.mean()), CHANCE * math.sqrt(variance / c.jumps) + gap

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ Floats = NDArray[np.float64]
 AGENTS, STEPS = 8, 120
 
 
-def table(columns: Floats, actions: Floats | None = None, **options: Any) -> Transitions:
-    """Episodes ``[n, T + 1, d]`` of an agent each."""
+def table(columns: Floats, actions: NDArray[Any] | None = None, **options: Any) -> Transitions:
+    """Episodes ``[n, T + 1, d]`` of an agent each; actions ``[n, T]`` are discrete if whole."""
     n, steps = columns.shape[0], columns.shape[1] - 1
     agent = np.repeat(np.arange(n), steps)
     acted = np.zeros((n, steps)) if actions is None else actions
+    acted = acted.reshape(-1) if acted.dtype.kind == "i" else acted.reshape(-1, 1)
     flat = (columns[:, :-1].reshape(n * steps, -1), columns[:, 1:].reshape(n * steps, -1))
-    data = transitions(agent, flat[0], acted.reshape(n * steps, 1), flat[1])
+    data = transitions(agent, flat[0], acted, flat[1])
     fields = {f: getattr(data, f) for f in data.__dataclass_fields__}
     return Transitions(**fields | {"episode": agent} | options)
 
@@ -183,6 +185,11 @@ def _no_clocks() -> dict[str, tuple[Floats, Floats | None]]:
         "a swing": (np.sin(0.3 * np.arange(STEPS + 1) + np.arange(AGENTS)[:, None]), None),
         "spikes": (np.where(rng.random((AGENTS, STEPS + 1)) < 0.05, 9.0, 0.0), None),
         "once, at an uncommon turn": (np.arange(74.0)[None] % 37, None),
+        "flags that go up once": ((np.arange(9) >= np.arange(3, 7)[:, None]) * 1.0, None),
+        "a toggle that nothing moves": (
+            np.arange(9.0)[None] % 2,
+            np.array([[0, 1, 1, 0, 1, 0, 0, 1]]),
+        ),
     }
 
 
@@ -194,6 +201,87 @@ NO_CLOCKS = _no_clocks()
 def test_what_is_set_back_is_no_clock(name: str, share: float) -> None:
     values, actions = NO_CLOCKS[name]
     assert find_geometry(table(noisy(values, share)[..., None], actions)) == Geometry(1)
+
+
+def _spoilt(shift: float) -> Transitions:
+    """A walk whose rows are spoilt now and then, and jump while they are."""
+    rng = np.random.default_rng(10)
+    walk = np.cumsum(0.1 * rng.standard_normal((AGENTS, 31)) + 0.03, axis=1)
+    t = column_of(walk * np.sign(shift))
+    rows = np.flatnonzero(t.step % 10 == 0)
+    obs, following = t.obs.copy(), t.next_obs.copy()
+    obs[rows] += shift
+    following[rows] -= 10 * shift
+    return replace(t, obs=obs, next_obs=following, changes=None)
+
+
+@pytest.mark.parametrize("shift", [10.0, 1e3, -1e3])
+def test_spoilt_rows_make_no_clock(shift: float) -> None:
+    assert find_geometry(_spoilt(shift)) == Geometry(1)
+
+
+@pytest.mark.parametrize("turn", [7, 24, 365])
+@pytest.mark.parametrize("discrete", [True, False])
+def test_an_action_at_the_last_hour_is_no_reset(turn: int, discrete: bool) -> None:
+    run = np.arange(6 * turn) + np.arange(4)[:, None]
+    due = (run[:, :-1] % turn == turn - 1) * 1
+    acted = due if discrete else due * np.random.default_rng(11).uniform(1, 2, due.shape)
+    (angle,) = find_geometry(table((run % turn)[..., None].astype(float), acted)).angles
+    assert angle == Angle(0, float(turn), -0.5)
+
+
+@pytest.mark.parametrize("turn", [23, 24])
+def test_an_action_sets_back_what_is_not_quite_even(turn: int) -> None:
+    run = np.arange(6 * turn) + np.arange(4)[:, None]
+    due = (run[:, :-1] % turn == turn - 1) * 1
+    values = run % turn + (0.3 * (run < turn) if turn == 24 else 0.0)
+    assert find_geometry(table(values[..., None], due)) == Geometry(1)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_an_hour_that_is_skipped_now_and_then(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    run = np.arange(401) + np.cumsum(rng.random(401) < 0.01)
+    seen = run % 24 + 0.15 * rng.standard_normal(401)
+    angles = find_geometry(column_of(seen[None])).angles
+    assert all(a.period == pytest.approx(24.0, abs=0.1) for a in angles)
+
+
+def _any_column(rng: np.random.Generator, n: int, steps: int) -> Floats:
+    """A column ``[n, T + 1]`` of any kind."""
+    shape = (n, steps + 1)
+    run = np.arange(steps + 1) + rng.integers(0, 9, (n, 1))
+    uneven = np.cumsum(rng.integers(0, 3, shape), axis=1)
+    few = int(rng.integers(2, 8))
+    scale = 10.0 ** rng.integers(-30, 38)
+    kinds = (
+        np.full(shape, scale),
+        run % 2,
+        np.broadcast_to(np.arange(steps + 1), shape),
+        run >= rng.integers(0, steps + 9, (n, 1)),
+        run % few,
+        -uneven % few,
+        rng.integers(0, few, shape),
+        run % few + 0.15 * rng.standard_normal(shape),
+        uneven % 24 + 1e6,
+        scale * (rng.random(shape) < 0.3),
+        scale * rng.uniform(-1, 1, shape),
+        rng.standard_normal(shape),
+    )
+    return np.asarray(kinds[rng.integers(len(kinds))], dtype=np.float64)
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_any_table_is_searched(part: int) -> None:
+    for seed in range(50 * part, 50 * (part + 1)):
+        rng = np.random.default_rng(seed)
+        n, steps = (int(v) for v in rng.integers(1, (5, 31)))
+        columns = [_any_column(rng, n, steps) for _ in range(rng.integers(1, 4))]
+        whole = rng.integers(0, rng.integers(1, 4), (n, steps))
+        actions = whole if rng.random() < 0.5 else rng.standard_normal((n, steps))
+        declared = ((0, float(rng.choice([7.0, 24.0, TURN]))),) if rng.random() < 0.2 else ()
+        found = find_geometry(table(np.stack(columns, axis=2), actions, angles=declared))
+        assert all(0 < a.period < np.inf for a in found.angles), seed
 
 
 def calendar(steps: int = 24 * 80) -> Floats:
