@@ -127,10 +127,10 @@ def test_a_frame_sees_what_is_said_of_the_past() -> None:
 
 @pytest.mark.parametrize(
     ("lag", "seen", "there"),
-    [(3, (999,), "from 5 to 16"), (3, (0, 6), "from 5 to 16"), (1, (5,), "lag=1 has none")],
+    [(3, (999,), "from 6 to 19"), (3, (0, 6), "from 6 to 19"), (1, (5,), "lag=1 has none")],
 )
 def test_only_columns_that_there_are_can_be_seen(
     lag: int, seen: tuple[int, ...], there: str
 ) -> None:
-    with pytest.raises(ValueError, match=f"seen .*{there}"):
+    with pytest.raises(ValueError, match=f"seen has no column .*{there}"):
         Frame.of(data_of(CONTINUOUS), lag, seen=seen)

@@ -124,5 +124,6 @@ def test_columns_are_those_of_the_whole_data() -> None:
     task = PlainTask.of(2, action_dim=1)
     data = Data(transitions(t.agent, obs, t.action, next_obs), task)
     few = Data(few_of(data).transitions, task)
-    assert few.geometry.angles and not data.geometry.angles
+    assert few.geometry.angles
+    assert not data.geometry.angles
     assert {"level", "u0[-4]"} <= names(data, needed_past(data, 5), ("level", "hour"))
