@@ -122,9 +122,10 @@ class Frame:
         width = margin * (found.high - found.low)
         ends = (found.low - width - centre), (found.high + width - centre)
         low, high = (end / np.where(constant, 1.0, scale) for end in ends)
-        ranges = (torch.as_tensor(part[kept]) for part in (centre, scale, low, high))
-        unit = torch.as_tensor(measure(len(obs), changes).unit)
-        frame = cls(geometry, lag, past, choices, tuple(kept.tolist()), *ranges, unit)
+        of_features = zip(_OF_FEATURES, (centre, scale, low, high), strict=True)
+        tensors = {name: torch.as_tensor(part[kept]) for name, part in of_features}
+        tensors["unit"] = torch.as_tensor(measure(len(obs), changes).unit)
+        frame = cls(geometry, lag, past, choices, tuple(kept.tolist()), **tensors)
         return frame if seen is None else frame._seeing(seen)
 
     def _seeing(self, seen: Sequence[int]) -> Frame:
