@@ -98,7 +98,7 @@ def _take_columns(config: Any) -> None:
     """Make a field of columns a tuple of them; ``None`` stays.
 
     Raises:
-        ValueError: If it is anything else.
+        ValueError: If it is anything else, names one twice, or there is no past.
     """
     if config.seen is None:
         return
@@ -108,6 +108,13 @@ def _take_columns(config: Any) -> None:
     except (TypeError, ValueError):
         says = "a list of positive integers, the columns of the past that are seen, or None"
         raise ValueError(f"seen must be {says}, got {checks.shown(config.seen)}") from None
+    if len({*columns}) < len(columns):
+        raise ValueError(f"seen must name each column once, got {checks.shown(config.seen)}")
+    if config.lag == 1:
+        raise ValueError(
+            "seen says what is seen of a past, and a state of lag=1 has no past: leave seen out, "
+            "or set lag to 2 or more"
+        )
     object.__setattr__(config, "seen", columns)
 
 

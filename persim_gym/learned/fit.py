@@ -36,7 +36,7 @@ from persim_gym.learned.families import (
 )
 from persim_gym.learned.frames.history import slots, width_of
 from persim_gym.learned.frames.lags import judge_lags
-from persim_gym.learned.frames.past import needed_past
+from persim_gym.learned.frames.past import Past, needed_past
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.plan import FitPlan
 from persim_gym.learned.preparation import Data
@@ -77,13 +77,30 @@ def fit_by(data: Data, plan: FitPlan, setting: Setting) -> Fitted:
         return _chosen(data, configs, plan.seed, setting)
     lags = judge_lags(data)
     pasts = {lag: needed_past(data, lag) for lag in lags.compared}
-    for lag, past in pasts.items():  # a past that seems worth its while is compared with none
-        for name in ("hierarchical", "latent"):
-            if lag == lags.chosen or name == "hierarchical":  # latent networks take their time
-                own = replace(configs[name], lag=past.lag, seen=past.seen)
-                configs.setdefault(f"{name}, lag {past.lag}", own)
+    configs |= with_pasts(configs, pasts, lags.chosen)
     found = _chosen(data, configs, plan.seed, setting)
     found.metrics["lags"] = lags.to_json() | {"needed": [asdict(past) for past in pasts.values()]}
+    return found
+
+
+def with_pasts(
+    configs: Mapping[str, Any], pasts: Mapping[int, Past], chosen: int
+) -> dict[str, Any]:
+    """Configurations with the pasts that seem worth their while: compared with none.
+
+    Args:
+        configs: Of families without a past.
+        pasts: What is needed of the past of each lag.
+        chosen: The lag that latent networks are fitted with as well: they take their time.
+    """
+    found: dict[str, Any] = {}
+    for lag, past in pasts.items():
+        for name in ("hierarchical", "latent") if lag == chosen else ("hierarchical",):
+            own = replace(configs[name], lag=past.lag, seen=past.seen)
+            called = f"{name}, lag {past.lag}"
+            if found.get(called, own) != own:  # another part of a past that is as long
+                called += f" of {lag}"
+            found[called] = own
     return found
 
 

@@ -122,6 +122,10 @@ def test_replacing_leaves_the_original() -> None:
 def test_columns_that_are_seen_are_checked(config: Any, seen: Any) -> None:
     with pytest.raises(ValueError, match="seen must be a list of positive integers"):
         config(seen=seen)
+    with pytest.raises(ValueError, match=r"seen must name each column once, got \(2, 3, 2\)"):
+        config(seen=(2, 3, 2), lag=3)
+    with pytest.raises(ValueError, match=r"lag=1 has no past: leave seen out, or set lag"):
+        config(seen=(2,))
     made = config(seen=[4, 7], lag=3)
     assert made.seen == (4, 7)
     assert config.from_json(made.to_json()) == made

@@ -10,6 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from persim_gym.learned import PerSim
+from persim_gym.learned.config import Hierarchical, Latent
+from persim_gym.learned.fit import with_pasts
+from persim_gym.learned.frames.past import Past
 from persim_gym.offline.transitions import Transitions
 from tests.learned.worlds import PlainTask, RankTwoWorld, transitions
 
@@ -204,3 +207,20 @@ def test_a_hidden_velocity_needs_a_lag_of_two() -> None:
     change = (data.next_obs - data.obs).std()
     assert errors[1] > 0.5 * change
     assert errors[2] < 0.15 * change
+
+
+@pytest.mark.parametrize(
+    ("other", "names"),
+    [
+        (Past(3, (4,)), {"hierarchical, lag 3", "latent, lag 3"}),
+        (Past(3, (5,)), {"hierarchical, lag 3", "hierarchical, lag 3 of 7", "latent, lag 3"}),
+        (Past(4, (4,)), {"hierarchical, lag 3", "hierarchical, lag 4", "latent, lag 3"}),
+    ],
+)
+def test_each_past_is_compared_once(other: Past, names: set[str]) -> None:
+    """Two lags may need the same past, or different parts of pasts that are as long."""
+    pasts = {5: Past(3, (4,)), 7: other}
+    found = with_pasts({"hierarchical": Hierarchical(), "latent": Latent()}, pasts, 5)
+    assert set(found) == names
+    assert found["hierarchical, lag 3"].seen == (4,), "that of the chosen lag keeps its name"
+    assert {Past(own.lag, own.seen) for own in found.values()} == {*pasts.values()}

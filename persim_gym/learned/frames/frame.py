@@ -91,15 +91,13 @@ class Frame:
             seen: Columns that are kept of those in :attr:`optional`; all of them by default.
 
         Raises:
-            ValueError: If no transition is used.
+            ValueError: If no transition is used, or a column that is ``seen`` is not optional.
         """
         t, space = data.transitions, data.task.action_space
-        if geometry is None:
-            geometry = data.geometry
+        geometry = data.geometry if geometry is None else geometry
         choices = int(space.n) if isinstance(space, Discrete) else 0
         past = width_of(lag, space) if past_actions else 0
-        if used is None:
-            used = t.step >= lag - 1
+        used = t.step >= lag - 1 if used is None else used
         if not used.any():
             raise ValueError(
                 f"no trajectory is longer than the {lag - 1} steps that a past of lag={lag} needs"
@@ -124,16 +122,26 @@ class Frame:
         width = margin * (found.high - found.low)
         ends = (found.low - width - centre), (found.high + width - centre)
         low, high = (end / np.where(constant, 1.0, scale) for end in ends)
-        centre, scale, low, high = (part[kept] for part in (centre, scale, low, high))
-        units = (centre, scale, low, high, measure(len(obs), changes).unit)
-        names = ("centre", "scale", "low", "high", "unit")
-        tensors = {n: torch.as_tensor(part) for n, part in zip(names, units, strict=True)}
+        of_features = zip(_OF_FEATURES, (centre, scale, low, high), strict=True)
+        tensors = {name: torch.as_tensor(part[kept]) for name, part in of_features}
+        tensors["unit"] = torch.as_tensor(measure(len(obs), changes).unit)
         frame = cls(geometry, lag, past, choices, tuple(kept.tolist()), **tensors)
         return frame if seen is None else frame._seeing(seen)
 
     def _seeing(self, seen: Sequence[int]) -> Frame:
-        """The same with no other optional columns than these."""
-        hidden = {*chain(*self.optional)} - {*seen}
+        """The same with no other optional columns than these.
+
+        Raises:
+            ValueError: If one is not optional.
+        """
+        optional = [*chain(*self.optional)]
+        if unknown := sorted({*seen} - {*optional}):
+            there = f"from {optional[0]} to {optional[-1]}" if optional else "none"
+            raise ValueError(
+                f"seen has no column {unknown[0]} to show: of these data, a state of "
+                f"lag={self.lag} has {there}; leave seen out to see all of them"
+            )
+        hidden = {*optional} - {*seen}
         places = [k for k, column in enumerate(self.kept) if column not in hidden]
         ranges: dict[str, Any] = {n: getattr(self, n)[places] for n in _OF_FEATURES}
         return replace(self, kept=tuple(self.kept[k] for k in places), **ranges)

@@ -72,6 +72,7 @@ def needed_past(data: Data, lag: int) -> Past:
         lag: Observations of a state.
     """
     few = few_of(data)
+    few.geometry = data.geometry  # columns are those of the frame that is fitted
     parts = split(few, lag)
     if parts is None or lag == 1:
         return Past(lag)
@@ -81,6 +82,9 @@ def needed_past(data: Data, lag: int) -> Past:
     )
     width, first = frame.geometry.size, frame.optional[0][0]
     none, whole = (judge(few, lag, *parts, seen) for seen in (now, None))
+    fitted = Frame.of(data, lag, geometry=few.geometry)
+    # Of what is constant in the rows looked at, nothing says that it is not needed.
+    unjudged = {*fitted.kept} & {*chain(*frame.optional)} - {*frame.kept}
 
     def enough(seen: Sequence[int]) -> bool:
         return _as_good(judge(few, lag, *parts, seen), whole, none)
@@ -92,8 +96,8 @@ def needed_past(data: Data, lag: int) -> Past:
             break
     for actions in _taken(few, frame, parts, changes):
         if enough([*changes, *actions]):
-            return _shortened(frame, sorted([*changes, *actions]))
-    return _shortened(frame, [*changes, *late, *now])
+            return _shortened(fitted, {*changes, *actions, *unjudged})
+    return _shortened(fitted, {*changes, *late, *now, *unjudged})
 
 
 def _as_good(found: LagTrial, whole: LagTrial, none: LagTrial) -> bool:
@@ -113,7 +117,7 @@ def _as_good(found: LagTrial, whole: LagTrial, none: LagTrial) -> bool:
     return found.one_step <= (AVERAGED if noisy else STEP_SLACK) * whole.one_step
 
 
-def _shortened(frame: Frame, seen: Sequence[int]) -> Past:
+def _shortened(frame: Frame, seen: Collection[int]) -> Past:
     """The shortest past that has some columns; the whole one where these are most of it."""
     if len(seen) > MOST * sum(len({*columns} & {*frame.kept}) for columns in frame.optional):
         return Past(frame.lag)
@@ -124,7 +128,8 @@ def _shortened(frame: Frame, seen: Sequence[int]) -> Past:
     lag = 1 + max(steps, default=frame.lag - 1)
     # What stands before is shorter by the steps that are not in the past any more.
     fewer = {**dict.fromkeys(late, width), **dict.fromkeys(now, width + past)}
-    return Past(lag, tuple(column - (frame.lag - lag) * fewer.get(column, 0) for column in seen))
+    shift = frame.lag - lag
+    return Past(lag, tuple(column - shift * fewer.get(column, 0) for column in sorted(seen)))
 
 
 def _taken(

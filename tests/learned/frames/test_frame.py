@@ -123,3 +123,14 @@ def test_a_frame_sees_what_is_said_of_the_past() -> None:
     )
     again = Frame.from_parts(part.tensors(), part.to_json())
     torch.testing.assert_close(again.features(states, actions), part.features(states, actions))
+
+
+@pytest.mark.parametrize(
+    ("lag", "seen", "there"),
+    [(3, (999,), "from 6 to 19"), (3, (0, 6), "from 6 to 19"), (1, (5,), "lag=1 has none")],
+)
+def test_only_columns_that_there_are_can_be_seen(
+    lag: int, seen: tuple[int, ...], there: str
+) -> None:
+    with pytest.raises(ValueError, match=f"seen has no column .*{there}"):
+        Frame.of(data_of(CONTINUOUS), lag, seen=seen)

@@ -144,7 +144,7 @@ def test_a_longer_past_is_compared_where_it_is_better(
 
 @pytest.mark.parametrize("noise", [0.0, 0.05])
 def test_of_a_few_agents_an_action_acts_later(noise: float) -> None:
-    """The middle agent is told by a short past; a fourth of them are not."""
+    """A short past predicts the middle agent; a fourth of them it does not."""
     data = late_level((1, 1, 1, 6), agents=60, noise=noise)
     found = judge_lags(data)
     assert found.chosen == 7

@@ -7,20 +7,27 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from persim_gym.learned.frames.frame import Frame
-from persim_gym.learned.frames.lags import judge_lags
+from persim_gym.learned.frames.lags import few_of, judge_lags
 from persim_gym.learned.frames.past import Past, needed_past
 from persim_gym.learned.preparation import Data
 from tests.learned.frames.late_worlds import late_level
 from tests.learned.worlds import PlainTask, transitions
 
 
-def names(data: Data, past: Past) -> set[str]:
+def names(data: Data, past: Past, obs_names: tuple[str, ...] = ("x",)) -> set[str]:
     """Names of the inputs of a model that sees a part of a past."""
     frame = Frame.of(data, past.lag, seen=past.seen)
     coded = max(frame.past, 1)
-    return set(frame.names(("x",), tuple(f"u{k}" for k in range(coded))))
+    return set(frame.names(obs_names, tuple(f"u{k}" for k in range(coded))))
+
+
+def of_others(data: Data) -> NDArray[np.bool_]:
+    """Transitions of agents that are not looked at ``[T]``."""
+    t = data.transitions
+    return ~np.isin(t.agent, few_of(data).transitions.agent)
 
 
 NOISES: tuple[dict[str, float], ...] = ({}, {"noise": 0.05}, {"process": 0.02})
@@ -78,3 +85,45 @@ def test_nothing_is_narrowed_where_nothing_says_how() -> None:
     data = late_level((1,), agents=5, steps=8)
     assert needed_past(data, 1) == Past(1)
     assert needed_past(data, 8) == Past(8)
+
+
+@pytest.mark.parametrize("who", ["others", "late"])
+@pytest.mark.parametrize("choices", [0, 2])
+def test_what_those_that_are_judged_by_never_do_is_seen(choices: int, who: str) -> None:
+    """An action that only agents use that are not looked at, or that is used at the end alone."""
+    data = late_level((3,), agents=80, choices=choices)
+    t, rng = data.transitions, np.random.default_rng(1)
+    used = of_others(data) if who == "others" else t.step >= 75
+    used &= rng.random(len(t)) < 0.3
+    if choices:
+        action = np.where(used, 2, t.action)
+        task = PlainTask.of(1, actions=3)
+    else:
+        action = np.column_stack([t.action, used * rng.uniform(-1, 1, len(t))])
+        task = PlainTask.of(1, action_dim=2)
+    data = Data(transitions(t.agent, t.obs, action, t.next_obs), task)
+    found = names(data, needed_past(data, 5))
+    assert {"x", "u0[-3]", "u1", "u1[-1]", "u1[-3]"} <= found
+    assert "u0[-1]" not in found, "what is known not to act is left out"
+
+
+def test_columns_are_those_of_the_whole_data() -> None:
+    """An hour is an angle of the agents that are looked at; clocks of others are broken."""
+    data = late_level((4,), agents=80)
+    t, rng = data.transitions, np.random.default_rng(0)
+    hour = (t.step + 5 * t.agent) % 24.0
+    obs, next_obs = (
+        np.column_stack([level, clock])
+        for level, clock in ((t.obs, hour), (t.next_obs, (hour + 1) % 24.0))
+    )
+    broken = of_others(data) & (t.agent % 4 == 0)
+    walk = rng.uniform(0, 40, broken.sum())
+    obs[broken, 1] = walk
+    inside = broken & (t.step < 99)
+    next_obs[inside, 1] = obs[np.flatnonzero(inside) + 1, 1]
+    task = PlainTask.of(2, action_dim=1)
+    data = Data(transitions(t.agent, obs, t.action, next_obs), task)
+    few = Data(few_of(data).transitions, task)
+    assert few.geometry.angles
+    assert not data.geometry.angles
+    assert {"level", "u0[-4]"} <= names(data, needed_past(data, 5), ("level", "hour"))
