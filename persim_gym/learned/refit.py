@@ -40,7 +40,9 @@ def plan_from(
         method = method if method in own else next(iter(own))
         own = {method: own[method]}
     past = card.get("metrics", {}).get("past", {}) if method != card.get("method") else {}
-    configs = {name: FAMILIES[name].from_json({**own[name], **past}) for name in own}
+    # Which columns of the past were seen is not kept: of other data they may be others.
+    longer = {name: past[name] for name in ("lag",) if name in past}
+    configs = {name: FAMILIES[name].from_json({**own[name], **longer}) for name in own}
     lag: int | None = max(one.lag for one in configs.values())
     if method == "auto" and lag == 1 and not known and tuple(configs) == CHOICE:
         lag = None  # the data decided
