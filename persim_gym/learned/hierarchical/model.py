@@ -162,8 +162,10 @@ class HierarchicalModel:
         basis = ProductBasis(*(tensors[f"basis.{name}"] for name in parts))
         names = ("factors", "prior_mean", "prior_root", "noise", "low", "high")
         model = cls(basis, *(tensors[name] for name in names))
-        p, r = int(meta["terms"]), int(meta["terms"]) * int(meta["outputs"])
-        if len(basis) != p or model.rank != r or model.prior_root.shape != (r, r):
+        p, c = int(meta["terms"]), int(meta["outputs"])
+        r = p * c
+        shapes = (model.prior_root.shape, model.low.shape, model.high.shape)
+        if len(basis) != p or model.rank != r or shapes != ((r, r), (c,), (c,)):
             raise ValueError("basis and coefficients are not of the same model")
         return model
 
