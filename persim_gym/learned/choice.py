@@ -2,8 +2,8 @@
 
 Candidates of any kind are compared as they will be used: each is fitted without the last stretch of
 every agent's record and predicts that stretch open loop, from several starts and over several
-horizons. Where records are short, so that a last stretch would say little, every part of them is
-held out in turn. What counts is the middle agent and the ninth decile alike, in units of the
+horizons. Where records are short, so that one stretch would say little, ends of several lengths are
+held out in turn; and of two that are not surely different the plainer one is taken. What counts is the middle agent and the ninth decile alike, in units of the
 observations' deviation, and how much less sure a candidate is of an agent where only others were.
 Close candidates are mixed: their predictions are averaged with weights
 that these stretches choose, if the mixture is better for agents whose stretches had no say in them.
@@ -46,6 +46,8 @@ ESCAPES, STABLE = 0.05, 4.0
 #: By which logarithm members may differ more where only other agents were than on an agent's own
 #: stretches: polynomials of a high degree, fitted to narrow records, differ by a hundred times.
 DOUBT = 1.5
+#: By how much the logarithm of the error of something plain may be larger without more ado.
+SURE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +59,13 @@ class Candidate:
         refit: The predictor that was chosen and all rows to the one that is used: with the settings
             of the first held fixed. By default ``fit`` of all rows.
         further: Whether it goes on sensibly beyond the record if it is nearly the law.
+        plain: Whether it is so plain that another has to be surely better.
     """
 
     fit: Callable[[NDArray[np.int64]], Predictor]
     refit: Callable[[Predictor, NDArray[np.int64]], Predictor] | None = None
     further: bool = False
+    plain: bool = False
 
     def again(self, chosen: Predictor, rows: NDArray[np.int64]) -> Predictor:
         """The chosen predictor fitted to all rows."""
@@ -115,7 +119,7 @@ class Comparison:
         weights: Of the candidates in what is to be used, those of the others left out; one weight
             where it is the winner alone.
         horizons: Steps ahead that were compared.
-        fitted: The predictors of the last part that was held out, by candidate.
+        fitted: The predictors of the first part that was held out, by candidate.
         notes: What could not be compared, and why.
     """
 
@@ -170,11 +174,12 @@ def compare(
         try:
             found = []
             for part in parts:
-                fitted[name] = candidate.fit(part.rows)
-                found.append(Errors.of(fitted[name], part, record, steps))
+                predictor = candidate.fit(part.rows)
+                fitted.setdefault(name, predictor)
+                found.append(Errors.of(predictor, part, record, steps))
             away = escapes(fitted[name], record, np.random.default_rng([seed, 8]))
             again = np.random.default_rng([seed, 9])
-            doubt = doubt_elsewhere(fitted[name], parts[-1], record, steps, again)
+            doubt = doubt_elsewhere(fitted[name], parts[0], record, steps, again)
         except (ValueError, FloatingPointError) as error:
             seconds = time.perf_counter() - began
             scores[name] = Score(math.inf, seconds=seconds, failed=str(error))
@@ -190,9 +195,12 @@ def compare(
         if candidate.further and scores[name].score <= math.log(NEARLY)
     }
     winner = _winner({name: scores[name] for name in errors}, further)
+    plain = [name for name in errors if candidates[name].plain]
+    winner = _plainest(errors, scores, winner, plain)
     weights = {winner: 1.0}
     if mix:
-        joined = {name: Errors.joined(found) for name, found in errors.items()}
+        likes = plain if winner in plain else errors
+        joined = {name: Errors.joined(errors[name]) for name in likes}
         weights = _mixed(joined, scores, winner, steps, further)
     notes = tuple(f"{n} could not be fitted: {s.failed}" for n, s in scores.items() if s.failed)
     return Comparison(scores, winner, weights, tuple(steps), fitted, notes)
@@ -229,6 +237,40 @@ def _winner(scores: Mapping[str, Score], further: Collection[str]) -> str:
     known = [n for n in (stable if best in stable else scores) if n in further]
     going = min(known, key=lambda name: scores[name].overall, default=best)
     return going if scores[going].overall <= scores[best].overall + FURTHER else best
+
+
+def _plainest(
+    errors: Mapping[str, Sequence[Errors]],
+    scores: Mapping[str, Score],
+    winner: str,
+    plain: Sequence[str],
+) -> str:
+    """The best plain candidate, unless the winner is surely better than it.
+
+    That is the rule of one standard error. Agents are compared with themselves; and what errs less
+    must do so in every part that was held out, for what agents share at one time is no surprise of
+    each.
+    """
+    best = min(plain, key=lambda name: scores[name].overall, default=winner)
+    if winner == best or scores[best].overall > scores[winner].overall + SURE:
+        return winner
+    each = [_gained(*pair) for pair in zip(errors[winner], errors[best], strict=True)]
+    gained = _gained(Errors.joined(errors[winner]), Errors.joined(errors[best]))
+    steady = all(part.mean() > 0 for part in each if len(part))
+    sure = len(gained) > 1 and gained.mean() > gained.std(ddof=1) / len(gained) ** 0.5
+    return winner if steady and sure else best
+
+
+def _gained(errors: Errors, others: Errors) -> NDArray[np.float64]:
+    """By which logarithm each agent's error is less than by others, mean over horizons ``[n]``."""
+    columns = range(errors.left.shape[1])
+    less = [
+        np.log(np.maximum(others.of_agents(c), FINE) / np.maximum(errors.of_agents(c), FINE))
+        for c in columns
+    ]
+    known = np.isfinite(less)
+    total = np.where(known, less, 0.0).sum(0)
+    return np.asarray((total / np.maximum(known.sum(0), 1))[known.any(0)])
 
 
 def _mixed(

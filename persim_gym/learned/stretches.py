@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 #: Share of each record that is held out, and most steps.
 HELD, LONGEST = 1 / 3, 60
-#: Transitions of the median agent below which every part is held out in turn, and the parts.
-SHORT, PARTS = 30, 3
+#: Transitions of the median agent below which each third is held out in turn, and the end after
+#: this share of a record.
+SHORT, EARLY = 30, 0.45
 #: Starts in a stretch, and agents that are looked at.
 STARTS, AGENTS = 6, 400
 #: Share of each record that is kept back anywhere in it, and transitions of the median agent that
@@ -95,7 +96,12 @@ class Part:
 
 
 def held_out(record: Record, rng: np.random.Generator) -> list[Part]:
-    """The parts that are held out in turn: the last, or each where records are short."""
+    """The parts that are held out in turn: the last stretch, and more of short records.
+
+    A few last steps may be of one kind only, as after the last dose: so of short records the other
+    thirds are predicted as well. And they may be the same luck for all agents, a hot day or a bad
+    year: so an earlier end is predicted, too, from nothing but what was before it.
+    """
     total = len(record.agent)
     order = np.argsort(record.agent, kind="stable")
     own = record.agent[order]
@@ -105,21 +111,25 @@ def held_out(record: Record, rng: np.random.Generator) -> list[Part]:
     place[order] = np.arange(total) - np.repeat(begins, count)
     whole = np.empty(total, dtype=np.int64)
     whole[order] = np.repeat(count, count)
+    width = np.minimum(np.maximum((whole * HELD).astype(np.int64), 1), LONGEST)
+    parts = [(place >= whole - width, place >= 0)]
     if np.median(count) < SHORT:
-        number = np.minimum(place * PARTS // np.maximum(whole, 1), PARTS - 1)
-        parts = [(number == k) & (whole >= 2) for k in reversed(range(PARTS))]
-    else:
-        width = np.minimum(np.maximum((whole * HELD).astype(np.int64), 1), LONGEST)
-        parts = [(place >= whole - width) & (whole >= 2)]
+        early = np.maximum((whole * EARLY).astype(np.int64), 1)
+        # What the last part predicts from nearer by is left to it.
+        middle = (place >= width) & (place < whole - width)
+        ahead = (place >= early, place < whole - width)
+        parts += [ahead, (middle, middle), (place < width, place >= 0)]
     looked = np.unique(record.agent)
     if len(looked) > AGENTS:
         looked = np.sort(rng.permutation(looked)[:AGENTS])
-    wanted = np.isin(record.agent, looked)
-    found = []
-    for held in parts:
+    wanted = np.isin(record.agent, looked) & (whole >= 2)
+    found: list[Part] = []
+    for held, begun in parts:
         starts, length, longest = starts_in(record, held & wanted)
-        if len(starts):
-            found.append(Part(np.flatnonzero(~held), starts, length, longest))
+        near = begun[starts]
+        if near.any():
+            rows = np.flatnonzero(~held | (whole < 2))
+            found.append(Part(rows, starts[near], length[near], longest))
     return found
 
 
@@ -251,7 +261,7 @@ def _wandered(record: Record, steps: int) -> NDArray[np.float64]:
     longest = int(np.median(np.unique(record.episode, return_counts=True)[1]))
     apart = np.array([longest // 4, longest // 2, 3 * longest // 4])
     none = np.zeros((steps, observed.shape[1]))
-    if apart[0] < 2:
+    if not apart[0]:
         return none
     after = []
     for between in apart:
