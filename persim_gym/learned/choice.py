@@ -2,8 +2,8 @@
 
 Candidates of any kind are compared as they will be used: each is fitted without the last stretch of
 every agent's record and predicts that stretch open loop, from several starts and over several
-horizons. Where records are short, so that one stretch would say little, ends of several lengths are
-held out in turn; and of two that are not surely different the plainer one is taken. What counts is the middle agent and the ninth decile alike, in units of the
+horizons. Where records are short, so that a last stretch would say little, every part of them is
+held out in turn, and something plain is taken unless another is surely better. What counts is the middle agent and the ninth decile alike, in units of the
 observations' deviation, and how much less sure a candidate is of an agent where only others were.
 Close candidates are mixed: their predictions are averaged with weights
 that these stretches choose, if the mixture is better for agents whose stretches had no say in them.
@@ -22,7 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym.learned.elsewhere import doubt_elsewhere
-from persim_gym.learned.stretches import Errors, Part, Predictor, Record, escapes, held_out
+from persim_gym.learned.stretches import (
+    Errors,
+    Part,
+    Predictor,
+    Record,
+    earlier_end,
+    escapes,
+    held_out,
+)
 
 #: Steps ahead at which predictions are compared, as far as the stretches are long enough.
 HORIZONS = (1, 10, 50)
@@ -46,8 +54,8 @@ ESCAPES, STABLE = 0.05, 4.0
 #: By which logarithm members may differ more where only other agents were than on an agent's own
 #: stretches: polynomials of a high degree, fitted to narrow records, differ by a hundred times.
 DOUBT = 1.5
-#: By how much the logarithm of the error of something plain may be larger without more ado.
-SURE = 0.3
+#: By how much the logarithm of the error of something plain may be larger, if that is not sure.
+PLAIN = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +204,15 @@ def compare(
     }
     winner = _winner({name: scores[name] for name in errors}, further)
     plain = [name for name in errors if candidates[name].plain]
-    winner = _plainest(errors, scores, winner, plain)
+    early = earlier_end(record, np.random.default_rng([seed, 7])) if plain else None
+    if early is not None and winner not in plain:
+        best = min(plain, key=lambda name: scores[name].overall)
+        pair = {name: list(errors[name]) for name in (winner, best)}
+        if scores[best].overall <= scores[winner].overall + PLAIN:
+            for name, found in pair.items():
+                predictor = candidates[name].fit(early.rows)
+                found.append(Errors.of(predictor, early, record, steps))
+            winner = winner if _surely(pair[winner], pair[best]) else best
     weights = {winner: 1.0}
     if mix:
         likes = plain if winner in plain else errors
@@ -239,26 +255,16 @@ def _winner(scores: Mapping[str, Score], further: Collection[str]) -> str:
     return going if scores[going].overall <= scores[best].overall + FURTHER else best
 
 
-def _plainest(
-    errors: Mapping[str, Sequence[Errors]],
-    scores: Mapping[str, Score],
-    winner: str,
-    plain: Sequence[str],
-) -> str:
-    """The best plain candidate, unless the winner is surely better than it.
+def _surely(errors: Sequence[Errors], others: Sequence[Errors]) -> bool:
+    """Whether errors are surely less than others: by a standard error, and in every part.
 
-    That is the rule of one standard error. Agents are compared with themselves; and what errs less
-    must do so in every part that was held out, for what agents share at one time is no surprise of
-    each.
+    Agents are compared with themselves. What they share at one time is no surprise of each, so that
+    their number says nothing of it: the parts do.
     """
-    best = min(plain, key=lambda name: scores[name].overall, default=winner)
-    if winner == best or scores[best].overall > scores[winner].overall + SURE:
-        return winner
-    each = [_gained(*pair) for pair in zip(errors[winner], errors[best], strict=True)]
-    gained = _gained(Errors.joined(errors[winner]), Errors.joined(errors[best]))
+    each = [_gained(*pair) for pair in zip(errors, others, strict=True)]
+    gained = _gained(Errors.joined(errors), Errors.joined(others))
     steady = all(part.mean() > 0 for part in each if len(part))
-    sure = len(gained) > 1 and gained.mean() > gained.std(ddof=1) / len(gained) ** 0.5
-    return winner if steady and sure else best
+    return steady and len(gained) > 1 and gained.mean() > gained.std(ddof=1) / len(gained) ** 0.5
 
 
 def _gained(errors: Errors, others: Errors) -> NDArray[np.float64]:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 #: Share of each record that is held out, and most steps.
 HELD, LONGEST = 1 / 3, 60
-#: Transitions of the median agent below which each third is held out in turn, and the end after
-#: this share of a record.
-SHORT, EARLY = 30, 0.45
+#: Transitions of the median agent below which every part is held out in turn, and the parts; and
+#: the share of a record before an earlier end.
+SHORT, PARTS, EARLY = 30, 3, 0.45
 #: Starts in a stretch, and agents that are looked at.
 STARTS, AGENTS = 6, 400
 #: Share of each record that is kept back anywhere in it, and transitions of the median agent that
@@ -96,41 +96,64 @@ class Part:
 
 
 def held_out(record: Record, rng: np.random.Generator) -> list[Part]:
-    """The parts that are held out in turn: the last stretch, and more of short records.
+    """The parts that are held out in turn: the last, or each where records are short."""
+    place, whole = _places(record)
+    if np.median(_counts(record)) < SHORT:
+        number = np.minimum(place * PARTS // np.maximum(whole, 1), PARTS - 1)
+        parts = [(number == k) & (whole >= 2) for k in reversed(range(PARTS))]
+    else:
+        parts = [(place >= whole - _last(whole)) & (whole >= 2)]
+    wanted = _looked_at(record, rng)
+    found = []
+    for held in parts:
+        starts, length, longest = starts_in(record, held & wanted)
+        if len(starts):
+            found.append(Part(np.flatnonzero(~held), starts, length, longest))
+    return found
 
-    A few last steps may be of one kind only, as after the last dose: so of short records the other
-    thirds are predicted as well. And they may be the same luck for all agents, a hot day or a bad
-    year: so an earlier end is predicted, too, from nothing but what was before it.
+
+def earlier_end(record: Record, rng: np.random.Generator) -> Part | None:
+    """An earlier end of short records, to be predicted from what was before it.
+
+    A few last steps may be the same luck for all agents, a hot day or a bad year, and what is
+    between known steps is easily predicted. Predictions begin where the last stretch does not.
     """
-    total = len(record.agent)
+    place, whole = _places(record)
+    if np.median(_counts(record)) >= SHORT:
+        return None
+    held = (place >= np.maximum((whole * EARLY).astype(np.int64), 1)) & (whole >= 2)
+    starts, length, longest = starts_in(record, held & _looked_at(record, rng))
+    near = (place < whole - _last(whole))[starts]
+    if not near.any():
+        return None
+    return Part(np.flatnonzero(~held), starts[near], length[near], longest)
+
+
+def _counts(record: Record) -> NDArray[np.int64]:
+    return np.unique(record.agent, return_counts=True)[1]
+
+
+def _places(record: Record) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Each row's place in its agent's record, and how long that is ``[T]``."""
     order = np.argsort(record.agent, kind="stable")
-    own = record.agent[order]
-    begins = np.flatnonzero(np.append(True, own[1:] != own[:-1]))
-    count = np.diff(np.append(begins, total))
-    place = np.empty(total, dtype=np.int64)
-    place[order] = np.arange(total) - np.repeat(begins, count)
-    whole = np.empty(total, dtype=np.int64)
+    count = _counts(record)
+    place, whole = np.empty_like(order), np.empty_like(order)
+    place[order] = np.arange(len(order)) - np.repeat(np.cumsum(count) - count, count)
     whole[order] = np.repeat(count, count)
-    width = np.minimum(np.maximum((whole * HELD).astype(np.int64), 1), LONGEST)
-    parts = [(place >= whole - width, place >= 0)]
-    if np.median(count) < SHORT:
-        early = np.maximum((whole * EARLY).astype(np.int64), 1)
-        # What the last part predicts from nearer by is left to it.
-        middle = (place >= width) & (place < whole - width)
-        ahead = (place >= early, place < whole - width)
-        parts += [ahead, (middle, middle), (place < width, place >= 0)]
+    return place, whole
+
+
+def _last(whole: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Steps of the last stretch of records."""
+    return np.minimum(np.maximum((whole * HELD).astype(np.int64), 1), LONGEST)
+
+
+def _looked_at(record: Record, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Rows of the agents that predictions are compared on ``[T]``."""
     looked = np.unique(record.agent)
     if len(looked) > AGENTS:
         looked = np.sort(rng.permutation(looked)[:AGENTS])
-    wanted = np.isin(record.agent, looked) & (whole >= 2)
-    found: list[Part] = []
-    for held, begun in parts:
-        starts, length, longest = starts_in(record, held & wanted)
-        near = begun[starts]
-        if near.any():
-            rows = np.flatnonzero(~held | (whole < 2))
-            found.append(Part(rows, starts[near], length[near], longest))
-    return found
+    return np.isin(record.agent, looked)
 
 
 def kept_back(record: Record) -> NDArray[np.bool_]:

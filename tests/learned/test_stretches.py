@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from persim_gym.learned.stretches import Record, escapes, held_out, kept_back
+from persim_gym.learned.stretches import Record, earlier_end, escapes, held_out, kept_back
 from tests.learned.test_choice import record
 
 
@@ -15,7 +15,7 @@ from tests.learned.test_choice import record
 def test_stretches_are_of_every_agent_whole_and_unseen(steps: int) -> None:
     data = record(steps)
     parts = held_out(data, np.random.default_rng(0))
-    assert len(parts) == (4 if steps < 30 else 1)
+    assert len(parts) == (3 if steps < 30 else 1)
     for part in parts:
         held = np.setdiff1d(np.arange(len(data.agent)), part.rows)
         assert set(data.agent[part.start]) == set(range(20)) == set(data.agent[held])
@@ -23,14 +23,24 @@ def test_stretches_are_of_every_agent_whole_and_unseen(steps: int) -> None:
         inside = np.arange(part.longest.max()) < part.length[:, None]
         assert np.isin(steps_ahead[inside], held).all()
         assert (part.longest >= min(60, steps // 3)).all()
+    if steps < 30:  # every transition is held out once
+        assert sum(len(data.agent) - len(part.rows) for part in parts) == len(data.agent)
+
+
+@pytest.mark.parametrize("steps", [3, 8, 29])
+def test_an_earlier_end_is_predicted_from_what_was_before_it(steps: int) -> None:
+    data = record(steps)
+    part, last = (
+        earlier_end(data, np.random.default_rng(0)),
+        held_out(data, np.random.default_rng(0))[0],
+    )
+    assert part is not None
     place = np.tile(np.arange(steps), 20)
-    fitted = [place[part.rows] for part in parts]
-    starts = [place[part.start] for part in parts]
-    assert fitted[0].max() < starts[0].min()  # the last stretch, from what was before it
-    if steps < 30:  # an earlier end from what was before it, and every transition once
-        assert fitted[1].max() < starts[1].min() <= starts[1].max() < starts[0].min()
-        thirds = [len(data.agent) - len(parts[k].rows) for k in (0, 2, 3)]
-        assert sum(thirds) == len(data.agent)
+    assert place[part.rows].max() < place[part.start].min()
+    assert place[part.start].max() < place[last.start].min()
+    assert (part.length == steps - place[part.start]).all()
+    assert set(data.agent[part.start]) == set(range(20))
+    assert earlier_end(record(30), np.random.default_rng(0)) is None
 
 
 @pytest.mark.parametrize("agents", [1, 2, 3, 7, 20])

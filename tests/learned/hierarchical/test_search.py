@@ -54,3 +54,19 @@ def test_noise_does_not_hide_a_degree_that_all_agents_gain_from() -> None:
         assert fit.degree == degree
         gains = [trial["error"] / fit.trials[0]["error"] for trial in fit.trials]
         assert min(gains) > 0.9, "a tenth would have been enough before"
+
+
+@pytest.mark.parametrize("steps", [7, 12])
+def test_a_moment_that_all_agents_share_makes_no_degree(steps: int) -> None:
+    """The last step is another one for all: by it alone, of short records, a curve is better."""
+    rng = np.random.default_rng(0)
+    agents = 50
+    slope = rng.uniform(0.05, 0.15, agents)
+    z = np.cumsum(np.full((agents, steps), 1.0), axis=1) / steps + 0.05 * rng.normal(
+        size=(agents, steps)
+    )
+    y = slope[:, None] * z + 0.01 * rng.normal(size=z.shape)
+    y[:, -1] -= 0.05
+    agent = np.repeat(np.arange(agents), steps)
+    found = fit_hierarchical(z.reshape(-1, 1), y.reshape(-1, 1), agent, agents)
+    assert found.degree == 1
