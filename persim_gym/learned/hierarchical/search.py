@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -192,12 +193,12 @@ class Search:
         """Degree, and degrees of freedom of the noise."""
         best, misses = self.most, 0
         if self.asked is None and len(self.ends[0].held):
-            least: Tensor | None = None
+            least: list[Tensor] | None = None
             for tried in range(1, self.most + 1):
                 if self.terms(tried) == self.terms(tried - 1):
                     continue  # nothing but what lower degrees have: inputs of few values
                 own = self._try(tried, None)
-                if least is None or better(own, least):
+                if least is None or _mostly(map(better, own, least)):
                     best, least, misses = tried, own, 0
                 else:
                     misses += 1
@@ -235,26 +236,24 @@ class Search:
             begun[degree - 1] = estimate(below, self._start(begun, degree - 1, below))
         return begun[degree - 1].widened(self.terms(degree))
 
-    def _try(self, degree: int, tails: float | None) -> Tensor:
-        """Errors of the agents at each end ``[e, n]``, nan where nothing is held out."""
-        found = [self._try_end(end, degree, tails) for end in self.ends]
-        own = torch.stack([errors for errors, _ in found])
-        joined = own.square().nanmean(0).sqrt()
-        joined = joined[joined.isfinite()]
+    def _try(self, degree: int, tails: float | None) -> list[Tensor]:
+        """Errors of the agents at each end; the last one stands in the trials."""
+        lefts = [self._left_of(end, degree, tails) for end in self.ends]
+        found = [_of_agents(end.held, left) for end, left in zip(self.ends, lefts, strict=True)]
         self.trials.append(
             {
                 "degree": degree,
                 "terms": self.terms(degree),
                 "tails": tails,
-                "error": float(joined.log().mean().exp()),
-                "ninth_decile": float(torch.quantile(joined, 0.9)),
-                "absolute": float(np.mean([absolute for _, absolute in found])),
+                "error": float(found[0].log().mean().exp()),
+                "ninth_decile": float(torch.quantile(found[0], 0.9)),
+                "absolute": float(lefts[0].abs().mean()),
             }
         )
-        return own
+        return found
 
-    def _try_end(self, end: End, degree: int, tails: float | None) -> tuple[Tensor, float]:
-        """Errors of the agents ``[n]``, and the mean absolute error."""
+    def _left_of(self, end: End, degree: int, tails: float | None) -> Tensor:
+        """What is left of the transitions of an end ``[T, c]``."""
         stats = self._moments(end, degree, None)
         prior = estimate(stats, self._start(end.begun, degree, stats))
         end.begun[degree] = prior
@@ -262,11 +261,7 @@ class Search:
             phi = end.phi[:, : self.terms(degree)]
             prior, weight = student(end.train, phi, prior, tails, again=True)
             stats = self._moments(end, degree, weight)
-        left = self._left(end, end.held, degree, stats, prior)
-        count = torch.bincount(end.held.agent, minlength=end.held.num_agents)
-        square = torch.zeros(len(count), dtype=left.dtype, device=left.device)
-        square.index_add_(0, end.held.agent, left.square().mean(1))
-        return (square / count).sqrt().clamp_min(1e-7), float(left.abs().mean())
+        return self._left(end, end.held, degree, stats, prior)
 
     def _left(
         self, end: End, data: Samples, degree: int, stats: Moments, prior: Population | None = None
@@ -326,18 +321,26 @@ def remainder(data: Samples, phi: Tensor, mean: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
+def _of_agents(data: Samples, left: Tensor) -> Tensor:
+    """Root mean square of what is left ``[T, c]`` of each agent that there is ``[n]``."""
+    count = torch.bincount(data.agent, minlength=data.num_agents)
+    square = torch.zeros(len(count), dtype=left.dtype, device=left.device)
+    square.index_add_(0, data.agent, left.square().mean(1))
+    return (square[count > 0] / count[count > 0]).sqrt().clamp_min(1e-7)
+
+
+def _mostly(answers: Iterable[bool]) -> bool:
+    """Whether most of them are yes: what agents share at one time decides nothing alone."""
+    said = list(answers)
+    return 2 * sum(said) > len(said)
+
+
 def better(own: Tensor, least: Tensor) -> bool:
-    """Whether agents' errors ``[e, n]`` are less than others, by much or surely, at every end.
+    """Whether agents' errors ``[n]`` are less than others, by much or surely.
 
     What counts is half the mean log error, and half the log of the ninth decile. Noise hides how
-    much a degree more is worth: what it takes away from all agents alike is no chance, unless it is
-    one moment of all.
+    much a degree more is worth: what it takes away from all agents alike is no chance.
     """
-    ends = least.log() - own.log()
-    if len(ends) > 1 and not bool((ends.nanmean(1) > 0).all()):
-        return False
-    known = own.isfinite().any(0)
-    own, least = (e.square().nanmean(0)[known].sqrt() for e in (own, least))
     gained = least.log() - own.log()
     tail = (torch.quantile(least, 0.9) / torch.quantile(own, 0.9)).log()
     gain = float(0.5 * (gained.mean() + tail))
