@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--report", action="store_true", help="only print the rows that are there")
     options = parser.parse_args(arguments)
     if not options.report and not find_spec(PACKAGE):
-        parser.error(f"the panels are in {PACKAGE}: pip install {PACKAGE}")
+        parser.error(f"the panels are in {PACKAGE}: pip install persim-gym[benchmarks]")
     torch.set_num_threads(1)
     rows = {}
     for name in options.only:
