@@ -3,11 +3,12 @@
 Candidates of any kind are compared as they will be used: each is fitted without the last stretch of
 every agent's record and predicts that stretch open loop, from several starts and over several
 horizons. Where records are short, so that a last stretch would say little, every part of them is
-held out in turn, and something plain is taken unless another is surely better. What counts is the middle agent and the ninth decile alike, in units of the
-observations' deviation, and how much less sure a candidate is of an agent where only others were.
-Close candidates are mixed: their predictions are averaged with weights
-that these stretches choose, if the mixture is better for agents whose stretches had no say in them.
-What was chosen is then fitted again to all of the record.
+held out in turn, and something plain is taken unless another is surely better. What counts is the
+middle agent and the ninth decile alike, in units of the observations' deviation, and how much less
+sure a candidate is of an agent where only others were. Close candidates are mixed: their
+predictions are averaged with weights that these stretches choose, if the mixture is better for
+agents whose stretches had no say in them. What was chosen is then fitted again to all of the
+record.
 """
 
 from __future__ import annotations
