@@ -32,12 +32,12 @@ from persim_gym.offline.table_rows import (
     TableReport,
     fixed_in_agents,
 )
-from persim_gym.offline.transitions import Transitions
+from persim_gym.offline.transitions import NO_ACTION, Transitions
 
 _LOG = logging.getLogger(__name__)
 
-#: What the action is called of agents to which nothing is done, and the one thing that it can be.
-NO_ACTION, NOTHING = "no action", "none"
+#: What can be done to agents to which nothing is done.
+NOTHING = "none"
 
 
 def read_table(

@@ -37,6 +37,21 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+def test_a_table_without_an_action(file: Path, tmp_path: Path) -> None:
+    """Growth of trees: every command goes on, and none asks for what is not there."""
+    sim, page, columns = tmp_path / "sim", tmp_path / "page", [*COLUMNS[:-1], ""]
+    assert columns[-2:] == ["--action", ""]
+    result = run("fit", file, "--out", sim, *columns, *TINY)
+    assert re.search(r"reward +the data have none", result.stdout)
+    trust = run("validate", sim, "--out", page)
+    assert "The data have no action" in trust.stdout
+    assert "next: persim-gym render" in trust.stderr
+    drawn = run("render", sim, "--agent", "a", "--out", tmp_path / "a.png")
+    assert "next: persim-gym explore" in drawn.stderr
+    shown = run("plan", sim, "--agent", "a", "--steps", 2, "--reward", "next.x")
+    assert "no action" in shown.stdout
+
+
 def test_fit_of_a_table(file: Path, tmp_path: Path) -> None:
     out = tmp_path / "sim"
     result = run("fit", file, "--out", out, *COLUMNS, "--reward", "r", "--terminated", "end", *TINY)

@@ -75,6 +75,8 @@ def support_of(data: Transitions) -> dict[str, Any]:
         status = _status(acted, k, varied[:, k], whole[k], rests[:, k])
         actions.append(_action(acted, k, data, whole[k], varied[:, k], status))
         found, bad = _said(name, status, whole[k], rests[:, k], varied[:, k], labels)
+        if not data.acts:
+            found, bad = ["The data have no action: all answers are about how agents go on."], False
         sentences += found
         warnings += found if bad else []
         if status in ("varied", "mostly determined"):
