@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -158,21 +158,24 @@ def validate(
         print_validation(validation)
         typer.echo(page)
         if not failing:
-            _say_next(sim, target, columns)
+            _say_next(sim, target, columns, given)
     for why in failing:
         say("failed", why)
     if failing:
         raise typer.Exit(FAILED)
 
 
-def _say_next(sim: PerSim | None, target: str, columns: tables.Columns) -> None:
-    """What is judged well enough is used: a simulator is planned in, data are fitted."""
+def _say_next(
+    sim: PerSim | None, target: str, columns: tables.Columns, given: Mapping[str, Any]
+) -> None:
+    """What is judged well enough is used: a simulator is planned in, data are fitted alike."""
     if sim is not None:
         say_next_of(sim, target)
     else:
         path = Path(target)
         name = path.stem if tables.is_table(target) else path.parent.name or path.name
-        say_next("fit", target, "--out", f"runs/{name}", *columns.words())
+        fit = [word for key, v in given.items() for word in (f"--{key.replace('_', '-')}", v)]
+        say_next("fit", target, "--out", f"runs/{name}", *columns.words(), *fit)
 
 
 def _policy(name: str | None, reward: str | None, steps: int | None) -> dict[str, Any]:
