@@ -108,7 +108,7 @@ def validate(
 
     Exit code 1 if a rule of --require does not hold.
     """
-    from persim_gym.evaluation.validation import Rule
+    from persim_gym.evaluation.validation import Grade, Rule
     from persim_gym.evaluation.validation.fitted_data import data_of
     from persim_gym.evaluation.validation.splits import SPLITS
     from persim_gym.learned.config import METHODS
@@ -157,7 +157,7 @@ def validate(
     else:
         print_validation(validation)
         typer.echo(page)
-        if not failing:
+        if not failing and validation.grade not in (Grade.BAD, Grade.UNKNOWN):
             _say_next(sim, target, columns, given)
     for why in failing:
         say("failed", why)

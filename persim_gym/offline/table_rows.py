@@ -267,6 +267,7 @@ class TableReport:
             a gap is.
         between: All times between an agent's rows.
         used: Rows in a transition.
+        still: Whether no state column changes within an agent.
     """
 
     rows: int
@@ -293,6 +294,7 @@ class TableReport:
     uneven: int = 0
     between: int = 0
     used: int = 0
+    still: bool = False
 
     def _time(self, value: float) -> str:
         return span(value) if self.dates else f"{value:g}"
@@ -319,6 +321,8 @@ class TableReport:
                 f"only {self.used} of {self.rows} rows are part of a step, for values are missing "
                 f"({each}): fill them in, or leave out what is seldom known ({HOW})"
             )
+        if self.still:
+            found.append("the state never changes from one row to the next: nothing can be learned")
         if self.fixed:
             found.append(
                 f"no agent's action ever changes ({some(self.fixed)}): what it does cannot be told "

@@ -343,6 +343,7 @@ def _report(
         uneven=int(uneven.sum()) if usual_gap else 0,
         between=len(between),
         used=int(in_use.sum()),
+        still=bool((begin == after).all()),
     )
 
 

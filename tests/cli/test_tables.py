@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from persim_gym.cli.next_step import say_plan
 from persim_gym.learned import PerSim
 from tests.cli.commands import run
 
@@ -37,7 +38,9 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_table_without_an_action(file: Path, tmp_path: Path) -> None:
+def test_a_table_without_an_action(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Growth of trees: every command goes on, and none asks for what is not there."""
     sim, page, columns = tmp_path / "sim", tmp_path / "page", [*COLUMNS[:-1], ""]
     assert columns[-2:] == ["--action", ""]
@@ -45,7 +48,9 @@ def test_a_table_without_an_action(file: Path, tmp_path: Path) -> None:
     assert re.search(r"reward +the data have none", result.stdout)
     trust = run("validate", sim, "--out", page)
     assert "The data have no action" in trust.stdout
-    assert "next: persim-gym render" in trust.stderr
+    assert "next: " not in trust.stderr  # it is worth nothing
+    say_plan(PerSim.load(sim), "sim", "a")
+    assert capsys.readouterr().err == "next: persim-gym render sim --agent a --out sim.png\n"
     drawn = run("render", sim, "--agent", "a", "--out", tmp_path / "a.png")
     assert "next: persim-gym explore" in drawn.stderr
     shown = run("plan", sim, "--agent", "a", "--steps", 2, "--reward", "next.x")

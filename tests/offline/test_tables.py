@@ -354,7 +354,7 @@ def test_words_of_yes_and_no_are_numbers(words: tuple[str, str], made: Any) -> N
     said = made([words[k] for k in (0, 1, 1, 0, 1, 0)])
     number = [float(words[k] != words[0]) for k in (0, 1, 1, 0, 1, 0)]
     frame = table(x=said, v=said, end=made([words[0]] * 5 + [words[1]]))
-    plain = {"agent": "who", "time": "t", "state": ["x"], "action": ["u", "v"]}
+    plain = {"agent": "who", "time": "t", "state": ["x", "y"], "action": ["u", "v"]}
     if words[0] == words[1]:  # an action that never varies is refused
         plain["action"] = "u"
     t, report = read_table_report(frame, **plain, terminated="end")
@@ -380,7 +380,7 @@ def long(times: Any = range(12), **changes: Any) -> pd.DataFrame:
     return pd.DataFrame(columns | {"x": np.arange(36.0), "u": np.arange(36) % 5 / 4} | changes)
 
 
-WORN = np.where(np.arange(36) % 3 == 1, np.nan, 1.0)
+WORN = np.where(np.arange(36) % 3 == 1, np.nan, np.arange(36.0))
 
 
 @pytest.mark.parametrize(
@@ -390,6 +390,10 @@ WORN = np.where(np.arange(36) % 3 == 1, np.nan, 1.0)
         (long([k + 2 * (k // 2) for k in range(12)]), "15 of 33 times between an agent's rows are"),
         (long(x=WORN), "only 18 of 36 rows are part of a step, for .* .'x' in 12"),
         (long(u=np.repeat([0.5, 1.5, 2.5], 12)), r"no agent's action ever changes \('u'\)"),
+        (
+            long(x=np.repeat([1.0, 2.0, 3.0], 12)),
+            "the state never changes from one row to the next",
+        ),
         (long(u=np.repeat(["p", "q", "p"], 12)), r"no agent's action ever changes \('u'\)"),
     ],
 )
