@@ -168,7 +168,8 @@ class Search:
 
     def choose(self, tails: float | str | None) -> tuple[int, float | None]:
         """Degree, and degrees of freedom of the noise."""
-        best, misses = self.most, 0
+        # Where nothing can be held out, of records of one transition, the lowest has to do.
+        best, misses = self.asked or 1, 0
         if self.asked is None and len(self.held):
             least: Tensor | None = None
             for tried in range(1, self.most + 1):
@@ -312,10 +313,11 @@ def better(own: Tensor, least: Tensor) -> bool:
 
 
 def _last(data: Samples) -> Tensor:
-    """The last quarter of each agent's transitions ``[T]``; none of one with fewer than four."""
+    """The last quarter of each agent's transitions ``[T]``: one at least, but not its only one."""
     order = torch.argsort(data.agent, stable=True)
     count = torch.bincount(data.agent, minlength=data.num_agents)
     first = count.cumsum(0) - count
     place = torch.empty_like(order)
     place[order] = torch.arange(len(order), device=order.device) - first[data.agent[order]]
-    return place >= count[data.agent] - (HELD * count[data.agent]).long()
+    held = torch.where(count > 1, (HELD * count).long().clamp_min(1), 0)
+    return place >= (count - held)[data.agent]
