@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from persim_gym.cli import models, options, tables
 from persim_gym.cli.group import say
-from persim_gym.cli.next_step import agent_word, reward_words, say_next, say_next_of
+from persim_gym.cli.next_step import agent_word, say_next_of, say_plan
 from persim_gym.cli.output import print_json, print_table
 from persim_gym.envs.suites import SUITES
 from persim_gym.progress import span
@@ -79,7 +79,7 @@ def adapt(
         say_next_of(sim, folder)
     else:
         agent = agent_word(sim, int(rows[0]["index"]))
-        say_next("plan", folder, "--agent", agent, *reward_words(sim))
+        say_plan(sim, folder, agent)
 
 
 def _compare_steps(sim: PerSim, data: Transitions) -> None:

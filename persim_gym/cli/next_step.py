@@ -34,7 +34,17 @@ def say_next_of(
     elif fitted:
         say_next("validate", folder, "--out", f"{folder}-trust")
     else:
+        say_plan(sim, folder, agent)
+
+
+def say_plan(sim: PerSim, folder: object, agent: str, drawn: bool = False) -> None:
+    """Propose to plan for an agent; where there is nothing to choose, to see its course."""
+    if getattr(sim.task.action_space, "n", 2) > 1:
         say_next("plan", folder, "--agent", agent, *reward_words(sim))
+    elif drawn:
+        say_next("explore", folder)
+    else:
+        say_next("render", folder, "--agent", agent, "--out", f"{folder}.png")
 
 
 def reward_words(sim: PerSim) -> list[str]:

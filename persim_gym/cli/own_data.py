@@ -14,7 +14,7 @@ import typer
 
 from persim_gym.cli import models
 from persim_gym.cli.group import on_interrupt, say
-from persim_gym.cli.next_step import agent_word, reward_words, say_next
+from persim_gym.cli.next_step import agent_word, reward_words, say_next, say_plan
 from persim_gym.cli.output import cell, print_facts, print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
@@ -234,4 +234,4 @@ def render(
             counted = models.counted(frames, last - first + 1, report)
             write_video(out, counted, sim.task.render_fps)
     typer.echo(out)
-    say_next("plan", model, "--agent", agent_word(sim, index), *reward_words(sim))
+    say_plan(sim, model, agent_word(sim, index), drawn=True)

@@ -231,7 +231,10 @@ def _learned_outcomes(task: Mapping[str, Any] | None) -> list[tuple[str, object]
     """How reward and termination were learned from the data."""
     if task is None:
         return []
-    facts: list[tuple[str, object]] = [("reward learned as", task["reward"]["kind"])]
+    low, high = task["reward_range"]
+    same = f"{low:g} everywhere" if low else "the data have none"
+    learned = ("reward learned as", task["reward"]["kind"])
+    facts: list[tuple[str, object]] = [("reward", same) if low == high else learned]
     end = task["termination"]
     if "heldout_accuracy" in end:
         facts.append((f"end ({end['kind']}), held-out accuracy", end["heldout_accuracy"]))

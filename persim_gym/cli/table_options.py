@@ -71,7 +71,9 @@ class Columns:
         str | None,
         _column("Table: columns of the state; a name with a comma in double quotes.", "NAME,..."),
     ] = None
-    action: Annotated[str | None, _column("Table: columns of the action.", "NAME,...")] = None
+    action: Annotated[
+        str | None, _column("Table: columns of the action; '' where nothing is done.", "NAME,...")
+    ] = None
     reward_column: Annotated[str | None, _column(_REWARD)] = None
     terminated: Annotated[
         str | None, _column("Table: column that is true where a state ended its episode.")

@@ -135,7 +135,8 @@ def _read_table(
         lacking.append("--time-column or --step-column")
     if lacking:
         there = _columns_of(path)
-        raise ValueError(f"the table {path} needs {', '.join(lacking)}{there}")
+        alone = "; where nothing was done, give --action ''" if "--action" in lacking else ""
+        raise ValueError(f"the table {path} needs {', '.join(lacking)}{there}{alone}")
     from persim_gym.offline.tables import read_table_report
 
     with _warnings_said():

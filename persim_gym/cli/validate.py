@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -108,7 +108,7 @@ def validate(
 
     Exit code 1 if a rule of --require does not hold.
     """
-    from persim_gym.evaluation.validation import Rule
+    from persim_gym.evaluation.validation import Grade, Rule
     from persim_gym.evaluation.validation.fitted_data import data_of
     from persim_gym.evaluation.validation.splits import SPLITS
     from persim_gym.learned.config import METHODS
@@ -157,22 +157,25 @@ def validate(
     else:
         print_validation(validation)
         typer.echo(page)
-        if not failing:
-            _say_next(sim, target, columns)
+        if not failing and validation.grade not in (Grade.BAD, Grade.UNKNOWN):
+            _say_next(sim, target, columns, given)
     for why in failing:
         say("failed", why)
     if failing:
         raise typer.Exit(FAILED)
 
 
-def _say_next(sim: PerSim | None, target: str, columns: tables.Columns) -> None:
-    """What is judged well enough is used: a simulator is planned in, data are fitted."""
+def _say_next(
+    sim: PerSim | None, target: str, columns: tables.Columns, given: Mapping[str, Any]
+) -> None:
+    """What is judged well enough is used: a simulator is planned in, data are fitted alike."""
     if sim is not None:
         say_next_of(sim, target)
     else:
         path = Path(target)
         name = path.stem if tables.is_table(target) else path.parent.name or path.name
-        say_next("fit", target, "--out", f"runs/{name}", *columns.words())
+        fit = [word for key, v in given.items() for word in (f"--{key.replace('_', '-')}", v)]
+        say_next("fit", target, "--out", f"runs/{name}", *columns.words(), *fit)
 
 
 def _policy(name: str | None, reward: str | None, steps: int | None) -> dict[str, Any]:

@@ -51,7 +51,8 @@ def suite_of(task: Task) -> Suite:
         return SUITES[task.name]
     raise ValueError(
         f"there is no true environment of this task, {task.name!r}: only {', '.join(SUITES)} have "
-        "one; plan and train in the simulator itself (its env() and MPC need no true environment)"
+        "one; sim.validate() judges a simulator by its record, and sim.env() and MPC need no true "
+        "environment"
     )
 
 

@@ -12,6 +12,7 @@ from persim_gym.core import Task
 from persim_gym.envs.suites import SUITES
 from persim_gym.explorer.scene import Scene
 from persim_gym.explorer.view import Plan, View
+from persim_gym.learned.naming import AgentIndex
 from persim_gym.planning import MPC
 from persim_gym.planning.choices import PlannerChoice, choose_planner
 
@@ -50,7 +51,7 @@ def propose(
     """
     sim, h = scene.sim, view.horizon
     agent = np.array([scene.index(view.side(b)[0])])
-    mpc = MPC(sim, int(agent[0]), planner=planner_for(sim.task, h))
+    mpc = MPC(sim, AgentIndex(agent[0]), planner=planner_for(sim.task, h))
     state = scene.state(view)[None]
     d = sim.ensemble.obs_dim
     memory, rows = None, []

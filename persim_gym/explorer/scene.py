@@ -155,7 +155,8 @@ class Scene:
         Raises:
             ValueError: If there is none, or nothing was recorded of it.
         """
-        found = int(self.sim.names.parse(agent))
+        names = self.sim.names  # what the page shows are names, also those that are numbers
+        found = int(names.find(agent) if agent in names.names else names.parse(agent))
         self.sim.check_seen(np.array([found]))
         return found
 

@@ -164,7 +164,8 @@ def as_transitions(
             hint = checks.meant(unknown[0], known)
             raise ValueError(f"columns= has no {unknown[0]!r}{hint}: it has {', '.join(known)}")
         if lacking := [key for key in ("agent", "state", "action") if key not in columns]:
-            raise ValueError(f"columns= does not name the {lacking[0]} of the table")
+            alone = ": where nothing is done, give 'action': []" if lacking[0] == "action" else ""
+            raise ValueError(f"columns= does not name the {lacking[0]} of the table{alone}")
         return read_table(data, **columns)
     from persim_gym.offline.reading import read_transitions
 

@@ -9,7 +9,6 @@ import datetime
 import decimal
 import math
 import numbers
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from persim_gym.offline.sources import Table, typed
 from persim_gym.offline.transitions import LARGEST
 from persim_gym.offline.values import (
     NUMBERS,
+    as_dates,
     decoded,
     digits,
     is_categorical,
@@ -28,8 +28,10 @@ from persim_gym.offline.values import (
     kind_of,
     label,
     order_of,
+    remedy,
     says_number,
     short,
+    yes_and_no,
 )
 
 #: A whole-numbered action column with at most so many different values is taken for discrete.
@@ -106,17 +108,27 @@ class Column:
             )
         return values
 
+    def says(self) -> dict[str, bool] | None:
+        """What each word of a column says, where all are words of yes and no; else ``None``."""
+        kind = self.series.dtype
+        words = is_textual(kind) or is_categorical(kind)
+        return yes_and_no(self.series[~self.missing]) if words else None
+
     def _converted(self, raw: NDArray[Any]) -> NDArray[np.float64]:
         """Numbers among Python's own objects, decimal ones too."""
         there = np.flatnonzero(~self.missing).tolist()
         values = np.full(len(raw), np.nan)
+        if (said := self.says()) is not None:
+            values[there] = [said[raw[row]] for row in there]
+            return values
         if any(not issubclass(kind, NUMBERS) for kind in {type(raw[row]) for row in there}):
             wrong = [row for row in there if not isinstance(raw[row], NUMBERS)]
             # In a file without types one word makes text of all numbers: the word is to be named.
             row = next((row for row in wrong if not says_number(raw[row])), wrong[0])
+            words = {raw[k] for k in wrong if isinstance(raw[k], str)}
+            words = words if len(wrong) == len(there) else set()
             raise ValueError(
-                f"{self.where(row)}: {raw[row]!r} is no number; {_remedy(raw[row])}, or leave what "
-                "is unknown empty"
+                f"{self.where(row)}: {raw[row]!r} is no number; {remedy(raw[row], words)}"
             )
         for row in there:
             try:
@@ -135,7 +147,7 @@ class Column:
         Raises:
             ValueError: If a value is neither true or false nor 1 or 0.
         """
-        words = is_textual(self.series.dtype)
+        words = is_textual(self.series.dtype) and self.says() is None
         if words and (wrong := [isinstance(value, str) for value in self.series]).count(True):
             row = wrong.index(True)
             raise ValueError(
@@ -252,7 +264,7 @@ class Column:
                     f"row {self.rows[other]} is not: times are all numbers or all dates"
                 )
             if text:
-                dates = pd.to_datetime(series, format="ISO8601", utc=True, errors="coerce")
+                dates = as_dates(series)
                 if dates.isna().all() and series.str.contains(":").all():  # such as 1 days 02:00:00
                     dates = pd.to_timedelta(series, errors="coerce")
                 series = dates
@@ -260,7 +272,7 @@ class Column:
                     row = int(np.argmax(wrong))
                     raise ValueError(
                         f"{self.where(row)}: {self.series.iloc[row]!r} is no date such as "
-                        "2024-03-01 08:30: write the year first, then month and day"
+                        "2024-03-01 08:30 or 2024Q1: write the year first, then month and day"
                     )
             elif all(issubclass(kind, datetime.date) for kind in kinds):
                 series = pd.to_datetime(series, utc=True)
@@ -370,27 +382,3 @@ class Column:
             and bool((numbers_ == np.floor(numbers_)).all())
         )
         return whole and len(set(values)) <= FEW_VALUES
-
-
-def _remedy(value: Any) -> str:
-    comma = isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d+,\d+\s*", value)
-    says = "write decimal points, or of a text file give decimal=','"
-    return says if comma else "convert the column"
-
-
-def seconds(span: object, dates: bool) -> float:
-    """A span of time in the unit of a time column.
-
-    Raises:
-        TypeError: If it is neither a number nor, for dates, a ``timedelta``.
-        ValueError: If it is not positive.
-    """
-    if isinstance(span, datetime.timedelta):
-        if not dates:
-            raise TypeError(f"max_gap is {span!r}, but times are plain numbers: give a number")
-        span = span.total_seconds()
-    if isinstance(span, bool) or not isinstance(span, (int, float, np.number)):
-        raise TypeError(f"max_gap must be a number or a timedelta, got {span!r}")
-    if not span > 0:
-        raise ValueError(f"max_gap must be positive, got {span!r}")
-    return float(span)

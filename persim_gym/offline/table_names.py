@@ -45,7 +45,11 @@ class ColumnNames:
             TypeError: If one is named by something else than text or numbers.
             ValueError: If one is named twice, or too few or too many are.
         """
-        states, actions = _several("state", state), _several("action", action)
+        states, actions = _several(state), _several(action)
+        if not states:
+            raise ValueError("name at least one column of the state")
+        if not actions and discrete is not None:
+            raise ValueError("no column of the action is named: leave discrete_actions out")
         own = [called(column) for column in states + actions]
         if twice := sorted({column for column in own if own.count(column) > 1}):
             raise ValueError(f"column {twice[0]!r} is named twice among state and action")
@@ -95,7 +99,7 @@ def source_of(
         **options,
     }
     unset: tuple[Any, ...] = (None, "error", (), [])
-    plain = {key: _plain(value) for key, value in columns.items() if value not in unset}
+    plain = {key: _plain(v) for key, v in columns.items() if v not in unset or key == "action"}
     path = {"path": str(table)} if isinstance(table, (str, Path)) else {}
     return {**path, "columns": plain, "step": float(step)} | ({"dates": True} if dates else {})
 
@@ -106,14 +110,11 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _several(role: str, columns: Name | Sequence[Name]) -> list[Name]:
+def _several(columns: Name | Sequence[Name]) -> list[Name]:
     """Columns named by one name or a sequence of them; a tuple is a sequence."""
     if isinstance(columns, (str, int, np.integer)) or columns is None:
         columns = [columns]
-    names = [_checked(column) for column in columns]
-    if not names:
-        raise ValueError(f"name at least one column of the {role}")
-    return names
+    return [_checked(column) for column in columns]
 
 
 def _checked(column: Any) -> Name:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from persim_gym.offline.missing_codes import missing_codes
 from persim_gym.offline.sources import Name, Table, called, read_source
-from persim_gym.offline.table_columns import Column, seconds
+from persim_gym.offline.table_columns import Column
+from persim_gym.offline.values import seconds
 from persim_gym.progress import span
 
 #: Without ``max_gap`` a trajectory ends where the time step is so many times the median.
@@ -19,7 +20,15 @@ GAP = 1.5
 
 Handling = Literal["error", "drop"]
 
-REMEDY = "; fill it in, or leave such rows out with missing='drop'"
+
+def _missing(column: Column, lost: NDArray[np.bool_]) -> str:
+    """What to say of the first of the rows in which a column has no value."""
+    more = int(lost.sum()) - 1
+    beside = f", as in {_many(more, 'other row')} of {len(lost)}" if more else ""
+    return (
+        f"{column.where(int(np.argmax(lost)))}: the value is missing{beside}; fill it in, or leave "
+        "such rows out with missing='drop'"
+    )
 
 
 class OrderedRows:
@@ -41,6 +50,7 @@ class OrderedRows:
     ) -> None:
         self.drop = drop
         self.order = order
+        self.lacking: dict[str, int] = {}  # rows without a value, by column
         self.has_episodes = episode is not None
         ids = [agent] if episode is None else [agent, episode]
         numbers = np.arange(len(table.frame))
@@ -48,8 +58,7 @@ class OrderedRows:
         for key in (*ids[:1], order, *ids[1:]):
             column = Column(table, key, numbers, key=key in ids)
             if column.missing.any() and not drop:
-                row = int(np.argmax(column.missing))
-                raise ValueError(f"{column.where(row)}: the value is missing{REMEDY}")
+                raise ValueError(_missing(column, column.missing))
             lost |= column.missing
         self.dropped = int(lost.sum())
         table, numbers = replace(table, frame=table.frame.loc[~lost]), numbers[~lost]
@@ -95,8 +104,9 @@ class OrderedRows:
         for column in columns:
             lost = column.missing if among is None else column.missing & among
             if lost.any() and not self.drop:
-                row = int(np.argmax(lost))
-                raise ValueError(f"{column.where(row)}: the value is missing{REMEDY}")
+                raise ValueError(_missing(column, lost))
+            if lost.any():
+                self.lacking[column.name] = int(lost.sum())
             bad |= lost
         return bad
 
@@ -155,10 +165,14 @@ class OrderedRows:
         """
         agents = np.unique(self.agent[link])
         if not len(agents):
-            raise ValueError(
-                f"no agent has two rows in sequence: check the columns of agent and {self.order!r},"
-                " and max_gap"
-            )
+            why = f"check the columns of agent and {self.order!r}, and max_gap"
+            if self.lacking:
+                each = (f"{name!r} in {count}" for name, count in self.lacking.items())
+                why = (
+                    f"values are missing ({', '.join(each)} of {len(self)} rows); fill them in, "
+                    "or name columns that are known more often"
+                )
+            raise ValueError(f"no agent has two rows in sequence: {why}")
         without = np.setdiff1d(np.arange(len(self.names)), agents)
         names = tuple(str(self.names[k]) for k in without)
         if names and short == "error":
@@ -196,8 +210,30 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(repr(each) for each in names[:5]) + more
 
 
+def fixed_in_agents(values: NDArray[Any], agent: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Columns that never change within an agent, and differ between agents ``[k]``.
+
+    Nothing is said of records of one step each.
+
+    Args:
+        values: ``[T, k]``.
+        agent: Whose, agent after agent ``[T]``.
+    """
+    begins = np.flatnonzero(np.diff(agent, prepend=-1))
+    steps = np.diff(np.append(begins, len(agent)))
+    same = (values == np.repeat(values[begins], steps, axis=0)).all(0)
+    return np.asarray(same & ~(values == values[0]).all(0) & ((steps > 1).mean() > 0.5))
+
+
 #: Steps that are so many times as long as the median, or as short, are said.
 UNEVEN = 1.2
+
+#: What is warned of: a share of the times that are uneven, of the rows that are in no step; from
+#: so many on.
+UNEVEN_SHARE, LOST_SHARE, MANY = 0.1, 1 / 3, 10
+
+#: Where the documentation says what to do about both.
+HOW = "see 'Irregular times' in docs/tables.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +259,15 @@ class TableReport:
         steps: The shortest and the longest time of a step: each is one step all the same.
         begins: Row of the table, from 0 on, in which each transition begins ``[T]``: by it a
             column that is no part of the transitions is read beside them.
+        covariates: State columns that differ between agents and never change within one.
+        fixed: Columns of the action of which the same holds.
+        worded: Columns whose words of yes and no were read as 1 and 0.
+        lacking: Rows without a value, by column.
+        uneven: Times between an agent's rows that are not about the median; 0 if it was said what
+            a gap is.
+        between: All times between an agent's rows.
+        used: Rows in a transition.
+        still: Whether no state column changes within an agent.
     """
 
     rows: int
@@ -242,6 +287,14 @@ class TableReport:
     counted_off: bool = False
     steps: tuple[float, float] = (0.0, 0.0)
     begins: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64), repr=False)
+    covariates: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
+    worded: tuple[str, ...] = ()
+    lacking: Mapping[str, int] = field(default_factory=dict)
+    uneven: int = 0
+    between: int = 0
+    used: int = 0
+    still: bool = False
 
     def _time(self, value: float) -> str:
         return span(value) if self.dates else f"{value:g}"
@@ -250,6 +303,32 @@ class TableReport:
         """Which discrete actions there are, and what to say if they are none."""
         remedy = " (if they are amounts, say discrete_actions=False)" if self.counted_off else ""
         return f"discrete actions: {some(self.actions)}{remedy}"
+
+    def warnings(self) -> list[str]:
+        """What makes a simulator of the table worth less than its rows, and the remedy."""
+        found = []
+        if self.uneven >= MANY and self.uneven > UNEVEN_SHARE * self.between:
+            found.append(
+                f"{self.uneven} of {self.between} times between an agent's rows are not about the "
+                f"median of {self._time(self.step)}: all steps count as equally long, and a time "
+                f"above {self._time(self.max_gap)} ends a trajectory; bring the rows to a regular "
+                f"grid first ({HOW}), or say with max_gap what a gap is"
+            )
+        lost = self.rows - self.used
+        if self.lacking and max(MANY, LOST_SHARE * self.rows) < lost < 2 * self.missing:
+            each = ", ".join(f"{name!r} in {count}" for name, count in self.lacking.items())
+            found.append(
+                f"only {self.used} of {self.rows} rows are part of a step, for values are missing "
+                f"({each}): fill them in, or leave out what is seldom known ({HOW})"
+            )
+        if self.still:
+            found.append("the state never changes from one row to the next: nothing can be learned")
+        if self.fixed:
+            found.append(
+                f"no agent's action ever changes ({some(self.fixed)}): what it does cannot be told "
+                "from what the agents are"
+            )
+        return found
 
     def __str__(self) -> str:
         """One line."""
@@ -276,6 +355,13 @@ class TableReport:
             parts.append(f"agents without a step left out: {some(self.dropped_agents)}")
         if self.constant:
             parts.append(f"state columns that never change: {some(self.constant)}")
+        if self.covariates:
+            parts.append(
+                f"state columns that never change within an agent: {some(self.covariates)} (a "
+                "simulator of one's own needs none of them: leave them out)"
+            )
+        if self.worded:
+            parts.append(f"yes and no read as 1 and 0: {some(self.worded)}")
         if self.actions:
             parts.append(self.about_actions())
         if self.untried:

@@ -9,6 +9,7 @@ the state in which the episode ended.
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,10 +25,19 @@ from persim_gym.offline.declared import declare
 from persim_gym.offline.sources import Name, called, read_source, stem
 from persim_gym.offline.table_columns import Column
 from persim_gym.offline.table_names import ColumnNames, source_of
-from persim_gym.offline.table_rows import Handling, OrderedRows, TableReport
-from persim_gym.offline.transitions import Transitions
+from persim_gym.offline.table_rows import (
+    UNEVEN,
+    Handling,
+    OrderedRows,
+    TableReport,
+    fixed_in_agents,
+)
+from persim_gym.offline.transitions import NO_ACTION, Transitions
 
 _LOG = logging.getLogger(__name__)
+
+#: What can be done to agents to which nothing is done.
+NOTHING = "none"
 
 
 def read_table(
@@ -65,7 +75,7 @@ def read_table(
             ``agent_names``.
         state: Columns of the state, numbers; the observation's coordinates in this order.
         action: Columns of the action taken in the row's state: numbers, or one column of
-            categories.
+            categories. An empty list where nothing is done: agents then go on by themselves.
         time: Column of times, numbers or dates. This or ``step`` is needed.
         reward: Column of the reward of the step that begins in the row; without it rewards are 0.
         terminated: Column of yes and no: the row's state has ended its episode. It is the last
@@ -162,7 +172,7 @@ def read_table_report(
     turning, circles = declared_angles(angles, named.state)
     name = _task_name(path_or_frame, name)
     ids = [agent] if episode is None else [agent, episode]
-    labels = named.used[-len(named.action) :]
+    labels = named.used[len(named.used) - len(named.action) :]
     table = read_source(path_or_frame, named.used, ids, labels, decimal)
     if not len(table.frame):
         raise ValueError("the table has no rows")
@@ -178,10 +188,12 @@ def read_table_report(
     source = source_of(
         path_or_frame, named, found.typical, time is None, rows.dates, missing=missing, short=short,
         angles=angles, max_gap=None if max_gap is None else found.longest,
-        discrete_actions=bool(found.labels), decimal=decimal,
+        discrete_actions=bool(found.labels) if named.action else None, decimal=decimal,
     )  # fmt: skip
-    report = _report(rows, named, found, transitions, dropped, len(table.frame))
+    report = _report(rows, named, found, transitions, dropped, len(table.frame), max_gap is None)
     _LOG.info("%s: %s", name, report)
+    for text in report.warnings():
+        warnings.warn(f"{name}: {text}", stacklevel=3)
     if report.counted_off:
         source["notes"] = [report.about_actions()]
     return replace(transitions, source=source), report
@@ -243,7 +255,7 @@ def _read(
     link, gaps, typical, longest = rows.links(max_gap, bad, ended)
     # The last row of a trajectory needs neither action nor reward: only rows with a next one do.
     columns = [rows.column(c) for c in named.action]
-    values, labels = _actions(columns, discrete)
+    values, labels = _actions(columns, discrete, len(rows))
     unknown = rows.refuse_missing(*columns, among=link)
     rewards = np.zeros(len(rows))
     if named.reward is not None:
@@ -251,7 +263,7 @@ def _read(
         rewards = gained.numbers()
         unknown |= rows.refuse_missing(gained, among=link)
     link &= ~unknown
-    counted_off = bool(labels) and discrete is None and columns[0].holds_numbers()
+    counted_off = bool(labels and columns) and discrete is None and columns[0].holds_numbers()
     return _Found(
         obs, values, rewards, ended, link, labels, counted_off, columns, bad | unknown, gaps,
         typical, longest,
@@ -281,7 +293,7 @@ def _transitions(
         dataset_id=name,
         agent_names=tuple(rows.names[kept].tolist()),
         obs_names=named.state,
-        action_names=named.action,
+        action_names=named.action or (NO_ACTION,),
         action_labels=found.labels or None,
     )
 
@@ -293,6 +305,7 @@ def _report(
     transitions: Transitions,
     dropped: tuple[str, ...],
     count: int,
+    usual_gap: bool,
 ) -> TableReport:
     first = np.flatnonzero(found.link)
     in_use = found.link.copy()
@@ -300,6 +313,11 @@ def _report(
     begin, after = found.obs[first], found.obs[first + 1]
     constant = (begin == begin[0]).all(0) & (after == begin[0]).all(0)
     taken, ahead = found.action[first], rows.time[first + 1] - rows.time[first]
+    own = fixed_in_agents(np.hstack([begin, after]), transitions.agent).reshape(2, -1).all(0)
+    acted = fixed_in_agents(taken.reshape(len(first), -1), transitions.agent)
+    words = [*named.state, *(() if found.labels else named.action), named.terminated]
+    between = np.diff(rows.time)[rows.same]
+    uneven = (between > UNEVEN * found.typical) | (between * UNEVEN < found.typical)
     return TableReport(
         rows=count,
         agents=transitions.num_agents,
@@ -312,12 +330,20 @@ def _report(
         lone_rows=int((~in_use & ~found.missing).sum()),
         dropped_agents=dropped,
         constant=tuple(c for c, same in zip(named.state, constant, strict=True) if same),
-        actions=found.labels,
+        actions=found.labels if named.action else (),
         untried=tuple(one for k, one in enumerate(found.labels) if not (taken == k).any()),
         dates=rows.dates,
         counted_off=found.counted_off,
         steps=(float(ahead.min()), float(ahead.max())),
         begins=rows.number[first],
+        covariates=tuple(c for c, same in zip(named.state, own, strict=True) if same),
+        fixed=tuple(c for c, same in zip(named.action, acted, strict=False) if same),
+        worded=tuple(c for c in words if c is not None and rows.column(c).says() is not None),
+        lacking=dict(rows.lacking),
+        uneven=int(uneven.sum()) if usual_gap else 0,
+        between=len(between),
+        used=int(in_use.sum()),
+        still=bool((begin == after).all()),
     )
 
 
@@ -332,9 +358,11 @@ def _task_name(source: Any, name: str | None) -> str:
 
 
 def _actions(
-    columns: Sequence[Column], discrete: bool | Sequence[Any] | None
+    columns: Sequence[Column], discrete: bool | Sequence[Any] | None, count: int
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Discrete actions ``[n]`` with their names, or continuous ones ``[n, a]`` and no names."""
+    if not columns:
+        return np.zeros(count, dtype=np.int64), (NOTHING,)
     if isinstance(discrete, str):
         raise TypeError(f"discrete_actions must be True, False or a list, got {discrete!r}")
     if len(columns) == 1 and (found := columns[0].categories(discrete)) is not None:

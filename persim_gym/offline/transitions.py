@@ -19,6 +19,9 @@ from persim_gym.offline.arrays import as_array, as_flags, check_names
 #: Rows that are looked at together.
 _BLOCK = 2**14
 
+#: What the action is called of agents to which nothing is done.
+NO_ACTION = "no action"
+
 #: Largest size of an observation: the difference of two must not overflow single precision.
 LARGEST = float(np.finfo(np.float32).max) / 2
 
@@ -268,6 +271,11 @@ class Transitions:
     def __len__(self) -> int:
         """Number of transitions."""
         return len(self.agent)
+
+    @property
+    def acts(self) -> bool:
+        """Whether anything is done to the agents: a table may have no action."""
+        return self.action_names != (NO_ACTION,)
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:

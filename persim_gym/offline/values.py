@@ -7,7 +7,7 @@ import decimal
 import math
 import numbers
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -90,3 +90,77 @@ def label(value: Any) -> str:
     """What a discrete action is called."""
     whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
     return str(int(value)) if whole else str(value)
+
+
+#: Words of yes and no, in small letters.
+_YES_NO = (("yes", "no"), ("y", "n"), ("true", "false"), ("t", "f"), ("on", "off"))
+
+
+def yes_and_no(values: Iterable[Any]) -> dict[str, bool] | None:
+    """What each of a column's values says, if they are words of yes and no; else ``None``."""
+    words = set()
+    for value in values:
+        if not isinstance(value, str):
+            return None
+        words.add(value)
+    plain = {word: word.strip().lower() for word in words}
+    for yes, no in _YES_NO:
+        if words and set(plain.values()) <= {yes, no}:
+            return {word: own == yes for word, own in plain.items()}
+    return None
+
+
+_QUARTER = re.compile(r"(?:(\d{4})[ -]?)?Q([1-4])(?:[ -]?(\d{4}))?", re.IGNORECASE)
+_MONTHS = ("%Y %b", "%Y %B", "%b %Y", "%B %Y", "%Y-%b", "%b-%Y", "%YM%m", "%Y M%m")
+
+
+def as_dates(text: Any) -> Any:
+    """A Series of text as dates, NaT where it is none.
+
+    Dates are as in ISO 8601, quarters such as ``2024Q1`` or ``Q1 2024``, months such as
+    ``2024 Jan`` or ``2024M01``, weeks such as ``2024-W05``.
+    """
+    import pandas as pd
+
+    dates = pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce")
+    if not len(text) or dates.notna().any():
+        return dates
+    parts = [_QUARTER.fullmatch(value.strip()) for value in text]
+    if all(part is not None and (part[1] is None) != (part[3] is None) for part in parts):
+        months = [f"{p[1] or p[3]}-{3 * int(p[2]) - 2:02}" for p in parts if p is not None]
+        return pd.to_datetime(pd.Series(months, text.index), format="%Y-%m", utc=True)
+    days = text.str.strip().str.replace(r"^(\d{4})[ -]?W(\d{1,2})$", r"\1-W\2-1", regex=True)
+    for form in (*_MONTHS, "%G-W%V-%u"):
+        found = pd.to_datetime(days, format=form, utc=True, errors="coerce")
+        if found.notna().all():
+            return found
+    return dates
+
+
+def remedy(value: Any, words: Collection[Any]) -> str:
+    """What to do with a value that is no number, or with a column of nothing but words."""
+    comma = isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d+,\d+\s*", value)
+    if comma:
+        return "write decimal points, or of a text file give decimal=','"
+    if words and not any(map(says_number, words)):
+        kinds = f"the column has {len(words)} different words"
+        return f"{kinds}: give each a column of 1 where it holds and 0 elsewhere, or leave it out"
+    return "convert the column, or leave what is unknown empty"
+
+
+def seconds(span: object, dates: bool) -> float:
+    """A span of time in the unit of a time column.
+
+    Raises:
+        TypeError: If it is neither a number nor, for dates, a ``timedelta``.
+        ValueError: If it is not positive.
+    """
+    if isinstance(span, datetime.timedelta):
+        if not dates:
+            raise TypeError(f"max_gap is {span!r}, but times are plain numbers: give a number")
+        span = span.total_seconds()
+    if isinstance(span, bool) or not isinstance(span, (int, float, np.number)):
+        raise TypeError(f"max_gap must be a number or a timedelta, got {span!r}")
+    if not span > 0:
+        raise ValueError(f"max_gap must be positive, got {span!r}")
+    return float(span)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from persim_gym import checks
 from persim_gym.core import Policy, several_agents
 from persim_gym.envs.lanes import check_actions
+from persim_gym.learned.naming import AgentIndex
 from persim_gym.learned.outcomes.given_reward import (
     Reward,
     RewardedTask,
@@ -91,7 +92,7 @@ def recommend_all(
     if steps is None:
         steps = min(mpc.planner.horizon, sim.task.max_episode_steps)
     steps = checks.integer("steps", steps, 1, MOST)
-    begins = [_Begin.of(sim, int(one), data, start, steps) for one in chosen]
+    begins = [_Begin.of(sim, AgentIndex(one), data, start, steps) for one in chosen]
     memory = None
 
     def act(obs: NDArray[np.float32], states: NDArray[np.float32]) -> NDArray[Any]:
@@ -141,7 +142,7 @@ def foresee(
     limit = min(FORESEEN, sim.task.max_episode_steps)
     steps = limit if steps is None else checks.integer("steps", steps, 1, MOST)
     agents = several_agents(sim, [agent])
-    begin = _Begin.of(sim, int(agents[0]), data, start, steps)
+    begin = _Begin.of(sim, AgentIndex(agents[0]), data, start, steps)
     if start is None:
         begin = begin.back(steps)
     if policy is None:
@@ -204,13 +205,13 @@ class _Begin:
 
     data: Transitions
     states: NDArray[np.float32]
-    index: int
+    index: AgentIndex
     row: int
     state: NDArray[np.float32]
     steps: int
 
     @classmethod
-    def of(cls, sim: PerSim, agent: int, data: Any, start: int | None, steps: int) -> _Begin:
+    def of(cls, sim: PerSim, agent: AgentIndex, data: Any, start: int | None, steps: int) -> _Begin:
         """The beginning of a plan for one agent.
 
         Raises:
@@ -299,7 +300,7 @@ class _Predictor:
     """Courses of one agent."""
 
     sim: PerSim
-    agent: int
+    agent: AgentIndex
     level: float
 
     def __call__(self, state: NDArray[np.float32], actions: NDArray[Any]) -> Course:

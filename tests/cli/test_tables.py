@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from persim_gym.cli.next_step import say_plan
 from persim_gym.learned import PerSim
 from tests.cli.commands import run
 
@@ -35,6 +36,25 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "walkers.csv"
     frame.to_csv(path, index=False)
     return path
+
+
+def test_a_table_without_an_action(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Growth of trees: every command goes on, and none asks for what is not there."""
+    sim, page, columns = tmp_path / "sim", tmp_path / "page", [*COLUMNS[:-1], ""]
+    assert columns[-2:] == ["--action", ""]
+    result = run("fit", file, "--out", sim, *columns, *TINY)
+    assert re.search(r"reward +the data have none", result.stdout)
+    trust = run("validate", sim, "--out", page)
+    assert "The data have no action" in trust.stdout
+    assert "next: " not in trust.stderr  # it is worth nothing
+    say_plan(PerSim.load(sim), "sim", "a")
+    assert capsys.readouterr().err == "next: persim-gym render sim --agent a --out sim.png\n"
+    drawn = run("render", sim, "--agent", "a", "--out", tmp_path / "a.png")
+    assert "next: persim-gym explore" in drawn.stderr
+    shown = run("plan", sim, "--agent", "a", "--steps", 2, "--reward", "next.x")
+    assert "no action" in shown.stdout
 
 
 def test_fit_of_a_table(file: Path, tmp_path: Path) -> None:

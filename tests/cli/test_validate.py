@@ -56,8 +56,9 @@ def sim(table: Path) -> Path:
 def test_whatever_data_are_called_the_next_command_is_said(
     data: str, folder: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _say_next(None, data, Columns())
-    assert capsys.readouterr().err == f"next: persim-gym fit {data} --out {folder}\n"
+    _say_next(None, data, Columns(), {"method": "als", "ensemble_size": 3})
+    fit = f"fit {data} --out {folder} --method als --ensemble-size 3"
+    assert capsys.readouterr().err == f"next: persim-gym {fit}\n"
 
 
 @pytest.mark.slow

@@ -18,13 +18,16 @@ from persim_gym.learned import Hierarchical, PerSim
 from tests.explorer.worlds import patients
 
 
-@pytest.mark.parametrize("which", ["scene", "carts", "lagged"])
+@pytest.mark.parametrize("which", ["scene", "carts", "lagged", "numbered"])
 def test_the_code_makes_the_same_numbers(
     which: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    if which == "lagged":
+    if which in ("lagged", "numbered"):
         data = patients(reward=False)
-        sim = PerSim.fit(data, Hierarchical(degree=1, lag=3), progress=False)
+        if which == "numbered":  # the name of one is the index of another
+            data = replace(data, agent_names=("1", "2", "3", "4", "5", "6"))
+        lag = 3 if which == "lagged" else 1
+        sim = PerSim.fit(data, Hierarchical(degree=1, lag=lag), progress=False)
         scene = Scene(sim, Record(sim, data))
     else:
         scene = request.getfixturevalue(which)

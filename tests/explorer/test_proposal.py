@@ -7,6 +7,7 @@ import pytest
 from persim_gym.explorer.proposal import propose
 from persim_gym.explorer.scene import Scene
 from persim_gym.explorer.view import Plan
+from tests.explorer.worlds import fitted, patients, scene_of
 
 
 @pytest.mark.parametrize("which", ["scene", "carts"])
@@ -29,3 +30,10 @@ def test_a_proposal_is_better_than_chance(scene: Scene) -> None:
 def test_a_proposal_can_be_stopped(scene: Scene) -> None:
     view = scene.checked(replace(scene.default_view(), horizon=6))
     assert len(propose(scene, view, on_step=lambda done, of: done == 2).rows) == 6
+
+
+def test_an_agent_whose_name_is_the_number_of_another() -> None:
+    data = replace(patients(), agent_names=("1", "2", "3", "4", "5", "6"))
+    scene = scene_of(fitted(data), data)
+    view = scene.checked(replace(scene.default_view(), agent="3", horizon=2))
+    assert len(propose(scene, view).rows) == 2

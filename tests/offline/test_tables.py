@@ -337,6 +337,101 @@ def test_an_action_that_never_varies() -> None:
     assert read(table(u=0.5), discrete_actions=True).action.tolist() == [0] * 4
 
 
+def test_agents_to_which_nothing_is_done() -> None:
+    t, report = read_table_report(table(), agent="who", time="t", state=["x"], action=[])
+    assert (t.action_names, t.action_labels) == (("no action",), ("none",))
+    assert t.action.tolist() == [0] * 4
+    assert t.source is not None
+    assert t.source["columns"]["action"] == []
+    assert "action" not in str(report)
+
+
+@pytest.mark.parametrize(
+    "words", [("no", "yes"), ("N", "Y"), ("FALSE", "TRUE"), ("off", "on"), ("f", "t"), ("no", "no")]
+)
+@pytest.mark.parametrize("made", [list, pd.Categorical])
+def test_words_of_yes_and_no_are_numbers(words: tuple[str, str], made: Any) -> None:
+    said = made([words[k] for k in (0, 1, 1, 0, 1, 0)])
+    number = [float(words[k] != words[0]) for k in (0, 1, 1, 0, 1, 0)]
+    frame = table(x=said, v=said, end=made([words[0]] * 5 + [words[1]]))
+    plain = {"agent": "who", "time": "t", "state": ["x", "y"], "action": ["u", "v"]}
+    if words[0] == words[1]:  # an action that never varies is refused
+        plain["action"] = "u"
+    t, report = read_table_report(frame, **plain, terminated="end")
+    assert t.obs[:, 0].tolist() == [number[3], number[4], number[0], number[1]]
+    assert t.terminated.tolist() == [False, words[0] != words[1], False, False]
+    assert report.worded[0] == "x"
+    assert "yes and no read as 1 and 0: 'x'" in str(report)
+    assert t.action.shape[1] == 1 or t.action[:, 1].tolist() == [number[k] for k in (3, 4, 0, 1)]
+
+
+def test_words_of_yes_and_no_in_a_file_may_be_missing(tmp_path: Path) -> None:
+    table(x=["no", "yes", "yes", "yes", None, "no"]).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(ValueError, match="column 'x' of agent 'a', row 4: the value is missing"):
+        read(tmp_path / "a.csv")
+
+
+# -- warnings --------------------------------------------------------------------------------------
+
+
+def long(times: Any = range(12), **changes: Any) -> pd.DataFrame:
+    """Three agents of twelve rows."""
+    columns = {"who": np.repeat(["a", "b", "c"], 12), "t": np.tile(list(times), 3)}
+    return pd.DataFrame(columns | {"x": np.arange(36.0), "u": np.arange(36) % 5 / 4} | changes)
+
+
+WORN = np.where(np.arange(36) % 3 == 1, np.nan, np.arange(36.0))
+
+
+@pytest.mark.parametrize(
+    ("frame", "says"),
+    [
+        (long(np.arange(12) ** 1.5), "33 times between an agent's rows are not about the median"),
+        (long([k + 2 * (k // 2) for k in range(12)]), "15 of 33 times between an agent's rows are"),
+        (long(x=WORN), "only 18 of 36 rows are part of a step, for .* .'x' in 12"),
+        (long(u=np.repeat([0.5, 1.5, 2.5], 12)), r"no agent's action ever changes \('u'\)"),
+        (
+            long(x=np.repeat([1.0, 2.0, 3.0], 12)),
+            "the state never changes from one row to the next",
+        ),
+        (long(u=np.repeat(["p", "q", "p"], 12)), r"no agent's action ever changes \('u'\)"),
+    ],
+)
+def test_what_spoils_a_table_is_warned_of(frame: pd.DataFrame, says: str) -> None:
+    with pytest.warns(UserWarning, match=says) as caught:
+        read(frame, state="x", missing="drop")
+    assert len(caught) == 1
+
+
+@pytest.mark.parametrize(
+    ("frame", "options"),
+    [
+        (long(), {}),
+        (long([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 30]), {}),  # a gap an agent
+        (long(np.arange(12) ** 1.5), {"max_gap": 100}),
+        (long(pd.date_range("2024-01-01", periods=12, freq="MS")), {}),
+        (long(u=np.full(36, 2)), {"discrete_actions": True}),
+    ],
+)
+def test_what_is_usual_is_not_warned_of(frame: pd.DataFrame, options: dict[str, Any]) -> None:
+    read(frame, state="x", **options)
+
+
+def test_covariates_are_named() -> None:
+    frame = long(age=np.repeat([40.0, 50.0, 60.0], 12))
+    report = read_table_report(frame, agent="who", time="t", state=["x", "age"], action="u")[1]
+    assert report.covariates == ("age",)
+    assert "state columns that never change within an agent: 'age'" in str(report)
+
+
+def test_a_column_that_is_seldom_known_is_named() -> None:
+    frame = long(x=np.where(np.arange(36) % 2 == 1, np.nan, 1.0))
+    with pytest.raises(ValueError, match="row 1: the value is missing, as in 17 other rows of 36;"):
+        read(frame, state="x")
+    with pytest.raises(ValueError, match=r"sequence: values are missing \('x' in 18 of 36 rows\);"):
+        read(frame, state="x", missing="drop", short="drop")
+
+
 # -- refusals --------------------------------------------------------------------------------------
 
 
@@ -362,9 +457,11 @@ def test_an_action_that_never_varies() -> None:
         (table().rename(columns={"who": "Who"}), r"no column 'who' \(did you mean 'Who'\?\)"),
         (pd.concat([table(), table()[["x"]]], axis=1), "the table has 2 columns named 'x'"),
         (table()[:0], "the table has no rows"),
-        (table(t=["01/03/2024"] * 6), "is no date such as 2024-03-01 08:30: write the year first"),
+        (table(t=["01/03/2024"] * 6), "is no date such as .*: write the year first"),
         (table(x=["1,5"] * 6), "'1,5' is no number; write decimal points"),
-        (table(end=["no"] * 6), "column 'end' of agent 'a', row 3: 'no' is neither true"),
+        (table(end=["maybe"] * 6), "column 'end' of agent 'a', row 3: 'maybe' is neither true"),
+        (table(x=["low", "high"] * 3), "row 3: 'high' is no number; the column has 2 different wo"),
+        (table(x=["yes", "high"] * 3), "row 3: 'high' is no number; the column has 2 different wo"),
     ],
 )
 def test_bad_tables(frame: pd.DataFrame, message: str) -> None:
@@ -379,7 +476,7 @@ def test_bad_tables(frame: pd.DataFrame, message: str) -> None:
         ({"time": None}, ValueError, "orders an agent's rows: time= or step="),
         ({"step": "t"}, ValueError, "either time= or step=, and not both"),
         ({"state": []}, ValueError, "name at least one column of the state"),
-        ({"action": []}, ValueError, "name at least one column of the action"),
+        ({"action": [], "discrete_actions": True}, ValueError, "leave discrete_actions out"),
         ({"state": ["x", "u"]}, ValueError, "column 'u' is named twice among state and action"),
         ({"state": ["x", 3.0]}, TypeError, "named by a string or a whole number.*, got 3.0"),
         ({"agent": True}, TypeError, "named by a string or a whole number.*, got True"),

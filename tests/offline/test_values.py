@@ -7,6 +7,7 @@ import decimal
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from persim_gym.offline import values
@@ -59,3 +60,23 @@ def test_values_in_messages_are_short() -> None:
     assert values.short(10**5000).endswith("...")
     assert values.label(2.0) == "2"
     assert values.label(2.5) == "2.5"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ["2024Q1", "2024Q2"], ["2024-Q1", "2024-q2"], ["2024 Q1", "2024 Q2"],
+        ["Q1 2024", "Q2 2024"],
+        ["Q12024", "Q22024"], ["Q1-2024", "Q2-2024"], ["2024 Jan", "2024 Apr"],
+        ["January 2024", "April 2024"], ["Jan-2024", "Apr-2024"], ["2024M01", "2024M04"],
+        ["2024-W01", "2024-W14"], ["2024W1", "2024W14"], ["2024-01", "2024-04"],
+    ],
+)  # fmt: skip
+def test_quarters_months_and_weeks_are_dates(text: list[str]) -> None:
+    first, second = values.as_dates(pd.Series(text))
+    assert (first.month, first.day, second.month, second.day) == (1, 1, 4, 1)
+
+
+@pytest.mark.parametrize("text", [["01/02/2024"], ["Q5 2024"], ["2024Q1 2024"], ["Q1"], ["2024 X"]])
+def test_other_text_is_no_date(text: list[str]) -> None:
+    assert values.as_dates(pd.Series(text)).isna().all()

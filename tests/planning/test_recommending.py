@@ -42,6 +42,16 @@ def worth(agent: int, level: float, doses: Any) -> float:
     return total
 
 
+def test_agents_whose_names_are_other_agents_numbers(tmp_path: Path) -> None:
+    """Patients 1 to 6: 3 is the name of one and the index of the next."""
+    frame = table(("1", "2", "3", "4", "5", "6"))
+    numbered = PerSim.fit(frame, columns=COLUMNS, method="hierarchical", degree=1)
+    given: dict[str, Any] = {"data": frame, "steps": 2, "reward": GAIN, "planner": SMALL}
+    found = recommend_all(numbered, ["name:3", "name:4"], **given)
+    assert [one.agent for one in found] == ["3", "4"]
+    assert foresee(numbered, "name:3", data=frame, steps=2).agent == "3"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("reward", [GAIN, None], ids=["given", "learned"])
 def test_a_plan_is_worth_in_truth_what_planning_in_truth_is(sim: PerSim, reward: Any) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym.evaluation.validation.confounding import FIXED, Acted
+from persim_gym.evaluation.validation.verdict import number
 from persim_gym.offline.transitions import Transitions
 
 Floats = NDArray[np.float64]
@@ -140,7 +141,8 @@ def varied_by_region(data: Transitions, acted: Acted, names: Sequence[str]) -> l
         deviation = np.sqrt(np.maximum(sums[1] - sums[0] ** 2, 0.0))
         own = ((deviation > least) & (count >= FEW)[:, None]).reshape(-1, 3, acted.width).sum(0)
         total = np.bincount(third, minlength=3)
-        ends = (f"below {cuts[0]:.3g}", f"{cuts[0]:.3g} to {cuts[1]:.3g}", f"above {cuts[1]:.3g}")
+        low, high = map(number, cuts)
+        ends = (f"below {low}", f"{low} to {high}", f"above {high}")
         found += [
             {
                 "action": action,

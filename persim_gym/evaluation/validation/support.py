@@ -75,6 +75,10 @@ def support_of(data: Transitions) -> dict[str, Any]:
         status = _status(acted, k, varied[:, k], whole[k], rests[:, k])
         actions.append(_action(acted, k, data, whole[k], varied[:, k], status))
         found, bad = _said(name, status, whole[k], rests[:, k], varied[:, k], labels)
+        if acted.discrete and acted.width == 2 and k == 0:
+            continue  # of two choices one says it all
+        if not data.acts:
+            found, bad = ["The data have no action: all answers are about how agents go on."], False
         sentences += found
         warnings += found if bad else []
         if status in ("varied", "mostly determined"):

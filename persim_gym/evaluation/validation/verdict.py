@@ -201,9 +201,9 @@ def _sentence(scores: Scores, place: int, name: str, values: int, course: int, l
         at, rest = scores.steps.index(course), ""
     else:
         text, at, rest = f"{name}: nothing may be read off", last, ""
-    facts = [f"error {_number(scores.rmse[SIMULATOR][at, place])}"]
+    facts = [f"error {number(scores.rmse[SIMULATOR][at, place])}"]
     facts += [
-        f"{model} {_number(scores.rmse[model][at, place])}"
+        f"{model} {number(scores.rmse[model][at, place])}"
         for model in (PERSISTENCE, POOLED)
         if model in scores.rmse
     ]
@@ -337,5 +337,6 @@ def _steps(count: int) -> str:
     return f"{count} step" if count == 1 else f"{count} steps"
 
 
-def _number(value: float) -> str:
-    return f"{value:.3g}"
+def number(value: float) -> str:
+    """Three significant digits, or all of them up to a million: 4,230 and not 4.23e+03."""
+    return f"{value:,.0f}" if 1e3 <= abs(value) < 1e7 else f"{value:.3g}"

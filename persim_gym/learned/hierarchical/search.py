@@ -191,7 +191,8 @@ class Search:
 
     def choose(self, tails: float | str | None) -> tuple[int, float | None]:
         """Degree, and degrees of freedom of the noise."""
-        best, misses = self.most, 0
+        # Where nothing can be held out, of records of one transition, the lowest has to do.
+        best, misses = self.asked or 1, 0
         if self.asked is None and len(self.ends[0].held):
             least: list[Tensor] | None = None
             for tried in range(1, self.most + 1):
@@ -352,21 +353,21 @@ def better(own: Tensor, least: Tensor) -> bool:
 def _ends(data: Samples) -> list[tuple[Tensor, Tensor]]:
     """What is before, and the last quarter of each agent's transitions ``[T]``.
 
-    None is held out of an agent with fewer than four. Of short records the quarter before is held
-    out as well, with what is before it, and the one before that.
+    That is one at least, but not its only one. Of short records the quarter before is held out as
+    well, with what is before it, and the one before that.
     """
     order = torch.argsort(data.agent, stable=True)
     count = torch.bincount(data.agent, minlength=data.num_agents)
     first = count.cumsum(0) - count
     place = torch.empty_like(order)
     place[order] = torch.arange(len(order), device=order.device) - first[data.agent[order]]
-    width = (HELD * count).long()
+    width = (HELD * count).long().clamp_min(1)
     number = ENDS if float(width.double().median()) < FEW else 1
     found = []
     for end in range(number):
         stop = (count - end * width)[data.agent]
         begin = stop - width[data.agent]
-        before, held = place < begin, (place >= begin) & (place < stop)
+        before, held = place < begin, (place >= begin) & (place < stop) & (begin > 0)
         if not end or bool(held.any()):
-            found.append((before, held))
+            found.append((before | (begin < 1) if not end else before, held))
     return found

@@ -11,6 +11,11 @@ from persim_gym.offline.transitions import Transitions
 #: Steps that a change is thought to go on for, to see whether a course leads through zero.
 AHEAD = 2
 
+#: A sign is no limit where so many were to be seen turning back, and at most a share of one in
+#: :data:`TURNED` is.
+FEWEST = 2
+TURNED = 4
+
 
 def find_limits(data: Transitions) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Least and largest possible value of each coordinate ``[d]``, infinite where none is known.
@@ -19,8 +24,10 @@ def find_limits(data: Transitions) -> tuple[NDArray[np.float64], NDArray[np.floa
     in all the data, or never positive, is taken to stay so: a concentration, a count. A speed that
     happens to have one sign in a short record is told apart by what comes next where the last
     change, going on for :data:`AHEAD` steps, would lead through zero: if the trajectory ends there
-    more often than it is seen to turn back, the sign is no limit. Angles have none, and neither
-    has what never changes.
+    more often than it is seen to turn back, the sign is no limit. In short trajectories most
+    transitions are near an end, so that such ends alone say little: at a limit as large a share
+    of the other transitions leads through zero and turns back. Angles have none, and neither has
+    what never changes.
     """
     d = data.obs.shape[1]
     low, high = np.full(d, -np.inf), np.full(d, np.inf)
@@ -41,10 +48,22 @@ def find_limits(data: Transitions) -> tuple[NDArray[np.float64], NDArray[np.floa
             continue
         sign = 1.0 if least >= 0 else -1.0
         through = sign * (after + AHEAD * (after - before)) < 0
-        if (through & (left < AHEAD)).sum() > (through & (left >= AHEAD)).sum():
+        if _ends_there(through, left < AHEAD):
             continue
         if sign > 0:
             low[column] = 0.0
         else:
             high[column] = 0.0
     return low, high
+
+
+def _ends_there(through: NDArray[np.bool_], near: NDArray[np.bool_]) -> bool:
+    """Whether trajectories end where their course leads through zero, and do not turn back.
+
+    Args:
+        through: Transitions whose change, going on, would lead through zero ``[T]``.
+        near: Those too near to the end to be seen turning back ``[T]``.
+    """
+    ends, turned = int((through & near).sum()), int((through & ~near).sum())
+    expected = ends * (~near).sum() / near.sum()  # at a limit so many would be seen to turn back
+    return ends > turned and bool(expected >= FEWEST and expected > TURNED * turned)

@@ -6,12 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from persim_gym.cli.output import cell
 from persim_gym.evaluation.off_policy.value import OFF_POLICY_RULES
 from persim_gym.evaluation.validation import RULES, Grade
 from persim_gym.evaluation.validation.scores import Scores
 from persim_gym.evaluation.validation.support import SUPPORT_RULES
-from persim_gym.evaluation.validation.verdict import judge
+from persim_gym.evaluation.validation.verdict import judge, number
 
 PAGE = Path(__file__).parents[3] / "docs" / "validation.md"
 NAMES, AGENTS = ("glucose", "weight"), ("a", "b", "c")
@@ -143,3 +145,19 @@ def test_without_a_pooled_model_persistence_decides() -> None:
     found = judge(replace(own, rmse={m: own.rmse[m] for m in models}), NAMES, AGENTS)
     assert found.grade is Grade.GOOD
     assert "pooled" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.01234, "0.0123"),
+        (12.34, "12.3"),
+        (4230.4, "4,230"),
+        (-65432.1, "-65,432"),
+        (1.2e9, "1.2e+09"),
+    ],
+)
+def test_numbers_of_any_size_can_be_read(value: float, text: str) -> None:
+    assert number(value) == text
+    assert cell(value) in (text, f"{value:.4g}")
+    assert len(cell(value)) < 10

@@ -70,3 +70,16 @@ def test_a_moment_that_all_agents_share_makes_no_degree(steps: int) -> None:
     agent = np.repeat(np.arange(agents), steps)
     found = fit_hierarchical(z.reshape(-1, 1), y.reshape(-1, 1), agent, agents)
     assert found.degree == 1
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_records_of_a_few_rows_are_fitted_by_a_low_degree(steps: int) -> None:
+    """Nothing was held out of agents with less than four transitions: the highest degree won."""
+    rng = np.random.default_rng(0)
+    agents = 150
+    agent = np.repeat(np.arange(agents), steps)
+    z = rng.normal(size=(len(agent), 2))
+    change = rng.uniform(-1, -0.5, agents)[agent] * z[:, 0] + 0.3 * rng.normal(size=len(z))
+    fit = fit_hierarchical(z, change[:, None], agent, agents)
+    assert fit.degree == 1
+    assert bool(fit.trials) == (steps > 1)

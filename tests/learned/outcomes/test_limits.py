@@ -87,6 +87,21 @@ def test_a_speed_on_its_way_through_zero_has_no_limit() -> None:
     assert low.tolist() == [-math.inf, 0.0]
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3, 6, 40])
+def test_counts_keep_their_sign_however_short_the_records(steps: int) -> None:
+    """Most transitions of a short record are near its end: that alone frees no count."""
+    agents, rng = 90, np.random.default_rng(1)
+    counts = rng.poisson(rng.gamma(1.5, 4.0, (agents, 1)), (agents, steps + 1)).astype(float)
+    data = transitions(
+        np.repeat(np.arange(agents), steps),
+        counts[:, :-1].reshape(-1, 1),
+        np.zeros((agents * steps, 1)),
+        counts[:, 1:].reshape(-1, 1),
+        num_agents=agents,
+    )
+    assert find_limits(data)[0].tolist() == [0.0]
+
+
 @pytest.mark.slow
 def test_rows_on_a_limit_are_data_and_no_wall() -> None:
     """An amount that is often zero would go no further: nothing cuts it off there."""
