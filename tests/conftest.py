@@ -10,6 +10,7 @@ import gc
 import itertools
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,11 @@ if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.envir
     if ctypes.util.find_library("EGL"):
         os.environ.setdefault("MUJOCO_GL", "egl")
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+
+# Thousands of small files and folders: where a folder in memory has room, none of them waits for a disk.
+_MEMORY = Path("/dev/shm")
+if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > 4 << 30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 
 # What a library compiles for its first call takes longer than a test's few calls.
 os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
@@ -62,8 +68,8 @@ def pytest_runtest_teardown() -> None:
 SMALLER = {
     "persim_gym.learned.outcomes.heads.STEPS": 40,
     "persim_gym.learned.uncertainty.calibrate.FAR": 10,
-    "persim_gym.learned.uncertainty.calibrate.STARTS": 300,
-    "persim_gym.learned.uncertainty.fresh.EPISODES": 100,
+    "persim_gym.learned.uncertainty.calibrate.STARTS": 100,
+    "persim_gym.learned.uncertainty.fresh.EPISODES": 50,
     "persim_gym.learned.uncertainty.fresh.BEFORE": 10,
 }
 

@@ -51,6 +51,7 @@ def weights(policy: Any) -> torch.Tensor:
     return torch.cat([p.ravel() for p in policy._network.parameters()])
 
 
+@pytest.mark.slow
 def test_each_agent_has_the_last_policy_of_a_training_of_its_own(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,6 +104,7 @@ def test_too_low_a_rank_and_a_pooled_model_cannot(
         assert poor.unseen > 15 * good.unseen
 
 
+@pytest.mark.slow
 def test_latent_factors_are_the_agents_factors_up_to_a_linear_map(
     world: RankTwoWorld, sim: PerSim
 ) -> None:
