@@ -114,6 +114,7 @@ def test_a_run_that_was_killed_trains_the_agents_that_are_missing(
     assert run_cell(cell, folder, threads=1).results == again.results
 
 
+@pytest.mark.slow
 def test_a_policy_of_other_data_is_refused(folder: Path) -> None:
     cell = cell_of(agents=(0,))
     run_cell(cell, folder, threads=1)

@@ -135,6 +135,7 @@ def test_held_out_error_is_the_noise(world: RankTwoWorld, pairs: NDArray[np.bool
     assert np.sqrt(metrics["loss"]) == pytest.approx(SIGMA, rel=0.1)
 
 
+@pytest.mark.slow
 def test_open_loop_rollouts_stay_on_the_truth(world: RankTwoWorld, sim: PerSim) -> None:
     rng = np.random.default_rng(3)
     n, h = 50, 5

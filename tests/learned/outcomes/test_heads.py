@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -71,3 +74,18 @@ def test_a_head_keeps_to_the_precision_of_its_rows() -> None:
     head = constant(0.1)
     assert head(X.float()).dtype == torch.float32
     assert head(X).dtype == torch.float64
+
+
+@pytest.mark.slow
+def test_a_logistic_regression_loads_no_compiler() -> None:
+    """It would take a second of every fit whose episodes end."""
+    code = """
+import sys, torch
+from persim_gym.learned.outcomes.heads import logistic_head
+x = torch.linspace(-1, 1, 50, dtype=torch.float64)[:, None]
+head = logistic_head(x, x[:, 0] > 0.3, torch.tensor([[1]]))
+assert ((head(x[None])[0] > 0) == (x[:, 0] > 0.3)).all()
+assert "torch._dynamo" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
