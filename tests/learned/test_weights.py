@@ -75,11 +75,12 @@ SMALL: dict[str, Any] = {"first_steps": 150, "steps": 300, "batch_size": 100, "h
                          "latent": 1, "ensemble_size": 2}  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "where", "options"),
     [
         ("als", "closed_form.fit", {"degree": 1, "rank": 2, "threshold": 0.0, "ensemble_size": 1}),
-        pytest.param("latent", "latent.loss", SMALL, marks=pytest.mark.slow),
+        ("latent", "latent.loss", SMALL),
     ],
 )
 def test_fits_listen_less_to_what_is_loud(
