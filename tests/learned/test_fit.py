@@ -105,6 +105,7 @@ def test_too_low_a_rank_and_a_pooled_model_cannot(
         assert poor.unseen > 15 * good.unseen
 
 
+@pytest.mark.slow
 def test_latent_factors_are_the_agents_factors_up_to_a_linear_map(
     world: RankTwoWorld, sim: PerSim
 ) -> None:
@@ -135,6 +136,7 @@ def test_held_out_error_is_the_noise(world: RankTwoWorld, pairs: NDArray[np.bool
     assert np.sqrt(metrics["loss"]) == pytest.approx(SIGMA, rel=0.1)
 
 
+@pytest.mark.slow
 def test_open_loop_rollouts_stay_on_the_truth(world: RankTwoWorld, sim: PerSim) -> None:
     rng = np.random.default_rng(3)
     n, h = 50, 5
