@@ -332,7 +332,12 @@ class _FramedChange:
 
 
 def answered(
-    frame: Frame, model: Model, response: Callable[[Tensor], Tensor], features: Tensor
+    frame: Frame,
+    model: Model,
+    response: Callable[[Tensor], Tensor],
+    features: Tensor,
+    *,
+    slopes: bool = False,
 ) -> Tensor:
     """Scaled changes ``[..., c]``, of which those beyond the record lead back to it.
 
@@ -346,6 +351,8 @@ def answered(
         model: The model.
         response: What is asked of it, for features.
         features: ``[..., q]``.
+        slopes: Whether what is asked are changes and, after them, their derivatives
+            ``[1 + r, ..., c]``: the changes decide for both.
     """
     change = continued(frame, model, response, features)
     if not frame.present or not isinstance(model, HoldingModel):
@@ -360,9 +367,9 @@ def answered(
     before = features.index_copy(-1, place, 2 * edge - given)
     further = 2 * change - continued(frame, model, response, before)
     held, moved = change[..., frame.own], further[..., frame.own]
-    lower = torch.where(given < edge, torch.maximum(held, moved), held)
-    back = torch.where(given > edge, torch.minimum(held, moved), lower)
-    return change.index_copy(-1, own, back)
+    gained = (moved - held)[0] if slopes else moved - held
+    back = ((given < edge) & (gained > 0)) | ((given > edge) & (gained < 0))
+    return change.index_copy(-1, own, torch.where(back, moved, held))
 
 
 def continued(
