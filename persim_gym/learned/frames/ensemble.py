@@ -232,11 +232,21 @@ class FrameEnsemble(Ensemble):
     def design(self, states: Tensor, actions: Tensor) -> Tensor:
         """What an agent's factor is multiplied to, in inner coordinates ``[m, n, c, r]``.
 
+        Beyond the record, as it is of the mean agent: what leads it back.
+
         Raises:
             TypeError: If the model is not linear in it.
         """
         linear, features = self._linear(), self.frame.features(states, actions)
-        return continued(self.frame, self.model, linear.design, features) * self.frame.unit[:, None]
+        mean = self.model.factors.mean(1)
+
+        def both(x: Tensor) -> Tensor:
+            whole = linear.design(x)
+            change = torch.einsum("mncr,mr->mnc", whole, mean) + linear.offset()
+            return torch.cat([change[None], whole.movedim(-1, 0)])
+
+        found = answered(self.frame, self.model, both, features, slopes=True)
+        return found[1:].movedim(0, -1) * self.frame.unit[:, None]
 
     def offset(self) -> Tensor:
         """The change of inner coordinates that no factor has a part in ``[c]``."""
