@@ -9,6 +9,7 @@ the state in which the episode ended.
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -178,8 +179,13 @@ def read_table_report(
         _transitions(rows, named, found, kept, name), angles=turning, circles=circles
     )
     transitions = declare(transitions, bounds, units)
+    ends = {  # by them a table is read again: values of these columns count as they are
+        named.state[column]: [end if math.isfinite(end) else None for end in pair]
+        for column, *pair in transitions.bounds
+    }
     source = source_of(
         path_or_frame, named, found.typical, time is None, rows.dates, missing=missing, short=short,
+        bounds=ends or None,
         angles=angles, max_gap=None if max_gap is None else found.longest,
         discrete_actions=bool(found.labels), decimal=decimal,
     )  # fmt: skip

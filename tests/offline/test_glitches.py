@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from persim_gym.learned import PerSim
+from persim_gym.learned.record import columns_for, read_with
 from persim_gym.offline import read_table
 from persim_gym.offline.glitches import glitches
 from persim_gym.offline.tables import read_table_report
@@ -190,8 +192,11 @@ def test_rows_with_a_glitch_are_left_out_of_a_table_and_counted() -> None:
     gone = clean[~bad.any(axis=1)]
     assert f"{len(clean) - len(gone)} rows with a sensor's glitch left out" in str(report)
     np.testing.assert_array_equal(found.obs, read_table(gone, **COLUMNS, max_gap=1.5).obs)
-    said = {"level": (None, None), "flow": (0, None)}
-    assert len(read_table(spoilt_, **COLUMNS, bounds=said)) == len(whole)
+    said = {"level": (None, None), "flow": (-1e5, None)}
+    kept = read_table(spoilt_, **COLUMNS, bounds=said)
+    assert len(kept) == len(whole)
+    card = json.loads(json.dumps({"source": kept.source}))
+    assert read_with(spoilt_, columns_for(card)).sha256() == kept.sha256()
 
 
 def test_a_card_tells_of_glitches() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -82,9 +82,8 @@ class LatentData:
 
     def select(self, rows: NDArray[Any]) -> LatentData:
         """Some of the transitions, by their places ``[k]`` or a mask ``[T]``."""
-        arrays = (self.features, self.changes, self.agents, self.episodes)
-        states, cut = (None if a is None else a[rows] for a in (self.states, self.cut))
-        return LatentData(*(array[rows] for array in arrays), self.num_agents, states, cut)
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "num_agents"}
+        return replace(self, **{n: a[rows] for n, a in arrays.items() if a is not None})
 
     def of_agents(self, chosen: NDArray[np.int64]) -> LatentData:
         """Transitions of some agents, which are numbered anew, in the order given."""
@@ -398,5 +397,4 @@ def weights_of(network: LatentNetwork, data: LatentData) -> Tensor:
 
 #: Variance of members around their mean, as a share of what they leave, up to which that is noise.
 APART = 0.05
-
 _ROWS = 65_536

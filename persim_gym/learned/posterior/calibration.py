@@ -29,8 +29,10 @@ from persim_gym.learned.posterior.prior import (
     Evidence,
     FactorModel,
     FactorPrior,
+    constant_first,
     moments,
     normal_quantile,
+    of_factors,
     solve,
 )
 from persim_gym.learned.preparation import Data
@@ -48,38 +50,6 @@ NOISE_ROWS = 20_000
 SILENT = 1e-3
 #: Numbers of the fitted agents' evidence above which it is not kept.
 MOST_KEPT = 8_000_000
-
-
-def constant_first(noise: Tensor, rank: int) -> FactorPrior:
-    """The prior of a closed-form fit: the first factor is 1, the others are standard normal.
-
-    Args:
-        noise: Variance of what is left, in the data's units ``[m, d]``.
-        rank: Rank ``r``.
-    """
-    m = len(noise)
-    unit = torch.eye(rank, dtype=torch.float64, device=noise.device).expand(m, rank, rank)
-    return FactorPrior(unit[:, 0].clone(), unit[:, :, 1:].clone(), noise.double())
-
-
-def of_factors(factors: Tensor, noise: Tensor) -> FactorPrior:
-    """The prior of networks: mean and covariance of the agents' factors.
-
-    Members know factors up to a linear map of their own. Roots are turned so that the same ``w``
-    means the same agent to all of them, as far as they agree: then draws cancel in their mean.
-
-    Args:
-        factors: ``[m, N, r]``.
-        noise: ``[m, d]``.
-    """
-    values = factors.double()
-    mean = values.mean(1)
-    centred = values - mean[:, None]
-    left, singular, right = torch.linalg.svd(centred, full_matrices=False)
-    root = right.mT * (singular / len(values[0]) ** 0.5)[:, None, :]
-    # Orthogonal Procrustes of the whitened factors, to the first member's.
-    turn, _, back = torch.linalg.svd(left.mT @ left[:1])
-    return FactorPrior(mean, root @ (turn @ back), noise.double())
 
 
 def _own_prior(ensemble: Ensemble) -> FactorPrior | None:
@@ -114,7 +84,7 @@ def learn_knowledge(
         parts = (learn_knowledge(part, data, seed=seed) for part in ensemble.parts)
         return MixedKnowledge(tuple(parts))
     kept = data.transitions.step >= ensemble.lag - 1  # a past that was recorded
-    kept = kept if kept.any() else np.ones_like(kept)
+    kept |= not kept.any()
     if isinstance(ensemble, FrameEnsemble) and isinstance(ensemble.model, LatentNetwork):
         return _of_latents(ensemble, data, np.flatnonzero(kept), seed)
     rows = np.flatnonzero(~data.clipped & kept)
@@ -159,18 +129,9 @@ def _of_latents(
         kept.add(model.curvature(w, read(part)))
     kept = around(w, kept)
     covariance = solve(prior, kept)[1]
-    if len(rows) > NOISE_ROWS:
-        rows = np.sort(np.random.default_rng(seed).choice(rows, NOISE_ROWS, replace=False))
-    errors = []
-    for part in np.array_split(rows, max(1, len(rows) // ROWS_AT_ONCE)):
-        shown = read(part)
-        whose = torch.as_tensor(shown.agents, device=w.device)
-        sure = covariance.index_select(1, whose)
-        design, error, unknown = model.left(w.index_select(1, whose), shown)
-        within = torch.einsum("mncq,mnqp,mncp->mnc", design, sure, design) + prior.noise[:, None]
-        variance = within.mean(0) + error.var(0, correction=0)
-        size = error.mean(0).abs() / variance.sqrt()
-        errors.append(size.masked_fill(unknown.any(0), torch.nan))
+    rows = _some(rows, seed)
+    parts = np.array_split(rows, max(1, len(rows) // ROWS_AT_ONCE))
+    errors = [model.standardised(w, covariance, read(part)) for part in parts]
     if len(rows):
         levels = torch.as_tensor(LEVELS, dtype=torch.float64, device=prior.mean.device)
         table = torch.nanquantile(torch.cat(errors), levels, dim=0).T
@@ -196,15 +157,21 @@ def _recorded(
     """Agents, states, actions and next observations of some transitions."""
     t, device = data.transitions, ensemble.device
     states = slots(t, ensemble.lag, ensemble.past)[rows]
-    parts = (t.agent[rows], states, t.action[rows], following_of(t, rows, data.task))
-    agents, states_, actions, following = (torch.as_tensor(part, device=device) for part in parts)
+    arrays = (t.agent[rows], states, t.action[rows], following_of(t, rows, data.task))
+    agents, states_, actions, following = (torch.as_tensor(a, device=device) for a in arrays)
     return agents, states_, actions, following
+
+
+def _some(rows: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """At most :data:`NOISE_ROWS` of some rows."""
+    if len(rows) <= NOISE_ROWS:
+        return rows
+    return np.sort(np.random.default_rng(seed).choice(rows, NOISE_ROWS, replace=False))
 
 
 def _residuals(ensemble: Ensemble, data: Data, rows: NDArray[np.int64], seed: int) -> Tensor:
     """Mean squares of what the fitted factors leave ``[m, d]``."""
-    if len(rows) > NOISE_ROWS:
-        rows = np.sort(np.random.default_rng(seed).choice(rows, NOISE_ROWS, replace=False))
+    rows = _some(rows, seed)
     total: Any = 0.0
     moments_: list[Any] = [0.0, 0.0]
     for part in np.array_split(rows, max(1, len(rows) // ROWS_AT_ONCE)):

@@ -112,6 +112,21 @@ class LatentModel(FactorModel):
             return design, error, torch.zeros_like(error, dtype=torch.bool)
         return design, error, beyond(error, torch.as_tensor(rows.cut, device=place))
 
+    def standardised(self, w: Tensor, covariance: Tensor, rows: LatentData) -> Tensor:
+        """Absolute errors ``[k, c]`` in standard deviations, nan where a bound hides them.
+
+        Args:
+            w: The agents' personal numbers ``[m, N', q]``.
+            covariance: Theirs ``[m, N', q, q]``.
+            rows: The transitions.
+        """
+        own = torch.as_tensor(rows.agents, device=w.device)
+        sure = covariance.index_select(1, own)
+        design, error, unknown = self.left(w.index_select(1, own), rows)
+        within = torch.einsum("mncq,mnqp,mncp->mnc", design, sure, design)
+        variance = (within + self.prior.noise[:, None]).mean(0) + error.var(0, correction=0)
+        return (error.mean(0).abs() / variance.sqrt()).masked_fill(unknown.any(0), torch.nan)
+
     def curvature(self, w: Tensor, rows: LatentData) -> Evidence:
         """What transitions say of agents of personal numbers ``w [m, N', q]``: how sure they are.
 
