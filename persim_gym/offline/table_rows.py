@@ -251,6 +251,8 @@ class TableReport:
         missing: Rows with a missing value that were dropped, or whose step was.
         lone_rows: Rows without a neighbour, which are in no transition.
         dropped_agents: Agents without a transition.
+        glitches: State columns with values that leap away and back, and how many.
+        glitch_rows: Rows with such a value, which were left out.
         constant: State columns that never change.
         actions: Categories of discrete actions in the order of their indices; empty for others.
         untried: Those of them that were never taken: nothing can be known of them.
@@ -280,6 +282,8 @@ class TableReport:
     missing: int
     lone_rows: int
     dropped_agents: tuple[str, ...]
+    glitches: Mapping[str, int]
+    glitch_rows: int
     constant: tuple[str, ...]
     actions: tuple[str, ...]
     untried: tuple[str, ...]
@@ -321,6 +325,8 @@ class TableReport:
                 f"only {self.used} of {self.rows} rows are part of a step, for values are missing "
                 f"({each}): fill them in, or leave out what is seldom known ({HOW})"
             )
+        if self.glitches:
+            found.append(self.about_glitches())
         if self.still:
             found.append("the state never changes from one row to the next: nothing can be learned")
         if self.fixed:
@@ -329,6 +335,16 @@ class TableReport:
                 "from what the agents are"
             )
         return found
+
+    def about_glitches(self) -> str:
+        """Which values were taken for a sensor's glitches, and what to say if they are none."""
+        counts = ", ".join(f"{count} of {name!r}" for name, count in self.glitches.items())
+        column = next(iter(self.glitches))
+        return (
+            f"values that leap away and are back in the next row are left out as glitches of a "
+            f"sensor: {counts}; if they are values, say what is possible with "
+            f"bounds={{{column!r}: (None, None)}}"
+        )
 
     def __str__(self) -> str:
         """One line."""
@@ -349,6 +365,8 @@ class TableReport:
             )
         if self.missing:
             parts.append(f"{_many(self.missing, 'row')} with a missing value left out")
+        if self.glitches:
+            parts.append(f"{_many(self.glitch_rows, 'row')} with a sensor's glitch left out")
         if self.lone_rows:
             parts.append(f"{_many(self.lone_rows, 'row')} without a neighbour left out")
         if self.dropped_agents:
