@@ -36,7 +36,7 @@ def table(monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
             for k in range(12)
         ]
         level = level + 0.3 * (own - level) - price
-    found = pd.concat(rows).query("who != 'a3' or year != 2007")
+    found = pd.DataFrame(rows).query("who != 'a3' or year != 2007")
     stand_in = SimpleNamespace(data=lambda *source: found if source == PANEL.source else None)
     monkeypatch.setattr(data, "import_module", lambda name: stand_in)
     return found

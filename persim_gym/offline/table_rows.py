@@ -225,8 +225,8 @@ def fixed_in_agents(values: NDArray[Any], agent: NDArray[np.int64]) -> NDArray[n
     return np.asarray(same & ~(values == values[0]).all(0) & ((steps > 1).mean() > 0.5))
 
 
-#: Steps that are so many times as long as the median, or as short, are said.
-UNEVEN = 1.2
+#: Share of a step by which times may be off a regular grid.
+UNEVEN = 0.2
 
 #: What is warned of: a share of the times that are uneven, of the rows that are in no step; from
 #: so many on.
@@ -234,6 +234,12 @@ UNEVEN_SHARE, LOST_SHARE, MANY = 0.1, 1 / 3, 10
 
 #: Where the documentation says what to do about both.
 HOW = "see 'Irregular times' in docs/tables.md"
+
+
+def off_the_grid(between: NDArray[np.float64], step: float) -> NDArray[np.bool_]:
+    """Which times between rows are no whole steps; where a row is missing there are two of them."""
+    whole = np.maximum(np.rint(between / step), 1)
+    return np.asarray(np.abs(between - whole * step) > UNEVEN * step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,8 +271,8 @@ class TableReport:
         fixed: Columns of the action of which the same holds.
         worded: Columns whose words of yes and no were read as 1 and 0.
         lacking: Rows without a value, by column.
-        uneven: Times between an agent's rows that are not about the median; 0 if it was said what
-            a gap is.
+        uneven: Times between an agent's rows that are no whole steps; 0 if it was said what a gap
+            is.
         between: All times between an agent's rows.
         used: Rows in a transition.
         still: Whether no state column changes within an agent.
@@ -313,9 +319,9 @@ class TableReport:
         found = []
         if self.uneven >= MANY and self.uneven > UNEVEN_SHARE * self.between:
             found.append(
-                f"{self.uneven} of {self.between} times between an agent's rows are not about the "
-                f"median of {self._time(self.step)}: all steps count as equally long, and a time "
-                f"above {self._time(self.max_gap)} ends a trajectory; bring the rows to a regular "
+                f"{self.uneven} of {self.between} times between an agent's rows are no whole steps "
+                f"of {self._time(self.step)}, their median: all steps count as equally long, and a "
+                f"time above {self._time(self.max_gap)} ends a trajectory; bring the rows to a regular "
                 f"grid first ({HOW}), or say with max_gap what a gap is"
             )
         lost = self.rows - self.used
@@ -354,7 +360,7 @@ class TableReport:
             f"{_many(self.trajectories, 'trajectory')}, median step {self._time(self.step)}"
         ]
         low, high = self.steps
-        if high > UNEVEN * self.step or low * UNEVEN < self.step:
+        if high > (1 + UNEVEN) * self.step or low * (1 + UNEVEN) < self.step:
             parts.append(
                 f"steps of {self._time(low)} to {self._time(high)} all count as one: bring the "
                 "rows to a grid where that matters"

@@ -28,11 +28,11 @@ from persim_gym.offline.sources import Name, called, read_source, stem
 from persim_gym.offline.table_columns import Column
 from persim_gym.offline.table_names import ColumnNames, source_of
 from persim_gym.offline.table_rows import (
-    UNEVEN,
     Handling,
     OrderedRows,
     TableReport,
     fixed_in_agents,
+    off_the_grid,
 )
 from persim_gym.offline.transitions import NO_ACTION, Transitions
 
@@ -332,7 +332,7 @@ def _report(
     acted = fixed_in_agents(taken.reshape(len(first), -1), transitions.agent)
     words = [*named.state, *(() if found.labels else named.action), named.terminated]
     between = np.diff(rows.time)[rows.same]
-    uneven = (between > UNEVEN * found.typical) | (between * UNEVEN < found.typical)
+    uneven = off_the_grid(between, found.typical)
     return TableReport(
         rows=count,
         agents=transitions.num_agents,
