@@ -321,8 +321,8 @@ class TableReport:
             found.append(
                 f"{self.uneven} of {self.between} times between an agent's rows are no whole steps "
                 f"of {self._time(self.step)}, their median: all steps count as equally long, and a "
-                f"time above {self._time(self.max_gap)} ends a trajectory; bring the rows to a regular "
-                f"grid first ({HOW}), or say with max_gap what a gap is"
+                f"time above {self._time(self.max_gap)} ends a trajectory; bring the rows to a "
+                f"regular grid first ({HOW}), or say with max_gap what a gap is"
             )
         lost = self.rows - self.used
         if self.lacking and max(MANY, LOST_SHARE * self.rows) < lost < 2 * self.missing:
