@@ -209,15 +209,14 @@ def compare(
         errors = {name: found for name, found in errors.items() if name not in plain}
         further, plain = further & set(errors), []
     winner = _winner({name: scores[name] for name in errors}, further)
-    early = earlier_end(record, np.random.default_rng([seed, 7])) if plain else None
-    if early is not None and winner not in plain:
-        best = min(plain, key=lambda name: scores[name].overall)
-        pair = {name: list(errors[name]) for name in (winner, best)}
-        if scores[best].overall <= scores[winner].overall + PLAIN:
-            for name, found in pair.items():
-                predictor = candidates[name].fit(early.rows)
-                found.append(Errors.of(predictor, early, record, steps))
-            winner = winner if _surely(pair[winner], pair[best]) else best
+    best = min(plain, key=lambda name: scores[name].overall, default=winner)
+    near = scores[best].overall <= scores[winner].overall + PLAIN
+    if winner not in plain and plain and near:
+        early = earlier_end(record, np.random.default_rng([seed, 7]))
+        pair = [
+            errors[name] + _early(candidates[name], early, record, steps) for name in (winner, best)
+        ]
+        winner = winner if _surely(*pair) else best
     weights = {winner: 1.0}
     if mix:
         likes = plain if winner in plain else errors
@@ -260,12 +259,28 @@ def _winner(scores: Mapping[str, Score], further: Collection[str]) -> str:
     return going if scores[going].overall <= scores[best].overall + FURTHER else best
 
 
+def _early(
+    candidate: Candidate, early: Part | None, record: Record, steps: Sequence[int]
+) -> list[Errors]:
+    """What predictions of an earlier end leave; nothing if too little is before it to be fitted."""
+    if early is None:
+        return []
+    try:
+        return [Errors.of(candidate.fit(early.rows), early, record, steps)]
+    except (ValueError, FloatingPointError):
+        return []
+
+
 def _surely(errors: Sequence[Errors], others: Sequence[Errors]) -> bool:
     """Whether errors are surely less than others: by a standard error, and in every part.
 
     Agents are compared with themselves. What they share at one time is no surprise of each, so that
     their number says nothing of it: the parts do.
     """
+    if len(errors) < len(others):
+        return False  # it cannot even be fitted to as little as something plain can
+    both = min(len(errors), len(others))
+    errors, others = errors[:both], others[:both]
     each = [_gained(*pair) for pair in zip(errors, others, strict=True)]
     gained = _gained(Errors.joined(errors), Errors.joined(others))
     steady = all(part.mean() > 0 for part in each if len(part))

@@ -236,3 +236,10 @@ def test_of_short_records_what_is_plain_is_taken_unless_another_is_surely_better
         return Known(drift=0.018 if len(rows) in before else 0.05)
 
     assert taken(Candidate(of_the_end)) == ("plain" if steps < 30 else "other")
+
+    def of_much(rows: NDArray[np.int64]) -> Known:
+        if len(rows) not in before:
+            raise ValueError("too few")
+        return Known(drift=0.01)
+
+    assert taken(Candidate(of_much)) == ("plain" if steps < 30 else "other")
