@@ -240,6 +240,6 @@ def test_of_short_records_what_is_plain_is_taken_unless_another_is_surely_better
     def of_much(rows: NDArray[np.int64]) -> Known:
         if len(rows) not in before:
             raise ValueError("too few")
-        return Known(drift=0.01)
+        return Known(drift=0.018)
 
     assert taken(Candidate(of_much)) == ("plain" if steps < 30 else "other")
