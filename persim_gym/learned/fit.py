@@ -51,7 +51,7 @@ LAW = 1e-3
 COMPARED = 2
 #: Lags of linear models that short records are compared by, and least transitions of the median
 #: agent for each observation of the past.
-LAGS, STEPS = (1, 2, 3), 3
+LAGS, STEPS = (1, 2, 3), 4
 #: Members that a mixture has at the most, about: weights are rounded to as many parts.
 PARTS = 20
 

@@ -232,8 +232,9 @@ def test_each_past_is_compared_once(other: Past, names: set[str]) -> None:
 @pytest.mark.parametrize(
     ("steps", "names"),
     [
-        (5, {"linear"}),
+        (7, {"linear"}),
         (8, {"linear", "linear, lag 2"}),
+        (11, {"linear", "linear, lag 2"}),
         (20, {"linear", "linear, lag 2", "linear, lag 3"}),
         (30, set()),
     ],
