@@ -58,8 +58,9 @@ def print_heldout(card: Mapping[str, Any]) -> None:
     if faded := _faded(card, names):
         say(
             "warning",
-            f"predictions do not depend on the actions: {', '.join(faded[:NAMED])}; the last value "
-            "and the mean of all agents predicted better, so that a plan for it means nothing",
+            f"predictions do not depend on the actions: {', '.join(faded[:NAMED])}; they fade to "
+            "the last value and the mean of all agents, which predicted better. Planners and "
+            "environments follow a course that does not fade, and this table says nothing of it",
         )
 
 
