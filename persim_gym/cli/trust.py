@@ -55,6 +55,26 @@ def print_heldout(card: Mapping[str, Any]) -> None:
             f"{ahead} the simulator predicts worse: {', '.join(shown[:NAMED])}{more}; do not rely "
             "on it there, persim-gym validate says how far it can be used",
         )
+    if faded := _faded(card, names):
+        say(
+            "warning",
+            f"predictions do not depend on the actions: {', '.join(faded[:NAMED])}; they fade to "
+            "the last value and the mean of all agents, which predicted better. Planners and "
+            "environments follow a course that does not fade, and this table says nothing of it",
+        )
+
+
+def _faded(card: Mapping[str, Any], names: list[str]) -> list[str]:
+    """Coordinates of which nothing of the simulator's own is left, and from which step on."""
+    if len((card.get("data_task") or {}).get("action_labels") or ("", "")) == 1:
+        return []
+    weights = card["metrics"].get("fading", {}).get("weight", {})
+    first: dict[str, int] = {}
+    for steps in sorted(map(int, weights)):
+        for name, weight in zip(names, weights[str(steps)], strict=True):
+            if weight == 0:
+                first.setdefault(name, steps)
+    return [f"{name} (from step {steps} on)" for name, steps in first.items()]
 
 
 def _labels(card: Mapping[str, Any], count: int) -> list[str]:

@@ -328,7 +328,7 @@ def _report(
     begin, after = found.obs[first], found.obs[first + 1]
     constant = (begin == begin[0]).all(0) & (after == begin[0]).all(0)
     taken, ahead = found.action[first], rows.time[first + 1] - rows.time[first]
-    own = fixed_in_agents(np.hstack([begin, after]), transitions.agent).reshape(2, -1).all(0)
+    own = fixed_in_agents(begin, transitions.agent) & (begin == after).all(0)
     acted = fixed_in_agents(taken.reshape(len(first), -1), transitions.agent)
     words = [*named.state, *(() if found.labels else named.action), named.terminated]
     between = np.diff(rows.time)[rows.same]

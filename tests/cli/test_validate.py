@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from persim_gym.cli.tables import Columns
+from persim_gym.cli.trust import print_heldout
 from persim_gym.cli.validate import _say_next
 from tests.cli.commands import run
 from tests.evaluation.validation.worlds import patients
@@ -206,3 +207,17 @@ def test_evaluate_of_own_data_is_held_out(sim: Path, table: Path, tmp_path: Path
     assert "Values may be read off" in result.stdout
     again = run("validate", sim, "--out", tmp_path / "t", "--horizons", "1", "--json")
     assert json.loads(again.stdout)["facts"]["fitted by"] == "hierarchical"
+
+
+def test_predictions_that_have_faded_are_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing of the simulator's own is left in them: no plan can be made with them."""
+    rmse = {name: [1.0, 1.0] for name in ("simulator", "persistence", "pooled")}
+    heldout = {"deviation": [1.0, 1.0], "rmse": rmse, "steps": 7, "seen": False}
+    weights = {"1": [1.0, 0.4], "3": [0.9, 0.0], "5": [0.9, 0.0]}
+    metrics = {"heldout": heldout, "fading": {"weight": weights}}
+    card = {"obs_names": ["glucose", "weight"], "metrics": metrics}
+    print_heldout(card)
+    said = "predictions do not depend on the actions: weight (from step 3 on)"
+    assert said in capsys.readouterr().err
+    print_heldout({**card, "data_task": {"action_labels": ["none"]}})
+    assert "actions" not in capsys.readouterr().err
