@@ -4,6 +4,8 @@ A column moves from row to row. A glitch leaps away, much further than any step 
 the next row is back as if nothing had been. What really happens goes on, or comes of something: an
 action, a state that leads to it, another column that leaps as well. Where leaps do so, none of
 them is a glitch; and of a column in which nothing goes on, such as rain, nothing is known.
+
+A sensor that is stuck shows one and the same value, which may be among the others.
 """
 
 from __future__ import annotations
@@ -27,6 +29,9 @@ STEADY, SMOOTH = 1.0, 2.0
 #: Glitches from which it can be told whether they come of something, and standard errors by which
 #: what was before them is unlike what is before other rows.
 FEWEST, SURE = 5, 3.5
+#: Share of a column's values that differ, of one that is never twice the same; and by how much
+#: leaps to one value are larger than its steps, in the middle of each.
+DIFFERENT, CLEAR = 0.9, 4.0
 #: Widths of all other values' range by which fewer are away from them.
 FAR = 3.0
 
@@ -46,7 +51,7 @@ def glitches(values: Floats, follows: Flags, actions: Floats) -> Flags:
     whose = np.append(0, np.cumsum(~follows))
     step = np.where(follows[:, None], np.abs(np.diff(values, axis=0)), np.nan)
     for column, own in enumerate(values.T):
-        found[:, column] = _leaps(own, follows, whose)
+        found[:, column] = _leaps(own, follows, whose) | _stuck(own, follows)
     if not found.any():
         return found
     step[found[1:] | found[:-1]] = np.nan
@@ -82,6 +87,25 @@ def _leaps(values: Floats, follows: Flags, whose: NDArray[np.int64]) -> Flags:
         if _stands_out(found, values, step, follows, whose, largest[last]):
             return _with_ends(found, np.abs(step) >= largest[last] / APART, follows)
     return np.zeros(len(values), dtype=np.bool_)
+
+
+def _stuck(values: Floats, follows: Flags) -> Flags:
+    """Rows ``[n]`` in which a column that is never twice the same is at one value, each alone."""
+    none = np.zeros(len(values), dtype=np.bool_)
+    different, counts = np.unique(values, return_counts=True)
+    often = int(counts.argmax())
+    if not FEWEST <= counts[often] <= MOST * len(values):
+        return none
+    if len(different) < DIFFERENT * len(values):
+        return none
+    found = values == different[often]
+    step, inner = np.abs(np.diff(values)), found[1:-1] & follows[1:] & follows[:-1]
+    leap = np.minimum(step[:-1], step[1:])[inner]
+    usual = step[follows & ~found[1:] & ~found[:-1]]
+    beside = int((found[1:] & found[:-1]).sum())
+    if beside > BESIDE * counts[often] or not len(leap) or not len(usual):
+        return none
+    return found if np.median(leap) > CLEAR * np.median(usual) else none
 
 
 def _stands_out(

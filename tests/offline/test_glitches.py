@@ -70,6 +70,36 @@ def test_a_few_glitches_are_found_where_they_are_out_of_range() -> None:
         assert glitches(seen, FOLLOWS, actions).any() == expected
 
 
+def test_a_sensor_that_is_stuck_is_found_where_other_values_are_beside_it() -> None:
+    values, actions = smooth(np.random.default_rng(0))
+    values[:, 0] = np.cumsum(values[:, 0].reshape(AGENTS, STEPS), axis=1).ravel()
+    seen, bad = spoilt(values, 0.01, "stuck at zero")
+    found = glitches(seen, FOLLOWS, actions)
+    assert (found == bad)[:, 0].all()
+
+
+def reset(rng: np.random.Generator) -> World:
+    """A sum that an event puts back to zero, and a speed that has a dead zone."""
+    total, speed = np.zeros((AGENTS, STEPS)), walk(rng)
+    steps, events = np.abs(walk(rng)), rng.random((AGENTS, STEPS)) < 0.02
+    for t in range(1, STEPS):
+        total[:, t] = np.where(events[:, t], 0.0, total[:, t - 1] + steps[:, t])
+    speed[np.abs(speed) < 0.05] = 0.0
+    return np.stack([total.ravel(), speed.ravel()], axis=1), rng.normal(size=(speed.size, 1))
+
+
+def landing(rng: np.random.Generator) -> World:
+    """A height that is exactly zero on the ground, for one row."""
+    height, speed = np.empty((AGENTS, STEPS)), np.full(AGENTS, 3.0)
+    here = rng.uniform(5, 10, AGENTS)
+    for t in range(STEPS):
+        height[:, t] = here
+        here, speed = here + speed, speed - 1.0
+        low = here <= 0
+        here, speed = np.where(low, 0.0, here), np.where(low, rng.uniform(3, 6, AGENTS), speed)
+    return height.reshape(-1, 1), rng.normal(size=(height.size, 1))
+
+
 def switching(rng: np.random.Generator) -> World:
     """A level that leaps and stays for some rows, or for one."""
     values, actions = smooth(rng)
@@ -141,6 +171,8 @@ def turning(rng: np.random.Generator) -> World:
 
 REAL = [
     smooth,
+    reset,
+    landing,
     switching,
     overshooting,
     bouncing,
