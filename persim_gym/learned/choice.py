@@ -55,8 +55,9 @@ ESCAPES, STABLE = 0.05, 4.0
 #: By which logarithm members may differ more where only other agents were than on an agent's own
 #: stretches: polynomials of a high degree, fitted to narrow records, differ by a hundred times.
 DOUBT = 1.5
-#: By how much the logarithm of the error of something plain may be larger, if that is not sure.
-PLAIN = 0.3
+#: By how much the logarithm of the error of something plain may be larger, if that is not sure; and
+#: the best error, in units of the observations' deviation, below which nothing plain is taken.
+PLAIN, CLEAR = 0.3, 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +205,8 @@ def compare(
         if candidate.further and scores[name].score <= math.log(NEARLY)
     }
     plain = [name for name in errors if candidates[name].plain]
-    if set(plain) < set(errors) and min(scores[name].score for name in errors) <= math.log(NEARLY):
-        # Noise hides nothing: what is plain here is near the law only for a few steps.
+    if set(plain) < set(errors) and min(scores[name].score for name in errors) <= math.log(CLEAR):
+        # Noise hides little: what is plain here is near the law only for a few steps.
         errors = {name: found for name, found in errors.items() if name not in plain}
         further, plain = further & set(errors), []
     winner = _winner({name: scores[name] for name in errors}, further)
