@@ -64,7 +64,9 @@ def test_a_simulator_goes_and_comes(folder_hub: Path, sim: PerSim, tmp_path: Pat
 
 
 def test_no_folder_of_this_machine_is_shared(folder_hub: Path, tmp_path: Path) -> None:
-    rows = [f"{who},{t},{t * 0.1 + k},{(t + k) % 2}" for k, who in enumerate("ab") for t in range(30)]
+    rows = [
+        f"{who},{t},{t * 0.1 + k},{(t + k) % 2}" for k, who in enumerate("ab") for t in range(30)
+    ]
     table = tmp_path / "patients.csv"
     table.write_text("\n".join(["who,t,x,dose", *rows]))
     columns = {"agent": "who", "time": "t", "state": ["x"], "action": ["dose"]}
