@@ -10,6 +10,7 @@ import gc
 import itertools
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,10 @@ if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.envir
     if ctypes.util.find_library("EGL"):
         os.environ.setdefault("MUJOCO_GL", "egl")
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+
+# Tests write thousands of files and folders: where memory has room for them, none waits for a disk.
+if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > 4 << 30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/dev/shm")
 
 # What a library compiles for its first call takes longer than a test's few calls.
 os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
@@ -62,8 +67,8 @@ def pytest_runtest_teardown() -> None:
 SMALLER = {
     "persim_gym.learned.outcomes.heads.STEPS": 40,
     "persim_gym.learned.uncertainty.calibrate.FAR": 10,
-    "persim_gym.learned.uncertainty.calibrate.STARTS": 300,
-    "persim_gym.learned.uncertainty.fresh.EPISODES": 100,
+    "persim_gym.learned.uncertainty.calibrate.STARTS": 100,
+    "persim_gym.learned.uncertainty.fresh.EPISODES": 50,
     "persim_gym.learned.uncertainty.fresh.BEFORE": 10,
 }
 

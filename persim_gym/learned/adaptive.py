@@ -97,8 +97,9 @@ class AdaptiveDynamics(PredictiveDynamics):
         factor, the most likely latent where it is not, and each part of a mixture by itself. In
         milliseconds, with the population as prior. Every face then serves the new agents, and they
         are saved with the simulator. Transitions that end on a bound of the observation space are
-        left out. The standard deviation of the members is the posterior's where the model is
-        linear: with few transitions environments may stop at the guard's limit.
+        left out, but of networks with latents, which learn what they say. The standard deviation of
+        the members is the posterior's where the model is linear: with few transitions environments
+        may stop at the guard's limit.
 
         Args:
             data: Whatever :meth:`fit` takes, of one or several new agents; or observations

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.core import Task
+from persim_gym.offline.transitions import Transitions
 
 #: Transitions on a bound below which nothing is concluded from them.
 LEAST_ROWS = 3
@@ -57,6 +58,17 @@ class BoundEffects:
             obs = torch.where(over > 0, constant + share * obs + slope * over, obs)
         return obs
 
+    def mark_resets(self, cut: NDArray[np.int8]) -> None:
+        """Mark what a bound of another coordinate sets, in place; see :func:`mark_resets`.
+
+        Args:
+            cut: Which coordinates of transitions ended on a bound of their own ``[n, c]``.
+        """
+        own = cut.copy()
+        sets = ((self.effect[:, 1] == 0) & (self.effect[:, 2] == 0)).cpu().numpy()
+        for (column, side, _), others in zip(self.edges(), sets, strict=True):
+            cut[(own[:, [column]] == side) & (own == 0) & others] = 2
+
     def edges(self) -> list[tuple[int, float, float]]:
         """Coordinate, side and bound of each."""
         columns, sides, bounds = (
@@ -84,6 +96,17 @@ def cutting_bounds(task: Task) -> tuple[NDArray[Any], NDArray[Any]]:
     space = task.observation_space
     found: tuple[NDArray[Any], NDArray[Any]] = getattr(task, "walls", (space.low, space.high))
     return found
+
+
+def following_of(t: Transitions, rows: NDArray[Any], task: Task) -> NDArray[np.float64]:
+    """Next observations ``[k, d]``, more exact than they are kept: from the changes.
+
+    Changes were taken before anything was rounded. What ends on a bound does so exactly.
+    """
+    low, high = cutting_bounds(task)
+    kept = t.next_obs[rows].astype(np.float64)
+    exact = t.obs[rows].astype(np.float64) + t.change(rows)
+    return np.where((kept <= low) | (kept >= high), kept, exact)
 
 
 def mark_resets(cut: NDArray[np.int8], values: NDArray[Any], unit: NDArray[Any]) -> None:

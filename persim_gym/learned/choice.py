@@ -3,11 +3,12 @@
 Candidates of any kind are compared as they will be used: each is fitted without the last stretch of
 every agent's record and predicts that stretch open loop, from several starts and over several
 horizons. Where records are short, so that a last stretch would say little, every part of them is
-held out in turn. What counts is the middle agent and the ninth decile alike, in units of the
-observations' deviation, and how much less sure a candidate is of an agent where only others were.
-Close candidates are mixed: their predictions are averaged with weights
-that these stretches choose, if the mixture is better for agents whose stretches had no say in them.
-What was chosen is then fitted again to all of the record.
+held out in turn, and something plain is taken unless another is surely better. What counts is the
+middle agent and the ninth decile alike, in units of the observations' deviation, and how much less
+sure a candidate is of an agent where only others were. Close candidates are mixed: their
+predictions are averaged with weights that these stretches choose, if the mixture is better for
+agents whose stretches had no say in them. What was chosen is then fitted again to all of the
+record.
 """
 
 from __future__ import annotations
@@ -22,7 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym.learned.elsewhere import doubt_elsewhere
-from persim_gym.learned.stretches import Errors, Part, Predictor, Record, escapes, held_out
+from persim_gym.learned.stretches import (
+    Errors,
+    Part,
+    Predictor,
+    Record,
+    earlier_end,
+    escapes,
+    held_out,
+)
 
 #: Steps ahead at which predictions are compared, as far as the stretches are long enough.
 HORIZONS = (1, 10, 50)
@@ -46,6 +55,8 @@ ESCAPES, STABLE = 0.05, 4.0
 #: By which logarithm members may differ more where only other agents were than on an agent's own
 #: stretches: polynomials of a high degree, fitted to narrow records, differ by a hundred times.
 DOUBT = 1.5
+#: By how much the logarithm of the error of something plain may be larger, if that is not sure.
+PLAIN = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +68,13 @@ class Candidate:
         refit: The predictor that was chosen and all rows to the one that is used: with the settings
             of the first held fixed. By default ``fit`` of all rows.
         further: Whether it goes on sensibly beyond the record if it is nearly the law.
+        plain: Whether it is so plain that another has to be surely better.
     """
 
     fit: Callable[[NDArray[np.int64]], Predictor]
     refit: Callable[[Predictor, NDArray[np.int64]], Predictor] | None = None
     further: bool = False
+    plain: bool = False
 
     def again(self, chosen: Predictor, rows: NDArray[np.int64]) -> Predictor:
         """The chosen predictor fitted to all rows."""
@@ -115,7 +128,7 @@ class Comparison:
         weights: Of the candidates in what is to be used, those of the others left out; one weight
             where it is the winner alone.
         horizons: Steps ahead that were compared.
-        fitted: The predictors of the last part that was held out, by candidate.
+        fitted: The predictors of the first part that was held out, by candidate.
         notes: What could not be compared, and why.
     """
 
@@ -170,11 +183,12 @@ def compare(
         try:
             found = []
             for part in parts:
-                fitted[name] = candidate.fit(part.rows)
-                found.append(Errors.of(fitted[name], part, record, steps))
+                predictor = candidate.fit(part.rows)
+                fitted.setdefault(name, predictor)
+                found.append(Errors.of(predictor, part, record, steps))
             away = escapes(fitted[name], record, np.random.default_rng([seed, 8]))
             again = np.random.default_rng([seed, 9])
-            doubt = doubt_elsewhere(fitted[name], parts[-1], record, steps, again)
+            doubt = doubt_elsewhere(fitted[name], parts[0], record, steps, again)
         except (ValueError, FloatingPointError) as error:
             seconds = time.perf_counter() - began
             scores[name] = Score(math.inf, seconds=seconds, failed=str(error))
@@ -189,10 +203,24 @@ def compare(
         for name, candidate in candidates.items()
         if candidate.further and scores[name].score <= math.log(NEARLY)
     }
+    plain = [name for name in errors if candidates[name].plain]
+    if set(plain) < set(errors) and min(scores[name].score for name in errors) <= math.log(NEARLY):
+        # Noise hides nothing: what is plain here is near the law only for a few steps.
+        errors = {name: found for name, found in errors.items() if name not in plain}
+        further, plain = further & set(errors), []
     winner = _winner({name: scores[name] for name in errors}, further)
+    best = min(plain, key=lambda name: scores[name].overall, default=winner)
+    near = scores[best].overall <= scores[winner].overall + PLAIN
+    if winner not in plain and plain and near:
+        early = earlier_end(record, np.random.default_rng([seed, 7]))
+        pair = [
+            errors[name] + _early(candidates[name], early, record, steps) for name in (winner, best)
+        ]
+        winner = winner if _surely(*pair) else best
     weights = {winner: 1.0}
     if mix:
-        joined = {name: Errors.joined(found) for name, found in errors.items()}
+        likes = plain if winner in plain else errors
+        joined = {name: Errors.joined(errors[name]) for name in likes}
         weights = _mixed(joined, scores, winner, steps, further)
     notes = tuple(f"{n} could not be fitted: {s.failed}" for n, s in scores.items() if s.failed)
     return Comparison(scores, winner, weights, tuple(steps), fitted, notes)
@@ -229,6 +257,46 @@ def _winner(scores: Mapping[str, Score], further: Collection[str]) -> str:
     known = [n for n in (stable if best in stable else scores) if n in further]
     going = min(known, key=lambda name: scores[name].overall, default=best)
     return going if scores[going].overall <= scores[best].overall + FURTHER else best
+
+
+def _early(
+    candidate: Candidate, early: Part | None, record: Record, steps: Sequence[int]
+) -> list[Errors]:
+    """What predictions of an earlier end leave; nothing if too little is before it to be fitted."""
+    if early is None:
+        return []
+    try:
+        return [Errors.of(candidate.fit(early.rows), early, record, steps)]
+    except (ValueError, FloatingPointError):
+        return []
+
+
+def _surely(errors: Sequence[Errors], others: Sequence[Errors]) -> bool:
+    """Whether errors are surely less than others: by a standard error, and in every part.
+
+    Agents are compared with themselves. What they share at one time is no surprise of each, so that
+    their number says nothing of it: the parts do.
+    """
+    if len(errors) < len(others):
+        return False  # it cannot even be fitted to as little as something plain can
+    both = min(len(errors), len(others))
+    errors, others = errors[:both], others[:both]
+    each = [_gained(*pair) for pair in zip(errors, others, strict=True)]
+    gained = _gained(Errors.joined(errors), Errors.joined(others))
+    steady = all(part.mean() > 0 for part in each if len(part))
+    return steady and len(gained) > 1 and gained.mean() > gained.std(ddof=1) / len(gained) ** 0.5
+
+
+def _gained(errors: Errors, others: Errors) -> NDArray[np.float64]:
+    """By which logarithm each agent's error is less than by others, mean over horizons ``[n]``."""
+    columns = range(errors.left.shape[1])
+    less = [
+        np.log(np.maximum(others.of_agents(c), FINE) / np.maximum(errors.of_agents(c), FINE))
+        for c in columns
+    ]
+    known = np.isfinite(less)
+    total = np.where(known, less, 0.0).sum(0)
+    return np.asarray((total / np.maximum(known.sum(0), 1))[known.any(0)])
 
 
 def _mixed(

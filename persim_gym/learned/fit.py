@@ -9,7 +9,7 @@ mixture of close ones, and fitted to everything. What is judged is what is retur
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ from persim_gym.learned.frames.past import Past, needed_past
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.plan import FitPlan
 from persim_gym.learned.preparation import Data
-from persim_gym.learned.stretches import Predictor, Record, held_out, kept_back
+from persim_gym.learned.stretches import SHORT, Predictor, Record, held_out, kept_back
 from persim_gym.learned.uncertainty.fading import Fading
 from persim_gym.learned.uncertainty.intervals import Unseen
 
@@ -49,6 +49,9 @@ from persim_gym.learned.uncertainty.intervals import Unseen
 LAW = 1e-3
 #: Members of a network that is only compared.
 COMPARED = 2
+#: Lags of linear models that short records are compared by, and least transitions of the median
+#: agent for each observation of the past.
+LAGS, STEPS = (1, 2, 3), 4
 #: Members that a mixture has at the most, about: weights are rounded to as many parts.
 PARTS = 20
 
@@ -74,13 +77,33 @@ def fit_by(data: Data, plan: FitPlan, setting: Setting) -> Fitted:
         return _with_unseen(data, fit_family(data, config, setting), config, setting)
     configs = dict(plan.configs)
     if plan.lag is not None:
-        return _chosen(data, configs, plan.seed, setting)
+        return _chosen(data, configs | linear(data, configs, [plan.lag]), plan.seed, setting)
     lags = judge_lags(data)
     pasts = {lag: needed_past(data, lag) for lag in lags.compared}
-    configs |= with_pasts(configs, pasts, lags.chosen)
+    configs |= with_pasts(configs, pasts, lags.chosen) | linear(data, configs, LAGS)
     found = _chosen(data, configs, plan.seed, setting)
     found.metrics["lags"] = lags.to_json() | {"needed": [asdict(past) for past in pasts.values()]}
     return found
+
+
+def linear(data: Data, configs: Mapping[str, Any], lags: Sequence[int]) -> dict[str, Any]:
+    """Linear models of short records, which are often too noisy for more.
+
+    Args:
+        data: The data.
+        configs: Configurations of families.
+        lags: Lags, of which those are taken that records are long enough for.
+    """
+    long = float(np.median(data.transitions.lengths))
+    if long >= SHORT or "hierarchical" not in configs:
+        return {}
+    return {
+        "linear" if lag == 1 else f"linear, lag {lag}": replace(
+            configs["hierarchical"], lag=lag, degree=1
+        )
+        for lag in lags
+        if lag == 1 or lag * STEPS <= long
+    }
 
 
 def with_pasts(
@@ -144,6 +167,7 @@ def _chosen(data: Data, configs: dict[str, Any], seed: int, setting: Setting) ->
         name: Candidate(
             _fitting(data, _smaller(config), replace(setting, doing="compare")),
             further=isinstance(config, (ClosedForm, Hierarchical)),
+            plain=name.startswith("linear"),
         )
         for name, config in configs.items()
     }

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from persim_gym.learned.config import CHOICE, FAMILIES, ClosedForm
+from persim_gym.learned.frames.geometry import Geometry
 from persim_gym.learned.plan import FitPlan, plan_fit
+from persim_gym.learned.preparation import Data
 
 
 def plan_from(
@@ -40,14 +42,33 @@ def plan_from(
         method = method if method in own else next(iter(own))
         own = {method: own[method]}
     past = card.get("metrics", {}).get("past", {}) if method != card.get("method") else {}
-    # Which columns of the past were seen is not kept: of other data they may be others.
-    longer = {name: past[name] for name in ("lag",) if name in past}
-    configs = {name: FAMILIES[name].from_json({**own[name], **longer}) for name in own}
+    configs = {name: FAMILIES[name].from_json({**own[name], **past}) for name in own}
     lag: int | None = max(one.lag for one in configs.values())
     if method == "auto" and lag == 1 and not known and tuple(configs) == CHOICE:
         lag = None  # the data decided
     plan = plan_fit(task_name, method=method, preset=preset, options={}, known=known)
     return dataclasses.replace(plan, method=method, configs=configs, lag=lag)
+
+
+def with_past_of(plan: FitPlan, card: Mapping[str, Any], data: Data) -> FitPlan:
+    """The plan, which sees all of the past where the columns of other data are others.
+
+    Args:
+        plan: By :func:`plan_from`.
+        card: The card that it is from.
+        data: What is to be fitted.
+    """
+    if all(getattr(own, "seen", None) is None for own in plan.configs.values()):
+        return plan
+    metrics = card.get("metrics", {})
+    known = [
+        p["geometry"] for p in (metrics, *metrics.get("parts", {}).values()) if "geometry" in p
+    ]
+    then = Geometry.from_json(known[0]) if known else Geometry(data.geometry.obs_dim)
+    if (then.plain, then.periodic) == (data.geometry.plain, data.geometry.periodic):
+        return plan
+    configs = {name: dataclasses.replace(own, seen=None) for name, own in plan.configs.items()}
+    return dataclasses.replace(plan, configs=configs)
 
 
 def with_rank_of(plan: FitPlan, agents: int) -> FitPlan:

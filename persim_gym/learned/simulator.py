@@ -29,7 +29,7 @@ from persim_gym.learned.plan import plan_fit
 from persim_gym.learned.posterior.knowledge import Known
 from persim_gym.learned.preparation import Data, as_transitions, check_device, task_for
 from persim_gym.learned.progress import reporter
-from persim_gym.learned.refit import plan_from
+from persim_gym.learned.refit import plan_from, with_past_of
 from persim_gym.learned.sizes import check_sizes
 from persim_gym.learned.support import Experience
 from persim_gym.learned.uncertainty.learn import Uncertainty
@@ -209,6 +209,8 @@ class PerSim(AdaptiveDynamics):
         chosen = checks.switch("chosen", chosen)
         known = not isinstance(self.task, DataTask)
         plan = plan_from(self.card, self.task.name, known=known, chosen=chosen)
+        if chosen:
+            plan = with_past_of(plan, self.card, Data(data, self.task))
         return PerSim.of(fit_parts(plan, data, self.task, str(self.device)))
 
     def view(self) -> PerSim:

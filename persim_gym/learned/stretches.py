@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 #: Share of each record that is held out, and most steps.
 HELD, LONGEST = 1 / 3, 60
-#: Transitions of the median agent below which every part is held out in turn, and the parts.
-SHORT, PARTS = 30, 3
+#: Transitions of the median agent below which every part is held out in turn, and the parts; and
+#: the share of a record before an earlier end.
+SHORT, PARTS, EARLY = 30, 3, 0.45
 #: Starts in a stretch, and agents that are looked at.
 STARTS, AGENTS = 6, 400
 #: Share of each record that is kept back anywhere in it, and transitions of the median agent that
@@ -96,31 +97,63 @@ class Part:
 
 def held_out(record: Record, rng: np.random.Generator) -> list[Part]:
     """The parts that are held out in turn: the last, or each where records are short."""
-    total = len(record.agent)
-    order = np.argsort(record.agent, kind="stable")
-    own = record.agent[order]
-    begins = np.flatnonzero(np.append(True, own[1:] != own[:-1]))
-    count = np.diff(np.append(begins, total))
-    place = np.empty(total, dtype=np.int64)
-    place[order] = np.arange(total) - np.repeat(begins, count)
-    whole = np.empty(total, dtype=np.int64)
-    whole[order] = np.repeat(count, count)
-    if np.median(count) < SHORT:
+    place, whole = _places(record)
+    if np.median(_counts(record)) < SHORT:
         number = np.minimum(place * PARTS // np.maximum(whole, 1), PARTS - 1)
         parts = [(number == k) & (whole >= 2) for k in reversed(range(PARTS))]
     else:
-        width = np.minimum(np.maximum((whole * HELD).astype(np.int64), 1), LONGEST)
-        parts = [(place >= whole - width) & (whole >= 2)]
-    looked = np.unique(record.agent)
-    if len(looked) > AGENTS:
-        looked = np.sort(rng.permutation(looked)[:AGENTS])
-    wanted = np.isin(record.agent, looked)
+        parts = [(place >= whole - _last(whole)) & (whole >= 2)]
+    wanted = _looked_at(record, rng)
     found = []
     for held in parts:
         starts, length, longest = starts_in(record, held & wanted)
         if len(starts):
             found.append(Part(np.flatnonzero(~held), starts, length, longest))
     return found
+
+
+def earlier_end(record: Record, rng: np.random.Generator) -> Part | None:
+    """An earlier end of short records, to be predicted from what was before it.
+
+    A few last steps may be the same luck for all agents, a hot day or a bad year, and what is
+    between known steps is easily predicted. Predictions begin where the last stretch does not.
+    """
+    place, whole = _places(record)
+    if np.median(_counts(record)) >= SHORT:
+        return None
+    held = (place >= np.maximum((whole * EARLY).astype(np.int64), 1)) & (whole >= 2)
+    starts, length, longest = starts_in(record, held & _looked_at(record, rng))
+    near = (place < whole - _last(whole))[starts]
+    if not near.any():
+        return None
+    return Part(np.flatnonzero(~held), starts[near], length[near], longest)
+
+
+def _counts(record: Record) -> NDArray[np.int64]:
+    return np.unique(record.agent, return_counts=True)[1]
+
+
+def _places(record: Record) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Each row's place in its agent's record, and how long that is ``[T]``."""
+    order = np.argsort(record.agent, kind="stable")
+    count = _counts(record)
+    place, whole = np.empty_like(order), np.empty_like(order)
+    place[order] = np.arange(len(order)) - np.repeat(np.cumsum(count) - count, count)
+    whole[order] = np.repeat(count, count)
+    return place, whole
+
+
+def _last(whole: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Steps of the last stretch of records."""
+    return np.minimum(np.maximum((whole * HELD).astype(np.int64), 1), LONGEST)
+
+
+def _looked_at(record: Record, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Rows of the agents that predictions are compared on ``[T]``."""
+    looked = np.unique(record.agent)
+    if len(looked) > AGENTS:
+        looked = np.sort(rng.permutation(looked)[:AGENTS])
+    return np.isin(record.agent, looked)
 
 
 def kept_back(record: Record) -> NDArray[np.bool_]:
@@ -251,7 +284,7 @@ def _wandered(record: Record, steps: int) -> NDArray[np.float64]:
     longest = int(np.median(np.unique(record.episode, return_counts=True)[1]))
     apart = np.array([longest // 4, longest // 2, 3 * longest // 4])
     none = np.zeros((steps, observed.shape[1]))
-    if apart[0] < 2:
+    if not apart[0]:
         return none
     after = []
     for between in apart:

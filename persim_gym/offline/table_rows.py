@@ -225,8 +225,8 @@ def fixed_in_agents(values: NDArray[Any], agent: NDArray[np.int64]) -> NDArray[n
     return np.asarray(same & ~(values == values[0]).all(0) & ((steps > 1).mean() > 0.5))
 
 
-#: Steps that are so many times as long as the median, or as short, are said.
-UNEVEN = 1.2
+#: Share of a step by which times may be off a regular grid.
+UNEVEN = 0.2
 
 #: What is warned of: a share of the times that are uneven, of the rows that are in no step; from
 #: so many on.
@@ -234,6 +234,12 @@ UNEVEN_SHARE, LOST_SHARE, MANY = 0.1, 1 / 3, 10
 
 #: Where the documentation says what to do about both.
 HOW = "see 'Irregular times' in docs/tables.md"
+
+
+def off_the_grid(between: NDArray[np.float64], step: float) -> NDArray[np.bool_]:
+    """Which times between rows are no whole steps; where a row is missing there are two of them."""
+    whole = np.maximum(np.rint(between / step), 1)
+    return np.asarray(np.abs(between - whole * step) > UNEVEN * step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +257,8 @@ class TableReport:
         missing: Rows with a missing value that were dropped, or whose step was.
         lone_rows: Rows without a neighbour, which are in no transition.
         dropped_agents: Agents without a transition.
+        glitches: State columns with values that leap away and back, and how many.
+        glitch_rows: Rows with such a value, which were left out.
         constant: State columns that never change.
         actions: Categories of discrete actions in the order of their indices; empty for others.
         untried: Those of them that were never taken: nothing can be known of them.
@@ -263,8 +271,8 @@ class TableReport:
         fixed: Columns of the action of which the same holds.
         worded: Columns whose words of yes and no were read as 1 and 0.
         lacking: Rows without a value, by column.
-        uneven: Times between an agent's rows that are not about the median; 0 if it was said what
-            a gap is.
+        uneven: Times between an agent's rows that are no whole steps; 0 if it was said what a gap
+            is.
         between: All times between an agent's rows.
         used: Rows in a transition.
         still: Whether no state column changes within an agent.
@@ -280,6 +288,8 @@ class TableReport:
     missing: int
     lone_rows: int
     dropped_agents: tuple[str, ...]
+    glitches: Mapping[str, int]
+    glitch_rows: int
     constant: tuple[str, ...]
     actions: tuple[str, ...]
     untried: tuple[str, ...]
@@ -309,10 +319,10 @@ class TableReport:
         found = []
         if self.uneven >= MANY and self.uneven > UNEVEN_SHARE * self.between:
             found.append(
-                f"{self.uneven} of {self.between} times between an agent's rows are not about the "
-                f"median of {self._time(self.step)}: all steps count as equally long, and a time "
-                f"above {self._time(self.max_gap)} ends a trajectory; bring the rows to a regular "
-                f"grid first ({HOW}), or say with max_gap what a gap is"
+                f"{self.uneven} of {self.between} times between an agent's rows are no whole steps "
+                f"of {self._time(self.step)}, their median: all steps count as equally long, and a "
+                f"time above {self._time(self.max_gap)} ends a trajectory; bring the rows to a "
+                f"regular grid first ({HOW}), or say with max_gap what a gap is"
             )
         lost = self.rows - self.used
         if self.lacking and max(MANY, LOST_SHARE * self.rows) < lost < 2 * self.missing:
@@ -321,6 +331,8 @@ class TableReport:
                 f"only {self.used} of {self.rows} rows are part of a step, for values are missing "
                 f"({each}): fill them in, or leave out what is seldom known ({HOW})"
             )
+        if self.glitches:
+            found.append(self.about_glitches())
         if self.still:
             found.append("the state never changes from one row to the next: nothing can be learned")
         if self.fixed:
@@ -330,6 +342,16 @@ class TableReport:
             )
         return found
 
+    def about_glitches(self) -> str:
+        """Which values were taken for a sensor's glitches, and what to say if they are none."""
+        counts = ", ".join(f"{count} of {name!r}" for name, count in self.glitches.items())
+        column = next(iter(self.glitches))
+        return (
+            f"values that leap away and are back in the next row are left out as glitches of a "
+            f"sensor: {counts}; if they are values, say what is possible with "
+            f"bounds={{{column!r}: (None, None)}}"
+        )
+
     def __str__(self) -> str:
         """One line."""
         parts = [
@@ -338,7 +360,7 @@ class TableReport:
             f"{_many(self.trajectories, 'trajectory')}, median step {self._time(self.step)}"
         ]
         low, high = self.steps
-        if high > UNEVEN * self.step or low * UNEVEN < self.step:
+        if high > (1 + UNEVEN) * self.step or low * (1 + UNEVEN) < self.step:
             parts.append(
                 f"steps of {self._time(low)} to {self._time(high)} all count as one: bring the "
                 "rows to a grid where that matters"
@@ -349,6 +371,8 @@ class TableReport:
             )
         if self.missing:
             parts.append(f"{_many(self.missing, 'row')} with a missing value left out")
+        if self.glitches:
+            parts.append(f"{_many(self.glitch_rows, 'row')} with a sensor's glitch left out")
         if self.lone_rows:
             parts.append(f"{_many(self.lone_rows, 'row')} without a neighbour left out")
         if self.dropped_agents:

@@ -9,6 +9,7 @@ the state in which the episode ended.
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,15 +23,16 @@ from persim_gym import checks
 from persim_gym.envs.suites import SUITES
 from persim_gym.offline.angles import declared_angles
 from persim_gym.offline.declared import declare
+from persim_gym.offline.glitches import glitches
 from persim_gym.offline.sources import Name, called, read_source, stem
 from persim_gym.offline.table_columns import Column
 from persim_gym.offline.table_names import ColumnNames, source_of
 from persim_gym.offline.table_rows import (
-    UNEVEN,
     Handling,
     OrderedRows,
     TableReport,
     fixed_in_agents,
+    off_the_grid,
 )
 from persim_gym.offline.transitions import NO_ACTION, Transitions
 
@@ -98,8 +100,9 @@ def read_table(
         bounds: Least and largest possible values of state columns, ``{"ferritin": (0, None)}``:
             predictions and intervals stay within. Without, a column of one sign in all rows is
             taken to keep it; ``(None, None)`` says that it need not. Of a column that is named
-            here, numbers such as 999 or -9999 count as they are; else, far from all other values,
-            they count as missing.
+            here, all values count as they are. Else numbers such as 999 or -9999, far from all
+            other values, count as missing, and rows with a glitch are left out: a value that leaps
+            away and back as the column never does otherwise. A warning counts them.
         units: Units of columns, ``{"ferritin": "ug/L"}``, for axes and tables.
         decimal: Decimal sign of the numbers in a text file, ``"."`` or ``","``. By default a comma
             where semicolons separate columns and numbers have one, else a point.
@@ -185,17 +188,23 @@ def read_table_report(
         _transitions(rows, named, found, kept, name), angles=turning, circles=circles
     )
     transitions = declare(transitions, bounds, units)
+    ends = {  # by them a table is read again: values of these columns count as they are
+        named.state[column]: [end if math.isfinite(end) else None for end in pair]
+        for column, *pair in transitions.bounds
+    }
     source = source_of(
         path_or_frame, named, found.typical, time is None, rows.dates, missing=missing, short=short,
-        angles=angles, max_gap=None if max_gap is None else found.longest,
+        bounds=ends or None, angles=angles, max_gap=None if max_gap is None else found.longest,
         discrete_actions=bool(found.labels) if named.action else None, decimal=decimal,
     )  # fmt: skip
     report = _report(rows, named, found, transitions, dropped, len(table.frame), max_gap is None)
     _LOG.info("%s: %s", name, report)
     for text in report.warnings():
         warnings.warn(f"{name}: {text}", stacklevel=3)
-    if report.counted_off:
-        source["notes"] = [report.about_actions()]
+    said = [report.about_actions()] if report.counted_off else []
+    said += [report.about_glitches()] if report.glitches else []
+    if said:
+        source["notes"] = said
     return replace(transitions, source=source), report
 
 
@@ -213,6 +222,7 @@ class _Found:
         counted_off: Whether discrete actions are numbers, and nobody has said that they are.
         columns: The columns of the actions.
         missing: Rows with a missing value ``[n]``.
+        strange: Values of the states that are glitches ``[n, d]``.
         gaps: Trajectories that a gap has ended.
         typical: Median step.
         longest: The longest step that is no gap.
@@ -227,6 +237,7 @@ class _Found:
     counted_off: bool
     columns: list[Column]
     missing: NDArray[np.bool_]
+    strange: NDArray[np.bool_]
     gaps: int
     typical: float
     longest: float
@@ -252,10 +263,14 @@ def _read(
         bad |= rows.refuse_missing(flag)
         ended = flag.flags()
     rows.check_ends(ended, named.terminated)
-    link, gaps, typical, longest = rows.links(max_gap, bad, ended)
+    link = rows.links(max_gap, bad, ended)[0]
     # The last row of a trajectory needs neither action nor reward: only rows with a next one do.
     columns = [rows.column(c) for c in named.action]
     values, labels = _actions(columns, discrete, len(rows))
+    acted = np.asarray(values, dtype=np.float64).reshape(len(rows), -1)
+    strange = glitches(obs.astype(np.float64), link[:-1], acted)
+    strange[:, [column.name in declared for column in states]] = False
+    link, gaps, typical, longest = rows.links(max_gap, bad | strange.any(axis=1), ended)
     unknown = rows.refuse_missing(*columns, among=link)
     rewards = np.zeros(len(rows))
     if named.reward is not None:
@@ -265,8 +280,8 @@ def _read(
     link &= ~unknown
     counted_off = bool(labels and columns) and discrete is None and columns[0].holds_numbers()
     return _Found(
-        obs, values, rewards, ended, link, labels, counted_off, columns, bad | unknown, gaps,
-        typical, longest,
+        obs, values, rewards, ended, link, labels, counted_off, columns, bad | unknown, strange,
+        gaps, typical, longest,
     )  # fmt: skip
 
 
@@ -317,7 +332,7 @@ def _report(
     acted = fixed_in_agents(taken.reshape(len(first), -1), transitions.agent)
     words = [*named.state, *(() if found.labels else named.action), named.terminated]
     between = np.diff(rows.time)[rows.same]
-    uneven = (between > UNEVEN * found.typical) | (between * UNEVEN < found.typical)
+    uneven = off_the_grid(between, found.typical)
     return TableReport(
         rows=count,
         agents=transitions.num_agents,
@@ -327,8 +342,12 @@ def _report(
         max_gap=found.longest,
         gaps=found.gaps,
         missing=rows.dropped + int(found.missing.sum()),
-        lone_rows=int((~in_use & ~found.missing).sum()),
+        lone_rows=int((~in_use & ~found.missing & ~found.strange.any(axis=1)).sum()),
         dropped_agents=dropped,
+        glitches={
+            c: int(n) for c, n in zip(named.state, found.strange.sum(axis=0), strict=True) if n
+        },
+        glitch_rows=int(found.strange.any(axis=1).sum()),
         constant=tuple(c for c, same in zip(named.state, constant, strict=True) if same),
         actions=found.labels if named.action else (),
         untried=tuple(one for k, one in enumerate(found.labels) if not (taken == k).any()),

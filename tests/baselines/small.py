@@ -90,7 +90,18 @@ def _fitted(name: str, task: str) -> Any:
     return next(e for e in ENTRIES if (e.name, e.task) == (name, task)).fit()
 
 
-each = pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: f"{e.name}-{e.task}")
+def of_each(*entries: Entry) -> Any:
+    """A test of each; what needs a further library, which takes a second to import, is slow."""
+    return pytest.mark.parametrize(
+        "entry",
+        [
+            pytest.param(e, id=f"{e.name}-{e.task}", marks=pytest.mark.slow if e.needs else ())
+            for e in entries
+        ],
+    )
+
+
+each = of_each(*ENTRIES)
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from persim_gym.baselines import BCQ, MODULES, Baseline, face
 from persim_gym.baselines.networks import Units
 from persim_gym.core import Dynamics
 from persim_gym.policies.behaviours import as_policy
-from tests.baselines.small import ENTRIES, SILENT, Entry, data_of, each
+from tests.baselines.small import ENTRIES, SILENT, Entry, data_of, each, of_each
 from tests.test_random_state import states as states_of_all
 
 CONTINUOUS = [entry for entry in ENTRIES if entry.task == "continuous"]
@@ -203,7 +203,7 @@ def test_networks_see_the_same_in_whatever_unit_data_are(unit: float) -> None:
     torch.testing.assert_close(seen[0], seen[1], rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("entry", CONTINUOUS, ids=lambda e: e.name)
+@of_each(*CONTINUOUS)
 def test_actions_without_bounds_are_refused_before_any_work(
     entry: Entry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,8 @@ from gymnasium.spaces import Box, Discrete
 from persim_gym.baselines.networks import Mlp
 from persim_gym.policies.randomness import global_randomness_kept
 
+pytestmark = pytest.mark.slow  # tianshou takes a second to import
+
 D, A, N, SAMPLES = 3, 2, 16, 4
 BOX = Box(-1.0, 1.0, (A,))
 
@@ -101,7 +103,6 @@ def test_entropy_in_the_targets_of_cql_is_a_choice(counted: bool) -> None:
     assert algorithm._policy_pred(torch.randn(N, D))[1].abs().sum() > 0  # elsewhere it counts
 
 
-@pytest.mark.slow
 def test_the_policy_of_cql_imitates_at_first() -> None:
     algorithm = cql(imitation=100, policy_optim=mended().adam(3e-2))
     rows = batch()

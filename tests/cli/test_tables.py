@@ -119,6 +119,7 @@ def test_angles_of_columns(file: Path, tmp_path: Path) -> None:
     assert "--angle names 'wind', which is no state column" in wrong.stderr
 
 
+@pytest.mark.slow
 def test_units_of_another_table_are_those_of_the_fit(file: Path, tmp_path: Path) -> None:
     out = tmp_path / "sim"
     run("fit", file, "--out", out, *COLUMNS, "--method", "hierarchical", "--unit", "x=mg")

@@ -51,6 +51,7 @@ def weights(policy: Any) -> torch.Tensor:
     return torch.cat([p.ravel() for p in policy._network.parameters()])
 
 
+@pytest.mark.slow
 def test_each_agent_has_the_last_policy_of_a_training_of_its_own(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +114,7 @@ def test_a_run_that_was_killed_trains_the_agents_that_are_missing(
     assert run_cell(cell, folder, threads=1).results == again.results
 
 
+@pytest.mark.slow
 def test_a_policy_of_other_data_is_refused(folder: Path) -> None:
     cell = cell_of(agents=(0,))
     run_cell(cell, folder, threads=1)

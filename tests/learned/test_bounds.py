@@ -1,11 +1,21 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from persim_gym.learned.bounds import LEAST_ROWS, BoundEffects, learn_bounds, mark_resets
+from persim_gym.learned.bounds import (
+    LEAST_ROWS,
+    BoundEffects,
+    following_of,
+    learn_bounds,
+    mark_resets,
+)
+from tests.learned.worlds import PlainTask, transitions
 
 LOW, HIGH = np.array([-1.0, -2.0]), np.array([np.inf, 2.0])
 UNIT = np.ones(2)
@@ -111,7 +121,24 @@ def test_what_a_bound_sets_is_marked() -> None:
     cut = np.zeros((40, 3), dtype=np.int8)
     cut[:5, 0], cut[5:10, 0], cut[8:10, 1] = -1, 1, 1
     values[:5, 1] = 0.0  # the lower wall stops, the upper one does not
+    alike = cut.copy()
     mark_resets(cut, values, np.ones(3))
+    effect = torch.tensor([[[0.0, 0.0, 0.0], [1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]])
+    BoundEffects(torch.tensor([0]), torch.tensor([-1.0]), torch.tensor([-1.0]), effect).mark_resets(
+        alike
+    )
+    np.testing.assert_array_equal(alike, cut)
     assert (cut[:5, 1] == 2).all()
     assert set(np.unique(cut[5:, 1:])) == {0, 1}
     assert (cut[:, 2] == 0).all()
+
+
+def test_next_observations_are_as_exact_as_changes_and_on_bounds_as_they_are() -> None:
+    obs, after = np.array([[90.1], [50.3]]), np.array([[0.1], [0.2]])
+    data = transitions(np.zeros(2, dtype=int), obs, np.zeros(2, dtype=int), after)
+    data = replace(data, changes=after - obs)
+    task = PlainTask(observation_space=Box(np.float32(0.1), np.inf, (1,)))
+    found = following_of(data, np.arange(2), task)
+    assert found[0, 0] == np.float32(0.1)
+    assert found[1, 0] == data.obs[1, 0].astype(float) + data.change([1])[0, 0]
+    assert found[1, 0] != np.float32(0.2)

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from persim_gym.learned.choice import Candidate, compare, simplex_least_squares
-from persim_gym.learned.stretches import Record
+from persim_gym.learned.stretches import Record, held_out
 
 PULL = np.linspace(0.1, 0.4, 20)
 
@@ -214,3 +214,32 @@ def test_weights_are_the_best_of_the_simplex(seed: int) -> None:
     others = rng.dirichlet(np.ones(3), 500)
     least = np.einsum("ni,ij,nj->n", others, gram, others).min()
     assert weights @ gram @ weights <= least * (1 + 1e-3)
+
+
+@pytest.mark.parametrize("steps", [12, 90])
+def test_of_short_records_what_is_plain_is_taken_unless_another_is_surely_better(
+    steps: int,
+) -> None:
+    """Surely: for nearly all agents, in each part that is held out."""
+    data = record(steps)
+
+    def taken(other: Candidate) -> str:
+        plain = dataclasses.replace(of(Known(drift=0.02)), plain=True)
+        return compare(data, {"plain": plain, "other": other}, mix=False).winner
+
+    assert taken(of(Known(drift=0.018))) == "other"  # of all agents
+    assert taken(of(Known(drift=0.01))) == "other"
+    before = [len(part.rows) for part in held_out(data, np.random.default_rng(0))]
+
+    def of_the_end(rows: NDArray[np.int64]) -> Known:
+        """Only an end that is predicted from little shows that it is no better."""
+        return Known(drift=0.018 if len(rows) in before else 0.05)
+
+    assert taken(Candidate(of_the_end)) == ("plain" if steps < 30 else "other")
+
+    def of_much(rows: NDArray[np.int64]) -> Known:
+        if len(rows) not in before:
+            raise ValueError("too few")
+        return Known(drift=0.018)
+
+    assert taken(Candidate(of_much)) == ("plain" if steps < 30 else "other")

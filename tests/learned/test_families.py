@@ -83,7 +83,7 @@ def test_what_else_happens_where_a_coordinate_is_cut_off_is_learned(
     transitions = read_table(table, **names)
     data = Data(transitions, DataTask.from_transitions(transitions))
     assert 0.1 < data.clipped.mean() < 0.9, "the world must show its wall"
-    config = Latent(ensemble_size=2, hidden=(32,), first_steps=300, steps=500, window_steps=window)
+    config = Latent(ensemble_size=2, hidden=(32,), first_steps=200, steps=300, window_steps=window)
     found = fit_latents(data, config, SETTING).ensemble
     for where in (data.clipped, ~data.clipped):
         states = data.states(1)

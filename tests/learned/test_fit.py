@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from persim_gym.learned import PerSim
 from persim_gym.learned.config import Hierarchical, Latent
-from persim_gym.learned.fit import with_pasts
+from persim_gym.learned.fit import LAGS, linear, with_pasts
 from persim_gym.learned.frames.past import Past
+from persim_gym.learned.preparation import Data
 from persim_gym.offline.transitions import Transitions
 from tests.learned.worlds import PlainTask, RankTwoWorld, transitions
 
@@ -104,6 +105,7 @@ def test_too_low_a_rank_and_a_pooled_model_cannot(
         assert poor.unseen > 15 * good.unseen
 
 
+@pytest.mark.slow
 def test_latent_factors_are_the_agents_factors_up_to_a_linear_map(
     world: RankTwoWorld, sim: PerSim
 ) -> None:
@@ -134,6 +136,7 @@ def test_held_out_error_is_the_noise(world: RankTwoWorld, pairs: NDArray[np.bool
     assert np.sqrt(metrics["loss"]) == pytest.approx(SIGMA, rel=0.1)
 
 
+@pytest.mark.slow
 def test_open_loop_rollouts_stay_on_the_truth(world: RankTwoWorld, sim: PerSim) -> None:
     rng = np.random.default_rng(3)
     n, h = 50, 5
@@ -224,3 +227,52 @@ def test_each_past_is_compared_once(other: Past, names: set[str]) -> None:
     assert set(found) == names
     assert found["hierarchical, lag 3"].seen == (4,), "that of the chosen lag keeps its name"
     assert {Past(own.lag, own.seen) for own in found.values()} == {*pasts.values()}
+
+
+@pytest.mark.parametrize(
+    ("steps", "names"),
+    [
+        (7, {"linear"}),
+        (8, {"linear", "linear, lag 2"}),
+        (11, {"linear", "linear, lag 2"}),
+        (20, {"linear", "linear, lag 2", "linear, lag 3"}),
+        (30, set()),
+    ],
+)
+def test_short_records_are_compared_by_linear_models_as_well(steps: int, names: set[str]) -> None:
+    """Of lags that records are long enough for."""
+    data = Data(short_panel(steps), PlainTask.of(1, actions=2))
+    found = linear(data, {"hierarchical": Hierarchical(seed=3)}, LAGS)
+    assert set(found) == names
+    assert {(own.degree, own.seed) for own in found.values()} <= {(1, 3)}
+    assert not linear(data, {"latent": Latent()}, LAGS)
+
+
+def short_panel(steps: int, noise: float = 0.5) -> Transitions:
+    """A level of 40 agents that falls to their own mean, seen with noise."""
+    rng = np.random.default_rng(0)
+    agents = 40
+    actions = rng.integers(2, size=(agents, steps))
+    level, own = rng.normal(size=(2, agents))
+    levels = [level]
+    for t in range(steps):
+        levels.append(levels[-1] + 0.2 * (own - levels[-1]) + 0.3 * actions[:, t])
+    seen = np.stack(levels, 1) + noise * rng.normal(size=(agents, steps + 1))
+    return transitions(
+        np.repeat(np.arange(agents), steps),
+        seen[:, :-1].reshape(-1, 1),
+        actions.reshape(-1),
+        seen[:, 1:].reshape(-1, 1),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", [0.5, 0.0])
+def test_what_noise_hides_is_fitted_plainly(noise: float) -> None:
+    sim = PerSim.fit(short_panel(12, noise), task=PlainTask.of(1, actions=2), progress=False)
+    metrics = sim.card["metrics"]
+    if noise:
+        taken = metrics.get("weights") or {"linear": 1.0}
+        assert all(name.startswith("linear") for name in taken)
+        assert metrics["comparison"]["linear"]["error"]["1"][0] > 0.1
+    assert sim.card["fitted_by"] == ("hierarchical" if noise else "als")

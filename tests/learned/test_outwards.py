@@ -21,6 +21,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "hierarchical": {"ensemble_size": 2},
 }
 
+each = pytest.mark.parametrize(
+    "method", [pytest.param("als", marks=pytest.mark.slow), "hierarchical"]
+)
+
 
 def friction(x: Floats, own: Floats) -> Floats:
     """What saturates: a polynomial is one of it near the record only."""
@@ -38,7 +42,7 @@ def widths_beyond(sim: PerSim, x: Floats) -> float:
     return float((most - x.max()) / (x.max() - x.min()))
 
 
-@pytest.mark.parametrize("method", ["als", "hierarchical"])
+@each
 def test_a_law_goes_on_beyond_a_noisy_record(method: str) -> None:
     table, own = recorded(lambda _: NOISE)
     sim, most = fitted(table, method, degree=2, **OPTIONS[method]), float(table["x"].max())
@@ -50,7 +54,7 @@ def test_a_law_goes_on_beyond_a_noisy_record(method: str) -> None:
     assert widths_beyond(sim, table["x"].to_numpy()) == pytest.approx(FAR, abs=0.02)
 
 
-@pytest.mark.parametrize("method", ["als", "hierarchical"])
+@each
 def test_an_approximation_is_held_near_a_noisy_record(method: str) -> None:
     table, _ = recorded(lambda _: NOISE, friction)
     sim = fitted(table, method, degree=3, **OPTIONS[method])

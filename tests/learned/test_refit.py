@@ -10,10 +10,13 @@ import pytest
 
 from persim_gym.learned import PerSim
 from persim_gym.learned.config import CHOICE, ClosedForm, Networks
+from persim_gym.learned.frames.geometry import Angle, Geometry
 from persim_gym.learned.plan import plan_fit
-from persim_gym.learned.refit import plan_from, with_rank_of
+from persim_gym.learned.preparation import Data
+from persim_gym.learned.refit import plan_from, with_past_of, with_rank_of
 from tests.evaluation.validation.worlds import patients
 from tests.learned.frames.late_worlds import late_level
+from tests.learned.worlds import PlainTask
 
 
 @pytest.mark.parametrize(
@@ -47,8 +50,22 @@ def test_a_family_that_was_chosen_with_a_past_keeps_it() -> None:
     card = {"method": "auto", "config": plan.to_json(), "fitted_by": "latent"}
     card["metrics"] = {"past": {"lag": 3, "seen": [2]}}
     chosen = plan_from(json.loads(json.dumps(card)), "patients", known=False, chosen=True)
-    assert (chosen.lag, chosen.configs["latent"].lag, chosen.configs["latent"].seen) == (3, 3, None)
+    assert (chosen.lag, chosen.configs["latent"].lag, chosen.configs["latent"].seen) == (3, 3, (2,))
     assert plan_from(card, "patients", known=False).lag is None
+
+
+@pytest.mark.parametrize("turning", [False, True])
+@pytest.mark.parametrize("then", ["alone", "in a mixture", "without angles"])
+def test_a_past_is_seen_where_its_columns_are_the_same(then: str, turning: bool) -> None:
+    data = Data(patients(5, 20), PlainTask.of(2, action_dim=1))
+    angle = Geometry(2, (), (Angle(1, 360.0),))
+    data.geometry = angle if turning else Geometry(2)
+    own = {} if then == "without angles" else {"geometry": angle.to_json()}
+    metrics = {"parts": {"als": {}, "latent, lag 3": own}} if then == "in a mixture" else own
+    plan = plan_fit("patients", method="latent", options={"lag": 3, "seen": (4,)}, known=False)
+    found = with_past_of(plan, {"metrics": metrics}, data).configs["latent"]
+    assert found.lag == 3
+    assert found.seen == ((4,) if turning == (then != "without angles") else None)
 
 
 def test_what_was_made_by_hand_can_not_be_fitted_again() -> None:
@@ -80,4 +97,6 @@ def test_an_action_that_acts_late_is_seen_by_the_chosen_family_when_fitted_again
     data = late_level([3], agents=20, noise=0.02).transitions
     sim = PerSim.fit(data, effort="quick", progress=False)
     assert sim.card["metrics"]["past"]["lag"] == sim.lag > 1
-    assert sim.refit(data, chosen=True).lag == sim.lag
+    again = sim.refit(data, chosen=True)
+    assert again.lag == sim.lag
+    assert again.card["config"]["seen"] == sim.card["metrics"]["past"]["seen"]

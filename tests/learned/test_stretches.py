@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from persim_gym.learned.stretches import Record, escapes, held_out, kept_back
+from persim_gym.learned.stretches import Record, earlier_end, escapes, held_out, kept_back
 from tests.learned.test_choice import record
 
 
@@ -25,6 +25,22 @@ def test_stretches_are_of_every_agent_whole_and_unseen(steps: int) -> None:
         assert (part.longest >= min(60, steps // 3)).all()
     if steps < 30:  # every transition is held out once
         assert sum(len(data.agent) - len(part.rows) for part in parts) == len(data.agent)
+
+
+@pytest.mark.parametrize("steps", [3, 8, 29])
+def test_an_earlier_end_is_predicted_from_what_was_before_it(steps: int) -> None:
+    data = record(steps)
+    part, last = (
+        earlier_end(data, np.random.default_rng(0)),
+        held_out(data, np.random.default_rng(0))[0],
+    )
+    assert part is not None
+    place = np.tile(np.arange(steps), 20)
+    assert place[part.rows].max() < place[part.start].min()
+    assert place[part.start].max() < place[last.start].min()
+    assert (part.length == steps - place[part.start]).all()
+    assert set(data.agent[part.start]) == set(range(20))
+    assert earlier_end(record(30), np.random.default_rng(0)) is None
 
 
 @pytest.mark.parametrize("agents", [1, 2, 3, 7, 20])

@@ -75,6 +75,7 @@ SMALL: dict[str, Any] = {"first_steps": 150, "steps": 300, "batch_size": 100, "h
                          "latent": 1, "ensemble_size": 2}  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "where", "options"),
     [

@@ -386,8 +386,11 @@ WORN = np.where(np.arange(36) % 3 == 1, np.nan, np.arange(36.0))
 @pytest.mark.parametrize(
     ("frame", "says"),
     [
-        (long(np.arange(12) ** 1.5), "33 times between an agent's rows are not about the median"),
-        (long([k + 2 * (k // 2) for k in range(12)]), "15 of 33 times between an agent's rows are"),
+        (long(np.arange(12) ** 1.5), "times between an agent's rows are no whole steps of"),
+        (
+            long([k + 1.5 * (k // 2) for k in range(12)]),
+            "15 of 33 times between an agent's rows are",
+        ),
         (long(x=WORN), "only 18 of 36 rows are part of a step, for .* .'x' in 12"),
         (long(u=np.repeat([0.5, 1.5, 2.5], 12)), r"no agent's action ever changes \('u'\)"),
         (
@@ -408,6 +411,7 @@ def test_what_spoils_a_table_is_warned_of(frame: pd.DataFrame, says: str) -> Non
     [
         (long(), {}),
         (long([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 30]), {}),  # a gap an agent
+        (long([k + 2 * (k // 2) for k in range(12)]), {}),  # rows are missing
         (long(np.arange(12) ** 1.5), {"max_gap": 100}),
         (long(pd.date_range("2024-01-01", periods=12, freq="MS")), {}),
         (long(u=np.full(36, 2)), {"discrete_actions": True}),

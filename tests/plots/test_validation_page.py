@@ -43,6 +43,7 @@ def path(found: Validation, tmp_path_factory: pytest.TempPathFactory) -> Path:
         return found.save(tmp_path_factory.mktemp("page") / "trust")
 
 
+@pytest.mark.slow
 def test_the_page_needs_nothing_beside_it_and_shows_everything(
     found: Validation, path: Path
 ) -> None:
@@ -82,6 +83,7 @@ def test_the_page_needs_nothing_beside_it_and_shows_everything(
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_numbers_of_the_page_are_those_of_the_table(found: Validation, path: Path) -> None:
     rows = found.table()
     assert [(row["coordinate"], row["steps"]) for row in rows] == [

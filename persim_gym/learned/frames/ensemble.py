@@ -13,7 +13,7 @@ from persim_gym.learned.bounds import BoundEffects
 from persim_gym.learned.ensemble import Change, Ensemble
 from persim_gym.learned.frames.frame import Frame
 
-#: Scaled changes ``[m, p, k, c]`` of bound agents under features ``[m or 1, p, k, q]``.
+#: Scaled changes under features: of bound agents ``[m, p, k, c]`` and ``[m or 1, p, k, q]``.
 Bound = Callable[[Tensor], Tensor]
 
 
@@ -230,13 +230,21 @@ class FrameEnsemble(Ensemble):
 
     @torch.no_grad()
     def design(self, states: Tensor, actions: Tensor) -> Tensor:
-        """What an agent's factor is multiplied to, in inner coordinates ``[m, n, c, r]``.
+        """What a factor is multiplied to, in inner coordinates ``[m, n, c, r]``, near the mean one.
 
         Raises:
             TypeError: If the model is not linear in it.
         """
-        linear, features = self._linear(), self.frame.features(states, actions)
-        return continued(self.frame, self.model, linear.design, features) * self.frame.unit[:, None]
+        linear, mean = self._linear(), self.model.factors.mean(1)
+
+        def both(x: Tensor) -> Tensor:
+            whole = linear.design(x)
+            change = torch.einsum("mncr,mr->mnc", whole, mean) + linear.offset()
+            return torch.cat([change[None], whole.movedim(-1, 0)])
+
+        features = self.frame.features(states, actions)
+        found = answered(self.frame, self.model, both, features, slopes=True)
+        return found[1:].movedim(0, -1) * self.frame.unit[:, None]
 
     def offset(self) -> Tensor:
         """The change of inner coordinates that no factor has a part in ``[c]``."""
@@ -332,7 +340,7 @@ class _FramedChange:
 
 
 def answered(
-    frame: Frame, model: Model, response: Callable[[Tensor], Tensor], features: Tensor
+    frame: Frame, model: Model, response: Bound, features: Tensor, *, slopes: bool = False
 ) -> Tensor:
     """Scaled changes ``[..., c]``, of which those beyond the record lead back to it.
 
@@ -346,51 +354,46 @@ def answered(
         model: The model.
         response: What is asked of it, for features.
         features: ``[..., q]``.
+        slopes: Whether what is asked are changes and, after them, their derivatives
+            ``[1 + r, ..., c]``: the changes decide for both.
     """
     change = continued(frame, model, response, features)
-    if not frame.present or not isinstance(model, HoldingModel):
+    if (out := _beyond(model, features, list(frame.present))) is None:
         return change
-    low, high = model.held
-    columns = list(frame.present)
-    given = features[..., columns]
-    edge = given.clamp(low[columns].to(given), high[columns].to(given))
-    if not torch.compiler.is_exporting() and torch.equal(edge, given):
-        return change
-    place, own = (torch.as_tensor(c, device=features.device) for c in (columns, frame.own))
+    given, edge = out
+    place, own = (torch.as_tensor(c, device=features.device) for c in (frame.present, frame.own))
     before = features.index_copy(-1, place, 2 * edge - given)
     further = 2 * change - continued(frame, model, response, before)
     held, moved = change[..., frame.own], further[..., frame.own]
-    lower = torch.where(given < edge, torch.maximum(held, moved), held)
-    back = torch.where(given > edge, torch.minimum(held, moved), lower)
-    return change.index_copy(-1, own, back)
+    gained = (moved - held)[0] if slopes else moved - held
+    back = ((given < edge) & (gained > 0)) | ((given > edge) & (gained < 0))
+    return change.index_copy(-1, own, torch.where(back, moved, held))
 
 
-def continued(
-    frame: Frame, model: Model, response: Callable[[Tensor], Tensor], features: Tensor
-) -> Tensor:
+def continued(frame: Frame, model: Model, response: Bound, features: Tensor) -> Tensor:
     """What a model answers, on a straight line where actions leave what it knows.
 
     A present state that a model does not know is held at the edge, so that nothing runs away; see
     :func:`answered`. An action cannot run away: it is chosen. To hold it would be to predict that
     twice the largest dose does what the largest did. Beyond the edge the answer goes on as it came
     there: as much as it changed over the same width before it. Past changes, in which doses that
-    are not seen show, are treated alike.
-
-    Args:
-        frame: Which features are the present state.
-        model: The model.
-        response: What is asked of it, for features.
-        features: ``[..., q]``.
+    are not seen show, are treated alike. The arguments are those of :func:`answered`.
     """
-    if not frame.free or not isinstance(model, HoldingModel):
+    if (out := _beyond(model, features, list(frame.free))) is None:
         return response(features)
-    low, high = model.held
-    columns = list(frame.free)
-    given = features[..., columns]
-    edge = given.clamp(low[columns].to(given), high[columns].to(given))
-    if not torch.compiler.is_exporting() and torch.equal(edge, given):
-        return response(features)
-    place = torch.as_tensor(columns, device=features.device)
+    given, edge = out
+    place = torch.as_tensor(frame.free, device=features.device)
     at_edge = features.index_copy(-1, place, edge)
     before = features.index_copy(-1, place, 2 * edge - given)
     return 2 * response(at_edge) - response(before)
+
+
+def _beyond(model: Model, features: Tensor, columns: list[int]) -> tuple[Tensor, Tensor] | None:
+    """Some features, and the same held to what a model knows; ``None`` where they are."""
+    if not columns or not isinstance(model, HoldingModel):
+        return None
+    low, high = model.held
+    given = features[..., columns]
+    edge = given.clamp(low[columns].to(given), high[columns].to(given))
+    out = torch.compiler.is_exporting() or not torch.equal(edge, given)
+    return (given, edge) if out else None

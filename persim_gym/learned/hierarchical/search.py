@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,10 @@ SURE, SEVERAL = 2.0, 10
 ROWS_PER_TERM = 3.0
 #: Share of each agent's transitions that a degree is chosen by: the last ones.
 HELD = 0.25
+#: Transitions of the median agent's share below which a degree is chosen by several ends, each
+#: predicted from what was before, and their number: one or two last steps may be the same luck for
+#: all agents, a bad year or a hot day.
+FEW, ENDS = 4, 3
 #: Share of the changes' variance that may be left of what is taken for the law itself.
 LAW = 1e-7
 #: Rounds of weights for heavy tails, the kurtosis of what is left from which these are tried, the
@@ -97,6 +102,23 @@ class Samples:
         return replace(part, agent=place[part.agent], num_agents=len(agents))
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """A stretch that is held out, and what was before it.
+
+    Attributes:
+        train: What was before.
+        held: The stretch.
+        phi: Terms of what was before, of all degrees ``[T, P]``.
+        begun: Populations of what was before, by degree.
+    """
+
+    train: Samples
+    held: Samples
+    phi: Tensor
+    begun: dict[int, Population] = field(default_factory=dict)
+
+
 class Search:
     """Degrees one after the other, each begun from the one before.
 
@@ -121,10 +143,11 @@ class Search:
         self.rng = rng
         learners = self.learners(data, self.terms(self.most))
         own = data.of_agents(learners)
-        last = _last(own)
-        self.train, self.held = own.select(~last), own.select(last)
-        self._phi = self._features(self.train)
-        self._begun: dict[int, Population] = {}
+        self.ends = [
+            End(own.select(before), own.select(held), self._features(own.select(before)))
+            for before, held in _ends(own)
+        ]
+        self._begun = self.ends[0].begun
 
     def _most(self, data: Samples) -> int:
         q, c, have = data.features.shape[1], data.change.shape[1], len(data)
@@ -170,13 +193,13 @@ class Search:
         """Degree, and degrees of freedom of the noise."""
         # Where nothing can be held out, of records of one transition, the lowest has to do.
         best, misses = self.asked or 1, 0
-        if self.asked is None and len(self.held):
-            least: Tensor | None = None
+        if self.asked is None and len(self.ends[0].held):
+            least: list[Tensor] | None = None
             for tried in range(1, self.most + 1):
                 if self.terms(tried) == self.terms(tried - 1):
                     continue  # nothing but what lower degrees have: inputs of few values
                 own = self._try(tried, None)
-                if least is None or better(own, least):
+                if least is None or _mostly(map(better, own, least)):
                     best, least, misses = tried, own, 0
                 else:
                     misses += 1
@@ -187,65 +210,66 @@ class Search:
         return best, self._tails(best)
 
     def _tails(self, degree: int) -> float | None:
-        if not len(self.held):
+        end = self.ends[0]
+        if not len(end.held):
             return None
         if not self.trials:
             self._try(degree, None)
-        left = self._left(self.train, degree, self._moments(degree, None))
+        left = self._left(end, end.train, degree, self._moments(end, degree, None))
         scaled = left / left.std(0, correction=0).clamp_min(1e-12)
-        noise = self._begun[degree].noise
+        noise = end.begun[degree].noise
         if float(noise.max()) <= LAW or float(scaled.pow(4).mean(0).max()) < KURTOSIS:
             return None
         gaussian = next(t["absolute"] for t in self.trials if t["degree"] == degree)
         self._try(degree, FREEDOM)
         return FREEDOM if self.trials[-1]["absolute"] < (1 - LESS) * gaussian else None
 
-    def _moments(self, degree: int, weight: Tensor | None) -> Moments:
-        phi = self._phi[:, : self.terms(degree)]
-        return moments(phi, self.train.change, self.train.agent, self.train.num_agents, weight)
+    def _moments(self, end: End, degree: int, weight: Tensor | None) -> Moments:
+        phi, own = end.phi[:, : self.terms(degree)], end.train
+        return moments(phi, own.change, own.agent, own.num_agents, weight)
 
-    def _start(self, degree: int, stats: Moments) -> Population:
+    def _start(self, begun: dict[int, Population], degree: int, stats: Moments) -> Population:
         """From where a degree's population is estimated: that of the degree below."""
         if degree == 1:
             return pooled(stats)
-        if degree - 1 not in self._begun:
-            below = self._moments(degree - 1, None)
-            self._begun[degree - 1] = estimate(below, self._start(degree - 1, below))
-        return self._begun[degree - 1].widened(self.terms(degree))
+        if degree - 1 not in begun:
+            below = stats.first(self.terms(degree - 1))
+            begun[degree - 1] = estimate(below, self._start(begun, degree - 1, below))
+        return begun[degree - 1].widened(self.terms(degree))
 
-    def _try(self, degree: int, tails: float | None) -> Tensor:
-        """Errors of the agents ``[n]``."""
-        stats = self._moments(degree, None)
-        prior = estimate(stats, self._start(degree, stats))
-        self._begun[degree] = prior
-        if tails is not None:
-            phi = self._phi[:, : self.terms(degree)]
-            prior, weight = student(self.train, phi, prior, tails, again=True)
-            stats = self._moments(degree, weight)
-        left = self._left(self.held, degree, stats, prior)
-        count = torch.bincount(self.held.agent, minlength=self.held.num_agents)
-        square = torch.zeros(len(count), dtype=left.dtype, device=left.device)
-        square.index_add_(0, self.held.agent, left.square().mean(1))
-        own = (square[count > 0] / count[count > 0]).sqrt().clamp_min(1e-7)
-        tail = torch.quantile(own, 0.9)
+    def _try(self, degree: int, tails: float | None) -> list[Tensor]:
+        """Errors of the agents at each end; the last one stands in the trials."""
+        lefts = [self._left_of(end, degree, tails) for end in self.ends]
+        found = [_of_agents(end.held, left) for end, left in zip(self.ends, lefts, strict=True)]
         self.trials.append(
             {
                 "degree": degree,
                 "terms": self.terms(degree),
                 "tails": tails,
-                "error": float(own.log().mean().exp()),
-                "ninth_decile": float(tail),
-                "absolute": float(left.abs().mean()),
+                "error": float(found[0].log().mean().exp()),
+                "ninth_decile": float(torch.quantile(found[0], 0.9)),
+                "absolute": float(lefts[0].abs().mean()),
             }
         )
-        return own
+        return found
+
+    def _left_of(self, end: End, degree: int, tails: float | None) -> Tensor:
+        """What is left of the transitions of an end ``[T, c]``."""
+        stats = self._moments(end, degree, None)
+        prior = estimate(stats, self._start(end.begun, degree, stats))
+        end.begun[degree] = prior
+        if tails is not None:
+            phi = end.phi[:, : self.terms(degree)]
+            prior, weight = student(end.train, phi, prior, tails, again=True)
+            stats = self._moments(end, degree, weight)
+        return self._left(end, end.held, degree, stats, prior)
 
     def _left(
-        self, data: Samples, degree: int, stats: Moments, prior: Population | None = None
+        self, end: End, data: Samples, degree: int, stats: Moments, prior: Population | None = None
     ) -> Tensor:
         """What is left of transitions ``[T, c]``."""
-        mean, _ = posterior(stats, prior or self._begun[degree])
-        phi = self._phi if data is self.train else self._features(data)
+        mean, _ = posterior(stats, prior or end.begun[degree])
+        phi = end.phi if data is end.train else self._features(data)
         return remainder(data, phi[:, : self.terms(degree)], mean)
 
     def population(
@@ -256,7 +280,7 @@ class Search:
         own = data.of_agents(self.learners(data, p))
         phi = self._features(own)[:, :p]
         stats = moments(phi, own.change, own.agent, own.num_agents)
-        start = self._begun[degree] if degree in self._begun else self._start(degree, stats)
+        start = self._begun[degree] if degree in self._begun else self._start({}, degree, stats)
         prior = estimate(stats, start)
         if tails is None:
             return prior, None
@@ -298,6 +322,20 @@ def remainder(data: Samples, phi: Tensor, mean: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
+def _of_agents(data: Samples, left: Tensor) -> Tensor:
+    """Root mean square of what is left ``[T, c]`` of each agent that there is ``[n]``."""
+    count = torch.bincount(data.agent, minlength=data.num_agents)
+    square = torch.zeros(len(count), dtype=left.dtype, device=left.device)
+    square.index_add_(0, data.agent, left.square().mean(1))
+    return (square[count > 0] / count[count > 0]).sqrt().clamp_min(1e-7)
+
+
+def _mostly(answers: Iterable[bool]) -> bool:
+    """Whether most of them are yes: what agents share at one time decides nothing alone."""
+    said = list(answers)
+    return 2 * sum(said) > len(said)
+
+
 def better(own: Tensor, least: Tensor) -> bool:
     """Whether agents' errors ``[n]`` are less than others, by much or surely.
 
@@ -312,12 +350,24 @@ def better(own: Tensor, least: Tensor) -> bool:
     return gain > 0 and bool(gained.mean() > SURE * gained.std() / len(own) ** 0.5)
 
 
-def _last(data: Samples) -> Tensor:
-    """The last quarter of each agent's transitions ``[T]``: one at least, but not its only one."""
+def _ends(data: Samples) -> list[tuple[Tensor, Tensor]]:
+    """What is before, and the last quarter of each agent's transitions ``[T]``.
+
+    That is one at least, but not its only one. Of short records the quarter before is held out as
+    well, with what is before it, and the one before that.
+    """
     order = torch.argsort(data.agent, stable=True)
     count = torch.bincount(data.agent, minlength=data.num_agents)
     first = count.cumsum(0) - count
     place = torch.empty_like(order)
     place[order] = torch.arange(len(order), device=order.device) - first[data.agent[order]]
-    held = torch.where(count > 1, (HELD * count).long().clamp_min(1), 0)
-    return place >= (count - held)[data.agent]
+    width = (HELD * count).long().clamp_min(1)
+    number = ENDS if float(width.double().median()) < FEW else 1
+    found = []
+    for end in range(number):
+        stop = (count - end * width)[data.agent]
+        begin = stop - width[data.agent]
+        before, held = place < begin, (place >= begin) & (place < stop) & (begin > 0)
+        if not end or bool(held.any()):
+            found.append((before | (begin < 1) if not end else before, held))
+    return found

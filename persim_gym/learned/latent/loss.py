@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -80,18 +80,19 @@ class LatentData:
         """Number of transitions ``T``."""
         return len(self.features)
 
+    def select(self, rows: NDArray[Any]) -> LatentData:
+        """Some of the transitions, by their places ``[k]`` or a mask ``[T]``."""
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "num_agents"}
+        return replace(self, **{n: a[rows] for n, a in arrays.items() if a is not None})
+
     def of_agents(self, chosen: NDArray[np.int64]) -> LatentData:
         """Transitions of some agents, which are numbered anew, in the order given."""
         if np.array_equal(chosen, np.arange(self.num_agents)):
             return self
         number = np.full(self.num_agents, -1)
         number[chosen] = np.arange(len(chosen))
-        rows = number[self.agents] >= 0
-        own = number[self.agents[rows]]
-        parts = self.features[rows], self.changes[rows], own, self.episodes[rows]
-        states = None if self.states is None else self.states[rows]
-        cut = None if self.cut is None else self.cut[rows]
-        return LatentData(*parts, len(chosen), states, cut)
+        part = self.select(number[self.agents] >= 0)
+        return replace(part, agents=number[part.agents], num_agents=len(chosen))
 
 
 def missed(error: Tensor, cut: Tensor | None) -> Tensor:
@@ -396,5 +397,4 @@ def weights_of(network: LatentNetwork, data: LatentData) -> Tensor:
 
 #: Variance of members around their mean, as a share of what they leave, up to which that is noise.
 APART = 0.05
-
 _ROWS = 65_536

@@ -11,13 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.learned.frames.ensemble import continued
+from persim_gym.learned.frames.ensemble import answered
 from persim_gym.learned.frames.frame import Frame
 from persim_gym.learned.latent.loss import LatentData, LatentSource, beyond, missed
 from persim_gym.learned.latent.network import LatentNetwork
 
 #: Transitions that are worked on at a time.
 MOST_ROWS = 100_000
+#: Half the squares that a search leaves, over those of noise, from which others are begun.
+POOR = 2.0
+#: Places that a search for a new agent is begun from at the most.
+STARTS = 6
 
 
 @torch.no_grad()
@@ -29,6 +33,7 @@ def posterior(
     noise: Tensor | None = None,
     rounds: int = 20,
     frame: Frame | None = None,
+    starts: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """Most likely latents of agents, and how far they are known.
 
@@ -46,6 +51,8 @@ def posterior(
         rounds: Most steps.
         frame: Which features are the present state, and which may go on beyond what the network
             was fitted on, as in its predictions; without it all are held there.
+        starts: Places that the search begins from, of those agents of whom the first one leaves
+            more than :data:`POOR` times what the noise would.
 
     Returns:
         Mean ``[m, N', r]`` and deviation ``[m, N', r]``.
@@ -54,7 +61,10 @@ def posterior(
     wanted = np.arange(data.num_agents) if chosen is None else chosen
     ends = np.cumsum(np.bincount(data.agents, minlength=data.num_agents)[wanted])
     groups = np.split(wanted, np.flatnonzero(np.diff(ends // MOST_ROWS)) + 1)
-    parts = [_solve(network, data.of_agents(group), noise, rounds, frame) for group in groups]
+    parts = []
+    for group in groups:
+        problem = _Problem(network, data.of_agents(group), noise, frame)
+        parts.append(_best(problem, problem.first(starts), rounds))
     means, deviations = zip(*parts, strict=True)
     return torch.cat(means, 1), torch.cat(deviations, 1)
 
@@ -73,10 +83,10 @@ def tangent(
 
     def both(x: Tensor) -> Tensor:
         change, slope = network.jacobian(latents, x)
-        return torch.cat([change[..., None], slope], dim=-1)
+        return torch.cat([change[None], slope.movedim(-1, 0)])
 
-    found = _answered(network, both, features, frame)
-    return found[..., 0], found[..., 1:]
+    found = _answered(network, both, features, frame, slopes=True)
+    return found[0], found[1:].movedim(0, -1)
 
 
 def _answered(
@@ -84,22 +94,44 @@ def _answered(
     response: Callable[[Tensor], Tensor],
     features: Tensor,
     frame: Frame | None,
+    *,
+    slopes: bool = False,
 ) -> Tensor:
     """What a function of features ``[m, n, q]`` gives for those of all members ``[n, q]``."""
 
     def held(x: Tensor) -> Tensor:
         return response(network.hold(x).expand(network.members, -1, -1))
 
-    return held(features) if frame is None else continued(frame, network, held, features)
+    if frame is None:
+        return held(features)
+    return answered(frame, network, held, features, slopes=slopes)
 
 
-def _solve(
-    network: LatentNetwork, data: LatentData, noise: Tensor, rounds: int, frame: Frame | None
-) -> tuple[Tensor, Tensor]:
-    problem = _Problem(network, data, noise, frame)
-    latents = problem.first()
+def _best(problem: _Problem, places: Tensor, rounds: int) -> tuple[Tensor, Tensor]:
+    """The best of what searches from some places ``[s, m, N', r]`` come to."""
+    found, known = _solve(problem, places[0], rounds)
+    if len(places) == 1:
+        return found, known
+    price = problem.expand(found)[0]
+    expected = 0.5 * problem.changes.shape[1] * problem.counts
+    poor = torch.nonzero((price > POOR * (expected + 1)).any(0))[:, 0]
+    if not len(poor):
+        return found, known
+    part = problem.only(poor)
+    for place in places[1:, :, poor].unbind(0):
+        tried = _solve(part, place, rounds)
+        new = part.expand(tried[0])[0]
+        better = (new < price[:, poor])[..., None]
+        price[:, poor] = torch.minimum(new, price[:, poor])
+        for kept, other in zip((found, known), tried, strict=True):
+            kept[:, poor] = torch.where(better, other, kept[:, poor])
+    return found, known
+
+
+def _solve(problem: _Problem, latents: Tensor, rounds: int) -> tuple[Tensor, Tensor]:
+    """Where Gauss-Newton steps from latents ``[m, N', r]`` come to, and how far it is known."""
     found, known = latents.clone(), torch.zeros_like(latents)
-    live = torch.arange(data.num_agents, device=latents.device)
+    live = torch.arange(problem.count, device=latents.device)
     price, gradient, curvature = problem.expand(latents)
     damping = torch.full_like(price, 1e-3)
     for round_ in range(rounds):
@@ -134,7 +166,7 @@ class _Problem:
 
     #: Members of the population that are tried as places to begin, and transitions they are tried
     #: on.
-    PLACES, TRIED = 16, 16
+    PLACES, TRIED = 64, 64
 
     def __init__(
         self, network: LatentNetwork, data: LatentData, noise: Tensor, frame: Frame | None
@@ -161,8 +193,13 @@ class _Problem:
         part.cut = None if self.cut is None else self.cut[rows]
         return part
 
-    def first(self) -> Tensor:
-        """Places to begin ``[m, N', r]``: the best of the population's mean and some members."""
+    @property
+    def counts(self) -> Tensor:
+        """Transitions of each agent ``[N']``."""
+        return torch.bincount(self.agents, minlength=self.count)
+
+    def first(self, starts: int) -> Tensor:
+        """Places to begin ``[s, m, N', r]``: the best of the population's mean and members."""
         m, r = self.mean.shape
         known = self.network.factors
         most = min(self.PLACES, known.shape[1])
@@ -180,8 +217,9 @@ class _Problem:
             apart = (place - self.mean)[:, None]
             prior = 0.5 * ((apart @ self.precision[:, 0]) * apart).sum(2)
             prices.append(self._sum(each, self.agents[rows]) + prior)
-        best = torch.stack(prices, 2).argmin(2)  # [m, N']
-        return places.gather(1, best[..., None].expand(-1, -1, r)).clone()
+        order = torch.stack(prices, 2).argsort(stable=True, dim=2)[..., :starts]  # [m, N', s]
+        best = (places.gather(1, own[..., None].expand(-1, -1, r)) for own in order.unbind(2))
+        return torch.stack(list(best))
 
     def expand(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Price ``[m, N']``, gradient ``[.., r]`` and curvature ``[.., r, r]`` at latents."""

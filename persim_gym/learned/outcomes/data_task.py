@@ -360,7 +360,9 @@ def features(obs: Tensor, action: Tensor, next_obs: Tensor, space: Discrete | Bo
     if isinstance(space, Discrete):
         others = torch.arange(1, int(space.n), device=action.device)
         action = (action[..., None] == others).to(next_obs.dtype)
-    lead = torch.broadcast_shapes(obs.shape[:-1], action.shape[:-1], next_obs.shape[:-1])
+    # Torch's own loads SymPy, which takes half a second; a graph knows its own sizes only.
+    broadcast = torch.broadcast_shapes if torch.compiler.is_exporting() else np.broadcast_shapes
+    lead = broadcast(obs.shape[:-1], action.shape[:-1], next_obs.shape[:-1])
     parts = (next_obs, action.to(next_obs.dtype), next_obs - obs)
     return torch.cat([part.expand(*lead, part.shape[-1]) for part in parts], dim=-1)
 

@@ -7,6 +7,7 @@ SiLU units by Adam, and for yes and no also limits of single coordinates, which 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations_with_replacement
@@ -107,27 +108,57 @@ def ridge_heads(x: Tensor, y: Tensor, terms: Tensor, ridges: Sequence[float]) ->
     return found
 
 
+def _logistic(values: Tensor, target: Tensor) -> Tensor:
+    """Weights of a logistic regression ``[terms]``, the first of which is not held back.
+
+    By steps of L-BFGS: an optimiser of torch would load its compiler, which takes a second.
+    """
+    held = torch.full(values.shape[1:], 2e-7, dtype=values.dtype)
+    held[0] = 0.0
+
+    def loss(weight: Tensor) -> tuple[float, Tensor]:
+        score = values @ weight
+        entropy = torch.nn.functional.binary_cross_entropy_with_logits(score, target)
+        slope = values.T @ (score.sigmoid_() - target) / len(values) + held * weight
+        return float(entropy + (held * weight.square()).sum() / 2), slope
+
+    weight, past = torch.zeros_like(held), deque[tuple[Tensor, Tensor]](maxlen=100)
+    least, slope = loss(weight)
+    for _ in range(200):
+        if slope.abs().max() < 1e-7:
+            break
+        step, size, shares = -slope, 1.0, []
+        for moved, turned in reversed(past):
+            shares.append(moved @ step / (moved @ turned))
+            step = step - shares[-1] * turned
+        if past:
+            moved, turned = past[-1]
+            step = step * (moved @ turned / turned.square().sum())
+        for (moved, turned), share in zip(past, reversed(shares), strict=True):
+            step = step + (share - turned @ step / (moved @ turned)) * moved
+        down = float(step @ slope)
+        while (found := loss(weight + size * step))[0] > least + 1e-4 * size * down:
+            size /= 2
+            if size < 1e-6:
+                return weight
+        moved, turned = size * step, found[1] - slope
+        if moved @ turned > 1e-12 * turned.square().sum():
+            past.append((moved, turned))
+        weight, gained = weight + moved, least - found[0]
+        least, slope = found
+        if gained < 1e-9:
+            break
+    return weight
+
+
 def logistic_head(x: Tensor, y: Tensor, terms: Tensor) -> Head:
     """The polynomial that is positive where ``y`` is."""
     units = _units(x)
     values = monomials((x - units["mean"]) / units["scale"], terms)
     size = values.std(0, correction=0)
     values = values / torch.where(size > 1e-12, size, 1.0)
-    target = y.double()
-    weight = torch.zeros(values.shape[1] + 1, dtype=x.dtype, requires_grad=True)
-    search = torch.optim.LBFGS([weight], max_iter=200, line_search_fn="strong_wolfe")
-
-    def loss() -> Tensor:
-        search.zero_grad()
-        score = values @ weight[1:] + weight[0]
-        total = torch.nn.functional.binary_cross_entropy_with_logits(score, target)
-        total = total + 1e-7 * weight[1:].square().sum()
-        total.backward()
-        return total
-
-    with torch.enable_grad():
-        search.step(loss)
-    found = weight.detach()
+    ones = torch.ones(len(values), 1, dtype=values.dtype)
+    found = _logistic(torch.cat([ones, values], 1), y.to(values.dtype))
     return Head(
         "polynomial",
         {

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from persim_gym.core import Array, Task
 from persim_gym.envs.suites import SUITES
+from persim_gym.learned.bounds import following_of
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.frames.history import slots
 from persim_gym.learned.mixture import MixtureEnsemble
@@ -62,13 +63,14 @@ def read_agents(parts: Parts, data: Transitions, name: str | None = None) -> lis
         raise ValueError(
             f"name= is of one agent, the data are of {len(present)}: give Transitions agent_names"
         )
-    states = slots(data, parts.ensemble.lag, parts.ensemble.past)
+    lag = parts.ensemble.lag
+    states = slots(data, lag, parts.ensemble.past)
     agents = []
     for agent in present.tolist():
         rows = np.flatnonzero(data.agent == agent)
-        following: Array = data.next_obs[rows]
-        if data.changes is not None:
-            following = data.obs[rows] + data.change(rows)
+        whole = rows[data.step[rows] >= lag - 1]  # a past that was recorded, where there is any
+        rows = whole if len(whole) else rows
+        following = following_of(data, rows, parts.task)
         called = name
         if name is None and data.agent_names is not None:
             called = data.agent_names[agent]

@@ -46,7 +46,7 @@ class AgentPosterior:
 
     @property
     def count(self) -> int:
-        """Transitions that it has seen; those that end on a bound are left out."""
+        """Transitions that it has seen; in linear models without those that end on a bound."""
         return int(self._evidence.count[0])
 
     @property
@@ -63,7 +63,8 @@ class AgentPosterior:
         """Add transitions; the order, and whether they come together, makes no difference.
 
         Transitions that end on a bound of the observation space are left out: there the
-        environment has cut off what the dynamics did.
+        environment has cut off what the dynamics did. Networks with latents learn of them what
+        they say.
 
         Args:
             obs: ``[n, d]``; with a lag above 1 states, which :meth:`PerSim.states` makes.

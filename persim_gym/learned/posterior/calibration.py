@@ -11,10 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from persim_gym.learned.bounds import following_of
 from persim_gym.learned.ensemble import Ensemble, before_bounds
 from persim_gym.learned.frames.ensemble import FrameEnsemble
 from persim_gym.learned.frames.history import slots
 from persim_gym.learned.hierarchical.model import HierarchicalModel
+from persim_gym.learned.latent.loss import LatentData
 from persim_gym.learned.latent.network import LatentNetwork
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.posterior.knowledge import Knowledge, Known, MixedKnowledge
@@ -27,7 +29,10 @@ from persim_gym.learned.posterior.prior import (
     Evidence,
     FactorModel,
     FactorPrior,
+    constant_first,
     moments,
+    normal_quantile,
+    of_factors,
     solve,
 )
 from persim_gym.learned.preparation import Data
@@ -45,38 +50,6 @@ NOISE_ROWS = 20_000
 SILENT = 1e-3
 #: Numbers of the fitted agents' evidence above which it is not kept.
 MOST_KEPT = 8_000_000
-
-
-def constant_first(noise: Tensor, rank: int) -> FactorPrior:
-    """The prior of a closed-form fit: the first factor is 1, the others are standard normal.
-
-    Args:
-        noise: Variance of what is left, in the data's units ``[m, d]``.
-        rank: Rank ``r``.
-    """
-    m = len(noise)
-    unit = torch.eye(rank, dtype=torch.float64, device=noise.device).expand(m, rank, rank)
-    return FactorPrior(unit[:, 0].clone(), unit[:, :, 1:].clone(), noise.double())
-
-
-def of_factors(factors: Tensor, noise: Tensor) -> FactorPrior:
-    """The prior of networks: mean and covariance of the agents' factors.
-
-    Members know factors up to a linear map of their own. Roots are turned so that the same ``w``
-    means the same agent to all of them, as far as they agree: then draws cancel in their mean.
-
-    Args:
-        factors: ``[m, N, r]``.
-        noise: ``[m, d]``.
-    """
-    values = factors.double()
-    mean = values.mean(1)
-    centred = values - mean[:, None]
-    left, singular, right = torch.linalg.svd(centred, full_matrices=False)
-    root = right.mT * (singular / len(values[0]) ** 0.5)[:, None, :]
-    # Orthogonal Procrustes of the whitened factors, to the first member's.
-    turn, _, back = torch.linalg.svd(left.mT @ left[:1])
-    return FactorPrior(mean, root @ (turn @ back), noise.double())
 
 
 def _own_prior(ensemble: Ensemble) -> FactorPrior | None:
@@ -110,9 +83,11 @@ def learn_knowledge(
     if isinstance(ensemble, MixtureEnsemble):
         parts = (learn_knowledge(part, data, seed=seed) for part in ensemble.parts)
         return MixedKnowledge(tuple(parts))
-    rows = np.flatnonzero(~data.clipped)
+    kept = data.transitions.step >= ensemble.lag - 1  # a past that was recorded
+    kept |= not kept.any()
     if isinstance(ensemble, FrameEnsemble) and isinstance(ensemble.model, LatentNetwork):
-        return _of_latents(ensemble, ensemble.model.factors, data, rows, seed)
+        return _of_latents(ensemble, data, np.flatnonzero(kept), seed)
+    rows = np.flatnonzero(~data.clipped & kept)
     if not ensemble.linear:
         return None
     own = _own_prior(ensemble)
@@ -127,10 +102,10 @@ def learn_knowledge(
         prior = calibrated(FactorModel(ensemble, prior), data, rows, seed, tempered=own is None)
     if _too_many(prior, agents):
         return Knowledge(prior, Evidence.none(prior, 0), first=agents)
-    model, kept = FactorModel(ensemble, prior), Evidence.none(prior, agents)
+    model, evidence = FactorModel(ensemble, prior), Evidence.none(prior, agents)
     for part in np.array_split(rows, max(1, len(rows) // (16 * ROWS_AT_ONCE))):
-        kept.add(model.evidence(*rows_of(data, part, ensemble), agents))
-    return Knowledge(prior, kept)
+        evidence.add(model.evidence(*rows_of(data, part, ensemble), agents))
+    return Knowledge(prior, evidence)
 
 
 def _too_many(prior: FactorPrior, agents: int) -> bool:
@@ -139,31 +114,29 @@ def _too_many(prior: FactorPrior, agents: int) -> bool:
 
 
 def _of_latents(
-    ensemble: FrameEnsemble, latents: Tensor, data: Data, rows: NDArray[np.int64], seed: int
+    ensemble: FrameEnsemble, data: Data, rows: NDArray[np.int64], seed: int
 ) -> Knowledge:
     """What new agents of a network need: fitted latents stay where they are until data come."""
     prior, agents = prior_of_latents(ensemble), ensemble.num_agents
     model = LatentModel(ensemble, prior)
-    w = model.personal(latents)
+    w = model.personal(ensemble.agent_factors())
     kept = Evidence.none(prior, agents)
+
+    def read(part: NDArray[np.int64]) -> LatentData:
+        return model.rows(data.task, *_recorded(data, part, ensemble), agents)
+
     for part in np.array_split(rows, max(1, len(rows) // (16 * ROWS_AT_ONCE))):
-        kept.add(model.curvature(w, *rows_of(data, part, ensemble)[:3]))
+        kept.add(model.curvature(w, read(part)))
     kept = around(w, kept)
     covariance = solve(prior, kept)[1]
-    if len(rows) > NOISE_ROWS:
-        rows = np.sort(np.random.default_rng(seed).choice(rows, NOISE_ROWS, replace=False))
-    errors = []
-    for part in np.array_split(rows, max(1, len(rows) // ROWS_AT_ONCE)):
-        whose, states, actions, change = rows_of(data, part, ensemble)
-        own, sure = w.index_select(1, whose), covariance.index_select(1, whose)
-        design, common = model.near(own, states, actions)
-        found = common + torch.einsum("mncq,mnq->mnc", design, own)
-        within = torch.einsum("mncq,mnqp,mncp->mnc", design, sure, design) + prior.noise[:, None]
-        variance = within.mean(0) + found.var(0, correction=0)
-        errors.append((change - found.mean(0)).abs() / variance.sqrt())
+    rows = _some(rows, seed)
+    parts = np.array_split(rows, max(1, len(rows) // ROWS_AT_ONCE))
+    errors = [model.standardised(w, covariance, read(part)) for part in parts]
     if len(rows):
         levels = torch.as_tensor(LEVELS, dtype=torch.float64, device=prior.mean.device)
-        table = torch.quantile(torch.cat(errors), levels, dim=0).T
+        table = torch.nanquantile(torch.cat(errors), levels, dim=0).T
+        normal = torch.as_tensor(normal_quantile(LEVELS), device=table.device)
+        table = torch.where(table.isnan(), normal, table)  # bounds have set all of it
         prior = replace(prior, quantiles=table.expand(len(COUNTS), -1, -1).clone())
     if _too_many(prior, agents):
         return Knowledge(prior, Evidence.none(prior, 0), first=agents)
@@ -174,19 +147,31 @@ def rows_of(
     data: Data, rows: NDArray[np.int64], ensemble: Ensemble
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Agents, states, actions and changes of some transitions, for :class:`FactorModel`."""
+    agents, states, actions, following = _recorded(data, rows, ensemble)
+    return agents, states, actions, ensemble.difference(states.double(), following)
+
+
+def _recorded(
+    data: Data, rows: NDArray[np.int64], ensemble: Ensemble
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Agents, states, actions and next observations of some transitions."""
     t, device = data.transitions, ensemble.device
     states = slots(t, ensemble.lag, ensemble.past)[rows]
-    # Not the next observations as they are: the change was taken before rounding to float32.
-    next_obs = t.obs[rows].astype(np.float64) + t.change(rows)
-    parts = (t.agent[rows], states, t.action[rows], next_obs)
-    agents, states_, actions, following = (torch.as_tensor(part, device=device) for part in parts)
-    return agents, states_, actions, ensemble.difference(states_.double(), following)
+    arrays = (t.agent[rows], states, t.action[rows], following_of(t, rows, data.task))
+    agents, states_, actions, following = (torch.as_tensor(a, device=device) for a in arrays)
+    return agents, states_, actions, following
+
+
+def _some(rows: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """At most :data:`NOISE_ROWS` of some rows."""
+    if len(rows) <= NOISE_ROWS:
+        return rows
+    return np.sort(np.random.default_rng(seed).choice(rows, NOISE_ROWS, replace=False))
 
 
 def _residuals(ensemble: Ensemble, data: Data, rows: NDArray[np.int64], seed: int) -> Tensor:
     """Mean squares of what the fitted factors leave ``[m, d]``."""
-    if len(rows) > NOISE_ROWS:
-        rows = np.sort(np.random.default_rng(seed).choice(rows, NOISE_ROWS, replace=False))
+    rows = _some(rows, seed)
     total: Any = 0.0
     moments_: list[Any] = [0.0, 0.0]
     for part in np.array_split(rows, max(1, len(rows) // ROWS_AT_ONCE)):

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from persim_gym.core import Array, Task
+from persim_gym.learned.bounds import cutting_bounds
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.frames.ensemble import FrameEnsemble
-from persim_gym.learned.latent.loss import LatentData
+from persim_gym.learned.latent.loss import LatentData, beyond
 from persim_gym.learned.latent.network import LatentNetwork
-from persim_gym.learned.latent.posterior import posterior, tangent
-from persim_gym.learned.posterior.agent import AgentPosterior, Given, check_rows, off_bounds
+from persim_gym.learned.latent.posterior import STARTS, posterior, tangent
+from persim_gym.learned.posterior.agent import AgentPosterior, Given, check_rows
 from persim_gym.learned.posterior.prior import Evidence, FactorModel, FactorPrior, rows_at_once
 
 
@@ -67,47 +67,94 @@ class LatentModel(FactorModel):
             ``[m, n, c, q]`` and ``[m, n, c]``, in the data's units.
         """
         features = self.frame.features(states.double(), actions)
+        design, change = self._tangent(w, features)
+        return design, change - torch.einsum("mncq,mnq->mnc", design, w)
+
+    def _tangent(self, w: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Derivatives by personal numbers ``w``, and changes there, in the data's units."""
         change, slope = tangent(self.network, self.prior.factors(w), features, self.frame)
         unit = self.frame.unit
-        design = (slope @ self.prior.root[:, None]) * unit[:, None]
-        return design, change * unit - torch.einsum("mncq,mnq->mnc", design, w)
+        return (slope @ self.prior.root[:, None]) * unit[:, None], change * unit
 
-    def curvature(self, w: Tensor, agents: Tensor, states: Tensor, actions: Tensor) -> Evidence:
+    def rows(
+        self, task: Task, agents: Tensor, states: Tensor, actions: Tensor, next_obs: Tensor, n: int
+    ) -> LatentData:
+        """Transitions as a fit has them: what a bound cut off counts one-sided.
+
+        Args:
+            task: Whose bounds they are.
+            agents: ``[k]``, below ``n``.
+            states: ``[k, l * d]``.
+            actions: ``[k(, a)]``.
+            next_obs: ``[k, d]``.
+            n: Number of agents.
+        """
+        frame = self.frame
+        cut = frame.cut(next_obs.cpu().numpy(), *cutting_bounds(task))
+        if self.ensemble.effects is not None:
+            self.ensemble.effects.mark_resets(cut)
+        own, features = agents.cpu().numpy(), frame.features(states.double(), actions)
+        changes = frame.change(states[:, -frame.obs_dim :].double(), next_obs.double())
+        arrays = features.cpu().numpy(), changes.cpu().numpy()
+        return LatentData(*arrays, own, own, n, cut=cut if cut.any() else None)
+
+    def left(self, w: Tensor, rows: LatentData) -> tuple[Tensor, Tensor, Tensor]:
+        """What personal numbers ``[m, k, q]`` of each row leave.
+
+        Returns:
+            Derivatives ``[m, k, c, q]`` and errors ``[m, k, c]`` in the data's units, and where
+            a bound leaves nothing to be known ``[m, k, c]``.
+        """
+        place = w.device
+        design, change = self._tangent(w, torch.as_tensor(rows.features, device=place))
+        error = change - torch.as_tensor(rows.changes, device=place) * self.frame.unit
+        if rows.cut is None:
+            return design, error, torch.zeros_like(error, dtype=torch.bool)
+        return design, error, beyond(error, torch.as_tensor(rows.cut, device=place))
+
+    def standardised(self, w: Tensor, covariance: Tensor, rows: LatentData) -> Tensor:
+        """Absolute errors ``[k, c]`` in standard deviations, nan where a bound hides them.
+
+        Args:
+            w: The agents' personal numbers ``[m, N', q]``.
+            covariance: Theirs ``[m, N', q, q]``.
+            rows: The transitions.
+        """
+        own = torch.as_tensor(rows.agents, device=w.device)
+        sure = covariance.index_select(1, own)
+        design, error, unknown = self.left(w.index_select(1, own), rows)
+        within = torch.einsum("mncq,mnqp,mncp->mnc", design, sure, design)
+        variance = (within + self.prior.noise[:, None]).mean(0) + error.var(0, correction=0)
+        return (error.mean(0).abs() / variance.sqrt()).masked_fill(unknown.any(0), torch.nan)
+
+    def curvature(self, w: Tensor, rows: LatentData) -> Evidence:
         """What transitions say of agents of personal numbers ``w [m, N', q]``: how sure they are.
 
         The information is left at zero; see :func:`around`.
         """
+        agents = torch.as_tensor(rows.agents, device=w.device)
         found = Evidence.none(self.prior, w.shape[1])
         found.count += torch.bincount(agents, minlength=w.shape[1])
-        weight = 1.0 / self.prior.noise[:, None, :, None]
-        at_once = rows_at_once(self.prior)
-        rows = zip(*(part.split(at_once) for part in (agents, states, actions)), strict=True)
-        for whose, state, action in rows:
-            design, _ = self.near(w.index_select(1, whose), state, action)
-            found.precision.index_add_(1, whose, (design * weight).mT @ design)
+        for part in torch.arange(len(rows)).split(rows_at_once(self.prior)):
+            own = agents[part.to(agents.device)]
+            design, _, unknown = self.left(w.index_select(1, own), rows.select(part.numpy()))
+            weight = ~unknown / self.prior.noise[:, None]
+            found.precision.index_add_(1, own, (design * weight[..., None]).mT @ design)
         return found
 
-    def most_likely(
-        self, mean: Tensor, covariance: Tensor, states: Tensor, actions: Tensor, next_obs: Tensor
-    ) -> Tensor:
+    def most_likely(self, mean: Tensor, covariance: Tensor, rows: LatentData) -> Tensor:
         """The most likely personal numbers ``[m, q]`` of an agent after transitions.
 
         Args:
             mean: What was known of them before ``[m, q]``.
             covariance: ``[m, q, q]``.
-            states: ``[n, l * d]``.
-            actions: ``[n(, a)]``.
-            next_obs: ``[n, d]``.
+            rows: The transitions, by :meth:`rows`.
         """
         root = self.prior.root
         known = self.network.with_tensors(
             prior_mean=self.prior.factors(mean), prior_covariance=root @ covariance @ root.mT
         )
-        features = self.frame.features(states, actions)
-        changes = self.frame.change(states[:, -self.frame.obs_dim :], next_obs)
-        own = np.zeros(len(states), dtype=np.int64)
-        arrays = features.cpu().numpy(), changes.cpu().numpy()
-        found, _ = posterior(known, LatentData(*arrays, own, own, 1), frame=self.frame)
+        found, _ = posterior(known, rows, frame=self.frame, starts=STARTS)
         return self.personal(found)[:, 0]
 
 
@@ -130,15 +177,13 @@ class LatentPosterior(AgentPosterior):
 
     def update(self, obs: Array, actions: Array, next_obs: Array) -> AgentPosterior:
         """Add transitions; see :meth:`AgentPosterior.update`."""
-        states, acts, following = off_bounds(
-            self._task, *check_rows(self._model.ensemble, self._task, obs, actions, next_obs)
-        )
-        if not len(states):
+        checked = check_rows(self._model.ensemble, self._task, obs, actions, next_obs)
+        if not len(checked[0]):
             return self
-        mean, covariance = self._moments()
-        w = self._model.most_likely(mean, covariance, states, acts, following)[:, None]
-        own = torch.zeros(len(states), dtype=torch.long, device=states.device)
-        new = self._model.curvature(w, own, states, acts)
+        own = torch.zeros(len(checked[0]), dtype=torch.long, device=checked[0].device)
+        rows = self._model.rows(self._task, own, *checked, 1)
+        w = self._model.most_likely(*self._moments(), rows)[:, None]
+        new = self._model.curvature(w, rows)
         precision, information = self._evidence.precision, w
         if self._given is not None:
             given, said = self._given

@@ -20,13 +20,17 @@ from torch import Tensor
 from persim_gym.core import Task
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.frames.ensemble import FrameEnsemble
-from persim_gym.learned.latent.loss import LatentData
 from persim_gym.learned.latent.network import LatentNetwork
-from persim_gym.learned.latent.posterior import posterior
+from persim_gym.learned.latent.posterior import STARTS, posterior
 from persim_gym.learned.mixture import MixtureEnsemble
-from persim_gym.learned.posterior.agent import AgentPosterior, check_rows, off_bounds
+from persim_gym.learned.posterior.agent import AgentPosterior, check_rows
 from persim_gym.learned.posterior.knowledge import Knowledge, Known, MixedKnowledge
-from persim_gym.learned.posterior.latents import LatentModel, LatentPosterior, around
+from persim_gym.learned.posterior.latents import (
+    LatentModel,
+    LatentPosterior,
+    around,
+    prior_of_latents,
+)
 from persim_gym.learned.posterior.prior import FactorModel
 
 #: Why an agent's posterior cannot be had, and the remedy.
@@ -201,23 +205,19 @@ def _grow_latent(
     first: int,
 ) -> Grown:
     """Members have latents of their own; each takes the most likely one."""
-    frame, d = ensemble.frame.to(ensemble.device, torch.float64), ensemble.obs_dim
-    rows = [off_bounds(task, new.states, new.actions, new.next_obs) for new in agents]
-    features = [frame.features(states, actions) for states, actions, _ in rows]
-    changes = [frame.change(states[:, -d:], next_obs) for states, _, next_obs in rows]
-    counts = [len(states) for states, _, _ in rows]
-    whose = np.repeat(np.arange(len(agents)), counts)
-    data = LatentData(
-        torch.cat(features).cpu().numpy(), torch.cat(changes).cpu().numpy(), whose, whose,
-        len(agents),
-    )  # fmt: skip
-    latents = posterior(network, data, frame=frame)[0]
+    known = isinstance(knowledge, Knowledge)
+    model = LatentModel(ensemble, knowledge.prior if known else prior_of_latents(ensemble))
+    counts = [len(new.states) for new in agents]
+    whose = torch.arange(len(agents), device=ensemble.device)
+    whose = whose.repeat_interleave(torch.as_tensor(counts, device=whose.device))
+    names = ("states", "actions", "next_obs")
+    parts = (torch.cat([getattr(new, name) for new in agents]) for name in names)
+    rows = model.rows(task, whose, *parts, len(agents))
+    latents = posterior(network, rows, frame=model.frame, starts=STARTS)[0]
     grown = knowledge
     if isinstance(knowledge, Knowledge):
-        model = LatentModel(ensemble, knowledge.prior)
-        w, own = model.personal(latents), torch.as_tensor(whose, device=latents.device)
-        states, actions = (torch.cat([row[k] for row in rows]) for k in (0, 1))
-        found = around(w, model.curvature(w, own, states, actions))
+        w = model.personal(latents)
+        found = around(w, model.curvature(w, rows))
         posteriors = [
             LatentPosterior(model, task, found.select([place])) for place in range(len(agents))
         ]

@@ -114,6 +114,38 @@ class FactorPrior:
         return cls(**parts)
 
 
+def constant_first(noise: Tensor, rank: int) -> FactorPrior:
+    """The prior of a closed-form fit: the first factor is 1, the others are standard normal.
+
+    Args:
+        noise: Variance of what is left, in the data's units ``[m, d]``.
+        rank: Rank ``r``.
+    """
+    m = len(noise)
+    unit = torch.eye(rank, dtype=torch.float64, device=noise.device).expand(m, rank, rank)
+    return FactorPrior(unit[:, 0].clone(), unit[:, :, 1:].clone(), noise.double())
+
+
+def of_factors(factors: Tensor, noise: Tensor) -> FactorPrior:
+    """The prior of networks: mean and covariance of the agents' factors.
+
+    Members know factors up to a linear map of their own. Roots are turned so that the same ``w``
+    means the same agent to all of them, as far as they agree: then draws cancel in their mean.
+
+    Args:
+        factors: ``[m, N, r]``.
+        noise: ``[m, d]``.
+    """
+    values = factors.double()
+    mean = values.mean(1)
+    centred = values - mean[:, None]
+    left, singular, right = torch.linalg.svd(centred, full_matrices=False)
+    root = right.mT * (singular / len(values[0]) ** 0.5)[:, None, :]
+    # Orthogonal Procrustes of the whitened factors, to the first member's.
+    turn, _, back = torch.linalg.svd(left.mT @ left[:1])
+    return FactorPrior(mean, root @ (turn @ back), noise.double())
+
+
 def rows_at_once(prior: FactorPrior) -> int:
     """Rows whose evidence is computed together: with many personal numbers, few."""
     each = prior.members * prior.size * max(prior.size, prior.noise.shape[1])

@@ -49,6 +49,7 @@ def write(discrete: bool = False) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_fit_by_an_id_in_python_and_on_the_command_line(root: Path, tmp_path: Path) -> None:
     write()
     fitted = SfBC.fit(ID, progress=False, **TINY)  # type: ignore[arg-type]

@@ -33,24 +33,30 @@ def of_others(data: Data) -> NDArray[np.bool_]:
 NOISES: tuple[dict[str, float], ...] = ({}, {"noise": 0.05}, {"process": 0.02})
 
 
-@pytest.mark.parametrize("noise", NOISES)
+ACTING: tuple[tuple[tuple[int, ...], dict[str, Any], set[str]], ...] = (
+    *(((k,), {}, {f"u0[-{k}]"}) for k in (1, 3, 5, 8, 9)),
+    ((6,), {"hold": 0.9}, {"u0[-6]"}),
+    ((2, 5), {}, {"u0[-2]", "u0[-5]"}),
+    ((3, 9), {}, {"u0[-3]", "u0[-9]"}),
+    ((1, 1, 1, 6), {}, {"u0[-1]", "u0[-6]"}),
+    ((4,), {"now": True}, {"u0[-4]", "u1"}),
+    ((5,), {"choices": 3}, {"u0[-5]", "u1[-5]"}),
+)
+
+
 @pytest.mark.parametrize(
-    ("late", "kind", "expected"),
-    [
-        *(((k,), {}, {f"u0[-{k}]"}) for k in (1, 3, 5, 8, 9)),
-        ((6,), {"hold": 0.9}, {"u0[-6]"}),
-        ((2, 5), {}, {"u0[-2]", "u0[-5]"}),
-        ((3, 9), {}, {"u0[-3]", "u0[-9]"}),
-        ((1, 1, 1, 6), {}, {"u0[-1]", "u0[-6]"}),
-        ((4,), {"now": True}, {"u0[-4]", "u1"}),
-        ((5,), {"choices": 3}, {"u0[-5]", "u1[-5]"}),
+    ("late", "kind", "expected", "noise"),
+    [  # a quick run has each with one of the noises
+        pytest.param(*acting, noise, marks=() if (i + k) % 3 == 1 else pytest.mark.slow)
+        for i, acting in enumerate(ACTING)
+        for k, noise in enumerate(NOISES)
     ],
 )
 def test_only_those_actions_are_seen_that_act(
     late: Sequence[int], kind: dict[str, Any], expected: set[str], noise: dict[str, float]
 ) -> None:
     """Late by any number of steps, of each agent its own, one of two, discrete; with noise."""
-    data = late_level(late, agents=60, **kind, **noise)
+    data = late_level(late, agents=40, **kind, **noise)
     lags = judge_lags(data)
     past = needed_past(data, lags.chosen)
     found = names(data, past)

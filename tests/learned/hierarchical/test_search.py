@@ -56,6 +56,22 @@ def test_noise_does_not_hide_a_degree_that_all_agents_gain_from() -> None:
         assert min(gains) > 0.9, "a tenth would have been enough before"
 
 
+@pytest.mark.parametrize("steps", [7, 12])
+def test_a_moment_that_all_agents_share_makes_no_degree(steps: int) -> None:
+    """The last step is another one for all: by it alone, of short records, a curve is better."""
+    rng = np.random.default_rng(0)
+    agents = 50
+    slope = rng.uniform(0.05, 0.15, agents)
+    z = np.cumsum(np.full((agents, steps), 1.0), axis=1) / steps + 0.05 * rng.normal(
+        size=(agents, steps)
+    )
+    y = slope[:, None] * z + 0.01 * rng.normal(size=z.shape)
+    y[:, -1] -= 0.05
+    agent = np.repeat(np.arange(agents), steps)
+    found = fit_hierarchical(z.reshape(-1, 1), y.reshape(-1, 1), agent, agents)
+    assert found.degree == 1
+
+
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_records_of_a_few_rows_are_fitted_by_a_low_degree(steps: int) -> None:
     """Nothing was held out of agents with less than four transitions: the highest degree won."""

@@ -12,8 +12,8 @@ from persim_gym.learned.config import Latent
 from persim_gym.learned.latent import posterior as latent_posterior
 from persim_gym.learned.latent.fit import fit_latent
 from persim_gym.learned.latent.loss import LatentData
-from persim_gym.learned.latent.network import LatentNetwork
-from persim_gym.learned.latent.posterior import posterior
+from persim_gym.learned.latent.network import LatentNetwork, LatentShape
+from persim_gym.learned.latent.posterior import STARTS, posterior
 from tests.learned.latent_worlds import kink, record
 
 
@@ -94,3 +94,29 @@ def test_what_a_bound_cut_off_draws_no_agent(population: LatentNetwork) -> None:
     found, _ = posterior(population, replace(short, cut=cut))
     misled, _ = posterior(population, short)
     assert (found - wanted).norm() < 0.2 * (misled - wanted).norm()
+
+
+def test_more_places_to_begin_find_what_the_nearest_one_does_not() -> None:
+    """Agents unlike all others, in a network that is far from linear in their latents."""
+    generator = torch.Generator().manual_seed(1)
+    drawn = torch.randn(2, 12, 2, generator=generator)
+    shape = LatentShape(2, 12, 3, 1, 2, (16, 16))
+    network = LatentNetwork.initial(shape, 16 * drawn, generator)
+    network = network.with_tensors(
+        noise=torch.full((2, 1), 1e-4), prior_covariance=256 * torch.eye(2).repeat(2, 1, 1)
+    )
+    features = 3 * torch.randn(240, 3, generator=generator)
+    agents = torch.arange(12).repeat_interleave(20)
+    strange = network.with_factors(16 * torch.randn(2, 12, 2, generator=generator))
+    changes = strange.change(agents, features)[0]
+    numbers = agents.numpy()
+    data = LatentData(features.double().numpy(), changes.double().numpy(), numbers, numbers, 12)
+
+    def left(starts: int) -> torch.Tensor:
+        known = network.with_factors(posterior(network, data, starts=starts)[0])
+        errors = (known.change(agents, features) - changes)[..., 0]
+        return errors.square().unflatten(1, (12, 20)).mean(2)[0]
+
+    one, several = left(1), left(STARTS)
+    assert 2 <= (one > 1e-3).sum() < 6
+    assert (several < 1e-3).all()

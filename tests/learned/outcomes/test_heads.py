@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -71,3 +74,22 @@ def test_a_head_keeps_to_the_precision_of_its_rows() -> None:
     head = constant(0.1)
     assert head(X.float()).dtype == torch.float32
     assert head(X).dtype == torch.float64
+
+
+@pytest.mark.slow
+def test_rewards_and_ends_load_no_compiler() -> None:
+    """It would take more than a second of every fit of a user's own data."""
+    code = """
+import sys
+import torch
+from gymnasium.spaces import Discrete
+from persim_gym.learned.outcomes.data_task import features
+from persim_gym.learned.outcomes.heads import logistic_head, terms_of
+x = torch.linspace(-1, 1, 50, dtype=torch.float64)[:, None]
+head = logistic_head(x, x[:, 0] > 0.3, terms_of(1, 1))
+assert ((head(x) > 0) == (x[:, 0] > 0.3)).double().mean() > 0.95
+assert features(x, torch.arange(50) % 2, x, Discrete(2)).shape == (50, 3)
+assert not {"torch._dynamo", "sympy"} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

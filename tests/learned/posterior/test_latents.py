@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box
 
+from persim_gym.learned import PerSim
+from persim_gym.learned.bounds import BoundEffects
 from persim_gym.learned.frames.ensemble import FrameEnsemble
+from persim_gym.learned.frames.frame import Frame
 from persim_gym.learned.latent.network import LatentNetwork
+from persim_gym.learned.posterior.calibration import learn_knowledge
 from persim_gym.learned.posterior.latents import LatentModel, LatentPosterior, prior_of_latents
 from persim_gym.learned.preparation import Data
-from tests.learned.frames.test_ensemble import made
+from tests.learned.frames.test_ensemble import Bend, made
 from tests.learned.frames.test_frame import CONTINUOUS, DISCRETE
 from tests.learned.posterior.test_new_agents import network
-from tests.learned.worlds import PlainTask
+from tests.learned.worlds import PlainTask, transitions
 
 
 def holding(task: PlainTask, lag: int) -> tuple[Data, FrameEnsemble]:
@@ -52,11 +59,58 @@ def test_a_latent_is_found_piece_by_piece(task: PlainTask, times: int, lag: int)
     np.testing.assert_allclose(known.mean[0], true, atol=0.05)
 
 
+def walled(size: int = 240) -> tuple[Data, FrameEnsemble]:
+    """A network whose first coordinate stops at a wall half of the time, which sets the third."""
+    rng = np.random.default_rng(3)
+    whose, obs = np.repeat(np.arange(4), size // 4), rng.normal(size=(size, 3))
+    action, after = rng.integers(0, 3, size), obs + 0.1 * rng.normal(size=(size, 3))
+    space = Box(-np.inf, np.inf, (3,))
+    data = Data(transitions(whose, obs, action, after), PlainTask.of(3, actions=3))
+    frame = Frame.of(data)
+    endless = (torch.as_tensor(end.copy()) for end in (space.low, space.high))
+    free = network(data, FrameEnsemble(frame, Bend.drawn(frame), *endless))
+    t = data.transitions
+    ahead = free.step(torch.full((size,), 2), torch.as_tensor(t.obs), torch.as_tensor(t.action))[0]
+    wall = float(ahead[:, 0].median())
+    effect = torch.tensor([[0.0, 0, 0.7], [1, 1, 0], [0, 0, 0]]).double()
+    bound = torch.tensor([0]), torch.tensor([-1.0]), torch.tensor([wall])
+    low = np.array([wall, -np.inf, -np.inf], dtype=np.float32)
+    task = replace(data.task, observation_space=Box(low, space.high))
+    limits = torch.as_tensor(low), torch.as_tensor(space.high)
+    stopped = FrameEnsemble(free.frame, free.model, *limits, BoundEffects(*bound, effect[None]))
+    return Data(t, task), stopped
+
+
+@pytest.mark.parametrize("rows", ["all", "on the wall"])
+def test_transitions_on_a_wall_say_what_they_can(rows: str) -> None:
+    """One-sided of what the wall has cut, nothing of what it has set, and all of the rest."""
+    data, ensemble = walled()
+    states, actions = ensemble.frame.states(data), torch.as_tensor(data.transitions.action)
+    following = ensemble.settle(ensemble.step(torch.full((len(states),), 2), states, actions))[0]
+    met = following[:, 0] == ensemble.limits[0][0]
+    assert 0.4 < met.float().mean() < 0.6
+    kept = met if rows == "on the wall" else torch.ones_like(met)
+    told = states[kept], actions[kept], following[kept]
+    model = LatentModel(ensemble, prior_of_latents(ensemble))
+    known = LatentPosterior(model, data.task).update(*told)
+    assert known.count == int(kept.sum())
+    true = ensemble.model.factors[0, 2]
+    np.testing.assert_allclose(known.mean[0], true, atol=0.05)
+    assert known.deviation < 0.1
+    experience = data.experience()
+    sim = PerSim(ensemble, data.task, experience, {}, learn_knowledge(ensemble, data))
+    index = sim.adapt(*told)
+    np.testing.assert_allclose(sim.latent_factors[0, index], true, atol=0.05)
+    assert sim.posterior(index).deviation == pytest.approx(known.deviation, rel=1e-2)
+
+
 @pytest.mark.parametrize("times", [1, 3], ids=["recorded", "beyond the record"])
-def test_the_regression_is_the_network_s_tangent(times: int) -> None:
+@pytest.mark.parametrize("further", [0.0, 30.0], ids=["states as recorded", "states beyond"])
+def test_the_regression_is_the_network_s_tangent(times: int, further: float) -> None:
     data, ensemble = holding(CONTINUOUS, 1)
     model = LatentModel(ensemble, prior_of_latents(ensemble))
     states = ensemble.frame.states(data)[:5]
+    states[:, 2] += further  # the speed
     actions = torch.as_tensor(times * data.transitions.action[:5])
     w = model.personal(ensemble.agent_factors()[:, :1]).expand(-1, 5, -1)
     design, common = model.near(w, states, actions)

@@ -19,8 +19,10 @@ from persim_gym.learned.latent.network import LatentNetwork, LatentShape
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.posterior.agent import AgentPosterior
 from persim_gym.learned.posterior.calibration import learn_knowledge
+from persim_gym.learned.posterior.knowledge import Knowledge
 from persim_gym.learned.posterior.mixed import MixedPosterior
 from persim_gym.learned.posterior.new_agents import NewAgent
+from persim_gym.learned.posterior.prior import FactorModel
 from persim_gym.learned.preparation import Data
 from persim_gym.offline.transitions import Transitions
 from tests.learned.frames.test_ensemble import made
@@ -122,6 +124,23 @@ def test_adapted_simulators_are_kept_and_stepped(
     lanes = again.vector_env(2, ["Ada", 0], guard=False)
     lanes.reset(options={"state": state})
     np.testing.assert_allclose(lanes.step(np.array([1, 1]))[0][0], seen, atol=1e-5)
+
+
+@pytest.mark.parametrize("times", [1.0, 2.5, -4.0])
+def test_the_mean_agent_is_predicted_alike_by_the_regression(
+    times: float, population: Population
+) -> None:
+    """Beyond the record, too, where predictions are led back to it."""
+    sim = population.sim("hierarchical")
+    known = sim.knowledge
+    assert isinstance(known, Knowledge)
+    model = FactorModel(sim.ensemble, known.prior)
+    obs, actions, _ = population.rows(0)
+    states, acts = torch.as_tensor(times * obs).double(), torch.as_tensor(actions)
+    agents = torch.zeros(len(states), dtype=torch.long)
+    following = model.ensemble.step(agents, states, acts)
+    change = model.ensemble.difference(states, following)
+    np.testing.assert_allclose(model.design(states, acts)[1], change, atol=1e-5)
 
 
 def means_of(known: AgentPosterior) -> NDArray[np.float64]:

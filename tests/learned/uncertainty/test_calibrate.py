@@ -52,6 +52,7 @@ def test_intervals_of_three_agents_hold_as_much() -> None:
         assert min(found) > 0.85, steps
 
 
+@pytest.mark.slow
 def test_intervals_beyond_the_recorded_steps_are_extrapolated_and_the_card_says_so() -> None:
     world, sim = few(1, agents=40, steps=12)
     assert sim.uncertainty.intervals.calibrated_steps == 10

@@ -166,6 +166,7 @@ def hill(noise: float) -> PerSim:
     return PerSim.fit(transitions(agents, *parts), task=Hill.task, **options)
 
 
+@pytest.mark.slow
 def test_a_course_that_noise_makes_worthless_fades_and_one_without_noise_does_not() -> None:
     x, u = Hill().play(70, 7, 0.1)
     agents = np.arange(Hill.agents)

@@ -109,7 +109,7 @@ def test_lanes_have_noise_of_their_own_with_the_world_s_variance(sim: PerSim) ->
     np.testing.assert_allclose(np.cov(obs.T), PROCESS, rtol=0.35)
 
 
-@pytest.mark.parametrize("lag", [1, 2])
+@pytest.mark.parametrize("lag", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_samples_stay_in_the_space(lag: int) -> None:
     task = PlainTask.of(2, actions=3, low=-1.0)
     sim = PerSim.fit(

@@ -1,0 +1,1 @@
+"""PerSim beside simple references on recorded panels: real agents, few and noisy observations."""

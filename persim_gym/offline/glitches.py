@@ -1,0 +1,180 @@
+"""Values of a faulty sensor: far from where a column was, and back in the next row.
+
+A column moves from row to row. A glitch leaps away, much further than any step that goes on, and
+the next row is back as if nothing had been. What really happens goes on, or comes of something: an
+action, a state that leads to it, another column that leaps as well. Where leaps do so, none of
+them is a glitch; and of a column in which nothing goes on, such as rain, nothing is known.
+
+A sensor that is stuck shows one and the same value, which may be among the others.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+#: By how much the least leap is larger than steps that go on, and than the next smaller leap.
+APART, GAP = 2.0, 1.5
+#: Share of a leap by which the row after it may be beside the row before it.
+BACK = 0.5
+#: Largest share of the rows that are glitches; steps that may be as large all the same, as a share
+#: of the glitches: those that stand at an end or beside each other.
+MOST, BESIDE = 0.05, 0.2
+#: Standard deviation of a column in its trajectories, in units of its steps, from which it goes on;
+#: where glitches are few, they have to stand out of a column that is smoother.
+STEADY, SMOOTH = 1.0, 2.0
+#: Glitches from which it can be told whether they come of something, and standard errors by which
+#: what was before them is unlike what is before other rows.
+FEWEST, SURE = 5, 3.5
+#: Share of a column's values that differ, of one that is never twice the same; and by how much
+#: leaps to one value are larger than its steps, in the middle of each.
+DIFFERENT, CLEAR = 0.9, 4.0
+#: Widths of all other values' range by which fewer are away from them.
+FAR = 3.0
+
+
+def glitches(values: Floats, follows: Flags, actions: Floats) -> Flags:
+    """Which values ``[n, d]`` a faulty sensor has made.
+
+    Args:
+        values: State columns, trajectory after trajectory in the order of time ``[n, d]``.
+        follows: Whether each row but the first follows the one before it ``[n - 1]``.
+        actions: Numbers of the action that was taken in each row ``[n, a]``; nan where there is
+            none.
+    """
+    found = np.zeros(values.shape, dtype=np.bool_)
+    if len(values) < 3:
+        return found
+    whose = np.append(0, np.cumsum(~follows))
+    step = np.where(follows[:, None], np.abs(np.diff(values, axis=0)), np.nan)
+    for column, own in enumerate(values.T):
+        found[:, column] = _leaps(own, follows, whose) | _stuck(own, follows)
+    if not found.any():
+        return found
+    step[found[1:] | found[:-1]] = np.nan
+    known = np.where(found, np.nan, values)
+    time = np.arange(len(values)) - np.searchsorted(whose, whose)
+    states, acted, moved, place = (
+        _ranks(part, whose[-len(part) :])
+        for part in (known, actions, step, time[:, None].astype(np.float64))
+    )
+    before = np.concatenate([states[:-1], acted[:-1], place[1:], moved], axis=1)[follows]
+    for column in np.flatnonzero(found.any(axis=0)):
+        rows = found[1:, column][follows]
+        others = np.delete(before, before.shape[1] - len(found[0]) + column, axis=1)
+        if rows.sum() >= FEWEST and _told(others, rows):
+            found[:, column] = False
+    return found
+
+
+def _leaps(values: Floats, follows: Flags, whose: NDArray[np.int64]) -> Flags:
+    """Rows ``[n]`` in which a column leaps away and back, as it never does otherwise."""
+    step = np.where(follows, np.diff(values), 0.0)
+    there, back = step[:-1], step[1:]
+    size = np.minimum(np.abs(there), np.abs(back))
+    leap = np.zeros(len(values))
+    leap[1:-1] = np.where((there * back < 0) & (np.abs(there + back) <= BACK * size), size, 0.0)
+    most = int(MOST * len(values)) + 1
+    largest = -np.sort(np.partition(-leap, most - 1)[:most]) if most < len(leap) else None
+    if largest is None:
+        return np.zeros(len(values), dtype=np.bool_)
+    # A gap in the leaps' sizes: below it are those of what goes on.
+    for last in np.flatnonzero(largest[:-1] > GAP * largest[1:])[::-1]:
+        found = leap >= largest[last]
+        if _stands_out(found, values, step, follows, whose, largest[last]):
+            return _with_ends(found, np.abs(step) >= largest[last] / APART, follows)
+    return np.zeros(len(values), dtype=np.bool_)
+
+
+def _stuck(values: Floats, follows: Flags) -> Flags:
+    """Rows ``[n]`` in which a column that is never twice the same is at one value, each alone."""
+    none = np.zeros(len(values), dtype=np.bool_)
+    different, counts = np.unique(values, return_counts=True)
+    often = int(counts.argmax())
+    if not FEWEST <= counts[often] <= MOST * len(values):
+        return none
+    if len(different) < DIFFERENT * len(values):
+        return none
+    found = values == different[often]
+    step, inner = np.abs(np.diff(values)), found[1:-1] & follows[1:] & follows[:-1]
+    leap = np.minimum(step[:-1], step[1:])[inner]
+    usual = step[follows & ~found[1:] & ~found[:-1]]
+    beside = int((found[1:] & found[:-1]).sum())
+    if beside > BESIDE * counts[often] or not len(leap) or not len(usual):
+        return none
+    return found if np.median(leap) > CLEAR * np.median(usual) else none
+
+
+def _stands_out(
+    found: Flags,
+    values: Floats,
+    step: Floats,
+    follows: Flags,
+    whose: NDArray[np.int64],
+    least: float,
+) -> bool:
+    """Whether leaps are unlike all that goes on in a column that goes on."""
+    count, usual = int(found.sum()), follows & ~found[1:] & ~found[:-1]
+    steps = np.abs(step[usual])
+    large = steps >= least / APART
+    if large.sum() > BESIDE * count:
+        return False
+    steps, rest = steps[~large], ~found
+    number = np.bincount(whose[rest])
+    mean = np.bincount(whose[rest], values[rest]) / np.maximum(number, 1)
+    apart = np.sort(np.abs(values[rest] - mean[whose[rest]]))
+    apart = apart[: len(apart) - int(BESIDE * count)]
+    rests = not len(steps) or np.median(steps) == 0  # counts and flags stand still, and then leap
+    steady = STEADY if count >= FEWEST else SMOOTH
+    if rests or np.mean(apart**2) < steady**2 * np.mean(steps**2):
+        return False
+    if count >= FEWEST:
+        return True
+    low, high = values[rest].min(), values[rest].max()
+    beyond = np.maximum(values[found] - high, low - values[found])
+    return bool((beyond > FAR * (high - low)).all())
+
+
+def _with_ends(found: Flags, large: Flags, follows: Flags) -> Flags:
+    """The rows, and those from which every step to a row that is none of them is large."""
+    to_next = follows & ~found[1:]
+    to_last = follows & ~found[:-1]
+    steps = np.append(to_next, False).astype(int) + np.append(False, to_last)
+    far = np.append(to_next & large, False).astype(int) + np.append(False, to_last & large)
+    return np.asarray(found | ((steps > 0) & (far == steps)))
+
+
+def _ranks(values: Floats, whose: NDArray[np.int64]) -> Floats:
+    """Ranks of values ``[n, k]`` in their trajectories, from 0 to 1; nan stays."""
+    found = np.full(values.shape, np.nan)
+    for column, own in enumerate(values.T):
+        rows = np.flatnonzero(~np.isnan(own))
+        order = rows[np.lexsort((own[rows], whose[rows]))]
+        if not len(order):
+            continue
+        new = np.append(True, whose[order][1:] != whose[order][:-1])
+        tied = np.cumsum(np.append(True, (own[order][1:] != own[order][:-1]) | new[1:])) - 1
+        start = np.flatnonzero(new)
+        length = np.diff(np.append(start, len(order)))
+        place = np.arange(len(order)) - np.repeat(start, length) + 0.5
+        alike = np.bincount(tied, place) / np.bincount(tied)
+        found[order, column] = alike[tied] / np.repeat(length, length)
+    return found
+
+
+def _told(before: Floats, rows: Flags) -> bool:
+    """Whether ranks of what was before ``[n, q]`` are no random ones in some rows ``[n]``.
+
+    They may be at one side, or at both.
+    """
+    for ranks in before.T:
+        there = ~np.isnan(ranks)
+        for part in (ranks, np.abs(ranks - 0.5)):
+            every, own = part[there], part[there & rows]
+            sure = every.std() * np.sqrt(len(own))
+            if abs((own - every.mean()).sum()) > SURE * sure:
+                return True
+    return False

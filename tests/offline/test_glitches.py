@@ -1,0 +1,239 @@
+"""Values of a faulty sensor, and leaps that are none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from persim_gym.learned import PerSim
+from persim_gym.learned.record import columns_for, read_with
+from persim_gym.offline import read_table
+from persim_gym.offline.glitches import glitches
+from persim_gym.offline.tables import read_table_report
+
+Floats = NDArray[np.float64]
+AGENTS, STEPS = 12, 100
+FOLLOWS = np.arange(1, AGENTS * STEPS) % STEPS > 0
+#: Columns and an action ``[n, d]``, ``[n, 1]``.
+World = tuple[Floats, Floats]
+
+
+def walk(rng: np.random.Generator, memory: float = 0.95) -> Floats:
+    """A column that goes on ``[AGENTS, STEPS]``."""
+    noise = rng.normal(size=(AGENTS, STEPS))
+    for t in range(1, STEPS):
+        noise[:, t] += memory * noise[:, t - 1]
+    return noise
+
+
+def smooth(rng: np.random.Generator) -> World:
+    """Two columns of different size, the second one with an offset."""
+    columns = [walk(rng).ravel(), 1e4 + 50 * walk(rng, 0.8).ravel()]
+    return np.stack(columns, axis=1), rng.normal(size=(len(columns[0]), 1))
+
+
+def spoilt(values: Floats, share: float, kind: str) -> tuple[Floats, NDArray[np.bool_]]:
+    rng = np.random.default_rng(7)
+    bad = rng.random(values.shape) < share
+    size = values.std(axis=0)
+    away = {
+        "far": values
+        + rng.choice([-1, 1], values.shape) * rng.uniform(10, 100, values.shape) * size,
+        "of one value": np.broadcast_to(values.max(axis=0) + 30 * size, values.shape),
+        "stuck at zero": np.zeros_like(values),
+    }[kind]
+    return np.where(bad, away, values), bad
+
+
+@pytest.mark.parametrize("share", [0.007, 0.01, 0.02])
+@pytest.mark.parametrize("kind", ["far", "of one value", "stuck at zero"])
+def test_glitches_are_found_and_nothing_else(kind: str, share: float) -> None:
+    values, actions = smooth(np.random.default_rng(0))
+    if kind == "stuck at zero":  # which is far from the second column alone
+        values[:, 0] += 500
+    seen, bad = spoilt(values, share, kind)
+    found = glitches(seen, FOLLOWS, actions)
+    assert (found & bad).sum() >= 0.97 * bad.sum()
+    assert (found & ~bad).sum() <= 1
+
+
+def test_a_few_glitches_are_found_where_they_are_out_of_range() -> None:
+    values, actions = smooth(np.random.default_rng(0))
+    for size, expected in ((1000.0, True), (20.0, False)):
+        seen = values.copy()
+        seen[250, 0] += size
+        assert glitches(seen, FOLLOWS, actions).any() == expected
+
+
+def test_a_sensor_that_is_stuck_is_found_where_other_values_are_beside_it() -> None:
+    values, actions = smooth(np.random.default_rng(0))
+    values[:, 0] = np.cumsum(values[:, 0].reshape(AGENTS, STEPS), axis=1).ravel()
+    seen, bad = spoilt(values, 0.01, "stuck at zero")
+    found = glitches(seen, FOLLOWS, actions)
+    assert (found == bad)[:, 0].all()
+
+
+def reset(rng: np.random.Generator) -> World:
+    """A sum that an event puts back to zero, and a speed that has a dead zone."""
+    total, speed = np.zeros((AGENTS, STEPS)), walk(rng)
+    steps, events = np.abs(walk(rng)), rng.random((AGENTS, STEPS)) < 0.02
+    for t in range(1, STEPS):
+        total[:, t] = np.where(events[:, t], 0.0, total[:, t - 1] + steps[:, t])
+    speed[np.abs(speed) < 0.05] = 0.0
+    return np.stack([total.ravel(), speed.ravel()], axis=1), rng.normal(size=(speed.size, 1))
+
+
+def landing(rng: np.random.Generator) -> World:
+    """A height that is exactly zero on the ground, for one row."""
+    height, speed = np.empty((AGENTS, STEPS)), np.full(AGENTS, 3.0)
+    here = rng.uniform(5, 10, AGENTS)
+    for t in range(STEPS):
+        height[:, t] = here
+        here, speed = here + speed, speed - 1.0
+        low = here <= 0
+        here, speed = np.where(low, 0.0, here), np.where(low, rng.uniform(3, 6, AGENTS), speed)
+    return height.reshape(-1, 1), rng.normal(size=(height.size, 1))
+
+
+def switching(rng: np.random.Generator) -> World:
+    """A level that leaps and stays for some rows, or for one."""
+    values, actions = smooth(rng)
+    for row in rng.choice(AGENTS * STEPS - 5, 40, replace=False):
+        values[row : row + rng.integers(1, 5), 0] += 40
+    return values, actions
+
+
+def overshooting(rng: np.random.Generator) -> World:
+    """A level that leaps further than where it stays, and sinks slowly."""
+    level, leaps = walk(rng), rng.random((AGENTS, STEPS)) < 0.01
+    for who, when in np.argwhere(leaps):
+        level[who, when:] += 60 * np.exp(-0.05 * np.arange(STEPS - when))
+        level[who, when] += 40
+    return level.reshape(-1, 1), rng.normal(size=(level.size, 1))
+
+
+def bouncing(rng: np.random.Generator) -> World:
+    """A ball: its speed turns round."""
+    values, actions = smooth(rng)
+    speed = np.cumsum(np.full((AGENTS, STEPS), -0.3), axis=1) + rng.uniform(0, 9, (AGENTS, 1))
+    speed = (speed % 9.0) - 4.5
+    return np.stack([values[:, 0], speed.ravel()], axis=1), actions
+
+
+def dosed(rng: np.random.Generator) -> World:
+    """An amount that a dose raises, and that is nearly gone a step later."""
+    dose = np.where(rng.random((AGENTS, STEPS)) < 0.03, 50.0, 0.0)
+    amount = walk(rng)
+    amount[:, 1:] += dose[:, :-1]
+    amount[:, 2:] += 0.1 * dose[:, :-2]
+    return np.stack([amount.ravel(), walk(rng).ravel()], axis=1), dose.reshape(-1, 1)
+
+
+def touching(rng: np.random.Generator) -> World:
+    """A force that is there for one row where a pendulum goes by the middle."""
+    height, force = walk(rng, 0.7), walk(rng)
+    force[:, 1:] += np.where(np.abs(height[:, :-1]) < 0.03, 200.0, 0.0)
+    return np.stack([height.ravel(), force.ravel()], axis=1), rng.normal(size=(height.size, 1))
+
+
+def struck(rng: np.random.Generator) -> World:
+    """A pressure that leaps for one row when a speed changes most."""
+    speed, pressure = walk(rng), walk(rng)
+    hits = rng.random((AGENTS, STEPS)) < 0.01
+    speed += np.cumsum(np.where(hits, 6.0 * rng.choice([-1, 1], hits.shape), 0.0), axis=1)
+    pressure[hits] += 300.0
+    return np.stack([speed.ravel(), pressure.ravel()], axis=1), rng.normal(size=(hits.size, 1))
+
+
+def raining(rng: np.random.Generator) -> World:
+    """Rain: most of the time there is little, and nothing of it goes on."""
+    rain = rng.exponential(size=AGENTS * STEPS) * np.where(rng.random(AGENTS * STEPS) < 0.01, 90, 1)
+    return np.stack([rain, walk(rng).ravel()], axis=1), rng.normal(size=(len(rain), 1))
+
+
+def counted(rng: np.random.Generator) -> World:
+    """Counts of rare events, and a flag."""
+    counts = rng.poisson(0.02, AGENTS * STEPS) * rng.integers(1, 30, AGENTS * STEPS)
+    flag = (rng.random(AGENTS * STEPS) < 0.01).astype(float)
+    return np.stack([counts.astype(float), flag], axis=1), rng.normal(size=(len(flag), 1))
+
+
+def turning(rng: np.random.Generator) -> World:
+    """An angle that wraps, and shakes where it does."""
+    angle = np.cumsum(0.3 * rng.normal(size=(AGENTS, STEPS)), axis=1).ravel() + np.pi
+    return (np.pi - (np.pi - angle) % (2 * np.pi))[:, None], rng.normal(size=(angle.size, 1))
+
+
+REAL = [
+    smooth,
+    reset,
+    landing,
+    switching,
+    overshooting,
+    bouncing,
+    dosed,
+    touching,
+    struck,
+    raining,
+    counted,
+    turning,
+]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("world", REAL, ids=lambda world: str(world.__name__))
+def test_what_really_happens_is_no_glitch(
+    world: Callable[[np.random.Generator], World], seed: int
+) -> None:
+    values, actions = world(np.random.default_rng(seed))
+    assert not glitches(values, FOLLOWS, actions).any()
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 3])
+def test_a_record_of_a_few_rows_has_none(rows: int) -> None:
+    values = np.array([[0.0], [1e9], [0.0]])[:rows]
+    assert not glitches(values, np.ones(max(0, rows - 1), dtype=bool), values).any()
+
+
+def table(spoil: bool) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
+    values, actions = smooth(np.random.default_rng(0))
+    bad = np.zeros(values.shape, dtype=bool)
+    if spoil:
+        values, bad = spoilt(values, 0.01, "far")
+    whose, time = np.divmod(np.arange(AGENTS * STEPS), STEPS)
+    columns = {"who": whose.astype(str), "t": time, "pump": actions[:, 0]}
+    return pd.DataFrame(columns | {"level": values[:, 0], "flow": values[:, 1]}), bad
+
+
+COLUMNS = {"agent": "who", "time": "t", "state": ["level", "flow"], "action": "pump"}
+
+
+def test_rows_with_a_glitch_are_left_out_of_a_table_and_counted() -> None:
+    clean, _ = table(spoil=False)
+    spoilt_, bad = table(spoil=True)
+    whole = read_table(clean, **COLUMNS)
+    assert "notes" not in (whole.source or {})
+    counts = f"{bad[:, 0].sum()} of 'level', {bad[:, 1].sum()} of 'flow'"
+    with pytest.warns(UserWarning, match=f"glitches of a sensor: {counts}; if they are values"):
+        found, report = read_table_report(spoilt_, **COLUMNS)
+    gone = clean[~bad.any(axis=1)]
+    assert f"{len(clean) - len(gone)} rows with a sensor's glitch left out" in str(report)
+    np.testing.assert_array_equal(found.obs, read_table(gone, **COLUMNS, max_gap=1.5).obs)
+    said = {"level": (None, None), "flow": (-1e5, None)}
+    kept = read_table(spoilt_, **COLUMNS, bounds=said)
+    assert len(kept) == len(whole)
+    card = json.loads(json.dumps({"source": kept.source}))
+    assert read_with(spoilt_, columns_for(card)).sha256() == kept.sha256()
+
+
+def test_a_card_tells_of_glitches() -> None:
+    with pytest.warns(UserWarning, match="glitches of a sensor"):
+        data = read_table(table(spoil=True)[0], **COLUMNS)
+    sim = PerSim.fit(data, method="als", degree=1, rank=1, ensemble_size=1, progress=False)
+    (note,) = (n for n in sim.card["metrics"]["notes"] if "glitches" in n)
+    assert "bounds={'level': (None, None)}" in note
