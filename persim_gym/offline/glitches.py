@@ -62,7 +62,7 @@ def glitches(values: Floats, follows: Flags, actions: Floats) -> Flags:
         for part in (known, actions, step, time[:, None].astype(np.float64))
     )
     before = np.concatenate([states[:-1], acted[:-1], place[1:], moved], axis=1)[follows]
-    for column in np.flatnonzero(found.any(axis=0)):
+    for column in np.flatnonzero(found.any(axis=0)).tolist():
         rows = found[1:, column][follows]
         others = np.delete(before, before.shape[1] - len(found[0]) + column, axis=1)
         if rows.sum() >= FEWEST and _told(others, rows):
