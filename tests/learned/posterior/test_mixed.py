@@ -16,6 +16,9 @@ from persim_gym.learned.preparation import Data
 from tests.learned.posterior.worlds import GaussianWorld
 
 
+pytestmark = pytest.mark.slow  # three fits; mixtures of other families are in test_new_agents
+
+
 @pytest.fixture(scope="module")
 def world() -> GaussianWorld:
     return GaussianWorld(noise=0.01)
