@@ -70,6 +70,7 @@ SMALLER = {
     "persim_gym.learned.uncertainty.calibrate.STARTS": 100,
     "persim_gym.learned.uncertainty.fresh.EPISODES": 50,
     "persim_gym.learned.uncertainty.fresh.BEFORE": 10,
+    "persim_gym.learned.posterior.calibration.AGENTS": 60,
 }
 
 

@@ -257,6 +257,7 @@ def test_what_is_asked_of_a_policy_is_checked_before_any_work(
         sim.validate(data, on_progress=no_work, **arguments)
 
 
+@pytest.mark.slow
 def test_every_fit_of_a_split_is_progress(sim: PerSim, data: Transitions) -> None:
     told: list[tuple[int, int]] = []
     splits = ("ends", "time")

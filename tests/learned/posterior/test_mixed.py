@@ -15,6 +15,8 @@ from persim_gym.learned.posterior.mixed import MixedMap, MixedPosterior
 from persim_gym.learned.preparation import Data
 from tests.learned.posterior.worlds import GaussianWorld
 
+pytestmark = pytest.mark.slow  # three fits; mixtures of other families are in test_new_agents
+
 
 @pytest.fixture(scope="module")
 def world() -> GaussianWorld:

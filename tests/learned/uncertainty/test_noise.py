@@ -8,7 +8,9 @@ import pytest
 from tests.learned.noisy_worlds import WORLDS, fitted
 
 
-@pytest.mark.parametrize("name", ["none", "process", "observations", "both"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("none", marks=pytest.mark.slow), "process", "observations", "both"]
+)
 def test_both_kinds_are_told_apart(name: str) -> None:
     process, observed = WORLDS[name].process, WORLDS[name].observed
     noise = fitted(name).uncertainty.noise
@@ -44,6 +46,7 @@ def test_noise_that_grows_with_the_state_is_found() -> None:
     assert fitted("process").uncertainty.noise.constant
 
 
+@pytest.mark.slow
 def test_heavy_tails_do_not_blow_the_estimate_up() -> None:
     noise = fitted("heavy tails").uncertainty.noise
     assert (np.sqrt(np.diag(noise.process)) < 0.06).all()
