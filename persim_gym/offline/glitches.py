@@ -40,7 +40,8 @@ def glitches(values: Floats, follows: Flags, actions: Floats) -> Flags:
     """Which values ``[n, d]`` a faulty sensor has made.
 
     Args:
-        values: State columns, trajectory after trajectory in the order of time ``[n, d]``.
+        values: State columns, trajectory after trajectory in the order of time ``[n, d]``; nan
+            where there is none.
         follows: Whether each row but the first follows the one before it ``[n - 1]``.
         actions: Numbers of the action that was taken in each row ``[n, a]``; nan where there is
             none.
@@ -92,11 +93,14 @@ def _leaps(values: Floats, follows: Flags, whose: NDArray[np.int64]) -> Flags:
 def _stuck(values: Floats, follows: Flags) -> Flags:
     """Rows ``[n]`` in which a column that is never twice the same is at one value, each alone."""
     none = np.zeros(len(values), dtype=np.bool_)
-    different, counts = np.unique(values, return_counts=True)
-    often = int(counts.argmax())
-    if not FEWEST <= counts[often] <= MOST * len(values):
+    known = values[~np.isnan(values)]
+    if not len(known):
         return none
-    if len(different) < DIFFERENT * len(values):
+    different, counts = np.unique(known, return_counts=True)
+    often = int(counts.argmax())
+    if not FEWEST <= counts[often] <= MOST * len(known):
+        return none
+    if len(different) < DIFFERENT * len(known):
         return none
     found = values == different[often]
     step, inner = np.abs(np.diff(values)), found[1:-1] & follows[1:] & follows[:-1]
@@ -122,7 +126,7 @@ def _stands_out(
     large = steps >= least / APART
     if large.sum() > BESIDE * count:
         return False
-    steps, rest = steps[~large], ~found
+    steps, rest = steps[~large], ~found & ~np.isnan(values)
     number = np.bincount(whose[rest])
     mean = np.bincount(whose[rest], values[rest]) / np.maximum(number, 1)
     apart = np.sort(np.abs(values[rest] - mean[whose[rest]]))

@@ -268,7 +268,8 @@ def _read(
     columns = [rows.column(c) for c in named.action]
     values, labels = _actions(columns, discrete, len(rows))
     acted = np.asarray(values, dtype=np.float64).reshape(len(rows), -1)
-    strange = glitches(obs.astype(np.float64), link[:-1], acted)
+    known = np.where(bad[:, None], np.nan, obs.astype(np.float64))  # codes are no values
+    strange = glitches(known, link[:-1], acted)
     strange[:, [column.name in declared for column in states]] = False
     link, gaps, typical, longest = rows.links(max_gap, bad | strange.any(axis=1), ended)
     unknown = rows.refuse_missing(*columns, among=link)

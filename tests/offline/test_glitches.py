@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -192,6 +193,32 @@ def test_what_really_happens_is_no_glitch(
 ) -> None:
     values, actions = world(np.random.default_rng(seed))
     assert not glitches(values, FOLLOWS, actions).any()
+
+
+@pytest.mark.parametrize("kind", ["few", "many", "rough", "stuck"])
+def test_missing_values_and_codes_change_nothing_of_it(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    values = walk(rng, 0.2 if kind == "rough" else 0.95).ravel()
+    bad = rng.choice(np.arange(1, len(values) - 1), 1 if kind == "few" else 12, replace=False)
+    if kind == "stuck":
+        values = np.cumsum(values.reshape(AGENTS, STEPS), axis=1).ravel()
+        values[bad] = 0.0
+    else:
+        values[bad] += 1000.0 if kind == "few" else 20.0
+    whose, time = np.divmod(np.arange(len(values)), STEPS)
+    frame = pd.DataFrame({"who": whose, "t": time, "x": values, "pump": rng.normal(size=len(time))})
+    names = {"agent": "who", "time": "t", "state": "x", "action": "pump", "missing": "drop"}
+    whole = int(glitches(values[:, None], FOLLOWS, frame[["pump"]].to_numpy()).sum())
+    assert (whole > 0) == (kind != "rough")
+    away = rng.choice(np.setdiff1d(np.arange(len(values)), bad), 15, replace=False)
+    for lost, how_many in ((np.nan, 15), (-99999.0, 3)):
+        spoiled = frame.copy()
+        spoiled.loc[away[:how_many], "x"] = lost
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = read_table_report(spoiled, **names)[1].glitches.get("x", 0)
+        assert (found > 0) == (whole > 0)
+        assert abs(found - whole) <= 2  # those beside a row that is left out are not known
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 3])
