@@ -24,21 +24,20 @@ from numpy.typing import NDArray
 
 from persim_gym.learned.elsewhere import doubt_elsewhere
 from persim_gym.learned.stretches import (
+    FINE,
     Errors,
     Part,
     Predictor,
     Record,
-    earlier_end,
     escapes,
     held_out,
 )
+from persim_gym.learned.sureness import Ends
 
 #: Steps ahead at which predictions are compared, as far as the stretches are long enough.
 HORIZONS = (1, 10, 50)
 #: Share of the stretches that must be long enough for a horizon.
 ENOUGH = 0.2
-#: Errors below this, in units of the observations' deviation, count alike.
-FINE = 1e-5
 #: Candidates whose error is within this factor of the best's may take part in a mixture, and the
 #: logarithm of the error that one must gain.
 CLOSE, GAIN = 2.0, 0.03
@@ -210,19 +209,17 @@ def compare(
         errors = {name: found for name, found in errors.items() if name not in plain}
         further, plain = further & set(errors), []
     winner = _winner({name: scores[name] for name in errors}, further)
+    ends = Ends(record, lambda name, rows: candidates[name].fit(rows), errors, steps, seed)
     best = min(plain, key=lambda name: scores[name].overall, default=winner)
     near = scores[best].overall <= scores[winner].overall + PLAIN
-    if winner not in plain and plain and near:
-        early = earlier_end(record, np.random.default_rng([seed, 7]))
-        pair = [
-            errors[name] + _early(candidates[name], early, record, steps) for name in (winner, best)
-        ]
-        winner = winner if _surely(*pair) else best
+    if winner not in plain and plain and near and not ends.surely({winner: 1.0}, best):
+        winner = best
     weights = {winner: 1.0}
     if mix:
-        likes = plain if winner in plain else errors
-        joined = {name: Errors.joined(errors[name]) for name in likes}
+        joined = {name: Errors.joined(found) for name, found in errors.items()}
         weights = _mixed(joined, scores, winner, steps, further)
+        if winner in plain and not set(weights) <= {*plain} and not ends.surely(weights, winner):
+            weights = _mixed({name: joined[name] for name in plain}, scores, winner, steps, further)
     notes = tuple(f"{n} could not be fitted: {s.failed}" for n, s in scores.items() if s.failed)
     return Comparison(scores, winner, weights, tuple(steps), fitted, notes)
 
@@ -258,46 +255,6 @@ def _winner(scores: Mapping[str, Score], further: Collection[str]) -> str:
     known = [n for n in (stable if best in stable else scores) if n in further]
     going = min(known, key=lambda name: scores[name].overall, default=best)
     return going if scores[going].overall <= scores[best].overall + FURTHER else best
-
-
-def _early(
-    candidate: Candidate, early: Part | None, record: Record, steps: Sequence[int]
-) -> list[Errors]:
-    """What predictions of an earlier end leave; nothing if too little is before it to be fitted."""
-    if early is None:
-        return []
-    try:
-        return [Errors.of(candidate.fit(early.rows), early, record, steps)]
-    except (ValueError, FloatingPointError):
-        return []
-
-
-def _surely(errors: Sequence[Errors], others: Sequence[Errors]) -> bool:
-    """Whether errors are surely less than others: by a standard error, and in every part.
-
-    Agents are compared with themselves. What they share at one time is no surprise of each, so that
-    their number says nothing of it: the parts do.
-    """
-    if len(errors) < len(others):
-        return False  # it cannot even be fitted to as little as something plain can
-    both = min(len(errors), len(others))
-    errors, others = errors[:both], others[:both]
-    each = [_gained(*pair) for pair in zip(errors, others, strict=True)]
-    gained = _gained(Errors.joined(errors), Errors.joined(others))
-    steady = all(part.mean() > 0 for part in each if len(part))
-    return steady and len(gained) > 1 and gained.mean() > gained.std(ddof=1) / len(gained) ** 0.5
-
-
-def _gained(errors: Errors, others: Errors) -> NDArray[np.float64]:
-    """By which logarithm each agent's error is less than by others, mean over horizons ``[n]``."""
-    columns = range(errors.left.shape[1])
-    less = [
-        np.log(np.maximum(others.of_agents(c), FINE) / np.maximum(errors.of_agents(c), FINE))
-        for c in columns
-    ]
-    known = np.isfinite(less)
-    total = np.where(known, less, 0.0).sum(0)
-    return np.asarray((total / np.maximum(known.sum(0), 1))[known.any(0)])
 
 
 def _mixed(

@@ -19,8 +19,9 @@ STARTS, AGENTS = 6, 400
 #: Share of each record that is kept back anywhere in it, and transitions of the median agent that
 #: this asks for.
 KEPT, LONG_ENOUGH = 1 / 6, 60
-#: What a prediction's error is limited to, in units of the observations' deviation.
-MOST = 1e3
+#: What a prediction's error is limited to, in units of the observations' deviation, and below which
+#: errors count alike.
+MOST, FINE = 1e3, 1e-5
 #: Rollouts that must stay where the data are, their steps, and widths of the recorded range by
 #: which they may leave it, for a share of the steps.
 ROLLOUTS, LONG, BEYOND, OUTSIDE = 200, 200, 0.3, 0.1

@@ -262,6 +262,7 @@ def test_a_missing_library_is_said_before_any_work(monkeypatch: pytest.MonkeyPat
         BCQ.fit("no/such/data-v0")
 
 
+@pytest.mark.slow
 def test_a_baseline_of_another_name_is_refused(tmp_path: Path) -> None:
     entry = Entry("BCQ", "discrete", {"updates": 1, "hidden": [2]}, ("tianshou",))
     entry.fit().save(tmp_path)

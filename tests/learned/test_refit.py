@@ -99,4 +99,4 @@ def test_an_action_that_acts_late_is_seen_by_the_chosen_family_when_fitted_again
     assert sim.card["metrics"]["past"]["lag"] == sim.lag > 1
     again = sim.refit(data, chosen=True)
     assert again.lag == sim.lag
-    assert again.card["config"]["seen"] == sim.card["metrics"]["past"]["seen"]
+    assert tuple(again.card["config"]["seen"]) == sim.card["metrics"]["past"]["seen"]

@@ -205,14 +205,16 @@ def _grow_latent(
     first: int,
 ) -> Grown:
     """Members have latents of their own; each takes the most likely one."""
-    known = isinstance(knowledge, Knowledge)
-    model = LatentModel(ensemble, knowledge.prior if known else prior_of_latents(ensemble))
+    prior = knowledge.prior if isinstance(knowledge, Knowledge) else prior_of_latents(ensemble)
+    model = LatentModel(ensemble, prior)
     counts = [len(new.states) for new in agents]
     whose = torch.arange(len(agents), device=ensemble.device)
     whose = whose.repeat_interleave(torch.as_tensor(counts, device=whose.device))
-    names = ("states", "actions", "next_obs")
-    parts = (torch.cat([getattr(new, name) for new in agents]) for name in names)
-    rows = model.rows(task, whose, *parts, len(agents))
+    states, actions, next_obs = (
+        torch.cat([getattr(new, name) for new in agents])
+        for name in ("states", "actions", "next_obs")
+    )
+    rows = model.rows(task, whose, states, actions, next_obs, len(agents))
     latents = posterior(network, rows, frame=model.frame, starts=STARTS)[0]
     grown = knowledge
     if isinstance(knowledge, Knowledge):
