@@ -186,9 +186,12 @@ def _chosen(data: Data, configs: dict[str, Any], seed: int, setting: Setting) ->
     made.metrics.update(_metrics(found))
     if failed:
         made.metrics["closed_form"] = failed
-    first = configs[max(found.weights, key=found.weights.__getitem__)]
-    if first.lag > 1 and isinstance(first, (Hierarchical, Latent)):  # with it, it is fitted again
+    name = max(found.weights, key=found.weights.__getitem__)
+    first, plain = configs[name], candidates[name].plain
+    if isinstance(first, (Hierarchical, Latent)) and (first.lag > 1 or plain):
+        # With it, it is fitted again.
         made.metrics["past"] = {"lag": first.lag, "seen": first.seen}
+        made.metrics["past"] |= {"degree": first.degree} if plain else {}
     return made
 
 

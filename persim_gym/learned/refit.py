@@ -37,8 +37,9 @@ def plan_from(
     own = config if method == "auto" else {method: config}
     if method == "auto" and chosen:
         weights = card.get("metrics", {}).get("weights") or {card.get("fitted_by"): 1.0}
-        # A family with a past is called "latent, lag 2".
+        # A family with a past is called "latent, lag 2"; linear models are of a family.
         method = str(max(weights, key=weights.__getitem__)).partition(",")[0]
+        method = "hierarchical" if method == "linear" else method
         method = method if method in own else next(iter(own))
         own = {method: own[method]}
     past = card.get("metrics", {}).get("past", {}) if method != card.get("method") else {}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from persim_gym.learned import PerSim
+from persim_gym.learned import PerSim, fit
 from persim_gym.learned.config import CHOICE, ClosedForm, Networks
 from persim_gym.learned.frames.geometry import Angle, Geometry
 from persim_gym.learned.plan import plan_fit
@@ -16,6 +16,7 @@ from persim_gym.learned.preparation import Data
 from persim_gym.learned.refit import plan_from, with_past_of, with_rank_of
 from tests.evaluation.validation.worlds import patients
 from tests.learned.frames.late_worlds import late_level
+from tests.learned.test_fit import short_panel
 from tests.learned.worlds import PlainTask
 
 
@@ -52,6 +53,29 @@ def test_a_family_that_was_chosen_with_a_past_keeps_it() -> None:
     chosen = plan_from(json.loads(json.dumps(card)), "patients", known=False, chosen=True)
     assert (chosen.lag, chosen.configs["latent"].lag, chosen.configs["latent"].seen) == (3, 3, (2,))
     assert plan_from(card, "patients", known=False).lag is None
+
+
+@pytest.mark.parametrize("weights", [None, {"als": 0.3, "linear": 0.3, "linear, lag 2": 0.4}])
+def test_linear_models_that_were_chosen_are_fitted_again(
+    weights: dict[str, float] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alone, or of a mixture."""
+    chosen = fit._chosen
+    monkeypatch.setattr(  # the lines alone, for networks take their time
+        fit,
+        "_chosen",
+        lambda data, configs, *rest: chosen(
+            data, {name: own for name, own in configs.items() if name.startswith("linear")}, *rest
+        ),
+    )
+    sim = PerSim.fit(short_panel(12), task=PlainTask.of(1, actions=2), progress=False)
+    card = json.loads(json.dumps(sim.card))
+    assert card["method"] == "auto"
+    if weights is not None:
+        card |= {"fitted_by": "mixture", "metrics": card["metrics"] | {"weights": weights}}
+    plan = plan_from(card, sim.task.name, known=False, chosen=True)
+    ((method, config),) = plan.configs.items()
+    assert (method, config.degree, config.lag) == ("hierarchical", 1, sim.lag)
 
 
 @pytest.mark.parametrize("turning", [False, True])
