@@ -11,7 +11,7 @@ from persim_gym.learned.stretches import FINE, Errors, Predictor, Record, earlie
 
 
 class Ends:
-    """Errors on the parts that were held out, and on an earlier end, which is fitted when asked for.
+    """Errors on the parts that were held out, and on an earlier end, which is fitted if asked for.
 
     Args:
         record: The data.

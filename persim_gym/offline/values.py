@@ -125,16 +125,21 @@ def as_dates(text: Any) -> Any:
     dates = pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce")
     if not len(text) or dates.notna().any():
         return dates
-    parts = [_QUARTER.fullmatch(value.strip()) for value in text]
-    if all(part is not None and (part[1] is None) != (part[3] is None) for part in parts):
-        months = [f"{p[1] or p[3]}-{3 * int(p[2]) - 2:02}" for p in parts if p is not None]
-        return pd.to_datetime(pd.Series(months, text.index), format="%Y-%m", utc=True)
-    days = text.str.strip().str.replace(r"^(\d{4})[ -]?W(\d{1,2})$", r"\1-W\2-1", regex=True)
+    plain = text.str.strip()
+    quarters = plain.map(_month_of_quarter)
+    found = [dates, pd.to_datetime(quarters, format="%Y-%m", utc=True)]
+    days = plain.str.replace(r"^(\d{4})[ -]?W(\d{1,2})$", r"\1-W\2-1", regex=True)
     for form in (*_MONTHS, "%G-W%V-%u"):
-        found = pd.to_datetime(days, format=form, utc=True, errors="coerce")
-        if found.notna().all():
-            return found
-    return dates
+        found.append(pd.to_datetime(days, format=form, utc=True, errors="coerce"))
+    return max(found, key=lambda one: one.notna().sum())
+
+
+def _month_of_quarter(text: str) -> str | None:
+    """``"2024-04"`` of ``"2024Q2"`` or ``"Q2 2024"``."""
+    part = _QUARTER.fullmatch(text)
+    if part is None or (part[1] is None) == (part[3] is None):
+        return None
+    return f"{part[1] or part[3]}-{3 * int(part[2]) - 2:02}"
 
 
 def remedy(value: Any, words: Collection[Any]) -> str:

@@ -80,3 +80,10 @@ def test_quarters_months_and_weeks_are_dates(text: list[str]) -> None:
 @pytest.mark.parametrize("text", [["01/02/2024"], ["Q5 2024"], ["2024Q1 2024"], ["Q1"], ["2024 X"]])
 def test_other_text_is_no_date(text: list[str]) -> None:
     assert values.as_dates(pd.Series(text)).isna().all()
+
+
+@pytest.mark.parametrize(
+    "text", [["2024Q1", "2024Q5", "2024Q3"], ["Jan 2024", "Juno 2024", "Mar 2024"]]
+)
+def test_of_dates_the_one_that_is_none_is_found(text: list[str]) -> None:
+    assert values.as_dates(pd.Series(text)).isna().tolist() == [False, True, False]
