@@ -2,8 +2,9 @@
 
 A column moves from row to row. A glitch leaps away, much further than any step that goes on, and
 the next row is back as if nothing had been. What really happens goes on, or comes of something: an
-action, a state that leads to it, another column that leaps as well. Where leaps do so, none of
-them is a glitch; and of a column in which nothing goes on, such as rain, nothing is known.
+action, a state that leads to it, another column that leaps as well, or the calendar: the end of a
+month, a holiday of all agents. Where leaps do so, none of them is a glitch; and of a column in
+which nothing goes on, such as rain, nothing is known.
 
 A sensor that is stuck shows one and the same value, which may be among the others.
 """
@@ -29,6 +30,8 @@ STEADY, SMOOTH = 1.0, 2.0
 #: Glitches from which it can be told whether they come of something, and standard errors by which
 #: what was before them is unlike what is before other rows.
 FEWEST, SURE = 5, 3.5
+#: Steps between leaps from which they may be regular, and by how many these may differ.
+APART_STEPS, REGULAR = 4.0, 1.5
 #: Share of a column's values that differ, of one that is never twice the same; and by how much
 #: leaps to one value are larger than its steps, in the middle of each.
 DIFFERENT, CLEAR = 0.9, 4.0
@@ -36,7 +39,7 @@ DIFFERENT, CLEAR = 0.9, 4.0
 FAR = 3.0
 
 
-def glitches(values: Floats, follows: Flags, actions: Floats) -> Flags:
+def glitches(values: Floats, follows: Flags, actions: Floats, time: Floats | None = None) -> Flags:
     """Which values ``[n, d]`` a faulty sensor has made.
 
     Args:
@@ -45,6 +48,7 @@ def glitches(values: Floats, follows: Flags, actions: Floats) -> Flags:
         follows: Whether each row but the first follows the one before it ``[n - 1]``.
         actions: Numbers of the action that was taken in each row ``[n, a]``; nan where there is
             none.
+        time: When each row was ``[n]``; by default its place in its trajectory.
     """
     found = np.zeros(values.shape, dtype=np.bool_)
     if len(values) < 3:
@@ -57,16 +61,17 @@ def glitches(values: Floats, follows: Flags, actions: Floats) -> Flags:
         return found
     step[found[1:] | found[:-1]] = np.nan
     known = np.where(found, np.nan, values)
-    time = np.arange(len(values)) - np.searchsorted(whose, whose)
+    places = (np.arange(len(values)) - np.searchsorted(whose, whose)).astype(np.float64)
+    time = places if time is None else time
     states, acted, moved, place = (
-        _ranks(part, whose[-len(part) :])
-        for part in (known, actions, step, time[:, None].astype(np.float64))
+        _ranks(part, whose[-len(part) :]) for part in (known, actions, step, places[:, None])
     )
     before = np.concatenate([states[:-1], acted[:-1], place[1:], moved], axis=1)[follows]
     for column in np.flatnonzero(found.any(axis=0)).tolist():
-        rows = found[1:, column][follows]
+        leaps, rows = np.flatnonzero(found[:, column]), found[1:, column][follows]
         others = np.delete(before, before.shape[1] - len(found[0]) + column, axis=1)
-        if rows.sum() >= FEWEST and _told(others, rows):
+        clock = len(leaps) >= FEWEST and _by_calendar(leaps, time, follows)
+        if clock or (rows.sum() >= FEWEST and _told(others, rows)):
             found[:, column] = False
     return found
 
@@ -167,6 +172,27 @@ def _ranks(values: Floats, whose: NDArray[np.int64]) -> Floats:
         alike = np.bincount(tied, place) / np.bincount(tied)
         found[order, column] = alike[tied] / np.repeat(length, length)
     return found
+
+
+def _by_calendar(leaps: NDArray[np.int64], time: Floats, follows: Flags) -> bool:
+    """Whether most leaps are regular, or come to most of the agents at the same time.
+
+    Args:
+        leaps: Rows ``[k]``.
+        time: Of each row ``[n]``.
+        follows: Whether each row but the first follows the one before it ``[n - 1]``.
+    """
+    step = float(np.median(np.diff(time)[follows]))
+    apart = np.diff(time[leaps])
+    apart = apart[apart > 0]  # below it another agent begins
+    middle = np.median(apart) if len(apart) >= FEWEST - 1 else 0.0
+    regular = np.abs(apart - middle) < REGULAR * step
+    if middle > APART_STEPS * step and regular.mean() > 0.5:
+        return True
+    _, when, agents = np.unique(time, return_inverse=True, return_counts=True)
+    own = when[leaps]
+    together = np.bincount(own)[own]
+    return bool(((together > 1) & (together > agents[own] / 2)).mean() > 0.5)
 
 
 def _told(before: Floats, rows: Flags) -> bool:

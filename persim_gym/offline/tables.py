@@ -269,7 +269,7 @@ def _read(
     values, labels = _actions(columns, discrete, len(rows))
     acted = np.asarray(values, dtype=np.float64).reshape(len(rows), -1)
     known = np.where(bad[:, None], np.nan, obs.astype(np.float64))  # codes are no values
-    strange = glitches(known, link[:-1], acted)
+    strange = glitches(known, link[:-1], acted, rows.time)
     strange[:, [column.name in declared for column in states]] = False
     link, gaps, typical, longest = rows.links(max_gap, bad | strange.any(axis=1), ended)
     unknown = rows.refuse_missing(*columns, among=link)

@@ -170,6 +170,19 @@ def turning(rng: np.random.Generator) -> World:
     return (np.pi - (np.pi - angle) % (2 * np.pi))[:, None], rng.normal(size=(angle.size, 1))
 
 
+def monthly(rng: np.random.Generator) -> World:
+    """A peak at the end of every month, on another day for each agent."""
+    day = np.arange(STEPS) + rng.integers(0, 25, (AGENTS, 1))
+    return np.where(day % 25 == 0, 200.0, walk(rng)).reshape(-1, 1), rng.normal(size=(day.size, 1))
+
+
+def holidays(rng: np.random.Generator) -> World:
+    """A few days on which hardly anyone comes, to no agent."""
+    level = 500 + walk(rng)
+    level[:, [11, 40, 58, 90]] -= 300
+    return level.reshape(-1, 1), rng.normal(size=(level.size, 1))
+
+
 REAL = [
     smooth,
     reset,
@@ -183,6 +196,8 @@ REAL = [
     raining,
     counted,
     turning,
+    monthly,
+    holidays,
 ]
 
 
