@@ -70,8 +70,8 @@ def glitches(values: Floats, follows: Flags, actions: Floats, time: Floats | Non
     for column in np.flatnonzero(found.any(axis=0)).tolist():
         leaps, rows = np.flatnonzero(found[:, column]), found[1:, column][follows]
         others = np.delete(before, before.shape[1] - len(found[0]) + column, axis=1)
-        clock = len(leaps) >= FEWEST and _by_calendar(leaps, time, follows)
-        if clock or (rows.sum() >= FEWEST and _told(others, rows)):
+        told = rows.sum() >= FEWEST and _told(others, rows)
+        if told or _by_calendar(leaps, time, follows):
             found[:, column] = False
     return found
 
@@ -189,6 +189,8 @@ def _by_calendar(leaps: NDArray[np.int64], time: Floats, follows: Flags) -> bool
     regular = np.abs(apart - middle) < REGULAR * step
     if middle > APART_STEPS * step and regular.mean() > 0.5:
         return True
+    if not len(leaps):
+        return False
     _, when, agents = np.unique(time, return_inverse=True, return_counts=True)
     own = when[leaps]
     together = np.bincount(own)[own]

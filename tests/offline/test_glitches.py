@@ -71,6 +71,16 @@ def test_a_few_glitches_are_found_where_they_are_out_of_range() -> None:
         assert glitches(seen, FOLLOWS, actions).any() == expected
 
 
+@pytest.mark.parametrize(("second", "expected"), [(150, False), (120, True)])
+def test_two_leaps_are_no_glitches_where_they_come_to_both_agents_at_once(
+    second: int, expected: bool
+) -> None:
+    values, actions = smooth(np.random.default_rng(0))
+    seen = values[: 2 * STEPS].copy()
+    seen[[50, second], 0] += 1000.0
+    assert glitches(seen, FOLLOWS[: len(seen) - 1], actions[: len(seen)]).any() == expected
+
+
 def test_a_sensor_that_is_stuck_is_found_where_other_values_are_beside_it() -> None:
     values, actions = smooth(np.random.default_rng(0))
     values[:, 0] = np.cumsum(values[:, 0].reshape(AGENTS, STEPS), axis=1).ravel()
