@@ -83,8 +83,9 @@ def learn_knowledge(
     if isinstance(ensemble, MixtureEnsemble):
         parts = (learn_knowledge(part, data, seed=seed) for part in ensemble.parts)
         return MixedKnowledge(tuple(parts))
-    kept = data.transitions.step >= ensemble.lag - 1  # a past that was recorded
-    kept |= not kept.any()
+    t = data.transitions
+    kept = t.step >= ensemble.lag - 1  # a past that was recorded, where an agent has any
+    kept |= ~np.isin(t.agent, t.agent[kept])
     if isinstance(ensemble, FrameEnsemble) and isinstance(ensemble.model, LatentNetwork):
         return _of_latents(ensemble, data, np.flatnonzero(kept), seed)
     rows = np.flatnonzero(~data.clipped & kept)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from persim_gym.learned import PerSim
 from persim_gym.learned.posterior import calibration
+from tests.evaluation.validation.worlds import patients
 from tests.learned.posterior.worlds import GaussianWorld, part
 
 
@@ -34,6 +36,15 @@ def test_save_and_load(
     for one, two in zip(*(s.posterior(2).interval(*rows[:2]) for s in (sim, back)), strict=True):
         np.testing.assert_array_equal(one, two)
     assert back.card["adapted"] == sim.card["adapted"]
+
+
+def test_an_agent_without_a_recorded_past_says_what_it_can() -> None:
+    """One whose record is shorter than a lag, beside others."""
+    data = patients(6, 20)
+    data = data.select((data.agent > 0) | (data.step < 2))
+    fit: dict[str, Any] = {"method": "hierarchical", "degree": 1, "ensemble_size": 1}
+    sim = PerSim.fit(data, lag=3, progress=False, **fit)
+    assert [sim.posterior(agent).count for agent in (0, 1)] == [2, 18]
 
 
 @pytest.mark.slow
