@@ -268,7 +268,8 @@ def _notes(data: Transitions, names: Sequence[str]) -> tuple[str, ...]:
     count = np.bincount(data.agent, minlength=data.num_agents)
     if (count > 0).sum() == 1:
         notes.append("There is one agent: nothing can be learned from others, or of them.")
-    flat = data.obs.std(0) <= 1e-6 * np.maximum(np.abs(data.obs).max(0), 1e-30)
+    deviation = data.obs.std(0, dtype=np.float64)
+    flat = deviation <= 1e-6 * np.maximum(np.abs(data.obs).max(0), 1e-30)
     if flat.any():
         shown = ", ".join(names[k] for k in np.flatnonzero(flat).tolist())
         notes.append(f"Constant in the data: {shown}.")

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from persim_gym.evaluation.validation import Grade, Validation, validate
+from persim_gym.evaluation.validation.validate import _notes
 from persim_gym.evaluation.validation.verdict import WORSE
 from persim_gym.learned import PerSim
 from persim_gym.offline.transitions import Transitions
@@ -307,3 +308,12 @@ def test_a_table_that_lacks_an_action_is_judged_by_their_names() -> None:
 
 def test_what_counts_as_worse_is_more_than_a_rounding() -> None:
     assert 1 < WORSE < 1.2
+
+
+@pytest.mark.parametrize("size", [1.0, 1e30])
+def test_what_is_constant_is_said_of_values_of_any_size(size: float) -> None:
+    data = patients(3, 10)
+    obs = (data.obs * size).astype(np.float32)
+    obs[:, 1] = size
+    notes = _notes(dataclasses.replace(data, obs=obs), ("glucose", "other"))
+    assert notes == ("Constant in the data: other.",)
