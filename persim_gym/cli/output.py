@@ -62,7 +62,7 @@ def cell(value: object) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
     if isinstance(value, float):
-        if 1e4 <= abs(value) < 1e7 or math.isinf(value):
+        if 9999.5 <= abs(value) < 1e7 or math.isinf(value):
             return f"{value:,.0f}" if math.isfinite(value) else str(value)
         return f"{value:.4g}" if abs(value) >= 1 else f"{value:.3g}"
     if isinstance(value, int) and not isinstance(value, bool):

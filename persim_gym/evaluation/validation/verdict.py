@@ -338,5 +338,5 @@ def _steps(count: int) -> str:
 
 
 def number(value: float) -> str:
-    """Three significant digits, or all of them up to a million: 4,230 and not 4.23e+03."""
-    return f"{value:,.0f}" if 1e3 <= abs(value) < 1e7 else f"{value:.3g}"
+    """Three significant digits, or all of them up to ten million: 4,230 and not 4.23e+03."""
+    return f"{value:,.0f}" if 999.5 <= abs(value) < 1e7 else f"{value:.3g}"

@@ -152,7 +152,9 @@ def test_without_a_pooled_model_persistence_decides() -> None:
     [
         (0.01234, "0.0123"),
         (12.34, "12.3"),
+        (999.7, "1,000"),
         (4230.4, "4,230"),
+        (9999.7, "10,000"),
         (-65432.1, "-65,432"),
         (1.2e9, "1.2e+09"),
     ],
@@ -161,3 +163,4 @@ def test_numbers_of_any_size_can_be_read(value: float, text: str) -> None:
     assert number(value) == text
     assert cell(value) in (text, f"{value:.4g}")
     assert len(cell(value)) < 10
+    assert ("e" in cell(value)) == (abs(value) >= 1e7)
