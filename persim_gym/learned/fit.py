@@ -191,7 +191,8 @@ def _chosen(data: Data, configs: dict[str, Any], seed: int, setting: Setting) ->
     if isinstance(first, (Hierarchical, Latent)) and (first.lag > 1 or plain):
         # With it, it is fitted again.
         made.metrics["past"] = {"lag": first.lag, "seen": first.seen}
-        made.metrics["past"] |= {"degree": first.degree} if plain else {}
+        if plain and isinstance(first, Hierarchical):
+            made.metrics["past"]["degree"] = first.degree
     return made
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -232,7 +233,13 @@ def test_missing_values_and_codes_change_nothing_of_it(kind: str) -> None:
         values[bad] += 1000.0 if kind == "few" else 20.0
     whose, time = np.divmod(np.arange(len(values)), STEPS)
     frame = pd.DataFrame({"who": whose, "t": time, "x": values, "pump": rng.normal(size=len(time))})
-    names = {"agent": "who", "time": "t", "state": "x", "action": "pump", "missing": "drop"}
+    names: dict[str, Any] = {
+        "agent": "who",
+        "time": "t",
+        "state": "x",
+        "action": "pump",
+        "missing": "drop",
+    }
     whole = int(glitches(values[:, None], FOLLOWS, frame[["pump"]].to_numpy()).sum())
     assert (whole > 0) == (kind != "rough")
     away = rng.choice(np.setdiff1d(np.arange(len(values)), bad), 15, replace=False)
@@ -262,7 +269,12 @@ def table(spoil: bool) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
     return pd.DataFrame(columns | {"level": values[:, 0], "flow": values[:, 1]}), bad
 
 
-COLUMNS = {"agent": "who", "time": "t", "state": ["level", "flow"], "action": "pump"}
+COLUMNS: dict[str, Any] = {
+    "agent": "who",
+    "time": "t",
+    "state": ["level", "flow"],
+    "action": "pump",
+}
 
 
 def test_rows_with_a_glitch_are_left_out_of_a_table_and_counted() -> None:
