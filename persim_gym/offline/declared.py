@@ -12,6 +12,7 @@ from minari import MinariDataset
 
 from persim_gym import checks
 from persim_gym.envs.suites import SUITES
+from persim_gym.offline.sources import called
 from persim_gym.offline.transitions import Transitions
 
 #: The key of a Minari data set's metadata that holds what was declared.
@@ -105,6 +106,8 @@ def _mapping(name: str, given: object) -> Mapping[Any, Any]:
 
 
 def _column(what: str, key: object, names: Sequence[str]) -> int:
+    if isinstance(key, tuple) and called(key) in names:  # of a table's columns of several levels
+        return names.index(called(key))
     if isinstance(key, str) and key in names:
         return names.index(key)
     if isinstance(key, (int, np.integer)) and not isinstance(key, bool) and str(key) in names:

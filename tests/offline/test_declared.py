@@ -88,3 +88,16 @@ def test_a_minari_data_set_keeps_them() -> None:
     open_dataset(dataset.id).storage.update_metadata({DECLARED: {"bounds": [["x", 3]]}})
     with pytest.raises(ValueError, match="can not be read"):
         read_transitions(dataset.id)
+
+
+def test_columns_of_several_levels_are_named_by_tuples() -> None:
+    name = ("ferritin", "mean")
+    table = TABLE.rename(columns={"ferritin": name})
+    data = read_table(
+        table,
+        **COLUMNS | {"state": [name, "trend"]},
+        bounds={name: (0, None)},
+        units={name: "ug/L"},
+    )
+    assert data.bounds == ((0, 0.0, math.inf),)
+    assert data.obs_units == ("ug/L", "")
