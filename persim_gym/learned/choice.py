@@ -29,10 +29,11 @@ from persim_gym.learned.stretches import (
     Part,
     Predictor,
     Record,
+    earlier_end,
     escapes,
     held_out,
 )
-from persim_gym.learned.sureness import Ends
+from persim_gym.learned.sureness import early_errors, surely
 
 #: Steps ahead at which predictions are compared, as far as the stretches are long enough.
 HORIZONS = (1, 10, 50)
@@ -209,17 +210,20 @@ def compare(
         errors = {name: found for name, found in errors.items() if name not in plain}
         further, plain = further & set(errors), []
     winner = _winner({name: scores[name] for name in errors}, further)
-    ends = Ends(record, lambda name, rows: candidates[name].fit(rows), errors, steps, seed)
     best = min(plain, key=lambda name: scores[name].overall, default=winner)
     near = scores[best].overall <= scores[winner].overall + PLAIN
-    if winner not in plain and plain and near and not ends.surely({winner: 1.0}, best):
-        winner = best
+    if winner not in plain and plain and near:
+        early = earlier_end(record, np.random.default_rng([seed, 7]))
+        pair = [
+            errors[name] + early_errors(candidates[name].fit, early, record, steps)
+            for name in (winner, best)
+        ]
+        winner = winner if surely(*pair) else best
     weights = {winner: 1.0}
     if mix:
-        joined = {name: Errors.joined(found) for name, found in errors.items()}
+        likes = plain if winner in plain else errors
+        joined = {name: Errors.joined(errors[name]) for name in likes}
         weights = _mixed(joined, scores, winner, steps, further)
-        if winner in plain and not set(weights) <= {*plain} and not ends.surely(weights, winner):
-            weights = _mixed({name: joined[name] for name in plain}, scores, winner, steps, further)
     notes = tuple(f"{n} could not be fitted: {s.failed}" for n, s in scores.items() if s.failed)
     return Comparison(scores, winner, weights, tuple(steps), fitted, notes)
 

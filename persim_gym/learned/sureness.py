@@ -2,80 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.learned.stretches import FINE, Errors, Predictor, Record, earlier_end
+from persim_gym.learned.stretches import FINE, Errors, Part, Predictor, Record
 
 
-class Ends:
-    """Errors on the parts that were held out, and on an earlier end, which is fitted if asked for.
+def early_errors(
+    fit: Callable[[NDArray[np.int64]], Predictor],
+    early: Part | None,
+    record: Record,
+    steps: Sequence[int],
+) -> list[Errors]:
+    """What predictions of an earlier end leave; nothing if too little is before it to be fitted.
 
     Args:
+        fit: Rows of the record to a predictor.
+        early: The end.
         record: The data.
-        fit: Of a candidate, by name, to rows of the record.
-        errors: Of each part, by candidate.
         steps: Steps ahead.
-        seed: Chooses agents.
     """
-
-    def __init__(
-        self,
-        record: Record,
-        fit: Callable[[str, NDArray[np.int64]], Predictor],
-        errors: Mapping[str, list[Errors]],
-        steps: Sequence[int],
-        seed: int,
-    ) -> None:
-        self._record, self._fit, self._steps = record, fit, steps
-        self._errors, self._seed = errors, seed
-        self._early: dict[str, Errors | None] = {}
-
-    def surely(self, weights: Mapping[str, float], other: str) -> bool:
-        """Whether a mixture's errors are less by a standard error, and in every part.
-
-        Agents are compared with themselves. What they share at one time is no surprise of each, so
-        that their number says nothing of it: the parts do.
-        """
-        others = [*self._errors[other]]
-        errors = [_mean(weights, k, self._errors) for k in range(len(others))]
-        last = self._of_early(other)
-        if last is not None:
-            early = {name: self._of_early(name) for name in weights}
-            known = {name: [own] for name, own in early.items() if own is not None}
-            if len(known) < len(early):
-                return False  # it cannot even be fitted to as little as the other can
-            errors, others = [*errors, _mean(weights, 0, known)], [*others, last]
-        each = [_gained(*pair) for pair in zip(errors, others, strict=True)]
-        gained = _gained(Errors.joined(errors), Errors.joined(others))
-        if len(gained) < 2 or not all(part.mean() > 0 for part in each if len(part)):
-            return False
-        return bool(gained.mean() > gained.std(ddof=1) / len(gained) ** 0.5)
-
-    def _of_early(self, name: str) -> Errors | None:
-        """Of an earlier end; none if there is none, or too little is before it to be fitted."""
-        if name not in self._early:
-            self._early[name] = self._predicted(name)
-        return self._early[name]
-
-    def _predicted(self, name: str) -> Errors | None:
-        part = earlier_end(self._record, np.random.default_rng([self._seed, 7]))
-        if part is None:
-            return None
-        try:
-            predictor = self._fit(name, part.rows)
-        except (ValueError, FloatingPointError):
-            return None
-        return Errors.of(predictor, part, self._record, self._steps)
+    if early is None:
+        return []
+    try:
+        return [Errors.of(fit(early.rows), early, record, steps)]
+    except (ValueError, FloatingPointError):
+        return []
 
 
-def _mean(weights: Mapping[str, float], part: int, errors: Mapping[str, list[Errors]]) -> Errors:
-    """Errors of a mixture on a part."""
-    one = errors[next(iter(weights))][part]
-    left = sum(weight * errors[name][part].left for name, weight in weights.items())
-    return Errors(np.asarray(left), one.valid, one.agent)
+def surely(errors: Sequence[Errors], others: Sequence[Errors]) -> bool:
+    """Whether errors are surely less than others: by a standard error, and in every part.
+
+    Agents are compared with themselves. What they share at one time is no surprise of each, so that
+    their number says nothing of it: the parts do.
+
+    Args:
+        errors: Of each part.
+        others: Of the same parts.
+    """
+    if len(errors) < len(others):
+        return False  # it cannot even be fitted to as little as the other can
+    both = len(others)
+    each = [_gained(*pair) for pair in zip(errors[:both], others, strict=True)]
+    gained = _gained(Errors.joined(errors[:both]), Errors.joined(others))
+    if len(gained) < 2 or not all(part.mean() > 0 for part in each if len(part)):
+        return False
+    return bool(gained.mean() > gained.std(ddof=1) / len(gained) ** 0.5)
 
 
 def _gained(errors: Errors, others: Errors) -> NDArray[np.float64]:
