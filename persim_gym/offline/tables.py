@@ -184,10 +184,8 @@ def read_table_report(
     kept, dropped = rows.agents_with_steps(found.link, short)
     if not found.labels:
         _check_varied(found)
-    transitions = replace(
-        _transitions(rows, named, found, kept, name), angles=turning, circles=circles
-    )
-    transitions = declare(transitions, bounds, units)
+    transitions = _transitions(rows, named, found, kept, name)
+    transitions = declare(replace(transitions, angles=turning, circles=circles), bounds, units)
     ends = {  # by them a table is read again: values of these columns count as they are
         named.state[column]: [end if math.isfinite(end) else None for end in pair]
         for column, *pair in transitions.bounds
