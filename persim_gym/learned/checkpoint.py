@@ -29,6 +29,11 @@ class Checkpoint:
     path: Path
     recipe: dict[str, Any]
 
+    @classmethod
+    def of(cls, out: str | Path | None, recipe: dict[str, Any]) -> Checkpoint | None:
+        """That of a fit into a folder; none of one that is written nowhere."""
+        return None if out is None else cls(Path(out) / store.CHECKPOINT, recipe)
+
     def part(self, name: str) -> Checkpoint:
         """The checkpoint of a part of the fit, a file beside."""
         return Checkpoint(

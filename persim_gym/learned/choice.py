@@ -129,7 +129,7 @@ class Comparison:
         weights: Of the candidates in what is to be used, those of the others left out; one weight
             where it is the winner alone.
         horizons: Steps ahead that were compared.
-        fitted: The predictors of the first part that was held out, by candidate.
+        fits: The predictors of each part that was held out, by candidate.
         notes: What could not be compared, and why.
     """
 
@@ -137,13 +137,18 @@ class Comparison:
     winner: str
     weights: dict[str, float]
     horizons: tuple[int, ...]
-    fitted: dict[str, Predictor]
+    fits: dict[str, list[Predictor]]
     notes: tuple[str, ...] = ()
 
     def refit(self, candidates: Mapping[str, Candidate], rows: int) -> dict[str, Predictor]:
         """What is to be used, fitted to all ``rows`` of the record, by candidate."""
         everything = np.arange(rows)
         return {n: candidates[n].again(self.fitted[n], everything) for n in self.weights}
+
+    @property
+    def fitted(self) -> dict[str, Predictor]:
+        """The predictors of the first part, by candidate."""
+        return {name: own[0] for name, own in self.fits.items()}
 
 
 def compare(
@@ -178,18 +183,18 @@ def compare(
         )
     errors: dict[str, list[Errors]] = {}
     scores: dict[str, Score] = {}
-    fitted: dict[str, Predictor] = {}
+    fits: dict[str, list[Predictor]] = {}
     for name, candidate in candidates.items():
         began = time.perf_counter()
         try:
             found = []
             for part in parts:
                 predictor = candidate.fit(part.rows)
-                fitted.setdefault(name, predictor)
+                fits.setdefault(name, []).append(predictor)
                 found.append(Errors.of(predictor, part, record, steps))
-            away = escapes(fitted[name], record, np.random.default_rng([seed, 8]))
+            away = escapes(fits[name][0], record, np.random.default_rng([seed, 8]))
             again = np.random.default_rng([seed, 9])
-            doubt = doubt_elsewhere(fitted[name], parts[0], record, steps, again)
+            doubt = doubt_elsewhere(fits[name][0], parts[0], record, steps, again)
         except (ValueError, FloatingPointError) as error:
             seconds = time.perf_counter() - began
             scores[name] = Score(math.inf, seconds=seconds, failed=str(error))
@@ -225,7 +230,7 @@ def compare(
         joined = {name: Errors.joined(errors[name]) for name in likes}
         weights = _mixed(joined, scores, winner, steps, further)
     notes = tuple(f"{n} could not be fitted: {s.failed}" for n, s in scores.items() if s.failed)
-    return Comparison(scores, winner, weights, tuple(steps), fitted, notes)
+    return Comparison(scores, winner, weights, tuple(steps), fits, notes)
 
 
 def sensible_steps(parts: Sequence[Part], horizons: Sequence[int]) -> list[int]:

@@ -11,15 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from persim_gym import store
-from persim_gym.learned.checkpoint import Checkpoint
 from persim_gym.learned.choice import ESCAPES, Candidate, Comparison, compare
 from persim_gym.learned.closed_form.fit import UNEXPLAINED
 from persim_gym.learned.config import ClosedForm, Hierarchical, Latent, Networks
@@ -175,7 +172,7 @@ def _chosen(data: Data, configs: dict[str, Any], seed: int, setting: Setting) ->
     parts = {
         name: closed
         if name == "als" and closed is not None
-        else fit_family(data, _settled(configs[name], found.fitted[name]), setting)
+        else fit_family(data, _settled(configs[name], found.fits[name]), setting)
         for name in found.weights
     }
     made = _joined(parts, found.weights)
@@ -292,11 +289,12 @@ def _smaller(config: Any) -> Any:
     return config
 
 
-def _settled(config: Any, judged: Predictor) -> Any:
-    """The configuration with what the judged fit has chosen."""
-    if isinstance(config, Hierarchical) and isinstance(judged, OpenLoop):
-        return replace(config, degree=judged.fitted.metrics["chosen"]["degree"])
-    return config
+def _settled(config: Any, judged: Sequence[Predictor]) -> Any:
+    """The configuration with what the judged fits have chosen, the middle one of them."""
+    if not isinstance(config, Hierarchical):
+        return config
+    chosen = [p.fitted.metrics["chosen"]["degree"] for p in judged if isinstance(p, OpenLoop)]
+    return replace(config, degree=sorted(chosen)[(len(chosen) - 1) // 2])
 
 
 def _joined(parts: dict[str, Fitted], weights: dict[str, float]) -> Fitted:
@@ -395,8 +393,3 @@ def record_of(data: Data, lag: int) -> Record:
         over=data.task.terminated,
         turns=turns,
     )
-
-
-def checkpoint_in(out: str | Path | None, recipe: dict[str, Any]) -> Checkpoint | None:
-    """The checkpoint file of a fit into a folder."""
-    return Checkpoint(Path(out) / store.CHECKPOINT, recipe) if out is not None else None

@@ -15,12 +15,12 @@ from persim_gym.learned.adaptive import AdaptiveDynamics
 from persim_gym.learned.assembly import fit_parts, parts_of
 from persim_gym.learned.callbacks import FitCallback
 from persim_gym.learned.card import recipe_of
-from persim_gym.learned.checkpoint import discarded_where_it_diverges
+from persim_gym.learned.checkpoint import Checkpoint, discarded_where_it_diverges
 from persim_gym.learned.config import Config
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.families import Setting
 from persim_gym.learned.files import read_simulator, simulator_sha256, write_simulator
-from persim_gym.learned.fit import checkpoint_in, fit_by
+from persim_gym.learned.fit import fit_by
 from persim_gym.learned.networks.optimise import FitProgress
 from persim_gym.learned.outcomes.data_task import DataTask
 from persim_gym.learned.outcomes.given_reward import Reward, rewarded, without_given
@@ -173,7 +173,7 @@ class PerSim(AdaptiveDynamics):
         checked = Data(transitions, task)
         check_sizes(plan, transitions, task)
         recipe = recipe_of(plan, preset, task, transitions)
-        checkpoint = checkpoint_in(out, recipe)
+        checkpoint = Checkpoint.of(out, recipe)
         for callback in callbacks:
             callback.on_fit_begin()
         with (

@@ -331,9 +331,12 @@ def _of_agents(data: Samples, left: Tensor) -> Tensor:
 
 
 def _mostly(answers: Iterable[bool]) -> bool:
-    """Whether most of them are yes: what agents share at one time decides nothing alone."""
+    """Whether the first one and most of them are yes.
+
+    What agents share at one time decides nothing alone, nor does what is predicted from little.
+    """
     said = list(answers)
-    return 2 * sum(said) > len(said)
+    return said[0] and 2 * sum(said) > len(said)
 
 
 def better(own: Tensor, least: Tensor) -> bool:

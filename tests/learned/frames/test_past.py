@@ -56,7 +56,7 @@ def test_only_those_actions_are_seen_that_act(
     late: Sequence[int], kind: dict[str, Any], expected: set[str], noise: dict[str, float]
 ) -> None:
     """Late by any number of steps, of each agent its own, one of two, discrete; with noise."""
-    data = late_level(late, agents=40, **kind, **noise)
+    data = late_level(late, agents=60, **kind, **noise)
     lags = judge_lags(data)
     past = needed_past(data, lags.chosen)
     found = names(data, past)
