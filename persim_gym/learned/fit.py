@@ -91,8 +91,9 @@ def linear(data: Data, configs: Mapping[str, Any], lags: Sequence[int]) -> dict[
         configs: Configurations of families.
         lags: Lags, of which those are taken that records are long enough for.
     """
+    of_agents = np.unique(data.transitions.agent, return_counts=True)[1]
     long = float(np.median(data.transitions.lengths))
-    if long >= SHORT or "hierarchical" not in configs:
+    if np.median(of_agents) >= SHORT or "hierarchical" not in configs:
         return {}
     return {
         "linear" if lag == 1 else f"linear, lag {lag}": replace(

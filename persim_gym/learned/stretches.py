@@ -166,9 +166,7 @@ def kept_back(record: Record) -> NDArray[np.bool_]:
     _, rank, count = np.unique(record.agent, return_inverse=True, return_counts=True)
     if np.median(count) < LONG_ENOUGH:
         return np.zeros(len(rank), dtype=np.bool_)
-    order = np.argsort(record.agent, kind="stable")
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order)) - np.repeat(np.cumsum(count) - count, count)
+    place, _ = _places(record)
     width = np.maximum((count * KEPT).astype(np.int64), 1)
     # The golden section spreads any number of agents evenly.
     middle = (0.618034 * np.arange(1, len(count) + 1)) % 1 * count

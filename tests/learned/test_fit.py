@@ -246,6 +246,11 @@ def test_short_records_are_compared_by_linear_models_as_well(steps: int, names: 
     assert set(found) == names
     assert {(own.degree, own.seed) for own in found.values()} <= {(1, 3)}
     assert not linear(data, {"latent": Latent()}, LAGS)
+    whole = data.transitions
+    agent = whole.agent // 5 * 5  # what counts is all that is known of an agent, not an episode
+    several = Data(replace(whole, agent=agent), PlainTask.of(1, actions=2))
+    known = steps * 5 < 30
+    assert bool(linear(several, {"hierarchical": Hierarchical()}, LAGS)) is known
 
 
 def short_panel(steps: int, noise: float = 0.5) -> Transitions:
