@@ -72,7 +72,7 @@ def recalled(tensors: Mapping[str, Tensor], *, agent: int | None = None) -> Expe
 
 
 def _rows_of_all(data: Transitions, lag: int) -> NDArray[np.int64]:
-    """Transitions with a whole past, some of each agent, spread over its own."""
+    """Transitions with a whole past, some of each agent, at even distances."""
     whole = np.flatnonzero(data.step >= lag - 1)
     order = whole[np.argsort(data.agent[whole], kind="stable")]
     _, first, counts = np.unique(data.agent[order], return_index=True, return_counts=True)

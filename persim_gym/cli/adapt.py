@@ -144,7 +144,7 @@ def _chosen(sim: PerSim, data: Transitions, agents: str | None) -> list[int]:
         if not (new := [agent for agent in there if agent not in known]):
             raise ValueError(
                 f"the simulator has all {len(there)} agents of {data.dataset_id or 'these data'} "
-                "already: there is nobody to add"
+                "already: there is no agent to add"
             )
         return new
     names = AgentNames(data.agent_names or (), data.num_agents)

@@ -32,7 +32,7 @@ from persim_gym.planning.choices import choose_planner
 from persim_gym.store import POLICY, SIMULATOR
 from persim_gym.writing import write_bytes
 
-#: Seconds after which it is looked at whether a fit that others wait for lies on disk.
+#: Seconds after which it is checked whether a fit that others wait for lies on disk.
 PATIENCE = 1.0
 
 

@@ -38,7 +38,7 @@ def propose(
     """The actions that model-predictive control takes in the simulator, as a plan.
 
     It plans in each step anew, and goes on from the members' mean. It is not given the rewards of
-    what comes after: it looks as far ahead as its planner does.
+    what comes after: it plans as far ahead as its planner does.
 
     Args:
         scene: What computes.

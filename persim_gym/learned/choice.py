@@ -45,7 +45,7 @@ CLOSE, GAIN = 2.0, 0.03
 #: Weight in a mixture up to which a candidate is left out: fitting it costs as much as any.
 SMALL = 0.1
 #: By how much the logarithm of the error of what goes on sensibly beyond the record, a polynomial,
-#: may be larger than that of what does not, a network: inputs that nobody has given yet are what
+#: may be larger than that of what does not, a network: inputs that were never given are what
 #: simulators are for, and the record cannot judge them. Only a polynomial that is nearly the law
 #: goes on as the law does: one whose error, in units of the observations' deviation, is this small.
 FURTHER, NEARLY = 0.2, 0.01

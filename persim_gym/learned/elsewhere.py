@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from persim_gym.learned.stretches import Errors, Part, Record
 
-#: Agents that are looked at, and rows of others that each of them begins at.
+#: Agents that are predicted, and rows of others that each of them begins at.
 AGENTS, BEGINNINGS = 100, 16
 #: Differences of members, in units of the observations' deviation, that count as none.
 FINE = 1e-5

@@ -135,7 +135,7 @@ class PerSim(AdaptiveDynamics):
             device: ``"cpu"``, ``"cuda"`` or any other of torch's.
             out: Folder for the simulator. With it, a fit that was killed goes on from its last
                 checkpoint when it is called again with the same data and options.
-            on_epoch: Told of each epoch.
+            on_epoch: Called after each epoch.
             callbacks: What the fit calls on its way, such as
                 :class:`~persim_gym.learned.LogMetrics`.
             progress: Show a progress bar; by default where there is a terminal.

@@ -122,7 +122,7 @@ class OrderedRows:
             others = values[~found & ~np.isnan(values)]
             raise ValueError(
                 f"{column.where(row)}: {values[row]:.10g} is far from all other values "
-                f"({others.min():g} to {others.max():g}) and looks like a code for a missing one; "
+                f"({others.min():g} to {others.max():g}) and is probably a code for a missing one; "
                 "leave such rows out with missing='drop', or, if it is a value, say what is "
                 f"possible with bounds={{{column.name!r}: (None, None)}}"
             )
@@ -263,7 +263,7 @@ class TableReport:
         actions: Categories of discrete actions in the order of their indices; empty for others.
         untried: Those of them that were never taken: nothing can be known of them.
         dates: Whether times are dates.
-        counted_off: Whether discrete actions are numbers, and nobody has said that they are.
+        counted_off: Whether discrete actions are numbers, and it was not said that they are.
         steps: The shortest and the longest time of a step: each is one step all the same.
         begins: Row of the table, from 0 on, in which each transition begins ``[T]``: by it a
             column that is no part of the transitions is read beside them.
@@ -337,8 +337,8 @@ class TableReport:
             found.append("the state never changes from one row to the next: nothing can be learned")
         if self.fixed:
             found.append(
-                f"no agent's action ever changes ({some(self.fixed)}): what it does cannot be told "
-                "from what the agents are"
+                f"no agent's action ever changes ({some(self.fixed)}): what it does cannot be "
+                "separated from what the agents are"
             )
         return found
 

@@ -277,7 +277,7 @@ def _check_shaping(shaping: object, task: Task) -> None:
     checks.number("the shaping's weight", shaping.weight)
 
 
-#: Steps that are looked at together, after which those that have ended may be dropped; and the
+#: Steps that are summed together, after which those that have ended may be dropped; and the
 #: share of candidates still running below which they are.
 CHECK_EVERY = 5
 WORTH_DROPPING = 0.8

@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 
 #: Ridge penalty of an agent's difference from all, and of all, in transitions.
 RIDGE, LITTLE = 1.0, 1e-3
-#: Terms up to which functions are quadratic, and transitions that are looked at.
+#: Terms up to which functions are quadratic, and transitions that are used.
 MOST_TERMS, ROWS = 60, 100_000
 #: Decisions over which the policy's value of a state is averaged, if it draws them.
 DRAWS = 8

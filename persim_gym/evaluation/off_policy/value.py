@@ -320,7 +320,7 @@ def _simulated(
     order = np.argsort(whose, kind="stable")
     there, begins, count = np.unique(whose[order], return_index=True, return_counts=True)
     each = max(1, min(episodes, MOST // len(there)))
-    # Spread over the agent's stretches, so that few of many are not the first ones.
+    # Distributed over the agent's stretches, so that few of many are not the first ones.
     used = np.minimum(count, STARTS)
     turns = np.arange(each)[None] % used[:, None]
     rows = order[begins[:, None] + turns * count[:, None] // used[:, None]].reshape(-1)

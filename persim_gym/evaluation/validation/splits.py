@@ -168,9 +168,9 @@ def _ends(data: Transitions, seed: int) -> Split:
     part = parts[0]
     kept = np.ones(len(data), dtype=np.bool_)
     kept[part.rows] = False
-    # Of very many agents some are looked at.
-    looked = np.isin(data.agent, data.agent[part.start])
-    return _held("ends", data, kept & looked, fitted=~kept)
+    # Of very many agents some are compared.
+    chosen = np.isin(data.agent, data.agent[part.start])
+    return _held("ends", data, kept & chosen, fitted=~kept)
 
 
 def _agents(data: Transitions, seed: int) -> Split:

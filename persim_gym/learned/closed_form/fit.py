@@ -32,7 +32,7 @@ PART, AGENTS_AT_ONCE = 0.25, 4096
 #: Most rounds over all agents, part after part, from weights that have converged on some of them,
 #: and by how much the logarithm of the noise must fall in one for another.
 SWEEPS, FALL = 10, 1e-3
-#: How many times the transitions that the choice has looked at make a finer fit worth a trial.
+#: How many times the transitions that the choice has used make a finer fit worth a trial.
 PLENTY = 10.0
 #: Share of the changes' variance that may be left unexplained by what is taken for the law itself.
 #: Where more is, inputs are held closer to the recorded range.
@@ -184,7 +184,7 @@ def _refined(
     config: ClosedForm,
     rng: np.random.Generator,
 ) -> tuple[Begun | None, Choice]:
-    """A finer fit where there are many more transitions than the choice has looked at.
+    """A finer fit where there are many more transitions than the choice has used.
 
     What a term is known to falls with the root of their number, and so does the threshold below
     which terms are dropped; each tenfold of them admits one more degree. Where the law has been

@@ -25,7 +25,7 @@ from persim_gym.learned.outwards import CLOSE
 #: from where all would take more.
 WORK, FEWEST = {"quick": 3e7, "default": 2e8, "thorough": 4e9}, 100
 #: Degrees that are tried; one is kept if the next two are not better by a tenth, or if its error
-#: is so small, in units of the changes, that nobody can use less.
+#: is so small, in units of the changes, that less is of no use.
 DEGREES, PATIENCE, GAIN, FINE = (1, 2, 3, 4, 5, 6, 7, 8), 2, 0.1, 1e-4
 #: Standard errors by which agents must gain otherwise, and agents that this takes.
 SURE, SEVERAL = 2.0, 10
