@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from persim_gym.learned.extrapolation import CLOSE
 from persim_gym.learned.hierarchical.orthonormal import ProductBasis, count_terms, orthonormal
 from persim_gym.learned.hierarchical.population import (
     Moments,
@@ -19,7 +20,6 @@ from persim_gym.learned.hierarchical.population import (
     pooled,
     posterior,
 )
-from persim_gym.learned.outwards import CLOSE
 
 #: Most multiplications of a round of the population's estimate, and least agents that it is made
 #: from where all would take more.
@@ -340,7 +340,7 @@ def _mostly(answers: Iterable[bool]) -> bool:
 
 
 def better(own: Tensor, least: Tensor) -> bool:
-    """Whether agents' errors ``[n]`` are less than others, by much or surely.
+    """Whether agents' errors ``[n]`` are less than others, by much or significantly.
 
     What counts is half the mean log error, and half the log of the ninth decile. Noise hides how
     much a degree more is worth: what it takes away from all agents alike is no chance.

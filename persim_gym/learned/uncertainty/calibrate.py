@@ -5,8 +5,8 @@ harm. Errors are taken over the whole record, for an episode's end may be unlike
 model was fitted to them: they are multiplied by how much larger errors were on stretches that a fit
 had not seen than on the same stretches after they were fitted. New episodes come to other places
 than the record, and go on for longer: what the two fits differ there is added
-(:mod:`persim_gym.learned.uncertainty.fresh`). Few agents are few independent errors, and widen
-intervals as Student's distribution does.
+(:mod:`persim_gym.learned.uncertainty.new_episodes`). Few agents are few independent errors, and
+widen intervals as Student's distribution does.
 """
 
 from __future__ import annotations
@@ -20,12 +20,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from persim_gym.learned.distances import short_way
+from persim_gym.learned.circular import short_way
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.stretches import Record
-from persim_gym.learned.uncertainty.ahead import predict_ahead
+from persim_gym.learned.holdout import Record
 from persim_gym.learned.uncertainty.fading import Fading
-from persim_gym.learned.uncertainty.fresh import fresh_episodes
 from persim_gym.learned.uncertainty.intervals import (
     LEVELS,
     Floats,
@@ -35,6 +33,8 @@ from persim_gym.learned.uncertainty.intervals import (
     middle,
     students,
 )
+from persim_gym.learned.uncertainty.multi_step import predict_ahead
+from persim_gym.learned.uncertainty.new_episodes import fresh_episodes
 
 #: Steps ahead at which errors are measured; between them logarithms are interpolated.
 STEPS = (1, 2, 5, 10, 20, 50, 100, 200)

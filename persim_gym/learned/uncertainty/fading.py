@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.learned.ensemble import Ensemble
+from persim_gym.learned.holdout import Record, starts_in
 from persim_gym.learned.mixture import MixtureEnsemble
-from persim_gym.learned.stretches import Record, starts_in
-from persim_gym.learned.uncertainty.ahead import predict_ahead
+from persim_gym.learned.uncertainty.multi_step import predict_ahead
 
 Floats = NDArray[np.float64]
 #: What a fading holds of each coordinate, whatever the number of steps.

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.learned.distances import short_way
+from persim_gym.learned.circular import short_way
 from persim_gym.learned.ensemble import Ensemble
 
 Floats = NDArray[np.float64]
