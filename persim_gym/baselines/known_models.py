@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.baselines.blocks import of_part
 from persim_gym.baselines.context_ensemble import ContextEnsemble
 from persim_gym.baselines.context_network import ContextNetwork
+from persim_gym.baselines.resumable import of_part
 from persim_gym.baselines.windows import Units, choices_of
 from persim_gym.core import Task
 from persim_gym.learned.bounds import BoundEffects, learn_bounds

@@ -14,7 +14,7 @@ from persim_gym.explorer.scene import Scene
 from persim_gym.explorer.view import Plan, View
 from persim_gym.learned.naming import AgentIndex
 from persim_gym.planning import MPC
-from persim_gym.planning.choices import PlannerChoice, choose_planner
+from persim_gym.planning.planner_choice import PlannerChoice, choose_planner
 
 #: Sizes of the search for tasks without a planner of their own: a proposal takes seconds.
 CANDIDATES, AHEAD = 64, 20

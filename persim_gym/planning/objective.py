@@ -13,7 +13,7 @@ from torch import Tensor
 
 from persim_gym import checks
 from persim_gym.core import Array, Dynamics, Task, check_dynamics, check_task, next_states
-from persim_gym.planning.tally import Tally, columns
+from persim_gym.planning.running_returns import Tally, columns
 
 Propagation = Literal["members", "mean", "sampled", "sample"]
 PROPAGATIONS: tuple[Propagation, ...] = ("members", "mean", "sampled", "sample")

@@ -12,7 +12,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.baselines.blocks import (
+from persim_gym.baselines.resumable import (
     block_seed,
     module_tensors,
     of_part,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.evaluation.off_policy.deciding import Decider
+from persim_gym.evaluation.off_policy.target_policy import Decider
 from persim_gym.learned.plain_models import products_by_agent
 from persim_gym.offline.transitions import Transitions
 

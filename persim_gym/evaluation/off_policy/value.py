@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from persim_gym import checks
 from persim_gym.core import Task
 from persim_gym.evaluation.matching import agents_by_name
-from persim_gym.evaluation.off_policy.deciding import Decider, behaviour_probability
 from persim_gym.evaluation.off_policy.fitted_q import fitted_q
 from persim_gym.evaluation.off_policy.simulated import Simulated, simulate
 from persim_gym.evaluation.off_policy.stretches import (
@@ -21,6 +20,7 @@ from persim_gym.evaluation.off_policy.stretches import (
     recorded_stretches,
     sensible_length,
 )
+from persim_gym.evaluation.off_policy.target_policy import Decider, behaviour_probability
 from persim_gym.learned.outcomes.given_reward import (
     Reward,
     RewardedTask,

@@ -185,7 +185,7 @@ def make_policy(name: str, task: Task, sim: PerSim | None, agent: int, seed: int
         return RandomPolicy(task.action_space, seed=seed)
     if name == "mpc":
         from persim_gym.planning import MPC
-        from persim_gym.planning.choices import planner_for_data
+        from persim_gym.planning.planner_choice import planner_for_data
 
         if sim is None:
             return MPC(task.name, agent, seed=seed)
