@@ -238,7 +238,7 @@ class _Layers(NamedTuple):
 def _folded(
     network: ContextNetwork, units: Units, context: Tensor | None, *, noise: bool
 ) -> _Layers:
-    """Units and context put into the layers, so that no step has to look at them again.
+    """Units and context put into the layers, so that no step has to apply them again.
 
     The last layer gives the prediction, and with ``noise`` a number ``z`` for each coordinate of
     which the variance is ``least + 1 / (exp(z) + 1 / most)``: what the two soft bounds of the

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.baselines.blocks import of_part
 from persim_gym.baselines.context_ensemble import ContextEnsemble
 from persim_gym.baselines.context_network import ContextNetwork
+from persim_gym.baselines.resumable import of_part
 from persim_gym.baselines.windows import Units, choices_of
 from persim_gym.core import Task
 from persim_gym.learned.bounds import BoundEffects, learn_bounds
@@ -72,7 +72,7 @@ def recalled(tensors: Mapping[str, Tensor], *, agent: int | None = None) -> Expe
 
 
 def _rows_of_all(data: Transitions, lag: int) -> NDArray[np.int64]:
-    """Transitions with a whole past, some of each agent, spread over its own."""
+    """Transitions with a whole past, some of each agent, at even distances."""
     whole = np.flatnonzero(data.step >= lag - 1)
     order = whole[np.argsort(data.agent[whole], kind="stable")]
     _, first, counts = np.unique(data.agent[order], return_index=True, return_counts=True)

@@ -11,16 +11,16 @@ from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from persim_gym.baselines.blocks import (
+from persim_gym.baselines.model_config import MOReLConfig
+from persim_gym.baselines.networks import Units
+from persim_gym.baselines.pessimistic import PessimisticDynamics
+from persim_gym.baselines.resumable import (
     block_seed,
     module_tensors,
     of_part,
     optimiser_tensors,
     restore_optimiser,
 )
-from persim_gym.baselines.model_config import MOReLConfig
-from persim_gym.baselines.networks import Units
-from persim_gym.baselines.pessimistic import PessimisticDynamics
 from persim_gym.core import Task
 from persim_gym.envs.vector import SimVectorEnv
 from persim_gym.offline.transitions import Transitions

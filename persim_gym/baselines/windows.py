@@ -207,7 +207,7 @@ class Windows:
             (back - own.back[0]) / own.back[1],
         ]
         self._widths = [part.shape[1] for part in parts]
-        self._rows = torch.cat(parts, dim=1).to(device)  # side by side: a batch is one look-up
+        self._rows = torch.cat(parts, dim=1).to(device)  # side by side: a batch is one indexing
         self._first = torch.as_tensor(np.repeat(data.starts, data.lengths)).to(device)
         self._end = torch.as_tensor(np.repeat(data.starts + data.lengths, data.lengths)).to(device)
         self._free = torch.as_tensor(free_rows(data, task)).to(device)

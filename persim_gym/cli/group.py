@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TextIO
 import typer
 from typer.core import TyperGroup
 
-from persim_gym.cli.words import COMMAND, in_words
+from persim_gym.cli.messages import COMMAND, in_words
 from persim_gym.interrupts import INTERRUPTED, leave_at_once, raise_again
 
 #: Exit codes: bad input (as Click's own usage errors) and any other failure.

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from persim_gym import checks
 from persim_gym.cli.group import say
+from persim_gym.cli.messages import as_typed
 from persim_gym.cli.table_options import Columns, takes_table
-from persim_gym.cli.words import as_typed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -28,11 +28,11 @@ from persim_gym.experiments.recordings import missing_recordings, record_missing
 from persim_gym.experiments.row_files import RowFiles
 from persim_gym.learned.preparation import check_device
 from persim_gym.offline.recorder import Recording
-from persim_gym.planning.choices import choose_planner
+from persim_gym.planning.planner_choice import choose_planner
 from persim_gym.store import POLICY, SIMULATOR
 from persim_gym.writing import write_bytes
 
-#: Seconds after which it is looked at whether a fit that others wait for lies on disk.
+#: Seconds after which it is checked whether a fit that others wait for lies on disk.
 PATIENCE = 1.0
 
 

@@ -13,6 +13,7 @@ from persim_gym.learned.card import card_of, recipe_of
 from persim_gym.learned.dynamics import LearnedDynamics
 from persim_gym.learned.families import Fitted, Setting
 from persim_gym.learned.fit import fit_by, record_of
+from persim_gym.learned.fit_memory import check_sizes
 from persim_gym.learned.frames.history import slots
 from persim_gym.learned.heldout_errors import heldout_errors
 from persim_gym.learned.parts import Parts
@@ -21,7 +22,6 @@ from persim_gym.learned.posterior.calibration import learn_knowledge
 from persim_gym.learned.preparation import Data, check_device
 from persim_gym.learned.progress import reporter
 from persim_gym.learned.refit import with_rank_of
-from persim_gym.learned.sizes import check_sizes
 from persim_gym.learned.uncertainty.learn import learn_uncertainty
 from persim_gym.offline.transitions import Transitions
 

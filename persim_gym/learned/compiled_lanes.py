@@ -229,7 +229,7 @@ class _Inputs:
         first, last = (plain[0], plain[-1] + 1) if plain else (0, 0)
         if last - first == len(plain):
             self.columns = slice(first, last)
-        # A number for each row: to spread one over all of them takes twice as long.
+        # A number for each row: to broadcast one over all of them takes twice as long.
         units = [np.repeat(part[plain, None], n, axis=1) for part in compiled.units]
         self.centre = units[0]
         self.inverse, self.low, self.high = (

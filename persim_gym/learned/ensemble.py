@@ -276,7 +276,7 @@ class Ensemble(ABC):
         """What :meth:`settle` does to ``[m, p, d, k]``, which may be overwritten."""
         if not self._bounded or not obs.numel():
             return obs  # what is not finite stays so, and is on no bound
-        if self.device.type != "cpu":  # to look at the values would be a wait
+        if self.device.type != "cpu":  # to read the values would be a wait
             return self._held(obs.mT).mT
         flat = obs.flatten(0, 1)  # in two steps: over both at once takes several times as long
         least, most = flat.amin(0).amin(1).tolist(), flat.amax(0).amax(1).tolist()
@@ -305,7 +305,7 @@ class _Shared:
     """Candidates shared out among members: each candidate follows one, and stays with it.
 
     A member works on ``c`` columns, each a candidate of its own. One with fewer candidates than
-    another has some of its columns filled with what nobody reads.
+    another has some of its columns filled with what is never read.
     """
 
     def __init__(self, members: int, actions: Tensor) -> None:

@@ -73,7 +73,7 @@ class Setting:
 
     Attributes:
         device: Where to compute.
-        report: Told of progress.
+        report: Called with progress.
         checkpoint: Where an interrupted fit goes on.
         save_every: Seconds between checkpoints.
         doing: What the fits are for, as a bar says it.

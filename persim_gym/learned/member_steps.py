@@ -142,7 +142,7 @@ class MemberSteps:
     ) -> Followed:
         n, d = len(agents), len(self._unit)
         flat = states.T if states.ndim == 2 else states.reshape(n, -1).T
-        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is looked for
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found later
             change, contrasts = compiled.change(agents, flat, actions)  # [d, n], [k, n]
             following = middle = change.astype(np.float64)
             middle += flat[-d:]

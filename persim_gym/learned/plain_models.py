@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym.core import Array
-from persim_gym.learned.distances import short_way
+from persim_gym.learned.circular import short_way
 from persim_gym.offline.transitions import Transitions
 
 Floats = NDArray[np.float64]

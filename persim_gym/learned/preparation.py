@@ -156,7 +156,7 @@ def as_transitions(
 
         if columns is None:
             raise ValueError(
-                "a table needs to be told what its columns are: columns={'agent': ..., 'time': "
+                "say what the table's columns are: columns={'agent': ..., 'time': "
                 "..., 'state': [...], 'action': [...], 'reward': ...}"
             )
         known = list(inspect.signature(read_table).parameters)[1:]

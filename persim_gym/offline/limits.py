@@ -57,7 +57,7 @@ class Budget:
             )
 
     def check_time(self) -> None:
-        """Look at the clock.
+        """Check the clock.
 
         Raises:
             Refused: If the time is over.

@@ -48,7 +48,7 @@ class TableReport:
         actions: Categories of discrete actions in the order of their indices; empty for others.
         untried: Those of them that were never taken: nothing can be known of them.
         dates: Whether times are dates.
-        counted_off: Whether discrete actions are numbers, and nobody has said that they are.
+        counted_off: Whether discrete actions are numbers, and it was not said that they are.
         steps: The shortest and the longest time of a step: each is one step all the same.
         begins: Row of the table, from 0 on, in which each transition begins ``[T]``: by it a
             column that is no part of the transitions is read beside them.
@@ -124,8 +124,8 @@ class TableReport:
             found.append("the state never changes from one row to the next: nothing can be learned")
         if self.fixed:
             found.append(
-                f"no agent's action ever changes ({some(self.fixed)}): what it does cannot be told "
-                "from what the agents are"
+                f"no agent's action ever changes ({some(self.fixed)}): what it does cannot be "
+                "separated from what the agents are"
             )
         return found
 

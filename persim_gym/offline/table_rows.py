@@ -125,7 +125,7 @@ class OrderedRows:
             others = values[~found & ~np.isnan(values)]
             raise ValueError(
                 f"{column.where(row)}: {values[row]:.10g} is far from all other values "
-                f"({others.min():g} to {others.max():g}) and looks like a code for a missing one; "
+                f"({others.min():g} to {others.max():g}) and is probably a code for a missing one; "
                 "leave such rows out with missing='drop', or, if it is a value, say what is "
                 f"possible with bounds={{{column.name!r}: (None, None)}}"
             )

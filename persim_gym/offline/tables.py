@@ -212,7 +212,7 @@ class _Found:
         ended: Rows in which an episode has ended ``[n]``.
         link: Rows with a next one ``[n]``: those of which a step begins.
         labels: The categories of discrete actions.
-        counted_off: Whether discrete actions are numbers, and nobody has said that they are.
+        counted_off: Whether discrete actions are numbers, and it was not said that they are.
         columns: The columns of the actions.
         missing: Rows with a missing value ``[n]``.
         strange: Values of the states that are glitches ``[n, d]``.

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from persim_gym import checks
 from persim_gym.core import Array, Dynamics, Task, check_dynamics, check_task, next_states
-from persim_gym.planning.tally import Tally, columns
+from persim_gym.planning.running_returns import Tally, columns
 
 Propagation = Literal["members", "mean", "sampled", "sample"]
 PROPAGATIONS: tuple[Propagation, ...] = ("members", "mean", "sampled", "sample")
@@ -277,7 +277,7 @@ def _check_shaping(shaping: object, task: Task) -> None:
     checks.number("the shaping's weight", shaping.weight)
 
 
-#: Steps that are looked at together, after which those that have ended may be dropped; and the
+#: Steps that are summed together, after which those that have ended may be dropped; and the
 #: share of candidates still running below which they are.
 CHECK_EVERY = 5
 WORTH_DROPPING = 0.8

@@ -212,7 +212,7 @@ def running_frames(figure: Figure, first: int, last: int) -> Iterator[NDArray[np
     for step in range(first, last + 1):
         for window, left, artists in windows:
             window.set_width(step - left)
-            for artist in artists:  # it is looked at only when it is set
+            for artist in artists:  # its size counts only when it is set
                 artist.set_clip_path(window)
         canvas.draw()
         yield np.array(canvas.buffer_rgba())[..., :3]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import persim_gym
 from tests.site.sources import FRONT, NOTEBOOKS, PAGES, markdown, name, sentences
 
 #: Words that a sentence may have: beyond, nobody knows at its end how it began.
@@ -20,6 +21,11 @@ AVOIDED = {
     r"legs?": "part",
     r"look(?:s|ed|ing)?": "see, read, search, measure",
 }
+#: In the package's own sources, as comment, message or name: what the field has a word for.
+IN_SOURCES = AVOIDED | {r"spread": "standard deviation", r"nobody": "say of what"}
+#: Keys of files that are written already.
+IN_FILES = re.compile(r'"(?:leg|look)_\w+"')
+PACKAGE = Path(persim_gym.__file__).parent
 CHECKED = [*FRONT, *PAGES, *NOTEBOOKS]
 WORD = re.compile(r"[^\W_][\w'’.,%-]*")
 
@@ -40,6 +46,22 @@ def faults(text: str) -> list[str]:
 @pytest.mark.parametrize("page", CHECKED, ids=name)
 def test_plain_english(page: Path) -> None:
     assert not faults(markdown(page)), "\n".join(faults(markdown(page)))
+
+
+@pytest.mark.parametrize("suffix", [".py", ".js", ".html"])
+def test_sources_use_the_words_of_the_field(suffix: str) -> None:
+    found = [
+        f"{path.name}:{number}: {match[0]!r}: {instead}"
+        for path in sorted(PACKAGE.rglob(f"*{suffix}"))
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        for avoided, instead in IN_SOURCES.items()
+        if (
+            match := re.search(
+                rf"\b{avoided}\b", IN_FILES.sub("", line).replace("_", " "), re.IGNORECASE
+            )
+        )
+    ]
+    assert found == []
 
 
 def test_faults_are_found() -> None:

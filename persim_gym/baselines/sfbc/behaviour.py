@@ -62,7 +62,7 @@ class DiffusionBehaviour(nn.Module):
         """Half of the actions' range ``[a]``."""
         return (self.high - self.low) / 2
 
-    def look(self, observations: NDArray[np.float32]) -> None:
+    def measure(self, observations: NDArray[np.float32]) -> None:
         """Take the units of observations ``[T, d]``."""
         found = measure(len(observations), lambda rows: observations[rows])
         self.mean.copy_(torch.as_tensor(found.mean))

@@ -79,7 +79,7 @@ class NoiseNetwork(nn.Module):
         """Uniform weights that keep the variance of what they see, and nearly no noise at first.
 
         PyTorch's own are smaller by ``sqrt(3)``: blocks are then almost linear in the actions, and
-        three times as many updates go by before two strategies are told apart.
+        three times as many updates go by before two strategies can be distinguished.
         """
         for layer in self.modules():
             if isinstance(layer, nn.Linear):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.evaluation.off_policy.deciding import Decider
+from persim_gym.evaluation.off_policy.target_policy import Decider
 from persim_gym.learned.plain_models import products_by_agent
 from persim_gym.offline.transitions import Transitions
 
@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 
 #: Ridge penalty of an agent's difference from all, and of all, in transitions.
 RIDGE, LITTLE = 1.0, 1e-3
-#: Terms up to which functions are quadratic, and transitions that are looked at.
+#: Terms up to which functions are quadratic, and transitions that are used.
 MOST_TERMS, ROWS = 60, 100_000
 #: Decisions over which the policy's value of a state is averaged, if it draws them.
 DRAWS = 8

@@ -20,7 +20,7 @@ from persim_gym.offline.transitions import Transitions
 
 
 class ChartedTask:
-    """A task in inner coordinates, as far as a fit looks at it.
+    """A task in inner coordinates, as far as a fit uses it.
 
     Args:
         task: The task.

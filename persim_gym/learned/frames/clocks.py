@@ -329,10 +329,10 @@ def _uneven(t: Transitions, c: _Column) -> float | None:
     long = np.clip(steps, 0.0, 0.9 * c.span)
     weight = long / (c.span - long)
     usual = float(np.average(steps, weights=weight)) - 2 * noise / mean
-    spread = float(np.average(np.square(steps - usual), weights=weight)) + 2 * noise
+    expected = float(np.average(np.square(steps - usual), weights=weight)) + 2 * noise
     if (
         math.sqrt(noise) > LOUD * mean
-        or variance > (1.2 + CHANCE * math.sqrt(2 / c.jumps)) * spread + 2 * gap**2
+        or variance > (1.2 + CHANCE * math.sqrt(2 / c.jumps)) * expected + 2 * gap**2
         or set_back(c.before[over], c.after[over], gap, noise)
         or not _goes_round(c, usual + float(jumps.mean()), mean)
     ):

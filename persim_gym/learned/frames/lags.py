@@ -29,7 +29,7 @@ LAGS, LONGER, LOST = (1, 2, 3, 4, 5), (7, 9, 12), 0.1
 LATER = 0.5
 #: Steps of the open-loop predictions, and share of every trajectory that is held out.
 HORIZON, HELD = 10, 0.25
-#: Agents that are looked at, and open-loop predictions of each.
+#: Agents that are compared, and open-loop predictions of each.
 AGENTS, WINDOWS = 60, 3
 #: Ridges of what is personal, in units of the noise.
 RIDGES = (0.01, 1.0, 100.0)

@@ -83,7 +83,7 @@ def needed_past(data: Data, lag: int) -> Past:
     width, first = frame.geometry.size, frame.optional[0][0]
     none, whole = (judge(few, lag, *parts, seen) for seen in (now, None))
     fitted = Frame.of(data, lag, geometry=few.geometry)
-    # Of what is constant in the rows looked at, nothing says that it is not needed.
+    # Of what is constant in these rows, nothing says that it is not needed.
     unjudged = {*fitted.kept} & {*chain(*frame.optional)} - {*frame.kept}
 
     def enough(seen: Sequence[int]) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from persim_gym.learned.extrapolation import CLOSE
 from persim_gym.learned.hierarchical.orthonormal import ProductBasis, count_terms, orthonormal
 from persim_gym.learned.hierarchical.population import (
     Moments,
@@ -19,13 +20,12 @@ from persim_gym.learned.hierarchical.population import (
     pooled,
     posterior,
 )
-from persim_gym.learned.outwards import CLOSE
 
 #: Most multiplications of a round of the population's estimate, and least agents that it is made
 #: from where all would take more.
 WORK, FEWEST = {"quick": 3e7, "default": 2e8, "thorough": 4e9}, 100
 #: Degrees that are tried; one is kept if the next two are not better by a tenth, or if its error
-#: is so small, in units of the changes, that nobody can use less.
+#: is so small, in units of the changes, that less is of no use.
 DEGREES, PATIENCE, GAIN, FINE = (1, 2, 3, 4, 5, 6, 7, 8), 2, 0.1, 1e-4
 #: Standard errors by which agents must gain otherwise, and agents that this takes.
 SURE, SEVERAL = 2.0, 10
@@ -340,7 +340,7 @@ def _mostly(answers: Iterable[bool]) -> bool:
 
 
 def better(own: Tensor, least: Tensor) -> bool:
-    """Whether agents' errors ``[n]`` are less than others, by much or surely.
+    """Whether agents' errors ``[n]`` are less than others, by much or significantly.
 
     What counts is half the mean log error, and half the log of the ninth decile. Noise hides how
     much a degree more is worth: what it takes away from all agents alike is no chance.

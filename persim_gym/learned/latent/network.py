@@ -84,7 +84,7 @@ class LatentNetwork:
             * ``prior.mean`` ``[m, r]``, ``prior.covariance`` ``[m, r, r]``: the population;
             * ``noise`` ``[m, c]``: variance that is not explained, one step ahead;
             * ``mix`` ``[q, q]``: what features are multiplied with, so that two that are nearly the
-              same (a state and the one before it) are told apart;
+              same (a state and the one before it) are distinguished;
             * ``low``, ``high`` ``[q]``: where features are held, so that nothing runs away outside
               the data.
     """
@@ -123,7 +123,7 @@ class LatentNetwork:
         for head, scale in zip(heads, HEAD_SCALES, strict=True):
             head *= scale
         found["latent.mean"] = latents
-        found["latent.deviation"] = torch.full((m, n, r), FIRST_DEVIATION, dtype=single)
+        found["latent.deviation"] = torch.full((m, n, r), FIRST_WIDTH, dtype=single)
         found["prior.mean"] = torch.zeros(m, r, dtype=single)
         found["prior.covariance"] = torch.eye(r, dtype=single).repeat(m, 1, 1)
         found["noise"] = torch.ones(m, shape.outputs, dtype=single)
@@ -309,4 +309,4 @@ HEAD_SCALES = (0.3, 0.5, 0.1)
 #: What gates' inputs are multiplied with: few steps of the optimiser then make an edge of a slope.
 STEEP = 6.0
 #: Standard deviation of a latent that a fit begins with.
-FIRST_DEVIATION = 0.14
+FIRST_WIDTH = 0.14

@@ -243,7 +243,7 @@ class _Problem:
         return out.index_add_(1, agents, values)
 
     def _some(self) -> NDArray[np.int64]:
-        """Some rows of every agent, spread over its transitions."""
+        """Some rows of every agent, at even distances."""
         agents = self.agents.cpu().numpy()
         order = np.argsort(agents, kind="stable")
         counts = np.bincount(agents, minlength=self.count)

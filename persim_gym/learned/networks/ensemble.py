@@ -25,7 +25,7 @@ class Scaling:
         target_scale: Their deviation ``[d]``.
         low: Lower bounds of observations ``[d]``, may be infinite.
         high: Upper bounds ``[d]``.
-        hold_low: Where the state's coordinates are held when the network looks at them ``[in]``;
+        hold_low: Where the state's coordinates are held when the network sees them ``[in]``;
             ``None``: nowhere.
         hold_high: The same above.
     """

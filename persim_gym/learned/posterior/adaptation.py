@@ -28,7 +28,7 @@ from persim_gym.learned.posterior.agent import AgentPosterior, Given
 from persim_gym.learned.posterior.covariate_map import CovariateMap, fit_map
 from persim_gym.learned.posterior.knowledge import Knowledge, Known, MixedKnowledge
 from persim_gym.learned.posterior.latents import model_of, posterior_of
-from persim_gym.learned.posterior.mixed import MixedMap
+from persim_gym.learned.posterior.mixture import MixedMap
 from persim_gym.learned.posterior.new_agents import (
     NO_PRIOR,
     Grown,

@@ -348,7 +348,7 @@ def test_members_of_a_fit_are_independent(walks: Transitions) -> None:
         assert torch.equal(two.tensors[name][1], tensor[1]), name
 
 
-def test_progress_is_told(walks: Transitions) -> None:
+def test_progress_is_reported(walks: Transitions) -> None:
     seen: list[FitProgress] = []
     sim = fit(walks, on_epoch=seen.append, epochs=40)
     assert [now.epoch for now in seen] == list(range(1, 41))

@@ -419,7 +419,7 @@ def test_files_and_frames_need_columns(tmp_path: Path, sim: PerSim) -> None:
     for source in sources:
         again = PerSim.fit(source, columns=COLUMNS, **QUICK)
         assert again.card["dataset"]["sha256"] == sim.card["dataset"]["sha256"]
-        with pytest.raises(ValueError, match="a table needs to be told what its columns are"):
+        with pytest.raises(ValueError, match="say what the table's columns are"):
             PerSim.fit(source, **QUICK)
         with pytest.raises(TypeError, match="agent_of= is for Minari data sets; of a table"):
             PerSim.fit(source, columns=COLUMNS, agent_of="patient")

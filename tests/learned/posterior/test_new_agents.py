@@ -20,7 +20,7 @@ from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.posterior.agent import AgentPosterior
 from persim_gym.learned.posterior.calibration import learn_knowledge
 from persim_gym.learned.posterior.knowledge import Knowledge
-from persim_gym.learned.posterior.mixed import MixedPosterior
+from persim_gym.learned.posterior.mixture import MixedPosterior
 from persim_gym.learned.posterior.new_agents import NewAgent
 from persim_gym.learned.posterior.prior import FactorModel
 from persim_gym.learned.preparation import Data

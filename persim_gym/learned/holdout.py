@@ -14,7 +14,7 @@ HELD, LONGEST = 1 / 3, 60
 #: Transitions of the median agent below which every part is held out in turn, and the parts; and
 #: the share of a record before an earlier end.
 SHORT, PARTS, EARLY = 30, 3, 0.45
-#: Starts in a stretch, and agents that are looked at.
+#: Starts in a stretch, and agents that are compared.
 STARTS, AGENTS = 6, 400
 #: Share of each record that is kept back anywhere in it, and transitions of the median agent that
 #: this asks for.
@@ -104,7 +104,7 @@ def held_out(record: Record, rng: np.random.Generator) -> list[Part]:
         parts = [(number == k) & (whole >= 2) for k in reversed(range(PARTS))]
     else:
         parts = [(place >= whole - _last(whole)) & (whole >= 2)]
-    wanted = _looked_at(record, rng)
+    wanted = _compared(record, rng)
     found = []
     for held in parts:
         starts, length, longest = starts_in(record, held & wanted)
@@ -123,7 +123,7 @@ def earlier_end(record: Record, rng: np.random.Generator) -> Part | None:
     if np.median(_counts(record)) >= SHORT:
         return None
     held = (place >= np.maximum((whole * EARLY).astype(np.int64), 1)) & (whole >= 2)
-    starts, length, longest = starts_in(record, held & _looked_at(record, rng))
+    starts, length, longest = starts_in(record, held & _compared(record, rng))
     near = (place < whole - _last(whole))[starts]
     if not near.any():
         return None
@@ -149,12 +149,12 @@ def _last(whole: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.minimum(np.maximum((whole * HELD).astype(np.int64), 1), LONGEST)
 
 
-def _looked_at(record: Record, rng: np.random.Generator) -> NDArray[np.bool_]:
+def _compared(record: Record, rng: np.random.Generator) -> NDArray[np.bool_]:
     """Rows of the agents that predictions are compared on ``[T]``."""
-    looked = np.unique(record.agent)
-    if len(looked) > AGENTS:
-        looked = np.sort(rng.permutation(looked)[:AGENTS])
-    return np.isin(record.agent, looked)
+    chosen = np.unique(record.agent)
+    if len(chosen) > AGENTS:
+        chosen = np.sort(rng.permutation(chosen)[:AGENTS])
+    return np.isin(record.agent, chosen)
 
 
 def kept_back(record: Record) -> NDArray[np.bool_]:

@@ -18,8 +18,8 @@ from persim_gym.planning import (
     PlannerChoice,
     RandomShooting,
     Shaping,
-    choices,
     choose_planner,
+    planner_choice,
 )
 from tests.learned.worlds import PlainTask, random_simulator, walker
 
@@ -47,7 +47,7 @@ def test_every_name_that_suits_a_task_plans_in_it(name: str) -> None:
         "shooting": RandomShooting, "cem": CEM, "icem": ICEM, "mppi": MPPI,
         "categorical-cem": CategoricalCEM,
     }  # fmt: skip
-    names = choices.planner_names(task(name))
+    names = planner_choice.planner_names(task(name))
     assert set(names) <= set(PLANNER_NAMES)
     sim = random_simulator(task(name))
     obs = sim.task.sample_start(np.random.default_rng(0), 2)
@@ -68,7 +68,7 @@ def test_every_name_that_suits_a_task_plans_in_it(name: str) -> None:
 def test_the_defaults_are_the_planners_that_were_measured() -> None:
     car, pole = choose_planner(task("mountain-car")), choose_planner(task("cartpole"))
     assert car == choose_planner(task("mountain-car"), "shooting")
-    # What the tuned planners owe their returns to; see choices.py.
+    # What the tuned planners owe their returns to; see planner_choice.py.
     assert isinstance(car.planner, RandomShooting)
     assert car.planner.sticky == 0.97
     assert car.planner.horizon > 121
@@ -125,7 +125,7 @@ def test_names_that_are_none_or_do_not_suit() -> None:
 
 @pytest.mark.parametrize("name", TASKS)
 def test_mpc_takes_over_the_whole_choice(name: str) -> None:
-    for planner in choices.planner_names(task(name)):
+    for planner in planner_choice.planner_names(task(name)):
         choice, mpc = choose_planner(task(name), planner), MPC(name, planner=planner)
         assert mpc.planner == choice.planner
         assert mpc.objective.propagation == choice.propagation
@@ -159,7 +159,7 @@ def test_a_penalty_reaches_the_objective(monkeypatch: pytest.MonkeyPatch) -> Non
     assert MPC(sim, planner=planner).objective.penalty == 0
     assert MPC(sim, planner=planner, penalty=2.5).objective.penalty == 2.5
     chosen = PlannerChoice(planner, "members", None, penalty=1.5)
-    monkeypatch.setattr(choices, "settings_for", lambda *_: chosen)
+    monkeypatch.setattr(planner_choice, "settings_for", lambda *_: chosen)
     assert MPC(sim, planner="paper").objective.penalty == 1.5
     assert MPC(sim, planner="paper", penalty=0.0).objective.penalty == 0
     # Sampled members are not compared: with a penalty all are followed, unless told otherwise.

@@ -11,7 +11,7 @@ import pytest
 from persim_gym.learned import PerSim
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.posterior.calibration import learn_knowledge
-from persim_gym.learned.posterior.mixed import MixedMap, MixedPosterior
+from persim_gym.learned.posterior.mixture import MixedMap, MixedPosterior
 from persim_gym.learned.preparation import Data
 from tests.learned.posterior.worlds import GaussianWorld
 

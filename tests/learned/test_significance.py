@@ -1,4 +1,4 @@
-"""What is surely better is so of most agents, and at every time."""
+"""What is significantly better is so of most agents, and at every time."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from persim_gym.learned.stretches import Errors, earlier_end
-from persim_gym.learned.sureness import early_errors, surely
-from tests.learned.test_choice import Known, record
+from persim_gym.learned.holdout import Errors, earlier_end
+from persim_gym.learned.significance import errors_of_earlier_end, significantly_less
+from tests.learned.test_family_choice import Known, record
 
 AGENTS = 20
 
@@ -36,7 +36,7 @@ FEW = np.where(np.arange(AGENTS) == 0, 1e-5, 1.01)
     ],
 )
 def test_surely(errors: list[Errors], sure: bool) -> None:
-    assert surely(errors, of(1.0, 1.0)) is sure
+    assert significantly_less(errors, of(1.0, 1.0)) is sure
 
 
 def test_agents_without_a_prediction_have_no_say() -> None:
@@ -44,8 +44,8 @@ def test_agents_without_a_prediction_have_no_say() -> None:
     for part in some:
         part.valid[3:] = False
         part.left[3:] = 100.0
-    assert surely(some, [*some]) is False
-    assert surely(some, [Errors(e.left / 0.9, e.valid, e.agent) for e in some])
+    assert significantly_less(some, [*some]) is False
+    assert significantly_less(some, [Errors(e.left / 0.9, e.valid, e.agent) for e in some])
 
 
 def test_what_cannot_be_fitted_has_no_errors() -> None:
@@ -54,8 +54,8 @@ def test_what_cannot_be_fitted_has_no_errors() -> None:
     def fail(rows: NDArray[np.int64]) -> Known:
         raise ValueError("too few")
 
-    assert early_errors(fail, None, data, [1]) == []
+    assert errors_of_earlier_end(fail, None, data, [1]) == []
     part = earlier_end(data, np.random.default_rng(0))
-    assert early_errors(fail, part, data, [1]) == []
-    (found,) = early_errors(lambda rows: Known(drift=0.1), part, data, [1])
+    assert errors_of_earlier_end(fail, part, data, [1]) == []
+    (found,) = errors_of_earlier_end(lambda rows: Known(drift=0.1), part, data, [1])
     assert np.allclose(found.of_agents(0), 0.1 / data.unit[0])

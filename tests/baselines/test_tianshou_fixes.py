@@ -23,7 +23,7 @@ BOX = Box(-1.0, 1.0, (A,))
 def mended() -> Any:
     """Imported when it is needed: tianshou takes a second, in every process that collects tests."""
     pytest.importorskip("tianshou", reason="pip install 'persim-gym[baselines]'")
-    return importlib.import_module("persim_gym.baselines.mended")
+    return importlib.import_module("persim_gym.baselines.tianshou_fixes")
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from persim_gym.learned.distances import short_way
+from persim_gym.learned.circular import short_way
 
 
 def test_angles_go_the_short_way_round() -> None:

@@ -81,7 +81,7 @@ def population_of(sim: PerSim) -> object:
     from persim_gym.offline.recorded import population_of
 
     suite, fitted_on = suite_of(sim.task), sim.card.get("dataset", {})
-    # Agents that were added later are of nobody knows which population.
+    # Agents that were added later are of no known population.
     count = sim.num_agents - len(sim.card.get("adapted", {}))
     if fitted_on.get("population") is not None:
         population: object = fitted_on["population"]
@@ -185,7 +185,7 @@ def make_policy(name: str, task: Task, sim: PerSim | None, agent: int, seed: int
         return RandomPolicy(task.action_space, seed=seed)
     if name == "mpc":
         from persim_gym.planning import MPC
-        from persim_gym.planning.choices import planner_for_data
+        from persim_gym.planning.planner_choice import planner_for_data
 
         if sim is None:
             return MPC(task.name, agent, seed=seed)
@@ -235,7 +235,7 @@ def counted(
 
 
 def draw_without_display() -> None:
-    """Let MuJoCo draw where there is no display; it looks at this when it is imported."""
+    """Let MuJoCo draw where there is no display; it reads this when it is imported."""
     if sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
         return
     if ctypes.util.find_library("EGL"):  # without it MuJoCo could then not even be imported

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from persim_gym.planning.tally import Tally
+from persim_gym.planning.running_returns import Tally
 
 M, P, K, H = 2, 1, 3, 4
 GENERATOR = torch.Generator().manual_seed(0)

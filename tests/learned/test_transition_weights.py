@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from persim_gym.learned import PerSim
-from persim_gym.learned.weights import MOST, SOFT, precisions
+from persim_gym.learned.transition_weights import MOST, SOFT, precisions
 from tests.learned.springs import AGENTS, after, fitted, recorded, spring
 
 Floats = NDArray[np.float64]

@@ -46,7 +46,7 @@ def outermost(values: Tensor) -> tuple[Tensor, Tensor] | None:
     return inside, out.any(1)
 
 
-def goes_on(held: Tensor, free: Tensor, known: Tensor, agent: Tensor) -> bool:
+def extrapolates(held: Tensor, free: Tensor, known: Tensor, agent: Tensor) -> bool:
     """Whether outermost transitions are predicted better by what is not held.
 
     Args:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.frames.history import coded, moved
-from persim_gym.learned.stretches import BEYOND, Record
+from persim_gym.learned.holdout import BEYOND, Record
 
 #: Episodes that are tried, and steps that they may go on before predictions begin.
 EPISODES, BEFORE = 400, 50

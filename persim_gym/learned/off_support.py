@@ -14,9 +14,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.learned.stretches import Errors, Part, Record
+from persim_gym.learned.holdout import Errors, Part, Record
 
-#: Agents that are looked at, and rows of others that each of them begins at.
+#: Agents that are predicted, and rows of others that each of them begins at.
 AGENTS, BEGINNINGS = 100, 16
 #: Differences of members, in units of the observations' deviation, that count as none.
 FINE = 1e-5
@@ -32,7 +32,7 @@ class Members(Protocol):
         """Open-loop predictions of each member ``[m, n, h, d]``."""
 
 
-def doubt_elsewhere(
+def doubt_off_support(
     predictor: object, part: Part, record: Record, steps: Sequence[int], rng: np.random.Generator
 ) -> float:
     """By which logarithm members differ more from where others were than on own stretches.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from persim_gym.learned import PerSim
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
-from persim_gym.learned.outwards import CLOSE, FAR, goes_on, outermost
+from persim_gym.learned.extrapolation import CLOSE, FAR, extrapolates, outermost
 from tests.learned.springs import AGENTS, fitted, recorded, spring
 
 Floats = NDArray[np.float64]
@@ -81,7 +81,7 @@ def test_a_few_agents_alone_do_not_say_that_a_law_goes_on() -> None:
     rng = np.random.default_rng(1)
     noise = torch.as_tensor(rng.normal(size=(400, 1)))
     many, few = torch.arange(400) % 20, torch.arange(400) % 3
-    assert goes_on(noise + 2, noise, noise, many)
-    assert not goes_on(noise + 2, noise, noise, few)
-    assert not goes_on(noise, noise + 2, noise, many)
-    assert not goes_on(noise, noise, noise, many)
+    assert extrapolates(noise + 2, noise, noise, many)
+    assert not extrapolates(noise + 2, noise, noise, few)
+    assert not extrapolates(noise, noise + 2, noise, many)
+    assert not extrapolates(noise, noise, noise, many)

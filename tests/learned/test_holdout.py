@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from persim_gym.learned.stretches import Record, earlier_end, escapes, held_out, kept_back
-from tests.learned.test_choice import record
+from persim_gym.learned.holdout import Record, earlier_end, escapes, held_out, kept_back
+from tests.learned.test_family_choice import record
 
 
 @pytest.mark.parametrize("steps", [3, 8, 12, 40, 100, 400])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from persim_gym.cli.words import in_words
+from persim_gym.cli.messages import in_words
 from tests.cli.commands import COMMAND, run
 
 ROOT: Any = COMMAND

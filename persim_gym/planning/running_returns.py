@@ -89,7 +89,7 @@ class Tally:
                 value = torch.where(runs, value, -torch.inf)
             self.best = torch.maximum(self.best, value.amax(0))
         if obs.device.type == "cpu":
-            # One sum of all tells that nothing is lost; if it overflows, a closer look does.
+            # One sum of all shows that nothing is lost; if it overflows, each is checked.
             checksum = float(obs.sum())
             if checksum - checksum == 0:
                 return

@@ -12,15 +12,15 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from torch import Tensor, nn
 
-from persim_gym.baselines.blocks import (
+from persim_gym.baselines.face import Baseline, Given, Learned
+from persim_gym.baselines.networks import Rows, Units
+from persim_gym.baselines.resumable import (
     block_seed,
     module_tensors,
     of_part,
     optimiser_tensors,
     restore_optimiser,
 )
-from persim_gym.baselines.face import Baseline, Given, Learned
-from persim_gym.baselines.networks import Rows, Units
 from persim_gym.policies.randomness import global_seed
 
 if TYPE_CHECKING:

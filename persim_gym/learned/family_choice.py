@@ -3,9 +3,9 @@
 Candidates of any kind are compared as they will be used: each is fitted without the last stretch of
 every agent's record and predicts that stretch open loop, from several starts and over several
 horizons. Where records are short, so that a last stretch would say little, every part of them is
-held out in turn, and something plain is taken unless another is surely better. What counts is the
-middle agent and the ninth decile alike, in units of the observations' deviation, and how much less
-sure a candidate is of an agent where only others were. Close candidates are mixed: their
+held out in turn, and something plain is taken unless another is significantly better. What counts
+is the middle agent and the ninth decile alike, in units of the observations' deviation, and how
+much less sure a candidate is of an agent where only others were. Close candidates are mixed: their
 predictions are averaged with weights that these stretches choose, if the mixture is better for
 agents whose stretches had no say in them. What was chosen is then fitted again to all of the
 record.
@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.learned.elsewhere import doubt_elsewhere
-from persim_gym.learned.stretches import (
+from persim_gym.learned.holdout import (
     FINE,
     Errors,
     Part,
@@ -33,7 +32,8 @@ from persim_gym.learned.stretches import (
     escapes,
     held_out,
 )
-from persim_gym.learned.sureness import early_errors, surely
+from persim_gym.learned.off_support import doubt_off_support
+from persim_gym.learned.significance import errors_of_earlier_end, significantly_less
 
 #: Steps ahead at which predictions are compared, as far as the stretches are long enough.
 HORIZONS = (1, 10, 50)
@@ -45,7 +45,7 @@ CLOSE, GAIN = 2.0, 0.03
 #: Weight in a mixture up to which a candidate is left out: fitting it costs as much as any.
 SMALL = 0.1
 #: By how much the logarithm of the error of what goes on sensibly beyond the record, a polynomial,
-#: may be larger than that of what does not, a network: inputs that nobody has given yet are what
+#: may be larger than that of what does not, a network: inputs that were never given are what
 #: simulators are for, and the record cannot judge them. Only a polynomial that is nearly the law
 #: goes on as the law does: one whose error, in units of the observations' deviation, is this small.
 FURTHER, NEARLY = 0.2, 0.01
@@ -69,7 +69,7 @@ class Candidate:
         refit: The predictor that was chosen and all rows to the one that is used: with the settings
             of the first held fixed. By default ``fit`` of all rows.
         further: Whether it goes on sensibly beyond the record if it is nearly the law.
-        plain: Whether it is so plain that another has to be surely better.
+        plain: Whether it is so plain that another has to be significantly better.
     """
 
     fit: Callable[[NDArray[np.int64]], Predictor]
@@ -194,7 +194,7 @@ def compare(
                 found.append(Errors.of(predictor, part, record, steps))
             away = escapes(fits[name][0], record, np.random.default_rng([seed, 8]))
             again = np.random.default_rng([seed, 9])
-            doubt = doubt_elsewhere(fits[name][0], parts[0], record, steps, again)
+            doubt = doubt_off_support(fits[name][0], parts[0], record, steps, again)
         except (ValueError, FloatingPointError) as error:
             seconds = time.perf_counter() - began
             scores[name] = Score(math.inf, seconds=seconds, failed=str(error))
@@ -220,10 +220,10 @@ def compare(
     if winner not in plain and plain and near:
         early = earlier_end(record, np.random.default_rng([seed, 7]))
         pair = [
-            errors[name] + early_errors(candidates[name].fit, early, record, steps)
+            errors[name] + errors_of_earlier_end(candidates[name].fit, early, record, steps)
             for name in (winner, best)
         ]
-        winner = winner if surely(*pair) else best
+        winner = winner if significantly_less(*pair) else best
     weights = {winner: 1.0}
     if mix:
         likes = plain if winner in plain else errors

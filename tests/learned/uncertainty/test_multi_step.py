@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from persim_gym.learned.uncertainty.ahead import predict_ahead
+from persim_gym.learned.uncertainty.multi_step import predict_ahead
 from tests.learned.worlds import WalkTask, random_simulator
 
 

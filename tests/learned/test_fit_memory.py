@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from persim_gym.learned.fit_memory import check_sizes
 from persim_gym.learned.plan import plan_fit
-from persim_gym.learned.sizes import check_sizes
 from tests.learned.worlds import PlainTask, transitions
 
 TASK = PlainTask.of(3, actions=2)

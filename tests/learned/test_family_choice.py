@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from persim_gym.learned.choice import Candidate, compare, simplex_least_squares
-from persim_gym.learned.stretches import Record, held_out
+from persim_gym.learned.family_choice import Candidate, compare, simplex_least_squares
+from persim_gym.learned.holdout import Record, held_out
 
 PULL = np.linspace(0.1, 0.4, 20)
 

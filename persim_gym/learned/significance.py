@@ -1,4 +1,4 @@
-"""Whether one of two ways to predict is surely better, on records that are short."""
+"""Whether one of two ways to predict is significantly better, on records that are short."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.learned.stretches import FINE, Errors, Part, Predictor, Record
+from persim_gym.learned.holdout import FINE, Errors, Part, Predictor, Record
 
 
-def early_errors(
+def errors_of_earlier_end(
     fit: Callable[[NDArray[np.int64]], Predictor],
     early: Part | None,
     record: Record,
@@ -32,8 +32,8 @@ def early_errors(
         return []
 
 
-def surely(errors: Sequence[Errors], others: Sequence[Errors]) -> bool:
-    """Whether errors are surely less than others: by a standard error, and in every part.
+def significantly_less(errors: Sequence[Errors], others: Sequence[Errors]) -> bool:
+    """Whether errors are significantly less than others: by a standard error, and in every part.
 
     Agents are compared with themselves. What they share at one time is no surprise of each, so that
     their number says nothing of it: the parts do.

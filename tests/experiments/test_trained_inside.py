@@ -13,14 +13,14 @@ import torch
 
 from persim_gym import training
 from persim_gym.baselines.face import FILE
-from persim_gym.experiments import inside, methods
+from persim_gym.experiments import methods, trained_inside
 from persim_gym.experiments.baseline_methods import BEHAVIOUR
-from persim_gym.experiments.inside import InsideConfig, train_config
 from persim_gym.experiments.methods import METHODS, context_of
 from persim_gym.experiments.presets import INSIDE, INSIDE_PENALTY, preset_cells
 from persim_gym.experiments.quantities import Quantity, quantities
 from persim_gym.experiments.runner import check_cell, is_fitted
 from persim_gym.experiments.stages import run_cell
+from persim_gym.experiments.trained_inside import InsideConfig, train_config
 from persim_gym.policies.saved import POLICY, load_policy
 from persim_gym.store import SIMULATOR
 from tests.experiments.paper_cells import TINY_FIT, tiny
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("recorded")
 #: A few steps at random, and a few of learning.
 STARTS, FEW = 40, (("hidden", (8,)), ("steps", 160))
 
-FITTED, SETTINGS = methods.fitted_simulator, inside._SETTINGS
+FITTED, SETTINGS = methods.fitted_simulator, trained_inside._SETTINGS
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def _small_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     small: dict[str, Any] = dict(TINY_FIT)
     monkeypatch.setattr(methods, "fitted_simulator", partial(FITTED, **small))
     early = {task: {**own, "learning_starts": STARTS} for task, own in SETTINGS.items()}
-    monkeypatch.setattr(inside, "_SETTINGS", early)
+    monkeypatch.setattr(trained_inside, "_SETTINGS", early)
 
 
 def cell_of(method: str = "persim-dqn", **changes: Any) -> Any:
@@ -122,7 +122,7 @@ def test_a_policy_of_other_data_is_refused(folder: Path) -> None:
     places = [folder / "models" / str(one.fit_key) / "agent-0" for one in (cell, other)]
     shutil.copytree(places[0], places[1])
     with pytest.raises(ValueError, match="delete the folder, or run with --force"):
-        inside.policies_inside(context_of(other, folder / "models"), None, "dqn")  # type: ignore[arg-type]
+        trained_inside.policies_inside(context_of(other, folder / "models"), None, "dqn")  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
@@ -163,7 +163,7 @@ def test_what_is_trained_inside_holds_the_true_pole(
 ) -> None:
     good: dict[str, Any] = {"degree": 3, "rank": 4, "rounds": 40, "threshold": 0.0}
     monkeypatch.setattr(methods, "fitted_simulator", partial(FITTED, **good))
-    monkeypatch.setattr(inside, "_SETTINGS", SETTINGS)
+    monkeypatch.setattr(trained_inside, "_SETTINGS", SETTINGS)
     fit = (("hidden", (32, 32)), ("steps", 8000))
     cell = cell_of(fit=fit, agents=(1,), episodes=20, max_episode_steps=None)
     returns = run_cell(cell, folder, threads=1).results["agents"][0]["returns"]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from persim_gym.learned.choice import Candidate, compare
-from persim_gym.learned.elsewhere import doubt_elsewhere
-from persim_gym.learned.stretches import Record, held_out
+from persim_gym.learned.family_choice import Candidate, compare
+from persim_gym.learned.holdout import Record, held_out
+from persim_gym.learned.off_support import doubt_off_support
 
 AGENTS, STEPS = 20, 90
 
@@ -50,9 +50,9 @@ class Apart:
 def test_doubt_is_how_much_more_members_differ(near: float, far: float, doubt: float) -> None:
     data, rng = record(), np.random.default_rng(0)
     part = held_out(data, rng)[-1]
-    found = doubt_elsewhere(Apart(near, far), part, data, [1, 10], rng)
+    found = doubt_off_support(Apart(near, far), part, data, [1, 10], rng)
     assert np.exp(found) == pytest.approx(doubt, rel=0.2)
-    assert doubt_elsewhere(object(), part, data, [1, 10], rng) == 0.0
+    assert doubt_off_support(object(), part, data, [1, 10], rng) == 0.0
 
 
 def of(predictor: Apart) -> Candidate:
@@ -76,5 +76,5 @@ def test_a_horizon_that_no_held_out_stretch_reaches_says_nothing() -> None:
     part = held_out(data, np.random.default_rng(0))[0]
     most = int(part.length.max())
     rng = np.random.default_rng(1)
-    found = [doubt_elsewhere(Apart(0.1, 10.0), part, data, s, rng) for s in ([1], [1, most + 5])]
+    found = [doubt_off_support(Apart(0.1, 10.0), part, data, s, rng) for s in ([1], [1, most + 5])]
     assert found[0] == pytest.approx(found[1], rel=0.1)
