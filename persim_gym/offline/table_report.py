@@ -153,8 +153,11 @@ class TableReport:
                 "rows to a grid where that matters"
             )
         if self.closed:
-            days = "the day" if self.closed == 1 else f"{self.closed} days"
-            parts.append(f"{days} of the week without a row not counted as time")
+            one = self.closed == 1
+            days = (
+                "a day of the week that never has" if one else "2 days of the week that never have"
+            )
+            parts.append(f"{days} a row {'is' if one else 'are'} not counted as time")
         if self.gaps:
             parts.append(
                 f"split at {many(self.gaps, 'gap')} longer than {self._time(self.max_gap)}"

@@ -174,7 +174,8 @@ def daily(days: pd.DatetimeIndex) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("shut", "said"), [("Sat Sun", "2 days"), ("Sun", "the day"), ("Fri Sat", "2 days")]
+    ("shut", "said"),
+    [("Sat Sun", "have a row are"), ("Sun", "has a row is"), ("Fri Sat", "2 days")],
 )
 @pytest.mark.parametrize("zone", [None, "Europe/Berlin"])  # clocks change on 31 March
 def test_closed_days_are_no_gaps(shut: str, said: str, zone: str | None) -> None:
@@ -184,7 +185,8 @@ def test_closed_days_are_no_gaps(shut: str, said: str, zone: str | None) -> None
     assert report.trajectories == 2
     assert len(t) == len(frame) - 2
     assert report.step == 86_400
-    assert f"{said} of the week without a row not counted" in str(report)
+    assert said in str(report)
+    assert "not counted as time" in str(report)
     # Whoever says what a gap is means hours and days.
     assert len(read(frame, state="x", max_gap=datetime.timedelta(days=1.2))) < len(t)
 
