@@ -189,6 +189,8 @@ def has_reward(task: Task) -> bool:
     reward, end = (card.get(part, {}).get("kind") for part in ("reward", "termination"))
     if isinstance(task, RewardedTask):
         reward = "given" if task.expression is None or task.expression.varies else "constant"
+    elif reward == "constant" and getattr(task, "reward_range", None) == (0.0, 0.0):
+        return False  # ends of episodes that earn nothing
     return (reward, end) != ("constant", "never")
 
 
