@@ -65,6 +65,20 @@ def with_outcomes(transitions: Transitions, task: Task) -> Transitions:
     return transitions
 
 
+def check_actions(name: str, data: Transitions, known: Task | None) -> None:
+    """Refuse data of no known task that have but one action.
+
+    Raises:
+        ValueError: If they do.
+    """
+    labels, discrete = data.action_labels, data.action.ndim == 1 and known is None
+    if discrete and (len(labels) if labels else int(data.action.max()) + 1) == 1:
+        raise ValueError(
+            f"{name} learns which action to take, and the data have but one action: CaDM and "
+            "PerSim learn the dynamics"
+        )
+
+
 def check_choice(name: str, data: Transitions, known: Task | None) -> None:
     """Refuse data of no known task that say of no action that it is better than another.
 
@@ -72,15 +86,10 @@ def check_choice(name: str, data: Transitions, known: Task | None) -> None:
         ValueError: If there is one action, no reward, or always the same one in episodes that do
             not end.
     """
+    check_actions(name, data, known)
     if known is not None:
         return
     otherwise = "Cloning imitates them, CaDM and PerSim learn the dynamics"
-    labels = data.action_labels
-    if data.action.ndim == 1 and (len(labels) if labels else int(data.action.max()) + 1) == 1:
-        raise ValueError(
-            f"{name} learns which action to take, and the data have but one action: CaDM and "
-            "PerSim learn the dynamics"
-        )
     if not data.reward.any():
         raise ValueError(
             f"{name} learns which action earns more, and the data have no reward: name its column "

@@ -15,7 +15,7 @@ import torch
 from gymnasium.spaces import Box
 
 from persim_gym import store
-from persim_gym.baselines import BCQ, MODULES, Baseline, face
+from persim_gym.baselines import BCQ, MODULES, Baseline, SfBC, face
 from persim_gym.baselines.networks import Units
 from persim_gym.core import Dynamics
 from persim_gym.learned.outcomes.data_task import DataTask
@@ -225,6 +225,12 @@ def test_data_without_a_choice_are_refused_before_any_work(
         with pytest.raises(ValueError, match=f"{entry.name} .*{says}") as caught:
             entry.fit(data)
         assert "\n" not in str(caught.value)
+
+
+def test_data_without_actions_are_no_reason_to_try_another_method() -> None:
+    idle, _ = nothing_to_choose(Entry("SfBC", "discrete"))["one action"]
+    with pytest.raises(ValueError, match="SfBC .*but one action"):
+        SfBC.fit(idle)
 
 
 @of_each(*(entry for entry in ENTRIES if entry.name == "CaDM"))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from persim_gym import checks
 from persim_gym.baselines.blocks import block_seed, of_part
 from persim_gym.baselines.face import Baseline, Given, Learned
-from persim_gym.baselines.recipe import check_choice
+from persim_gym.baselines.recipe import check_actions, check_choice
 from persim_gym.baselines.sfbc.config import SfBCConfig
 from persim_gym.baselines.sfbc.critic import choose
 from persim_gym.baselines.sfbc.learner import SfBCLearner, networks
@@ -40,6 +40,7 @@ class SfBC(Baseline):
         Raises:
             ValueError: If actions are discrete, or none is better than another.
         """
+        check_actions(cls.name, data, known)
         if data.action.ndim == 1:
             what = f"those of {data.task_name or data.dataset_id or 'the data'} are discrete"
             raise ValueError(f"SfBC learns continuous actions, and {what}: use BCQ or CQL")
