@@ -96,11 +96,6 @@ def ensemble_of(
 def walls(model: ContextEnsemble, data: Transitions, task: Task) -> dict[str, Tensor]:
     """What going over a bound does to the other coordinates, as PerSim learns it.
 
-    Args:
-        model: The fitted members.
-        data: The data.
-        task: Their task.
-
     Returns:
         Tensors, by name; nothing where no bound has an effect.
     """

@@ -76,12 +76,6 @@ def _disagreement_limit(dynamics: LearnedDynamics, transitions: Transitions) -> 
 def fit_parts(plan: FitPlan, data: Transitions, task: Task, device: str = "cpu") -> Parts:
     """Fit data by a plan, without files and silently: the parts of a simulator.
 
-    Args:
-        plan: What :func:`~persim_gym.learned.plan.plan_fit` has decided.
-        data: The data.
-        task: Their task.
-        device: Where to compute.
-
     Raises:
         ValueError: If the data are of another task or too few.
         FloatingPointError: If the loss diverges.

@@ -30,10 +30,6 @@ PASTS = 2048
 class Data:
     """Transitions checked against their task: what every way of fitting begins with.
 
-    Args:
-        transitions: The data.
-        task: Their task.
-
     Raises:
         ValueError: If the data are not of the task.
     """

@@ -38,10 +38,6 @@ def write(sim: LearnedDynamics, path: Path) -> Path:
 def code_of(sim: LearnedDynamics, name: str) -> str:
     """The code.
 
-    Args:
-        sim: The simulator.
-        name: What the module is called.
-
     Raises:
         ValueError: If the simulator is no closed form.
     """

@@ -201,11 +201,6 @@ class Frame:
         last = middle + (self.lag - 1) * self.past
         return range(first, middle), range(middle, last), range(last, last + self.past)
 
-    @property
-    def width(self) -> int:
-        """Numbers of a state's slot ``w``."""
-        return self.past + self.obs_dim
-
     def states(self, data: Data) -> Tensor:
         """States of all transitions ``[T, l * w]``, as the data have them."""
         return torch.as_tensor(slots(data.transitions, self.lag, self.past))
@@ -223,11 +218,6 @@ class Frame:
     def change(self, obs: Tensor, next_obs: Tensor) -> Tensor:
         """Scaled changes ``[..., c]`` between observations ``[..., d]``, in double precision."""
         return self.geometry.difference(obs, next_obs) / self.unit.double()
-
-    def next_obs(self, obs: Tensor, change: Tensor) -> Tensor:
-        """Observations ``[..., d]`` after scaled changes ``[..., c]``: on circles, in ranges."""
-        inner = self.geometry.inward(obs.to(change)) + change * self.unit.to(change)
-        return self.geometry.outward(inner)
 
     def inward(self, states: Tensor) -> Tensor:
         """States ``[..., l * w]`` with inner coordinates ``[..., l * (b + c)]``."""
@@ -267,23 +257,6 @@ class Frame:
             features[places] = known[[self.kept[place] for place in places]]
             found.append((features - self.centre) / self.scale)
         return found[0], found[1]
-
-    def names(self, obs_names: tuple[str, ...], action_names: tuple[str, ...]) -> tuple[str, ...]:
-        """Names of the features ``[q]``.
-
-        Args:
-            obs_names: Of the coordinates ``[d]``.
-            action_names: Of the numbers that an action is coded as ``[b]``.
-        """
-        inner = self.geometry.names(obs_names)
-        turning = [inner[k] for k in self.geometry.periodic]
-        found = [inner[k] for k in self.geometry.plain]
-        found += [f"cos({n})" for n in turning] + [f"sin({n})" for n in turning]
-        steps = range(1, self.lag)
-        found += [f"change of {n}[-{back}]" for back in steps for n in inner]
-        found += [f"{n}[-{back}]" for back in steps for n in action_names if self.past]
-        every = [*found, *action_names]
-        return tuple(every[k] for k in self.kept)
 
     # -- keeping --------------------------------------------------------------------------------
 

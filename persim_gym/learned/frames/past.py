@@ -65,12 +65,7 @@ class Past:
 
 
 def needed_past(data: Data, lag: int) -> Past:
-    """What is needed of a past; all of it where nothing says which part.
-
-    Args:
-        data: The data.
-        lag: Observations of a state.
-    """
+    """What is needed of a past; all of it where nothing says which part."""
     few = few_of(data)
     few.geometry = data.geometry  # columns are those of the frame that is fitted
     parts = split(few, lag)

@@ -213,14 +213,7 @@ def model_of(ensemble: Ensemble, prior: FactorPrior) -> FactorModel:
 def posterior_of(
     model: FactorModel, task: Task, evidence: Evidence | None = None, given: Given | None = None
 ) -> AgentPosterior:
-    """One agent's posterior in a model of one family.
-
-    Args:
-        model: By :func:`model_of`.
-        task: Spaces of observations and actions.
-        evidence: What the agent's transitions say.
-        given: What else is known of it.
-    """
+    """One agent's posterior in a model of one family."""
     if isinstance(model, LatentModel):
         return LatentPosterior(model, task, evidence, given)
     return AgentPosterior(model, task, evidence, given)

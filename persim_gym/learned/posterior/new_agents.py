@@ -148,10 +148,6 @@ def grow_by(
 def knowledge_in(ensemble: Ensemble, knowledge: Known) -> Knowledge:
     """What a model of one family knows of each agent, and its population as a prior.
 
-    Args:
-        ensemble: The model.
-        knowledge: What it knows of agents.
-
     Raises:
         TypeError: If the model is a mixture.
         ValueError: If the simulator was fitted before these were kept.
