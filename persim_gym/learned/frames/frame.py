@@ -75,8 +75,6 @@ class Frame:
         used: NDArray[np.bool_] | None = None,
         *,
         geometry: Geometry | None = None,
-        past_actions: bool = True,
-        margin: float = MARGIN,
         seen: Sequence[int] | None = None,
     ) -> Frame:
         """The frame of data, in double precision.
@@ -86,8 +84,6 @@ class Frame:
             lag: Observations of a state.
             used: Transitions that are measured ``[T]``, by default those whose past is recorded.
             geometry: Which coordinates are angles, by default the data's.
-            past_actions: Whether a state holds the actions between its observations.
-            margin: Widths of the recorded range by which a feature may leave it.
             seen: Columns that are kept of those in :attr:`optional`; all of them by default.
 
         Raises:
@@ -96,7 +92,7 @@ class Frame:
         t, space = data.transitions, data.task.action_space
         geometry = data.geometry if geometry is None else geometry
         choices = int(space.n) if isinstance(space, Discrete) else 0
-        past = width_of(lag, space) if past_actions else 0
+        past = width_of(lag, space)
         used = t.step >= lag - 1 if used is None else used
         if not used.any():
             raise ValueError(
@@ -119,7 +115,7 @@ class Frame:
         kept = np.flatnonzero(~constant)
         centre, scale = found.mean.copy(), found.deviation.copy()
         centre[raw.turning], scale[raw.turning] = 0.0, 1.0
-        width = margin * (found.high - found.low)
+        width = MARGIN * (found.high - found.low)
         ends = (found.low - width - centre), (found.high + width - centre)
         low, high = (end / np.where(constant, 1.0, scale) for end in ends)
         of_features = zip(_OF_FEATURES, (centre, scale, low, high), strict=True)
