@@ -89,7 +89,7 @@ class Ensemble(ABC):
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Ensemble:
         """The same on a device, in a precision."""
 
-    def with_effects(self, effects: BoundEffects | None) -> Ensemble:
+    def with_effects(self, effects: BoundEffects | None) -> Self:
         """The same with what happens at bounds."""
         if effects is not None:
             effects = effects.to(self.device, self.low.dtype)
