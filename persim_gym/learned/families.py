@@ -27,9 +27,9 @@ from persim_gym.learned.closed_form.fit import fit_closed_form
 from persim_gym.learned.closed_form.problem import pose
 from persim_gym.learned.config import ClosedForm, Hierarchical, Latent, Networks
 from persim_gym.learned.ensemble import Ensemble, before_bounds
-from persim_gym.learned.frames.charted import ChartedEnsemble, charted
-from persim_gym.learned.frames.ensemble import FrameEnsemble, Model
-from persim_gym.learned.frames.frame import Frame
+from persim_gym.learned.features.charted import ChartedEnsemble, charted
+from persim_gym.learned.features.ensemble import FrameEnsemble, Model
+from persim_gym.learned.features.frame import Frame
 from persim_gym.learned.hierarchical.fit import fit_hierarchical
 from persim_gym.learned.latent.feature_map import AngleColumns, FeatureMap
 from persim_gym.learned.latent.fit import LatentSnapshot, fit_latent

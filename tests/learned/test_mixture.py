@@ -9,11 +9,11 @@ import torch
 
 from persim_gym.learned import PerSim
 from persim_gym.learned.ensemble import UNROLL_MODES
-from persim_gym.learned.frames.ensemble import FrameEnsemble
+from persim_gym.learned.features.ensemble import FrameEnsemble
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.uncertainty.noise import estimate_noise
-from tests.learned.frames.test_ensemble import Bend, made
-from tests.learned.frames.test_frame import CONTINUOUS, DISCRETE, data_of
+from tests.learned.features.test_ensemble import Bend, made
+from tests.learned.features.test_frame import CONTINUOUS, DISCRETE, data_of
 from tests.learned.worlds import PlainTask
 
 

@@ -14,7 +14,7 @@ import persim_gym
 from persim_gym import files
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.export.rows import check_alike, example_rows
-from persim_gym.learned.frames.charted import ChartedEnsemble
+from persim_gym.learned.features.charted import ChartedEnsemble
 
 if TYPE_CHECKING:
     from persim_gym.learned.dynamics import LearnedDynamics

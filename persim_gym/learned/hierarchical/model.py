@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from persim_gym.learned.frames.ensemble import register
+from persim_gym.learned.features.ensemble import register
 from persim_gym.learned.hierarchical.orthonormal import ProductBasis
 
 #: Rows of each agent from which rows are grouped by agent, and rows for one that are worth it.

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import silu
 
-from persim_gym.learned.frames.ensemble import register
+from persim_gym.learned.features.ensemble import register
 
 #: Rows of all members that a Jacobian is computed for at a time: what lies between stays small.
 CHUNK = 16_384

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from persim_gym.core import Task
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.frames.ensemble import FrameEnsemble
+from persim_gym.learned.features.ensemble import FrameEnsemble
 from persim_gym.learned.latent.network import LatentNetwork
 from persim_gym.learned.latent.posterior import STARTS, posterior
 from persim_gym.learned.mixture import MixtureEnsemble

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.learned.frames.frame import Frame
-from persim_gym.learned.frames.history import coded
+from persim_gym.learned.features.frame import Frame
+from persim_gym.learned.features.history import coded
 from persim_gym.learned.preparation import Data
 from tests.learned.worlds import PlainTask, transitions
 

@@ -18,8 +18,8 @@ from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.learned.frames.geometry import Geometry
-from persim_gym.learned.frames.history import coded, slots, width_of
+from persim_gym.learned.features.geometry import Geometry
+from persim_gym.learned.features.history import coded, slots, width_of
 from persim_gym.learned.moments import measure
 from persim_gym.learned.preparation import Data
 
@@ -205,7 +205,7 @@ class Frame:
         """Features ``[..., q]``, in the frame's precision.
 
         Args:
-            states: ``[..., l * w]``, see :mod:`persim_gym.learned.frames.history`.
+            states: ``[..., l * w]``, see :mod:`persim_gym.learned.features.history`.
             actions: Integers ``[...]`` or ``[..., a]``; leading axes are broadcast.
         """
         inner = self.inward(states)

@@ -13,7 +13,7 @@ from torch import Tensor
 from persim_gym.core import Array, Task
 from persim_gym.learned.bounds import BoundEffects, cutting_bounds
 from persim_gym.learned.ensemble import Change, Ensemble, before_bounds
-from persim_gym.learned.frames.geometry import Geometry
+from persim_gym.learned.features.geometry import Geometry
 from persim_gym.learned.preparation import Data
 from persim_gym.offline.transitions import Transitions
 

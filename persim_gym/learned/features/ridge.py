@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from persim_gym.learned.frames.ensemble import register
-from persim_gym.learned.frames.frame import Frame
+from persim_gym.learned.features.ensemble import register
+from persim_gym.learned.features.frame import Frame
 from persim_gym.learned.hierarchical.population import moments
 
 

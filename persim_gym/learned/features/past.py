@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.learned.frames.frame import Frame
-from persim_gym.learned.frames.lags import (
+from persim_gym.learned.features.frame import Frame
+from persim_gym.learned.features.lags import (
     CARRIED,
     RIDGES,
     SLACK,
@@ -30,7 +30,7 @@ from persim_gym.learned.frames.lags import (
     judge,
     split,
 )
-from persim_gym.learned.frames.ridge import basis_of, present, terms_of
+from persim_gym.learned.features.ridge import basis_of, present, terms_of
 from persim_gym.learned.hierarchical.population import Moments, moments
 from persim_gym.learned.preparation import Data
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from persim_gym.learned.frames.frame import Frame
-from persim_gym.learned.frames.lags import few_of, judge_lags
-from persim_gym.learned.frames.past import Past, needed_past
+from persim_gym.learned.features.frame import Frame
+from persim_gym.learned.features.lags import few_of, judge_lags
+from persim_gym.learned.features.past import Past, needed_past
 from persim_gym.learned.preparation import Data
-from tests.learned.frames.late_worlds import late_level
-from tests.learned.frames.test_frame import names_of
+from tests.learned.features.late_worlds import late_level
+from tests.learned.features.test_frame import names_of
 from tests.learned.worlds import PlainTask, transitions
 
 

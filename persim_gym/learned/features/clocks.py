@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.learned.frames.geometry import TURN, Angle, Faster
+from persim_gym.learned.features.geometry import TURN, Angle, Faster
 from persim_gym.offline.transitions import Transitions
 
 Floats = NDArray[np.float64]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from persim_gym.learned.bounds import BoundEffects
 from persim_gym.learned.ensemble import Change, Ensemble
-from persim_gym.learned.frames.frame import Frame
+from persim_gym.learned.features.frame import Frame
 
 #: Scaled changes under features: of bound agents ``[m, p, k, c]`` and ``[m or 1, p, k, q]``.
 Bound = Callable[[Tensor], Tensor]
@@ -108,9 +108,10 @@ def read_model(kind: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]
 class FrameEnsemble(Ensemble):
     """A model in its frame.
 
-    It computes in inner coordinates, of which :class:`~persim_gym.learned.frames.geometry.Geometry`
-    knows: an angle's members can be averaged there, and a circle has one coordinate. Effects of
-    bounds are of inner coordinates, too, of those that are no angles.
+    It computes in inner coordinates, of which
+    :class:`~persim_gym.learned.features.geometry.Geometry` knows: an angle's members can be
+    averaged there, and a circle has one coordinate. Effects of bounds are of inner coordinates,
+    too, of those that are no angles.
 
     Args:
         frame: The frame.
