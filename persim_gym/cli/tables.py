@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from persim_gym.learned.simulator import PerSim
-    from persim_gym.offline.table_rows import TableReport
+    from persim_gym.offline.table_report import TableReport
     from persim_gym.offline.transitions import Transitions
 
 #: Files of tables that other programs write.

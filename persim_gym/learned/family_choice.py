@@ -33,7 +33,7 @@ from persim_gym.learned.holdout import (
     held_out,
 )
 from persim_gym.learned.off_support import doubt_off_support
-from persim_gym.learned.significance import errors_of_earlier_end, significantly_less
+from persim_gym.learned.significance import errors_of_earlier_end, gains, significantly_less
 
 #: Steps ahead at which predictions are compared, as far as the stretches are long enough.
 HORIZONS = (1, 10, 50)
@@ -58,6 +58,8 @@ DOUBT = 1.5
 #: By how much the logarithm of the error of something plain may be larger, if that is not sure; and
 #: the best error, in units of the observations' deviation, below which nothing plain is taken.
 PLAIN, CLEAR = 0.3, 0.03
+#: Why a slow candidate is not fitted to all parts.
+BEHIND = "not compared on all parts of the records: a linear model predicts one of them better"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Candidate:
     refit: Callable[[Predictor, NDArray[np.int64]], Predictor] | None = None
     further: bool = False
     plain: bool = False
+    slow: bool = False
 
     def again(self, chosen: Predictor, rows: NDArray[np.int64]) -> Predictor:
         """The chosen predictor fitted to all rows."""
@@ -93,7 +96,7 @@ class Score:
         ninth_decile: The same of the ninth decile.
         escapes: Share of long rollouts, from where any agent was, that leave the recorded range.
         seconds: Of the fits.
-        failed: Why there is no prediction; empty where there is.
+        failed: Why it is not compared; empty where it is.
         doubt: By which logarithm members differ more where other agents were.
     """
 
@@ -184,24 +187,15 @@ def compare(
     errors: dict[str, list[Errors]] = {}
     scores: dict[str, Score] = {}
     fits: dict[str, list[Predictor]] = {}
-    for name, candidate in candidates.items():
-        began = time.perf_counter()
-        try:
-            found = []
-            for part in parts:
-                predictor = candidate.fit(part.rows)
-                fits.setdefault(name, []).append(predictor)
-                found.append(Errors.of(predictor, part, record, steps))
-            away = escapes(fits[name][0], record, np.random.default_rng([seed, 8]))
-            again = np.random.default_rng([seed, 9])
-            doubt = doubt_off_support(fits[name][0], parts[0], record, steps, again)
-        except (ValueError, FloatingPointError) as error:
-            seconds = time.perf_counter() - began
-            scores[name] = Score(math.inf, seconds=seconds, failed=str(error))
-            continue
-        errors[name] = found
-        scored = _score(Errors.joined(found), steps, away, time.perf_counter() - began)
-        scores[name] = replace(scored, doubt=doubt)
+    for name in sorted(candidates, key=lambda name: candidates[name].slow):
+        plain = [other for other in errors if candidates[other].plain and candidates[name].slow]
+        best = min(plain, key=lambda other: scores[other].overall, default="")
+        found = _Tried.of(candidates[name], errors.get(best, []), parts, record, steps, seed)
+        scores[name], fits[name] = found.score, found.fits
+        if not found.score.failed:
+            errors[name] = found.errors
+    scores = {name: scores[name] for name in candidates}
+    errors = {name: errors[name] for name in candidates if name in errors}
     if not errors:
         raise ValueError("no candidate could be fitted: " + next(iter(scores.values())).failed)
     further = {
@@ -229,8 +223,51 @@ def compare(
         likes = plain if winner in plain else errors
         joined = {name: Errors.joined(errors[name]) for name in likes}
         weights = _mixed(joined, scores, winner, steps, further)
-    notes = tuple(f"{n} could not be fitted: {s.failed}" for n, s in scores.items() if s.failed)
+    notes = tuple(f"{n} could not be fitted: {s.failed}" for n, s in scores.items() if s.failed not in ("", BEHIND))
     return Comparison(scores, winner, weights, tuple(steps), fits, notes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """What came of a candidate: its score, and its fit and errors of each part."""
+
+    score: Score
+    fits: list[Predictor]
+    errors: list[Errors]
+
+    @classmethod
+    def of(
+        cls,
+        candidate: Candidate,
+        rival: Sequence[Errors],
+        parts: Sequence[Part],
+        record: Record,
+        steps: Sequence[int],
+        seed: int,
+    ) -> _Tried:
+        """Fit it to each part, as long as a rival predicts none of them better."""
+        began = time.perf_counter()
+        fits: list[Predictor] = []
+        errors: list[Errors] = []
+        failed = ""
+        try:
+            for part in parts:
+                if errors and rival and gains(errors[-1], rival[len(errors) - 1]).mean() <= 0:
+                    failed = BEHIND
+                    break
+                fits.append(candidate.fit(part.rows))
+                errors.append(Errors.of(fits[-1], part, record, steps))
+            else:
+                away = escapes(fits[0], record, np.random.default_rng([seed, 8]))
+                again = np.random.default_rng([seed, 9])
+                doubt = doubt_off_support(fits[0], parts[0], record, steps, again)
+        except (ValueError, FloatingPointError) as error:
+            failed = str(error)
+        seconds = time.perf_counter() - began
+        if failed:
+            return cls(Score(math.inf, seconds=seconds, failed=failed), fits, errors)
+        score = _score(Errors.joined(errors), steps, away, seconds)
+        return cls(replace(score, doubt=doubt), fits, errors)
 
 
 def sensible_steps(parts: Sequence[Part], horizons: Sequence[int]) -> list[int]:

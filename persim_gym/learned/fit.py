@@ -166,6 +166,7 @@ def _chosen(data: Data, configs: dict[str, Any], seed: int, setting: Setting) ->
             _fitting(data, _smaller(config), replace(setting, doing="compare")),
             further=isinstance(config, (ClosedForm, Hierarchical)),
             plain=name.startswith("linear"),
+            slow=isinstance(config, (Latent, Networks)),
         )
         for name, config in configs.items()
     }

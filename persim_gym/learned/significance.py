@@ -45,14 +45,14 @@ def significantly_less(errors: Sequence[Errors], others: Sequence[Errors]) -> bo
     if len(errors) < len(others):
         return False  # it cannot even be fitted to as little as the other can
     both = len(others)
-    each = [_gained(*pair) for pair in zip(errors[:both], others, strict=True)]
-    gained = _gained(Errors.joined(errors[:both]), Errors.joined(others))
+    each = [gains(*pair) for pair in zip(errors[:both], others, strict=True)]
+    gained = gains(Errors.joined(errors[:both]), Errors.joined(others))
     if len(gained) < 2 or not all(part.mean() > 0 for part in each if len(part)):
         return False
     return bool(gained.mean() > gained.std(ddof=1) / len(gained) ** 0.5)
 
 
-def _gained(errors: Errors, others: Errors) -> NDArray[np.float64]:
+def gains(errors: Errors, others: Errors) -> NDArray[np.float64]:
     """By which logarithm each agent's error is less than by others, mean over horizons ``[n]``."""
     columns = range(errors.left.shape[1])
     less = [

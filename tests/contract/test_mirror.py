@@ -90,7 +90,7 @@ ELSEWHERE = {
     "offline/pickled_arrays": "offline/test_plain_pickle.py",
     "offline/storages": "offline/test_publishing.py",
     **dict.fromkeys(
-        ("offline/table_names", "offline/table_rows"),
+        ("offline/table_names", "offline/table_report", "offline/table_rows"),
         "offline/test_tables.py",
     ),
     "planning/recommendation": "planning/test_recommending.py",

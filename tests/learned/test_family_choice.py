@@ -243,3 +243,30 @@ def test_of_short_records_what_is_plain_is_taken_unless_another_is_surely_better
         return Known(drift=0.018)
 
     assert taken(Candidate(of_much)) == ("plain" if steps < 30 else "other")
+
+
+@pytest.mark.parametrize("steps", [12, 90])
+def test_what_is_slow_is_fitted_to_all_parts_only_if_it_may_be_surely_better(steps: int) -> None:
+    data = record(steps)
+    plain = dataclasses.replace(of(Known(drift=0.02)), plain=True)
+    fitted: list[int] = []
+
+    def slow(drift: float) -> Candidate:
+        def fit(rows: NDArray[np.int64]) -> Known:
+            fitted.append(len(rows))
+            return Known(drift=drift)
+
+        return Candidate(fit, slow=True)
+
+    parts = len(held_out(data, np.random.default_rng(0)))
+    worse = compare(data, {"slow": slow(0.03), "plain": plain}, mix=False)
+    assert worse.winner == "plain"
+    assert len(fitted) == 1
+    assert ("failed" in worse.scores["slow"].to_json()) == (parts > 1)
+    assert worse.notes == ()  # nothing is wrong with it
+
+    fitted.clear()
+    better = compare(data, {"slow": slow(0.01), "plain": plain}, mix=False)
+    assert better.winner == "slow"
+    assert list(better.scores) == ["slow", "plain"]
+    assert len(fitted) == parts
