@@ -18,7 +18,7 @@ from persim_gym.baselines.windows import Units, choices_of
 from persim_gym.core import Task
 from persim_gym.learned.bounds import BoundEffects, learn_bounds
 from persim_gym.learned.ensemble import before_bounds
-from persim_gym.learned.frames.history import slots
+from persim_gym.learned.features.history import slots
 from persim_gym.learned.preparation import Data, on_bounds
 from persim_gym.learned.support import Experience
 from persim_gym.offline.transitions import Transitions
@@ -95,11 +95,6 @@ def ensemble_of(
 
 def walls(model: ContextEnsemble, data: Transitions, task: Task) -> dict[str, Tensor]:
     """What going over a bound does to the other coordinates, as PerSim learns it.
-
-    Args:
-        model: The fitted members.
-        data: The data.
-        task: Their task.
 
     Returns:
         Tensors, by name; nothing where no bound has an effect.

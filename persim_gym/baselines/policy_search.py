@@ -109,12 +109,7 @@ class PolicySearch:
         )
 
     def train(self, block: int, seed: int) -> None:
-        """Imitate in block 0, then search; episodes begin anew with each block.
-
-        Args:
-            block: Which.
-            seed: Of all random states in it.
-        """
+        """Imitate in block 0, then search; episodes begin anew with each block."""
         self.model.set_random_seed(seed)
         if block == 0:
             self._imitate()

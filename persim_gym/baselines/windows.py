@@ -15,7 +15,7 @@ from torch import Tensor
 from persim_gym import checks
 from persim_gym.baselines.context_network import Batch
 from persim_gym.core import Task
-from persim_gym.learned.frames.history import coded
+from persim_gym.learned.features.history import coded
 from persim_gym.learned.preparation import on_bounds
 from persim_gym.offline.transitions import Transitions
 

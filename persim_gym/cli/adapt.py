@@ -167,7 +167,7 @@ def _added(sim: PerSim, data: Transitions, agent: int, count: int | None) -> dic
     """Add one agent, and say how well it is known."""
     import numpy as np
 
-    from persim_gym.learned.frames.history import slots
+    from persim_gym.learned.features.history import slots
     from persim_gym.learned.preparation import on_bounds
 
     own = data.select(data.agent == agent)

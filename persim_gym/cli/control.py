@@ -136,8 +136,9 @@ def plan(
         print_json({"model": model, **_planned(mpc, seed, agents, outcomes, chance)})
         return
     words = [agent_word(sim, agent) for agent in agents]
+    planned_in = "the true dynamics" if sim is None else model
     print_table(
-        f"Returns in the true {suite.name}, planned in {'truth' if sim is None else model}",
+        f"Returns in the true {suite.name}, planned in {planned_in}",
         ["agent", "episodes", "mean", "sd", "least", "most", "random policy"],
         [
             [word, *statistics(own), float(random.mean())]

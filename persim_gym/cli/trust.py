@@ -18,11 +18,7 @@ NAMED = 8
 
 
 def print_heldout(card: Mapping[str, Any]) -> None:
-    """The errors of a fit by coordinate, beside persistence and a pooled model, with a warning.
-
-    Args:
-        card: The simulator's.
-    """
+    """The errors of a fit by coordinate, beside persistence and a pooled model, with a warning."""
     found = card.get("metrics", {}).get("heldout")
     if not found:
         return

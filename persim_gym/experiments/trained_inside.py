@@ -55,12 +55,7 @@ class InsideConfig(Values):
         training.TrainConfig(**{name: value for name, value in own.items() if value is not None})
 
     def of_task(self, task: str, penalty: float = 0.0) -> InsideConfig:
-        """The same with no number of steps and no penalty left open.
-
-        Args:
-            task: The task's name.
-            penalty: Of the method.
-        """
+        """The same with no number of steps and no penalty left open."""
         steps = STEPS[task] if self.steps is None else self.steps
         price = penalty if self.penalty is None else self.penalty
         return dataclasses.replace(self, steps=steps, penalty=price)

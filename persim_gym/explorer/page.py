@@ -68,11 +68,7 @@ class Page:
     # -- changes -------------------------------------------------------------------------------
 
     def change(self, make: Callable[[View], View]) -> None:
-        """Show another view, or say why it cannot be shown.
-
-        Args:
-            make: Makes it of the present one.
-        """
+        """Show another view, or say why it cannot be shown."""
         try:
             self.view = self.scene.checked(make(self.view))
         except Exception as error:

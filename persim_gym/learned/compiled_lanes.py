@@ -63,10 +63,6 @@ class PolynomialLanes:
     Of discrete actions each but the first has monomials of its own, which are 0 in the rows that
     take another, and weights that are the difference from the first: what an action does is then
     part of the same product for all rows.
-
-    Args:
-        compiled: The polynomial.
-        n: Number of rows.
     """
 
     def __init__(self, compiled: CompiledPolynomial, n: int) -> None:
@@ -209,12 +205,7 @@ class PolynomialLanes:
 
 
 class _Inputs:
-    """Monomials of ``n`` rows.
-
-    Args:
-        compiled: The polynomial.
-        n: Number of rows.
-    """
+    """Monomials of ``n`` rows."""
 
     def __init__(self, compiled: CompiledPolynomial, n: int) -> None:
         p, runs, count = compiled.weights.shape[3], compiled.runs, len(compiled.units[0])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from persim_gym.learned.compiled_steps import CompiledSteps, Lanes, Row, RowStep
 from persim_gym.learned.contrasts import Turning
-from persim_gym.learned.frames.ensemble import FrameEnsemble
+from persim_gym.learned.features.ensemble import FrameEnsemble
 from persim_gym.learned.lane_calls import WIDE, Floats, Layers
 from persim_gym.learned.latent.network import STEEP, LatentNetwork
 from persim_gym.learned.latent_lanes import Block, LatentLanes

@@ -223,7 +223,12 @@ def compare(
         likes = plain if winner in plain else errors
         joined = {name: Errors.joined(errors[name]) for name in likes}
         weights = _mixed(joined, scores, winner, steps, further)
-    notes = tuple(f"{n} could not be fitted: {s.failed}" for n, s in scores.items() if s.failed not in ("", BEHIND))
+    failed = {name: score.failed for name, score in scores.items()}
+    notes = tuple(
+        f"{name} could not be fitted: {why}"
+        for name, why in failed.items()
+        if why not in ("", BEHIND)
+    )
     return Comparison(scores, winner, weights, tuple(steps), fits, notes)
 
 

@@ -31,9 +31,9 @@ from persim_gym.learned.families import (
     in_inner_coordinates,
 )
 from persim_gym.learned.family_choice import ESCAPES, Candidate, Comparison, compare
-from persim_gym.learned.frames.history import slots, width_of
-from persim_gym.learned.frames.lags import judge_lags
-from persim_gym.learned.frames.past import Past, needed_past
+from persim_gym.learned.features.history import slots, width_of
+from persim_gym.learned.features.lags import judge_lags
+from persim_gym.learned.features.past import Past, needed_past
 from persim_gym.learned.holdout import SHORT, Predictor, Record, held_out, kept_back
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.plan import FitPlan

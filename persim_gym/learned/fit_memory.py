@@ -21,11 +21,6 @@ _REMEDY = "choose smaller ones"
 def check_sizes(plan: FitPlan, data: Transitions, task: Task) -> None:
     """Refuse a fit that no memory can hold.
 
-    Args:
-        plan: What is to be fitted.
-        data: The data.
-        task: Their task.
-
     Raises:
         ValueError: If a lag, a degree, a width or an ensemble needs more memory than there is.
     """

@@ -33,11 +33,6 @@ def checked_steps(
     Of a part of a data set the whole is checked first. Data that hold no hash, other libraries'
     for example, pass; so do episodes that were added later.
 
-    Args:
-        dataset: The data set.
-        metadata: Of each of its episodes.
-        verify: Check at all.
-
     Raises:
         ValueError: If the data were altered; after the last episode, if the whole is read.
     """

@@ -102,12 +102,7 @@ class RandomShooting:
         return self.choose(score, actions)
 
     def choose(self, score: Score, actions: Tensor) -> Plan:
-        """Choose among candidates ``[p, k, h(, a)]``, wherever they come from.
-
-        Args:
-            score: Returns of sequences.
-            actions: The candidates.
-        """
+        """Choose among candidates ``[p, k, h(, a)]``, wherever they come from."""
         by_mean = self.decide == "mean"
         returns = score(actions)
         if by_mean:

@@ -24,12 +24,7 @@ from persim_gym.plots.style import (
 
 
 def adaptation_figure(results: Sequence[Adaptation], theme: Theme = LIGHT) -> Figure:
-    """A column for each task: error above, coverage of one-step intervals below.
-
-    Args:
-        results: One for each task.
-        theme: Colours.
-    """
+    """A column for each task: error above, coverage of one-step intervals below."""
     figure = new_figure(2.9 * len(results) + 0.6, 6.9, theme)
     grid = figure.add_gridspec(
         2, len(results), left=0.72 / figure.get_figwidth(), right=0.98, top=0.79, bottom=0.08,

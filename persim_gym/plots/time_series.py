@@ -193,11 +193,6 @@ def _draw(axes: Axes, panel: Panel, theme: Theme) -> None:
 def running_frames(figure: Figure, first: int, last: int) -> Iterator[NDArray[np.uint8]]:
     """The same figure as a film: what lies to the right of a step is not yet drawn.
 
-    Args:
-        figure: What :func:`draw_panels` has made.
-        first: The first step to show.
-        last: The last one.
-
     Yields:
         Frames ``[height, width, 3]``, one a step.
     """

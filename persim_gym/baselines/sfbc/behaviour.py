@@ -26,13 +26,6 @@ class DiffusionBehaviour(nn.Module):
     """Actions given observations, whatever shape their distribution has.
 
     Inside, observations have mean 0 and deviation 1, and actions are in [-1, 1].
-
-    Args:
-        space: Actions.
-        state_size: Coordinates of an observation ``d``.
-        widths: Widths of the noise network.
-        frequency: Of the times that it sees.
-        generator: Where the weights come from.
     """
 
     mean: Tensor

@@ -35,13 +35,6 @@ class SfBCLearner:
 
     States with a number are those of the transitions, and after them the last one of each episode:
     an episode that was cut off goes on from there in the mind of the critic.
-
-    Args:
-        data: What to learn from.
-        space: Actions.
-        config: How.
-        seed: Of weights, batches and samples.
-        device: Where to compute.
     """
 
     def __init__(

@@ -16,12 +16,7 @@ PART, CONDITION = 32, 128
 
 
 class Block(nn.Module):
-    """Two layers beside a skip; the condition is added between them.
-
-    Args:
-        before: Width of what comes in.
-        after: Width of what goes out.
-    """
+    """Two layers beside a skip; the condition is added between them."""
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()

@@ -147,11 +147,6 @@ def estimate(stats: Moments, start: Population, *, rounds: int = 60) -> Populati
     it was begun. Leaning on its diagonal, or on few directions and a diagonal, was worse or alike
     wherever it was tried, and worst where agents have few transitions and need the correlations.
 
-    Args:
-        stats: Of agents with transitions.
-        start: Where to begin.
-        rounds: At most.
-
     Raises:
         FloatingPointError: If a posterior cannot be computed.
     """

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import silu
 
-from persim_gym.learned.frames.ensemble import register
+from persim_gym.learned.features.ensemble import register
 
 #: Rows of all members that a Jacobian is computed for at a time: what lies between stays small.
 CHUNK = 16_384
@@ -93,6 +93,7 @@ class LatentNetwork:
 
     def __init__(self, shape: LatentShape, tensors: Mapping[str, Tensor]) -> None:
         self.shape = shape
+        self.members, self.num_agents, self.widths = shape.members, shape.num_agents, shape.widths
         self._tensors = dict(tensors)
         count = len(shape.hidden)
         self._layers = [(f"{i}.weight", f"{i}.bias") for i in range(count)]
@@ -131,21 +132,6 @@ class LatentNetwork:
         found["low"] = torch.full((shape.features,), -math.inf, dtype=single)
         found["high"] = torch.full((shape.features,), math.inf, dtype=single)
         return cls(shape, found)
-
-    @property
-    def members(self) -> int:
-        """Number of members ``m``."""
-        return self.shape.members
-
-    @property
-    def num_agents(self) -> int:
-        """Number of agents ``N``."""
-        return self.shape.num_agents
-
-    @property
-    def widths(self) -> Sequence[int]:
-        """Widths of the layers that a row goes through."""
-        return self.shape.widths
 
     @property
     def device(self) -> torch.device:

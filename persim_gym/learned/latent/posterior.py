@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.learned.frames.ensemble import answered
-from persim_gym.learned.frames.frame import Frame
+from persim_gym.learned.features.ensemble import answered
+from persim_gym.learned.features.frame import Frame
 from persim_gym.learned.latent.loss import LatentData, LatentSource, beyond, missed
 from persim_gym.learned.latent.network import LatentNetwork
 

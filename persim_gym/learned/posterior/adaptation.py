@@ -20,7 +20,7 @@ from persim_gym.core import Array, Task
 from persim_gym.envs.suites import SUITES
 from persim_gym.learned.bounds import following_of
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.frames.history import slots
+from persim_gym.learned.features.history import slots
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.naming import AgentIndex
 from persim_gym.learned.parts import Parts

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from persim_gym.learned.bounds import following_of
 from persim_gym.learned.ensemble import Ensemble, before_bounds
-from persim_gym.learned.frames.ensemble import FrameEnsemble
-from persim_gym.learned.frames.history import slots
+from persim_gym.learned.features.ensemble import FrameEnsemble
+from persim_gym.learned.features.history import slots
 from persim_gym.learned.hierarchical.model import HierarchicalModel
 from persim_gym.learned.latent.loss import LatentData
 from persim_gym.learned.latent.network import LatentNetwork

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.frames.history import coded, moved
+from persim_gym.learned.features.history import coded, moved
 from persim_gym.learned.holdout import BEYOND, Record
 
 #: Episodes that are tried, and steps that they may go on before predictions begin.

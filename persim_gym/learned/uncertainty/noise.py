@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.frames.history import slots
+from persim_gym.learned.features.history import slots
 from persim_gym.learned.preparation import Data
 
 Floats = NDArray[np.float64]

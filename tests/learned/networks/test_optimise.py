@@ -21,7 +21,7 @@ from persim_gym import store
 from persim_gym.envs import find_suite
 from persim_gym.learned import FitProgress, Networks, PerSim, assembly
 from persim_gym.learned.ensemble import before_bounds
-from persim_gym.learned.frames.history import slots
+from persim_gym.learned.features.history import slots
 from persim_gym.learned.networks.gradients import mixed_precision_pays
 from persim_gym.learned.networks.network import LowRankNetwork
 from persim_gym.learned.networks.optimise import fit_network, validation_window

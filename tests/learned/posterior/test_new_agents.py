@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from persim_gym.learned import PerSim
-from persim_gym.learned.frames.ensemble import FrameEnsemble
+from persim_gym.learned.features.ensemble import FrameEnsemble
 from persim_gym.learned.hierarchical.model import HierarchicalModel
 from persim_gym.learned.latent.network import LatentNetwork, LatentShape
 from persim_gym.learned.mixture import MixtureEnsemble
@@ -25,8 +25,8 @@ from persim_gym.learned.posterior.new_agents import NewAgent
 from persim_gym.learned.posterior.prior import FactorModel
 from persim_gym.learned.preparation import Data
 from persim_gym.offline.transitions import Transitions
-from tests.learned.frames.test_ensemble import made
-from tests.learned.frames.test_frame import CONTINUOUS, DISCRETE
+from tests.learned.features.test_ensemble import made
+from tests.learned.features.test_frame import CONTINUOUS, DISCRETE
 from tests.learned.posterior.worlds import GaussianWorld, Rows, error, part
 from tests.learned.worlds import PlainTask
 

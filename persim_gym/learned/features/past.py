@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.learned.frames.frame import Frame
-from persim_gym.learned.frames.lags import (
+from persim_gym.learned.features.frame import Frame
+from persim_gym.learned.features.lags import (
     CARRIED,
     RIDGES,
     SLACK,
@@ -30,7 +30,7 @@ from persim_gym.learned.frames.lags import (
     judge,
     split,
 )
-from persim_gym.learned.frames.ridge import basis_of, present, terms_of
+from persim_gym.learned.features.ridge import basis_of, present, terms_of
 from persim_gym.learned.hierarchical.population import Moments, moments
 from persim_gym.learned.preparation import Data
 
@@ -68,12 +68,7 @@ class Past:
 
 
 def needed_past(data: Data, lag: int) -> Past:
-    """What is needed of a past; all of it where nothing says which part.
-
-    Args:
-        data: The data.
-        lag: Observations of a state.
-    """
+    """What is needed of a past; all of it where nothing says which part."""
     few = few_of(data)
     few.geometry = data.geometry  # columns are those of the frame that is fitted
     parts = split(few, lag)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from persim_gym.learned.frames.ensemble import LinearModel
-from persim_gym.learned.frames.ridge import Ridge, basis_of, terms_of
+from persim_gym.learned.features.ensemble import LinearModel
+from persim_gym.learned.features.ridge import Ridge, basis_of, terms_of
 
 
 def test_the_model_that_judges_lags_is_linear() -> None:

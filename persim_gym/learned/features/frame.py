@@ -18,8 +18,8 @@ from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.learned.frames.geometry import Geometry
-from persim_gym.learned.frames.history import coded, slots, width_of
+from persim_gym.learned.features.geometry import Geometry
+from persim_gym.learned.features.history import coded, slots, width_of
 from persim_gym.learned.moments import measure
 from persim_gym.learned.preparation import Data
 
@@ -75,8 +75,6 @@ class Frame:
         used: NDArray[np.bool_] | None = None,
         *,
         geometry: Geometry | None = None,
-        past_actions: bool = True,
-        margin: float = MARGIN,
         seen: Sequence[int] | None = None,
     ) -> Frame:
         """The frame of data, in double precision.
@@ -86,8 +84,6 @@ class Frame:
             lag: Observations of a state.
             used: Transitions that are measured ``[T]``, by default those whose past is recorded.
             geometry: Which coordinates are angles, by default the data's.
-            past_actions: Whether a state holds the actions between its observations.
-            margin: Widths of the recorded range by which a feature may leave it.
             seen: Columns that are kept of those in :attr:`optional`; all of them by default.
 
         Raises:
@@ -96,7 +92,7 @@ class Frame:
         t, space = data.transitions, data.task.action_space
         geometry = data.geometry if geometry is None else geometry
         choices = int(space.n) if isinstance(space, Discrete) else 0
-        past = width_of(lag, space) if past_actions else 0
+        past = width_of(lag, space)
         used = t.step >= lag - 1 if used is None else used
         if not used.any():
             raise ValueError(
@@ -119,7 +115,7 @@ class Frame:
         kept = np.flatnonzero(~constant)
         centre, scale = found.mean.copy(), found.deviation.copy()
         centre[raw.turning], scale[raw.turning] = 0.0, 1.0
-        width = margin * (found.high - found.low)
+        width = MARGIN * (found.high - found.low)
         ends = (found.low - width - centre), (found.high + width - centre)
         low, high = (end / np.where(constant, 1.0, scale) for end in ends)
         of_features = zip(_OF_FEATURES, (centre, scale, low, high), strict=True)
@@ -201,11 +197,6 @@ class Frame:
         last = middle + (self.lag - 1) * self.past
         return range(first, middle), range(middle, last), range(last, last + self.past)
 
-    @property
-    def width(self) -> int:
-        """Numbers of a state's slot ``w``."""
-        return self.past + self.obs_dim
-
     def states(self, data: Data) -> Tensor:
         """States of all transitions ``[T, l * w]``, as the data have them."""
         return torch.as_tensor(slots(data.transitions, self.lag, self.past))
@@ -214,7 +205,7 @@ class Frame:
         """Features ``[..., q]``, in the frame's precision.
 
         Args:
-            states: ``[..., l * w]``, see :mod:`persim_gym.learned.frames.history`.
+            states: ``[..., l * w]``, see :mod:`persim_gym.learned.features.history`.
             actions: Integers ``[...]`` or ``[..., a]``; leading axes are broadcast.
         """
         inner = self.inward(states)
@@ -223,11 +214,6 @@ class Frame:
     def change(self, obs: Tensor, next_obs: Tensor) -> Tensor:
         """Scaled changes ``[..., c]`` between observations ``[..., d]``, in double precision."""
         return self.geometry.difference(obs, next_obs) / self.unit.double()
-
-    def next_obs(self, obs: Tensor, change: Tensor) -> Tensor:
-        """Observations ``[..., d]`` after scaled changes ``[..., c]``: on circles, in ranges."""
-        inner = self.geometry.inward(obs.to(change)) + change * self.unit.to(change)
-        return self.geometry.outward(inner)
 
     def inward(self, states: Tensor) -> Tensor:
         """States ``[..., l * w]`` with inner coordinates ``[..., l * (b + c)]``."""
@@ -267,23 +253,6 @@ class Frame:
             features[places] = known[[self.kept[place] for place in places]]
             found.append((features - self.centre) / self.scale)
         return found[0], found[1]
-
-    def names(self, obs_names: tuple[str, ...], action_names: tuple[str, ...]) -> tuple[str, ...]:
-        """Names of the features ``[q]``.
-
-        Args:
-            obs_names: Of the coordinates ``[d]``.
-            action_names: Of the numbers that an action is coded as ``[b]``.
-        """
-        inner = self.geometry.names(obs_names)
-        turning = [inner[k] for k in self.geometry.periodic]
-        found = [inner[k] for k in self.geometry.plain]
-        found += [f"cos({n})" for n in turning] + [f"sin({n})" for n in turning]
-        steps = range(1, self.lag)
-        found += [f"change of {n}[-{back}]" for back in steps for n in inner]
-        found += [f"{n}[-{back}]" for back in steps for n in action_names if self.past]
-        every = [*found, *action_names]
-        return tuple(every[k] for k in self.kept)
 
     # -- keeping --------------------------------------------------------------------------------
 

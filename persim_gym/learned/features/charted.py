@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,18 +13,13 @@ from torch import Tensor
 from persim_gym.core import Array, Task
 from persim_gym.learned.bounds import BoundEffects, cutting_bounds
 from persim_gym.learned.ensemble import Change, Ensemble, before_bounds
-from persim_gym.learned.frames.geometry import Geometry
+from persim_gym.learned.features.geometry import Geometry
 from persim_gym.learned.preparation import Data
 from persim_gym.offline.transitions import Transitions
 
 
 class ChartedTask:
-    """A task in inner coordinates, as far as a fit uses it.
-
-    Args:
-        task: The task.
-        geometry: Which of its coordinates are angles.
-    """
+    """A task in inner coordinates, as far as a fit uses it."""
 
     def __init__(self, task: Task, geometry: Geometry) -> None:
         self._task, self._geometry = task, geometry
@@ -97,54 +91,12 @@ class ChartedEnsemble(Ensemble):
     def __init__(self, inner: Ensemble, geometry: Geometry, low: Tensor, high: Tensor) -> None:
         self.inner, self.geometry = inner, geometry
         super().__init__(low.to(inner.low), high.to(inner.low), inner.effects)
+        self.members, self.num_agents, self.rank = inner.members, inner.num_agents, inner.rank
+        self.lag, self.past, self.widths = inner.lag, inner.past, inner.widths
+        self.turning, self.linear, self.precise = True, inner.linear, inner.precise
 
     def _like(self, inner: Ensemble) -> ChartedEnsemble:
         return ChartedEnsemble(inner, self.geometry, self.low, self.high)
-
-    @property
-    def members(self) -> int:
-        """Number of members ``m``."""
-        return self.inner.members
-
-    @property
-    def num_agents(self) -> int:
-        """Number of agents ``N``."""
-        return self.inner.num_agents
-
-    @property
-    def rank(self) -> int:
-        """Number of latent factors ``r``."""
-        return self.inner.rank
-
-    @property
-    def lag(self) -> int:
-        """Observations that a state holds."""
-        return self.inner.lag
-
-    @property
-    def past(self) -> int:
-        """Numbers of the past action that a state holds with each observation."""
-        return self.inner.past
-
-    @property
-    def turning(self) -> bool:
-        """Whether it computes in inner coordinates."""
-        return True
-
-    @property
-    def linear(self) -> bool:
-        """Whether changes are linear in an agent's factor."""
-        return self.inner.linear
-
-    @property
-    def precise(self) -> bool:
-        """Whether it can compute in double precision."""
-        return self.inner.precise
-
-    @property
-    def widths(self) -> Sequence[int]:
-        """Widths of the layers that a state goes through."""
-        return self.inner.widths
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> ChartedEnsemble:
         """The same on a device, in a precision."""

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from persim_gym.learned.frames.ensemble import register
-from persim_gym.learned.frames.frame import Frame
+from persim_gym.learned.features.ensemble import register
+from persim_gym.learned.features.frame import Frame
 from persim_gym.learned.hierarchical.population import moments
 
 
@@ -34,6 +34,7 @@ class Ridge:
 
     def __init__(self, factors: Tensor, present: Sequence[int], targets: int) -> None:
         self.factors, self.present, self.targets = factors, list(present), targets
+        self.widths = (factors.shape[2] // targets, targets)
 
     @classmethod
     def fitted(
@@ -50,21 +51,6 @@ class Ridge:
         own = moments(basis, left, agents, count)
         personal = torch.linalg.solve(own.gram + ridge * 1e-2 * eye, own.cross.mT)
         return cls((common + personal).reshape(1, count, size * c), present, c)
-
-    @property
-    def members(self) -> int:
-        """One."""
-        return len(self.factors)
-
-    @property
-    def num_agents(self) -> int:
-        """Number of agents ``N``."""
-        return self.factors.shape[1]
-
-    @property
-    def widths(self) -> Sequence[int]:
-        """Size of the basis, and changes."""
-        return (self.factors.shape[2] // self.targets, self.targets)
 
     def change(self, agents: Tensor, features: Tensor) -> Tensor:
         """Scaled changes ``[1, n, c]``."""

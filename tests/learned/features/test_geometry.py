@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persim_gym.learned.frames.geometry import Angle, Circle, Geometry
+from persim_gym.learned.features.geometry import Angle, Circle, Geometry
 
 MIXED = Geometry(6, (Circle(3, 1), Circle(0, 5, 2.0)), (Angle(2, 360.0, -180.0),))
 

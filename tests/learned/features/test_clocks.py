@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from persim_gym.learned import PerSim
-from persim_gym.learned.frames.geometry import TURN, Angle, Faster, Geometry
-from persim_gym.learned.frames.search import find_geometry
+from persim_gym.learned.features.geometry import TURN, Angle, Faster, Geometry
+from persim_gym.learned.features.search import find_geometry
 from persim_gym.offline.transitions import Transitions
 from tests.learned.worlds import PlainTask, transitions
 
@@ -376,5 +376,5 @@ def test_the_first_rows_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     level[-1] = 2 * np.arange(STEPS + 1.0)  # only the first episodes are like a clock
     data = table(np.stack([hour, level], axis=2))
     for rows in (3 * STEPS + 7, STEPS, STEPS // 2):
-        monkeypatch.setattr("persim_gym.learned.frames.clocks.ROWS", rows)
+        monkeypatch.setattr("persim_gym.learned.features.clocks.ROWS", rows)
         assert find_geometry(data).angles == (Angle(0, 24.0, -0.5),)

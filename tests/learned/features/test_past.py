@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from persim_gym.learned.frames.frame import Frame
-from persim_gym.learned.frames.lags import LagTrial, few_of, judge_lags
-from persim_gym.learned.frames.past import Past, as_good, needed_past
+from persim_gym.learned.features.frame import Frame
+from persim_gym.learned.features.lags import LagTrial, few_of, judge_lags
+from persim_gym.learned.features.past import Past, as_good, needed_past
 from persim_gym.learned.preparation import Data
-from tests.learned.frames.late_worlds import late_level
+from tests.learned.features.late_worlds import late_level
+from tests.learned.features.test_frame import names_of
 from tests.learned.worlds import PlainTask, transitions
 
 
@@ -21,11 +22,11 @@ def names(data: Data, past: Past, obs_names: tuple[str, ...] = ("x",)) -> set[st
     """Names of the inputs of a model that sees a part of a past."""
     frame = Frame.of(data, past.lag, seen=past.seen)
     coded = max(frame.past, 1)
-    return set(frame.names(obs_names, tuple(f"u{k}" for k in range(coded))))
+    return set(names_of(frame, obs_names, tuple(f"u{k}" for k in range(coded))))
 
 
 def of_others(data: Data) -> NDArray[np.bool_]:
-    """Transitions of agents that are not looked at ``[T]``."""
+    """Transitions of agents that are not compared ``[T]``."""
     t = data.transitions
     return ~np.isin(t.agent, few_of(data).transitions.agent)
 
@@ -132,7 +133,7 @@ def test_nothing_is_narrowed_where_nothing_says_how() -> None:
 @pytest.mark.parametrize("who", ["others", "late"])
 @pytest.mark.parametrize("choices", [0, 2])
 def test_what_those_that_are_judged_by_never_do_is_seen(choices: int, who: str) -> None:
-    """An action that only agents use that are not looked at, or that is used at the end alone."""
+    """An action that only agents use that are not compared, or that is used at the end alone."""
     data = late_level((3,), agents=80, choices=choices)
     t, rng = data.transitions, np.random.default_rng(1)
     used = of_others(data) if who == "others" else t.step >= 75

@@ -7,7 +7,7 @@ import pytest
 
 from persim_gym.envs.rendering import strips
 from persim_gym.learned import PerSim
-from persim_gym.learned.frames.walls import find_walls
+from persim_gym.learned.features.walls import find_walls
 from persim_gym.learned.outcomes.data_task import DataTask
 from persim_gym.offline.transitions import Transitions
 from tests.learned.worlds import transitions

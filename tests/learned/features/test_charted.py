@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from persim_gym.learned import PerSim
-from persim_gym.learned.frames.charted import ChartedEnsemble
+from persim_gym.learned.features.charted import ChartedEnsemble
 from persim_gym.offline.transitions import Transitions
 from persim_gym.planning import CEM, MPC
 from tests.learned.worlds import PlainTask, transitions

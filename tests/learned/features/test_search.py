@@ -10,8 +10,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from persim_gym.learned.frames.geometry import TURN, Angle, Geometry
-from persim_gym.learned.frames.search import find_geometry
+from persim_gym.learned.features.geometry import TURN, Angle, Geometry
+from persim_gym.learned.features.search import find_geometry
 from persim_gym.offline.transitions import Transitions
 from tests.learned.worlds import transitions
 

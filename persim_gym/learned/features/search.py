@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.learned.frames.clocks import (
+from persim_gym.learned.features.clocks import (
     declared_clock,
     find_clock,
     find_count,
@@ -17,7 +17,7 @@ from persim_gym.learned.frames.clocks import (
     rounds_of,
     set_back,
 )
-from persim_gym.learned.frames.geometry import TURN, Angle, Circle, Geometry
+from persim_gym.learned.features.geometry import TURN, Angle, Circle, Geometry
 from persim_gym.learned.moments import blocks
 from persim_gym.offline.transitions import Transitions
 

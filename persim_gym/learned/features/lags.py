@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.learned.frames.ensemble import FrameEnsemble
-from persim_gym.learned.frames.frame import Frame
-from persim_gym.learned.frames.ridge import Ridge, present
+from persim_gym.learned.features.ensemble import FrameEnsemble
+from persim_gym.learned.features.frame import Frame
+from persim_gym.learned.features.ridge import Ridge, present
 from persim_gym.learned.preparation import Data
 
 #: Pasts that are tried, and longer ones where these leave as much of the error after ten steps: an

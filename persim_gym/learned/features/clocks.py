@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.learned.frames.geometry import TURN, Angle, Faster
+from persim_gym.learned.features.geometry import TURN, Angle, Faster
 from persim_gym.offline.transitions import Transitions
 
 Floats = NDArray[np.float64]
@@ -107,12 +107,7 @@ def first_rows(t: Transitions) -> Transitions:
 
 
 def find_clock(t: Transitions, column: int) -> Angle | None:
-    """The clock that a column is, if it is one.
-
-    Args:
-        t: The data.
-        column: The column.
-    """
+    """The clock that a column is, if it is one."""
     found = _jumps(t, column)
     if found is None or not found.jumps:
         return None
@@ -176,12 +171,6 @@ def set_back(before: NDArray[Any], after: NDArray[Any], floor: float, noise: flo
     """Whether jumps ``[n]`` end, or begin, always at about the same distance from the range's end.
 
     What goes on over the end comes as far behind it as it was before it, on average.
-
-    Args:
-        before: Values before the jumps.
-        after: Values after them.
-        floor: Deviation that says nothing.
-        noise: Variance of noise that is known.
     """
     before, after = before.astype(np.float64), after.astype(np.float64)
     middle = (before.mean() + after.mean()) / 2

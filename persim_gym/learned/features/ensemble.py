@@ -11,7 +11,7 @@ from torch import Tensor
 
 from persim_gym.learned.bounds import BoundEffects
 from persim_gym.learned.ensemble import Change, Ensemble
-from persim_gym.learned.frames.frame import Frame
+from persim_gym.learned.features.frame import Frame
 
 #: Scaled changes under features: of bound agents ``[m, p, k, c]`` and ``[m or 1, p, k, q]``.
 Bound = Callable[[Tensor], Tensor]
@@ -22,14 +22,6 @@ class Model(Protocol):
 
     #: By what it is known in files; see :func:`register`.
     kind: ClassVar[str]
-
-    @property
-    def members(self) -> int:
-        """Number of members ``m``."""
-
-    @property
-    def num_agents(self) -> int:
-        """Number of agents ``N``."""
 
     @property
     def factors(self) -> Tensor:
@@ -116,9 +108,10 @@ def read_model(kind: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]
 class FrameEnsemble(Ensemble):
     """A model in its frame.
 
-    It computes in inner coordinates, of which :class:`~persim_gym.learned.frames.geometry.Geometry`
-    knows: an angle's members can be averaged there, and a circle has one coordinate. Effects of
-    bounds are of inner coordinates, too, of those that are no angles.
+    It computes in inner coordinates, of which
+    :class:`~persim_gym.learned.features.geometry.Geometry` knows: an angle's members can be
+    averaged there, and a circle has one coordinate. Effects of bounds are of inner coordinates,
+    too, of those that are no angles.
 
     Args:
         frame: The frame.
@@ -127,6 +120,8 @@ class FrameEnsemble(Ensemble):
         high: Upper bounds ``[d]``.
         effects: What going over a bound does to the inner coordinates, where that was learned.
     """
+
+    precise = True
 
     def __init__(
         self,
@@ -141,9 +136,10 @@ class FrameEnsemble(Ensemble):
         unit = frame.unit
         self._bounds = low.to(unit), high.to(unit)
         super().__init__(*frame.geometry.bounds(*self._bounds), effects)
-
-    def _like(self, model: Model, effects: BoundEffects | None) -> FrameEnsemble:
-        return FrameEnsemble(self.frame, model, *self._bounds, effects)
+        self.members, self.num_agents, self.rank = model.factors.shape
+        self.lag, self.past, self.widths = frame.lag, frame.past, model.widths
+        self.turning = not frame.geometry.trivial
+        self.linear = isinstance(model, LinearModel)
 
     @property
     def obs_dim(self) -> int:
@@ -155,62 +151,11 @@ class FrameEnsemble(Ensemble):
         """Lower and upper bounds of observations ``[d]``, ``[d]``."""
         return self._bounds
 
-    @property
-    def members(self) -> int:
-        """Number of members ``m``."""
-        return self.model.members
-
-    @property
-    def num_agents(self) -> int:
-        """Number of agents ``N``."""
-        return self.model.num_agents
-
-    @property
-    def rank(self) -> int:
-        """Personal numbers ``r`` of an agent."""
-        return self.model.factors.shape[2]
-
-    @property
-    def lag(self) -> int:
-        """Observations that a state holds."""
-        return self.frame.lag
-
-    @property
-    def past(self) -> int:
-        """Numbers of the past action that a state holds with each observation."""
-        return self.frame.past
-
-    @property
-    def turning(self) -> bool:
-        """Whether it computes in inner coordinates."""
-        return not self.frame.geometry.trivial
-
-    @property
-    def precise(self) -> bool:
-        """Whether it can compute in double precision."""
-        return True
-
-    @property
-    def linear(self) -> bool:
-        """Whether it is linear in an agent's factor, so that agents can be added."""
-        return isinstance(self.model, LinearModel)
-
-    @property
-    def widths(self) -> Sequence[int]:
-        """Widths of the layers that features go through."""
-        return self.model.widths
-
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> FrameEnsemble:
         """The same on a device, in a precision."""
         frame = self.frame.to(device, dtype)
         effects = None if self.effects is None else self.effects.to(device, frame.unit.dtype)
         return FrameEnsemble(frame, self.model.to(device, dtype), *self._bounds, effects)
-
-    def with_effects(self, effects: BoundEffects | None) -> FrameEnsemble:
-        """The same with what happens at bounds, in inner coordinates."""
-        if effects is not None:
-            effects = effects.to(self.device, self.low.dtype)
-        return self._like(self.model, effects)
 
     def agent_factors(self) -> Tensor:
         """What is personal, ``[m, N, r]``."""
@@ -218,7 +163,8 @@ class FrameEnsemble(Ensemble):
 
     def with_factors(self, factors: Tensor) -> FrameEnsemble:
         """The same model for agents of other factors ``[m, N', r]``."""
-        return self._like(self.model.with_factors(factors.to(self.model.factors)), self.effects)
+        model = self.model.with_factors(factors.to(self.model.factors))
+        return FrameEnsemble(self.frame, model, *self._bounds, self.effects)
 
     def _linear(self) -> LinearModel:
         if not isinstance(self.model, LinearModel):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from persim_gym.learned.frames.history import coded, moved, remembered, slots
-from tests.learned.frames.test_frame import DISCRETE, data_of
+from persim_gym.learned.features.history import coded, moved, remembered, slots
+from tests.learned.features.test_frame import DISCRETE, data_of
 
 
 def test_states_remember_what_was_done() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.learned.frames.search import find_geometry
+from persim_gym.learned.features.search import find_geometry
 from persim_gym.offline.transitions import Transitions
 
 #: Transitions that end on a wall, and agents, at least; share of all transitions, at most: without
