@@ -26,7 +26,7 @@ class Tally:
         rows: The candidates that are left ``[p, k]``.
         best_ends: Of each problem the largest returns of candidates that are over ``[p, leading]``;
             ``None`` where all candidates matter.
-        was: Which candidates ran when that was looked at ``[p, k]``.
+        was: Which candidates ran when that was seen ``[p, k]``.
     """
 
     total: Tensor

@@ -49,7 +49,7 @@ class RandomShooting:
 
     @property
     def leading(self) -> int | None:
-        """How many of the best candidates it looks at; ``None`` for all."""
+        """How many of the best candidates it uses; ``None`` for all."""
         return 1 if self.decide == "best" else None
 
     def __post_init__(self) -> None:
