@@ -229,7 +229,7 @@ def test_data_without_a_choice_are_refused_before_any_work(
 
 def test_data_without_actions_are_no_reason_to_try_another_method() -> None:
     idle, _ = nothing_to_choose(Entry("SfBC", "discrete"))["one action"]
-    with pytest.raises(ValueError, match="SfBC .*but one action"):
+    with pytest.raises(ValueError, match=r"SfBC .*but one action"):
         SfBC.fit(idle)
 
 
