@@ -21,11 +21,14 @@ from persim_gym.baselines.known_models import (
 from persim_gym.baselines.model_config import CaDMConfig
 from persim_gym.baselines.resumable import of_part
 from persim_gym.baselines.windows import Units, Windows
+from persim_gym.core import Task
 from persim_gym.envs.vector import SimVectorEnv
 from persim_gym.learned import shells
 from persim_gym.learned.dynamics import LearnedDynamics
 from persim_gym.learned.naming import AgentNames
+from persim_gym.learned.outcomes.given_reward import Reward, check_has_reward
 from persim_gym.learned.parts import Parts
+from persim_gym.offline.transitions import Transitions
 from persim_gym.planning.mpc import MPC
 from persim_gym.rollout import Chooser, EpisodeBatch
 
@@ -49,13 +52,13 @@ class CaDM(Baseline):
     Config: ClassVar[type[CaDMConfig]] = CaDMConfig
 
     @classmethod
-    def _check(cls, given: Given) -> None:
+    def _check(cls, data: Transitions, config: Any, known: Task | None) -> None:
         """Refuse trajectories that no context can be made of.
 
         Raises:
             ValueError: If no trajectory is longer than a context window.
         """
-        longest, config = int(given.transitions.lengths.max()), given.config
+        longest = int(data.lengths.max())
         if config.context and longest <= config.history:
             raise ValueError(
                 f"CaDM's context is made of {config.history} transitions and the next one is to "
@@ -127,6 +130,7 @@ class CaDM(Baseline):
     def _act(
         self, obs: NDArray[np.float32], state: Any, episode_start: Any, deterministic: bool
     ) -> tuple[NDArray[Any], Any]:
+        check_has_reward(self.task)
         if state is None:  # the search, too, begins as it did: predict is a function
             self._planner = self.mpc(self.config.planner)
         agents = np.repeat(self._planner.agents, len(obs))
@@ -134,6 +138,7 @@ class CaDM(Baseline):
 
     def begin_episodes(self, batch: EpisodeBatch) -> Chooser:
         """Plan in a batch of episodes, in those alone that still run."""
+        check_has_reward(self.task)
         return self._planner.begin_episodes(batch)
 
     @property
@@ -141,11 +146,13 @@ class CaDM(Baseline):
         """What it has learned, for planners and evaluations."""
         return self._dynamics
 
-    def mpc(self, planner: Any = "default", seed: int | None = None) -> MPC:
+    def mpc(
+        self, planner: Any = "default", seed: int | None = None, reward: Reward | None = None
+    ) -> MPC:
         """A policy that plans in :attr:`dynamics`; what it knows of its agent is the past."""
         seed = self.card["seed"] if seed is None else seed
         first = first_seen(self._dynamics.experience)
-        return MPC(self._dynamics, first, planner=planner, seed=seed)
+        return MPC(self._dynamics, first, planner=planner, seed=seed, reward=reward)
 
     def env(self, agent: int | str | None = None, **options: Any) -> shells.LearnedSimEnv:
         """An agent as an environment; options of :class:`persim_gym.learned.LearnedSimEnv`."""

@@ -133,7 +133,7 @@ class Cloning(Baseline):
     It is a proposal for a planner as well: ``MPC(sim, agent, proposal=cloning)``.
     """
 
-    name = "cloning"
+    name = "Cloning"
     Config = CloningConfig
 
     @classmethod

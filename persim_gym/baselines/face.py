@@ -17,7 +17,7 @@ from torch import Tensor
 
 from persim_gym import checks, store
 from persim_gym.baselines import MODULES
-from persim_gym.baselines.recipe import as_config, of_agent, recipe_of
+from persim_gym.baselines.recipe import as_config, of_agent, recipe_of, with_outcomes
 from persim_gym.baselines.resumable import Learner, of_part, run_blocks
 from persim_gym.core import Dynamics, Task, check_task
 from persim_gym.envs.suites import SUITES
@@ -114,7 +114,7 @@ class Baseline(ABC):
     # -- what a method is ----------------------------------------------------------------------
 
     @classmethod
-    def _require(cls) -> None:
+    def require(cls) -> None:
         """Refuse a fit, before any work, if a library that it needs is not installed.
 
         What is fitted is loaded and acts without.
@@ -122,8 +122,14 @@ class Baseline(ABC):
         return None
 
     @classmethod
-    def _check(cls, given: Given) -> None:
-        """Refuse, before any work, data that the method cannot learn from."""
+    def _check(cls, data: Transitions, config: Any, known: Task | None) -> None:
+        """Refuse, before any work, data that the method cannot learn from.
+
+        Args:
+            data: The data.
+            config: The method's configuration.
+            known: Their task, where it is not to be learned from them.
+        """
         return None
 
     @classmethod
@@ -194,6 +200,7 @@ class Baseline(ABC):
             data: Whatever :meth:`persim_gym.learned.PerSim.fit` takes.
             config: The method's configuration, of ``Config``, or a mapping of some of its fields.
             agent: Learn from this agent's transitions alone: its index, or its name in the data.
+                Spaces are those of all the data.
             task: By default the one that the data name, or what the data imply.
             columns: Of a table: the arguments of :func:`~persim_gym.offline.read_table`.
             agent_of: Of a Minari data set: whose each episode is. Where none says so, as in D4RL's
@@ -212,12 +219,13 @@ class Baseline(ABC):
             FloatingPointError: If the fit diverges.
             ImportError: If the method needs a library that is not installed.
             TypeError: If an argument is of the wrong type.
-            ValueError: If data or an option is invalid, actions have no bounds, there is no such
-                agent, it has no transitions, or ``checkpoint`` holds one of another fit.
+            ValueError: If data or an option is invalid, the data say of no action that it is better
+                than another, actions have no bounds, there is no such agent, it has no
+                transitions, or ``checkpoint`` holds one of another fit.
         """
         if cls is Baseline:
             raise TypeError(f"fit one of the methods: {', '.join(MODULES)}")
-        cls._require()
+        cls.require()
         settings = as_config(cls.Config, config, options)
         seed = checks.integer("seed", seed)
         save_every = checks.number("save_every", save_every, 0)
@@ -227,11 +235,17 @@ class Baseline(ABC):
             progress = checks.switch("progress", progress)
         if on_progress is not None and not callable(on_progress):
             raise TypeError(f"on_progress must be a function, got {checks.shown(on_progress)}")
-        transitions = of_agent(as_transitions(data, columns, agent_of, nameless=True), agent)
+        every = as_transitions(data, columns, agent_of, nameless=True)
+        transitions = of_agent(every, agent)
+        if task is None and every.task_name in SUITES:
+            task = task_for(every, seed)
+        cls._check(transitions, settings, task)
         if task is None:
-            task = task_for(transitions, seed)
-        check_task(task)
-        check_data(transitions, task)
+            task = task_for(transitions, seed, every)
+        else:
+            check_task(task)
+            check_data(transitions, task)
+            transitions = with_outcomes(transitions, task)
         _check_bounds(task)
         settings = settings.settled(task) if hasattr(settings, "settled") else settings
         card = recipe_of(cls.name, settings, seed, task, transitions)
@@ -243,7 +257,6 @@ class Baseline(ABC):
             given = Given(
                 transitions, task, settings, seed, torch_device, report, resume, save_every
             )
-            cls._check(given)
             learned = cls._learn(given)
             if not all(bool(t.isfinite().all()) for t in learned.tensors.values()):
                 raise FloatingPointError(

@@ -30,6 +30,7 @@ from persim_gym.baselines.networks import Units as PolicyUnits
 from persim_gym.baselines.networks import mlp_of
 from persim_gym.baselines.pessimistic import PessimisticDynamics
 from persim_gym.baselines.policy_search import PolicySearch, search_blocks
+from persim_gym.baselines.recipe import check_choice
 from persim_gym.baselines.resumable import block_seed, of_part
 from persim_gym.baselines.windows import Units, Windows
 from persim_gym.core import Task
@@ -58,6 +59,10 @@ class MOReL(Baseline):
 
     name: ClassVar[str] = "MOReL"
     Config: ClassVar[type[MOReLConfig]] = MOReLConfig
+
+    @classmethod
+    def _check(cls, data: Transitions, config: Any, known: Task | None) -> None:
+        check_choice(cls.name, data, known)
 
     @classmethod
     def _learn(cls, given: Given) -> Learned:

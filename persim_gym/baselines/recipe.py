@@ -1,8 +1,9 @@
-"""What decides a baseline's fit: its configuration, the agents, and the recipe as plain types."""
+"""What decides a baseline's fit: its configuration, the data, and the recipe as plain types."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from persim_gym.core import Task
 from persim_gym.learned.config import Values
 from persim_gym.learned.naming import AgentNames
 from persim_gym.learned.outcomes.data_task import DataTask, outcomes_sha256
+from persim_gym.learned.outcomes.given_reward import RewardedTask
 from persim_gym.offline.transitions import Transitions
 
 
@@ -47,6 +49,57 @@ def of_agent(transitions: Transitions, agent: int | str | None) -> Transitions:
             f"agent {agent!r} has no transitions in the data: choose one that has, or record it"
         )
     return transitions.select(rows)
+
+
+def with_outcomes(transitions: Transitions, task: Task) -> Transitions:
+    """Transitions with rewards and ends of their task, where they come without any."""
+    obs, action, next_obs = transitions.obs, transitions.action, transitions.next_obs
+    if isinstance(task, RewardedTask) or not transitions.reward.any():
+        transitions = replace(transitions, reward=np.array(task.reward(obs, action, next_obs)))
+    if not transitions.terminated.any():
+        last = transitions.starts + transitions.lengths - 1
+        over = np.zeros(len(transitions), dtype=np.bool_)
+        over[last] = np.asarray(task.terminated(next_obs[last]))
+        cut = transitions.truncated & ~over
+        transitions = replace(transitions, terminated=over, truncated=cut)
+    return transitions
+
+
+def check_actions(name: str, data: Transitions, known: Task | None) -> None:
+    """Refuse data of no known task that have but one action.
+
+    Raises:
+        ValueError: If they do.
+    """
+    labels, discrete = data.action_labels, data.action.ndim == 1 and known is None
+    if discrete and (len(labels) if labels else int(data.action.max()) + 1) == 1:
+        raise ValueError(
+            f"{name} learns which action to take, and the data have but one action: CaDM and "
+            "PerSim learn the dynamics"
+        )
+
+
+def check_choice(name: str, data: Transitions, known: Task | None) -> None:
+    """Refuse data of no known task that say of no action that it is better than another.
+
+    Raises:
+        ValueError: If there is one action, no reward, or always the same one in episodes that do
+            not end.
+    """
+    check_actions(name, data, known)
+    if known is not None:
+        return
+    otherwise = "Cloning imitates them, CaDM and PerSim learn the dynamics"
+    if not data.reward.any():
+        raise ValueError(
+            f"{name} learns which action earns more, and the data have no reward: name its column "
+            f"(reward), or give a task that has one; without, {otherwise}"
+        )
+    if not data.terminated.any() and (data.reward == data.reward[0]).all():
+        raise ValueError(
+            f"{name} learns which action earns more, and the data have the same reward in every "
+            f"transition, {data.reward[0]:g}, and no episode that ends: {otherwise}"
+        )
 
 
 def recipe_of(

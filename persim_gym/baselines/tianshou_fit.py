@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from persim_gym.baselines.face import Baseline, Given, Learned
 from persim_gym.baselines.networks import Rows, Units
+from persim_gym.baselines.recipe import check_choice
 from persim_gym.baselines.resumable import (
     block_seed,
     module_tensors,
@@ -21,6 +22,8 @@ from persim_gym.baselines.resumable import (
     optimiser_tensors,
     restore_optimiser,
 )
+from persim_gym.core import Task
+from persim_gym.offline.transitions import Transitions
 from persim_gym.policies.randomness import global_seed
 
 if TYPE_CHECKING:
@@ -149,8 +152,17 @@ class OfflineBaseline(Baseline):
         """What fits where actions are discrete, and where they are continuous."""
 
     @classmethod
-    def _require(cls) -> None:
+    def require(cls) -> None:
+        """Refuse a fit without tianshou.
+
+        Raises:
+            ImportError: If it is not installed.
+        """
         need_tianshou(cls.name)
+
+    @classmethod
+    def _check(cls, data: Transitions, config: Any, known: Task | None) -> None:
+        check_choice(cls.name, data, known)
 
     @classmethod
     def _learn(cls, given: Given) -> Learned:

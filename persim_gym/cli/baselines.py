@@ -67,6 +67,7 @@ def baseline(
     kind = method_class(name)
     changes = parse_options(option or ())
     as_config(kind.Config, None, changes)  # before data are read
+    kind.require()
     if (out / FILE).exists() and not force:
         raise ValueError(
             f"{out} holds a baseline: choose another folder, or replace it with --force"
@@ -118,7 +119,7 @@ def _print_baseline(fitted: Baseline, out: Path, as_json: bool) -> None:
             ("data set", data["id"] or "-"),
             ("agents", len(agents) if len(agents) > 1 else f"agent {agents[0]} alone"),
             ("transitions", data["transitions"]),
-            ("plans in a model", "yes" if fitted.dynamics is not None else "no"),
+            ("model", "yes" if fitted.dynamics is not None else "no"),
             ("folder", out),
         ],
     )

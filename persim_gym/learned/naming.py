@@ -100,13 +100,13 @@ class AgentNames:
             return self._index_of[name]
         if not self.names:
             raise ValueError(
-                f"agent {text!r} is not known by name: this simulator's agents are numbers, 0 to "
+                f"agent {text!r} is not known by name: agents are numbers, 0 to "
                 f"{self.num_agents - 1}"
             )
         near = checks.closest(name, self.names)
         hint = f"there is {self._some()}" if near is None else f"did you mean {near!r}?"
         raise ValueError(
-            f"there is no agent {name!r} among the {self.num_agents} of this simulator; {hint}"
+            f"there is no agent {name!r} among the {self.num_agents}; {hint}"
         )
 
     def _some(self) -> str:

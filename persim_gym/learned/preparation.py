@@ -169,13 +169,19 @@ def as_transitions(
     return read_transitions(data, nameless=nameless, **agents)
 
 
-def task_for(transitions: Transitions, seed: int) -> Task:
-    """This package's task that the data name, or else the one that the data imply."""
+def task_for(transitions: Transitions, seed: int, within: Transitions | None = None) -> Task:
+    """This package's task that the data name, or else the one that the data imply.
+
+    Args:
+        transitions: The data.
+        seed: As of ``DataTask.from_transitions``.
+        within: Likewise.
+    """
     from persim_gym.envs.suites import SUITES
     from persim_gym.learned.outcomes.data_task import DataTask
 
     suite = SUITES.get(transitions.task_name)
-    return suite.task() if suite else DataTask.from_transitions(transitions, seed)
+    return suite.task() if suite else DataTask.from_transitions(transitions, seed, within)
 
 
 def task_of(name: str) -> Task:

@@ -53,6 +53,11 @@ class CategoricalCEM:
     kept: int = 3
     trust: float = 0.5
 
+    @property
+    def leading(self) -> int:
+        """How many of the best candidates it uses."""
+        return self.elites
+
     def __post_init__(self) -> None:
         """Refuse settings that cannot be."""
         check_sizes(self, "candidates", "horizon", "elites", "rounds", "kept")

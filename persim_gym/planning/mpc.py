@@ -242,13 +242,13 @@ class MPC:
                 known[start] = begin_states(self.dynamics, obs[start])
         states = torch.as_tensor(known, device=self._device)
         rows = torch.as_tensor(agents, device=self._device)
-        objective = self.objective
+        objective, leading = self.objective, getattr(self.planner, "leading", None)
         if objective.propagation == "sample":  # other noise in each decision
             drawn = torch.randint(2**31, (), generator=self._generator, device=self._device)
             objective = replace(objective, seed=int(drawn))
 
         def score(actions: Tensor) -> Tensor:
-            return objective(rows, states, actions)
+            return objective(rows, states, actions, leading)
 
         if self._proposed is not None:
             assert isinstance(self.planner, RandomShooting)

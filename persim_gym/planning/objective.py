@@ -179,30 +179,41 @@ class Objective:
                 "ensemble_size=2 or more, or use penalty=0"
             )
 
-    def __call__(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
+    def __call__(
+        self, agents: Tensor, states: Tensor, actions: Tensor, leading: int | None = None
+    ) -> Tensor:
         """Returns of all candidates of all problems.
 
         Args:
             agents: ``[p]``.
             states: ``[p, d]``, or those of a dynamics with a lag.
             actions: ``[p, k, h]`` integers or ``[p, k, h, a]``.
+            leading: How many of a problem's best candidates matter. Where no reward is above 0
+                (``task.most_reward``), a candidate that has lost more than so many others by
+                their ends is not followed to its own, and has the return that it had then: less
+                than theirs. ``None``: all matter.
 
         Returns:
             ``[p, k]``.
         """
         problems, candidates = actions.shape[:2]
+        most = getattr(self.task, "most_reward", None)
+        if most is None or most > 0 or self.shaping is not None or leading == candidates:
+            leading = None
         rows = ROWS_AT_ONCE.get(actions.device.type, ROWS_AT_ONCE["cpu"])
         at_once = max(1, rows // candidates)
         pieces = [
             self._returns(
-                agents[i : i + at_once], states[i : i + at_once], actions[i : i + at_once]
+                agents[i : i + at_once], states[i : i + at_once], actions[i : i + at_once], leading
             )
             for i in range(0, problems, at_once)
         ]
         return torch.cat(pieces) if len(pieces) > 1 else pieces[0]
 
     @torch.no_grad()
-    def _returns(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
+    def _returns(
+        self, agents: Tensor, states: Tensor, actions: Tensor, leading: int | None
+    ) -> Tensor:
         k, h = actions.shape[1:3]
         latest = states.flatten(1)[:, -self.task.observation_space.shape[0] :]
         if self.propagation == "sample":
@@ -213,7 +224,7 @@ class Objective:
         bonus = self.shaping if isinstance(self.shaping, Shaping) else None
         kept: Tensor | None = None
         first = next(steps)
-        tally = Tally.begin(first)
+        tally = Tally.begin(first, leading)
         before = latest[None, :, None].to(first.dtype).expand_as(first)
         for start in range(0, h, CHECK_EVERY):
             times = min(CHECK_EVERY, h - start)
@@ -228,7 +239,7 @@ class Objective:
             if start + times == h:
                 break
             if not tally.all_alive:
-                running = tally.alive.any(dim=0)  # [p, k]
+                running = tally.in_play()  # [p, k]
                 longest = int(running.sum(1).max())
                 if longest == 0:
                     break

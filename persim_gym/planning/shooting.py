@@ -47,6 +47,11 @@ class RandomShooting:
     sticky: float | tuple[float, ...] = 0.0
     decide: Literal["best", "mean"] = "best"
 
+    @property
+    def leading(self) -> int | None:
+        """How many of the best candidates it uses; ``None`` for all."""
+        return 1 if self.decide == "best" else None
+
     def __post_init__(self) -> None:
         """Refuse settings that cannot be."""
         check_sizes(self, "candidates", "horizon")

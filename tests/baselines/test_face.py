@@ -15,9 +15,10 @@ import torch
 from gymnasium.spaces import Box
 
 from persim_gym import store
-from persim_gym.baselines import BCQ, MODULES, Baseline, face
+from persim_gym.baselines import BCQ, MODULES, Baseline, SfBC, face
 from persim_gym.baselines.networks import Units
 from persim_gym.core import Dynamics
+from persim_gym.learned.outcomes.data_task import DataTask
 from persim_gym.policies.behaviours import as_policy
 from tests.baselines.small import ENTRIES, SILENT, Entry, data_of, each, of_each
 from tests.test_random_state import states as states_of_all
@@ -157,7 +158,10 @@ def test_one_agent_is_learned_from_alone(entry: Entry) -> None:
     assert alone.card["dataset"]["transitions"] == len(only)
     named = dataclasses.replace(data, agent_names=("a", "b", "c", "d"))
     assert entry.fit(named, agent="c").agents == ("c",)
-    for name, tensor in entry.fit(only).tensors.items():
+    # Spaces are those of all the data: its actions are tried out, and it acts, where others' are.
+    assert alone.observation_space == entry.shared().observation_space
+    assert alone.action_space == entry.shared().action_space
+    for name, tensor in entry.fit(only, task=alone.task).tensors.items():
         assert torch.equal(tensor, alone.tensors[name])
 
 
@@ -188,6 +192,65 @@ def test_bad_input_is_refused_before_any_work(
     with pytest.raises(error, match=says) as caught:
         entry.fit(**changes)
     assert "\n" not in str(caught.value)
+
+
+CHOOSING = [entry for entry in ENTRIES if entry.name not in ("CaDM", "Cloning")]
+
+
+def nothing_to_choose(entry: Entry) -> dict[str, tuple[Any, str]]:
+    """Data of no known task that say of no action that it is better than another."""
+    data = dataclasses.replace(data_of(entry.task), task_name="own")
+    zero, ended = np.zeros_like(data.reward), np.zeros_like(data.terminated)
+    found = {
+        "no reward": (dataclasses.replace(data, reward=zero), "have no reward"),
+        "one reward": (
+            dataclasses.replace(data, reward=zero + 3, terminated=ended), "the same reward"
+        ),
+    }  # fmt: skip
+    if entry.task == "discrete":
+        idle = dataclasses.replace(data, action=np.zeros_like(data.action), action_labels=("-",))
+        found["one action"] = idle, "but one action"
+    return found
+
+
+@of_each(*CHOOSING)
+def test_data_without_a_choice_are_refused_before_any_work(
+    entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: Any) -> None:
+        raise AssertionError("work was begun")
+
+    monkeypatch.setattr(DataTask, "from_transitions", work)
+    for data, says in nothing_to_choose(entry).values():
+        with pytest.raises(ValueError, match=f"{entry.name} .*{says}") as caught:
+            entry.fit(data)
+        assert "\n" not in str(caught.value)
+
+
+def test_data_without_actions_are_no_reason_to_try_another_method() -> None:
+    idle, _ = nothing_to_choose(Entry("SfBC", "discrete"))["one action"]
+    with pytest.raises(ValueError, match=r"SfBC .*but one action"):
+        SfBC.fit(idle)
+
+
+@of_each(*(entry for entry in ENTRIES if entry.name == "CaDM"))
+def test_a_model_is_learned_without_a_reward_and_does_not_plan_without_one(entry: Entry) -> None:
+    data, _ = nothing_to_choose(entry)["no reward"]
+    fitted, obs = entry.fit(data), data.obs[:2]
+    with pytest.raises(ValueError, match="no reward that could be learned"):
+        fitted.predict(obs)
+    assert len(fitted.mpc(fitted.config.planner, reward="-obs_0").predict(obs)[0]) == 2
+
+
+@of_each(*(entry for entry in CHOOSING if entry.task == "discrete"))
+def test_a_known_task_says_what_the_data_leave_out(entry: Entry) -> None:
+    data = data_of("discrete")
+    bare = dataclasses.replace(
+        data, reward=np.zeros_like(data.reward), terminated=np.zeros_like(data.terminated),
+        truncated=data.truncated | data.terminated,
+    )  # fmt: skip
+    for name, tensor in entry.fit(bare).tensors.items():
+        assert torch.equal(tensor, entry.shared().tensors[name]), name
 
 
 @pytest.mark.parametrize("unit", [1e-9, 1e9])

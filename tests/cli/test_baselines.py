@@ -71,6 +71,12 @@ def test_bad_baselines_are_refused_before_data_are_read() -> None:
     assert "unknown option 'depth' of BCQ" in said
 
 
+def test_a_missing_library_is_said_before_data_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    said = run("baseline", "bcq", "nowhere", "--out", "new", code=2)
+    assert "pip install 'persim-gym[baselines]'" in said
+
+
 @pytest.mark.parametrize(
     "given",
     [("--data", "x.csv"), ("--horizon", "3"), ("--warmup", "2"), ("--agent-column", "who")],

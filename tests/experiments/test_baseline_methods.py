@@ -179,7 +179,7 @@ def test_sfbc_acts_where_actions_are_continuous(method: str, folder: Path) -> No
     cell = tiny("reward", method=method, fit=SFBC_FIT, **CHEETAH)
     check_cell(cell)
     row = run_cell(cell, folder, threads=1)
-    assert row.results["fit"]["fitted_by"] == "sfbc"
+    assert row.results["fit"]["fitted_by"] == "SfBC"
     assert np.isfinite(row.results["agents"][1]["returns"]).all()
 
 
@@ -211,6 +211,6 @@ def test_in_support_planning_takes_its_candidates_from_the_behaviour(
     check_cell(cell)
     row = run_cell(cell, folder, threads=1)
     assert row.results["planning"]["planner"] == "RandomShooting"
-    assert row.results["fit"]["proposal"]["fitted_by"] == "cloning"
+    assert row.results["fit"]["proposal"]["fitted_by"] == "Cloning"
     # 2 agents, 2 episodes each, 50 candidates, 35 steps, 5 decisions.
     assert sum(asked) == 4 * 50 * 35 * 5

@@ -6,15 +6,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
 from persim_gym import checks
 from persim_gym.baselines.face import Baseline, Given, Learned
+from persim_gym.baselines.recipe import check_actions, check_choice
 from persim_gym.baselines.resumable import block_seed, of_part
 from persim_gym.baselines.sfbc.config import SfBCConfig
 from persim_gym.baselines.sfbc.critic import choose
 from persim_gym.baselines.sfbc.learner import SfBCLearner, networks
+from persim_gym.core import Task
+from persim_gym.offline.transitions import Transitions
 
 
 class SfBC(Baseline):
@@ -28,21 +30,22 @@ class SfBC(Baseline):
     It is a proposal for a planner as well: ``MPC(sim, agent, proposal=sfbc)``.
     """
 
-    name = "sfbc"
+    name = "SfBC"
     Config = SfBCConfig
 
     @classmethod
-    def _check(cls, given: Given) -> None:
-        """Refuse discrete actions.
+    def _check(cls, data: Transitions, config: Any, known: Task | None) -> None:
+        """Refuse discrete actions, and data that the critic can learn nothing from.
 
         Raises:
-            ValueError: If actions are discrete.
+            ValueError: If actions are discrete, or none is better than another.
         """
-        if isinstance(given.task.action_space, Discrete):
-            raise ValueError(
-                f"SfBC learns continuous actions, and those of {given.task.name} are discrete: "
-                "use BCQ or CQL"
-            )
+        check_actions(cls.name, data, known)
+        if data.action.ndim == 1:
+            what = f"those of {data.task_name or data.dataset_id or 'the data'} are discrete"
+            raise ValueError(f"SfBC learns continuous actions, and {what}: use BCQ or CQL")
+        if config.rounds:
+            check_choice(cls.name, data, known)
 
     @classmethod
     def _learn(cls, given: Given) -> Learned:

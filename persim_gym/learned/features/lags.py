@@ -178,10 +178,17 @@ def shortest(trials: tuple[LagTrial, ...], gain: float = GAIN) -> LagChoice:
     one_step = min(trial.one_step for trial in trials)
     left = min(errors) / errors[0]
     pays = left < 1 - OPEN_GAIN and one_step < (1 - gain) * trials[0].one_step
-    pays |= left < 1 - CARRIED_GAIN and trials[0].carried > CARRIED and gain < 1
+    goes_on = trials[0].carried > CARRIED and gain < 1
+    pays |= left < 1 - CARRIED_GAIN and goes_on
     enough = SLACK * min(errors) if pays else errors[0]
     best = min(trials, key=lambda trial: trial.open_loop)
     near = [trial for trial, error in zip(trials, errors, strict=True) if error <= enough]
+    shows = one_step < (1 - gain) * trials[0].one_step and errors[0] > SMALL
+    if shows and goes_on and not pays:
+        # Where doses are rare, most stretches are at rest after ten steps, and say nothing of a
+        # past. The others do.
+        tail = SLACK * max(trials[0].tail, SMALL)
+        pays, near = True, [trial for trial in trials if trial.tail <= tail]
     exact = [trial for trial in near if trial.one_step <= STEP_SLACK * one_step]
     # What a last hidden number adds shows in one step first.
     chosen = exact[0] if pays and exact else near[0]

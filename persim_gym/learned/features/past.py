@@ -45,6 +45,9 @@ FINE = 1e-3
 #: Share of what a past takes away from an error that a part of it may miss: of one step, where
 #: predictions of ten steps are no worse, and of ten steps, where errors are noise.
 MISSED = 0.03
+#: Share of the error of one step that a past takes away, above which a part of it may miss at the
+#: most such a share of that.
+SHOWN, LOST = 0.25, 0.2
 #: Share of the columns up to which fewer are worth it: a few less gain little, and what a long past
 #: averages of noise is lost.
 MOST = 0.5
@@ -82,7 +85,7 @@ def needed_past(data: Data, lag: int) -> Past:
     unjudged = {*fitted.kept} & {*chain(*frame.optional)} - {*frame.kept}
 
     def enough(seen: Sequence[int]) -> bool:
-        return _as_good(judge(few, lag, *parts, seen), whole, none)
+        return as_good(judge(few, lag, *parts, seen), whole, none)
 
     for steps in range(lag):
         some = [column for column in changes if column < first + steps * width]
@@ -95,7 +98,7 @@ def needed_past(data: Data, lag: int) -> Past:
     return _shortened(fitted, {*changes, *late, *now, *unjudged})
 
 
-def _as_good(found: LagTrial, whole: LagTrial, none: LagTrial) -> bool:
+def as_good(found: LagTrial, whole: LagTrial, none: LagTrial) -> bool:
     """Whether a part of a past predicts as well as the whole.
 
     That may be a little more exact, where it averages noise, or makes up for what these regressions
@@ -109,6 +112,10 @@ def _as_good(found: LagTrial, whole: LagTrial, none: LagTrial) -> bool:
     missed = found.one_step <= whole.one_step + MISSED * gains[0]
     if missed and found.open_loop <= whole.open_loop:
         return True
+    # What goes on and shows in one step, a past is for.
+    shows = not noisy and gains[0] > SHOWN * none.one_step
+    if shows and found.one_step > whole.one_step + LOST * gains[0]:
+        return False
     return found.one_step <= (AVERAGED if noisy else STEP_SLACK) * whole.one_step
 
 

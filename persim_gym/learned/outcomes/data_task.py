@@ -111,7 +111,7 @@ class DataTask:
         self.limits = limits
         self._recorded = recorded
         self._reward = reward
-        self._reward_range = reward_range
+        self.reward_range = reward_range
         self._termination = termination
 
     @property
@@ -138,7 +138,7 @@ class DataTask:
         """Predicted rewards ``[...]`` of ``[..., d]``, actions ``[...]`` or ``[..., a]``."""
         obs_, action_, next_ = (torch.as_tensor(part) for part in (obs, action, next_obs))
         rows = features(obs_, action_, next_, self.action_space)
-        values = self._reward(rows).clamp(*self._reward_range)
+        values = self._reward(rows).clamp(*self.reward_range)
         return values if isinstance(next_obs, Tensor) else values.numpy()
 
     def terminated(self, next_obs: Array) -> Array:
@@ -174,28 +174,32 @@ class DataTask:
     # -- making and keeping --------------------------------------------------------------------
 
     @classmethod
-    def from_transitions(cls, data: Transitions, seed: int = 0) -> DataTask:
+    def from_transitions(
+        cls, data: Transitions, seed: int = 0, within: Transitions | None = None
+    ) -> DataTask:
         """The task of recorded transitions; reward and termination are fitted in seconds.
 
         Args:
             data: The transitions.
             seed: Seed of what is held out, and of networks.
+            within: Transitions in whose range the spaces are; by default the same.
 
         Raises:
             ValueError: If a continuous action never varies.
         """
-        low = np.minimum(data.obs.min(0), data.next_obs.min(0)).astype(np.float64)
-        high = np.maximum(data.obs.max(0), data.next_obs.max(0)).astype(np.float64)
-        recorded, limits = (low, high), find_limits(data)
+        wide = data if within is None else within
+        low = np.minimum(wide.obs.min(0), wide.next_obs.min(0)).astype(np.float64)
+        high = np.maximum(wide.obs.max(0), wide.next_obs.max(0)).astype(np.float64)
+        recorded, limits = (low, high), find_limits(wide)
         # A coordinate that never changed has no width: a thousandth of its size, and 1 at least.
         size = np.maximum(1.0, 1e-3 * np.abs(high))
         margin = SPACE_MARGIN * np.where(high > low, high - low, size)
         largest = float(np.finfo(np.float32).max)
-        walls = find_walls(data)
+        walls = find_walls(wide)
         low = np.where(np.isinf(walls[0]), np.maximum(low - margin, -largest), walls[0])
         high = np.where(np.isinf(walls[1]), np.minimum(high + margin, largest), walls[1])
         low, high = np.maximum(low, limits[0]), np.minimum(high, limits[1])
-        space = _action_space(data.action, data.action_labels)
+        space = _action_space(wide.action, wide.action_labels)
         starts = data.obs[data.starts]
         ends = np.logical_or.reduceat(data.terminated, data.starts)
         parts = split(data.starts, data.lengths, ends, seed)
@@ -252,7 +256,7 @@ class DataTask:
             "name": self.name,
             "actions": int(space.n) if isinstance(space, Discrete) else None,
             "max_episode_steps": self.max_episode_steps,
-            "reward_range": list(self._reward_range),
+            "reward_range": list(self.reward_range),
             "reward_head": self._reward.kind,
             "termination_head": self._termination.kind if self._termination else None,
             "obs_names": list(self.obs_names) if self.obs_names else None,

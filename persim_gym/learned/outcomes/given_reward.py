@@ -63,6 +63,7 @@ class RewardedTask:
     max_episode_steps = property(lambda self: self.base.max_episode_steps)
     render_fps = property(lambda self: self.base.render_fps)
     root_velocity = property(lambda self: self.base.root_velocity)
+    most_reward = None  # the task's is of another reward
 
     def __getattr__(self, name: str) -> Any:
         """What else the task has."""
@@ -189,6 +190,8 @@ def has_reward(task: Task) -> bool:
     reward, end = (card.get(part, {}).get("kind") for part in ("reward", "termination"))
     if isinstance(task, RewardedTask):
         reward = "given" if task.expression is None or task.expression.varies else "constant"
+    elif reward == "constant" and getattr(task, "reward_range", None) == (0.0, 0.0):
+        return False  # ends of episodes that earn nothing
     return (reward, end) != ("constant", "never")
 
 

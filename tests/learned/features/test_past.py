@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from persim_gym.learned.features.frame import Frame
-from persim_gym.learned.features.lags import few_of, judge_lags
-from persim_gym.learned.features.past import Past, needed_past
+from persim_gym.learned.features.lags import LagTrial, few_of, judge_lags
+from persim_gym.learned.features.past import Past, as_good, needed_past
 from persim_gym.learned.preparation import Data
 from tests.learned.features.late_worlds import late_level
 from tests.learned.features.test_frame import names_of
@@ -86,6 +86,42 @@ def test_what_tells_something_hidden_stays() -> None:
         past = needed_past(data, lag)
         assert names(data, past) == {"x", "change of x[-1]", "u0[-3]"}
         assert past.lag == 4
+
+
+@pytest.mark.parametrize("seed", [0, 6, 7])
+def test_what_rare_doses_leave_is_seen(seed: int) -> None:
+    """A drug's effect comes late and wears off with use; most of the time nothing happens."""
+    rng = np.random.default_rng(seed)
+    agents, steps = 40, 120
+    dose = rng.uniform(0, 1, (agents, steps)) * (rng.random((agents, steps)) < 0.03)
+    gone, late, used, half = np.exp(
+        np.log([[0.15], [0.4], [0.05], [0.4]]) + 0.3 * rng.normal(size=(4, agents))
+    )
+    blood, site, wont = np.zeros((3, agents))
+    walk = []
+    for t in range(steps + 1):
+        walk.append(np.stack([blood, site / (half * (1 + 4 * wont) + site)], axis=1))
+        if t < steps:
+            given = blood + dose[:, t]
+            wont = wont + used * (site - wont)
+            site = site + (1 - np.exp(-late)) * (given - site)
+            blood = given * np.exp(-gone)
+    seen = np.stack(walk, axis=1)
+    before, after = (part.reshape(-1, 2) for part in (seen[:, :-1], seen[:, 1:]))
+    who = np.repeat(np.arange(agents), steps)
+    data = Data(transitions(who, before, dose.reshape(-1, 1), after), PlainTask.of(2, action_dim=1))
+    lag = judge_lags(data).chosen
+    assert lag > 1
+    assert "change of effect[-1]" in names(data, needed_past(data, lag), ("blood", "effect"))
+
+
+def test_a_part_of_a_past_keeps_what_goes_on_and_shows_in_one_step() -> None:
+    """A fourth more than the whole leaves may be most of what the past takes away."""
+    none, whole = LagTrial(2, 0.195, 0.083, 0.5), LagTrial(2, 0.141, 0.083, 0.5)
+    assert not as_good(LagTrial(2, 0.176, 0.081, 0.5), whole, none)
+    assert as_good(LagTrial(2, 0.150, 0.081, 0.5), whole, none)
+    # Where errors do not go on, a past averages noise.
+    assert as_good(LagTrial(2, 0.176, 0.081, 0.0), whole, none)
 
 
 def test_nothing_is_narrowed_where_nothing_says_how() -> None:
