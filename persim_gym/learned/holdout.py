@@ -176,11 +176,11 @@ def kept_back(record: Record) -> NDArray[np.bool_]:
 
 
 def starts_in(
-    record: Record, held: NDArray[np.bool_], each: int = STARTS
+    record: Record, held: NDArray[np.bool_], each: int = STARTS, total: int = 0
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Rows at which predictions begin, evenly over each stretch, the steps left, and its length.
 
-    There are ``each`` of a stretch at the most.
+    There are ``each`` of a stretch at the most, more where stretches are too few for ``total``.
     """
     new = np.append(True, (record.episode[1:] != record.episode[:-1]) | ~held[:-1])
     stretch = np.cumsum(new)
@@ -189,7 +189,7 @@ def starts_in(
         return rows, rows, rows
     begins = np.flatnonzero(np.append(True, stretch[rows][1:] != stretch[rows][:-1]))
     length = np.diff(np.append(begins, len(rows)))
-    step = np.maximum(1, -(-length // each))
+    step = np.maximum(1, -(-length // max(each, -(-total // len(begins)))))
     inside = np.arange(len(rows)) - np.repeat(begins, length)
     chosen = inside % np.repeat(step, length) == 0
     if record.scored is not None:

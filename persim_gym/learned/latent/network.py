@@ -45,7 +45,7 @@ class LatentShape:
     outputs: int
     latent: int
     hidden: tuple[int, ...]
-    gates: int = 0  # older files have none
+    gates: int = 0
 
     @property
     def widths(self) -> tuple[int, ...]:

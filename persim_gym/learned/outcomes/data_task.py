@@ -63,13 +63,13 @@ class DataTask:
         reward_range: Bounds of the reward.
         termination: Positive where next observations end the episode; ``None`` for never.
         card: How the heads were chosen and what they are worth; plain types.
+        limits: Physical limits of the coordinates ``[d]`` each.
+        recorded: Recorded range of the coordinates ``[d]`` each.
         obs_names: Names of the coordinates.
         action_names: Names of the action's coordinates.
         action_labels: Names of discrete actions.
         obs_units: Units of the coordinates, where they are known.
         action_units: Units of the action's coordinates.
-        limits: Physical limits of the coordinates ``[d]`` each; ``None`` in older files.
-        recorded: Recorded range of the coordinates ``[d]`` each; ``None`` in older files.
     """
 
     render_fps = FRAMES
@@ -89,13 +89,13 @@ class DataTask:
         reward_range: tuple[float, float],
         termination: Head | None,
         card: dict[str, Any],
+        limits: Ends,
+        recorded: Ends,
         obs_names: tuple[str, ...] | None = None,
         action_names: tuple[str, ...] | None = None,
         action_labels: tuple[str, ...] | None = None,
         obs_units: tuple[str, ...] | None = None,
         action_units: tuple[str, ...] | None = None,
-        limits: Ends | None = None,
-        recorded: Ends | None = None,
     ) -> None:
         self.name = name
         self.observation_space = Box(low, high, dtype=np.float32)
@@ -162,14 +162,8 @@ class DataTask:
         from persim_gym.envs.painter import REMEMBERED
         from persim_gym.envs.rendering.strips import StripsRenderer
 
-        low, high = self.observation_space.low, self.observation_space.high
-        names = self.obs_labels or [f"coordinate {i}" for i in range(len(low))]
-        if self._recorded is None:  # in older files it is what the margins leave
-            margins = SPACE_MARGIN * ~np.isfinite(np.stack(self.walls))
-            width = (high - low) / (1 + margins.sum(axis=0))
-            shaded = np.stack([low + margins[0] * width, high - margins[1] * width])
-        else:
-            shaded = np.stack(self._recorded)
+        shaded = np.stack(self._recorded)
+        names = self.obs_labels or [f"coordinate {i}" for i in range(shaded.shape[1])]
         space = self.action_space
         if isinstance(space, Discrete):
             taken = np.array([[0.0], [space.n - 1.0]])
@@ -316,8 +310,8 @@ class DataTask:
             reward_range=(float(least), float(most)),
             termination=head("termination", plain["termination_head"]),
             card={key: plain[key] for key in ("reward", "termination", "walls") if key in plain},
-            limits=_ends_of(plain.get("limits"), len(tensors["low"])),
-            recorded=_ends_of(plain.get("recorded"), len(tensors["low"])),
+            limits=_ends_of(plain["limits"], len(tensors["low"])),
+            recorded=_ends_of(plain["recorded"], len(tensors["low"])),
             **names,
         )
 
@@ -329,21 +323,17 @@ class DataTask:
         )
 
 
-def _plain_ends(ends: Ends | None) -> list[list[float | None]] | None:
+def _plain_ends(ends: Ends) -> list[list[float | None]]:
     """Ends for JSON, which knows no infinity."""
-    if ends is None:
-        return None
     return [[x if np.isfinite(x) else None for x in end.tolist()] for end in ends]
 
 
-def _ends_of(plain: Any, d: int) -> Ends | None:
+def _ends_of(plain: Any, d: int) -> Ends:
     """What :func:`_plain_ends` has given.
 
     Raises:
         ValueError: If it is of other than ``d`` coordinates.
     """
-    if plain is None:
-        return None
     if [len(end) for end in plain] != [d, d]:
         raise ValueError(f"limits are two for each of {d} coordinates, got {plain}")
     low, high = (

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from persim_gym.learned.circular import short_way
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.holdout import Record
+from persim_gym.learned.holdout import Record, starts_in
 from persim_gym.learned.uncertainty.fading import Fading
 from persim_gym.learned.uncertainty.intervals import (
     LEVELS,
@@ -241,24 +241,11 @@ def _starts(
     record: Record, among: NDArray[np.bool_], rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows that predictions begin at, evenly over stretches of rows, and steps from there on."""
-    new = np.append(True, (record.episode[1:] != record.episode[:-1]) | ~among[:-1])
-    rows = np.flatnonzero(among)
-    if not len(rows):
-        return rows, rows
-    stretch = np.cumsum(new)[rows]
-    begins = np.flatnonzero(np.append(True, stretch[1:] != stretch[:-1]))
-    length = np.diff(np.append(begins, len(rows)))
-    inside = np.arange(len(rows)) - np.repeat(begins, length)
-    each = max(EACH, -(-2 * ENOUGH // len(begins)))
-    step = np.repeat(np.maximum(1, -(-length // each)), length)
-    chosen = inside % step == 0
-    if record.scored is not None:
-        chosen &= record.scored[rows]
-    left = np.repeat(length, length) - inside
-    places = np.flatnonzero(chosen)
-    if len(places) > STARTS:
-        places = np.sort(rng.permutation(places)[:STARTS])
-    return rows[places], left[places]
+    rows, left, _ = starts_in(record, among, EACH, 2 * ENOUGH)
+    if len(rows) > STARTS:
+        some = np.sort(rng.permutation(len(rows))[:STARTS])
+        rows, left = rows[some], left[some]
+    return rows, left
 
 
 @dataclass(frozen=True, slots=True)
