@@ -340,5 +340,5 @@ def _alike(paths: Tensor) -> tuple[Tensor, Tensor] | None:
     return rows[begins.flatten()], torch.empty_like(place).scatter_(0, rows, place)
 
 
-#: Share of candidates of different paths above which all are looked at.
+#: Share of candidates of different paths above which all are predicted.
 WORTH_JOINING = 0.95
