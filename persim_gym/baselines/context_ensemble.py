@@ -175,10 +175,11 @@ class _Layers(NamedTuple):
     """The forward model in the data's units, in a context.
 
     Attributes:
-        weights: Of each layer ``[m, in, out]``.
-        biases: Of each layer ``[m, 1, out]``; the first ``[m, p, out]`` where there is a context.
+        weights: Of each layer ``[m, in, out]``; of the last one ``[m, out, in]``.
+        biases: Of each layer ``[m, 1, out]``; the first ``[m, p, out]`` where there is a context,
+            the last ``[m, out, 1]``.
         variance: Where members predict one, the least of each coordinate, and the reciprocal of the
-            most ``[m, 1, d]``, ``[m, 1, d]``.
+            most ``[m, d, 1]``, ``[m, d, 1]``.
     """
 
     weights: list[Tensor]
@@ -211,8 +212,8 @@ def _folded(
         shift = torch.cat([shift, -biases[-1][..., d:] - 2 * unit.log()], dim=-1)
         square = unit.square()
         least = t["least_log_variance"].exp() * square
-        variance = least, (-t["most_log_variance"]).exp() / square
-    return _Layers([*weights[:-1], last], [*biases[:-1], shift], variance)
+        variance = least.mT, ((-t["most_log_variance"]).exp() / square).mT
+    return _Layers([*weights[:-1], last.mT], [*biases[:-1], shift.mT], variance)
 
 
 class _ContextChange:
@@ -220,6 +221,9 @@ class _ContextChange:
 
     Noise is each particle's own and the same in all states: candidates are then compared under one
     noise, and a prediction does not depend on what is predicted beside it.
+
+    Candidates that have taken the same actions so far are in the same state: networks see them
+    once. Of discrete actions that stay for a while a third of all is the same.
     """
 
     def __init__(self, model: _FixedContext, actions: Tensor) -> None:
@@ -228,15 +232,21 @@ class _ContextChange:
         acted = acted.reshape(*actions.shape[:4], -1)
         self.actions = acted.permute(3, 0, 1, 2, 4).contiguous()  # [h, m or 1, p, k, b]
         self._rooms = [acted.new_empty(0), acted.new_empty(0)]
-        self.noise: Tensor | None = None  # [h, m, particles of each, 1, d]
+        # Of each sequence up to each step a number [p, k, h], which differs where they differ.
+        self._paths = _paths(actions[0]) if model.choices and len(actions) == 1 else None
+        self._alike: tuple[Tensor, Tensor] | None = None
+        self.noise: Tensor | None = None  # [h, m, particles of each, d, 1]
         if model.layers.variance is not None:
             generator = torch.Generator(device=model.device).manual_seed(_NOISE)
             members, d = model.network.shape.members, model.obs_dim
             size = (len(self.actions), members, model.particles // members, 1, d)
-            self.noise = torch.randn(size, generator=generator, device=model.device)
+            self.noise = torch.randn(size, generator=generator, device=model.device).mT
 
     def keep(self, columns: Tensor) -> None:
         self.actions = torch.take_along_dim(self.actions, columns[None, ..., None], -2)
+        if self._paths is not None:
+            self._paths = torch.take_along_dim(self._paths, columns[0, ..., None], 1)
+            self._alike = None
 
     def _room(self, layer: int, members: int, rows: int) -> Tensor:
         """Memory of what a layer puts out: used again in each step, and by every second layer."""
@@ -249,24 +259,86 @@ class _ContextChange:
         return self._rooms[layer % 2][:size].view(members, rows, width)
 
     def __call__(self, states: Tensor, t: int) -> Tensor:
+        if self._paths is not None and (self._alike is None or t % TOGETHER == 0):
+            self._alike = _alike(self._paths[..., min(t + TOGETHER, self._paths.shape[-1]) - 1])
+        if self._alike is None:
+            return self._of(states, self.actions[t], t)
+        rows, which = self._alike
+        m, p, d, k = states.shape
+        seen = states.transpose(1, 2).reshape(m, 1, d, p * k).index_select(3, rows)
+        acted = self.actions[t].flatten(1, 2).index_select(1, rows)[:, None]
+        change = self._of(seen, acted, t, rows // k).index_select(3, which)
+        return change.view(-1, d, p, k).transpose(1, 2)
+
+    def _of(self, states: Tensor, acted: Tensor, t: int, whose: Tensor | None = None) -> Tensor:
+        """Changes ``[m, p, d, k]`` of states of that shape, by coded actions ``[1, p, k, b]``.
+
+        Args:
+            states: The states.
+            acted: The actions.
+            t: The step.
+            whose: Of which problem each candidate is ``[k]``, where all stand in one row.
+        """
         model, (weights, biases, variance) = self.model, self.model.layers
         members, d = model.network.shape.members, model.obs_dim
         obs = states.mT  # [m or 1, p, k, d]
         p, k = obs.shape[1:3]
-        acted = self.actions[t].expand(len(obs), -1, -1, -1)
+        acted = acted.expand(len(obs), -1, -1, -1)
         seen = torch.cat([model.units.features(obs), acted], dim=-1)
         rows = seen.view(1 if len(seen) == 1 else members, -1, seen.shape[-1])
         x = torch.matmul(rows, weights[0], out=self._room(0, members, rows.shape[1]))
         by_state = x.view(members, -1, p, k, x.shape[-1])
-        by_state += biases[0].view(members, 1, -1, 1, x.shape[-1])
-        for i in range(1, len(weights)):
+        bias = biases[0][:, :, None]  # [m, p, 1, out]
+        if whose is not None and bias.shape[1] > 1:
+            bias = biases[0].index_select(1, whose)[:, None]
+        by_state += bias[:, None]
+        for i in range(1, len(weights) - 1):
             x = model.network.activate_(x)
             x = torch.baddbmm(biases[i], x, weights[i], out=self._room(i, members, x.shape[1]))
+        # The last layer has few outputs: each is one piece of memory [m, out, n].
+        out = torch.baddbmm(biases[-1], weights[-1], model.network.activate_(x).mT)
         if self.noise is not None and variance is not None:
-            deviation = x[..., d:].exp().add_(variance[1]).reciprocal_().add_(variance[0]).sqrt_()
-            by_particle = deviation.view(members, -1, p * k, d)
-            by_particle *= self.noise[t]
-            x = deviation.add_(x[..., :d])
-        change = x.view(-1, p, k, d)
+            deviation = out[:, d:].exp().add_(variance[1]).reciprocal_().add_(variance[0]).sqrt_()
+            by_particle = deviation.view(members, d, -1, p * k)
+            by_particle *= self.noise[t].transpose(1, 2)
+            out = deviation.add_(out[:, :d])
+        change = out.view(members, d, -1, p, k).permute(0, 2, 3, 1, 4).flatten(0, 1)
         stay = model.units.stay
-        return (change if model.stays else change - obs * (1 - stay)).mT
+        return change if model.stays else change - states * (1 - stay)[:, None]
+
+
+#: Steps for which candidates that have been alike are taken together.
+TOGETHER = 10
+
+
+def _paths(actions: Tensor) -> Tensor:
+    """Numbers ``[p, k, h]`` that tell sequences ``[p, k, h]`` apart, up to each of their steps."""
+    generator = torch.Generator(device=actions.device).manual_seed(_NOISE)
+    least, most = torch.iinfo(torch.int64).min, torch.iinfo(torch.int64).max
+    size, device = actions.shape[-1:], actions.device
+    parts = torch.randint(least, most, size, generator=generator, device=device)
+    return (actions * parts).cumsum(-1)  # which goes round, as integers do
+
+
+def _alike(paths: Tensor) -> tuple[Tensor, Tensor] | None:
+    """One candidate of each path, and which of these each candidate is like.
+
+    Args:
+        paths: Of each candidate ``[p, k]``.
+
+    Returns:
+        Candidates ``[u]``, as rows of all ``p * k``, and of all of these places in them
+        ``[p * k]``; ``None`` where it would not be worth it.
+    """
+    ordered, order = paths.sort(dim=1)
+    begins = torch.ones_like(ordered, dtype=torch.bool)
+    begins[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    place = begins.flatten().cumsum(0) - 1
+    if int(place[-1]) >= WORTH_JOINING * paths.numel():
+        return None
+    rows = (order + torch.arange(0, paths.numel(), paths.shape[1])[:, None].to(order)).flatten()
+    return rows[begins.flatten()], torch.empty_like(place).scatter_(0, rows, place)
+
+
+#: Share of candidates of different paths above which all are predicted.
+WORTH_JOINING = 0.95

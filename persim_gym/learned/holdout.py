@@ -259,7 +259,7 @@ def escapes(predictor: Predictor, record: Record, rng: np.random.Generator) -> f
     actions = record.actions[rng.integers(0, number, (ROLLOUTS, steps))]
     predicted = np.asarray(predictor.rollout(agent, record.states[rows], actions))
     low, high = record.next_obs.min(0), record.next_obs.max(0)
-    width = BEYOND * (high - low) + _wandered(record, steps)
+    width = BEYOND * (high - low) + wandered(record.next_obs, record.episode, steps)
     width[:, list(record.turns)] = np.inf
     with np.errstate(invalid="ignore"):
         out = ~((predicted >= low - width) & (predicted <= high + width)).all(-1)
@@ -272,22 +272,27 @@ def escapes(predictor: Predictor, record: Record, rng: np.random.Generator) -> f
     return float((out.mean(axis=1) > OUTSIDE).mean())
 
 
-def _wandered(record: Record, steps: int) -> NDArray[np.float64]:
+def wandered(next_obs: NDArray[Any], episode: NDArray[np.int64], steps: int) -> NDArray[np.float64]:
     """How far coordinates wander from where they were, after each of some steps ``[steps, d]``.
 
     A stock that orders fill, a position, a total: what adds up leaves the recorded range in time,
     and a model of it must. It shows in displacements that go on growing with the steps between;
     of a coordinate whose displacements do not, this is 0.
+
+    Args:
+        next_obs: Observations ``[T, d]``, those of one episode in order of time.
+        episode: Episodes that they are of ``[T]``.
+        steps: Steps ahead.
     """
-    observed = np.asarray(record.next_obs, dtype=np.float64)
-    longest = int(np.median(np.unique(record.episode, return_counts=True)[1]))
+    observed = np.asarray(next_obs, dtype=np.float64)
+    longest = int(np.median(np.unique(episode, return_counts=True)[1]))
     apart = np.array([longest // 4, longest // 2, 3 * longest // 4])
     none = np.zeros((steps, observed.shape[1]))
     if not apart[0]:
         return none
     after = []
     for between in apart:
-        same = record.episode[between:] == record.episode[:-between]
+        same = episode[between:] == episode[:-between]
         if same.sum() < PAIRS:
             return none
         moved = np.abs(observed[between:] - observed[:-between])[same]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from persim_gym.baselines.context_ensemble import ContextEnsemble
+from persim_gym.baselines import context_ensemble
+from persim_gym.baselines.context_ensemble import TOGETHER, ContextEnsemble, _ContextChange
 from persim_gym.baselines.context_network import ContextNetwork, ContextShape
 from persim_gym.baselines.windows import Units
 from tests.baselines.context_worlds import TASK, HiddenGain, gains, recorded
@@ -137,6 +138,42 @@ def test_candidates_that_go_on_are_those_that_were_sent_back() -> None:
     whole = [*model.unroll(agents, states, acted)][1]
     index = kept[None, :, :, None].expand(6, -1, -1, D)
     assert torch.allclose(found, whole.gather(2, index), atol=1e-6)
+
+
+@pytest.mark.parametrize("context", [0, 5])
+@pytest.mark.parametrize(("particles", "mode"), [(0, "members"), (6, "members"), (0, "mean")])
+def test_candidates_that_have_been_alike_are_predicted_once(
+    particles: int, mode: Any, context: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    h, k = 2 * TOGETHER + 3, 8
+    model = ensemble(particles=particles, probabilistic=True, actions=3, context=context)
+    agents, states, acted = inputs(model, p=3, k=k, h=h)
+    g = torch.Generator().manual_seed(1)
+    for row in range(3):  # sequences part in different steps, each from the one before it
+        for j in range(1, k):
+            parts = int(torch.randint(h, (), generator=g))
+            acted[row, j, :parts] = acted[row, j - 1, :parts]
+    kept = torch.tensor([[6, 0, 4, 5], [1, 2, 3, 7], [7, 6, 5, 4]])
+    rows, predict = [], _ContextChange._of
+
+    def seen(self: Any, states: Any, *rest: Any) -> Any:
+        rows.append(states.shape[1] * states.shape[3])
+        return predict(self, states, *rest)
+
+    def unrolled() -> Any:
+        steps = model.unroll(agents, states, acted, mode)
+        found = [next(steps) for _ in range(TOGETHER + 2)]
+        found.append(steps.send(kept))
+        return [*found, *steps]
+
+    monkeypatch.setattr(_ContextChange, "_of", seen)
+    together = unrolled()
+    assert rows[0] < 3 * k
+    assert rows == sorted(rows[: TOGETHER + 2]) + sorted(rows[TOGETHER + 2 :])
+    monkeypatch.setattr(context_ensemble, "WORTH_JOINING", 0.0)
+    alone = unrolled()
+    for one, other in zip(together, alone, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
 
 
 def test_all_go_on_from_their_mean_without_noise() -> None:

@@ -15,6 +15,7 @@ from persim_gym.envs import find_suite
 from persim_gym.learned import PerSim
 from persim_gym.learned.networks.ensemble import NetworkEnsemble
 from persim_gym.learned.networks.network import LowRankNetwork
+from persim_gym.learned.outcomes.given_reward import rewarded
 from persim_gym.planning import Objective, Shaping
 from persim_gym.planning.objective import CHECK_EVERY
 from tests.learned.worlds import PlainTask, random_simulator
@@ -523,3 +524,58 @@ def test_problems_drop_candidates_of_their_own() -> None:
     returns = objective(torch.tensor([0, 1]), torch.full((2, 1), 0.5), actions)
     assert returns.tolist() == [[-1.0, -1.0, -1.0, -20.0], [-20.0, -1.0, -20.0, -1.0]]
     assert dynamics.calls == [8] * CHECK_EVERY + [4] * (40 - CHECK_EVERY)
+
+
+@pytest.mark.parametrize("leading", [1, 3])
+@pytest.mark.parametrize("propagation", ["members", "mean", "sampled"])
+def test_what_cannot_be_among_the_best_is_not_followed(
+    propagation: Any, leading: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no reward is above 0, the best are the same, with the same returns, for less work."""
+
+    class Costs(PlainTask):
+        most_reward = 0.0
+
+        def reward(self, obs: Any, action: Any, next_obs: Any) -> Any:
+            return -(next_obs * next_obs).sum(-1) - 0.1
+
+        def terminated(self, next_obs: Any) -> Any:
+            return next_obs[..., 0] > 0.1
+
+    task = Costs.of(2, actions=3)
+    sim = random_simulator(task, size=2.0)
+    agents, states, actions = problems(task, 4, p=4, k=23, h=60)
+    objective = Objective(task, sim, propagation)
+    rows, network = [], LowRankNetwork.hidden
+
+    def seen(self: LowRankNetwork, inputs: torch.Tensor) -> torch.Tensor:
+        rows.append(inputs.shape[1])
+        return network(self, inputs)
+
+    monkeypatch.setattr(LowRankNetwork, "hidden", seen)
+    whole, all_rows = objective(agents, states, actions), sum(rows)
+    rows.clear()
+    found = objective(agents, states, actions, leading)
+    assert sum(rows) < all_rows
+    best, which = found.topk(leading, dim=1)
+    torch.testing.assert_close(best, whole.topk(leading, dim=1).values, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(best, whole.gather(1, which), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("most", [None, 1.0])
+def test_all_are_followed_where_something_may_still_be_earned(
+    most: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LineTask, "most_reward", most, raising=False)
+    dynamics = Line((0.5,))
+    over, stays = "2" * 40, "1" * 40
+    Objective(LineTask(), dynamics)(
+        torch.tensor([0]), torch.tensor([[0.5]]), sequences(over, stays), 1
+    )
+    assert len(dynamics.calls) == 40
+
+
+def test_a_given_reward_has_no_bound_of_the_task() -> None:
+    task = find_suite("mountain-car").task()
+    assert getattr(task, "most_reward", None) == 0.0
+    assert getattr(rewarded(task, "position"), "most_reward", None) is None

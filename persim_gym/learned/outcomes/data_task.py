@@ -14,6 +14,7 @@ from torch import Tensor
 
 from persim_gym.core import Array
 from persim_gym.learned.features.walls import find_walls
+from persim_gym.learned.holdout import wandered
 from persim_gym.learned.outcomes.head_choice import Split, fit_classifier, fit_regression, split
 from persim_gym.learned.outcomes.heads import Head
 from persim_gym.learned.outcomes.limits import find_limits
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 #: By how many widths of its recorded range a coordinate's space reaches further on each side. The
 #: guard of learned environments stops half a width out: the space is not to clip before it.
 SPACE_MARGIN = 1.0
+#: For how many times the longest trajectory there is room for what adds up.
+ROOM = 10
 
 #: Lower and upper ends of the coordinates ``[d]`` each.
 Ends = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -37,8 +40,8 @@ class DataTask:
     """The task that recorded transitions imply: a :class:`~persim_gym.core.Task`.
 
     * The observation space is the recorded range of each coordinate, a width wider on each side,
-      or up to a wall that the data show, or up to a physical limit: a declared bound, or zero
-      where all data have one sign (:mod:`persim_gym.learned.outcomes.limits`).
+      or as far as what adds up comes in ten times the longest trajectory, up to walls that the data
+      show and physical limits (:mod:`persim_gym.learned.outcomes.limits`).
     * The action space is the recorded range, or the recorded number of discrete actions.
     * The time limit is the longest trajectory's number of steps.
     * Episodes start in recorded first observations.
@@ -191,9 +194,10 @@ class DataTask:
         low = np.minimum(wide.obs.min(0), wide.next_obs.min(0)).astype(np.float64)
         high = np.maximum(wide.obs.max(0), wide.next_obs.max(0)).astype(np.float64)
         recorded, limits = (low, high), find_limits(wide)
-        # A coordinate that never changed has no width: a thousandth of its size, and 1 at least.
+        # What never changed has no width: a thousandth of its size, and 1 at least.
         size = np.maximum(1.0, 1e-3 * np.abs(high))
-        margin = SPACE_MARGIN * np.where(high > low, high - low, size)
+        far = wandered(wide.next_obs, wide.episode, ROOM * int(wide.lengths.max()))[-1]
+        margin = np.maximum(SPACE_MARGIN * np.where(high > low, high - low, size), far)
         largest = float(np.finfo(np.float32).max)
         walls = find_walls(wide)
         low = np.where(np.isinf(walls[0]), np.maximum(low - margin, -largest), walls[0])
