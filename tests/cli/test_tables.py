@@ -38,6 +38,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_table_without_an_action(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
