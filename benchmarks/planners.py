@@ -33,7 +33,7 @@ from persim_gym.envs.suites import SUITES, Suite
 from persim_gym.evaluation.returns import episode_returns, start_seeds
 from persim_gym.learned import PerSim
 from persim_gym.planning import MPC, PlannerChoice, choose_planner
-from persim_gym.planning.choices import planner_names, resized
+from persim_gym.planning.planner_choice import planner_names, resized
 from persim_gym.writing import write_json
 
 #: What is tried beside the names that suit a task: name, and settings that differ.

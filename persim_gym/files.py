@@ -18,6 +18,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from persim_gym import checks
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -200,7 +202,7 @@ def make_sure_of_room(folder: Path, needed: int, written: int = 0) -> None:
     except OSError as error:
         if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):
             return  # a file system that cannot tell
-        words = f"{error.strerror}: another {size_of(needed)} are needed"
+        words = f"{error.strerror}: another {checks.size_of(needed)} are needed"
         raise OSError(error.errno, words) from error
 
 
@@ -227,15 +229,6 @@ def is_full(error: OSError) -> bool:
     """Whether an error says that there is no room; libraries often keep its number in words."""
     words = str(error).lower()
     return error.errno in _NO_ROOM or "no space left" in words or "file too large" in words
-
-
-def size_of(count: float) -> str:
-    """Bytes in words, with three digits: ``"12.3 MB"``."""
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} GB"
 
 
 # -- foreign files ---------------------------------------------------------------------------------

@@ -76,9 +76,6 @@ class JsonLines:
 class TensorBoard:
     """Events that TensorBoard shows.
 
-    Args:
-        folder: Where they go.
-
     Raises:
         ImportError: If TensorBoard is absent.
     """

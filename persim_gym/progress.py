@@ -63,7 +63,7 @@ def time_left(
 
     Args:
         done: How much is done.
-        total: Of how much; ``None`` where nobody knows.
+        total: Of how much; ``None`` where it is not known.
         spent: Seconds so far.
         then: Seconds after which so much was done, if it was before.
         at_most: Whether the work may well end before all is done.

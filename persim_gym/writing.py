@@ -26,7 +26,7 @@ def write_json(path: Path, value: Any) -> Path:
 
 
 def write_sealed(path: Path, value: Mapping[str, Any]) -> Path:
-    """Write plain types as JSON with a hash of them, which :func:`read_sealed` looks at."""
+    """Write plain types as JSON with a hash of them, which :func:`read_sealed` checks."""
     plain = finite(value)
     return write_json(path, {**plain, SEAL: _digest(plain)})
 

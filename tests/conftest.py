@@ -68,8 +68,8 @@ SMALLER = {
     "persim_gym.learned.outcomes.heads.STEPS": 40,
     "persim_gym.learned.uncertainty.calibrate.FAR": 10,
     "persim_gym.learned.uncertainty.calibrate.STARTS": 100,
-    "persim_gym.learned.uncertainty.fresh.EPISODES": 50,
-    "persim_gym.learned.uncertainty.fresh.BEFORE": 10,
+    "persim_gym.learned.uncertainty.new_episodes.EPISODES": 50,
+    "persim_gym.learned.uncertainty.new_episodes.BEFORE": 10,
     "persim_gym.learned.posterior.calibration.AGENTS": 60,
 }
 

@@ -117,28 +117,28 @@ def test_tianshou_has_the_methods_that_are_mended() -> None:
     pytest.importorskip("tianshou", reason="pip install 'persim-gym[baselines]'")
     from tianshou.algorithm.algorithm_base import Algorithm
 
-    from persim_gym.baselines import mended
+    from persim_gym.baselines import tianshou_fixes
 
     steps = {"_update_with_batch", "_optimizers", "_lagged_networks"}
     hooks: dict[Any, set[str]] = {
-        mended.MendedDiscreteBCQ: {"_target_q", "_update_lagged_network_weights"},
-        mended.MendedDiscreteCQL: {"_target_q", "_update_lagged_network_weights"},
-        mended.MendedCQL: {
+        tianshou_fixes.MendedDiscreteBCQ: {"_target_q", "_update_lagged_network_weights"},
+        tianshou_fixes.MendedDiscreteCQL: {"_target_q", "_update_lagged_network_weights"},
+        tianshou_fixes.MendedCQL: {
             "_policy_pred", "_calc_policy_loss", "_calc_pi_values", "_calc_random_values",
         },
-        mended.MendedBCQ: {"actor_perturbation_target", "critic_target", "critic2_target"},
+        tianshou_fixes.MendedBCQ: {"actor_perturbation_target", "critic_target", "critic2_target"},
     }  # fmt: skip
     for kind, names in hooks.items():
         parent = kind.__bases__[-1]  # tianshou's class; before it may stand what is ours
         text = "".join(inspect.getsource(own) for own in parent.__mro__[:-1])
         assert all(name in text for name in names | steps), (
             f"tianshou's {parent.__name__} has other methods: see what each class of "
-            "persim_gym.baselines.mended changes, and mend the new ones"
+            "persim_gym.baselines.tianshou_fixes changes, and mend the new ones"
         )
-    for kind in (mended.AutoAlpha, Algorithm.Optimizer):
+    for kind in (tianshou_fixes.AutoAlpha, Algorithm.Optimizer):
         assert "self._optim" in inspect.getsource(kind), (
-            "tianshou keeps its optimisers elsewhere: mend persim_gym.baselines.offline, or a fit "
-            "that goes on from a checkpoint differs from one that was whole"
+            "tianshou keeps its optimisers elsewhere: mend persim_gym.baselines.tianshou_fit, or a "
+            "fit that goes on from a checkpoint differs from one that was whole"
         )
 
 

@@ -18,7 +18,7 @@ from persim_gym.envs.vector import SimVectorEnv
 from persim_gym.learned import LearnedSimEnv, PerSim
 from persim_gym.learned.naming import AgentIndex
 from persim_gym.planning import ICEM, MPC
-from persim_gym.planning.choices import resized
+from persim_gym.planning.planner_choice import resized
 
 SIM: PerSim = import_module("tests.learned.worlds").walker()
 OBS = np.zeros((2, 1), dtype=np.float32)

@@ -11,7 +11,17 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
-from benchmarks.worlds import bodies, cells, libraries, methods, recording, references, score, table  # noqa: E402
+from benchmarks.worlds import (  # noqa: E402
+    bodies,
+    cells,
+    libraries,
+    limit,
+    methods,
+    recording,
+    references,
+    score,
+    table,
+)
 from benchmarks.worlds.__main__ import main  # noqa: E402
 
 sys.path.remove(str(ROOT))
@@ -163,3 +173,34 @@ def test_boosting_of_more_agents_than_categories() -> None:
     found = recording.record(cells.Cell("growth", libraries.CATEGORIES + 10, steps=3))
     reference = libraries.Boosting(references.windows_of(found))
     assert np.isfinite(reference.rollout(found.tests["other"])).all()
+
+
+def test_what_a_record_of_a_switch_allows() -> None:
+    rng = np.random.default_rng(0)
+    level = np.linspace(-2, 1, 40)
+    change = -0.1 * 3.0 * np.maximum(0.0, level - 0.2)
+    threshold, slope = limit.allowed(level, change, rng)
+    np.testing.assert_allclose([threshold[0], slope[0]], [0.2, 3.0], rtol=1e-9)
+
+    threshold, slope = limit.allowed(level[level < 0], change[level < 0], rng)
+    assert len(threshold) == limit.DRAWS
+    assert threshold.min() >= level[level < 0].max()
+
+    once = level < level[level > 0.2].min() + 1e-9  # one level beyond the threshold
+    threshold, slope = limit.allowed(level[once], change[once], rng)
+    np.testing.assert_allclose(
+        -0.1 * slope * (level[once][-1] - threshold), change[once][-1], rtol=1e-9
+    )
+    assert threshold.std() > 0.01
+
+
+def test_the_limit_is_exact_where_a_record_shows_the_law() -> None:
+    cell = recording.record(cells.Cell("switch", 10, steps=300))
+    tests = cell.tests["same"]
+    found = np.array(score.errors(cell, tests, limit.predictions(cell, tests))["10"])
+    shown = [
+        (cell.transitions.obs[cell.transitions.agent == k, 0] > cell.own["threshold"][k]).sum()
+        for k in np.unique(tests.agents)
+    ]
+    assert (found[np.array(shown) > 20] < 1e-4).all()
+    assert (np.array(shown) > 20).sum() >= 3

@@ -11,11 +11,11 @@ from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.baselines.blocks import block_seed, module_tensors
 from persim_gym.baselines.config import BCQConfig
 from persim_gym.baselines.face import Given
 from persim_gym.baselines.networks import Mlp, Units, mlp_of
-from persim_gym.baselines.offline import Fit, OfflineBaseline, learn_offline, unit_box
+from persim_gym.baselines.resumable import block_seed, module_tensors
+from persim_gym.baselines.tianshou_fit import Fit, OfflineBaseline, learn_offline, unit_box
 from persim_gym.threads import few_threads
 
 #: Observations for which actions are sampled together.
@@ -78,22 +78,22 @@ class BCQ(OfflineBaseline):
 
 
 def _discrete(given: Given, units: Units) -> dict[str, Tensor]:
-    from persim_gym.baselines import mended
+    from persim_gym.baselines import tianshou_fixes
 
     config, space = given.config, given.task.action_space
     assert isinstance(space, Discrete)
     shape = (given.transitions.obs.shape[1], *config.hidden, int(space.n))
 
-    def make() -> mended.MendedDiscreteBCQ:
-        policy = mended.DiscreteBCQPolicy(
-            model=mended.Stateless(Mlp(*shape), int(space.n)),
-            imitator=mended.Stateless(Mlp(*shape), int(space.n)),
+    def make() -> tianshou_fixes.MendedDiscreteBCQ:
+        policy = tianshou_fixes.DiscreteBCQPolicy(
+            model=tianshou_fixes.Stateless(Mlp(*shape), int(space.n)),
+            imitator=tianshou_fixes.Stateless(Mlp(*shape), int(space.n)),
             unlikely_action_threshold=config.threshold,
             action_space=space,
         )
-        return mended.MendedDiscreteBCQ(
+        return tianshou_fixes.MendedDiscreteBCQ(
             policy=policy,
-            optim=mended.adam(config.learning_rate),
+            optim=tianshou_fixes.adam(config.learning_rate),
             gamma=config.discount,
             tau=config.tau,
             imitation_logits_penalty=config.logits_penalty,
@@ -105,24 +105,24 @@ def _discrete(given: Given, units: Units) -> dict[str, Tensor]:
 
 
 def _continuous(given: Given, units: Units) -> dict[str, Tensor]:
-    from persim_gym.baselines import mended
+    from persim_gym.baselines import tianshou_fixes
 
     config, box = given.config, unit_box(given)
     d, a = given.transitions.obs.shape[1], box.shape[0]
     latent, wide = 2 * a, config.behaviour_hidden
 
-    def make() -> mended.MendedBCQ:
+    def make() -> tianshou_fixes.MendedBCQ:
         # The last layers of tianshou's encoder are its own, a mean and a deviation.
         encoder = torch.nn.Sequential(Mlp(d + a, wide, wide), torch.nn.ReLU())
-        policy = mended.BCQPolicy(
-            actor_perturbation=mended.Perturbation(
-                preprocess_net=mended.Stateless(Mlp(d + a, *config.hidden, a), a),
+        policy = tianshou_fixes.BCQPolicy(
+            actor_perturbation=tianshou_fixes.Perturbation(
+                preprocess_net=tianshou_fixes.Stateless(Mlp(d + a, *config.hidden, a), a),
                 max_action=1.0,
                 phi=config.perturbation,
             ),
             action_space=box,
-            critic=mended.Critic(Mlp(d + a, *config.hidden, 1)),
-            vae=mended.VAE(
+            critic=tianshou_fixes.Critic(Mlp(d + a, *config.hidden, 1)),
+            vae=tianshou_fixes.VAE(
                 encoder=encoder,
                 decoder=Mlp(d + latent, wide, wide, a),
                 hidden_dim=wide,
@@ -130,13 +130,13 @@ def _continuous(given: Given, units: Units) -> dict[str, Tensor]:
                 max_action=1.0,
             ),
         )
-        adam = mended.adam(config.learning_rate)
-        return mended.MendedBCQ(
+        adam = tianshou_fixes.adam(config.learning_rate)
+        return tianshou_fixes.MendedBCQ(
             policy=policy,
             actor_perturbation_optim=adam,
             critic_optim=adam,
-            vae_optim=mended.adam(1e-3),
-            critic2=mended.Critic(Mlp(d + a, *config.hidden, 1)),
+            vae_optim=tianshou_fixes.adam(1e-3),
+            critic2=tianshou_fixes.Critic(Mlp(d + a, *config.hidden, 1)),
             gamma=config.discount,
             tau=config.tau,
             lmbda=config.pessimism,

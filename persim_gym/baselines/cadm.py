@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.baselines.blocks import of_part
 from persim_gym.baselines.context_fit import ContextLearner, Schedule
 from persim_gym.baselines.context_network import ContextNetwork, ContextShape
 from persim_gym.baselines.face import Baseline, Given, Learned
@@ -20,6 +19,7 @@ from persim_gym.baselines.known_models import (
     with_walls,
 )
 from persim_gym.baselines.model_config import CaDMConfig
+from persim_gym.baselines.resumable import of_part
 from persim_gym.baselines.windows import Units, Windows
 from persim_gym.core import Task
 from persim_gym.envs.vector import SimVectorEnv

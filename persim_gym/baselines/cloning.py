@@ -19,15 +19,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from persim_gym import checks
-from persim_gym.baselines.blocks import (
+from persim_gym.baselines.face import Baseline, Given, Learned
+from persim_gym.baselines.networks import Mlp, Rows, Units, mlp_of
+from persim_gym.baselines.resumable import (
     block_seed,
     module_tensors,
     of_part,
     optimiser_tensors,
     restore_optimiser,
 )
-from persim_gym.baselines.face import Baseline, Given, Learned
-from persim_gym.baselines.networks import Mlp, Rows, Units, mlp_of
 from persim_gym.learned.config import Values
 from persim_gym.policies.randomness import global_seed
 

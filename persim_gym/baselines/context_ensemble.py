@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from typing import Any, NamedTuple, NoReturn
 
 import torch
@@ -12,7 +12,7 @@ from persim_gym.baselines.context_network import ContextNetwork
 from persim_gym.baselines.windows import Units
 from persim_gym.learned.bounds import BoundEffects
 from persim_gym.learned.ensemble import Change, Ensemble, UnrollMode
-from persim_gym.learned.frames.history import coded
+from persim_gym.learned.features.history import coded
 
 #: Seed of the particles' noise in every unrolling.
 _NOISE = 0x7473
@@ -32,6 +32,9 @@ class _ContextModel(Ensemble):
         effects: What going over a bound does.
     """
 
+    rank = 0
+    linear = False
+
     def __init__(
         self,
         network: ContextNetwork,
@@ -46,27 +49,10 @@ class _ContextModel(Ensemble):
         super().__init__(low, high, effects)
         self.network, self.units = network, units
         self.choices, self.particles = choices, particles
-        self._num_agents = num_agents
-
-    @property
-    def num_agents(self) -> int:
-        """Number of agents ``N``."""
-        return self._num_agents
-
-    @property
-    def rank(self) -> int:
-        """There are no factors."""
-        return 0
-
-    @property
-    def linear(self) -> bool:
-        """It is linear in nothing."""
-        return False
-
-    @property
-    def widths(self) -> Sequence[int]:
-        """Widths of the forward model's layers."""
-        return self.network.shape.stacks["forward"]
+        self.num_agents, self.widths = num_agents, network.shape.stacks["forward"]
+        shape = network.shape
+        self.members = shape.members
+        self.lag, self.past = (shape.history + 1, shape.acts) if shape.context else (1, 0)
 
     def agent_factors(self) -> Tensor:
         """There are none."""
@@ -108,21 +94,6 @@ class ContextEnsemble(_ContextModel):
     variance that it predicts; noise is drawn anew from the same seed in each unrolling.
     """
 
-    @property
-    def members(self) -> int:
-        """Number of members ``m``."""
-        return self.network.shape.members
-
-    @property
-    def lag(self) -> int:
-        """Observations that a state holds."""
-        return self.network.shape.history + 1 if self.network.shape.context else 1
-
-    @property
-    def past(self) -> int:
-        """Numbers of the past action that a state holds with each observation."""
-        return self.network.shape.acts if self.network.shape.context else 0
-
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> ContextEnsemble:
         """The same on a device; networks are in single precision.
 
@@ -136,13 +107,6 @@ class ContextEnsemble(_ContextModel):
         effects = None if self.effects is None else self.effects.to(device)
         rest = (self.num_agents, self.choices, self.particles, effects)
         return ContextEnsemble(network, units, low, high, *rest)
-
-    def with_effects(self, effects: BoundEffects | None) -> ContextEnsemble:
-        """The same with what happens at bounds."""
-        if effects is not None:
-            effects = effects.to(self.device, torch.float32)
-        rest = (self.num_agents, self.choices, self.particles, effects)
-        return ContextEnsemble(self.network, self.units, self.low, self.high, *rest)
 
     def context(self, states: Tensor) -> Tensor | None:
         """Contexts ``[m, n, c]`` of states ``[n, l * w]`` or ``[m, n, l * w]``."""
@@ -189,25 +153,12 @@ class _FixedContext(_ContextModel):
     def __init__(self, whole: ContextEnsemble, context: Tensor | None, particles: int) -> None:
         parts = (whole.network, whole.units, whole.low, whole.high)
         super().__init__(*parts, whole.num_agents, whole.choices, particles, whole.effects)
+        self.members, self.lag, self.past = particles or whole.members, 1, 0
         self.layers = _folded(whole.network, whole.units, context, noise=particles > 0)
         self.stays = bool((whole.units.stay > 0).all())
 
-    @property
-    def members(self) -> int:
-        """Number of particles."""
-        return self.particles or self.network.shape.members
-
-    @property
-    def lag(self) -> int:
-        """A state is one observation."""
-        return 1
-
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Ensemble:
         """It stays where it was made."""
-        self._unrolled()
-
-    def with_effects(self, effects: BoundEffects | None) -> Ensemble:
-        """They are those of the whole."""
         self._unrolled()
 
     def _unsettled(self, agents: Tensor, states: Tensor, actions: Tensor) -> Tensor:
@@ -239,7 +190,7 @@ class _Layers(NamedTuple):
 def _folded(
     network: ContextNetwork, units: Units, context: Tensor | None, *, noise: bool
 ) -> _Layers:
-    """Units and context put into the layers, so that no step has to look at them again.
+    """Units and context put into the layers, so that no step has to apply them again.
 
     The last layer gives the prediction, and with ``noise`` a number ``z`` for each coordinate of
     which the variance is ``least + 1 / (exp(z) + 1 / most)``: what the two soft bounds of the
@@ -389,5 +340,5 @@ def _alike(paths: Tensor) -> tuple[Tensor, Tensor] | None:
     return rows[begins.flatten()], torch.empty_like(place).scatter_(0, rows, place)
 
 
-#: Share of candidates of different paths above which all are looked at.
+#: Share of candidates of different paths above which all are predicted.
 WORTH_JOINING = 0.95

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from persim_gym.baselines.blocks import block_seed
 from persim_gym.baselines.context_gradients import LossGradient
 from persim_gym.baselines.context_network import Batch, ContextNetwork, ContextShape, loss
+from persim_gym.baselines.resumable import block_seed
 from persim_gym.baselines.windows import Windows, hold_out
 from persim_gym.learned.adam import Adam
 
@@ -57,7 +57,7 @@ class Schedule:
 
 
 class ContextLearner:
-    """Fits networks block by block; see :func:`~persim_gym.baselines.blocks.run_blocks`.
+    """Fits networks block by block; see :func:`~persim_gym.baselines.resumable.run_blocks`.
 
     Args:
         shape: Sizes.

@@ -20,7 +20,7 @@ class LossGradient:
 
     Args:
         shape: Sizes.
-        vector: Parameters of all members ``[P]``; looked at anew in each call.
+        vector: Parameters of all members ``[P]``; read anew in each call.
         weight: Of the backward error.
         tempering: As for the loss.
     """

@@ -10,11 +10,11 @@ from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.baselines.blocks import block_seed, module_tensors
 from persim_gym.baselines.config import CQLConfig
 from persim_gym.baselines.face import Given
 from persim_gym.baselines.networks import LOG_DEVIATION, Mlp, Units, mlp_of
-from persim_gym.baselines.offline import Fit, OfflineBaseline, learn_offline, unit_box
+from persim_gym.baselines.resumable import block_seed, module_tensors
+from persim_gym.baselines.tianshou_fit import Fit, OfflineBaseline, learn_offline, unit_box
 from persim_gym.threads import few_threads
 
 
@@ -58,18 +58,18 @@ class CQL(OfflineBaseline):
 
 
 def _discrete(given: Given, units: Units) -> dict[str, Tensor]:
-    from persim_gym.baselines import mended
+    from persim_gym.baselines import tianshou_fixes
 
     config, space = given.config, given.task.action_space
     assert isinstance(space, Discrete)
     count, quantiles = int(space.n), config.quantiles
     shape = (given.transitions.obs.shape[1], *config.hidden, count * quantiles)
 
-    def make() -> mended.MendedDiscreteCQL:
-        model = mended.Stateless(Mlp(*shape), count, quantiles)
-        return mended.MendedDiscreteCQL(
-            policy=mended.QRDQNPolicy(model=model, action_space=space),
-            optim=mended.adam(config.learning_rate),
+    def make() -> tianshou_fixes.MendedDiscreteCQL:
+        model = tianshou_fixes.Stateless(Mlp(*shape), count, quantiles)
+        return tianshou_fixes.MendedDiscreteCQL(
+            policy=tianshou_fixes.QRDQNPolicy(model=model, action_space=space),
+            optim=tianshou_fixes.adam(config.learning_rate),
             min_q_weight=config.weight,
             gamma=config.discount,
             num_quantiles=quantiles,
@@ -81,28 +81,28 @@ def _discrete(given: Given, units: Units) -> dict[str, Tensor]:
 
 
 def _continuous(given: Given, units: Units) -> dict[str, Tensor]:
-    from persim_gym.baselines import mended
+    from persim_gym.baselines import tianshou_fixes
 
     config, box = given.config, unit_box(given)
     d, a = given.transitions.obs.shape[1], box.shape[0]
 
-    def make() -> mended.MendedCQL:
-        slow = mended.adam(config.policy_learning_rate)
-        policy = mended.SACPolicy(
-            actor=mended.Gaussian(Mlp(d, *config.hidden, 2 * a)),
+    def make() -> tianshou_fixes.MendedCQL:
+        slow = tianshou_fixes.adam(config.policy_learning_rate)
+        policy = tianshou_fixes.SACPolicy(
+            actor=tianshou_fixes.Gaussian(Mlp(d, *config.hidden, 2 * a)),
             deterministic_eval=False,  # else it draws no samples outside tianshou's trainer
             action_space=box,
         )
-        return mended.MendedCQL(
+        return tianshou_fixes.MendedCQL(
             policy=policy,
             policy_optim=slow,
-            critic=mended.Critic(Mlp(d + a, *config.hidden, 1)),
-            critic2=mended.Critic(Mlp(d + a, *config.hidden, 1)),
-            critic_optim=mended.adam(config.learning_rate),
+            critic=tianshou_fixes.Critic(Mlp(d + a, *config.hidden, 1)),
+            critic2=tianshou_fixes.Critic(Mlp(d + a, *config.hidden, 1)),
+            critic_optim=tianshou_fixes.adam(config.learning_rate),
             cql_weight=config.weight,
             tau=config.tau,
             gamma=config.discount,
-            alpha=mended.AutoAlpha(-float(a), 0.0, slow),
+            alpha=tianshou_fixes.AutoAlpha(-float(a), 0.0, slow),
             num_repeat_actions=config.samples,
             imitation=round(config.imitation * config.updates),
             entropy_in_target=config.entropy_in_target,

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from persim_gym import checks, store
 from persim_gym.baselines import MODULES
-from persim_gym.baselines.blocks import Learner, of_part, run_blocks
 from persim_gym.baselines.recipe import as_config, of_agent, recipe_of, with_outcomes
+from persim_gym.baselines.resumable import Learner, of_part, run_blocks
 from persim_gym.core import Dynamics, Task, check_task
 from persim_gym.envs.suites import SUITES
 from persim_gym.learned.checkpoint import Checkpoint, discarded_where_it_diverges
@@ -56,7 +56,7 @@ class Given:
     save_every: float = 30.0
 
     def run(self, learner: Learner, *, widths: Sequence[int], rows: int) -> None:
-        """Run what is left of a fit; see :func:`~persim_gym.baselines.blocks.run_blocks`."""
+        """Run what is left of a fit; see :func:`~persim_gym.baselines.resumable.run_blocks`."""
         run_blocks(
             learner, self.seed, self.report, self.checkpoint, self.save_every,
             widths=widths, rows=rows, device=self.device,

@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.baselines.blocks import of_part
 from persim_gym.baselines.context_ensemble import ContextEnsemble
 from persim_gym.baselines.context_network import ContextNetwork
+from persim_gym.baselines.resumable import of_part
 from persim_gym.baselines.windows import Units, choices_of
 from persim_gym.core import Task
 from persim_gym.learned.bounds import BoundEffects, learn_bounds
 from persim_gym.learned.ensemble import before_bounds
-from persim_gym.learned.frames.history import slots
+from persim_gym.learned.features.history import slots
 from persim_gym.learned.preparation import Data, on_bounds
 from persim_gym.learned.support import Experience
 from persim_gym.offline.transitions import Transitions
@@ -72,7 +72,7 @@ def recalled(tensors: Mapping[str, Tensor], *, agent: int | None = None) -> Expe
 
 
 def _rows_of_all(data: Transitions, lag: int) -> NDArray[np.int64]:
-    """Transitions with a whole past, some of each agent, spread over its own."""
+    """Transitions with a whole past, some of each agent, at even distances."""
     whole = np.flatnonzero(data.step >= lag - 1)
     order = whole[np.argsort(data.agent[whole], kind="stable")]
     _, first, counts = np.unique(data.agent[order], return_index=True, return_counts=True)
@@ -95,11 +95,6 @@ def ensemble_of(
 
 def walls(model: ContextEnsemble, data: Transitions, task: Task) -> dict[str, Tensor]:
     """What going over a bound does to the other coordinates, as PerSim learns it.
-
-    Args:
-        model: The fitted members.
-        data: The data.
-        task: Their task.
 
     Returns:
         Tensors, by name; nothing where no bound has an effect.

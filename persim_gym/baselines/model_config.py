@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from persim_gym import checks
 from persim_gym.baselines.config import OfflineConfig
-from persim_gym.planning.choices import PLANNER_NAMES
+from persim_gym.planning.planner_choice import PLANNER_NAMES
 
 #: The authors' sizes and schedule of CaDM; the defaults are for a laptop.
 CADM_PAPER: dict[str, Any] = {

@@ -13,7 +13,6 @@ from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.baselines.blocks import block_seed, of_part
 from persim_gym.baselines.context_fit import ContextLearner, Schedule
 from persim_gym.baselines.context_network import ContextNetwork, ContextShape
 from persim_gym.baselines.face import Baseline, Given, Learned
@@ -32,6 +31,7 @@ from persim_gym.baselines.networks import mlp_of
 from persim_gym.baselines.pessimistic import PessimisticDynamics
 from persim_gym.baselines.policy_search import PolicySearch, search_blocks
 from persim_gym.baselines.recipe import check_choice
+from persim_gym.baselines.resumable import block_seed, of_part
 from persim_gym.baselines.windows import Units, Windows
 from persim_gym.core import Task
 from persim_gym.envs.env import SimEnv
@@ -151,7 +151,7 @@ class MOReL(Baseline):
 
 
 class _Learner:
-    """Dynamics first, then the policy; see :func:`~persim_gym.baselines.blocks.run_blocks`."""
+    """Dynamics first, then the policy; see :func:`~persim_gym.baselines.resumable.run_blocks`."""
 
     def __init__(self, given: Given) -> None:
         self.given = given

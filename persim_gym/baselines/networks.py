@@ -12,7 +12,7 @@ import torch
 from gymnasium.spaces import Discrete
 from torch import Tensor, nn
 
-from persim_gym.baselines.blocks import of_part
+from persim_gym.baselines.resumable import of_part
 from persim_gym.core import Task
 from persim_gym.learned.moments import measure
 from persim_gym.offline.transitions import Transitions

@@ -11,16 +11,16 @@ from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from persim_gym.baselines.blocks import (
+from persim_gym.baselines.model_config import MOReLConfig
+from persim_gym.baselines.networks import Units
+from persim_gym.baselines.pessimistic import PessimisticDynamics
+from persim_gym.baselines.resumable import (
     block_seed,
     module_tensors,
     of_part,
     optimiser_tensors,
     restore_optimiser,
 )
-from persim_gym.baselines.model_config import MOReLConfig
-from persim_gym.baselines.networks import Units
-from persim_gym.baselines.pessimistic import PessimisticDynamics
 from persim_gym.core import Task
 from persim_gym.envs.vector import SimVectorEnv
 from persim_gym.offline.transitions import Transitions
@@ -109,12 +109,7 @@ class PolicySearch:
         )
 
     def train(self, block: int, seed: int) -> None:
-        """Imitate in block 0, then search; episodes begin anew with each block.
-
-        Args:
-            block: Which.
-            seed: Of all random states in it.
-        """
+        """Imitate in block 0, then search; episodes begin anew with each block."""
         self.model.set_random_seed(seed)
         if block == 0:
             self._imitate()

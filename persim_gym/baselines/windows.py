@@ -15,7 +15,7 @@ from torch import Tensor
 from persim_gym import checks
 from persim_gym.baselines.context_network import Batch
 from persim_gym.core import Task
-from persim_gym.learned.frames.history import coded
+from persim_gym.learned.features.history import coded
 from persim_gym.learned.preparation import on_bounds
 from persim_gym.offline.transitions import Transitions
 
@@ -207,7 +207,7 @@ class Windows:
             (back - own.back[0]) / own.back[1],
         ]
         self._widths = [part.shape[1] for part in parts]
-        self._rows = torch.cat(parts, dim=1).to(device)  # side by side: a batch is one look-up
+        self._rows = torch.cat(parts, dim=1).to(device)  # side by side: a batch is one indexing
         self._first = torch.as_tensor(np.repeat(data.starts, data.lengths)).to(device)
         self._end = torch.as_tensor(np.repeat(data.starts + data.lengths, data.lengths)).to(device)
         self._free = torch.as_tensor(free_rows(data, task)).to(device)

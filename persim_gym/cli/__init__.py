@@ -55,7 +55,7 @@ def main(
 ) -> None:
     """A personalised simulator for every agent from one recorded trajectory each.
 
-    Record agents, fit their simulators, then plan, train and look at them.
+    Record agents, fit their simulators, then plan, train and draw in them.
     """
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())

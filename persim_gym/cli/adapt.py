@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from persim_gym.cli import models, options, tables
+from persim_gym.cli import options, resolve, tables
 from persim_gym.cli.group import say
 from persim_gym.cli.next_step import agent_word, say_next_of, say_plan
 from persim_gym.cli.output import print_json, print_table
@@ -45,7 +45,7 @@ def adapt(
     """
     from persim_gym.learned.record import with_labels_of
 
-    sim = models.open_simulator(simulator)
+    sim = resolve.open_simulator(simulator)
     _check_not_another(simulator, out, force)
     data = tables.read(dataset, columns, sim)
     from persim_gym.learned.posterior.adaptation import check_task
@@ -144,11 +144,11 @@ def _chosen(sim: PerSim, data: Transitions, agents: str | None) -> list[int]:
         if not (new := [agent for agent in there if agent not in known]):
             raise ValueError(
                 f"the simulator has all {len(there)} agents of {data.dataset_id or 'these data'} "
-                "already: there is nobody to add"
+                "already: there is no agent to add"
             )
         return new
     names = AgentNames(data.agent_names or (), data.num_agents)
-    chosen = models.choose_agents(agents, names)
+    chosen = resolve.choose_agents(agents, names)
     for agent in chosen:
         if agent not in there:
             raise ValueError(
@@ -167,7 +167,7 @@ def _added(sim: PerSim, data: Transitions, agent: int, count: int | None) -> dic
     """Add one agent, and say how well it is known."""
     import numpy as np
 
-    from persim_gym.learned.frames.history import slots
+    from persim_gym.learned.features.history import slots
     from persim_gym.learned.preparation import on_bounds
 
     own = data.select(data.agent == agent)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from persim_gym.baselines import MODULES
-from persim_gym.cli import complete, models, options, tables
+from persim_gym.cli import complete, options, resolve, tables
 from persim_gym.cli.group import interrupted, on_interrupt, say
 from persim_gym.cli.next_step import say_next
 from persim_gym.cli.output import print_facts, print_json, print_table, progress_bar, statistics
@@ -166,7 +166,7 @@ def evaluate_baseline(folder: Path, agents: str, episodes: int, seed: int, as_js
         )
     suite = suite_of(policy.task)
     population = suite.population(policy.card["dataset"].get("population"))
-    chosen = models.choose_agents(agents, AgentNames((), len(population)))
+    chosen = resolve.choose_agents(agents, AgentNames((), len(population)))
     task, true = suite.task(), suite.dynamics(population)
     with progress_bar("evaluate"):
         found = episode_returns(task, true, chosen, policy, episodes, seed)
@@ -209,7 +209,10 @@ def generate(
     dataset_id: options.DatasetId = None,
     propagation: Annotated[
         str,
-        typer.Option(metavar="NAME", help="mean, random_member, fixed_member or sample."),
+        typer.Option(
+            metavar="NAME",
+            help="Propagation: mean, random_member (TS1), fixed_member (TSinf) or sample.",
+        ),
     ] = "mean",
     guard: Annotated[
         bool, typer.Option("--guard/--no-guard", help="Stop where the simulator is not trusted.")
@@ -222,8 +225,8 @@ def generate(
 
     The data set says that it is synthetic, and of which simulator.
     """
-    sim = models.open_simulator(simulator)
-    chosen = None if agents is None else models.choose_agents(agents, sim.names)
+    sim = resolve.open_simulator(simulator)
+    chosen = None if agents is None else resolve.choose_agents(agents, sim.names)
     acting = _policy(policy, sim, seed)
     with on_interrupt("no data set was written"), progress_bar("generate") as report:
         data = sim.generate(
@@ -261,7 +264,7 @@ def _policy(name: str, sim: PerSim, seed: int) -> Any:
     """
     if name == "mpc":
         from persim_gym.planning import MPC
-        from persim_gym.planning.choices import planner_for_data
+        from persim_gym.planning.planner_choice import planner_for_data
 
         return MPC(sim, planner=planner_for_data(sim.task), seed=seed)
     from persim_gym.checks import as_path
@@ -269,6 +272,6 @@ def _policy(name: str, sim: PerSim, seed: int) -> Any:
 
     folder = as_path("--policy", name)
     if folder.is_dir():
-        return models.saved_policy(folder, sim.task)
+        return resolve.saved_policy(folder, sim.task)
     as_policy(name, sim.task)  # an unknown name is refused here
     return name

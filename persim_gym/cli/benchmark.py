@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persim_gym.cli import models, options
+from persim_gym.cli import options, resolve
 from persim_gym.cli.group import FAILED, on_interrupt, say
 from persim_gym.cli.next_step import say_next
 from persim_gym.cli.output import duration, print_json, print_table
@@ -144,7 +144,7 @@ def _names(texts: Sequence[str] | None) -> list[str]:
 
 def _write_report(folder: Path) -> Path | None:
     """The page of the report; ``None`` if the folder's rows make none."""
-    models.draw_without_display()
+    resolve.draw_without_display()
     from persim_gym.experiments.report.page import write_report
 
     try:

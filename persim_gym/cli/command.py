@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
-from persim_gym.cli.words import COMMAND, RUNNING
+from persim_gym.cli.messages import COMMAND, RUNNING
 
 #: The type behind an argument's name, and the end of a help text and its parts.
 _TYPE = re.compile(r" <\w+>$")

@@ -18,7 +18,7 @@ Completion = Callable[[str], list[str]]
 #: What is in a folder that was made by ``fit``, and by ``train`` or ``baseline``.
 SIMULATOR = "simulator.safetensors"
 _POLICIES = "policy.safetensors", "baseline.safetensors"
-#: Levels of folders in which runs are looked for.
+#: Levels of folders in which runs are searched for.
 _DEPTH = 2
 
 

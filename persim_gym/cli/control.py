@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from persim_gym import checks
-from persim_gym.cli import complete, models, options, own_data, tables
+from persim_gym.cli import complete, options, own_data, resolve, tables
 from persim_gym.cli.group import on_interrupt, say
 from persim_gym.cli.next_step import agent_word, say_next
 from persim_gym.cli.output import (
@@ -98,15 +98,15 @@ def plan(
 
     from persim_gym.evaluation.returns import episode_outcomes, episode_returns
     from persim_gym.learned.outcomes.given_reward import read_reward, rewarded
-    from persim_gym.planning.choices import choose_planner, planner_for_data
+    from persim_gym.planning.planner_choice import choose_planner, planner_for_data
 
-    suite, sim = models.open_model(model)
+    suite, sim = resolve.open_model(model)
     if sim is not None and suite is None:
         own_data.check_no_true_options(episodes=episodes)
         sim = own_data.with_reward(sim, reward)
     elif suite is not None:
         own_data.check_no_own_options(columns, data=data, start=start, out=out)
-        agents = models.find_agents(agent, sim, suite)
+        agents = resolve.find_agents(agent, sim, suite)
     task: Task = sim.task if sim is not None else suite.task()  # type: ignore[union-attr]
     sizes = {"candidates": candidates, "horizon": horizon, "rounds": rounds}
     given = {name: size for name, size in sizes.items() if size is not None}
@@ -127,7 +127,7 @@ def plan(
         return
     task = rewarded(task, read_reward(reward))
     mpc = _timed_mpc(suite.name if sim is None else sim, task, choice, penalty, seed)
-    true = suite.dynamics(suite.population(None if sim is None else models.population_of(sim)))
+    true = suite.dynamics(suite.population(None if sim is None else resolve.population_of(sim)))
     with progress_bar("plan") as report:
         parts = (task, true, agents, mpc, episodes or 5, seed)
         outcomes = episode_outcomes(*parts, max_episode_steps=max_steps, on_progress=report)
@@ -136,8 +136,9 @@ def plan(
         print_json({"model": model, **_planned(mpc, seed, agents, outcomes, chance)})
         return
     words = [agent_word(sim, agent) for agent in agents]
+    planned_in = "the true dynamics" if sim is None else model
     print_table(
-        f"Returns in the true {suite.name}, planned in {'truth' if sim is None else model}",
+        f"Returns in the true {suite.name}, planned in {planned_in}",
         ["agent", "episodes", "mean", "sd", "least", "most", "random policy"],
         [
             [word, *statistics(own), float(random.mean())]
@@ -267,10 +268,10 @@ def train(
     """
     from persim_gym import training
 
-    suite, sim = models.open_model(str(simulator))
+    suite, sim = resolve.open_model(str(simulator))
     if sim is None:
         raise ValueError(f"{simulator} is a task: training needs the folder of a simulator")
-    index = models.find_agent(agent, sim, suite)
+    index = resolve.find_agent(agent, sim, suite)
     sim = own_data.with_reward(sim, reward)
     used = training.check_algorithm(sim.task, algorithm)
     config = training.default_config(sim.task.name, used)
@@ -279,7 +280,7 @@ def train(
     checks.integer("seed", seed, most=checks.LARGEST_SEED)
     if (out / training.POLICY).exists() and not force:
         raise ValueError(f"{out} holds a policy: choose another folder, or replace it with --force")
-    true = None if suite is None else suite.dynamics(suite.population(models.population_of(sim)))
+    true = None if suite is None else suite.dynamics(suite.population(resolve.population_of(sim)))
     logger = None if log is None else _logger(log, out / options.LOGS)
     with (
         on_interrupt("nothing was kept, the same command begins anew"),

@@ -14,7 +14,7 @@ import typer
 
 from persim_gym import checks
 from persim_gym.checks import size_of
-from persim_gym.cli import complete, imports, models, options
+from persim_gym.cli import complete, imports, options, resolve
 from persim_gym.cli.cards import print_card, print_summary
 from persim_gym.cli.command import Commands
 from persim_gym.cli.group import on_interrupt, say, visible
@@ -254,7 +254,7 @@ def _behaviour(behaviour: str, epsilon: float | None, suite: Suite) -> Any:
         raise ValueError("--epsilon mixes random actions into a policy's: random has no others")
     policy: Any = behaviour
     if (folder := checks.as_path("--behaviour", behaviour)).is_dir():
-        policy = models.saved_policy(folder, suite.task())
+        policy = resolve.saved_policy(folder, suite.task())
     else:
         named = as_policy(behaviour, suite.task())  # an unknown name is refused here
         if epsilon is not None:

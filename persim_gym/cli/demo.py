@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persim_gym.cli import models, options
+from persim_gym.cli import options, resolve
 from persim_gym.cli.group import on_interrupt
 from persim_gym.cli.next_step import say_next
 from persim_gym.cli.output import duration, print_facts, print_table
@@ -43,7 +43,7 @@ def demo(
     from rich.progress import BarColumn, Progress, TextColumn
     from rich.progress import TaskProgressColumn as Share
 
-    models.draw_without_display()
+    resolve.draw_without_display()
     from persim_gym.demo.forecast import Forecast, pace
     from persim_gym.demo.report import RESULTS
     from persim_gym.demo.run import run_demo

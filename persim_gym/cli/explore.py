@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from persim_gym.cli import models, options, tables
+from persim_gym.cli import options, resolve, tables
 from persim_gym.cli.group import say
-from persim_gym.cli.words import as_typed
+from persim_gym.cli.messages import as_typed
 from persim_gym.envs.suites import SUITES
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def explore(
             webbrowser.open(address)
 
     with server.bound_socket(host, port) as listening:
-        sim = models.open_simulator(simulator)
+        sim = resolve.open_simulator(simulator)
         server.serve(_scene(sim, _data(sim, data, columns), simulator), listening, started)
 
 
@@ -107,9 +107,9 @@ def _truth_of(sim: PerSim) -> tuple[Truth | None, str]:
 
     if sim.task.name not in SUITES:
         return None, ""
-    models.draw_without_display()
+    resolve.draw_without_display()
     suite = SUITES[sim.task.name]
     try:
-        return Truth(suite, suite.population(models.population_of(sim))), ""
+        return Truth(suite, suite.population(resolve.population_of(sim))), ""
     except ValueError as error:
         return None, f"The truth is not shown: {error}."

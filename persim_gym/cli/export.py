@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from persim_gym.cli import models, options
+from persim_gym.cli import options, resolve
 from persim_gym.cli.group import say
 from persim_gym.cli.next_step import say_next_of
 
@@ -28,7 +28,7 @@ def export(
     ONNX and torch take every simulator, NumPy code is written of closed forms. What is written is
     compared with the simulator first.
     """
-    sim = models.open_simulator(simulator)
+    sim = resolve.open_simulator(simulator)
     written = sim.export(out)
     say("written", str(written))
     say_next_of(sim, simulator)
@@ -50,7 +50,7 @@ def equations(
 
     For simulators that were fitted by --method als or --method hierarchical; networks have none.
     """
-    sim = models.open_simulator(simulator)
+    sim = resolve.open_simulator(simulator)
     from persim_gym.learned.equations import equations_of
 
     whose = None if agent is None else sim.names.parse(agent)

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TextIO
 import typer
 from typer.core import TyperGroup
 
-from persim_gym.cli.words import COMMAND, in_words
+from persim_gym.cli.messages import COMMAND, in_words
 from persim_gym.interrupts import INTERRUPTED, leave_at_once, raise_again
 
 #: Exit codes: bad input (as Click's own usage errors) and any other failure.
@@ -186,14 +186,7 @@ def say(kind: str, text: str) -> None:
 
 
 def fitting(text: str, stream: TextIO, used: int = 0, indent: int = 0) -> str:
-    """Text as lines that fit a terminal; elsewhere it stays one line, to be searched.
-
-    Args:
-        text: The text.
-        stream: Where it goes.
-        used: Characters that stand before it.
-        indent: Spaces before every other line.
-    """
+    """Text as lines that fit a terminal; elsewhere it stays one line, to be searched."""
     if not stream.isatty():
         return text
     width = max(40, shutil.get_terminal_size((80, 24)).columns) - 1

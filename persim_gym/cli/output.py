@@ -15,6 +15,7 @@ import typer
 from persim_gym import progress
 from persim_gym.cli.group import fitting, visible
 from persim_gym.progress import duration
+from persim_gym.writing import finite
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,23 +87,13 @@ def print_json(value: Any) -> None:
     """Print plain types as JSON; what is not a number becomes null."""
     # A console that has not all characters gets escapes, which are JSON all the same.
     plain = not (sys.stdout.encoding or "").lower().startswith("utf")
-    text = json.dumps(_finite(value), indent=2, ensure_ascii=plain)
+    text = json.dumps(finite(value), indent=2, ensure_ascii=plain)
     # JSON has escapes of its own for what would steer a terminal; lines are the printer's.
     typer.echo(re.sub(r"[^\n -~]", lambda c: c[0] if c[0].isprintable() else _escape(c[0]), text))
 
 
 def _escape(letter: str) -> str:
     return json.dumps(letter)[1:-1]
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from persim_gym.cli import models
+from persim_gym.cli import resolve
 from persim_gym.cli.group import on_interrupt, say
 from persim_gym.cli.next_step import agent_word, reward_words, say_next, say_plan
 from persim_gym.cli.output import cell, print_facts, print_json, print_table, progress_bar
@@ -71,7 +71,7 @@ def plan(
     """Plan from the agents' records inside their simulator, and say what is predicted."""
     from persim_gym.planning.recommending import recommend_all
 
-    chosen = models.find_agents(agents, sim, None)
+    chosen = resolve.find_agents(agents, sim, None)
     with on_interrupt("nothing was written"), progress_bar("plan") as report:
         found = recommend_all(
             sim,
@@ -220,8 +220,8 @@ def render(
     from persim_gym.plots.style import save
     from persim_gym.plots.time_series import draw_panels, panels_of, running_frames
 
-    index = models.find_agent(agent, sim, None)
-    actor = None if policy is None else models.make_policy(policy, sim.task, sim, index, seed)
+    index = resolve.find_agent(agent, sim, None)
+    actor = None if policy is None else resolve.make_policy(policy, sim.task, sim, index, seed)
     with on_interrupt("nothing was drawn"), progress_bar("render") as report:
         found = foresee(sim, index, actor, data=data, start=start, steps=steps)
         name = None if policy is None else f"policy {Path(policy).name}"
@@ -231,7 +231,7 @@ def render(
         else:
             first, last = -len(found.recorded_before) + 1, len(found.plan)
             frames = running_frames(figure, first, last)
-            counted = models.counted(frames, last - first + 1, report)
+            counted = resolve.counted(frames, last - first + 1, report)
             write_video(out, counted, sim.task.render_fps)
     typer.echo(out)
     say_plan(sim, model, agent_word(sim, index), drawn=True)

@@ -215,7 +215,7 @@ def train(
         if not card["reached"]:
             say(
                 "note",
-                f"{recipe.task} {recipe.name}: no look was within {recipe.tolerance:.0%} of "
+                f"{recipe.task} {recipe.name}: no evaluation was within {recipe.tolerance:.0%} of "
                 f"{recipe.target:g}; the nearest policy was kept",
             )
         rows.append(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from persim_gym import checks
-from persim_gym.cli import complete, models, options, own_data, tables
+from persim_gym.cli import complete, options, own_data, resolve, tables
 from persim_gym.cli.group import on_interrupt
 from persim_gym.cli.next_step import agent_word, say_next
 from persim_gym.cli.output import progress_bar
@@ -57,8 +57,8 @@ def render(
     from persim_gym.envs.rendering import write_video
     from persim_gym.plots import video
 
-    models.draw_without_display()
-    suite, sim = models.open_model(model)
+    resolve.draw_without_display()
+    suite, sim = resolve.open_model(model)
     if suite is None:
         assert sim is not None
         own_data.render(
@@ -68,19 +68,19 @@ def render(
         return
     own_data.check_no_own_options(columns, data=data, start=start)
     checks.output_file("--out", out, VIDEOS)
-    index = models.find_agent(agent, sim, suite)
+    index = resolve.find_agent(agent, sim, suite)
     chosen = "random" if policy is None else policy
-    actor = models.make_policy(chosen, suite.task(), sim, index, seed)
+    actor = resolve.make_policy(chosen, suite.task(), sim, index, seed)
     if sim is None:
         frames = video.episode_frames(suite.name, index, actor, steps=steps, seed=seed)
     else:
-        population = models.population_of(sim)
+        population = resolve.population_of(sim)
         frames = video.comparison_frames(
             sim, index, actor, population=population, steps=steps, seed=seed
         )
     task = suite.task()
     total = (steps or task.max_episode_steps) + 1
     with on_interrupt("no video was written"), progress_bar("render") as report:
-        write_video(out, models.counted(frames, total, report), task.render_fps)
+        write_video(out, resolve.counted(frames, total, report), task.render_fps)
     typer.echo(out)
     say_next("plan", model, "--agent", agent_word(sim, index))

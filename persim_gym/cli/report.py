@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persim_gym.cli import models, options
+from persim_gym.cli import options, resolve
 from persim_gym.cli.next_step import say_next
 from persim_gym.cli.output import print_facts, print_json, print_table
 
@@ -36,7 +36,7 @@ def report(
     if small and (json or out is not None):
         other = "--json" if json else "--out"
         raise ValueError(f"--small prints one table and writes nothing: leave {other} out")
-    models.draw_without_display()
+    resolve.draw_without_display()
     from persim_gym.experiments.report.main_tables import small_table
     from persim_gym.experiments.report.page import (
         FIGURES,

@@ -47,7 +47,7 @@ def push(
     from persim_gym import store
 
     if (Path(what) / store.SIMULATOR).exists():
-        from persim_gym.cli.models import open_simulator
+        from persim_gym.cli.resolve import open_simulator
 
         sim = open_simulator(Path(what))
         say("shared", sharing.push_simulator(sim, name, private=private))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persim_gym.cli import baselines, complete, models, options, own_data, tables
+from persim_gym.cli import baselines, complete, options, own_data, resolve, tables
 from persim_gym.cli.group import interrupted, say
 from persim_gym.cli.next_step import say_next, say_next_of
 from persim_gym.cli.output import duration, print_facts, print_json, print_table, progress_bar
@@ -290,7 +290,7 @@ def evaluate(
             )
         baselines.evaluate_baseline(simulator, agents, episodes, seed, as_json)
         return
-    sim = models.open_simulator(simulator)
+    sim = resolve.open_simulator(simulator)
     if sim.task.name not in SUITES:
         if (agents, episodes, warmup) != ("0-4", 200, 10):
             raise ValueError(
@@ -304,8 +304,8 @@ def evaluate(
         return
     own_data.check_no_own_options(columns, data=data)
     suite = suite_of(sim.task)
-    chosen = models.find_agents(agents, sim, suite)
-    population = suite.population(models.population_of(sim))
+    chosen = resolve.find_agents(agents, sim, suite)
+    population = suite.population(resolve.population_of(sim))
     from persim_gym.evaluation import open_loop as evaluation
 
     with progress_bar("evaluate") as report:

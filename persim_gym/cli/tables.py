@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from persim_gym import checks
 from persim_gym.cli.group import say
+from persim_gym.cli.messages import as_typed
 from persim_gym.cli.table_options import Columns, takes_table
-from persim_gym.cli.words import as_typed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from persim_gym.learned.simulator import PerSim
-    from persim_gym.offline.table_rows import TableReport
+    from persim_gym.offline.table_report import TableReport
     from persim_gym.offline.transitions import Transitions
 
 #: Files of tables that other programs write.

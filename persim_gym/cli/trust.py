@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from persim_gym.cli.group import say
+from persim_gym.cli.messages import as_typed
 from persim_gym.cli.output import print_json, print_line, print_table, progress_bar
-from persim_gym.cli.words import as_typed
 
 if TYPE_CHECKING:
     from persim_gym.evaluation.validation import SplitResult, Validation
@@ -18,11 +18,7 @@ NAMED = 8
 
 
 def print_heldout(card: Mapping[str, Any]) -> None:
-    """The errors of a fit by coordinate, beside persistence and a pooled model, with a warning.
-
-    Args:
-        card: The simulator's.
-    """
+    """The errors of a fit by coordinate, beside persistence and a pooled model, with a warning."""
     found = card.get("metrics", {}).get("heldout")
     if not found:
         return

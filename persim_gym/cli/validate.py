@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from persim_gym import checks
-from persim_gym.cli import complete, models, options, tables
+from persim_gym.cli import complete, options, resolve, tables
 from persim_gym.cli.group import FAILED, on_interrupt, say
+from persim_gym.cli.messages import as_typed
 from persim_gym.cli.next_step import say_next, say_next_of
 from persim_gym.cli.output import print_json, progress_bar
 from persim_gym.cli.trust import print_validation
-from persim_gym.cli.words import as_typed
 
 if TYPE_CHECKING:
     from persim_gym.evaluation.validation import Rule, Validation
@@ -196,7 +196,7 @@ def _policy(name: str | None, reward: str | None, steps: int | None) -> dict[str
                 f"--policy must be hold, random or the folder of a policy that persim-gym train "
                 f"or baseline has made, got {name!r}"
             )
-        found = models.load_policy(folder)
+        found = resolve.load_policy(folder)
     return {"policy": found, "reward": read_reward(reward), "steps": steps}
 
 
@@ -206,7 +206,7 @@ def _simulator(target: str) -> PerSim | None:
 
     path = checks.as_path("SIM_OR_DATA", target)
     is_run = (path / store.SIMULATOR).exists() or path.name == store.SIMULATOR
-    return models.open_simulator(path) if is_run else None
+    return resolve.open_simulator(path) if is_run else None
 
 
 def _data(

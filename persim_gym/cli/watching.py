@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def watching(on_begin: Callable[[], None]) -> Iterator[Watch]:
-    """What is told of a run, and shows it.
+    """What a run reports to, and what shows it.
 
     Args:
         on_begin: Called when all is checked, before the first work.

@@ -29,11 +29,6 @@ from persim_gym.plots.numbers import (
     return_text,
 )
 
-_SCRIPTS = {
-    "cartpole": "linear feedback that walks the cart to a place of its own in each episode",
-    "mountain-car": "bang-bang control that pushes the way the car is going",
-    "half-cheetah": "a sinusoidal gait, of another frequency and amplitude in each episode",
-}
 _REMARKS = {
     "cartpole": "A falling pole makes every error grow exponentially, and the shorter it is the "
     "faster: no model could keep agent 4's error small for long.",
@@ -74,7 +69,7 @@ def render_page(
         "demo.html.jinja",
         title=SUITES[task].title,
         kind=SUITES[task].noun,
-        script=_SCRIPTS[task],
+        script=SUITES[task].controller.description,
         remark=_REMARKS.get(task, ""),
         covariates=results["covariates"],
         data=results["data"],

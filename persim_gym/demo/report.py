@@ -31,13 +31,7 @@ _SHOWN = {"cartpole": (0, 2)}
 def write_demo(
     demo: Demo, found: Mapping[str, Mapping[str, Any]], seconds: Mapping[str, float]
 ) -> Path:
-    """Write the page of a demo, and what it shows beside it.
-
-    Args:
-        demo: The demo.
-        found: What each stage has found.
-        seconds: What each stage took.
-    """
+    """Write the page of a demo, and what it shows beside it."""
     results = _results(demo, found, seconds)
     drawn = _figures(demo, results)
     clip, why_none = _clip(demo)

@@ -159,7 +159,7 @@ class Lanes:
         strict = getattr(dynamics, "strict", False)
         self._strict = dynamics.check_actions if strict else None  # type: ignore[attr-defined]
         space = task.action_space
-        self._ends = (0, 0) if isinstance(space, Discrete) else (space.low, space.high)
+        self._action_bounds = (0, 0) if isinstance(space, Discrete) else (space.low, space.high)
         n, d = len(agents), task.observation_space.shape[0]
         # The coordinates of a state are contiguous over the lanes: physics works by coordinate.
         self.obs = np.zeros((d, n)).T
@@ -208,7 +208,7 @@ class Lanes:
 
     def cut(self, actions: NDArray[Any]) -> NDArray[Any]:
         """Actions ``[..., a]`` within the bounds of their space, of which rewards are."""
-        return np.clip(actions, *self._ends) if self._uncut else actions
+        return np.clip(actions, *self._action_bounds) if self._uncut else actions
 
     def begin(
         self, lanes: NDArray[Any], start: NDArray[np.float64], rng: np.random.Generator

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from persim_gym.learned.posterior.covariate_map import KernelRidge
 from persim_gym.threads import few_threads
 
 # Kernel widths in units of the median distance, and ridges in units of the kernel's diagonal.
@@ -96,7 +97,8 @@ def probe_covariates(
         for held in np.array_split(order, folds):
             others = torch.as_tensor(np.setdiff1d(order, held))
             asked = torch.as_tensor(held)
-            guesses[asked] = _kernel_ridge(squared, y, others, asked)
+            probe = KernelRidge.fitted(squared[others][:, others], y[others], _WIDTHS, _RIDGES)
+            guesses[asked] = probe(squared[asked][:, others])
     predicted = guesses.numpy()
     residual = np.square(predicted - covariates).sum(axis=0)
     total = np.square(covariates - covariates.mean(axis=0)).sum(axis=0)
@@ -146,31 +148,3 @@ def rank_correlation(one: NDArray[Any], other: NDArray[Any]) -> float:
     centred = [rank - rank.mean() for rank in ranks]
     size = math.sqrt(float(np.prod([np.square(rank).sum() for rank in centred])))
     return float(centred[0] @ centred[1] / size) if size > 0 else math.nan
-
-
-def _kernel_ridge(squared: Tensor, targets: Tensor, fitted: Tensor, asked: Tensor) -> Tensor:
-    """Targets of ``asked`` rows, from a Gaussian kernel fitted on others.
-
-    Width and ridge are those with the least leave-one-out error among the fitted rows, which
-    follows from one decomposition for all ridges.
-    """
-    own, across = squared[fitted][:, fitted], squared[asked][:, fitted]
-    median = max(float(own.median()), 1e-12)
-    mean = targets[fitted].mean(dim=0)
-    centred = targets[fitted] - mean
-    least = torch.full((targets.shape[1],), torch.inf, dtype=targets.dtype)
-    result = torch.empty((len(asked), targets.shape[1]), dtype=targets.dtype)
-    for width in _WIDTHS:
-        unit = 2 * width**2 * median
-        values, vectors = torch.linalg.eigh(torch.exp(-own / unit))
-        rotated = vectors.T @ centred
-        for ridge in _RIDGES:
-            inverse = 1 / (values.clamp_min(0) + ridge)
-            weights = vectors @ (inverse[:, None] * rotated)
-            left_out = weights / (vectors.square() @ inverse)[:, None]
-            errors = left_out.square().sum(dim=0)
-            better = errors < least
-            least = torch.minimum(errors, least)
-            guess = mean + torch.exp(-across / unit) @ weights
-            result = torch.where(better, guess, result)
-    return result

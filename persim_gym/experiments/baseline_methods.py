@@ -41,11 +41,7 @@ BEHAVIOUR = "behaviour"
 
 
 class PerAgent:
-    """A policy of its own for each agent.
-
-    Args:
-        policies: Policies without memory, by agent.
-    """
+    """A policy of its own for each agent."""
 
     name = "per-agent"
 

@@ -131,7 +131,7 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """A name for files: what a reader looks for, and a hash of everything."""
+        """A name for files: what a reader searches for, and a hash of everything."""
         text = json.dumps(self.to_json(), sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:10]
         parts = [self.experiment, self.task, self.dataset, self.method, self.planner]

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from persim_gym.envs.suites import SUITES
-from persim_gym.experiments import inside
+from persim_gym.experiments import trained_inside
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.methods import ALONE, METHODS, TOGETHER
 from persim_gym.experiments.presets import BASELINES, CONTINUOUS, INSIDE, INSIDE_PENALTY
@@ -72,7 +72,7 @@ JUDGED = {"prediction": 0.2, "latent": 0.05, "unseen": 1.0}
 def _length(cell: Cell) -> float:
     """How long the fit is that a cell's options ask for, in times of its method's usual one."""
     given = dict(cell.fit)
-    usual = inside.STEPS if cell.method in (*INSIDE, *INSIDE_PENALTY) else {}
+    usual = trained_inside.STEPS if cell.method in (*INSIDE, *INSIDE_PENALTY) else {}
     if cell.task in usual and "steps" in given:
         return float(given["steps"]) / usual[cell.task]
     if cell.method in UPDATES and "updates" in given:

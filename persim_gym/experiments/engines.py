@@ -140,7 +140,7 @@ def _failed(cell: Cell, error: BaseException) -> Done:
 
 
 class HereEngine:
-    """One cell after the other, in this process: what fails can be looked at in a debugger."""
+    """One cell after the other, in this process: what fails can be followed in a debugger."""
 
     slots = 1
 

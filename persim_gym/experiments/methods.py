@@ -19,7 +19,7 @@ from persim_gym.baselines.model_config import CADM_PAPER, MOREL_PAPER, VANILLA
 from persim_gym.core import Dynamics
 from persim_gym.envs.suites import SUITES
 from persim_gym.evaluation.references import Persistence, PooledModel, Predictor, pooled
-from persim_gym.experiments import baseline_methods, inside
+from persim_gym.experiments import baseline_methods, trained_inside
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.pooled import PooledDynamics
 from persim_gym.experiments.recordings import check_own, population_of, transitions_of
@@ -254,14 +254,14 @@ def _inside(algorithm: str, actions: str, penalty: float | None = None) -> Metho
 
     def make(context: Context) -> Model:
         sim = simulator_of(context)
-        made = inside.policies_inside(context, sim, algorithm, penalty or 0.0)
+        made = trained_inside.policies_inside(context, sim, algorithm, penalty or 0.0)
         return Model(policy=made[0], facts=made[1], training=made[2])
 
     name, title = f"persim-{algorithm}", f"PerSim-{algorithm.upper()}"
     if penalty is not None:
         name, title = f"{name}-penalty", f"{title}, penalty"
     return Method(
-        name, title, make, REWARD, inside=True, check=inside.check_options,
+        name, title, make, REWARD, inside=True, check=trained_inside.check_options,
         actions=actions, paper=(("steps", PAPER_STEPS),),
     )  # fmt: skip
 

@@ -86,13 +86,13 @@ def check_own(cell: Cell, folder: Path, what: str, card: Mapping[str, Any]) -> N
         )
 
 
-def transitions_of(cell: Cell, on_progress: OnProgress | None = None) -> Transitions:
+def transitions_of(cell: Cell) -> Transitions:
     """The transitions that a cell learns from, recorded first if need be."""
     recording = recording_of(cell)
     if _is_there(recording):
         data = datasets.load(recording.dataset_id)
     else:
-        data = record_missing(recording, on_progress)
+        data = record_missing(recording)
     # The beginning of a population is a population.
     population = {"size": cell.train_agents, "seed": cell.seed}
     return first_agents(read_transitions(data), cell.train_agents, population)

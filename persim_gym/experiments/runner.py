@@ -7,7 +7,7 @@ import functools
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from persim_gym import checks
@@ -28,11 +28,11 @@ from persim_gym.experiments.recordings import missing_recordings, record_missing
 from persim_gym.experiments.row_files import RowFiles
 from persim_gym.learned.preparation import check_device
 from persim_gym.offline.recorder import Recording
-from persim_gym.planning.choices import choose_planner
+from persim_gym.planning.planner_choice import choose_planner
 from persim_gym.store import POLICY, SIMULATOR
 from persim_gym.writing import write_bytes
 
-#: Seconds after which it is looked at whether a fit that others wait for lies on disk.
+#: Seconds after which it is checked whether a fit that others wait for lies on disk.
 PATIENCE = 1.0
 
 
@@ -65,7 +65,6 @@ def run_cells(
     threads: int | None = None,
     force: bool = False,
     watch: Watch | None = None,
-    on_done: Callable[[Done], None] | None = None,
 ) -> list[Done]:
     """Run the cells whose rows are missing.
 
@@ -83,7 +82,6 @@ def run_cells(
         threads: Of torch for each cell; by default its choice for one, an equal share for several.
         force: Run all cells anew: their rows and fitted models are deleted first.
         watch: Called as the run goes on.
-        on_done: Called with each cell that is done.
 
     Returns:
         What became of the cells that were run, in the order in which they ended.
@@ -115,7 +113,7 @@ def run_cells(
         queue = _Queue(missing, folder, in_order=running.slots == 1)
         watch.begins(missing, len(cells) - len(missing), queue.left({}, running.slots))
         _record(recordings, watch)
-        return _run(queue, running, rows, folder, watch, on_done)
+        return _run(queue, running, rows, folder, watch)
 
 
 def _as_cells(cells: Iterable[Cell]) -> list[Cell]:
@@ -131,7 +129,6 @@ def _run(
     rows: RowFiles,
     folder: Path,
     watch: Watch,
-    on_done: Callable[[Done], None] | None,
 ) -> list[Done]:
     results: list[Done] = []
     begun: dict[Cell, float] = {}
@@ -148,8 +145,6 @@ def _run(
             results.append(done)
             ages = {cell: now - since for cell, since in begun.items()}
             watch.ended(done, took, queue.left(ages, engine.slots))
-            if on_done is not None:
-                on_done(done)
     return results
 
 

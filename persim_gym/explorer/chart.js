@@ -22,7 +22,7 @@ export default {
     <figure class="chart">
       <figcaption>{{ chart.name }}</figcaption>
       <svg ref="svg" :height="height" role="img" :aria-label="chart.words"
-           @pointermove="hover" @pointerdown="hover" @pointerleave="at = null" @click="look">
+           @pointermove="hover" @pointerdown="hover" @pointerleave="at = null" @click="pick">
         <defs><clipPath :id="clip"><rect :x="left" :y="top" :width="inner" :height="tall" /></clipPath></defs>
         <g class="grid">
           <template v-for="t in yTicks" :key="t">
@@ -131,6 +131,6 @@ export default {
       return Math.max(0, Math.min(this.chart.steps, k));
     },
     hover(event) { this.at = this.stepAt(event); },
-    look(event) { this.$emit("look", { step: this.stepAt(event) }); },
+    pick(event) { this.$emit("pick", { step: this.stepAt(event) }); },
   },
 };

@@ -119,7 +119,7 @@ def sentences(scene: Scene, view: View, courses: Courses) -> list[tuple[str, str
 def readings(
     scene: Scene, view: View, courses: Courses, truths: Truths = ()
 ) -> tuple[list[str], list[list[str]]]:
-    """All values of the step that is looked at: the head and rows of a table."""
+    """All values of the step that is shown: the head and rows of a table."""
     head = [f"step {view.step}"]
     both = courses.b is not None
     for label, truth in zip("AB", _filled(truths, courses), strict=False):

@@ -68,11 +68,7 @@ class Page:
     # -- changes -------------------------------------------------------------------------------
 
     def change(self, make: Callable[[View], View]) -> None:
-        """Show another view, or say why it cannot be shown.
-
-        Args:
-            make: Makes it of the present one.
-        """
+        """Show another view, or say why it cannot be shown."""
         try:
             self.view = self.scene.checked(make(self.view))
         except Exception as error:
@@ -270,14 +266,14 @@ class Page:
     def _build_step(self) -> None:
         with ui.element("section").classes("card"):
             words("h2", "At one step")
-            self._step = slider("Step", 0, self.view.horizon, 1, self.view.step, self._look, _whole)
+            self._step = slider("Step", 0, self.view.horizon, 1, self.view.step, self._read, _whole)
             self._readings = ui.html("", sanitize=False).classes("wide")
             self._picture = None
             if self.scene.truth is not None:
                 self._picture = ui.element("img").classes("frames")
                 self._picture.props["alt"] = "The state at this step: true, and simulated"
 
-    def _look(self, step: float) -> None:
+    def _read(self, step: float) -> None:
         self.change(lambda v: replace(v, step=int(step)))
 
     def _build_code(self) -> None:
@@ -318,7 +314,7 @@ class Page:
                     chart = self._charts[name] = Chart()
                     chart.props["text"] = json.dumps(_EMPTY)
                     chart.props["step"] = view.step
-                    chart.on("look", lambda e: self._looked(int(e.args["step"])))
+                    chart.on("pick", lambda e: self._picked(int(e.args["step"])))
         self._legend.set_content(
             "".join(
                 f'<span class="key {classes}">{html.escape(text)}</span>'
@@ -326,10 +322,10 @@ class Page:
             )
         )
 
-    def _looked(self, step: int) -> None:
+    def _picked(self, step: int) -> None:
         set_props(self._step[0], value=step)
         say(self._step[1], _whole(step))
-        self._look(step)
+        self._read(step)
 
     def _legend_items(self) -> list[tuple[str, str]]:
         both = self.view.other is not None

@@ -72,10 +72,10 @@ class PlanPanel:
             self._rows = ui.element("div").classes("sliders")
             with ui.element("div").classes("row"):
                 self._ask, _ = button("Ask the planner", self._propose)
-                self._told = words("p", "", "small").props('role="status"')
+                self._status = words("p", "", "small").props('role="status"')
             if not has_reward(page.scene):
                 self._ask.props["disabled"] = True
-                say(self._told, "The data hold no reward that a planner could plan for.")
+                say(self._status, "The data hold no reward that a planner could plan for.")
 
     @property
     def _side(self) -> str:
@@ -207,7 +207,7 @@ class PlanPanel:
             return self._stop
 
         def tell() -> None:
-            say(self._told, f"Planning: step {done[0]} of {view.horizon}; press again to stop.")
+            say(self._status, f"Planning: step {done[0]} of {view.horizon}; press again to stop.")
 
         timer = ui.timer(0.3, tell)
         try:
@@ -221,4 +221,4 @@ class PlanPanel:
         finally:
             timer.deactivate()
             self._planning = False
-        say(self._told, said)
+        say(self._status, said)

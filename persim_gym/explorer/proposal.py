@@ -14,7 +14,7 @@ from persim_gym.explorer.scene import Scene
 from persim_gym.explorer.view import Plan, View
 from persim_gym.learned.naming import AgentIndex
 from persim_gym.planning import MPC
-from persim_gym.planning.choices import PlannerChoice, choose_planner
+from persim_gym.planning.planner_choice import PlannerChoice, choose_planner
 
 #: Sizes of the search for tasks without a planner of their own: a proposal takes seconds.
 CANDIDATES, AHEAD = 64, 20
@@ -38,7 +38,7 @@ def propose(
     """The actions that model-predictive control takes in the simulator, as a plan.
 
     It plans in each step anew, and goes on from the members' mean. It is not given the rewards of
-    what comes after: it looks as far ahead as its planner does.
+    what comes after: it plans as far ahead as its planner does.
 
     Args:
         scene: What computes.

@@ -72,7 +72,7 @@ def serve(scene: Scene, listening: socket.socket, on_start: Callable[[str], None
 
     torch.set_num_threads(1)  # steps of a few rows: threads would wait for each other
 
-    class Told(uvicorn.Server):
+    class Announced(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
@@ -83,10 +83,10 @@ def serve(scene: Scene, listening: socket.socket, on_start: Callable[[str], None
         app, log_level="warning", ws="wsproto", timeout_graceful_shutdown=1, lifespan="on"
     )
     with contextlib.suppress(KeyboardInterrupt), warnings.catch_warnings():
-        # NiceGUI looks at every object of the process, torch's deprecated ones as well.
+        # NiceGUI inspects every object of the process, torch's deprecated ones as well.
         warnings.filterwarnings("ignore", r".*torch\.distributed", FutureWarning)
         try:
-            Told(config).run(sockets=[listening])
+            Announced(config).run(sockets=[listening])
         finally:
             if scene.truth is not None:
                 scene.truth.close()

@@ -16,12 +16,7 @@ from persim_gym.envs.suites import Suite
 
 
 class Truth:
-    """True physics of a simulator's agents.
-
-    Args:
-        suite: The task.
-        population: The agents' true covariates.
-    """
+    """True physics of a simulator's agents."""
 
     def __init__(self, suite: Suite, population: Population) -> None:
         self.task: Task = suite.task()

@@ -87,7 +87,7 @@ class View:
         plan: Plan A.
         other: Plan B, or ``None``: nothing is compared.
         other_agent: Whose plan B is; ``None`` for the same agent.
-        step: Step that is looked at.
+        step: Step that is shown.
         shown: Names of the coordinates that are drawn; empty for the first ones.
     """
 

@@ -14,7 +14,7 @@ from persim_gym.learned.posterior import adaptation
 from persim_gym.learned.posterior.agent import AgentPosterior
 from persim_gym.learned.posterior.covariate_map import CovariateMap
 from persim_gym.learned.posterior.knowledge import Knowledge, MixedKnowledge
-from persim_gym.learned.posterior.mixed import MixedMap
+from persim_gym.learned.posterior.mixture import MixedMap
 from persim_gym.learned.posterior.new_agents import NewAgent, knowledge_in
 from persim_gym.learned.posterior.prior import FactorPrior
 from persim_gym.learned.preparation import as_transitions

@@ -12,8 +12,9 @@ from persim_gym.core import Task
 from persim_gym.learned.card import card_of, recipe_of
 from persim_gym.learned.dynamics import LearnedDynamics
 from persim_gym.learned.families import Fitted, Setting
+from persim_gym.learned.features.history import slots
 from persim_gym.learned.fit import fit_by, record_of
-from persim_gym.learned.frames.history import slots
+from persim_gym.learned.fit_memory import check_sizes
 from persim_gym.learned.heldout_errors import heldout_errors
 from persim_gym.learned.parts import Parts
 from persim_gym.learned.plan import FitPlan
@@ -21,7 +22,6 @@ from persim_gym.learned.posterior.calibration import learn_knowledge
 from persim_gym.learned.preparation import Data, check_device
 from persim_gym.learned.progress import reporter
 from persim_gym.learned.refit import with_rank_of
-from persim_gym.learned.sizes import check_sizes
 from persim_gym.learned.uncertainty.learn import learn_uncertainty
 from persim_gym.offline.transitions import Transitions
 
@@ -75,12 +75,6 @@ def _disagreement_limit(dynamics: LearnedDynamics, transitions: Transitions) -> 
 
 def fit_parts(plan: FitPlan, data: Transitions, task: Task, device: str = "cpu") -> Parts:
     """Fit data by a plan, without files and silently: the parts of a simulator.
-
-    Args:
-        plan: What :func:`~persim_gym.learned.plan.plan_fit` has decided.
-        data: The data.
-        task: Their task.
-        device: Where to compute.
 
     Raises:
         ValueError: If the data are of another task or too few.

@@ -23,7 +23,7 @@ from persim_gym.learned.compiled_network import CompiledNetwork
 from persim_gym.learned.compiled_steps import CompiledSteps, Lanes, Row, RowStep
 from persim_gym.learned.contrasts import axes
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.frames.ensemble import FrameEnsemble
+from persim_gym.learned.features.ensemble import FrameEnsemble
 from persim_gym.learned.networks.ensemble import NetworkEnsemble
 
 #: Share of a change below which what agents have of their own may be rounding.

@@ -63,10 +63,6 @@ class PolynomialLanes:
     Of discrete actions each but the first has monomials of its own, which are 0 in the rows that
     take another, and weights that are the difference from the first: what an action does is then
     part of the same product for all rows.
-
-    Args:
-        compiled: The polynomial.
-        n: Number of rows.
     """
 
     def __init__(self, compiled: CompiledPolynomial, n: int) -> None:
@@ -209,12 +205,7 @@ class PolynomialLanes:
 
 
 class _Inputs:
-    """Monomials of ``n`` rows.
-
-    Args:
-        compiled: The polynomial.
-        n: Number of rows.
-    """
+    """Monomials of ``n`` rows."""
 
     def __init__(self, compiled: CompiledPolynomial, n: int) -> None:
         p, runs, count = compiled.weights.shape[3], compiled.runs, len(compiled.units[0])
@@ -229,7 +220,7 @@ class _Inputs:
         first, last = (plain[0], plain[-1] + 1) if plain else (0, 0)
         if last - first == len(plain):
             self.columns = slice(first, last)
-        # A number for each row: to spread one over all of them takes twice as long.
+        # A number for each row: to broadcast one over all of them takes twice as long.
         units = [np.repeat(part[plain, None], n, axis=1) for part in compiled.units]
         self.centre = units[0]
         self.inverse, self.low, self.high = (

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from persim_gym.learned.compiled_steps import CompiledSteps, Lanes, Row, RowStep
 from persim_gym.learned.contrasts import Turning
-from persim_gym.learned.frames.ensemble import FrameEnsemble
+from persim_gym.learned.features.ensemble import FrameEnsemble
 from persim_gym.learned.lane_calls import WIDE, Floats, Layers
 from persim_gym.learned.latent.network import STEEP, LatentNetwork
 from persim_gym.learned.latent_lanes import Block, LatentLanes
@@ -70,16 +70,16 @@ class CompiledLatent(CompiledSteps):
 
         def step(state: Sequence[float], action: Any) -> RowStep:
             given, acted = np.array(state)[:, None], np.asarray(action)[None]
-            with np.errstate(over="ignore", invalid="ignore"):  # the guard looks for it
+            with np.errstate(over="ignore", invalid="ignore"):  # the guard checks it
                 beyond = features(given, acted, z)
                 change = single(z, latent)
                 if beyond is not None:
                     change = beyond.answered(change, lambda x: single(x, latent))
                 found = deviations.dot(change.reshape(-1))
                 apart = found[d:]
-                spread = math.sqrt(apart.dot(apart))
+                disagreement = math.sqrt(apart.dot(apart))
             mean = zip(state[-d:], found[:d].tolist(), strict=True)
-            return [x + y for x, y in mean], apart, spread
+            return [x + y for x, y in mean], apart, disagreement
 
         return step
 

@@ -79,7 +79,7 @@ class CompiledNetwork(CompiledSteps):
 
         def step(state: Sequence[float], action: Any) -> RowStep:
             acted = action if known else np.asarray(action, dtype=np.float32)[None]
-            with np.errstate(over="ignore", invalid="ignore"):  # the guard looks for it
+            with np.errstate(over="ignore", invalid="ignore"):  # the guard checks it
                 single.inputs(np.array(state)[:, None], acted)
                 if heads is not None:
                     change = single.hidden(heads[action if known else 0])
@@ -87,9 +87,9 @@ class CompiledNetwork(CompiledSteps):
                     change = single.every(own)
                 found = deviations.dot(change)
                 apart = found[d:]
-                spread = math.sqrt(apart.dot(apart))
+                disagreement = math.sqrt(apart.dot(apart))
             mean = zip(state[-d:], found[:d].tolist(), centre, strict=True)
-            return [x + y + z for x, y, z in mean], apart, spread
+            return [x + y + z for x, y, z in mean], apart, disagreement
 
         return step
 

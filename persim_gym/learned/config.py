@@ -144,7 +144,7 @@ class Networks(Values):
             linear part of a change then needs no hidden unit.
         activation: Nonlinearity of all hidden layers.
         hold: Hold states (but for angles, with ``angles``) within the recorded range when the
-            network looks at them. Outside of it a network continues as it likes, and now and then
+            network sees them. Outside of it a network continues as it likes, and now and then
             a long prediction runs away: 4 of 900 on HalfCheetah, none with this.
         normalise_inputs: Scale observations to mean 0 and deviation 1 over the data.
         normalise_targets: Scale the differences that are predicted to deviation 1.
@@ -225,8 +225,8 @@ class ClosedForm(Values):
         lag: Number of past observations that the basis sees.
         skip_clipped: Leave transitions out that end on a bound of the observation space, and learn
             from them what happens there.
-        effort: How far the choice looks: ``"quick"``, ``"default"`` or ``"thorough"``: seconds, a
-            quarter of a minute and minutes of one core at the most.
+        effort: How far the choice searches: ``"quick"``, ``"default"`` or ``"thorough"``: seconds,
+            a quarter of a minute and minutes of one core at the most.
         seed: Seed of the choice and of the members.
     """
 
@@ -306,7 +306,7 @@ class Latent(Values):
         hidden: Widths of the hidden layers.
         gates: Steep switches between heads: contacts and other jumps.
         batch_size: Transitions in a batch.
-        first_steps: Steps of the optimiser before noise is looked for.
+        first_steps: Steps of the optimiser before noise is estimated.
         steps: Steps after that, where none is found.
         window_steps: Steps after that over windows, where noise is found.
         window: Transitions in a window.

@@ -14,7 +14,7 @@ from torch import Tensor
 from persim_gym import checks
 from persim_gym.core import Array, as_agents
 from persim_gym.learned.ensemble import UnrollMode
-from persim_gym.learned.frames.history import beginning, coded, moved, remembered, slots
+from persim_gym.learned.features.history import beginning, coded, moved, remembered, slots
 from persim_gym.learned.identity import Identity
 from persim_gym.learned.inputs import check_inputs
 from persim_gym.learned.uncertainty.learn import Uncertainty, sampled_rollout
@@ -45,9 +45,6 @@ class LearnedDynamics(Identity):
 
     Environments and planners take it as they take true physics. All methods accept arrays or
     tensors and return the kind they were given.
-
-    Args:
-        parts: What it consists of.
     """
 
     # -- prediction ----------------------------------------------------------------------------
@@ -234,12 +231,6 @@ class LearnedDynamics(Identity):
         self, agents: Array, states: Array, actions: Array, seed: int
     ) -> Generator[Tensor, Tensor | None, None]:
         """The same with the process's noise, which all sequences of a row meet alike.
-
-        Args:
-            agents: As in :meth:`unroll`.
-            states: As in :meth:`unroll`.
-            actions: As in :meth:`unroll`.
-            seed: Of what is drawn.
 
         Yields:
             ``[m, p, k, d]`` for each step; indices ``[p, k']`` of sequences may be sent back.

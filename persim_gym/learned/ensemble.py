@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import torch
 from torch import Tensor
 
 from persim_gym import checks
 from persim_gym.learned.bounds import BoundEffects
-from persim_gym.learned.frames.history import coded
+from persim_gym.learned.features.history import coded
 from persim_gym.threads import few_threads
 
 UnrollMode = Literal["members", "mean", "sampled"]
@@ -35,10 +36,29 @@ class Ensemble(ABC):
     The change of state is linear in an agent's factor: ``change = design(state, action) @ factor``.
 
     Attributes:
+        members: Number of members ``m``.
+        num_agents: Number of agents ``N``.
+        rank: Number of latent factors ``r``.
+        widths: Widths of the layers that a state goes through: how much work a row is.
+        lag: Observations that a state holds.
+        past: Numbers of the past action that a state holds with each observation.
+        turning: Whether it computes in inner coordinates, in which angles are angles.
+        linear: Whether changes are linear in an agent's factor, so that agents can be added.
+        precise: Whether it can compute in double precision.
         low: Lower bounds of observations ``[d]``, may be infinite.
         high: Upper bounds ``[d]``.
         effects: What going over a bound does, where that was learned.
     """
+
+    members: int
+    num_agents: int
+    rank: int
+    widths: Sequence[int]
+    lag: int = 1
+    past: int = 0
+    turning: bool = False
+    linear: bool = True
+    precise: bool = False
 
     def __init__(self, low: Tensor, high: Tensor, effects: BoundEffects | None = None) -> None:
         self.low = low
@@ -51,54 +71,9 @@ class Ensemble(ABC):
         self._inside = low.clamp(-most, most).tolist(), high.clamp(-most, most).tolist()
 
     @property
-    @abstractmethod
-    def members(self) -> int:
-        """Number of members ``m``."""
-
-    @property
-    @abstractmethod
-    def num_agents(self) -> int:
-        """Number of agents ``N``."""
-
-    @property
-    @abstractmethod
-    def rank(self) -> int:
-        """Number of latent factors ``r``."""
-
-    @property
-    @abstractmethod
-    def lag(self) -> int:
-        """Observations that a state holds."""
-
-    @property
-    @abstractmethod
-    def widths(self) -> Sequence[int]:
-        """Widths of the layers that a state goes through: how much work a row is."""
-
-    @property
     def obs_dim(self) -> int:
         """Coordinates ``d`` of an observation."""
         return len(self.low)
-
-    @property
-    def past(self) -> int:
-        """Numbers of the past action that a state holds with each observation; 0 for none."""
-        return 0
-
-    @property
-    def turning(self) -> bool:
-        """Whether it computes in inner coordinates, in which angles are angles."""
-        return False
-
-    @property
-    def linear(self) -> bool:
-        """Whether changes are linear in an agent's factor, so that agents can be added."""
-        return True
-
-    @property
-    def precise(self) -> bool:
-        """Whether it can compute in double precision."""
-        return False
 
     @property
     def limits(self) -> tuple[Tensor, Tensor]:
@@ -114,9 +89,18 @@ class Ensemble(ABC):
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Ensemble:
         """The same on a device, in a precision."""
 
-    @abstractmethod
-    def with_effects(self, effects: BoundEffects | None) -> Ensemble:
+    def with_effects(self, effects: BoundEffects | None) -> Self:
         """The same with what happens at bounds."""
+        if effects is not None:
+            effects = effects.to(self.device, self.low.dtype)
+        return self._with(effects=effects)
+
+    def _with(self, **parts: Any) -> Self:
+        """The same with other parts, by the names of attributes."""
+        twin = copy.copy(self)
+        vars(twin).update(parts)
+        Ensemble.__init__(twin, twin.low, twin.high, twin.effects)
+        return twin
 
     @abstractmethod
     def agent_factors(self) -> Tensor:
@@ -276,7 +260,7 @@ class Ensemble(ABC):
         """What :meth:`settle` does to ``[m, p, d, k]``, which may be overwritten."""
         if not self._bounded or not obs.numel():
             return obs  # what is not finite stays so, and is on no bound
-        if self.device.type != "cpu":  # to look at the values would be a wait
+        if self.device.type != "cpu":  # to read the values would be a wait
             return self._held(obs.mT).mT
         flat = obs.flatten(0, 1)  # in two steps: over both at once takes several times as long
         least, most = flat.amin(0).amin(1).tolist(), flat.amax(0).amax(1).tolist()
@@ -305,7 +289,7 @@ class _Shared:
     """Candidates shared out among members: each candidate follows one, and stays with it.
 
     A member works on ``c`` columns, each a candidate of its own. One with fewer candidates than
-    another has some of its columns filled with what nobody reads.
+    another has some of its columns filled with what is never read.
     """
 
     def __init__(self, members: int, actions: Tensor) -> None:

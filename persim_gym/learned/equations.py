@@ -26,9 +26,9 @@ from persim_gym import checks
 from persim_gym.envs.suites import SUITES
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.frames.charted import ChartedEnsemble
-from persim_gym.learned.frames.ensemble import FrameEnsemble
-from persim_gym.learned.frames.geometry import TURN, Angle, Faster
+from persim_gym.learned.features.charted import ChartedEnsemble
+from persim_gym.learned.features.ensemble import FrameEnsemble
+from persim_gym.learned.features.geometry import TURN, Angle, Faster
 from persim_gym.learned.hierarchical.model import HierarchicalModel
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.polynomials import (

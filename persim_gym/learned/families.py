@@ -27,11 +27,11 @@ from persim_gym.learned.closed_form.fit import fit_closed_form
 from persim_gym.learned.closed_form.problem import pose
 from persim_gym.learned.config import ClosedForm, Hierarchical, Latent, Networks
 from persim_gym.learned.ensemble import Ensemble, before_bounds
-from persim_gym.learned.frames.charted import ChartedEnsemble, charted
-from persim_gym.learned.frames.ensemble import FrameEnsemble, Model
-from persim_gym.learned.frames.frame import Frame
+from persim_gym.learned.features.charted import ChartedEnsemble, charted
+from persim_gym.learned.features.ensemble import FrameEnsemble, Model
+from persim_gym.learned.features.frame import Frame
 from persim_gym.learned.hierarchical.fit import fit_hierarchical
-from persim_gym.learned.latent.feature_map import Circle, FeatureMap
+from persim_gym.learned.latent.feature_map import AngleColumns, FeatureMap
 from persim_gym.learned.latent.fit import LatentSnapshot, fit_latent
 from persim_gym.learned.latent.loss import LatentData
 from persim_gym.learned.networks.ensemble import NetworkEnsemble
@@ -73,7 +73,7 @@ class Setting:
 
     Attributes:
         device: Where to compute.
-        report: Told of progress.
+        report: Called with progress.
         checkpoint: Where an interrupted fit goes on.
         save_every: Seconds between checkpoints.
         doing: What the fits are for, as a bar says it.
@@ -325,17 +325,17 @@ def _feature_map(
     place = {column: index for index, column in enumerate(frame.kept)}
     plain, turning = frame.geometry.plain, frame.geometry.periodic
     moved = [(place[k], int(c)) for k, c in enumerate(plain) if k in place]
-    circles = []
+    angles = []
     for k, c in enumerate(turning):
         columns = (len(plain) + k, len(plain) + len(turning) + k)
         if not set(columns) <= set(place):
             return None
         cosine, sine = (place[column] for column in columns)
-        circles.append(Circle(cosine, sine, int(c), float(frame.unit[c])))
+        angles.append(AngleColumns(cosine, sine, int(c), float(frame.unit[c])))
     gains = [float(frame.unit[c] / frame.scale[k]) for k, c in moved]
     states, outputs = [k for k, _ in moved], [c for _, c in moved]
     ends = None if walls is None else frame.between(*walls)
-    return FeatureMap(frame.size, states, outputs, gains, circles, walls=ends)
+    return FeatureMap(frame.size, states, outputs, gains, angles, walls=ends)
 
 
 def with_bounds(

@@ -19,9 +19,9 @@ from persim_gym.learned import soundness
 from persim_gym.learned.bounds import BoundEffects
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.frames.charted import ChartedEnsemble
-from persim_gym.learned.frames.ensemble import FrameEnsemble
-from persim_gym.learned.frames.geometry import Geometry
+from persim_gym.learned.features.charted import ChartedEnsemble
+from persim_gym.learned.features.ensemble import FrameEnsemble
+from persim_gym.learned.features.geometry import Geometry
 from persim_gym.learned.mixture import MixtureEnsemble, parts_of
 from persim_gym.learned.networks.ensemble import NetworkEnsemble, Scaling
 from persim_gym.learned.networks.network import LowRankNetwork, NetworkShape

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from persim_gym.learned.choice import ESCAPES, Candidate, Comparison, compare
 from persim_gym.learned.closed_form.fit import UNEXPLAINED
 from persim_gym.learned.config import ClosedForm, Hierarchical, Latent, Networks
 from persim_gym.learned.ensemble import Ensemble
@@ -31,13 +30,14 @@ from persim_gym.learned.families import (
     fit_networks,
     in_inner_coordinates,
 )
-from persim_gym.learned.frames.history import slots, width_of
-from persim_gym.learned.frames.lags import judge_lags
-from persim_gym.learned.frames.past import Past, needed_past
+from persim_gym.learned.family_choice import ESCAPES, Candidate, Comparison, compare
+from persim_gym.learned.features.history import slots, width_of
+from persim_gym.learned.features.lags import judge_lags
+from persim_gym.learned.features.past import Past, needed_past
+from persim_gym.learned.holdout import SHORT, Predictor, Record, held_out, kept_back
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.plan import FitPlan
 from persim_gym.learned.preparation import Data
-from persim_gym.learned.stretches import SHORT, Predictor, Record, held_out, kept_back
 from persim_gym.learned.uncertainty.fading import Fading
 from persim_gym.learned.uncertainty.intervals import Unseen
 
@@ -166,6 +166,7 @@ def _chosen(data: Data, configs: dict[str, Any], seed: int, setting: Setting) ->
             _fitting(data, _smaller(config), replace(setting, doing="compare")),
             further=isinstance(config, (ClosedForm, Hierarchical)),
             plain=name.startswith("linear"),
+            slow=isinstance(config, (Latent, Networks)),
         )
         for name, config in configs.items()
     }
@@ -339,7 +340,7 @@ def _metrics(found: Comparison) -> dict[str, Any]:
 
 
 class OpenLoop:
-    """A fit as :mod:`persim_gym.learned.choice` uses it.
+    """A fit as :mod:`persim_gym.learned.family_choice` uses it.
 
     Args:
         fitted: The members; what is predicted is their mean.

@@ -40,9 +40,9 @@ class GuardedSimulator(ServedDynamics):
 
     Args:
         sim: The simulator.
-        propagation: ``"mean"`` of the members, a ``"random_member"`` in each step, a
-            ``"fixed_member"`` for the whole episode, or a ``"sample"``: the mean and noise of the
-            process, as it was found in the data.
+        propagation: ``"mean"`` of the members, a ``"random_member"`` in each step (TS1), a
+            ``"fixed_member"`` for the whole episode (TSinf), or a ``"sample"``: the mean and noise
+            of the process, as it was found in the data.
         guard: Whether to stop off the support or at high disagreement; what is not finite always
             stops.
         penalty: Reward to subtract per unit of disagreement.
@@ -146,7 +146,12 @@ class GuardedSimulator(ServedDynamics):
         if outside is not None and self._action_ends is not None:
             actions = np.clip(actions, *self._action_ends)
         step = self._members.rows(agents, states, actions, kept)
-        following, unsure, clipped, ends = step.next_obs, step.deviation, step.clipped, step.ends
+        following, unsure, clipped, ends = (
+            step.next_obs,
+            step.deviation,
+            step.clipped,
+            step.extremes,
+        )
         if self._noise is not None:
             following, ends = self._sampled(agents, states, following, rng), None
             low, high = self._members.space

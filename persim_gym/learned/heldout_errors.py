@@ -14,13 +14,13 @@ import numpy as np
 from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
-from persim_gym.learned.choice import HORIZONS, sensible_steps
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.families import Fitted
+from persim_gym.learned.family_choice import HORIZONS, sensible_steps
 from persim_gym.learned.fit import OpenLoop
+from persim_gym.learned.holdout import Errors, Part, Predictor, Record, held_out, starts_in
 from persim_gym.learned.plain_models import RidgeModels
 from persim_gym.learned.preparation import Data
-from persim_gym.learned.stretches import Errors, Part, Predictor, Record, held_out, starts_in
 from persim_gym.learned.uncertainty.fading import Fading
 from persim_gym.offline.transitions import Transitions
 

@@ -16,11 +16,7 @@ from persim_gym.learned.support import ActionRecord, Experience
 
 
 class Identity:
-    """What a simulator consists of, with its agents by name or index.
-
-    Args:
-        parts: What it consists of.
-    """
+    """What a simulator consists of, with its agents by name or index."""
 
     def __init__(self, parts: Parts) -> None:
         self._hold(parts)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from persim_gym.core import Array, Task
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.frames.history import beginning
+from persim_gym.learned.features.history import beginning
 
 
 def real_numbers(name: str, values: Any) -> Any:
@@ -76,33 +76,41 @@ def check_inputs(
     if states.shape == (n, d):
         states = beginning(states, ensemble.lag, ensemble.past)
     states = flat_states(ensemble, states)
-    discrete = isinstance(task.action_space, Discrete)
-    kind = torch.long if discrete else torch.float32
-    actions_ = torch.as_tensor(actions, device=device)
-    if discrete and actions_.is_floating_point():
-        raise TypeError(f"discrete actions must be integers, got {actions_.dtype}")
-    actions_ = actions_.to(kind)
-    tail: tuple[int, ...] = () if discrete else tuple(task.action_space.shape or ())
-    lead, rest = actions_.shape[: len(axes)], actions_.shape[len(axes) :]
-    if len(lead) != len(axes) or lead[0] != n or rest != tail:
-        raise ValueError(
-            f"actions must have shape {(*axes, *tail)} with {axes[0]} = {n}, got "
-            f"{tuple(actions_.shape)}"
-        )
-    if 0 in lead[1:]:
-        raise ValueError(f"actions must hold at least one step, got shape {tuple(actions_.shape)}")
-    if discrete and n:
-        low, high = torch.aminmax(actions_)
-        if low < 0 or high >= task.action_space.n:  # type: ignore[union-attr]
-            raise ValueError(
-                f"actions must be 0 to {task.action_space.n - 1}, got {int(low)} to "  # type: ignore[union-attr]
-                f"{int(high)}"
-            )
+    actions_ = check_actions(task, torch.as_tensor(actions, device=device), n, *axes)
     if finite:
         check_finite("obs", states)
-        if not discrete:
+        if actions_.is_floating_point():
             check_finite("actions", actions_)
     return states, actions_
+
+
+def check_actions(task: Task, actions: Tensor, n: int, *axes: str) -> Tensor:
+    """Actions ``[*axes(, a)]`` as integers, or of a ``Box`` in single precision.
+
+    Raises:
+        TypeError: If discrete actions are no integers.
+        ValueError: If the shape does not fit ``n`` rows, or an action does not exist.
+    """
+    space, found = task.action_space, tuple(actions.shape)
+    discrete = isinstance(space, Discrete)
+    if discrete and n and actions.is_floating_point():
+        raise TypeError(f"discrete actions must be integers, got {actions.dtype}")
+    tail = () if discrete else tuple(space.shape or ())
+    lead, rest = found[: len(axes)], found[len(axes) :]
+    if len(lead) != len(axes) or lead[0] != n or rest != tail:
+        raise ValueError(
+            f"actions must have shape {(*axes, *tail)} with {axes[0]} = {n}, got {found}"
+        )
+    if 0 in lead[1:]:
+        raise ValueError(f"actions must hold at least one step, got shape {found}")
+    if not isinstance(space, Discrete):
+        return actions.float()
+    actions = actions.long()
+    if n:
+        low, high = torch.aminmax(actions)
+        if low < 0 or high >= space.n:
+            raise ValueError(f"actions must be 0 to {space.n - 1}, got {int(low)} to {int(high)}")
+    return actions
 
 
 def flat_states(ensemble: Ensemble, states: Tensor) -> Tensor:

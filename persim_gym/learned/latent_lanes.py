@@ -50,12 +50,7 @@ class Block:
 
 
 class LatentLanes:
-    """Steps of ``n`` rows, each of an agent that stays for a while.
-
-    Args:
-        network: The networks.
-        n: Number of rows.
-    """
+    """Steps of ``n`` rows, each of an agent that stays for a while."""
 
     def __init__(self, network: CompiledLatent, n: int) -> None:
         self.network, s = network, network.shape

@@ -29,7 +29,7 @@ OVERFLOWS = 1e15
 
 
 #: Least and largest observations ``[d]`` of all rows, and the largest disagreement.
-Ends: TypeAlias = "tuple[list[float], list[float], float]"
+Extremes: TypeAlias = "tuple[list[float], list[float], float]"
 
 
 @dataclass(slots=True)
@@ -40,16 +40,16 @@ class Followed:
         next_obs: Next observations ``[n, d]``.
         deviation: Disagreement ``[n]``.
         clipped: Coordinates put back into the space ``[n]``.
-        ends: Ends of ``next_obs`` and ``deviation``, where they are known.
+        extremes: Extremes of ``next_obs`` and ``deviation``, where they are known.
     """
 
     next_obs: NDArray[np.float64]
     deviation: NDArray[np.float64]
     clipped: NDArray[np.int64]
-    ends: Ends | None = None
+    extremes: Extremes | None = None
 
 
-def _ends(obs: NDArray[np.float64], deviation: NDArray[np.float64]) -> Ends:
+def _extremes(obs: NDArray[np.float64], deviation: NDArray[np.float64]) -> Extremes:
     """Of observations ``[d, n]`` and disagreement ``[n]``."""
     least, most = np.minimum.reduce(obs, axis=1), np.maximum.reduce(obs, axis=1)
     return least.tolist(), most.tolist(), float(np.maximum.reduce(deviation))
@@ -142,7 +142,7 @@ class MemberSteps:
     ) -> Followed:
         n, d = len(agents), len(self._unit)
         flat = states.T if states.ndim == 2 else states.reshape(n, -1).T
-        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is looked for
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found later
             change, contrasts = compiled.change(agents, flat, actions)  # [d, n], [k, n]
             following = middle = change.astype(np.float64)
             middle += flat[-d:]
@@ -152,22 +152,22 @@ class MemberSteps:
             squares = np.einsum("kn,kn->n", contrasts, contrasts)
             deviation = np.sqrt(squares).astype(np.float64)
             clipped = np.zeros(n, dtype=np.int64)
-            ends = _ends(middle, deviation)
-            if not self._within(*ends):
-                near = self._near(middle, deviation, ends)
+            extremes = _extremes(middle, deviation)
+            if not self._within(*extremes):
+                near = self._near(middle, deviation, extremes)
                 if len(near):
                     members = middle[:, near] + compiled.axes @ contrasts[:, near]
                     if not self._inside(members):
                         found = self._settle(members, kept[near])
                         following[:, near], deviation[near], clipped[near] = found
-                        ends = _ends(following, deviation)
-        return Followed(following.T, deviation, clipped, None if self._single else ends)
+                        extremes = _extremes(following, deviation)
+        return Followed(following.T, deviation, clipped, None if self._single else extremes)
 
     def _near(
-        self, middle: NDArray[np.float64], deviation: NDArray[np.float64], ends: Ends
+        self, middle: NDArray[np.float64], deviation: NDArray[np.float64], extremes: Extremes
     ) -> NDArray[np.int64]:
         """Rows of which a member may be over a bound, by their mean ``[d, n]``."""
-        least, most, largest = ends
+        least, most, largest = extremes
         near = np.zeros(len(deviation), dtype=np.bool_)
         for own, x, y, bounds in zip(middle, least, most, self._by_coordinate, strict=True):
             low, high, reach = bounds

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from persim_gym.learned.bounds import BoundEffects
 from persim_gym.learned.ensemble import UNROLL_MODES, Change, Ensemble, UnrollMode
-from persim_gym.learned.frames.history import coded, moved
+from persim_gym.learned.features.history import coded, moved
 
 
 class MixtureEnsemble(Ensemble):
@@ -52,10 +52,16 @@ class MixtureEnsemble(Ensemble):
             known += part.members
         #: Which of the computed members each member is ``[m]``.
         self._index = torch.tensor(index, device=first.device)
-        self._lag = max(part.lag for part in self.parts)
-        self._past = max(part.past for part in self.parts)
+        self.members, self.num_agents = len(index), first.num_agents
+        #: The largest of the parts'; factors of others are filled up with zeros.
+        self.rank = max(part.rank for part in self.parts)
+        self.lag = max(part.lag for part in self.parts)
+        self.past = max(part.past for part in self.parts)
+        self.widths = max((part.widths for part in self.parts), key=sum)
+        self.linear = all(part.linear for part in self.parts)
         # A part that knows of angles, if there is one: means are of its inner coordinates.
         self._finest = next((part for part in self.parts if part.turning), first)
+        self.turning = self._finest.turning
 
     @property
     def limits(self) -> tuple[Tensor, Tensor]:
@@ -65,49 +71,9 @@ class MixtureEnsemble(Ensemble):
     # -- sizes ----------------------------------------------------------------------------------
 
     @property
-    def members(self) -> int:
-        """Number of members ``m``, counted as often as they count."""
-        return len(self._index)
-
-    @property
-    def num_agents(self) -> int:
-        """Number of agents ``N``."""
-        return self.parts[0].num_agents
-
-    @property
     def obs_dim(self) -> int:
         """Coordinates ``d`` of an observation."""
         return self.parts[0].obs_dim
-
-    @property
-    def rank(self) -> int:
-        """The largest of the parts'; factors of others are filled up with zeros."""
-        return max(part.rank for part in self.parts)
-
-    @property
-    def lag(self) -> int:
-        """The longest of the parts'."""
-        return self._lag
-
-    @property
-    def past(self) -> int:
-        """Numbers of the past action that a state holds with each observation."""
-        return self._past
-
-    @property
-    def widths(self) -> Sequence[int]:
-        """Of the part with most work."""
-        return max((part.widths for part in self.parts), key=sum)
-
-    @property
-    def turning(self) -> bool:
-        """Whether means are of inner coordinates, in which angles are angles."""
-        return self._finest.turning
-
-    @property
-    def linear(self) -> bool:
-        """Whether all parts are linear in an agent's factor."""
-        return all(part.linear for part in self.parts)
 
     # -- making others --------------------------------------------------------------------------
 

@@ -105,9 +105,7 @@ class AgentNames:
             )
         near = checks.closest(name, self.names)
         hint = f"there is {self._some()}" if near is None else f"did you mean {near!r}?"
-        raise ValueError(
-            f"there is no agent {name!r} among the {self.num_agents}; {hint}"
-        )
+        raise ValueError(f"there is no agent {name!r} among the {self.num_agents}; {hint}")
 
     def _some(self) -> str:
         """The first names, and how many more there are."""

@@ -131,10 +131,6 @@ class NetworkLanes:
 
     Rows go through all layers a few hundred at a time: what a layer gives is still in the
     processor's cache when the next one reads it.
-
-    Args:
-        network: The networks.
-        n: Number of rows.
     """
 
     def __init__(self, network: CompiledNetwork, n: int) -> None:

@@ -14,9 +14,9 @@ from sympy import Symbol
 
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.frames.charted import ChartedEnsemble
-from persim_gym.learned.frames.ensemble import FrameEnsemble
-from persim_gym.learned.frames.geometry import TURN, Geometry
+from persim_gym.learned.features.charted import ChartedEnsemble
+from persim_gym.learned.features.ensemble import FrameEnsemble
+from persim_gym.learned.features.geometry import TURN, Geometry
 from persim_gym.learned.hierarchical.model import HierarchicalModel
 
 #: Terms of one equation up to which Python compiles it.

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from persim_gym import checks
 from persim_gym.core import Task
 from persim_gym.learned.bounds import cutting_bounds
-from persim_gym.learned.frames.geometry import Geometry
-from persim_gym.learned.frames.history import slots, width_of
-from persim_gym.learned.frames.search import find_geometry
+from persim_gym.learned.features.geometry import Geometry
+from persim_gym.learned.features.history import slots, width_of
+from persim_gym.learned.features.search import find_geometry
 from persim_gym.learned.moments import measure
 from persim_gym.learned.support import Experience, action_ranges
 from persim_gym.offline.transitions import Transitions
@@ -29,10 +29,6 @@ PASTS = 2048
 
 class Data:
     """Transitions checked against their task: what every way of fitting begins with.
-
-    Args:
-        transitions: The data.
-        task: Their task.
 
     Raises:
         ValueError: If the data are not of the task.
@@ -156,7 +152,7 @@ def as_transitions(
 
         if columns is None:
             raise ValueError(
-                "a table needs to be told what its columns are: columns={'agent': ..., 'time': "
+                "say what the table's columns are: columns={'agent': ..., 'time': "
                 "..., 'state': [...], 'action': [...], 'reward': ...}"
             )
         known = list(inspect.signature(read_table).parameters)[1:]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from persim_gym.learned.config import CHOICE, FAMILIES, ClosedForm
-from persim_gym.learned.frames.geometry import Geometry
+from persim_gym.learned.features.geometry import Geometry
 from persim_gym.learned.plan import FitPlan, plan_fit
 from persim_gym.learned.preparation import Data
 

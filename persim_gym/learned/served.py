@@ -11,11 +11,7 @@ from persim_gym.learned.dynamics import LearnedDynamics
 
 
 class ServedDynamics:
-    """A learned model as a dynamics for the shells; a subclass says how its episodes go on.
-
-    Args:
-        sim: The model.
-    """
+    """A learned model as a dynamics for the shells; a subclass says how its episodes go on."""
 
     def __init__(self, sim: LearnedDynamics) -> None:
         self.sim = sim

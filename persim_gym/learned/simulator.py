@@ -21,6 +21,7 @@ from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.families import Setting
 from persim_gym.learned.files import read_simulator, simulator_sha256, write_simulator
 from persim_gym.learned.fit import fit_by
+from persim_gym.learned.fit_memory import check_sizes
 from persim_gym.learned.networks.optimise import FitProgress
 from persim_gym.learned.outcomes.data_task import DataTask
 from persim_gym.learned.outcomes.given_reward import Reward, rewarded, without_given
@@ -30,7 +31,6 @@ from persim_gym.learned.posterior.knowledge import Known
 from persim_gym.learned.preparation import Data, as_transitions, check_device, task_for
 from persim_gym.learned.progress import reporter
 from persim_gym.learned.refit import plan_from, with_past_of
-from persim_gym.learned.sizes import check_sizes
 from persim_gym.learned.support import Experience
 from persim_gym.learned.uncertainty.learn import Uncertainty
 from persim_gym.offline.declared import declare
@@ -135,7 +135,7 @@ class PerSim(AdaptiveDynamics):
             device: ``"cpu"``, ``"cuda"`` or any other of torch's.
             out: Folder for the simulator. With it, a fit that was killed goes on from its last
                 checkpoint when it is called again with the same data and options.
-            on_epoch: Told of each epoch.
+            on_epoch: Called after each epoch.
             callbacks: What the fit calls on its way, such as
                 :class:`~persim_gym.learned.LogMetrics`.
             progress: Show a progress bar; by default where there is a terminal.

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from persim_gym.core import Task
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.frames.history import beginning
+from persim_gym.learned.features.history import beginning
 from persim_gym.learned.networks.network import NetworkShape
 
 #: Shapes by letters: ``m`` members, ``N`` agents, ``d`` observation, ``c`` inner coordinates (as

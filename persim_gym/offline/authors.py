@@ -336,7 +336,7 @@ def _numbers(
     """A column ``[n, *shape]`` from an array, or a list of arrays and numbers; all finite."""
     length, size = len(values), int(np.prod(shape, dtype=int))
     if isinstance(values, list):
-        # Looked at one by one: a nested list would be copied to its bottom.
+        # Checked one by one: a nested list would be copied to its bottom.
         for step, value in enumerate(values):
             plain = isinstance(value, (bool, int, float, np.generic))
             if not plain and not isinstance(value, np.ndarray):

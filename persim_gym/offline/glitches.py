@@ -27,7 +27,7 @@ MOST, BESIDE = 0.05, 0.2
 #: Standard deviation of a column in its trajectories, in units of its steps, from which it goes on;
 #: where glitches are few, they have to stand out of a column that is smoother.
 STEADY, SMOOTH = 1.0, 2.0
-#: Glitches from which it can be told whether they come of something, and standard errors by which
+#: Glitches from which it can be tested whether they have a cause, and standard errors by which
 #: what was before them is unlike what is before other rows.
 FEWEST, SURE = 5, 3.5
 #: Steps between leaps from which they may be regular, and by how many these may differ.
@@ -70,8 +70,8 @@ def glitches(values: Floats, follows: Flags, actions: Floats, time: Floats | Non
     for column in np.flatnonzero(found.any(axis=0)).tolist():
         leaps, rows = np.flatnonzero(found[:, column]), found[1:, column][follows]
         others = np.delete(before, before.shape[1] - len(found[0]) + column, axis=1)
-        told = rows.sum() >= FEWEST and _told(others, rows)
-        if told or _by_calendar(leaps, time, follows):
+        caused = rows.sum() >= FEWEST and _caused(others, rows)
+        if caused or _by_calendar(leaps, time, follows):
             found[:, column] = False
     return found
 
@@ -197,7 +197,7 @@ def _by_calendar(leaps: NDArray[np.int64], time: Floats, follows: Flags) -> bool
     return bool(((together > 1) & (together > agents[own] / 2)).mean() > 0.5)
 
 
-def _told(before: Floats, rows: Flags) -> bool:
+def _caused(before: Floats, rows: Flags) -> bool:
     """Whether ranks of what was before ``[n, q]`` are no random ones in some rows ``[n]``.
 
     They may be at one side, or at both.

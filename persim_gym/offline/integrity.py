@@ -29,14 +29,9 @@ def checked_steps(
 ) -> Iterator[Steps]:
     """The episodes of a data set in its order, checked against its hash as they are read.
 
-    Only once for the same files: the next reading in this process looks at their times and sizes.
+    Only once for the same files: the next reading in this process compares their times and sizes.
     Of a part of a data set the whole is checked first. Data that hold no hash, other libraries'
     for example, pass; so do episodes that were added later.
-
-    Args:
-        dataset: The data set.
-        metadata: Of each of its episodes.
-        verify: Check at all.
 
     Raises:
         ValueError: If the data were altered; after the last episode, if the whole is read.

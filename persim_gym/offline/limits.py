@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from persim_gym.files import size_of
+from persim_gym.checks import size_of
 from persim_gym.offline.pickled_arrays import Refused
 
 #: What a file may become by default: so many times its own size, but at least and at most these.
@@ -57,7 +57,7 @@ class Budget:
             )
 
     def check_time(self) -> None:
-        """Look at the clock.
+        """Check the clock.
 
         Raises:
             Refused: If the time is over.

@@ -10,7 +10,7 @@ Why not ``pickle.Unpickler`` with a ``find_class`` that knows these names alone:
 nothing either, but what a file makes it produce cannot be limited. Its memo grows to any index that
 six bytes name (tens of gigabytes), it hashes any key (nested ones to their bottom, colliding ones
 in quadratic time), makes sets and numbers of any length, and asks nothing between two instructions.
-Here everything that is produced is counted, and the clock is looked at.
+Here everything that is produced is counted, and the clock is checked.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ PATIENCE = 5.0
 def publishing(dataset_id: str, overwrite: bool = False) -> Iterator[Path]:
     """A folder that becomes the data set of an id when the block ends well, and vanishes if not.
 
-    The folder lies beside the data set's place under a hidden name, where Minari does not look, and
+    The folder lies beside the data set's place under a hidden name, where Minari does not read, and
     is locked: one process at a time writes a data set. What a killed one has left is taken away. A
     data set that is replaced is there until the new one is: it is never changed.
 
@@ -158,7 +158,7 @@ def _claim(place: Path, dataset_id: str) -> tuple[Path, int | None]:
             partial.mkdir()
         except FileExistsError:
             if not files.take_abandoned(partial):
-                if tries := tries - 1:  # a reader may be looking at it
+                if tries := tries - 1:  # a reader may have it open
                     time.sleep(0.05)
                     continue
                 raise ValueError(

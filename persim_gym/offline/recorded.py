@@ -1,4 +1,4 @@
-"""What a data set's environment was: the bare task, or something else that only looks like it."""
+"""What a data set's environment was: the bare task, or something else of the same spaces."""
 
 from __future__ import annotations
 

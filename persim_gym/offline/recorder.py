@@ -115,7 +115,7 @@ def prepare(
 ) -> Recording:
     """Check all that a recording needs, before any work; arguments and errors as of :func:`record`.
 
-    Whether there is a data set of the id already is not looked at.
+    Whether there is a data set of the id already is not checked.
     """
     if not isinstance(env_id, str):
         raise TypeError(f"an environment id or a task's name is needed, got {env_id!r}")

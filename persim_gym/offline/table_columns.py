@@ -312,7 +312,7 @@ class Column:
 
         Args:
             given: The categories in order; True to take what there is, sorted; ``None`` to do so
-                only if the column looks discrete; False to do so never.
+                only if the column is probably discrete; False to do so never.
 
         Returns:
             ``None`` for a column of numbers that are not to be counted off.
@@ -328,7 +328,7 @@ class Column:
         known: list[Any]
         if given is not None and given is not True:
             known = list(given)
-        elif given is None and not self._looks_discrete(raw[there]):
+        elif given is None and not self._probably_discrete(raw[there]):
             return None
         elif is_categorical(self.series.dtype):
             known = list(self.series.dtype.categories)
@@ -362,7 +362,7 @@ class Column:
         plain = all(issubclass(own, NUMBERS) for own in kinds)
         return plain and not kinds <= {bool, np.bool_} and not is_categorical(self.series.dtype)
 
-    def _looks_discrete(self, values: NDArray[Any]) -> bool:
+    def _probably_discrete(self, values: NDArray[Any]) -> bool:
         """Whether these values of the column are labels, or few whole numbers."""
         from pandas.api import types
 

@@ -1,9 +1,8 @@
-"""The rows of a table in their order: whose, which follow each other; and what became of them."""
+"""The rows of a table in their order: whose, and which follow each other."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,11 +11,14 @@ from numpy.typing import NDArray
 from persim_gym.offline.missing_codes import missing_codes
 from persim_gym.offline.sources import Name, Table, called, read_source
 from persim_gym.offline.table_columns import Column
+from persim_gym.offline.table_report import many, some
 from persim_gym.offline.values import seconds
-from persim_gym.progress import span
 
 #: Without ``max_gap`` a trajectory ends where the time step is so many times the median.
 GAP = 1.5
+
+#: Seconds of a day and of a change of the clocks, and weeks from which closed days are known.
+DAY, SHIFT, WEEKS = 86_400.0, 3_700.0, 3
 
 Handling = Literal["error", "drop"]
 
@@ -24,7 +26,7 @@ Handling = Literal["error", "drop"]
 def _missing(column: Column, lost: NDArray[np.bool_]) -> str:
     """What to say of the first of the rows in which a column has no value."""
     more = int(lost.sum()) - 1
-    beside = f", as in {_many(more, 'other row')} of {len(lost)}" if more else ""
+    beside = f", as in {many(more, 'other row')} of {len(lost)}" if more else ""
     return (
         f"{column.where(int(np.argmax(lost)))}: the value is missing{beside}; fill it in, or leave "
         "such rows out with missing='drop'"
@@ -67,6 +69,7 @@ class OrderedRows:
         self.names, agents = Column(table, agent, numbers, key=True).identifiers()
         own = self.names[agents]
         times, self.dates = Column(table, order, numbers, own).times()
+        self.closed = 0  # days of the week that are not counted
         episodes = np.zeros(len(numbers), dtype=np.int64)
         if episode is not None:
             episodes = Column(table, episode, numbers, own, key=True).identifiers()[1]
@@ -122,7 +125,7 @@ class OrderedRows:
             others = values[~found & ~np.isnan(values)]
             raise ValueError(
                 f"{column.where(row)}: {values[row]:.10g} is far from all other values "
-                f"({others.min():g} to {others.max():g}) and looks like a code for a missing one; "
+                f"({others.min():g} to {others.max():g}) and is probably a code for a missing one; "
                 "leave such rows out with missing='drop', or, if it is a value, say what is "
                 f"possible with bounds={{{column.name!r}: (None, None)}}"
             )
@@ -146,7 +149,12 @@ class OrderedRows:
     def links(
         self, max_gap: Any, bad: NDArray[np.bool_], ended: NDArray[np.bool_]
     ) -> tuple[NDArray[np.bool_], int, float, float]:
-        """Which rows have a next one, gaps, the median step and the longest that is no gap."""
+        """Which rows have a next one, gaps, the median step and the longest that is no gap.
+
+        Where it is not said what a gap is, times become those of open days.
+        """
+        if max_gap is None and self.dates and not self.closed:
+            self.time, self.closed = open_days(self.time, self.same)
         ahead = np.diff(self.time)
         steps = ahead[self.same]
         typical = float(np.median(steps)) if len(steps) else 0.0
@@ -184,6 +192,32 @@ class OrderedRows:
         return agents, names
 
 
+def open_days(
+    time: NDArray[np.float64], same: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], int]:
+    """Times of daily rows without the days of the week that never have one: closed on Sundays.
+
+    Args:
+        time: Seconds ``[n]``, in order within each trajectory.
+        same: Whether a row and the next one are of one trajectory ``[n - 1]``.
+
+    Returns:
+        The times, in which an open day follows the one before, and how many days of the week are
+        closed: 0 where rows are not daily, and times stay as they are.
+    """
+    day = np.rint(time / DAY).astype(np.int64)
+    daily = len(day) and (np.abs(time - DAY * day) <= SHIFT).all() and np.ptp(day) >= WEEKS * 7
+    if not daily or not same.any() or np.median(np.diff(day)[same]) != 1:
+        return time, 0
+    rows = np.bincount(day % 7, minlength=7)
+    is_open = rows > 0
+    closed = 7 - int(is_open.sum())
+    if not 1 <= closed <= 2 or rows[is_open].min() < 0.3 * rows.max():
+        return time, 0
+    place = np.cumsum(is_open) - 1
+    return DAY * (day // 7 * (7 - closed) + place[day % 7]).astype(np.float64), closed
+
+
 def labels_of(table: Any, column: Name, rows: NDArray[np.int64]) -> NDArray[Any]:
     """What a column holds in some rows of a table, as text ``[n]``.
 
@@ -204,12 +238,6 @@ def labels_of(table: Any, column: Name, rows: NDArray[np.int64]) -> NDArray[Any]
     return np.asarray(names[codes])
 
 
-def some(names: Sequence[str]) -> str:
-    """The first five names for a message."""
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(repr(each) for each in names[:5]) + more
-
-
 def fixed_in_agents(values: NDArray[Any], agent: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Columns that never change within an agent, and differ between agents ``[k]``.
 
@@ -223,177 +251,3 @@ def fixed_in_agents(values: NDArray[Any], agent: NDArray[np.int64]) -> NDArray[n
     steps = np.diff(np.append(begins, len(agent)))
     same = (values == np.repeat(values[begins], steps, axis=0)).all(0)
     return np.asarray(same & ~(values == values[0]).all(0) & ((steps > 1).mean() > 0.5))
-
-
-#: Share of a step by which times may be off a regular grid.
-UNEVEN = 0.2
-
-#: What is warned of: a share of the times that are uneven, of the rows that are in no step; from
-#: so many on.
-UNEVEN_SHARE, LOST_SHARE, MANY = 0.1, 1 / 3, 10
-
-#: Where the documentation says what to do about both.
-HOW = "see 'Irregular times' in docs/tables.md"
-
-
-def off_the_grid(between: NDArray[np.float64], step: float) -> NDArray[np.bool_]:
-    """Which times between rows are no whole steps; where a row is missing there are two of them."""
-    whole = np.maximum(np.rint(between / step), 1)
-    return np.asarray(np.abs(between - whole * step) > UNEVEN * step)
-
-
-@dataclass(frozen=True, slots=True)
-class TableReport:
-    """What became of a table.
-
-    Attributes:
-        rows: Rows of the table.
-        agents: Agents with a transition.
-        trajectories: Unbroken pieces of at least two rows.
-        transitions: Steps from a row to the next.
-        step: Median time between an agent's rows; in seconds if times are dates.
-        max_gap: Steps longer than this end a trajectory.
-        gaps: Trajectories that ended so.
-        missing: Rows with a missing value that were dropped, or whose step was.
-        lone_rows: Rows without a neighbour, which are in no transition.
-        dropped_agents: Agents without a transition.
-        glitches: State columns with values that leap away and back, and how many.
-        glitch_rows: Rows with such a value, which were left out.
-        constant: State columns that never change.
-        actions: Categories of discrete actions in the order of their indices; empty for others.
-        untried: Those of them that were never taken: nothing can be known of them.
-        dates: Whether times are dates.
-        counted_off: Whether discrete actions are numbers, and nobody has said that they are.
-        steps: The shortest and the longest time of a step: each is one step all the same.
-        begins: Row of the table, from 0 on, in which each transition begins ``[T]``: by it a
-            column that is no part of the transitions is read beside them.
-        covariates: State columns that differ between agents and never change within one.
-        fixed: Columns of the action of which the same holds.
-        worded: Columns whose words of yes and no were read as 1 and 0.
-        lacking: Rows without a value, by column.
-        uneven: Times between an agent's rows that are no whole steps; 0 if it was said what a gap
-            is.
-        between: All times between an agent's rows.
-        used: Rows in a transition.
-        still: Whether no state column changes within an agent.
-    """
-
-    rows: int
-    agents: int
-    trajectories: int
-    transitions: int
-    step: float
-    max_gap: float
-    gaps: int
-    missing: int
-    lone_rows: int
-    dropped_agents: tuple[str, ...]
-    glitches: Mapping[str, int]
-    glitch_rows: int
-    constant: tuple[str, ...]
-    actions: tuple[str, ...]
-    untried: tuple[str, ...]
-    dates: bool = False
-    counted_off: bool = False
-    steps: tuple[float, float] = (0.0, 0.0)
-    begins: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64), repr=False)
-    covariates: tuple[str, ...] = ()
-    fixed: tuple[str, ...] = ()
-    worded: tuple[str, ...] = ()
-    lacking: Mapping[str, int] = field(default_factory=dict)
-    uneven: int = 0
-    between: int = 0
-    used: int = 0
-    still: bool = False
-
-    def _time(self, value: float) -> str:
-        return span(value) if self.dates else f"{value:g}"
-
-    def about_actions(self) -> str:
-        """Which discrete actions there are, and what to say if they are none."""
-        remedy = " (if they are amounts, say discrete_actions=False)" if self.counted_off else ""
-        return f"discrete actions: {some(self.actions)}{remedy}"
-
-    def warnings(self) -> list[str]:
-        """What makes a simulator of the table worth less than its rows, and the remedy."""
-        found = []
-        if self.uneven >= MANY and self.uneven > UNEVEN_SHARE * self.between:
-            found.append(
-                f"{self.uneven} of {self.between} times between an agent's rows are no whole steps "
-                f"of {self._time(self.step)}, their median: all steps count as equally long, and a "
-                f"time above {self._time(self.max_gap)} ends a trajectory; bring the rows to a "
-                f"regular grid first ({HOW}), or say with max_gap what a gap is"
-            )
-        lost = self.rows - self.used
-        if self.lacking and max(MANY, LOST_SHARE * self.rows) < lost < 2 * self.missing:
-            each = ", ".join(f"{name!r} in {count}" for name, count in self.lacking.items())
-            found.append(
-                f"only {self.used} of {self.rows} rows are part of a step, for values are missing "
-                f"({each}): fill them in, or leave out what is seldom known ({HOW})"
-            )
-        if self.glitches:
-            found.append(self.about_glitches())
-        if self.still:
-            found.append("the state never changes from one row to the next: nothing can be learned")
-        if self.fixed:
-            found.append(
-                f"no agent's action ever changes ({some(self.fixed)}): what it does cannot be told "
-                "from what the agents are"
-            )
-        return found
-
-    def about_glitches(self) -> str:
-        """Which values were taken for a sensor's glitches, and what to say if they are none."""
-        counts = ", ".join(f"{count} of {name!r}" for name, count in self.glitches.items())
-        column = next(iter(self.glitches))
-        return (
-            f"values that leap away and are back in the next row are left out as glitches of a "
-            f"sensor: {counts}; if they are values, say what is possible with "
-            f"bounds={{{column!r}: (None, None)}}"
-        )
-
-    def __str__(self) -> str:
-        """One line."""
-        parts = [
-            f"{_many(self.rows, 'row')} of {_many(self.agents, 'agent')}: "
-            f"{_many(self.transitions, 'transition')} in "
-            f"{_many(self.trajectories, 'trajectory')}, median step {self._time(self.step)}"
-        ]
-        low, high = self.steps
-        if high > (1 + UNEVEN) * self.step or low * (1 + UNEVEN) < self.step:
-            parts.append(
-                f"steps of {self._time(low)} to {self._time(high)} all count as one: bring the "
-                "rows to a grid where that matters"
-            )
-        if self.gaps:
-            parts.append(
-                f"split at {_many(self.gaps, 'gap')} longer than {self._time(self.max_gap)}"
-            )
-        if self.missing:
-            parts.append(f"{_many(self.missing, 'row')} with a missing value left out")
-        if self.glitches:
-            parts.append(f"{_many(self.glitch_rows, 'row')} with a sensor's glitch left out")
-        if self.lone_rows:
-            parts.append(f"{_many(self.lone_rows, 'row')} without a neighbour left out")
-        if self.dropped_agents:
-            parts.append(f"agents without a step left out: {some(self.dropped_agents)}")
-        if self.constant:
-            parts.append(f"state columns that never change: {some(self.constant)}")
-        if self.covariates:
-            parts.append(
-                f"state columns that never change within an agent: {some(self.covariates)} (a "
-                "simulator of one's own needs none of them: leave them out)"
-            )
-        if self.worded:
-            parts.append(f"yes and no read as 1 and 0: {some(self.worded)}")
-        if self.actions:
-            parts.append(self.about_actions())
-        if self.untried:
-            parts.append(f"never taken: {some(self.untried)}")
-        return "; ".join(parts)
-
-
-def _many(count: int, what: str) -> str:
-    """``"1 row"``, ``"2 rows"``, ``"2 trajectories"``."""
-    several = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
-    return f"{count} {what if count == 1 else several}"

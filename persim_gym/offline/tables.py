@@ -27,13 +27,8 @@ from persim_gym.offline.glitches import glitches
 from persim_gym.offline.sources import Name, called, read_source, stem
 from persim_gym.offline.table_columns import Column
 from persim_gym.offline.table_names import ColumnNames, source_of
-from persim_gym.offline.table_rows import (
-    Handling,
-    OrderedRows,
-    TableReport,
-    fixed_in_agents,
-    off_the_grid,
-)
+from persim_gym.offline.table_report import TableReport, off_the_grid
+from persim_gym.offline.table_rows import Handling, OrderedRows, fixed_in_agents
 from persim_gym.offline.transitions import NO_ACTION, Transitions
 
 _LOG = logging.getLogger(__name__)
@@ -217,7 +212,7 @@ class _Found:
         ended: Rows in which an episode has ended ``[n]``.
         link: Rows with a next one ``[n]``: those of which a step begins.
         labels: The categories of discrete actions.
-        counted_off: Whether discrete actions are numbers, and nobody has said that they are.
+        counted_off: Whether discrete actions are numbers, and it was not said that they are.
         columns: The columns of the actions.
         missing: Rows with a missing value ``[n]``.
         strange: Values of the states that are glitches ``[n, d]``.
@@ -351,6 +346,7 @@ def _report(
         actions=found.labels if named.action else (),
         untried=tuple(one for k, one in enumerate(found.labels) if not (taken == k).any()),
         dates=rows.dates,
+        closed=rows.closed,
         counted_off=found.counted_off,
         steps=(float(ahead.min()), float(ahead.max())),
         begins=rows.number[first],

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from persim_gym.offline.arrays import as_array, as_flags, check_names
 
-#: Rows that are looked at together.
+#: Rows that are checked together.
 _BLOCK = 2**14
 
 #: What the action is called of agents to which nothing is done.
@@ -58,7 +58,7 @@ class Transitions:
         task_name: The task, such as ``"cartpole"``.
         dataset_id: Where the data came from, such as ``"persim/cartpole/random-v0"``.
         population: How to make the recorded population again (``population=`` of an environment),
-            where that is known and not the default one. For evaluations; no fit looks at it.
+            where that is known and not the default one. For evaluations; no fit reads it.
         agent_names: What the agents are called outside of this package, one an index; ``None``
             where they are plain numbers.
         obs_names: Names of the observation's coordinates ``[d]``, where they have any.

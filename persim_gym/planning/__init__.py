@@ -2,12 +2,12 @@
 
 from persim_gym.planning.categorical import CategoricalCEM
 from persim_gym.planning.cem import CEM
-from persim_gym.planning.choices import PLANNER_NAMES, PlannerChoice, choose_planner
 from persim_gym.planning.icem import ICEM
 from persim_gym.planning.mpc import MPC
 from persim_gym.planning.mppi import MPPI
 from persim_gym.planning.objective import Objective, Shaping, Upright
 from persim_gym.planning.planner import Plan, Planner
+from persim_gym.planning.planner_choice import PLANNER_NAMES, PlannerChoice, choose_planner
 from persim_gym.planning.proposal import Proposal
 from persim_gym.planning.recommendation import Course, Recommendation
 from persim_gym.planning.recommending import foresee, recommend, recommend_all

@@ -55,7 +55,7 @@ class CategoricalCEM:
 
     @property
     def leading(self) -> int:
-        """How many of the best candidates it looks at."""
+        """How many of the best candidates it uses."""
         return self.elites
 
     def __post_init__(self) -> None:

@@ -26,11 +26,6 @@ class Units:
     def of(cls, space: Discrete | Box, device: torch.device, planner: str) -> Units:
         """Units of an action space.
 
-        Args:
-            space: Where actions are from.
-            device: Where they are needed.
-            planner: Who asks, for the message.
-
         Raises:
             TypeError: If actions are discrete.
             ValueError: If the space has no bounds.
@@ -53,11 +48,6 @@ class Units:
 
 def bounds_of(space: Box, device: torch.device, planner: str) -> tuple[Tensor, Tensor]:
     """Lower and upper bounds of actions ``[a]``, ``[a]``.
-
-    Args:
-        space: Where actions are from.
-        device: Where they are needed.
-        planner: Who asks, for the message.
 
     Raises:
         ValueError: If the space has none: what is drawn between them would be no number.

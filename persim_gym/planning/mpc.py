@@ -14,7 +14,6 @@ from torch import Tensor
 from persim_gym import checks
 from persim_gym.core import Dynamics, Task, agents_of, begin_states, next_states
 from persim_gym.learned.outcomes.given_reward import Reward, rewarded
-from persim_gym.planning.choices import PlannerChoice, choose_planner, settings_for
 from persim_gym.planning.objective import (
     ComparingDynamics,
     Objective,
@@ -23,6 +22,7 @@ from persim_gym.planning.objective import (
     Upright,
 )
 from persim_gym.planning.planner import Planner
+from persim_gym.planning.planner_choice import PlannerChoice, choose_planner, settings_for
 from persim_gym.planning.proposal import (
     Proposal,
     Proposed,
@@ -53,8 +53,8 @@ class MPC:
         reward: Another reward than the task's: an expression over columns, or a function; see
             :meth:`PerSim.with_reward <persim_gym.learned.PerSim.with_reward>`.
         planner: The search: the name of one
-            (:data:`~persim_gym.planning.choices.PLANNER_NAMES`), by default the task's; what
-            :func:`~persim_gym.planning.choices.choose_planner` gives; or a planner.
+            (:data:`~persim_gym.planning.planner_choice.PLANNER_NAMES`), by default the task's; what
+            :func:`~persim_gym.planning.planner_choice.choose_planner` gives; or a planner.
         propagation: How members are followed; by default what was chosen with the planner, and for
             a mere planner as in the paper: all on their mean with CEM, each on its own states with
             any other.

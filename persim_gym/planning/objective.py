@@ -13,7 +13,7 @@ from torch import Tensor
 
 from persim_gym import checks
 from persim_gym.core import Array, Dynamics, Task, check_dynamics, check_task, next_states
-from persim_gym.planning.tally import Tally, columns
+from persim_gym.planning.running_returns import Tally, columns
 
 Propagation = Literal["members", "mean", "sampled", "sample"]
 PROPAGATIONS: tuple[Propagation, ...] = ("members", "mean", "sampled", "sample")
@@ -116,8 +116,8 @@ class Objective:
     * ``"mean"``: all members predict from the same state, which is the mean of their last
       predictions. Rewards and ends are still those of each member's own prediction.
     * ``"sampled"``: candidate ``j`` follows member ``j mod m`` alone, and its return is what that
-      member says: one prediction a step instead of ``m``. Of candidates that are equally good in
-      truth, those whose member is more hopeful are preferred.
+      member says: one prediction a step instead of ``m``. Of candidates that are equally good
+      in the true environment, those whose member is more hopeful are preferred.
     * ``"sample"``: as ``"members"``, with the process's noise as it was found in the data. What is
       drawn is the same for all candidates of a problem, and new in each decision.
 
@@ -288,7 +288,7 @@ def _check_shaping(shaping: object, task: Task) -> None:
     checks.number("the shaping's weight", shaping.weight)
 
 
-#: Steps that are looked at together, after which those that have ended may be dropped; and the
+#: Steps that are summed together, after which those that have ended may be dropped; and the
 #: share of candidates still running below which they are.
 CHECK_EVERY = 5
 WORTH_DROPPING = 0.8

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from persim_gym import checks
 from persim_gym.core import Dynamics, next_states
-from persim_gym.planning.choices import PlannerChoice
 from persim_gym.planning.planner import Plan, Planner, Score
+from persim_gym.planning.planner_choice import PlannerChoice
 from persim_gym.planning.shooting import RandomShooting
 
 

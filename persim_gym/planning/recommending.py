@@ -22,9 +22,9 @@ from persim_gym.learned.outcomes.given_reward import (
 from persim_gym.learned.record import read_record
 from persim_gym.learned.simulator import PerSim
 from persim_gym.offline.transitions import Transitions
-from persim_gym.planning.choices import PlannerChoice, planner_for_data
 from persim_gym.planning.mpc import MPC
 from persim_gym.planning.planner import Planner
+from persim_gym.planning.planner_choice import PlannerChoice, planner_for_data
 from persim_gym.planning.recommendation import Course, Recommendation
 from persim_gym.progress import OnProgress
 

@@ -49,7 +49,7 @@ class RandomShooting:
 
     @property
     def leading(self) -> int | None:
-        """How many of the best candidates it looks at; ``None`` for all."""
+        """How many of the best candidates it uses; ``None`` for all."""
         return 1 if self.decide == "best" else None
 
     def __post_init__(self) -> None:
@@ -102,12 +102,7 @@ class RandomShooting:
         return self.choose(score, actions)
 
     def choose(self, score: Score, actions: Tensor) -> Plan:
-        """Choose among candidates ``[p, k, h(, a)]``, wherever they come from.
-
-        Args:
-            score: Returns of sequences.
-            actions: The candidates.
-        """
+        """Choose among candidates ``[p, k, h(, a)]``, wherever they come from."""
         by_mean = self.decide == "mean"
         returns = score(actions)
         if by_mean:

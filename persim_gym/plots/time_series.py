@@ -193,11 +193,6 @@ def _draw(axes: Axes, panel: Panel, theme: Theme) -> None:
 def running_frames(figure: Figure, first: int, last: int) -> Iterator[NDArray[np.uint8]]:
     """The same figure as a film: what lies to the right of a step is not yet drawn.
 
-    Args:
-        figure: What :func:`draw_panels` has made.
-        first: The first step to show.
-        last: The last one.
-
     Yields:
         Frames ``[height, width, 3]``, one a step.
     """
@@ -212,7 +207,7 @@ def running_frames(figure: Figure, first: int, last: int) -> Iterator[NDArray[np
     for step in range(first, last + 1):
         for window, left, artists in windows:
             window.set_width(step - left)
-            for artist in artists:  # it is looked at only when it is set
+            for artist in artists:  # its size counts only when it is set
                 artist.set_clip_path(window)
         canvas.draw()
         yield np.array(canvas.buffer_rgba())[..., :3]

@@ -43,14 +43,7 @@ def colours(theme: Theme) -> dict[str, str]:
 
 
 def error_panel(scores: Scores, place: int, unit: str = "", *, theme: Theme = LIGHT) -> Figure:
-    """RMSE of one coordinate at each number of steps, beside the references.
-
-    Args:
-        scores: Of a split.
-        place: The coordinate.
-        unit: Its unit.
-        theme: Colours.
-    """
+    """RMSE of one coordinate at each number of steps, beside the references."""
     figure, axes = panel(theme)
     shown = []
     for name, colour in colours(theme).items():
@@ -108,14 +101,7 @@ def calibration_panel(
 
 
 def course_panel(shown: Shown, place: int, unit: str = "", *, theme: Theme = LIGHT) -> Figure:
-    """One coordinate of a predicted course with its 95% interval, and what was.
-
-    Args:
-        shown: The course.
-        place: The coordinate.
-        unit: Its unit.
-        theme: Colours.
-    """
+    """One coordinate of a predicted course with its 95% interval, and what was."""
     figure, axes = panel(theme)
     steps = np.arange(len(shown.true))
     if shown.low is not None and shown.high is not None:

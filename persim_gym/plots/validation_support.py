@@ -51,12 +51,7 @@ def dose_panel(doses: Mapping[str, Any], *, theme: Theme = LIGHT) -> Figure:
 
 
 def against_panel(action: Mapping[str, Any], *, theme: Theme = LIGHT) -> Figure:
-    """An action against the column that explains it best.
-
-    Args:
-        action: As :func:`~persim_gym.evaluation.validation.support.support_of` has it.
-        theme: Colours.
-    """
+    """An action against the column that explains it best."""
     figure, axes = panel(theme)
     against = action["against"]
     axes.plot(against["x"], against["y"], "o", color=theme.learned, ms=2.5, alpha=0.5, mew=0)
@@ -123,12 +118,7 @@ SHOWN, LISTED = 40, 400
 
 
 def value_panel(found: Mapping[str, Any], *, theme: Theme = LIGHT) -> Figure:
-    """Each agent's value: simulated with its interval, by fitted-Q evaluation, and as recorded.
-
-    Args:
-        found: As :meth:`~persim_gym.evaluation.off_policy.OffPolicy.to_json` gives it.
-        theme: Colours.
-    """
+    """Each agent's value: simulated with its interval, by fitted-Q evaluation, and as recorded."""
     agents = sorted(found["agents"], key=lambda own: own["simulated"])
     kept = np.unique(np.linspace(0, len(agents) - 1, min(len(agents), SHOWN)).astype(int))
     agents = [agents[k] for k in kept.tolist()]

@@ -158,7 +158,7 @@ def test_bad_input(ready: Path, tmp_path: Path) -> None:
     refuse("adapt", tmp_path / "none", NEW, *out, says="there is no simulator")
     refuse("adapt", sim, "persim/none-v0", *out, says="persim/none-v0")
     refuse("adapt", sim, "persim/mountain-car/random-v0", *out, says="of task 'mountain-car'")
-    refuse("adapt", sim, FITTED, *out, says="nobody to add")
+    refuse("adapt", sim, FITTED, *out, says="no agent to add")
     refuse("adapt", sim, FITTED, "--agents", "3", *out, says="agent 3 of the simulator already")
     refuse("adapt", sim, NEW, "--agents", "3", *out, says="no transitions of agent 3")
     refuse("adapt", sim, NEW, "--agents", "x", *out, says="--agent must be like")

@@ -10,7 +10,7 @@ import pytest
 from persim_gym.baselines import Baseline
 from persim_gym.cli.baselines import _policy, parse_options
 from persim_gym.envs.suites import find_suite
-from persim_gym.planning.choices import planner_for_data
+from persim_gym.planning.planner_choice import planner_for_data
 from tests.cli import commands
 from tests.learned.worlds import PlainTask, random_simulator
 

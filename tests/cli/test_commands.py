@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import persim_gym
-from persim_gym.cli import models
+from persim_gym.cli import resolve
 from persim_gym.cli.options import parse_agents, parse_ranges
 from persim_gym.cli.output import cell
 from persim_gym.demo import run as demo
@@ -539,14 +539,14 @@ def test_demo_tells_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_population_of_a_simulator_is_its_data_sets(simulator: str) -> None:
-    assert models.population_of(PerSim.load(simulator)) == {"size": 8, "seed": 3}
+    assert resolve.population_of(PerSim.load(simulator)) == {"size": 8, "seed": 3}
 
 
 def test_population_of_a_simulator_of_the_first_agents_alone(dataset: str) -> None:
     data = read_transitions(dataset)
     first = dataclasses.replace(data.select(data.agent < 5), num_agents=5)
     sim = PerSim.fit(first, ensemble_size=1, epochs=1)
-    assert models.population_of(sim) == {"size": 8, "seed": 3}
+    assert resolve.population_of(sim) == {"size": 8, "seed": 3}
 
 
 def test_population_is_not_guessed_when_the_data_set_has_changed(
@@ -554,7 +554,7 @@ def test_population_is_not_guessed_when_the_data_set_has_changed(
 ) -> None:
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "data"))
     sim = PerSim.load(simulator)
-    assert models.population_of(sim) == {"size": 8, "seed": 3}  # its own card says so
+    assert resolve.population_of(sim) == {"size": 8, "seed": 3}  # its own card says so
     sim.card["dataset"]["population"] = None
     simulator = str(sim.save(tmp_path / "simulator"))
     note = run("evaluate", simulator, "--agents", "0", "--episodes", "1", "--json").stderr

@@ -11,7 +11,7 @@ import pytest
 
 from persim_gym.cli import complete
 from persim_gym.learned.config import METHODS
-from persim_gym.planning.choices import PLANNER_NAMES
+from persim_gym.planning.planner_choice import PLANNER_NAMES
 from persim_gym.policies.paper_behaviours import BEHAVIOURS
 from tests.cli.commands import COMMAND, invoke
 

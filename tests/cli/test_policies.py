@@ -88,7 +88,7 @@ def test_train_says_where_a_target_was_not_reached(
 ) -> None:
     small(monkeypatch, tolerance=1e-6)
     result = run("train", "cartpole", "--policy", "test", "--out", tmp_path, "--steps", "100")
-    assert "no look was within" in result.stderr
+    assert "no evaluation was within" in result.stderr
     assert load_policy(tmp_path / "cartpole" / "test.safetensors").card["max_steps"] == 100
 
 

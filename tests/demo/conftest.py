@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
+from tests.datasets import own_datasets
 from tests.demo.small import Finished, tiny
+
+__all__ = ["own_datasets"]
 
 
 @pytest.fixture(scope="session")
@@ -20,8 +21,3 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         patch.setenv("MINARI_DATASETS_PATH", str(data))
         page, events = tiny(folder / "out", on_progress=lambda *now: progress.append(now))
     return page, events, progress
-
-
-@pytest.fixture(autouse=True)
-def _own_datasets(root: Path) -> None:
-    """Each test has a place of its own for data sets."""

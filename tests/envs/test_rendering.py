@@ -266,7 +266,7 @@ assert not os.listdir(), os.listdir()  # no MUJOCO_LOG.TXT
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere OpenGL needs no display")
 @pytest.mark.parametrize("backend", ["", "glfw", "nonsense"])
-def test_without_opengl_the_remedy_is_told(backend: str) -> None:
+def test_without_opengl_the_remedy_is_named(backend: str) -> None:
     pytest.importorskip("mujoco")
     code = """
 from persim_gym.envs.rendering import make_renderer

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.datasets import own_datasets
+
+__all__ = ["own_datasets"]
+
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tests share it: what one has fitted, the others need not fit again."""
     return tmp_path_factory.mktemp("benchmark")
-
-
-@pytest.fixture(autouse=True)
-def _own_datasets(root: Path) -> None:
-    """Each test has a place of its own for data sets."""

@@ -113,29 +113,29 @@ def test_force_makes_all_anew_models_too(
     assert runs == [*cells, *cells]
 
 
-def test_on_done_and_watch_are_told_in_order(runs: Runs, tmp_path: Path) -> None:
-    told: list[Any] = []
+def test_a_watch_is_called_in_order(runs: Runs, tmp_path: Path) -> None:
+    calls: list[Any] = []
 
-    class Told(Watch):
+    class Calls(Watch):
         def begins(self, missing: Sequence[Cell], known: int, seconds: float) -> None:
-            told.append(("begins", list(missing), known, seconds > 0))
+            calls.append(("begins", list(missing), known, seconds > 0))
 
         def started(self, cell: Cell) -> None:
-            told.append(("started", cell))
+            calls.append(("started", cell))
 
         def ended(self, done: Done, seconds: float, left: float) -> None:
-            told.append(("ended", done.cell, left > 0))
+            calls.append(("ended", done.cell, left > 0))
 
     run_cells(CELLS[:1], tmp_path)
-    run_cells(CELLS, tmp_path, watch=Told(), on_done=lambda done: told.append(done.cell))
-    assert told == [
+    run_cells(CELLS, tmp_path, watch=Calls())
+    assert calls == [
         ("begins", CELLS[1:], 1, True),
-        ("started", CELLS[1]), ("ended", CELLS[1], True), CELLS[1],
-        ("started", CELLS[2]), ("ended", CELLS[2], False), CELLS[2],
+        ("started", CELLS[1]), ("ended", CELLS[1], True),
+        ("started", CELLS[2]), ("ended", CELLS[2], False),
     ]  # fmt: skip
-    told.clear()
-    run_cells(CELLS, tmp_path, watch=Told())
-    assert told == [("begins", [], 3, False)]
+    calls.clear()
+    run_cells(CELLS, tmp_path, watch=Calls())
+    assert calls == [("begins", [], 3, False)]
 
 
 # -- recordings ------------------------------------------------------------------------------------
@@ -145,22 +145,22 @@ def test_on_done_and_watch_are_told_in_order(runs: Runs, tmp_path: Path) -> None
 def test_what_is_missing_is_recorded_before_the_first_cell(
     runs: Runs, tmp_path: Path, root: Path
 ) -> None:
-    told: list[tuple[str, int, int]] = []
+    calls: list[tuple[str, int, int]] = []
 
-    class Told(Watch):
+    class Calls(Watch):
         def recording(self, dataset_id: str, done: int, of: int) -> None:
-            told.append((dataset_id, done, of))
+            calls.append((dataset_id, done, of))
 
         def started(self, cell: Cell) -> None:
             assert minari.list_local_datasets()
 
     cells = [tiny(task="mountain-car"), tiny("latent", task="mountain-car", episodes=1)]
-    run_cells(cells, tmp_path, watch=Told())
+    run_cells(cells, tmp_path, watch=Calls())
     assert set(minari.list_local_datasets()) == {"persim/mountain-car/random-v0"}
-    assert {name for name, _, _ in told} == {"persim/mountain-car/random-v0"}
-    assert told[0][1:] == (0, 1)
-    assert told[-1][1:] == (1, 1)
-    assert len(told) > 100
+    assert {name for name, _, _ in calls} == {"persim/mountain-car/random-v0"}
+    assert calls[0][1:] == (0, 1)
+    assert calls[-1][1:] == (1, 1)
+    assert len(calls) > 100
 
 
 @pytest.mark.slow
@@ -365,12 +365,13 @@ def test_the_long_ones_first_where_several_run(
 KILLED = """
 import os, signal, sys
 from persim_gym.experiments import run_cells
-from tests.experiments.test_runner import CELLS
+from tests.experiments.test_runner import CELLS, Watch
 
-def kill(done):
-    os.kill(os.getpid(), signal.SIGKILL)
+class Kill(Watch):
+    def ended(self, done, seconds, left):
+        os.kill(os.getpid(), signal.SIGKILL)
 
-run_cells(CELLS, sys.argv[1], on_done=kill)
+run_cells(CELLS, sys.argv[1], watch=Kill())
 """
 
 

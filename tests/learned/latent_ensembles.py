@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from persim_gym.learned.frames.ensemble import FrameEnsemble
-from persim_gym.learned.frames.frame import Frame
-from persim_gym.learned.frames.geometry import Angle, Geometry
+from persim_gym.learned.features.ensemble import FrameEnsemble
+from persim_gym.learned.features.frame import Frame
+from persim_gym.learned.features.geometry import Angle, Geometry
 from persim_gym.learned.latent.network import LatentNetwork, LatentShape
 
 

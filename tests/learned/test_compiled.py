@@ -18,7 +18,7 @@ from persim_gym.learned.closed_form.evaluation import Evaluation
 from persim_gym.learned.compiled import CompiledPolynomial, compile_ensemble, settle
 from persim_gym.learned.compiled_steps import CompiledSteps
 from persim_gym.learned.ensemble import Ensemble, before_bounds
-from persim_gym.learned.frames.ensemble import FrameEnsemble
+from persim_gym.learned.features.ensemble import FrameEnsemble
 from persim_gym.learned.lane_calls import WIDE
 from persim_gym.learned.networks.ensemble import NetworkEnsemble
 from persim_gym.learned.networks.network import LowRankNetwork

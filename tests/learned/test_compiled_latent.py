@@ -12,8 +12,8 @@ import torch
 from persim_gym.learned import PerSim
 from persim_gym.learned.compiled import compile_ensemble
 from persim_gym.learned.compiled_latent import CompiledLatent, Features
-from persim_gym.learned.frames.ensemble import answered
-from persim_gym.learned.frames.geometry import Circle, Geometry
+from persim_gym.learned.features.ensemble import answered
+from persim_gym.learned.features.geometry import Circle, Geometry
 from persim_gym.learned.lane_calls import WIDE
 from persim_gym.learned.latent.network import LatentNetwork
 from tests.learned.latent_ensembles import random_latents

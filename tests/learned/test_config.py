@@ -13,7 +13,7 @@ import pytest
 from persim_gym.baselines.cloning import CloningConfig
 from persim_gym.baselines.config import BCQConfig
 from persim_gym.baselines.sfbc.config import SfBCConfig
-from persim_gym.experiments.inside import InsideConfig
+from persim_gym.experiments.trained_inside import InsideConfig
 from persim_gym.learned import Networks, PerSim
 from persim_gym.learned.config import Hierarchical, Latent
 from persim_gym.offline.transitions import Transitions

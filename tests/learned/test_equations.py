@@ -18,7 +18,7 @@ from persim_gym.offline import Transitions
 from tests.cli.commands import run
 from tests.learned.closed_form.polynomial_worlds import LowRankWorld
 from tests.learned.closed_form.test_ensemble import some
-from tests.learned.frames.test_charted import AGENTS, SEEN, Swing, data_of
+from tests.learned.features.test_charted import AGENTS, SEEN, Swing, data_of
 from tests.learned.worlds import PlainTask, random_simulator, transitions
 
 

@@ -15,7 +15,7 @@ from persim_gym.learned.families import (
     in_inner_coordinates,
     one_step_rmse,
 )
-from persim_gym.learned.frames.charted import ChartedEnsemble
+from persim_gym.learned.features.charted import ChartedEnsemble
 from persim_gym.learned.latent import fit as latent_fit
 from persim_gym.learned.latent import posterior
 from persim_gym.learned.latent.loss import LatentData
@@ -23,7 +23,7 @@ from persim_gym.learned.outcomes.data_task import DataTask
 from persim_gym.learned.preparation import Data
 from persim_gym.learned.progress import FitReport
 from persim_gym.offline import read_table
-from tests.learned.frames.test_charted import SEEN, Swing, data_of
+from tests.learned.features.test_charted import SEEN, Swing, data_of
 from tests.learned.worlds import PlainTask, random_walks
 
 SETTING = Setting(torch.device("cpu"), FitReport())

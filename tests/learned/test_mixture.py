@@ -9,16 +9,18 @@ import torch
 
 from persim_gym.learned import PerSim
 from persim_gym.learned.ensemble import UNROLL_MODES
+from persim_gym.learned.features.ensemble import FrameEnsemble
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.uncertainty.noise import estimate_noise
-from tests.learned.frames.test_ensemble import Bend, made
-from tests.learned.frames.test_frame import CONTINUOUS, DISCRETE, data_of
+from tests.learned.features.test_ensemble import Bend, made
+from tests.learned.features.test_frame import CONTINUOUS, DISCRETE, data_of
 from tests.learned.worlds import PlainTask
 
 
 def mixed(task: PlainTask, lags: tuple[int, int] = (1, 3)) -> MixtureEnsemble:
     parts = [made(task, lag)[1] for lag in lags]
-    parts[1].model = Bend.drawn(parts[1].frame, members=2)
+    frame, limits = parts[1].frame, parts[1].limits
+    parts[1] = FrameEnsemble(frame, Bend.drawn(frame, members=2), *limits)
     return MixtureEnsemble(parts, (2, 1))
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import persim_gym
 from persim_gym import LEARNED_ID
-from persim_gym.cli.models import choose_agents
+from persim_gym.cli.resolve import choose_agents
 from persim_gym.learned import PerSim
 from persim_gym.learned.env import make_env, make_vector_env
 from persim_gym.learned.naming import AgentNames

@@ -10,12 +10,12 @@ import pytest
 
 from persim_gym.learned import PerSim, fit
 from persim_gym.learned.config import CHOICE, ClosedForm, Networks
-from persim_gym.learned.frames.geometry import Angle, Geometry
+from persim_gym.learned.features.geometry import Angle, Geometry
 from persim_gym.learned.plan import plan_fit
 from persim_gym.learned.preparation import Data
 from persim_gym.learned.refit import plan_from, with_past_of, with_rank_of
 from tests.evaluation.validation.worlds import patients
-from tests.learned.frames.late_worlds import late_level
+from tests.learned.features.late_worlds import late_level
 from tests.learned.test_fit import short_panel
 from tests.learned.worlds import PlainTask
 

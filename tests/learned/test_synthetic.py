@@ -19,9 +19,7 @@ from tests.learned.worlds import random_simulator
 ID = "persim/synthetic/a-v0"
 
 
-@pytest.fixture(autouse=True)
-def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+pytestmark = pytest.mark.usefixtures("root")
 
 
 @pytest.fixture(scope="module")

@@ -132,7 +132,7 @@ def test_states_at_the_bounds_of_mountain_car_are_inside() -> None:
     assert data_card(dataset).planes[0].outside == 0
 
 
-def test_states_outside_are_told() -> None:
+def test_states_outside_are_reported() -> None:
     fast = {"covariates": {"force": [400.0]}}
     card = data_card(record("cartpole", PUSH, agents=1, population=fast))
     assert card.planes[0].outside > 0.3  # velocities beyond the limits

@@ -81,7 +81,7 @@ def test_what_is_produced_is_limited(name: str) -> None:
     assert peak < 2 * (most or 100 * len(data)) + MB
 
 
-def test_a_limit_can_be_raised_and_the_clock_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_can_be_raised_and_the_clock_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     data = pickle.dumps([list(range(5000)), "x" * 1000])
     assert loads_plain(data, Budget(2 * MB, 60.0, len(data)))[1] == "x" * 1000
     with pytest.raises(Refused, match=r"more than 100 kB: .*raise max_bytes"):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persim_gym.cli.words import INSIDE
+from persim_gym.cli.messages import INSIDE
 from persim_gym.offline import read_table
 from persim_gym.offline.missing_codes import missing_codes
 

@@ -160,6 +160,52 @@ def test_a_trajectory_ends_at_a_gap() -> None:
     assert "split at 1 gap longer than 1.5" in str(report)
 
 
+def daily(days: pd.DatetimeIndex) -> pd.DataFrame:
+    """Two agents with a row on each of some days; the second one comes a week later."""
+    n = len(days)
+    return pd.DataFrame(
+        {
+            "who": np.repeat(["a", "b"], n),
+            "t": [*days, *(days + pd.Timedelta(weeks=1))],
+            "x": np.arange(2 * n, dtype=float),
+            "u": np.tile([0.0, 1.0], n),
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("shut", "said"),
+    [("Sat Sun", "have a row are"), ("Sun", "has a row is"), ("Fri Sat", "2 days")],
+)
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])  # clocks change on 31 March
+def test_closed_days_are_no_gaps(shut: str, said: str, zone: str | None) -> None:
+    days = pd.date_range("2024-03-07", periods=60, tz=zone)
+    frame = daily(days[~days.strftime("%a").isin(shut.split())])
+    t, report = read_table_report(frame, agent="who", time="t", state="x", action="u")
+    assert report.trajectories == 2
+    assert len(t) == len(frame) - 2
+    assert report.step == 86_400
+    assert said in str(report)
+    assert "not counted as time" in str(report)
+    # Whoever says what a gap is means hours and days.
+    assert len(read(frame, state="x", max_gap=datetime.timedelta(days=1.2))) < len(t)
+
+
+def test_a_holiday_is_a_gap_and_so_are_days_without_a_pattern() -> None:
+    days = pd.bdate_range("2024-01-01", periods=40)
+    frame = daily(days.delete(17))
+    assert read_table_report(frame, agent="who", time="t", state="x", action="u")[1].gaps == 2
+    every = pd.date_range("2024-01-01", periods=40)
+    whole = read_table_report(daily(every), agent="who", time="t", state="x", action="u")[1]
+    assert (whole.closed, whole.trajectories) == (0, 2)
+    weekly = pd.date_range("2024-01-01", periods=10, freq="7D")
+    mondays = read_table_report(daily(weekly), agent="who", time="t", state="x", action="u")[1]
+    assert (mondays.closed, mondays.step) == (0, 7 * 86_400)
+    hours = pd.date_range("2024-01-01", periods=800, freq="h")
+    shop = hours[(hours.dayofweek < 5) & (hours.hour > 7)]
+    assert read_table_report(daily(shop), agent="who", time="t", state="x", action="u")[1].gaps
+
+
 def test_max_gap_decides_what_a_gap_is() -> None:
     frame = five(t=[0, 1, 2, 3.6, 4.6])
     assert len(read(frame, state="x", max_gap=1.6)) == 4

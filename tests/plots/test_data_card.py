@@ -21,11 +21,6 @@ from persim_gym.plots.data_card import _percent, card_figure
 from persim_gym.plots.style import DARK, LIGHT, save
 
 
-@pytest.fixture(autouse=True)
-def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
-
-
 def card_of(task: str, *args: Any, **kwargs: Any) -> DataCard:
     return data_card(recorder.record(task, *args, **{"progress": False, **kwargs}))
 

@@ -26,13 +26,6 @@ class DiffusionBehaviour(nn.Module):
     """Actions given observations, whatever shape their distribution has.
 
     Inside, observations have mean 0 and deviation 1, and actions are in [-1, 1].
-
-    Args:
-        space: Actions.
-        state_size: Coordinates of an observation ``d``.
-        widths: Widths of the noise network.
-        frequency: Of the times that it sees.
-        generator: Where the weights come from.
     """
 
     mean: Tensor
@@ -62,7 +55,7 @@ class DiffusionBehaviour(nn.Module):
         """Half of the actions' range ``[a]``."""
         return (self.high - self.low) / 2
 
-    def look(self, observations: NDArray[np.float32]) -> None:
+    def measure(self, observations: NDArray[np.float32]) -> None:
         """Take the units of observations ``[T, d]``."""
         found = measure(len(observations), lambda rows: observations[rows])
         self.mean.copy_(torch.as_tensor(found.mean))

@@ -11,14 +11,7 @@ from torch import Tensor, nn
 
 
 class Critic(nn.Module):
-    """Returns of actions in states, in units of the deviation of the returns that it learns from.
-
-    Args:
-        state_size: Coordinates of a state ``d``.
-        action_size: Coordinates of an action ``a``.
-        widths: Widths of its hidden layers.
-        generator: Where the weights come from.
-    """
+    """Returns of actions in states, in units of the deviation of the returns it learns from."""
 
     def __init__(
         self, state_size: int, action_size: int, widths: Sequence[int], generator: torch.Generator

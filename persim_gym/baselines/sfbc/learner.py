@@ -12,7 +12,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.baselines.blocks import (
+from persim_gym.baselines.resumable import (
     block_seed,
     module_tensors,
     of_part,
@@ -35,13 +35,6 @@ class SfBCLearner:
 
     States with a number are those of the transitions, and after them the last one of each episode:
     an episode that was cut off goes on from there in the mind of the critic.
-
-    Args:
-        data: What to learn from.
-        space: Actions.
-        config: How.
-        seed: Of weights, batches and samples.
-        device: Where to compute.
     """
 
     def __init__(
@@ -51,7 +44,7 @@ class SfBCLearner:
         self.rewards, self.lengths = data.reward, data.lengths
         self.over = data.terminated[data.starts + data.lengths - 1]
         self.behaviour, self.critic = networks(space, data.obs.shape[1], config, seed)
-        self.behaviour.look(data.obs)
+        self.behaviour.measure(data.obs)
         self.behaviour.to(device)
         seen = [data.obs, data.next_obs[data.starts + data.lengths - 1]]
         observations = torch.as_tensor(np.concatenate(seen), device=device)

@@ -16,12 +16,7 @@ PART, CONDITION = 32, 128
 
 
 class Block(nn.Module):
-    """Two layers beside a skip; the condition is added between them.
-
-    Args:
-        before: Width of what comes in.
-        after: Width of what goes out.
-    """
+    """Two layers beside a skip; the condition is added between them."""
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
@@ -79,7 +74,7 @@ class NoiseNetwork(nn.Module):
         """Uniform weights that keep the variance of what they see, and nearly no noise at first.
 
         PyTorch's own are smaller by ``sqrt(3)``: blocks are then almost linear in the actions, and
-        three times as many updates go by before two strategies are told apart.
+        three times as many updates go by before two strategies can be distinguished.
         """
         for layer in self.modules():
             if isinstance(layer, nn.Linear):

@@ -54,15 +54,7 @@ class Pace:
         block: int,
         generator: torch.Generator,
     ) -> float:
-        """One block of updates; their mean loss.
-
-        Args:
-            adam: What steps.
-            loss: Of a batch.
-            rows: Rows to draw from.
-            block: Which block.
-            generator: All randomness.
-        """
+        """One block of updates; their mean loss."""
         device, first = generator.device, block * UPDATES
         updates = min(UPDATES, self.updates - first)
         shape = (updates, min(self.batch, rows))

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from persim_gym import checks
-from persim_gym.baselines.blocks import block_seed, of_part
 from persim_gym.baselines.face import Baseline, Given, Learned
 from persim_gym.baselines.recipe import check_actions, check_choice
+from persim_gym.baselines.resumable import block_seed, of_part
 from persim_gym.baselines.sfbc.config import SfBCConfig
 from persim_gym.baselines.sfbc.critic import choose
 from persim_gym.baselines.sfbc.learner import SfBCLearner, networks

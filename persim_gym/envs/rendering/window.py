@@ -77,7 +77,7 @@ class Window:
         pygame = import_pygame()
         remedy = (
             "no display to show a window on: use render_mode='rgb_array', or set "
-            "SDL_VIDEODRIVER=dummy to run without looking"
+            "SDL_VIDEODRIVER=dummy to run without a window"
         )
         try:
             pygame.display.init()

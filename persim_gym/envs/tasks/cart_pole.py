@@ -67,9 +67,6 @@ class CartPoleDynamics:
     What follows from the covariates (pole mass times length, inertia) is computed from them in
     every step and stored nowhere: a changed length must reach all of them.
 
-    Args:
-        population: The agents with their covariates.
-
     Raises:
         ValueError: If an agent's covariates take the pole beyond single precision.
     """

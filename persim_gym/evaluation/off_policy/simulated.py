@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from persim_gym.core import Task
-from persim_gym.evaluation.off_policy.deciding import Decider
+from persim_gym.evaluation.off_policy.target_policy import Decider
 from persim_gym.learned.simulator import PerSim
 from persim_gym.learned.uncertainty.learn import disturb
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from persim_gym import checks
 from persim_gym.core import Task
 from persim_gym.evaluation.matching import agents_by_name
-from persim_gym.evaluation.off_policy.deciding import Decider, behaviour_probability
 from persim_gym.evaluation.off_policy.fitted_q import fitted_q
 from persim_gym.evaluation.off_policy.simulated import Simulated, simulate
 from persim_gym.evaluation.off_policy.stretches import (
@@ -21,6 +20,7 @@ from persim_gym.evaluation.off_policy.stretches import (
     recorded_stretches,
     sensible_length,
 )
+from persim_gym.evaluation.off_policy.target_policy import Decider, behaviour_probability
 from persim_gym.learned.outcomes.given_reward import (
     Reward,
     RewardedTask,
@@ -320,7 +320,7 @@ def _simulated(
     order = np.argsort(whose, kind="stable")
     there, begins, count = np.unique(whose[order], return_index=True, return_counts=True)
     each = max(1, min(episodes, MOST // len(there)))
-    # Spread over the agent's stretches, so that few of many are not the first ones.
+    # Distributed over the agent's stretches, so that few of many are not the first ones.
     used = np.minimum(count, STARTS)
     turns = np.arange(each)[None] % used[:, None]
     rows = order[begins[:, None] + turns * count[:, None] // used[:, None]].reshape(-1)

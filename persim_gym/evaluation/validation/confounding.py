@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 DETERMINED, PARTLY = 0.95, 0.7
 #: Part of the deviation in all records from which an agent's own deviation counts as variation.
 FIXED = 0.01
-#: Numbers in memory together, and rows that are looked at of very long records.
+#: Numbers in memory together, and rows that are used of very long records.
 MOST, ROWS = 4_000_000, 20_000
 #: Nearest states whose actions are averaged, and states that these are sought for and among.
 NEIGHBOURS, ASKED, AMONG = 5, 300, 2_000
@@ -219,5 +219,5 @@ def _scaled(values: Floats) -> Floats:
 
 
 def _thinned(count: int, most: int) -> NDArray[np.int64]:
-    """At most so many of ``count`` rows, spread evenly."""
+    """At most so many of ``count`` rows, at even distances."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from persim_gym.evaluation.references import Remembering
 from persim_gym.evaluation.validation.models import SIMULATOR, Asked, Models
 from persim_gym.evaluation.validation.splits import Split
-from persim_gym.learned.distances import short_way
+from persim_gym.learned.circular import short_way
 from persim_gym.learned.uncertainty.intervals import middle
 from persim_gym.offline.transitions import Transitions
 

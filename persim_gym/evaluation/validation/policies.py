@@ -9,7 +9,7 @@ from typing import Any
 from persim_gym import checks
 from persim_gym.core import Task
 from persim_gym.evaluation.off_policy import off_policy
-from persim_gym.evaluation.off_policy.deciding import Decider, behaviour_probability
+from persim_gym.evaluation.off_policy.target_policy import Decider, behaviour_probability
 from persim_gym.evaluation.off_policy.value import task_with
 from persim_gym.learned.outcomes.given_reward import Reward
 from persim_gym.learned.simulator import PerSim

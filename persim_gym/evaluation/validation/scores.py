@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from persim_gym.evaluation.validation.courses import Courses
 from persim_gym.evaluation.validation.models import SIMULATOR
-from persim_gym.learned.distances import short_way
+from persim_gym.learned.circular import short_way
 
 Floats = NDArray[np.float64]
 

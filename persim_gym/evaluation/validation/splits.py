@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.learned.stretches import HELD, STARTS, Part, Record, held_out, starts_in
+from persim_gym.learned.holdout import HELD, STARTS, Part, Record, held_out, starts_in
 from persim_gym.offline.transitions import Transitions
 
 #: Share of the agents that are held out whole, and the fewest that there must be.
@@ -168,9 +168,9 @@ def _ends(data: Transitions, seed: int) -> Split:
     part = parts[0]
     kept = np.ones(len(data), dtype=np.bool_)
     kept[part.rows] = False
-    # Of very many agents some are looked at.
-    looked = np.isin(data.agent, data.agent[part.start])
-    return _held("ends", data, kept & looked, fitted=~kept)
+    # Of very many agents some are compared.
+    chosen = np.isin(data.agent, data.agent[part.start])
+    return _held("ends", data, kept & chosen, fitted=~kept)
 
 
 def _agents(data: Transitions, seed: int) -> Split:

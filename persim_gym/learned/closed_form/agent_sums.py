@@ -115,7 +115,7 @@ class Rows:
     def by_agents(self, most: int) -> Iterator[tuple[slice, Rows]]:
         """Part after part, the transitions of ``most`` agents each, numbered from 0 in each part.
 
-        One look at the rows sorts them by agent; recorded ones mostly are, and parts are then
+        One pass over the rows sorts them by agent; recorded ones mostly are, and parts are then
         views.
 
         Yields:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -31,6 +31,8 @@ class PolynomialEnsemble(Ensemble):
         effects: What going over a bound does, where that was learned.
     """
 
+    precise = True
+
     def __init__(
         self,
         inputs: Inputs,
@@ -53,61 +55,21 @@ class PolynomialEnsemble(Ensemble):
         self.factors = factors
         self.scale = scale
         self.discrete = discrete
-        self._lag, self._past = lag, past
-
-    @property
-    def members(self) -> int:
-        """Number of members ``m``."""
-        return len(self.weights)
-
-    @property
-    def num_agents(self) -> int:
-        """Number of agents ``N``."""
-        return self.factors.shape[1]
-
-    @property
-    def rank(self) -> int:
-        """Rank ``r``, the constant first factor included."""
-        return self.factors.shape[2]
-
-    @property
-    def lag(self) -> int:
-        """Observations that a state holds."""
-        return self._lag
-
-    @property
-    def past(self) -> int:
-        """Numbers of the past action that a state holds with each observation."""
-        return self._past
-
-    @property
-    def precise(self) -> bool:
-        """Whether it can compute in double precision."""
-        return True
-
-    @property
-    def widths(self) -> Sequence[int]:
-        """Inputs, monomials, and changes under every action."""
-        return (self.inputs.size, self.monomials.size, self.weights.shape[1] * self.obs_dim)
+        self.lag, self.past = lag, past
+        self.members, self.num_agents, self.rank = factors.shape
+        self.widths = (inputs.size, monomials.size, weights.shape[1] * len(low))
 
     def to(
         self, device: torch.device | str, dtype: torch.dtype | None = None
     ) -> PolynomialEnsemble:
         """The same on a device, in a precision."""
         dtype = dtype or self.weights.dtype
-        parts = (self.weights, self.factors, self.scale, self.low, self.high)
+        names = ("weights", "factors", "scale", "low", "high")
         return self._with(
-            *(part.to(device, dtype) for part in parts),
+            **{name: getattr(self, name).to(device, dtype) for name in names},
             inputs=self.inputs.to(device, dtype),
             effects=None if self.effects is None else self.effects.to(device, dtype),
         )
-
-    def with_effects(self, effects: BoundEffects | None) -> PolynomialEnsemble:
-        """The same with what happens at bounds."""
-        if effects is not None:
-            effects = effects.to(self.device, self.weights.dtype)
-        parts = (self.weights, self.factors, self.scale, self.low, self.high)
-        return self._with(*parts, inputs=self.inputs, effects=effects)
 
     def agent_factors(self) -> Tensor:
         """The agents' factors ``[m, N, r]``; the first is 1."""
@@ -116,33 +78,7 @@ class PolynomialEnsemble(Ensemble):
     def with_factors(self, factors: Tensor) -> PolynomialEnsemble:
         """The same model for agents of other factors ``[m, N', r]``."""
         factors = factors.to(self.device, self.weights.dtype)
-        parts = (self.weights, factors, self.scale, self.low, self.high)
-        return self._with(*parts, inputs=self.inputs, effects=self.effects)
-
-    def _with(
-        self,
-        weights: Tensor,
-        factors: Tensor,
-        scale: Tensor,
-        low: Tensor,
-        high: Tensor,
-        *,
-        inputs: Inputs,
-        effects: BoundEffects | None,
-    ) -> PolynomialEnsemble:
-        return PolynomialEnsemble(
-            inputs,
-            self.monomials,
-            weights,
-            factors,
-            scale,
-            low,
-            high,
-            discrete=self.discrete,
-            lag=self.lag,
-            past=self.past,
-            effects=effects,
-        )
+        return self._with(factors=factors, num_agents=factors.shape[1])
 
     def features(self, states: Tensor, actions: Tensor) -> Tensor:
         """Monomials ``[..., P, n]`` of states ``[..., n, in]`` and actions ``[n(, a)]``."""
@@ -180,8 +116,7 @@ class PolynomialEnsemble(Ensemble):
 
     def _member(self, number: int) -> PolynomialEnsemble:
         one = slice(number, number + 1)
-        parts = (self.weights[one], self.factors[one], self.scale, self.low, self.high)
-        return self._with(*parts, inputs=self.inputs, effects=self.effects)
+        return self._with(weights=self.weights[one], factors=self.factors[one], members=1)
 
     def _change(self, agents: Tensor, actions: Tensor, *, together: bool) -> Change:
         return _PersonalChange(self, agents, actions, together=together)

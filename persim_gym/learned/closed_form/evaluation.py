@@ -11,14 +11,7 @@ from persim_gym.learned.closed_form.basis import Inputs, Monomials
 
 
 class Evaluation:
-    """Monomials ``[b, P, k]`` of scaled inputs, in :class:`MonomialOrder`'s order.
-
-    Args:
-        inputs: Units.
-        monomials: The basis.
-        batches: ``b``.
-        rows: ``k``.
-    """
+    """Monomials ``[b, P, k]`` of scaled inputs, in :class:`MonomialOrder`'s order."""
 
     def __init__(self, inputs: Inputs, monomials: Monomials, batches: int, rows: int) -> None:
         centre = inputs.centre

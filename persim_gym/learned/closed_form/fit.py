@@ -21,8 +21,8 @@ from persim_gym.learned.closed_form.search import DEGREES, LOSS, Trial
 from persim_gym.learned.closed_form.selection import CHEAP, Choice, Selection
 from persim_gym.learned.closed_form.steps import Factors, posterior, weights_from
 from persim_gym.learned.config import ClosedForm
-from persim_gym.learned.outwards import CLOSE, FAR, goes_on, outermost
-from persim_gym.learned.weights import Floats, precisions
+from persim_gym.learned.extrapolation import CLOSE, FAR, extrapolates, outermost
+from persim_gym.learned.transition_weights import Floats, precisions
 
 #: Bytes of statistics that are in memory together. Agents beyond that go by in parts, but weights
 #: are not begun on fewer than some agents.
@@ -32,7 +32,7 @@ PART, AGENTS_AT_ONCE = 0.25, 4096
 #: Most rounds over all agents, part after part, from weights that have converged on some of them,
 #: and by how much the logarithm of the noise must fall in one for another.
 SWEEPS, FALL = 10, 1e-3
-#: How many times the transitions that the choice has looked at make a finer fit worth a trial.
+#: How many times the transitions that the choice has used make a finer fit worth a trial.
 PLENTY = 10.0
 #: Share of the changes' variance that may be left unexplained by what is taken for the law itself.
 #: Where more is, inputs are held closer to the recorded range.
@@ -50,14 +50,14 @@ class ClosedFormFit:
         factors: Each member's posterior of the agents' factors, before draws.
         noise: Variance of what is left, in units of ``scale`` ``[m, d]``.
         choice: How degree, rank and threshold were chosen.
-        goes_on: Whether a noisy record says that it holds beyond what was recorded, too.
+        extrapolates: Whether a noisy record says that it holds beyond what was recorded, too.
     """
 
     ensemble: PolynomialEnsemble
     factors: Factors
     noise: Tensor
     choice: Choice
-    goes_on: bool = False
+    extrapolates: bool = False
 
 
 def fit_closed_form(
@@ -76,7 +76,7 @@ def fit_closed_form(
         ValueError: If the data do not carry the degree and rank that are asked for.
     """
     found = _fitted(problem, config, on_trial, on_share)
-    if not found.goes_on or len(problem.rows) > PLENTIFUL:
+    if not found.extrapolates or len(problem.rows) > PLENTIFUL:
         return found
     left, sizes = _remainder(problem, found)
     weight = precisions(left, sizes, problem.rows.agent.cpu().numpy())
@@ -184,7 +184,7 @@ def _refined(
     config: ClosedForm,
     rng: np.random.Generator,
 ) -> tuple[Begun | None, Choice]:
-    """A finer fit where there are many more transitions than the choice has looked at.
+    """A finer fit where there are many more transitions than the choice has used.
 
     What a term is known to falls with the root of their number, and so does the threshold below
     which terms are dropped; each tenfold of them admits one more degree. Where the law has been
@@ -215,7 +215,7 @@ def _learners(rows: Rows, monomials: Monomials, rng: np.random.Generator) -> Ten
 
 
 def _goes_on(problem: Problem, monomials: Monomials, fit: LowRankFit, config: ClosedForm) -> bool:
-    """Whether a fit is better not held close to what it was fitted on; see ``outwards``."""
+    """Whether a fit is better not held close to what it was fitted on; see ``extrapolation``."""
     units = problem.inputs
     plain = [k for k in range(problem.rows.inputs.shape[1]) if k not in units.angles]
     found = outermost(problem.rows.inputs[:, plain].to(units.centre)) if plain else None
@@ -244,7 +244,7 @@ def _goes_on(problem: Problem, monomials: Monomials, fit: LowRankFit, config: Cl
         return problem.left(ensemble.step(agents, states, problem.actions[judged])[0], truth)
 
     held, free = (left(units.around(rows.inputs, m), again) for m in (CLOSE, FAR))
-    return goes_on(held, free, left(units, whole), agents)
+    return extrapolates(held, free, left(units, whole), agents)
 
 
 def _importance(members: int, rows: Rows, rng: np.random.Generator) -> Tensor:

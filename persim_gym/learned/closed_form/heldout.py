@@ -14,7 +14,7 @@ from persim_gym.learned.closed_form.basis import SUPPORT
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.closed_form.problem import Problem
 
-#: Transitions and agents that a choice looks at.
+#: Transitions and agents that a choice judges by.
 TRANSITIONS, AGENTS = 40_000, 400
 #: Steps of an open-loop prediction, and of a rollout that tests stability.
 HORIZON, LONG = 25, 200

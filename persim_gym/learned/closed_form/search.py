@@ -1,7 +1,7 @@
 """Walking over degrees and ranks of a closed form, within a budget.
 
 Degrees and ranks need each other: a law of degree four and rank six may show nothing of itself at
-rank two, or at degree two. So every degree goes on from the best rank so far, looks upward and
+rank two, or at degree two. So every degree goes on from the best rank so far, climbs upward and
 downward from there, and one that is no better does not end the search. On the way only the error
 counts: whether rollouts stay where the data are is asked of those that are left in the end, for
 an unstable candidate may be the way to a stable one.
@@ -26,10 +26,10 @@ PATIENCE, LAST_PATIENCE, POOR = 2, 4, 0.2
 #: Degrees without a gain after which the search ends; a law may be odd or even. Where errors are
 #: as small as :data:`EXACT`, one rank without a gain ends the search of a degree.
 FAILURES, EXACT = 2, 1e-4
-#: Degrees and ranks that are looked at beside the way, where the way has ended and something is
+#: Degrees and ranks that are tried beside the way, where the way has ended and something is
 #: still missing.
 PROBES = ((2, 3), (3, 5), (4, 6), (5, 8))
-#: Errors below this, in units of the observations' deviation, count alike: nobody can use less.
+#: Errors below this, in units of the observations' deviation, count alike: less is of no use.
 FINE = 1e-5
 #: A more complex candidate must be better by this, in the logarithm of the error: by a seventh.
 #: Less is not worth what complexity costs far from the data.
@@ -202,7 +202,7 @@ class Walk:
         return best
 
     def _probe(self, best: Trial) -> None:
-        """Look where neither a degree nor a rank alone leads, and go on from what is found."""
+        """Try where neither a degree nor a rank alone leads, and go on from what is found."""
         for degree, rank in PROBES:
             most, reason = self.field.most_rank(degree)
             if (degree, rank) in self.trials or rank > most:
@@ -227,7 +227,7 @@ class Walk:
         if self.trials and work > self.left and not self.forced:
             self.ended = (
                 f"effort {self.effort!r} was spent before degree {degree}, rank {rank}: a higher "
-                "effort looks further"
+                "effort searches further"
             )
             return None
         self.left -= work

@@ -215,7 +215,7 @@ class Selection:
         return best
 
     def _note_search(self, best: Trial, ended: str, seconds: float) -> None:
-        """What was looked at, and why no further."""
+        """What was tried, and why no more."""
         if not best.stable:
             self.notes.append(
                 f"{best.escapes:.0%} of long rollouts leave the recorded range, of every candidate "
@@ -252,9 +252,9 @@ class Selection:
         enough = int(have / ((1.0 if asked else ROWS_PER_WEIGHT) * each))
         if enough < 1 and degree == 1 and have >= each:
             enough = 1
-        people = self.train.num_agents
-        if people <= enough:
-            return people, f"of {people} agents there are no more than {people} different factors"
+        number = self.train.num_agents
+        if number <= enough:
+            return number, f"of {number} agents there are no more than {number} different factors"
         return enough, f"{have} transitions are too few for more, at {each} weights for each rank"
 
     def work(self, degree: int, rank: int) -> float:

@@ -14,7 +14,7 @@ import persim_gym
 from persim_gym import files
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.export.rows import check_alike, example_rows
-from persim_gym.learned.frames.charted import ChartedEnsemble
+from persim_gym.learned.features.charted import ChartedEnsemble
 
 if TYPE_CHECKING:
     from persim_gym.learned.dynamics import LearnedDynamics
@@ -37,10 +37,6 @@ def write(sim: LearnedDynamics, path: Path) -> Path:
 
 def code_of(sim: LearnedDynamics, name: str) -> str:
     """The code.
-
-    Args:
-        sim: The simulator.
-        name: What the module is called.
 
     Raises:
         ValueError: If the simulator is no closed form.

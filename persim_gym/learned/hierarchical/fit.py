@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from persim_gym import checks
+from persim_gym.learned.extrapolation import CLOSE, FAR, extrapolates, outermost
 from persim_gym.learned.hierarchical.model import HierarchicalModel
 from persim_gym.learned.hierarchical.orthonormal import ProductBasis
 from persim_gym.learned.hierarchical.population import (
@@ -27,7 +28,6 @@ from persim_gym.learned.hierarchical.population import (
     posterior,
 )
 from persim_gym.learned.hierarchical.search import LAW, WORK, Samples, Search, remainder
-from persim_gym.learned.outwards import CLOSE, FAR, goes_on, outermost
 
 #: Widths of the recorded changes by which a change may leave their range.
 CHANGE = 1.0
@@ -116,7 +116,7 @@ def _goes_on(
     found: tuple[Population, Tensor | None],
     present: Sequence[int] | None,
 ) -> bool:
-    """Whether a fit is better not held close to what it was fitted on; see ``outwards``.
+    """Whether a fit is better not held close to what it was fitted on; see ``extrapolation``.
 
     Args:
         data: All transitions.
@@ -148,7 +148,7 @@ def _goes_on(
     held, free = (left(basis.held(m, inside.features), mean) for m in (CLOSE, FAR))
     weight = None if found[1] is None else found[1][own]
     known = left(basis, coefficients(data.select(own), found[0], weight))
-    return goes_on(held, free, known, out.agent)
+    return extrapolates(held, free, known, out.agent)
 
 
 def _drawn(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from persim_gym.learned.frames.ensemble import register
+from persim_gym.learned.features.ensemble import register
 from persim_gym.learned.hierarchical.orthonormal import ProductBasis
 
 #: Rows of each agent from which rows are grouped by agent, and rows for one that are worth it.
@@ -43,37 +43,11 @@ class HierarchicalModel:
     ) -> None:
         self.basis, self.factors = basis, factors
         self.prior_mean, self.prior_root, self.noise = prior_mean, prior_root, noise
-        self.low, self.high = low, high
-
-    @property
-    def members(self) -> int:
-        """Number of members ``m``."""
-        return len(self.factors)
-
-    @property
-    def num_agents(self) -> int:
-        """Number of agents ``N``."""
-        return self.factors.shape[1]
-
-    @property
-    def rank(self) -> int:
-        """Personal numbers ``r`` of an agent."""
-        return self.factors.shape[2]
-
-    @property
-    def outputs(self) -> int:
-        """Coordinates ``c`` of a change."""
-        return len(self.low)
-
-    @property
-    def widths(self) -> Sequence[int]:
-        """How much work a row is: inputs, terms, changes."""
-        return (self.basis.terms.shape[1], len(self.basis), self.outputs)
-
-    @property
-    def held(self) -> tuple[Tensor, Tensor]:
-        """Least and largest features ``[q]``, ``[q]``, beyond which they are held."""
-        return self.basis.low, self.basis.high
+        self.low, self.high, self.outputs = low, high, len(low)
+        self.members, self.num_agents, self.rank = factors.shape
+        self.widths = (basis.terms.shape[1], len(basis), self.outputs)
+        #: Least and largest features ``[q]``, ``[q]``, beyond which they are held.
+        self.held = basis.low, basis.high
 
     @torch.no_grad()
     def change(self, agents: Tensor, features: Tensor) -> Tensor:

@@ -117,6 +117,16 @@ def posterior(stats: Moments, prior: Population) -> tuple[Tensor, Tensor]:
     Raises:
         FloatingPointError: If the sums are not finite.
     """
+    mean, root, lower = _solved(stats, prior)
+    half = torch.linalg.solve_triangular(lower, root.mT[:, None].expand_as(lower), upper=False)
+    return mean, half
+
+
+def _solved(stats: Moments, prior: Population) -> tuple[Tensor, Tensor, Tensor]:
+    """Means ``[c, N, P]``, ``R`` ``[c, P, P]`` and ``L`` ``[c, N, P, P]``.
+
+    The covariances are ``R (L L^T)^-1 R^T``.
+    """
     root = covariance_root(prior.covariance)
     # In units of the prior: the precision is 1 + R^T G R / noise, which is far from singular.
     noise = prior.noise[:, None, None]
@@ -127,9 +137,7 @@ def posterior(stats: Moments, prior: Population) -> tuple[Tensor, Tensor]:
         raise FloatingPointError("the agents' coefficients are beyond double precision")
     left = stats.cross.transpose(0, 1) - (stats.gram @ prior.mean.mT).permute(2, 0, 1)
     solved = torch.cholesky_solve(((left / noise) @ root)[..., None], lower)[..., 0]
-    mean = prior.mean[:, None] + solved @ root.mT
-    half = torch.linalg.solve_triangular(lower, root.mT[:, None].expand_as(lower), upper=False)
-    return mean, half
+    return prior.mean[:, None] + solved @ root.mT, root, lower
 
 
 def estimate(stats: Moments, start: Population, *, rounds: int = 60) -> Population:
@@ -138,11 +146,6 @@ def estimate(stats: Moments, start: Population, *, rounds: int = 60) -> Populati
     The covariance is not shrunk, not even of thirty agents: what no agent shows stays as wide as
     it was begun. Leaning on its diagonal, or on few directions and a diagonal, was worse or alike
     wherever it was tried, and worst where agents have few transitions and need the correlations.
-
-    Args:
-        stats: Of agents with transitions.
-        start: Where to begin.
-        rounds: At most.
 
     Raises:
         FloatingPointError: If a posterior cannot be computed.
@@ -171,12 +174,15 @@ def pooled(stats: Moments) -> Population:
 
 
 def _round(stats: Moments, prior: Population) -> Population:
-    mean, half = posterior(stats, prior)
-    covariance = half.mT @ half
+    mean, root, lower = _solved(stats, prior)
+    inverse = torch.cholesky_inverse(lower).sum(1)
+    agents, terms = mean.shape[1:]
     centre = mean.mean(1)
     away = mean - centre[:, None]
-    second = away.mT @ away / mean.shape[1] + covariance.mean(1)
-    left = _squares(stats, mean).sum(1) + (stats.gram[None] * covariance).sum((1, 2, 3))
+    second = (away.mT @ away + root @ inverse @ root.mT) / agents
+    # What the coefficients' doubt adds, tr(G C) with R^T G R / noise = L L^T - 1.
+    doubt = prior.noise * (agents * terms - inverse.diagonal(dim1=-2, dim2=-1).sum(-1))
+    left = _squares(stats, mean).sum(1) + doubt.clamp_min(0.0)
     noise = (left / stats.count.sum().clamp_min(1.0)).clamp_min(NOISE_FLOOR**2)
     return Population(centre, second, noise)
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from persim_gym.learned.extrapolation import CLOSE
 from persim_gym.learned.hierarchical.orthonormal import ProductBasis, count_terms, orthonormal
 from persim_gym.learned.hierarchical.population import (
     Moments,
@@ -19,13 +20,12 @@ from persim_gym.learned.hierarchical.population import (
     pooled,
     posterior,
 )
-from persim_gym.learned.outwards import CLOSE
 
 #: Most multiplications of a round of the population's estimate, and least agents that it is made
 #: from where all would take more.
 WORK, FEWEST = {"quick": 3e7, "default": 2e8, "thorough": 4e9}, 100
 #: Degrees that are tried; one is kept if the next two are not better by a tenth, or if its error
-#: is so small, in units of the changes, that nobody can use less.
+#: is so small, in units of the changes, that less is of no use.
 DEGREES, PATIENCE, GAIN, FINE = (1, 2, 3, 4, 5, 6, 7, 8), 2, 0.1, 1e-4
 #: Standard errors by which agents must gain otherwise, and agents that this takes.
 SURE, SEVERAL = 2.0, 10
@@ -145,7 +145,7 @@ class Search:
         own = data.of_agents(learners)
         self.ends = [
             End(own.select(before), own.select(held), self._features(own.select(before)))
-            for before, held in _ends(own)
+            for before, held in _held_out_ends(own)
         ]
         self._begun = self.ends[0].begun
 
@@ -199,7 +199,7 @@ class Search:
                 if self.terms(tried) == self.terms(tried - 1):
                     continue  # nothing but what lower degrees have: inputs of few values
                 own = self._try(tried, None)
-                if least is None or _mostly(map(better, own, least)):
+                if least is None or _first_and_most(map(better, own, least)):
                     best, least, misses = tried, own, 0
                 else:
                     misses += 1
@@ -330,7 +330,7 @@ def _of_agents(data: Samples, left: Tensor) -> Tensor:
     return (square[count > 0] / count[count > 0]).sqrt().clamp_min(1e-7)
 
 
-def _mostly(answers: Iterable[bool]) -> bool:
+def _first_and_most(answers: Iterable[bool]) -> bool:
     """Whether the first one and most of them are yes.
 
     What agents share at one time decides nothing alone, nor does what is predicted from little.
@@ -340,7 +340,7 @@ def _mostly(answers: Iterable[bool]) -> bool:
 
 
 def better(own: Tensor, least: Tensor) -> bool:
-    """Whether agents' errors ``[n]`` are less than others, by much or surely.
+    """Whether agents' errors ``[n]`` are less than others, by much or significantly.
 
     What counts is half the mean log error, and half the log of the ninth decile. Noise hides how
     much a degree more is worth: what it takes away from all agents alike is no chance.
@@ -353,7 +353,7 @@ def better(own: Tensor, least: Tensor) -> bool:
     return gain > 0 and bool(gained.mean() > SURE * gained.std() / len(own) ** 0.5)
 
 
-def _ends(data: Samples) -> list[tuple[Tensor, Tensor]]:
+def _held_out_ends(data: Samples) -> list[tuple[Tensor, Tensor]]:
     """What is before, and the last quarter of each agent's transitions ``[T]``.
 
     That is one at least, but not its only one. Of short records the quarter before is held out as

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Circle:
+class AngleColumns:
     """An angle among the features, as cosine and sine.
 
     Attributes:
@@ -18,16 +18,12 @@ class Circle:
         sine: Column of the sine.
         output: Coordinate of the change that turns it.
         gain: Radians that one unit of the change is.
-        mean: Mean of cosine and sine that was taken off.
-        scale: Deviation of cosine and sine that they were divided by.
     """
 
     cosine: int
     sine: int
     output: int
     gain: float
-    mean: tuple[float, float] = (0.0, 0.0)
-    scale: tuple[float, float] = (1.0, 1.0)
 
 
 class FeatureMap:
@@ -38,9 +34,7 @@ class FeatureMap:
         columns: Columns of the present state's plain coordinates ``[p]``.
         outputs: Which coordinate of the change moves each ``[p]``.
         gains: Units of the feature in one unit of the change ``[p]``.
-        circles: Angles.
-        older: With a lag, columns of the past, which after a step hold what
-        newer: these columns held before it.
+        angles: Angles.
         walls: Least and largest values of the features ``[q]`` each, between which a state is put
             back after a step; by default none.
 
@@ -54,9 +48,7 @@ class FeatureMap:
         columns: Sequence[int],
         outputs: Sequence[int],
         gains: Sequence[float],
-        circles: Sequence[Circle] = (),
-        older: Sequence[int] = (),
-        newer: Sequence[int] = (),
+        angles: Sequence[AngleColumns] = (),
         walls: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         if not len(columns) == len(outputs) == len(gains):
@@ -64,23 +56,16 @@ class FeatureMap:
                 "columns, outputs and gains must be of one length, got "
                 f"{len(columns)}, {len(outputs)} and {len(gains)}"
             )
-        if len(older) != len(newer):
-            raise ValueError(
-                f"older and newer must be of one length, got {len(older)} and {len(newer)}"
-            )
-        self.circles = tuple(circles)
-        turned = [column for c in circles for column in (c.cosine, c.sine)]
+        self.angles = tuple(angles)
+        turned = [column for a in angles for column in (a.cosine, a.sine)]
         self.state = [*columns, *turned]
         self._outputs, self._walls = list(outputs), walls
-        used = [*outputs, *(c.output for c in circles)]
-        # A step is two products of matrices: what is carried over, and what the change drives.
+        used = [*outputs, *(a.output for a in angles)]
+        # What the change drives is one product.
         self._drive = torch.zeros(max(used, default=0) + 1, features, dtype=torch.float32)
         self._drive[list(outputs), list(columns)] = torch.tensor(gains, dtype=torch.float32)
-        self._carry = torch.zeros(features, features, dtype=torch.float32)
-        self._carry[self.state, self.state] = 1.0
-        self._carry[list(newer), list(older)] = 1.0
         self._given = torch.ones(features, dtype=torch.float32)
-        self._given[[*self.state, *older]] = 0.0
+        self._given[self.state] = 0.0
 
     def moved(self, features: Tensor, change: Tensor) -> Tensor:
         """Features ``[..., q]`` with the state moved by a change ``[..., c]``, all else alike."""
@@ -98,7 +83,8 @@ class FeatureMap:
             change: The change ``[..., c]``.
             given: What is :meth:`given` at the time after it ``[..., q]``.
         """
-        after = given + features @ self._carry.to(features) + self._driven(change)
+        kept = features * (1 - self._given.to(features))
+        after = given + kept + self._driven(change)
         return self._turned(after, features, change)
 
     def stopped(self, features: Tensor) -> Tensor:
@@ -109,7 +95,7 @@ class FeatureMap:
 
     def of_changes(self, values: Tensor) -> Tensor:
         """Values of changes ``[..., c]`` for the columns of the state, 0 for those of angles."""
-        none = values.new_zeros(*values.shape[:-1], 2 * len(self.circles))
+        none = values.new_zeros(*values.shape[:-1], 2 * len(self.angles))
         return torch.cat([values[..., self._outputs], none], dim=-1)
 
     def _driven(self, change: Tensor) -> Tensor:
@@ -119,11 +105,10 @@ class FeatureMap:
 
     def _turned(self, out: Tensor, features: Tensor, change: Tensor) -> Tensor:
         """``out`` with its angles turned, in place."""
-        for c in self.circles:
-            cosine = features[..., c.cosine] * c.scale[0] + c.mean[0]
-            sine = features[..., c.sine] * c.scale[1] + c.mean[1]
-            angle = change[..., c.output] * c.gain
+        for a in self.angles:
+            cosine, sine = features[..., a.cosine], features[..., a.sine]
+            angle = change[..., a.output] * a.gain
             turn, lift = angle.cos(), angle.sin()
-            out[..., c.cosine] = (cosine * turn - sine * lift - c.mean[0]) / c.scale[0]
-            out[..., c.sine] = (sine * turn + cosine * lift - c.mean[1]) / c.scale[1]
+            out[..., a.cosine] = cosine * turn - sine * lift
+            out[..., a.sine] = sine * turn + cosine * lift
         return out

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from persim_gym.learned.latent.feature_map import FeatureMap
 from persim_gym.learned.latent.network import LatentNetwork, LatentShape
-from persim_gym.learned.weights import precisions
+from persim_gym.learned.transition_weights import precisions
 
 
 class LatentSource(Protocol):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import silu
 
-from persim_gym.learned.frames.ensemble import register
+from persim_gym.learned.features.ensemble import register
 
 #: Rows of all members that a Jacobian is computed for at a time: what lies between stays small.
 CHUNK = 16_384
@@ -45,7 +45,7 @@ class LatentShape:
     outputs: int
     latent: int
     hidden: tuple[int, ...]
-    gates: int = 0  # older files have none
+    gates: int = 0
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -84,7 +84,7 @@ class LatentNetwork:
             * ``prior.mean`` ``[m, r]``, ``prior.covariance`` ``[m, r, r]``: the population;
             * ``noise`` ``[m, c]``: variance that is not explained, one step ahead;
             * ``mix`` ``[q, q]``: what features are multiplied with, so that two that are nearly the
-              same (a state and the one before it) are told apart;
+              same (a state and the one before it) are distinguished;
             * ``low``, ``high`` ``[q]``: where features are held, so that nothing runs away outside
               the data.
     """
@@ -93,6 +93,7 @@ class LatentNetwork:
 
     def __init__(self, shape: LatentShape, tensors: Mapping[str, Tensor]) -> None:
         self.shape = shape
+        self.members, self.num_agents, self.widths = shape.members, shape.num_agents, shape.widths
         self._tensors = dict(tensors)
         count = len(shape.hidden)
         self._layers = [(f"{i}.weight", f"{i}.bias") for i in range(count)]
@@ -123,7 +124,7 @@ class LatentNetwork:
         for head, scale in zip(heads, HEAD_SCALES, strict=True):
             head *= scale
         found["latent.mean"] = latents
-        found["latent.deviation"] = torch.full((m, n, r), FIRST_DEVIATION, dtype=single)
+        found["latent.deviation"] = torch.full((m, n, r), FIRST_WIDTH, dtype=single)
         found["prior.mean"] = torch.zeros(m, r, dtype=single)
         found["prior.covariance"] = torch.eye(r, dtype=single).repeat(m, 1, 1)
         found["noise"] = torch.ones(m, shape.outputs, dtype=single)
@@ -131,21 +132,6 @@ class LatentNetwork:
         found["low"] = torch.full((shape.features,), -math.inf, dtype=single)
         found["high"] = torch.full((shape.features,), math.inf, dtype=single)
         return cls(shape, found)
-
-    @property
-    def members(self) -> int:
-        """Number of members ``m``."""
-        return self.shape.members
-
-    @property
-    def num_agents(self) -> int:
-        """Number of agents ``N``."""
-        return self.shape.num_agents
-
-    @property
-    def widths(self) -> Sequence[int]:
-        """Widths of the layers that a row goes through."""
-        return self.shape.widths
 
     @property
     def device(self) -> torch.device:
@@ -309,4 +295,4 @@ HEAD_SCALES = (0.3, 0.5, 0.1)
 #: What gates' inputs are multiplied with: few steps of the optimiser then make an edge of a slope.
 STEEP = 6.0
 #: Standard deviation of a latent that a fit begins with.
-FIRST_DEVIATION = 0.14
+FIRST_WIDTH = 0.14

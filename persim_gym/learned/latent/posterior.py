@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.learned.frames.ensemble import answered
-from persim_gym.learned.frames.frame import Frame
+from persim_gym.learned.features.ensemble import answered
+from persim_gym.learned.features.frame import Frame
 from persim_gym.learned.latent.loss import LatentData, LatentSource, beyond, missed
 from persim_gym.learned.latent.network import LatentNetwork
 
@@ -243,7 +243,7 @@ class _Problem:
         return out.index_add_(1, agents, values)
 
     def _some(self) -> NDArray[np.int64]:
-        """Some rows of every agent, spread over its transitions."""
+        """Some rows of every agent, at even distances."""
         agents = self.agents.cpu().numpy()
         order = np.argsort(agents, kind="stable")
         counts = np.bincount(agents, minlength=self.count)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -25,7 +24,7 @@ class Scaling:
         target_scale: Their deviation ``[d]``.
         low: Lower bounds of observations ``[d]``, may be infinite.
         high: Upper bounds ``[d]``.
-        hold_low: Where the state's coordinates are held when the network looks at them ``[in]``;
+        hold_low: Where the state's coordinates are held when the network sees them ``[in]``;
             ``None``: nowhere.
         hold_high: The same above.
     """
@@ -99,37 +98,10 @@ class NetworkEnsemble(Ensemble):
         super().__init__(scaling.low, scaling.high, effects)
         self.network = network
         self.scaling = scaling
-        self.scaled = StateInputs(scaling, network.shape.angles, network.shape.past)
-
-    @property
-    def members(self) -> int:
-        """Number of members ``m``."""
-        return self.network.shape.members
-
-    @property
-    def num_agents(self) -> int:
-        """Number of agents ``N``."""
-        return self.network.shape.num_agents
-
-    @property
-    def rank(self) -> int:
-        """Number of latent factors ``r``."""
-        return self.network.shape.rank
-
-    @property
-    def lag(self) -> int:
-        """Observations that a state holds."""
-        return self.network.shape.lag
-
-    @property
-    def past(self) -> int:
-        """Numbers of the past action that a state holds with each observation."""
-        return self.network.shape.past
-
-    @property
-    def widths(self) -> Sequence[int]:
-        """Widths of the state encoder's layers."""
-        return self.network.shape.widths
+        shape = network.shape
+        self.members, self.num_agents, self.rank = shape.members, shape.num_agents, shape.rank
+        self.lag, self.past, self.widths = shape.lag, shape.past, shape.widths
+        self.scaled = StateInputs(scaling, shape.angles, shape.past)
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> NetworkEnsemble:
         """The same on a device; networks are in single precision.
@@ -141,12 +113,6 @@ class NetworkEnsemble(Ensemble):
             raise ValueError(f"networks are in single precision, got {dtype}")
         effects = None if self.effects is None else self.effects.to(device)
         return NetworkEnsemble(self.network.to(device), self.scaling.to(device), effects)
-
-    def with_effects(self, effects: BoundEffects | None) -> NetworkEnsemble:
-        """The same with what happens at bounds."""
-        if effects is not None:
-            effects = effects.to(self.device, torch.float32)
-        return NetworkEnsemble(self.network, self.scaling, effects)
 
     def agent_factors(self) -> Tensor:
         """The agents' factors ``[m, N, r]``."""

@@ -26,7 +26,7 @@ class Batch:
     Attributes:
         agents: Rows of the members' stacked agent tables ``[m, b]``: agent plus member times N.
         states: ``[m, b, in]``, in the network's units; in the joint form with the actions.
-        actions: Rows of the stacked action tables ``[m, b]``, or ``[m, b, a]``; not looked at in
+        actions: Rows of the stacked action tables ``[m, b]``, or ``[m, b, a]``; not read in
             the joint form.
         targets: ``[m, d, b]``, differences in the network's units, coordinate first.
     """
@@ -73,10 +73,10 @@ class SquaredError:
         m, b = batch.agents.shape
         d, r = s.obs_dim, s.rank
 
-        factors = u = self._look_up("agent", batch.agents)  # [m, b, r]
+        factors = u = self._rows_of("agent", batch.agents)  # [m, b, r]
         action_trace: list[Tensor] = []
         if s.num_actions:
-            f = self._look_up("action", batch.actions)
+            f = self._rows_of("action", batch.actions)
             factors = u * f
         elif not s.joint:
             f, action_trace = self._forward(t, "action", batch.actions, last_linear=True)
@@ -111,7 +111,7 @@ class SquaredError:
         self._backward(t, "state", batch.states, trace, d_hidden, last_linear=False)
         return norms
 
-    def _look_up(self, name: str, rows: Tensor) -> Tensor:
+    def _rows_of(self, name: str, rows: Tensor) -> Tensor:
         """Factors of agents or discrete actions ``[m, b, r]``."""
         t = self.network.tensors
         r = self.network.shape.rank

@@ -22,7 +22,7 @@ from torch import Tensor
 from persim_gym.learned.networks.linear import dense, product, take_turns
 
 #: Half the width of the range that agents' factors begin in, in the joint form.
-FIRST_SPREAD = 0.2
+FIRST_WIDTH = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +182,7 @@ class LowRankNetwork:
             for name, (size, fan) in shape.tensors().items()
         }
         if shape.joint:
-            tensors["agent.factors"].mul_(FIRST_SPREAD * math.sqrt(shape.num_agents))
+            tensors["agent.factors"].mul_(FIRST_WIDTH * math.sqrt(shape.num_agents))
             tensors["agent.bias"].zero_()[..., 0] = 1.0
         return cls(shape, tensors)
 

@@ -31,7 +31,7 @@ class FitProgress:
             units.
         heldout_rmse: Root mean square one-step error of the members' mean on held-out
             transitions, in the data's units; ``nan`` where none are held out or in epochs without
-            a look.
+            an evaluation.
         seconds: Time spent so far, resumed parts included.
     """
 
@@ -162,9 +162,9 @@ def fit_network(
         data: Training data.
         config: Batch size, epochs, schedule, seed.
         resume: Where to go on.
-        heldout_rmse: Looks at held-out data; called after the first epoch and about twenty times
+        heldout_rmse: Evaluates held-out data; called after the first epoch and about twenty times
             more.
-        on_epoch: Told of each epoch.
+        on_epoch: Called after each epoch.
         save: Takes a snapshot, about every ``save_every`` seconds.
         save_every: Seconds between snapshots.
 
@@ -205,7 +205,7 @@ def _fit(
         optimiser.square.copy_(resume.square)
         optimiser.steps = first_epoch * steps_per_epoch
 
-    look_every = max(1, config.epochs // 20)
+    every = max(1, config.epochs // 20)
     began = last_saved = time.monotonic()
     progress = FitProgress(first_epoch, config.epochs, (), math.nan, spent)
     for epoch in range(first_epoch, config.epochs):
@@ -218,8 +218,8 @@ def _fit(
         losses = (squares / data.targets.numel()).tolist()
         if not all(map(math.isfinite, losses)):
             raise FloatingPointError(DIVERGED.format(rate=config.learning_rate))
-        look = epoch == 0 or (epoch + 1) % look_every == 0 or epoch + 1 == config.epochs
-        error = heldout_rmse(network) if heldout_rmse is not None and look else math.nan
+        evaluated = epoch == 0 or (epoch + 1) % every == 0 or epoch + 1 == config.epochs
+        error = heldout_rmse(network) if heldout_rmse is not None and evaluated else math.nan
         now = time.monotonic()
         seconds = spent + now - began
         progress = FitProgress(epoch + 1, config.epochs, tuple(losses), error, seconds)

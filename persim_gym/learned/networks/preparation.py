@@ -14,7 +14,7 @@ from torch import Tensor
 
 from persim_gym.learned.closed_form.basis import angles_of
 from persim_gym.learned.config import Networks
-from persim_gym.learned.frames.history import width_of
+from persim_gym.learned.features.history import width_of
 from persim_gym.learned.moments import measure
 from persim_gym.learned.networks.ensemble import Scaling, StateInputs
 from persim_gym.learned.networks.network import NetworkShape

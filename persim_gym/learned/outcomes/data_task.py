@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.core import Array
-from persim_gym.learned.frames.walls import find_walls
+from persim_gym.learned.features.walls import find_walls
+from persim_gym.learned.holdout import wandered
 from persim_gym.learned.outcomes.head_choice import Split, fit_classifier, fit_regression, split
 from persim_gym.learned.outcomes.heads import Head
 from persim_gym.learned.outcomes.limits import find_limits
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 #: By how many widths of its recorded range a coordinate's space reaches further on each side. The
 #: guard of learned environments stops half a width out: the space is not to clip before it.
 SPACE_MARGIN = 1.0
+#: For how many times the longest trajectory there is room for what adds up.
+ROOM = 10
 
 #: Lower and upper ends of the coordinates ``[d]`` each.
 Ends = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -37,8 +40,8 @@ class DataTask:
     """The task that recorded transitions imply: a :class:`~persim_gym.core.Task`.
 
     * The observation space is the recorded range of each coordinate, a width wider on each side,
-      or up to a wall that the data show, or up to a physical limit: a declared bound, or zero
-      where all data have one sign (:mod:`persim_gym.learned.outcomes.limits`).
+      or as far as what adds up comes in ten times the longest trajectory, up to walls that the data
+      show and physical limits (:mod:`persim_gym.learned.outcomes.limits`).
     * The action space is the recorded range, or the recorded number of discrete actions.
     * The time limit is the longest trajectory's number of steps.
     * Episodes start in recorded first observations.
@@ -60,13 +63,13 @@ class DataTask:
         reward_range: Bounds of the reward.
         termination: Positive where next observations end the episode; ``None`` for never.
         card: How the heads were chosen and what they are worth; plain types.
+        limits: Physical limits of the coordinates ``[d]`` each.
+        recorded: Recorded range of the coordinates ``[d]`` each.
         obs_names: Names of the coordinates.
         action_names: Names of the action's coordinates.
         action_labels: Names of discrete actions.
         obs_units: Units of the coordinates, where they are known.
         action_units: Units of the action's coordinates.
-        limits: Physical limits of the coordinates ``[d]`` each; ``None`` in older files.
-        recorded: Recorded range of the coordinates ``[d]`` each; ``None`` in older files.
     """
 
     render_fps = FRAMES
@@ -86,13 +89,13 @@ class DataTask:
         reward_range: tuple[float, float],
         termination: Head | None,
         card: dict[str, Any],
+        limits: Ends,
+        recorded: Ends,
         obs_names: tuple[str, ...] | None = None,
         action_names: tuple[str, ...] | None = None,
         action_labels: tuple[str, ...] | None = None,
         obs_units: tuple[str, ...] | None = None,
         action_units: tuple[str, ...] | None = None,
-        limits: Ends | None = None,
-        recorded: Ends | None = None,
     ) -> None:
         self.name = name
         self.observation_space = Box(low, high, dtype=np.float32)
@@ -159,14 +162,8 @@ class DataTask:
         from persim_gym.envs.painter import REMEMBERED
         from persim_gym.envs.rendering.strips import StripsRenderer
 
-        low, high = self.observation_space.low, self.observation_space.high
-        names = self.obs_labels or [f"coordinate {i}" for i in range(len(low))]
-        if self._recorded is None:  # in older files it is what the margins leave
-            margins = SPACE_MARGIN * ~np.isfinite(np.stack(self.walls))
-            width = (high - low) / (1 + margins.sum(axis=0))
-            shaded = np.stack([low + margins[0] * width, high - margins[1] * width])
-        else:
-            shaded = np.stack(self._recorded)
+        shaded = np.stack(self._recorded)
+        names = self.obs_labels or [f"coordinate {i}" for i in range(shaded.shape[1])]
         space = self.action_space
         if isinstance(space, Discrete):
             taken = np.array([[0.0], [space.n - 1.0]])
@@ -197,9 +194,11 @@ class DataTask:
         low = np.minimum(wide.obs.min(0), wide.next_obs.min(0)).astype(np.float64)
         high = np.maximum(wide.obs.max(0), wide.next_obs.max(0)).astype(np.float64)
         recorded, limits = (low, high), find_limits(wide)
-        # A coordinate that never changed has no width: a thousandth of its size, and 1 at least.
+        # What never changed has no width: a thousandth of its size, and 1 at least.
         size = np.maximum(1.0, 1e-3 * np.abs(high))
-        margin = SPACE_MARGIN * np.where(high > low, high - low, size)
+        longest = ROOM * int(wide.lengths.max())
+        far = wandered(wide.next_obs, wide.episode, np.array([longest]))[0]
+        margin = np.maximum(SPACE_MARGIN * np.where(high > low, high - low, size), far)
         largest = float(np.finfo(np.float32).max)
         walls = find_walls(wide)
         low = np.where(np.isinf(walls[0]), np.maximum(low - margin, -largest), walls[0])
@@ -312,8 +311,8 @@ class DataTask:
             reward_range=(float(least), float(most)),
             termination=head("termination", plain["termination_head"]),
             card={key: plain[key] for key in ("reward", "termination", "walls") if key in plain},
-            limits=_ends_of(plain.get("limits"), len(tensors["low"])),
-            recorded=_ends_of(plain.get("recorded"), len(tensors["low"])),
+            limits=_ends_of(plain["limits"], len(tensors["low"])),
+            recorded=_ends_of(plain["recorded"], len(tensors["low"])),
             **names,
         )
 
@@ -325,21 +324,17 @@ class DataTask:
         )
 
 
-def _plain_ends(ends: Ends | None) -> list[list[float | None]] | None:
+def _plain_ends(ends: Ends) -> list[list[float | None]]:
     """Ends for JSON, which knows no infinity."""
-    if ends is None:
-        return None
     return [[x if np.isfinite(x) else None for x in end.tolist()] for end in ends]
 
 
-def _ends_of(plain: Any, d: int) -> Ends | None:
+def _ends_of(plain: Any, d: int) -> Ends:
     """What :func:`_plain_ends` has given.
 
     Raises:
         ValueError: If it is of other than ``d`` coordinates.
     """
-    if plain is None:
-        return None
     if [len(end) for end in plain] != [d, d]:
         raise ValueError(f"limits are two for each of {d} coordinates, got {plain}")
     low, high = (

@@ -68,10 +68,6 @@ class Expression:
     ``min, max, abs, exp, log, sqrt, sin, cos, clip(x, low, high), where(condition, a, b)``. A
     discrete action is its index, or is compared with a name: ``drug == "A"``.
 
-    Args:
-        text: The expression.
-        columns: What it may speak of.
-
     Raises:
         TypeError: If ``text`` is no text.
         ValueError: If it is no such expression.
@@ -134,12 +130,7 @@ class _Values(dict[tuple[bool, str], Any]):
 
 
 class _Reader:
-    """Reads one text.
-
-    Args:
-        text: The text.
-        columns: What it may speak of.
-    """
+    """Reads one text."""
 
     def __init__(self, text: str, columns: Columns) -> None:
         self._text, self._columns = text, columns

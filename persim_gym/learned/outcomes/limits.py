@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.learned.frames.search import find_geometry
+from persim_gym.learned.features.search import find_geometry
 from persim_gym.offline.transitions import Transitions
 
 #: Steps that a change is thought to go on for, to see whether a course leads through zero.
@@ -22,7 +22,7 @@ def find_limits(data: Transitions) -> tuple[NDArray[np.float64], NDArray[np.floa
 
     What was declared holds. A coordinate that nothing was declared of, and that is never negative
     in all the data, or never positive, is taken to stay so: a concentration, a count. A speed that
-    happens to have one sign in a short record is told apart by what comes next where the last
+    happens to have one sign in a short record is recognised by what comes next where the last
     change, going on for :data:`AHEAD` steps, would lead through zero: if the trajectory ends there
     more often than it is seen to turn back, the sign is no limit. In short trajectories most
     transitions are near an end, so that such ends alone say little: at a limit as large a share

@@ -20,7 +20,7 @@ from persim_gym.core import Array, Task
 from persim_gym.envs.suites import SUITES
 from persim_gym.learned.bounds import following_of
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.frames.history import slots
+from persim_gym.learned.features.history import slots
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.naming import AgentIndex
 from persim_gym.learned.parts import Parts
@@ -28,7 +28,7 @@ from persim_gym.learned.posterior.agent import AgentPosterior, Given
 from persim_gym.learned.posterior.covariate_map import CovariateMap, fit_map
 from persim_gym.learned.posterior.knowledge import Knowledge, Known, MixedKnowledge
 from persim_gym.learned.posterior.latents import model_of, posterior_of
-from persim_gym.learned.posterior.mixed import MixedMap
+from persim_gym.learned.posterior.mixture import MixedMap
 from persim_gym.learned.posterior.new_agents import (
     NO_PRIOR,
     Grown,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.core import Array, Task
 from persim_gym.learned.bounds import cutting_bounds
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.inputs import flat_states, real_numbers
+from persim_gym.learned.inputs import check_actions, flat_states, real_numbers
 from persim_gym.learned.posterior.prior import Evidence, FactorModel, moments, solve
 
 #: Known of an agent by other means than transitions: precision and information ``[m, q(, q)]``.
@@ -200,23 +199,7 @@ def check_rows(
         following = _tensor("next_obs", next_obs, device).double()
     if following.shape != (n, d):
         raise ValueError(f"next_obs must have shape {(n, d)}, got {tuple(following.shape)}")
-    acts = _tensor("actions", actions, device)
-    space = task.action_space
-    tail = () if isinstance(space, Discrete) else tuple(space.shape or ())
-    if acts.shape != (n, *tail):
-        raise ValueError(f"actions must have shape {(n, *tail)}, got {tuple(acts.shape)}")
-    if not isinstance(space, Discrete):
-        acts = acts.float()
-    elif n == 0:
-        acts = acts.long()
-    elif acts.is_floating_point():
-        raise TypeError(f"discrete actions must be integers, got {acts.dtype}")
-    elif acts.min() < 0 or acts.max() >= space.n:
-        raise ValueError(
-            f"actions must be 0 to {space.n - 1}, got {int(acts.min())} to {int(acts.max())}"
-        )
-    else:
-        acts = acts.long()
+    acts = check_actions(task, _tensor("actions", actions, device), n, "n")
     for name, values in (("obs", states), ("actions", acts), ("next_obs", following)):
         if not torch.isfinite(values).all():
             raise ValueError(f"{name} must be finite: leave such transitions out")

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from persim_gym.learned.bounds import following_of
 from persim_gym.learned.ensemble import Ensemble, before_bounds
-from persim_gym.learned.frames.ensemble import FrameEnsemble
-from persim_gym.learned.frames.history import slots
+from persim_gym.learned.features.ensemble import FrameEnsemble
+from persim_gym.learned.features.history import slots
 from persim_gym.learned.hierarchical.model import HierarchicalModel
 from persim_gym.learned.latent.loss import LatentData
 from persim_gym.learned.latent.network import LatentNetwork
@@ -40,7 +40,7 @@ from persim_gym.learned.preparation import Data
 #: What is tried: temperatures of the noise, and correlations of errors within an agent.
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 CORRELATIONS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
-#: Agents that a calibration looks at, transitions of each, and agents below which none is made.
+#: Agents that a calibration uses, transitions of each, and agents below which none is made.
 AGENTS, ROWS, LEAST = 128, 1000, 20
 #: Transitions of each on whose predictions intervals are tried.
 SHOWN = 100
@@ -78,7 +78,7 @@ def learn_knowledge(
         ensemble: The model, of any family.
         data: What it was fitted on; transitions that end on bounds are left out.
         noise: For a closed-form fit: what its factors leave, in the data's units ``[m, d]``.
-        seed: Seed of the transitions and agents that are looked at.
+        seed: Seed of the transitions and agents that are used.
     """
     if isinstance(ensemble, MixtureEnsemble):
         parts = (learn_knowledge(part, data, seed=seed) for part in ensemble.parts)
@@ -230,7 +230,7 @@ def calibrated(
         model: The model and its prior.
         data: What it was fitted on.
         rows: Transitions that are used.
-        seed: Seed of the agents that are looked at.
+        seed: Seed of the agents that are used.
         tempered: Whether to choose temperature and correlation. A hierarchical fit has taken its
             own agents' transitions as they are, and takes new agents' alike.
     """

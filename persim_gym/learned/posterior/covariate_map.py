@@ -7,6 +7,7 @@ factors' variance, by agents left out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,64 @@ FLOOR = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
+class KernelRidge:
+    """Kernel ridge regression with Gaussian kernels; each target has a width of its own.
+
+    Attributes:
+        weights: Of the fitted rows' kernels, for each width ``[W, n, k]``.
+        widths: The widths ``[W]``, of squared distances.
+        mean: Mean targets ``[k]``.
+        left: Mean squared error of each target, of rows left out ``[k]``.
+    """
+
+    weights: Tensor
+    widths: Tensor
+    mean: Tensor
+    left: Tensor
+
+    @classmethod
+    def fitted(
+        cls, squared: Tensor, targets: Tensor, widths: Sequence[float], ridges: Sequence[float]
+    ) -> KernelRidge:
+        """Fit; width and ridge of each target are those with the least leave-one-out error.
+
+        That follows from one decomposition for all ridges.
+
+        Args:
+            squared: Squared distances of the rows ``[n, n]``.
+            targets: ``[n, k]``.
+            widths: Widths to try, in units of the median distance.
+            ridges: Ridges to try, in units of the kernel's diagonal.
+        """
+        median = squared.median().clamp_min(1e-12)
+        mean = targets.mean(0)
+        centred = targets - mean
+        least = torch.full_like(mean, torch.inf)
+        weights = targets.new_zeros(len(widths), *targets.shape)
+        for number, width in enumerate(widths):
+            values, vectors = torch.linalg.eigh(torch.exp(-squared / (2 * width**2 * median)))
+            rotated = vectors.T @ centred
+            for ridge in ridges:
+                inverse = 1 / (values.clamp_min(0) + ridge)
+                found = vectors @ (inverse[:, None] * rotated)
+                left_out = found / (vectors.square() @ inverse)[:, None]
+                errors = left_out.square().mean(0)
+                better = errors < least
+                least = torch.where(better, errors, least)
+                weights[:, :, better] = 0.0
+                weights[number, :, better] = found[:, better]
+        scales = 2 * torch.as_tensor(widths).to(mean).square() * median
+        return cls(weights, scales, mean, least)
+
+    def __call__(self, squared: Tensor) -> Tensor:
+        """Targets ``[p, k]`` of rows with squared distances ``[p, n]`` from the fitted ones."""
+        found = self.mean.expand(len(squared), -1)
+        for width, weights in zip(self.widths.tolist(), self.weights, strict=True):
+            found = found + torch.exp(-squared / width) @ weights
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class CovariateMap:
     """A smooth map from covariates to factors: kernel ridge regression on the personal numbers.
 
@@ -38,9 +97,7 @@ class CovariateMap:
         centre: Mean covariates ``[c]``.
         scale: Their standard deviations ``[c]``.
         known: Covariates of the agents that it was made of, in these units ``[N, c]``.
-        weights: Of their kernels, for each width that is in use ``[W, N, m q]``.
-        widths: These widths ``[W]``.
-        mean: Mean personal numbers ``[m q]``.
+        regression: Of the personal numbers ``[m q]``.
         left: Variance of the personal numbers that agents left out still have ``[m, q]``; for the
             population it is 1.
     """
@@ -49,9 +106,7 @@ class CovariateMap:
     centre: Tensor
     scale: Tensor
     known: Tensor
-    weights: Tensor
-    widths: Tensor
-    mean: Tensor
+    regression: KernelRidge
     left: Tensor
 
     @property
@@ -67,11 +122,8 @@ class CovariateMap:
         """
         x = check_covariates(covariates, len(self.centre), self.centre.device)
         squared = torch.cdist((x - self.centre) / self.scale, self.known).square()
-        found = self.mean.expand(len(x), -1)
-        for width, weights in zip(self.widths.tolist(), self.weights, strict=True):
-            found = found + torch.exp(-squared / width) @ weights
         m, q = self.left.shape
-        return found.view(len(x), m, q).transpose(0, 1)
+        return self.regression(squared).view(len(x), m, q).transpose(0, 1)
 
     def factors(self, covariates: Any) -> NDArray[np.float64]:
         """Factors ``[m, n, r]`` of agents with covariates ``[n, c]``.
@@ -97,8 +149,6 @@ class CovariateMap:
 
 def fit_map(prior: FactorPrior, evidence: Evidence, covariates: Any) -> CovariateMap:
     """A map from the agents' covariates to their posterior means.
-
-    Width and ridge of each personal number are those with the least leave-one-out error.
 
     Args:
         prior: The population's.
@@ -133,25 +183,8 @@ def fit_map(prior: FactorPrior, evidence: Evidence, covariates: Any) -> Covariat
     scale = torch.where(scale > 1e-12 * x.abs().amax(0), scale, torch.ones_like(scale))
     known = (x - centre) / scale
     squared = torch.cdist(known, known).square()
-    median = squared.median().clamp_min(1e-12)
-    mean = targets.mean(0)
-    centred = targets - mean
-    least = torch.full((m * q,), torch.inf, dtype=torch.float64, device=device)
-    weights = targets.new_zeros(len(WIDTHS), n, m * q)
-    for number, width in enumerate(WIDTHS):
-        values_, vectors = torch.linalg.eigh(torch.exp(-squared / (2 * width**2 * median)))
-        rotated = vectors.T @ centred
-        for ridge in RIDGES:
-            inverse = 1 / (values_.clamp_min(0) + ridge)
-            found = vectors @ (inverse[:, None] * rotated)
-            left_out = found / (vectors.square() @ inverse)[:, None]
-            errors = left_out.square().mean(0)
-            better = errors < least
-            least = torch.where(better, errors, least)
-            weights[:, :, better] = 0.0
-            weights[number, :, better] = found[:, better]
-    widths = 2 * torch.as_tensor(WIDTHS, dtype=torch.float64, device=device).square() * median
-    return CovariateMap(prior, centre, scale, known, weights, widths, mean, least.view(m, q))
+    found = KernelRidge.fitted(squared, targets, WIDTHS, RIDGES)
+    return CovariateMap(prior, centre, scale, known, found, found.left.view(m, q))
 
 
 def check_covariates(covariates: Any, columns: int, device: torch.device) -> Tensor:

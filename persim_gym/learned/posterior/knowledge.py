@@ -14,7 +14,7 @@ from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.posterior.agent import AgentPosterior, Given
 from persim_gym.learned.posterior.latents import model_of, posterior_of
-from persim_gym.learned.posterior.mixed import MixedPosterior
+from persim_gym.learned.posterior.mixture import MixedPosterior
 from persim_gym.learned.posterior.prior import Evidence, FactorPrior
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from persim_gym.core import Array, Task
 from persim_gym.learned.bounds import cutting_bounds
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.frames.ensemble import FrameEnsemble
+from persim_gym.learned.features.ensemble import FrameEnsemble
 from persim_gym.learned.latent.loss import LatentData, beyond
 from persim_gym.learned.latent.network import LatentNetwork
 from persim_gym.learned.latent.posterior import STARTS, posterior, tangent
@@ -213,14 +213,7 @@ def model_of(ensemble: Ensemble, prior: FactorPrior) -> FactorModel:
 def posterior_of(
     model: FactorModel, task: Task, evidence: Evidence | None = None, given: Given | None = None
 ) -> AgentPosterior:
-    """One agent's posterior in a model of one family.
-
-    Args:
-        model: By :func:`model_of`.
-        task: Spaces of observations and actions.
-        evidence: What the agent's transitions say.
-        given: What else is known of it.
-    """
+    """One agent's posterior in a model of one family."""
     if isinstance(model, LatentModel):
         return LatentPosterior(model, task, evidence, given)
     return AgentPosterior(model, task, evidence, given)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from persim_gym.core import Task
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.frames.ensemble import FrameEnsemble
+from persim_gym.learned.features.ensemble import FrameEnsemble
 from persim_gym.learned.latent.network import LatentNetwork
 from persim_gym.learned.latent.posterior import STARTS, posterior
 from persim_gym.learned.mixture import MixtureEnsemble
@@ -147,10 +147,6 @@ def grow_by(
 
 def knowledge_in(ensemble: Ensemble, knowledge: Known) -> Knowledge:
     """What a model of one family knows of each agent, and its population as a prior.
-
-    Args:
-        ensemble: The model.
-        knowledge: What it knows of agents.
 
     Raises:
         TypeError: If the model is a mixture.

@@ -5,8 +5,8 @@ harm. Errors are taken over the whole record, for an episode's end may be unlike
 model was fitted to them: they are multiplied by how much larger errors were on stretches that a fit
 had not seen than on the same stretches after they were fitted. New episodes come to other places
 than the record, and go on for longer: what the two fits differ there is added
-(:mod:`persim_gym.learned.uncertainty.fresh`). Few agents are few independent errors, and widen
-intervals as Student's distribution does.
+(:mod:`persim_gym.learned.uncertainty.new_episodes`). Few agents are few independent errors, and
+widen intervals as Student's distribution does.
 """
 
 from __future__ import annotations
@@ -20,12 +20,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from persim_gym.learned.distances import short_way
+from persim_gym.learned.circular import short_way
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.stretches import Record
-from persim_gym.learned.uncertainty.ahead import predict_ahead
+from persim_gym.learned.holdout import Record, starts_in
 from persim_gym.learned.uncertainty.fading import Fading
-from persim_gym.learned.uncertainty.fresh import fresh_episodes
 from persim_gym.learned.uncertainty.intervals import (
     LEVELS,
     Floats,
@@ -35,6 +33,8 @@ from persim_gym.learned.uncertainty.intervals import (
     middle,
     students,
 )
+from persim_gym.learned.uncertainty.multi_step import predict_ahead
+from persim_gym.learned.uncertainty.new_episodes import fresh_episodes
 
 #: Steps ahead at which errors are measured; between them logarithms are interpolated.
 STEPS = (1, 2, 5, 10, 20, 50, 100, 200)
@@ -51,16 +51,16 @@ GAPS, MOST_GAPS = (0.15, 0.5), (1.75, 2.5)
 #: The same of a fit that a sixth of each record was kept from, anywhere in it: such a fit differs
 #: from the final one about as much as that one does from the truth.
 ANYWHERE, MOST_ANYWHERE = 1.0, 4.0
-#: Shares of unseen errors and of the squared gap where the members' spread tells errors and the fit
-#: that has seen less has fewer members. A spread of two members is one difference: errors in units
-#: of it have much heavier tails than in units of the final members' spread.
+#: Shares of unseen errors and of the squared gap where the members' deviation predicts errors and
+#: the fit that has seen less has fewer members. The deviation of two members is one difference:
+#: errors in units of it have much heavier tails than in units of the final members' deviation.
 FEWER, FEWER_GAPS = 0.3, 0.03
 #: By how much growth beyond the recorded steps is taken larger than it was found, on a log scale,
 #: and the most that a width may grow there beside that of what was expected.
 DOUBT, MOST_GROWTH = 0.25, 10.0
 #: Starts of one agent that are worth independent ones.
 PER_AGENT = 2
-#: What the members' spread may be multiplied by.
+#: What the members' deviation may be multiplied by.
 WEIGHTS = (1.0, 2.0, 4.0)
 #: Most that errors on unseen stretches count above those on fitted ones.
 MOST_OPTIMISM = 10.0
@@ -80,22 +80,22 @@ class _Errors:
 
     Attributes:
         left: Distances ``[n, H, d]``.
-        spread: The members' standard deviation ``[n, H, d]``.
+        deviation: The members' standard deviation ``[n, H, d]``.
         valid: ``[n, H]``.
     """
 
     left: Floats
-    spread: Floats
+    deviation: Floats
     valid: NDArray[np.bool_]
 
     def first(self, steps: int) -> _Errors:
         """Those of the first numbers of steps ahead."""
-        return _Errors(self.left[:, :steps], self.spread[:, :steps], self.valid[:, :steps])
+        return _Errors(self.left[:, :steps], self.deviation[:, :steps], self.valid[:, :steps])
 
     def scores(self, k: int, used: NDArray[np.bool_], base: Floats, weight: float) -> Floats:
         """Errors of some predictions in units of what was to be expected ``[n', d]``."""
-        spread = weight * self.spread[used, k]
-        return np.asarray(np.abs(self.left[used, k]) / np.hypot(spread, base))
+        deviation = weight * self.deviation[used, k]
+        return np.asarray(np.abs(self.left[used, k]) / np.hypot(deviation, base))
 
 
 def calibrate(
@@ -184,7 +184,8 @@ def _elsewhere(
         found: Intervals of errors of what had not been seen.
         fitted: The same quantiles of errors of what had ``[H, d, L]``.
         held: Steps ahead that were held out.
-        fewer: Whether the fit that has seen less has fewer members, whose spread tells errors.
+        fewer: Whether the fit that has seen less has fewer members, whose deviation predicts
+            errors.
         ensemble: The members.
         unseen: The fit that has seen less.
         record: The record.
@@ -205,7 +206,7 @@ def _elsewhere(
     gaps = np.zeros((*base.shape, len(LEVELS)))
     for k, valid in enumerate((seen.valid & other.valid).T):
         if valid.sum() >= ENOUGH:
-            sizes = np.abs(between[valid, k]) / np.hypot(seen.spread[valid, k], base[k])
+            sizes = np.abs(between[valid, k]) / np.hypot(seen.deviation[valid, k], base[k])
             gaps[k] = np.quantile(sizes, LEVELS, axis=0).T
     last = np.minimum(np.arange(len(steps)), end)
     unseen_share = FEWER if fewer else SEEN
@@ -240,24 +241,11 @@ def _starts(
     record: Record, among: NDArray[np.bool_], rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows that predictions begin at, evenly over stretches of rows, and steps from there on."""
-    new = np.append(True, (record.episode[1:] != record.episode[:-1]) | ~among[:-1])
-    rows = np.flatnonzero(among)
-    if not len(rows):
-        return rows, rows
-    stretch = np.cumsum(new)[rows]
-    begins = np.flatnonzero(np.append(True, stretch[1:] != stretch[:-1]))
-    length = np.diff(np.append(begins, len(rows)))
-    inside = np.arange(len(rows)) - np.repeat(begins, length)
-    each = max(EACH, -(-2 * ENOUGH // len(begins)))
-    step = np.repeat(np.maximum(1, -(-length // each)), length)
-    chosen = inside % step == 0
-    if record.scored is not None:
-        chosen &= record.scored[rows]
-    left = np.repeat(length, length) - inside
-    places = np.flatnonzero(chosen)
-    if len(places) > STARTS:
-        places = np.sort(rng.permutation(places)[:STARTS])
-    return rows[places], left[places]
+    rows, left, _ = starts_in(record, among, EACH, 2 * ENOUGH)
+    if len(rows) > STARTS:
+        some = np.sort(rng.permutation(len(rows))[:STARTS])
+        rows, left = rows[some], left[some]
+    return rows, left
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,12 +254,12 @@ class _Predicted:
 
     Attributes:
         centre: The members' mean ``[n, H, d]``.
-        spread: Their standard deviation ``[n, H, d]``.
+        deviation: Their standard deviation ``[n, H, d]``.
         valid: Whether they are finite, and not after an episode's end ``[n, H]``.
     """
 
     centre: Floats
-    spread: Floats
+    deviation: Floats
     valid: NDArray[np.bool_]
 
 
@@ -290,9 +278,9 @@ def _predicted(
     members = stacked.numpy()
     lost = ~np.isfinite(members).all(axis=(0, 3))
     members = np.where(lost[None, ..., None], 0.0, members)
-    centre, spread = middle(members, way.turn)
-    spread[lost] = 0.0
-    return _Predicted(centre, spread, ~lost & ~after)
+    centre, deviation = middle(members, way.turn)
+    deviation[lost] = 0.0
+    return _Predicted(centre, deviation, ~lost & ~after)
 
 
 def _errors(
@@ -309,7 +297,7 @@ def _errors(
     columns = np.array(steps) - 1
     left = short_way(found.centre - record.next_obs[rows[:, columns]], way.turn)
     left[~found.valid] = 0.0
-    return _Errors(left, found.spread, (length[:, None] > columns) & found.valid)
+    return _Errors(left, found.deviation, (length[:, None] > columns) & found.valid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,7 +348,7 @@ def _optimism(held: _Held, base: Floats) -> tuple[float, Floats]:
         base: What was to be expected ``[H, d]``.
 
     Returns:
-        What the members' spread is to be multiplied by, and how much larger errors then are, in
+        What the members' deviation is to be multiplied by, and how much larger errors then are, in
         units of what was to be expected, than on the same stretches after they were fitted
         ``[H, d]``.
     """
@@ -381,10 +369,10 @@ def _optimism(held: _Held, base: Floats) -> tuple[float, Floats]:
 
 
 def _unlikely(errors: _Errors, valid: NDArray[np.bool_], base: Floats, weight: float) -> float:
-    """How unlikely errors are where the spread counts so much, by heavy tails: less is better."""
+    """How unlikely errors are where the deviation has a weight, by heavy tails: less is better."""
     total = 0.0
     for k, used in enumerate(valid.T):
-        scale = np.hypot(weight * errors.spread[used, k], base[k])
+        scale = np.hypot(weight * errors.deviation[used, k], base[k])
         scores = errors.scores(k, used, base[k], weight)
         size = np.median(scores, axis=0) + 1e-9
         total += float(np.mean(np.log(scale * size) + 2.5 * np.log1p(np.square(scores / size) / 4)))

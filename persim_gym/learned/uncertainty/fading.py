@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.learned.ensemble import Ensemble
+from persim_gym.learned.holdout import Record, starts_in
 from persim_gym.learned.mixture import MixtureEnsemble
-from persim_gym.learned.stretches import Record, starts_in
-from persim_gym.learned.uncertainty.ahead import predict_ahead
+from persim_gym.learned.uncertainty.multi_step import predict_ahead
 
 Floats = NDArray[np.float64]
 #: What a fading holds of each coordinate, whatever the number of steps.
@@ -101,8 +101,8 @@ class Fading:
         model, start = (torch.as_tensor(part).to(predicted) for part in weights)
         own = {name: torch.as_tensor(getattr(self, name)).to(predicted) for name in _OWN}
         begun = states.flatten(1)[:, None, -d:].to(predicted)
-        spread = predicted.std(0, correction=0) / own["unit"]
-        agreed = 1 / (1 + own["torn"] * (spread - AGREED).clamp_min(0).square())
+        deviation = predicted.std(0, correction=0) / own["unit"]
+        agreed = 1 / (1 + own["torn"] * (deviation - AGREED).clamp_min(0).square())
         inside = predicted.clamp(own["low"], own["high"])
         kept = torch.where(model < 1, inside, inside + agreed * (predicted - inside))
         centre = kept.mean(0)
@@ -136,7 +136,7 @@ class _Tried:
     Attributes:
         raw: As they are.
         inside: Held within the record.
-        spread: The members' standard deviation.
+        deviation: The members' standard deviation.
         begun: The observations that they began from.
         truth: What came.
         agent: Whose they are.
@@ -144,14 +144,14 @@ class _Tried:
 
     raw: Floats
     inside: Floats
-    spread: Floats
+    deviation: Floats
     begun: Floats
     truth: Floats
     agent: NDArray[np.int64]
 
     def torn(self, counts: float) -> _Tried:
         """Where disagreement counts so much."""
-        agreed = 1 / (1 + counts * np.square(np.maximum(self.spread - AGREED, 0)))
+        agreed = 1 / (1 + counts * np.square(np.maximum(self.deviation - AGREED, 0)))
         raw = (self.inside + agreed * (self.raw - self.inside)) * agreed
         return replace(self, raw=raw, inside=self.inside * agreed)
 
@@ -199,11 +199,11 @@ def learn_fading(
         for k, h in enumerate(steps):
             used = length >= h
             truth = (record.next_obs[start[used] + h - 1, c] - mean[c]) / unit[c]
-            inside, spread = held_in[:, used, k, c], apart[used, k, c] / unit[c]
-            own = raw[used, k, c], inside.mean(0), spread, begun[used, c], truth
+            inside, deviation = held_in[:, used, k, c], apart[used, k, c] / unit[c]
+            own = raw[used, k, c], inside.mean(0), deviation, begun[used, c], truth
             tried.append(_Tried(*own, record.agent[start[used]]))
         torn[c] = _disagreement_counts(tried, counts)
-        away = max(away, *(float(np.quantile(one.spread, 0.95)) for one in tried))
+        away = max(away, *(float(np.quantile(one.deviation, 0.95)) for one in tried))
         # What has faded stays so: from the longest predictions down, as far as it pays.
         for k in reversed(range(len(steps))):
             part = tried[k].torn(torn[c])

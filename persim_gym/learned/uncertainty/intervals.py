@@ -1,8 +1,8 @@
 """Predictive intervals of open-loop predictions: a mean, and a multiple of what is to be expected.
 
-An interval is the members' mean and a multiple of ``sqrt(spread^2 + base^2)`` on both sides: of the
-members' standard deviation, which grows off the data, and of what predictions of the record leave
-after so many steps, noise and misfit alike. How they are measured:
+An interval is the members' mean and a multiple of ``sqrt(deviation^2 + base^2)`` on both sides: of
+the members' standard deviation, which grows off the data, and of what predictions of the record
+leave after so many steps, noise and misfit alike. How they are measured:
 :mod:`persim_gym.learned.uncertainty.calibrate`.
 """
 
@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.learned.distances import short_way
+from persim_gym.learned.circular import short_way
 from persim_gym.learned.ensemble import Ensemble
 
 Floats = NDArray[np.float64]
@@ -36,7 +36,7 @@ class Intervals:
     Attributes:
         steps: Steps ahead ``[H]``.
         base: Error that is not the members' disagreement ``[H, d]``.
-        quantiles: Of errors in units of ``sqrt(spread^2 + base^2)``, at :data:`LEVELS`
+        quantiles: Of errors in units of ``sqrt(deviation^2 + base^2)``, at :data:`LEVELS`
             ``[H, d, L]``.
         observed: Variances of the observations' noise ``[d]``.
         turn: Full turns of coordinates that go round, and 0 of the others ``[d]``.
@@ -64,12 +64,12 @@ class Intervals:
             level: Share of what comes that should be inside.
             state: Of the state without its observation's noise.
         """
-        centre, spread = middle(members, self.turn)
+        centre, deviation = middle(members, self.turn)
         steps = np.log(np.arange(1, centre.shape[1] + 1))
         base = np.exp(along(steps, np.log(self.steps), np.log(self.base), onward=True))
         known = _at_level(np.log(self.quantiles), level)
         times = np.exp(along(steps, np.log(self.steps), known, onward=False))
-        width = times * np.sqrt(np.square(spread) + np.square(base))
+        width = times * np.sqrt(np.square(deviation) + np.square(base))
         if state:
             noise = NormalDist().inv_cdf(0.5 + 0.5 * level) ** 2 * self.observed
             width = np.sqrt(np.maximum(np.square(width) - noise, np.square(LEAST * width)))

@@ -1,4 +1,4 @@
-"""Noise of observations and noise of the process, told apart by what single steps leave over.
+"""Noise of observations and noise of the process, separated by what single steps leave over.
 
 What one step leaves is ``e(t) = w(t) + v(t + 1) - F v(t)``: the process's noise ``w``, the noise
 ``v`` of the observation after it, and that of the one before, which the model passes on with its
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.frames.history import slots
+from persim_gym.learned.features.history import slots
 from persim_gym.learned.preparation import Data
 
 Floats = NDArray[np.float64]
@@ -235,16 +235,16 @@ def _of_observations(
     if len(pairs) < 2 * c + 8:
         return np.zeros(c), np.zeros((c, c))
     neighbours = left[pairs + 1].T @ left[pairs] / len(pairs)
-    looked = pairs[:: max(1, len(pairs) // SLOPES)]
-    first = slopes(ensemble, found, looked, unit)  # [l, k, c, c], of the present one first
-    after = slopes(ensemble, found, looked + 1, unit)
+    chosen = pairs[:: max(1, len(pairs) // SLOPES)]
+    first = slopes(ensemble, found, chosen, unit)  # [l, k, c, c], of the present one first
+    after = slopes(ensemble, found, chosen + 1, unit)
     each = np.eye(c)
     # By entry and coordinate: how much of its variance is there.
-    beside = -np.einsum("kij,bj->ibj", after[0], each) / len(looked)
+    beside = -np.einsum("kij,bj->ibj", after[0], each) / len(chosen)
     for one, two in zip(after[1:], first[:-1], strict=True):
-        beside += np.einsum("kij,kbj->ibj", one, two) / len(looked)
+        beside += np.einsum("kij,kbj->ibj", one, two) / len(chosen)
     own = np.einsum("aj,bj->abj", each, each)
-    own = own + sum(np.einsum("kij,kbj->ibj", one, one) for one in first) / len(looked)
+    own = own + sum(np.einsum("kij,kbj->ibj", one, one) for one in first) / len(chosen)
     matrix = beside.reshape(c * c, c)
     variance = _not_negative(matrix, neighbours.ravel(), len(pairs))
     # It cannot be more than all there is.

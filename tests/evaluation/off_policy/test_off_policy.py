@@ -11,9 +11,9 @@ import torch
 
 from persim_gym.envs.suites import SUITES
 from persim_gym.evaluation.off_policy import OffPolicy, off_policy
-from persim_gym.evaluation.off_policy.deciding import Decider, behaviour_probability
 from persim_gym.evaluation.off_policy.fitted_q import fitted_q
 from persim_gym.evaluation.off_policy.stretches import recorded_stretches, sensible_length
+from persim_gym.evaluation.off_policy.target_policy import Decider, behaviour_probability
 from persim_gym.evaluation.off_policy.value import OFF_POLICY_RULES
 from persim_gym.learned import PerSim
 from persim_gym.offline.transitions import Transitions

@@ -44,7 +44,7 @@ def test_prediction_means_over_seeds_and_geometric_means_over_agents() -> None:
     assert published.TITLE not in scripted.head
 
 
-def test_best_is_bold_where_it_can_be_told() -> None:
+def test_best_is_bold_where_it_is_certain() -> None:
     rows = [
         *seeds(predicted, "persim", [[0.1, 0.4], [0.2, 0.5], [0.15, 0.6]]),
         *seeds(predicted, "one-for-all", [[0.5, 0.45], [0.6, 0.55], [0.7, 0.3]]),

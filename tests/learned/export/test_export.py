@@ -16,7 +16,7 @@ import torch
 from persim_gym.learned import ClosedForm, PerSim
 from persim_gym.learned.export.rows import check_alike, example_rows
 from tests.contract.test_learned import recorded
-from tests.learned.frames.test_charted import SEEN, Swing, data_of
+from tests.learned.features.test_charted import SEEN, Swing, data_of
 from tests.learned.worlds import PlainTask, random_walks
 
 LATENT = {"first_steps": 20, "steps": 20, "window_steps": 0, "hidden": (8,), "latent": 2}

@@ -6,42 +6,40 @@ import numpy as np
 import pytest
 import torch
 
-from persim_gym.learned.latent.feature_map import Circle, FeatureMap
+from persim_gym.learned.latent.feature_map import AngleColumns, FeatureMap
 
 
 def test_features_move_with_the_state() -> None:
-    angle, speed, action, older = 0.3, 2.0, 0.7, 1.5
-    means, scales = (0.1, -0.2), (0.5, 2.0)
+    angle, speed, action = 0.3, 2.0, 0.7
     frame = FeatureMap(
-        features=5,
+        features=4,
         columns=[2],
         outputs=[1],
         gains=[4.0],
-        circles=[Circle(0, 1, output=0, gain=0.5, mean=means, scale=scales)],
-        older=[4],
-        newer=[2],
+        angles=[AngleColumns(0, 1, output=0, gain=0.5)],
     )
 
-    def features(angle: float, speed: float, action: float, older: float) -> torch.Tensor:
-        cosine = (np.cos(angle) - means[0]) / scales[0]
-        sine = (np.sin(angle) - means[1]) / scales[1]
-        return torch.tensor([cosine, sine, speed, action, older], dtype=torch.float64)
+    def features(angle: float, speed: float, action: float) -> torch.Tensor:
+        columns = [np.cos(angle), np.sin(angle), speed, action]
+        return torch.tensor(columns, dtype=torch.float64)
 
-    now = features(angle, speed, action, older)
+    now = features(angle, speed, action)
     change = torch.tensor([0.2, -0.25], dtype=torch.float64)
-    then = features(-9.0, -9.0, 0.1, -9.0)
+    then = features(-9.0, -9.0, 0.1)
     moved = frame.moved(now, change)
     given = frame.given(then)
-    assert torch.allclose(moved, features(angle + 0.1, speed - 1.0, action, older))
+    assert torch.allclose(moved, features(angle + 0.1, speed - 1.0, action))
     after = frame.advanced(now, change, given)
-    assert torch.allclose(after, features(angle + 0.1, speed - 1.0, 0.1, speed))
+    assert torch.allclose(after, features(angle + 0.1, speed - 1.0, 0.1))
     with pytest.raises(ValueError, match="one length"):
         FeatureMap(1, [0], [0, 1], [1.0])
 
 
 def test_a_state_stops_at_its_walls() -> None:
     none, one = torch.full((4,), torch.inf), torch.tensor([1.0, torch.inf, torch.inf, torch.inf])
-    frame = FeatureMap(4, [0], [1], [2.0], [Circle(1, 2, output=0, gain=1.0)], walls=(-none, one))
+    frame = FeatureMap(
+        4, [0], [1], [2.0], [AngleColumns(1, 2, output=0, gain=1.0)], walls=(-none, one)
+    )
     moved = frame.stopped(torch.tensor([3.0, 0.6, 0.8, 9.0]))
     assert torch.equal(moved, torch.tensor([1.0, 0.6, 0.8, 9.0]))
     assert frame.of_changes(torch.tensor([[7, -1]])).tolist() == [[-1, 0, 0]]

@@ -21,7 +21,7 @@ from persim_gym import store
 from persim_gym.envs import find_suite
 from persim_gym.learned import FitProgress, Networks, PerSim, assembly
 from persim_gym.learned.ensemble import before_bounds
-from persim_gym.learned.frames.history import slots
+from persim_gym.learned.features.history import slots
 from persim_gym.learned.networks.gradients import mixed_precision_pays
 from persim_gym.learned.networks.network import LowRankNetwork
 from persim_gym.learned.networks.optimise import fit_network, validation_window
@@ -348,7 +348,7 @@ def test_members_of_a_fit_are_independent(walks: Transitions) -> None:
         assert torch.equal(two.tensors[name][1], tensor[1]), name
 
 
-def test_progress_is_told(walks: Transitions) -> None:
+def test_progress_is_reported(walks: Transitions) -> None:
     seen: list[FitProgress] = []
     sim = fit(walks, on_epoch=seen.append, epochs=40)
     assert [now.epoch for now in seen] == list(range(1, 41))

@@ -284,6 +284,35 @@ def test_actions_that_were_never_taken_are_there_if_they_have_names() -> None:
     assert again.action_space == Discrete(4)
 
 
+def test_what_adds_up_has_room_for_many_times_the_record() -> None:
+    """A total of all doses leaves the recorded range in time; a level comes back."""
+    rng = np.random.default_rng(0)
+    agents, steps = 30, 20
+    dose = rng.uniform(0, 1, (agents, steps, 1))
+    level, total = rng.uniform(2, 4, agents), np.zeros(agents)
+    walk = [np.stack([level, total], axis=1)]
+    for t in range(steps):
+        level, total = 0.5 * level + dose[:, t, 0], total + dose[:, t, 0]
+        walk.append(np.stack([level, total], axis=1))
+    rows = [
+        [f"a{k}", t, *walk[t][k], float(dose[k, min(t, steps - 1), 0])]
+        for k in range(agents)
+        for t in range(steps + 1)
+    ]
+    table = pd.DataFrame(rows, columns=["agent", "t", "level", "total", "dose"])
+    columns = {"agent": "agent", "time": "t", "state": ["level", "total"], "action": ["dose"]}
+    sim = PerSim.fit(table, columns=columns, method="hierarchical", progress=False)
+    low, high = sim.task.observation_space.low, sim.task.observation_space.high
+    width = np.ptp(np.stack(walk), axis=(0, 1))
+    assert high[0] <= np.stack(walk)[..., 0].max() + width[0] + 1e-3
+    assert high[1] > 5 * width[1]
+    assert low[1] == 0  # it was never negative
+    # From the end of a record, five times as long as it was.
+    ahead = np.full((agents, 100, 1), 0.5, dtype=np.float32)
+    found = sim.rollout(np.arange(agents), walk[-1].astype(np.float32), ahead).mean(0)
+    np.testing.assert_allclose(found[:, -1, 1], walk[-1][:, 1] + 50, atol=1.0)
+
+
 def test_a_coordinate_that_never_changes_has_a_space() -> None:
     data = walks()
     data.obs[:, 1] = data.next_obs[:, 1] = 5000.0
@@ -419,7 +448,7 @@ def test_files_and_frames_need_columns(tmp_path: Path, sim: PerSim) -> None:
     for source in sources:
         again = PerSim.fit(source, columns=COLUMNS, **QUICK)
         assert again.card["dataset"]["sha256"] == sim.card["dataset"]["sha256"]
-        with pytest.raises(ValueError, match="a table needs to be told what its columns are"):
+        with pytest.raises(ValueError, match="say what the table's columns are"):
             PerSim.fit(source, **QUICK)
         with pytest.raises(TypeError, match="agent_of= is for Minari data sets; of a table"):
             PerSim.fit(source, columns=COLUMNS, agent_of="patient")

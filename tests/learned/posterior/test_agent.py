@@ -163,7 +163,7 @@ def test_refused_rows(exact: GaussianWorld, sim: PerSim) -> None:
     obs, actions, following = exact.new_agent(4)
     wrong: list[tuple[Any, Any, Any, str]] = [
         (obs[:, :1], actions, following, r"obs must have shape \(n, 2\)"),
-        (obs, actions[:3], following, r"actions must have shape \(4,\)"),
+        (obs, actions[:3], following, r"actions must have shape \('n',\) with n = 4"),
         (obs, actions, following[:3], r"next_obs must have shape \(4, 2\)"),
         (obs, actions + 3, following, "actions must be 0 to 2"),
         (obs * np.nan, actions, following, "obs must be finite"),

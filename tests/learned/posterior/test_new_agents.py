@@ -13,20 +13,20 @@ import torch
 from numpy.typing import NDArray
 
 from persim_gym.learned import PerSim
-from persim_gym.learned.frames.ensemble import FrameEnsemble
+from persim_gym.learned.features.ensemble import FrameEnsemble
 from persim_gym.learned.hierarchical.model import HierarchicalModel
 from persim_gym.learned.latent.network import LatentNetwork, LatentShape
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.posterior.agent import AgentPosterior
 from persim_gym.learned.posterior.calibration import learn_knowledge
 from persim_gym.learned.posterior.knowledge import Knowledge
-from persim_gym.learned.posterior.mixed import MixedPosterior
+from persim_gym.learned.posterior.mixture import MixedPosterior
 from persim_gym.learned.posterior.new_agents import NewAgent
 from persim_gym.learned.posterior.prior import FactorModel
 from persim_gym.learned.preparation import Data
 from persim_gym.offline.transitions import Transitions
-from tests.learned.frames.test_ensemble import made
-from tests.learned.frames.test_frame import CONTINUOUS, DISCRETE
+from tests.learned.features.test_ensemble import made
+from tests.learned.features.test_frame import CONTINUOUS, DISCRETE
 from tests.learned.posterior.worlds import GaussianWorld, Rows, error, part
 from tests.learned.worlds import PlainTask
 
