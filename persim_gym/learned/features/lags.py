@@ -136,7 +136,8 @@ def judge_lags(data: Data, lags: Sequence[int] = LAGS, gain: float = GAIN) -> La
     if not longer or trials[0].lag > 1 or max(left.open_loop, left.tail) < LOST:
         return found
     again = _trials(few, [1, *longer])
-    further = shortest(again, gain) if again else found
+    # Longer pasts are for actions that act late: those show after ten steps.
+    further = shortest(again, gain, rare=False) if again else found
     if further.chosen == 1 or further is found:
         return found
     if found.chosen > 1 and not any(trial.takes_away(LATER, left) for trial in again):
@@ -167,12 +168,13 @@ def _trials(data: Data, lags: Sequence[int]) -> tuple[LagTrial, ...]:
     return () if parts is None else tuple(judge(data, lag, *parts) for lag in lags)
 
 
-def shortest(trials: tuple[LagTrial, ...], gain: float = GAIN) -> LagChoice:
+def shortest(trials: tuple[LagTrial, ...], gain: float = GAIN, rare: bool = True) -> LagChoice:
     """The choice of the shortest past that is nearly as good as any.
 
     Args:
         trials: Of lags, in ascending order.
         gain: Share of the error of one step that a past must take away.
+        rare: Whether that alone may be enough, where the tail after ten steps is no worse.
     """
     errors = [max(trial.open_loop, SMALL) for trial in trials]
     one_step = min(trial.one_step for trial in trials)
@@ -184,11 +186,10 @@ def shortest(trials: tuple[LagTrial, ...], gain: float = GAIN) -> LagChoice:
     best = min(trials, key=lambda trial: trial.open_loop)
     near = [trial for trial, error in zip(trials, errors, strict=True) if error <= enough]
     shows = one_step < (1 - gain) * trials[0].one_step and errors[0] > SMALL
-    if shows and goes_on and not pays:
+    if rare and shows and goes_on and not pays:
         # Where doses are rare, most stretches are at rest after ten steps, and say nothing of a
         # past. The others do.
-        tail = SLACK * max(trials[0].tail, SMALL)
-        pays, near = True, [trial for trial in trials if trial.tail <= tail]
+        pays, near = True, [trial for trial in trials if trial.tail <= trials[0].tail]
     exact = [trial for trial in near if trial.one_step <= STEP_SLACK * one_step]
     # What a last hidden number adds shows in one step first.
     chosen = exact[0] if pays and exact else near[0]
