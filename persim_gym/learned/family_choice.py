@@ -191,9 +191,9 @@ def compare(
         plain = [other for other in errors if candidates[other].plain and candidates[name].slow]
         best = min(plain, key=lambda other: scores[other].overall, default="")
         found = _Tried.of(candidates[name], errors.get(best, []), parts, record, steps, seed)
-        scores[name], fits[name] = found.score, found.fits
+        scores[name] = found.score
         if not found.score.failed:
-            errors[name] = found.errors
+            errors[name], fits[name] = found.errors, found.fits
     scores = {name: scores[name] for name in candidates}
     errors = {name: errors[name] for name in candidates if name in errors}
     if not errors:
