@@ -259,7 +259,9 @@ def escapes(predictor: Predictor, record: Record, rng: np.random.Generator) -> f
     actions = record.actions[rng.integers(0, number, (ROLLOUTS, steps))]
     predicted = np.asarray(predictor.rollout(agent, record.states[rows], actions))
     low, high = record.next_obs.min(0), record.next_obs.max(0)
-    width = BEYOND * (high - low) + wandered(record.next_obs, record.episode, steps)
+    width = BEYOND * (high - low) + wandered(
+        record.next_obs, record.episode, np.arange(1, steps + 1)
+    )
     width[:, list(record.turns)] = np.inf
     with np.errstate(invalid="ignore"):
         out = ~((predicted >= low - width) & (predicted <= high + width)).all(-1)
@@ -272,8 +274,10 @@ def escapes(predictor: Predictor, record: Record, rng: np.random.Generator) -> f
     return float((out.mean(axis=1) > OUTSIDE).mean())
 
 
-def wandered(next_obs: NDArray[Any], episode: NDArray[np.int64], steps: int) -> NDArray[np.float64]:
-    """How far coordinates wander from where they were, after each of some steps ``[steps, d]``.
+def wandered(
+    next_obs: NDArray[Any], episode: NDArray[np.int64], after: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """How far coordinates wander from where they were, after some numbers of steps ``[k, d]``.
 
     A stock that orders fill, a position, a total: what adds up leaves the recorded range in time,
     and a model of it must. It shows in displacements that go on growing with the steps between;
@@ -282,25 +286,24 @@ def wandered(next_obs: NDArray[Any], episode: NDArray[np.int64], steps: int) -> 
     Args:
         next_obs: Observations ``[T, d]``, those of one episode in order of time.
         episode: Episodes that they are of ``[T]``.
-        steps: Steps ahead.
+        after: Steps ahead ``[k]``.
     """
     observed = np.asarray(next_obs, dtype=np.float64)
     longest = int(np.median(np.unique(episode, return_counts=True)[1]))
     apart = np.array([longest // 4, longest // 2, 3 * longest // 4])
-    none = np.zeros((steps, observed.shape[1]))
+    none = np.zeros((len(after), observed.shape[1]))
     if not apart[0]:
         return none
-    after = []
+    sizes = []
     for between in apart:
         same = episode[between:] == episode[:-between]
         if same.sum() < PAIRS:
             return none
         moved = np.abs(observed[between:] - observed[:-between])[same]
-        after.append(np.quantile(moved, 0.95, axis=0))
+        sizes.append(np.quantile(moved, 0.95, axis=0))
     with np.errstate(divide="ignore", invalid="ignore"):
-        powers = np.diff(np.log(after), axis=0) / np.diff(np.log(apart))[:, None]
+        powers = np.diff(np.log(sizes), axis=0) / np.diff(np.log(apart))[:, None]
     # What comes back or to rest grows at first, too.
     power = np.nan_to_num(powers, nan=0.0, posinf=0.0, neginf=0.0).min(axis=0)
-    half = apart[1]
-    time = np.arange(1, steps + 1)[:, None] / half
-    return np.where(power >= WANDERS, after[1] * time ** np.minimum(power, 1.0), none)
+    time = after[:, None] / apart[1]
+    return np.where(power >= WANDERS, sizes[1] * time ** np.minimum(power, 1.0), none)
