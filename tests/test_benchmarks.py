@@ -16,9 +16,12 @@ import numpy as np
 import pytest
 import torch
 
+from persim_gym.evaluation.adaptation import LEVELS, Adaptation, Coverage
+from persim_gym.evaluation.uncertainty import OpenLoopUncertainty, StepUncertainty
 from persim_gym.learned import PerSim
 from persim_gym.learned.ensemble import before_bounds
 from persim_gym.planning import Objective
+from persim_gym.plots.style import DARK
 
 pytestmark = pytest.mark.slow
 
@@ -434,3 +437,33 @@ def test_the_behaviour_of_four_goals_is_recorded_as_it_was_played(bench: Any) ->
     assert not (data.terminated & data.truncated).any()
     same = data.episode[1:] == data.episode[:-1]
     assert np.array_equal(data.obs[1:][same], data.next_obs[:-1][same])
+
+
+def test_figure_of_adaptation(bench: Any) -> None:
+    counts = np.array([1, 10, 50])
+    level = np.tile(np.array(LEVELS), (3, 1))
+    found = Adaptation(
+        "cartpole", np.arange(4), counts, rmse=np.outer([1.0, 0.1, 0.01], [1.0, 2.0, 3.0, 4.0]),
+        trained=np.full(4, 0.005), mean=np.full(4, 2.0), deviation=np.ones((3, 4)),
+        calibrated=Coverage(level, level, level), plain=Coverage(level / 2, level, level),
+    )  # fmt: skip
+    figure = bench.adaptation.adaptation_figure([found, found], DARK)
+    assert len(figure.axes) == 4
+    errors, coverage = figure.axes[:2]
+    medians = [line.get_ydata() for line in errors.lines if len(line.get_ydata()) == 3]
+    np.testing.assert_allclose(medians, [[2.5, 0.25, 0.025]])
+    assert errors.get_yscale() == "log"
+    assert [text.get_text() for text in coverage.get_xticklabels()] == ["1", "10", "50"]
+    assert errors.get_ylabel() == "RMSE, all (paper's)"
+    assert figure.axes[2].get_ylabel() == ""  # only the first column names its axes
+
+
+def test_figure_of_uncertainty(bench: Any) -> None:
+    deviation = np.exp(np.random.default_rng(0).normal(size=(200, 3)))
+    open_loop = OpenLoopUncertainty(deviation, deviation.copy(), np.ones((200, 3), dtype=bool))
+    one = StepUncertainty(deviation[:, 0], deviation[:, 0], np.zeros(200))
+    figure = bench.uncertainty.uncertainty_figure({"this": open_loop}, {"this": one})
+    ranks, calibration, _ = figure.axes
+    np.testing.assert_allclose(ranks.lines[0].get_ydata(), 1.0)
+    points = calibration.lines[0]
+    np.testing.assert_allclose(points.get_xdata(), points.get_ydata())

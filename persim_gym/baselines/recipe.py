@@ -10,6 +10,7 @@ import numpy as np
 
 from persim_gym import checks
 from persim_gym.core import Task
+from persim_gym.learned.card import dataset_of
 from persim_gym.learned.config import Values
 from persim_gym.learned.naming import AgentNames
 from persim_gym.learned.outcomes.data_task import DataTask, outcomes_sha256
@@ -113,14 +114,7 @@ def recipe_of(
         "seed": seed,
         "task": task.name,
         "agents": [names[k] for k in there] if names else there,
-        "dataset": {
-            "id": transitions.dataset_id,
-            "sha256": transitions.sha256(),
-            "outcomes_sha256": outcomes_sha256(transitions),
-            "transitions": len(transitions),
-            "agents": transitions.num_agents,
-            "population": transitions.population,
-        },
+        "dataset": dataset_of(transitions) | {"outcomes_sha256": outcomes_sha256(transitions)},
     }
     if isinstance(task, DataTask):
         card["data_task"] = task.to_json()

@@ -209,7 +209,10 @@ def generate(
     dataset_id: options.DatasetId = None,
     propagation: Annotated[
         str,
-        typer.Option(metavar="NAME", help="mean, random_member, fixed_member or sample."),
+        typer.Option(
+            metavar="NAME",
+            help="Propagation: mean, random_member (TS1), fixed_member (TSinf) or sample.",
+        ),
     ] = "mean",
     guard: Annotated[
         bool, typer.Option("--guard/--no-guard", help="Stop where the simulator is not trusted.")

@@ -104,7 +104,7 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="SIM_OR_TASK",
-        help="Folder of a fitted simulator, or a task's name for the truth.",
+        help="Folder of a fitted simulator, or a task's name for its true dynamics.",
         autocompletion=complete.runs_or_tasks,
     ),
 ]

@@ -12,6 +12,17 @@ from persim_gym.learned.plan import FitPlan
 from persim_gym.offline.transitions import Transitions
 
 
+def dataset_of(transitions: Transitions) -> dict[str, Any]:
+    """Which data a fit is of, as plain types."""
+    return {
+        "id": transitions.dataset_id,
+        "sha256": transitions.sha256(),
+        "transitions": len(transitions),
+        "agents": transitions.num_agents,
+        "population": transitions.population,
+    }
+
+
 def recipe_of(plan: FitPlan, preset: str, task: Task, transitions: Transitions) -> dict[str, Any]:
     """All that decides a fit, as plain types: a checkpoint of another recipe is refused."""
     recipe: dict[str, Any] = {
@@ -19,13 +30,7 @@ def recipe_of(plan: FitPlan, preset: str, task: Task, transitions: Transitions) 
         "config": plan.to_json(),
         "preset": preset,
         "task": task.name,
-        "dataset": {
-            "id": transitions.dataset_id,
-            "sha256": transitions.sha256(),
-            "transitions": len(transitions),
-            "agents": transitions.num_agents,
-            "population": transitions.population,
-        },
+        "dataset": dataset_of(transitions),
     }
     if isinstance(task, DataTask):  # then rewards and ends decide something, too
         recipe["dataset"]["outcomes_sha256"] = outcomes_sha256(transitions)

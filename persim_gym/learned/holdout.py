@@ -275,9 +275,9 @@ def escapes(predictor: Predictor, record: Record, rng: np.random.Generator) -> f
 
 
 def wandered(
-    next_obs: NDArray[Any], episode: NDArray[np.int64], after: NDArray[np.int64]
+    next_obs: NDArray[Any], episode: NDArray[np.int64], steps: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """How far coordinates wander from where they were, after some numbers of steps ``[k, d]``.
+    """How far coordinates wander from where they were, after some steps ``[h, d]``.
 
     A stock that orders fill, a position, a total: what adds up leaves the recorded range in time,
     and a model of it must. It shows in displacements that go on growing with the steps between;
@@ -286,24 +286,25 @@ def wandered(
     Args:
         next_obs: Observations ``[T, d]``, those of one episode in order of time.
         episode: Episodes that they are of ``[T]``.
-        after: Steps ahead ``[k]``.
+        steps: Steps ahead ``[h]``.
     """
     observed = np.asarray(next_obs, dtype=np.float64)
     longest = int(np.median(np.unique(episode, return_counts=True)[1]))
     apart = np.array([longest // 4, longest // 2, 3 * longest // 4])
-    none = np.zeros((len(after), observed.shape[1]))
+    none = np.zeros((len(steps), observed.shape[1]))
     if not apart[0]:
         return none
-    sizes = []
+    after = []
     for between in apart:
         same = episode[between:] == episode[:-between]
         if same.sum() < PAIRS:
             return none
         moved = np.abs(observed[between:] - observed[:-between])[same]
-        sizes.append(np.quantile(moved, 0.95, axis=0))
+        after.append(np.quantile(moved, 0.95, axis=0))
     with np.errstate(divide="ignore", invalid="ignore"):
-        powers = np.diff(np.log(sizes), axis=0) / np.diff(np.log(apart))[:, None]
+        powers = np.diff(np.log(after), axis=0) / np.diff(np.log(apart))[:, None]
     # What comes back or to rest grows at first, too.
     power = np.nan_to_num(powers, nan=0.0, posinf=0.0, neginf=0.0).min(axis=0)
-    time = after[:, None] / apart[1]
-    return np.where(power >= WANDERS, sizes[1] * time ** np.minimum(power, 1.0), none)
+    half = apart[1]
+    time = steps[:, None] / half
+    return np.where(power >= WANDERS, after[1] * time ** np.minimum(power, 1.0), none)

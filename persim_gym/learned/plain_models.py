@@ -60,7 +60,7 @@ class RidgeModels:
         inputs = _inputs(data.obs.astype(np.float64), data.action, turn, choices)
         centre, scale = inputs.mean(0), inputs.std(0)
         scale[scale < 1e-12] = 1.0
-        inputs = _terms((inputs - centre) / scale, degree)
+        inputs = terms_of((inputs - centre) / scale, degree)
         change = short_way(data.change(np.arange(len(data))), turn)
         p, agents = inputs.shape[1], data.num_agents
         gram = products_by_agent(inputs, inputs, data.agent, agents)
@@ -78,7 +78,7 @@ class RidgeModels:
         own, steps = self.weights[np.asarray(agents)], []
         for step in range(acted.shape[1]):
             inputs = _inputs(now, acted[:, step], self.turn, self.choices)
-            terms = _terms((inputs - self.centre) / self.scale, self.degree)
+            terms = terms_of((inputs - self.centre) / self.scale, self.degree)
             change = np.einsum("np,npd->nd", terms, own)
             now = np.clip(now + change, self.low, self.high)
             steps.append(now)
@@ -99,15 +99,20 @@ def products_by_agent(left: Floats, right: Floats, agent: NDArray[np.int64], age
     return found
 
 
-def _inputs(obs: Floats, action: NDArray[np.generic], turn: Floats, choices: int) -> Floats:
-    """Observations, angles as cosine and sine, and actions ``[n, p]``."""
+def with_angles(obs: Floats, turn: Floats) -> Floats:
+    """Observations ``[n, d]`` with angles, of a full ``turn`` above 0, as cosine and sine."""
     plain, round_ = turn == 0, turn > 0
     angle = 2 * np.pi * obs[:, round_] / turn[round_]
+    return np.concatenate([obs[:, plain], np.cos(angle), np.sin(angle)], axis=1)
+
+
+def _inputs(obs: Floats, action: NDArray[np.generic], turn: Floats, choices: int) -> Floats:
+    """Observations, angles as cosine and sine, and actions ``[n, p]``."""
     acted = np.eye(choices)[action] if choices else action.astype(np.float64)
-    return np.concatenate([obs[:, plain], np.cos(angle), np.sin(angle), acted], axis=1)
+    return np.concatenate([with_angles(obs, turn), acted], axis=1)
 
 
-def _terms(inputs: Floats, degree: int) -> Floats:
+def terms_of(inputs: Floats, degree: int) -> Floats:
     """1, the inputs, and with a degree of 2 their products ``[n, p]``."""
     parts = [np.ones((len(inputs), 1)), inputs]
     if degree == 2:

@@ -116,8 +116,8 @@ class Objective:
     * ``"mean"``: all members predict from the same state, which is the mean of their last
       predictions. Rewards and ends are still those of each member's own prediction.
     * ``"sampled"``: candidate ``j`` follows member ``j mod m`` alone, and its return is what that
-      member says: one prediction a step instead of ``m``. Of candidates that are equally good in
-      truth, those whose member is more hopeful are preferred.
+      member says: one prediction a step instead of ``m``. Of candidates that are equally good
+      in the true environment, those whose member is more hopeful are preferred.
     * ``"sample"``: as ``"members"``, with the process's noise as it was found in the data. What is
       drawn is the same for all candidates of a problem, and new in each decision.
 

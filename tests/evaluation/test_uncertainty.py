@@ -13,7 +13,6 @@ from persim_gym.evaluation.uncertainty import (
     step_uncertainty,
 )
 from persim_gym.learned import PerSim
-from persim_gym.plots.uncertainty import uncertainty_figure
 from persim_gym.policies.scripted import scripted_policy
 
 
@@ -83,9 +82,6 @@ def test_simulators_are_compared_with_the_truth(cartpole: PerSim) -> None:
     # The truth is never wrong about itself.
     exact = dataclasses.replace(one, error=np.zeros_like(one.error))
     assert exact.caught(0.0)[1] > 0.9
-
-    figure = uncertainty_figure({"this": open_loop}, {"this": one})
-    assert len(figure.axes) == 3
 
 
 def test_one_member_cannot_disagree(cartpole: PerSim) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym.evaluation.off_policy.target_policy import Decider
-from persim_gym.learned.plain_models import products_by_agent
+from persim_gym.learned.plain_models import products_by_agent, terms_of, with_angles
 from persim_gym.offline.transitions import Transitions
 
 Floats = NDArray[np.float64]
@@ -58,11 +58,7 @@ class _Features:
     def terms(self, obs: NDArray[np.float32], action: NDArray[np.generic]) -> Floats:
         """``[n, p]``; of discrete actions a block for each, 0 where another was taken."""
         x = (_inputs(obs, action, self.turn, self.choices) - self.centre) / self.scale
-        parts = [np.ones((len(x), 1)), x]
-        if self.quadratic:
-            first, second = np.triu_indices(x.shape[1])
-            parts.append(x[:, first] * x[:, second])
-        found: Floats = np.concatenate(parts, axis=1)
+        found = terms_of(x, 2 if self.quadratic else 1)
         if not self.choices:
             return found
         taken = np.eye(self.choices)[action.astype(np.int64)]
@@ -141,8 +137,5 @@ def _inputs(
     obs: NDArray[np.float32], action: NDArray[np.generic], turn: Floats, choices: int
 ) -> Floats:
     """Observations, angles as cosine and sine, and continuous actions."""
-    wide = obs.astype(np.float64)
-    plain, round_ = turn == 0, turn > 0
-    angle = 2 * np.pi * wide[:, round_] / turn[round_]
-    parts = [wide[:, plain], np.cos(angle), np.sin(angle)]
-    return np.concatenate(parts if choices else [*parts, action.astype(np.float64)], axis=1)
+    seen = with_angles(obs.astype(np.float64), turn)
+    return seen if choices else np.concatenate([seen, action.astype(np.float64)], axis=1)

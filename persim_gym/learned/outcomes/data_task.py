@@ -196,8 +196,8 @@ class DataTask:
         recorded, limits = (low, high), find_limits(wide)
         # What never changed has no width: a thousandth of its size, and 1 at least.
         size = np.maximum(1.0, 1e-3 * np.abs(high))
-        ahead = np.array([ROOM * wide.lengths.max()])
-        far = wandered(wide.next_obs, wide.episode, ahead)[0]
+        longest = ROOM * int(wide.lengths.max())
+        far = wandered(wide.next_obs, wide.episode, np.array([longest]))[0]
         margin = np.maximum(SPACE_MARGIN * np.where(high > low, high - low, size), far)
         largest = float(np.finfo(np.float32).max)
         walls = find_walls(wide)
