@@ -72,6 +72,8 @@ class Candidate:
             of the first held fixed. By default ``fit`` of all rows.
         further: Whether it goes on sensibly beyond the record if it is nearly the law.
         plain: Whether it is so plain that another has to be significantly better.
+        slow: Whether it is fitted to further parts only while it predicts each part better than
+            what is best of the plain ones.
     """
 
     fit: Callable[[NDArray[np.int64]], Predictor]
