@@ -175,9 +175,9 @@ class _Layers(NamedTuple):
     """The forward model in the data's units, in a context.
 
     Attributes:
-        weights: Of each layer ``[m, in, out]``; of the last one ``[m, out, in]``.
+        weights: Of each layer ``[m, in, out]``; of the last of several ``[m, out, in]``.
         biases: Of each layer ``[m, 1, out]``; the first ``[m, p, out]`` where there is a context,
-            the last ``[m, out, 1]``.
+            the last of several ``[m, out, 1]``.
         variance: Where members predict one, the least of each coordinate, and the reciprocal of the
             most ``[m, d, 1]``, ``[m, d, 1]``.
     """
@@ -213,7 +213,9 @@ def _folded(
         square = unit.square()
         least = t["least_log_variance"].exp() * square
         variance = least.mT, ((-t["most_log_variance"]).exp() / square).mT
-    return _Layers([*weights[:-1], last.mT], [*biases[:-1], shift.mT], variance)
+    if depth > 1:
+        last, shift = last.mT, shift.mT
+    return _Layers([*weights[:-1], last], [*biases[:-1], shift], variance)
 
 
 class _ContextChange:
@@ -296,7 +298,10 @@ class _ContextChange:
             x = model.network.activate_(x)
             x = torch.baddbmm(biases[i], x, weights[i], out=self._room(i, members, x.shape[1]))
         # The last layer has few outputs: each is one piece of memory [m, out, n].
-        out = torch.baddbmm(biases[-1], weights[-1], model.network.activate_(x).mT)
+        if len(weights) > 1:
+            out = torch.baddbmm(biases[-1], weights[-1], model.network.activate_(x).mT)
+        else:
+            out = x.mT.contiguous()
         if self.noise is not None and variance is not None:
             deviation = out[:, d:].exp().add_(variance[1]).reciprocal_().add_(variance[0]).sqrt_()
             by_particle = deviation.view(members, d, -1, p * k)

@@ -72,6 +72,8 @@ class Candidate:
             of the first held fixed. By default ``fit`` of all rows.
         further: Whether it goes on sensibly beyond the record if it is nearly the law.
         plain: Whether it is so plain that another has to be significantly better.
+        slow: Whether it is fitted to further parts only while it predicts each part better than
+            what is best of the plain ones.
     """
 
     fit: Callable[[NDArray[np.int64]], Predictor]
@@ -191,9 +193,9 @@ def compare(
         plain = [other for other in errors if candidates[other].plain and candidates[name].slow]
         best = min(plain, key=lambda other: scores[other].overall, default="")
         found = _Tried.of(candidates[name], errors.get(best, []), parts, record, steps, seed)
-        scores[name], fits[name] = found.score, found.fits
+        scores[name] = found.score
         if not found.score.failed:
-            errors[name] = found.errors
+            errors[name], fits[name] = found.errors, found.fits
     scores = {name: scores[name] for name in candidates}
     errors = {name: errors[name] for name in candidates if name in errors}
     if not errors:

@@ -113,7 +113,7 @@ class Tally:
         runs = self.alive.any(dim=0)
         if self.best_ends is None:
             return runs
-        so_far = torch.where(self.lost, -torch.inf, self.total).mean(0)
+        so_far = _averages(self.total, self.lost)
         ended = ~runs if self.was is None else self.was & ~runs
         ends = torch.cat([self.best_ends, torch.where(ended, so_far, -torch.inf)], dim=1)
         self.best_ends, self.was = ends.topk(self.best_ends.shape[1], dim=1).values, runs
@@ -140,7 +140,12 @@ class Tally:
         total, best, lost = self._gathered()
         if weight is not None:
             total = total + weight * best
-        return torch.where(lost | ~torch.isfinite(total), -torch.inf, total).mean(0)
+        return _averages(total, lost)
+
+
+def _averages(total: Tensor, lost: Tensor) -> Tensor:
+    """Members' averages ``[p, k]``; minus infinity where one is lost or has no finite total."""
+    return torch.where(lost | ~torch.isfinite(total), -torch.inf, total).mean(0)
 
 
 def columns(values: Tensor, kept: Tensor, axis: int) -> Tensor:

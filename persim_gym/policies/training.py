@@ -316,7 +316,7 @@ class _Run:
             "calls": int(getattr(self.model, "_n_calls", 0)),
             "buffer": {"position": int(buffer.pos), "full": bool(buffer.full)},
             "seconds": self.state.seconds,
-            "evaluations": self.state.evaluations,
+            "looks": self.state.evaluations,
             "nearest": self.state.nearest,
             "nearest_steps": self.state.nearest_steps,
         }
@@ -349,7 +349,7 @@ class _Run:
             model.exploration_rate = model.exploration_schedule(0.0)
         self.state = _State(
             seconds=card["seconds"],
-            evaluations=card["evaluations"],
+            evaluations=card["looks"],
             nearest=card["nearest"],
             nearest_steps=card["nearest_steps"],
             weights=_part(tensors, "nearest/"),

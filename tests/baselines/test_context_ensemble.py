@@ -19,7 +19,11 @@ MEMBERS, D, HISTORY = 3, 2, 4
 
 
 def ensemble(
-    particles: int = 0, probabilistic: bool = False, actions: int = 0, context: int = 5
+    particles: int = 0,
+    probabilistic: bool = False,
+    actions: int = 0,
+    context: int = 5,
+    hidden: tuple[int, ...] = (7, 5),
 ) -> ContextEnsemble:
     """Members with random weights, continuous actions or some discrete ones."""
     task = PlainTask.of(D, actions=actions) if actions else TASK
@@ -27,7 +31,7 @@ def ensemble(
     units = Units.measure(data, task)
     shape = ContextShape(
         members=MEMBERS, obs_dim=D, inputs=D, acts=units.action.shape[1], history=HISTORY,
-        context=context, encoder=(6,), hidden=(7, 5), probabilistic=probabilistic,
+        context=context, encoder=(6,), hidden=hidden, probabilistic=probabilistic,
     )  # fmt: skip
     vector = ContextNetwork.initial(shape, torch.Generator().manual_seed(3)) * 2
     low = torch.full((D,), -np.inf)
@@ -72,10 +76,11 @@ def frozen_steps(model: ContextEnsemble, states: Any, actions: Any, members: Any
 
 @pytest.mark.parametrize("actions", [0, 3])
 @pytest.mark.parametrize("context", [0, 5])
+@pytest.mark.parametrize("hidden", [(), (7, 5)])
 def test_unrolling_keeps_the_context_and_each_member_its_own_states(
-    actions: int, context: int
+    actions: int, context: int, hidden: tuple[int, ...]
 ) -> None:
-    model = ensemble(actions=actions, context=context)
+    model = ensemble(actions=actions, context=context, hidden=hidden)
     agents, states, acted = inputs(model, p=2, k=3, h=4)
     found = torch.stack([*model.unroll(agents, states, acted)], dim=3)
     expected = frozen_steps(model, states, acted, range(MEMBERS))
@@ -107,8 +112,9 @@ def test_particles_keep_their_member() -> None:
     assert float((expected[0] - expected[2]).abs().max()) > 0.01
 
 
-def test_particles_have_noise_of_the_predicted_variance() -> None:
-    model = ensemble(particles=MEMBERS * 2000, probabilistic=True)
+@pytest.mark.parametrize("hidden", [(), (7, 5)])
+def test_particles_have_noise_of_the_predicted_variance(hidden: tuple[int, ...]) -> None:
+    model = ensemble(particles=MEMBERS * 2000, probabilistic=True, hidden=hidden)
     model.network.tensors["least_log_variance"].fill_(-8.0)
     model.network.tensors["most_log_variance"].fill_(-4.0)
     agents, states, acted = inputs(model, p=1, k=1, h=1)

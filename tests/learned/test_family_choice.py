@@ -145,6 +145,7 @@ def test_one_that_fails_is_noted_and_others_go_on() -> None:
     found = compare(data, candidates)
     assert found.winner == "plain"
     assert found.notes == ("fails could not be fitted: beyond repair",)
+    assert list(found.refit(candidates, len(data.agent))) == ["plain"]
     plain = [score.to_json() for score in found.scores.values()]
     assert plain[0]["failed"] == "beyond repair"
     assert np.isfinite(plain[1]["score"])

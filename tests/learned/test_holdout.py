@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from persim_gym.learned.holdout import Record, earlier_end, escapes, held_out, kept_back
+from persim_gym.learned.holdout import Record, earlier_end, escapes, held_out, kept_back, wandered
 from tests.learned.test_family_choice import record
 
 
@@ -93,3 +93,11 @@ def test_what_adds_up_may_leave_the_recorded_range() -> None:
     assert escapes(Sums(0.1), walk, rng) > 0.95
     stays = replace(walk, next_obs=rng.permutation(next_obs))
     assert escapes(Sums(), stays, rng) > 0.2, "what does not add up may not"
+
+
+def test_how_far_it_wanders_is_known_for_any_number_of_steps() -> None:
+    """Without a row for each of them: the longest trajectory may have millions."""
+    episode = np.repeat(np.arange(20), 80)
+    total = np.tile(np.arange(80.0), 20)[:, None]
+    far = wandered(total, episode, np.array([1, 10, 10**12]))
+    np.testing.assert_allclose(far[:, 0], [1, 10, 1e12])

@@ -562,6 +562,20 @@ def test_what_cannot_be_among_the_best_is_not_followed(
     torch.testing.assert_close(best, whole.gather(1, which), rtol=1e-4, atol=1e-4)
 
 
+def test_an_end_without_a_finite_return_is_not_better_than_any() -> None:
+    class Undefined(LineTask):
+        most_reward = 0.0
+
+        def reward(self, obs: Any, action: Any, next_obs: Any) -> Any:
+            return torch.where(action == 2, torch.nan, -1.0)
+
+    rows = sequences("2" * 40, "1" * 40, "0" * 40)
+    returns = Objective(Undefined(), Line((0.5,)))(
+        torch.tensor([0]), torch.tensor([[0.5]]), rows, 1
+    )
+    assert returns.tolist() == [[-math.inf, -40.0, -40.0]]
+
+
 @pytest.mark.parametrize("most", [None, 1.0])
 def test_all_are_followed_where_something_may_still_be_earned(
     most: float | None, monkeypatch: pytest.MonkeyPatch

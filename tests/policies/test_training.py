@@ -235,6 +235,7 @@ def test_a_checkpoint_of_another_training_or_of_none_is_refused(tmp_path: Path) 
         train_policy(recipe, tmp_path, seed=1)
     tensors, card = store.read(file, CHECKPOINT)
     assert card["steps"] == 160
+    assert "looks" in card  # as in files of trainings that were begun by an older version
     assert tensors["buffer/rewards"].shape == (20, 8)  # what is filled of the ring of 50 x 8
     with pytest.raises(ValueError, match="not a policy"):
         load_policy(file)

@@ -24,7 +24,7 @@ AVOIDED = {
 #: In the package's own sources, as comment, message or name: what the field has a word for.
 IN_SOURCES = AVOIDED | {r"spread": "standard deviation", r"nobody": "say of what"}
 #: Keys of files that are written already.
-IN_FILES = re.compile(r'"(?:leg|look)_\w+"')
+IN_FILES = re.compile(r'"(?:leg|look)_\w+"|"looks"')
 PACKAGE = Path(persim_gym.__file__).parent
 CHECKED = [*FRONT, *PAGES, *NOTEBOOKS]
 WORD = re.compile(r"[^\W_][\w'’.,%-]*")

@@ -1,8 +1,9 @@
 """The frame in which models are fitted: scaled inputs and scaled changes of plain arrays.
 
 Whatever is fitted on :meth:`Frame.features` and :meth:`Frame.change` needs to know nothing of
-angles, circles, units, past observations and discrete actions: :meth:`Frame.next_obs` turns what
-it predicts into an observation again.
+angles, circles, units, past observations and discrete actions:
+:class:`~persim_gym.learned.features.ensemble.FrameEnsemble` turns what it predicts into an
+observation again.
 """
 
 from __future__ import annotations
