@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -189,16 +190,16 @@ class Objective:
             states: ``[p, d]``, or those of a dynamics with a lag.
             actions: ``[p, k, h]`` integers or ``[p, k, h, a]``.
             leading: How many of a problem's best candidates matter. Where no reward is above 0
-                (``task.most_reward``), a candidate that has lost more than so many others by
-                their ends is not followed to its own, and has the return that it had then: less
+                (``task.reward_range``), a candidate that has lost more than so many others can
+                come to lose is not followed to its end, and has the return that it had then: less
                 than theirs. ``None``: all matter.
 
         Returns:
             ``[p, k]``.
         """
         problems, candidates = actions.shape[:2]
-        most = getattr(self.task, "most_reward", None)
-        if most is None or most > 0 or self.shaping is not None or leading == candidates:
+        bounds = getattr(self.task, "reward_range", None)
+        if bounds is None or bounds[1] > 0 or self.shaping is not None or leading == candidates:
             leading = None
         rows = ROWS_AT_ONCE.get(actions.device.type, ROWS_AT_ONCE["cpu"])
         at_once = max(1, rows // candidates)
@@ -224,7 +225,9 @@ class Objective:
         bonus = self.shaping if isinstance(self.shaping, Shaping) else None
         kept: Tensor | None = None
         first = next(steps)
-        tally = Tally.begin(first, leading)
+        tally = Tally.begin(first)
+        bounds = getattr(self.task, "reward_range", None)
+        cost = math.inf if bounds is None or self.penalty else -bounds[0]  # a penalty has no bound
         before = latest[None, :, None].to(first.dtype).expand_as(first)
         for start in range(0, h, CHECK_EVERY):
             times = min(CHECK_EVERY, h - start)
@@ -239,7 +242,7 @@ class Objective:
             if start + times == h:
                 break
             if not tally.all_alive:
-                running = tally.in_play()  # [p, k]
+                running = tally.in_play(leading, (h - start - times) * cost)  # [p, k]
                 longest = int(running.sum(1).max())
                 if longest == 0:
                     break

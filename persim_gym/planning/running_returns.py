@@ -24,9 +24,8 @@ class Tally:
         alive: Whether the episode still runs.
         all_alive: Whether all of them do, as far as is known without waiting for a device.
         rows: The candidates that are left ``[p, k]``.
-        best_ends: Of each problem the largest returns of candidates that are over ``[p, leading]``;
-            ``None`` where all candidates matter.
-        was: Which candidates ran when that was seen ``[p, k]``.
+        floors: The least that each of all candidates can come to ``[p, k]``; ``None`` where that
+            was not asked for.
     """
 
     total: Tensor
@@ -36,17 +35,11 @@ class Tally:
     rows: Tensor
     all_alive: bool
     full: tuple[Tensor, Tensor, Tensor] | None = None
-    best_ends: Tensor | None = None
-    was: Tensor | None = None
+    floors: Tensor | None = None
 
     @classmethod
-    def begin(cls, like: Tensor, leading: int | None = None) -> Tally:
-        """Nothing earned by rollouts whose observations ``like`` is ``[m, p, k, d]``.
-
-        Args:
-            like: Observations.
-            leading: How many of the best candidates matter, where no reward is above 0.
-        """
+    def begin(cls, like: Tensor) -> Tally:
+        """Nothing earned by rollouts whose observations ``like`` is ``[m, p, k, d]``."""
         shape, device = like.shape[:3], like.device
         _, problems, candidates = shape
         return cls(
@@ -56,7 +49,6 @@ class Tally:
             alive=torch.ones(shape, dtype=torch.bool, device=device),
             rows=torch.arange(candidates, device=device).expand(problems, candidates),
             all_alive=device.type == "cpu",
-            best_ends=None if leading is None else like.new_full((problems, leading), -torch.inf),
         )
 
     def running(self, ended: Tensor) -> Tensor | None:
@@ -108,16 +100,23 @@ class Tally:
         bad = (checksums - checksums) != 0  # nan and infinity, minus themselves, are nan
         self.lost |= (bad if runs is None else runs & bad).any(0)
 
-    def in_play(self) -> Tensor:
-        """Candidates ``[p, k]`` that run, and may still be among those that matter."""
+    def in_play(self, leading: int | None, most_cost: float) -> Tensor:
+        """Candidates ``[p, k]`` that run, and may still be among those that matter.
+
+        Args:
+            leading: How many of the best candidates matter, where no reward is above 0; ``None``
+                for all.
+            most_cost: What a rollout can still cost to its end.
+        """
         runs = self.alive.any(dim=0)
-        if self.best_ends is None:
+        if leading is None:
             return runs
+        least = _averages(torch.where(self.alive, self.total - most_cost, self.total), self.lost)
+        if self.floors is None:
+            self.floors = least.clone()
+        self.floors.scatter_(1, self.rows, least)
         so_far = _averages(self.total, self.lost)
-        ended = ~runs if self.was is None else self.was & ~runs
-        ends = torch.cat([self.best_ends, torch.where(ended, so_far, -torch.inf)], dim=1)
-        self.best_ends, self.was = ends.topk(self.best_ends.shape[1], dim=1).values, runs
-        return runs & (so_far >= self.best_ends[:, -1:])
+        return runs & (so_far >= self.floors.topk(leading, dim=1).values[:, -1:])
 
     def keep(self, candidates: Tensor) -> None:
         """Go on with some of the candidates ``[p, k']``."""
@@ -125,7 +124,6 @@ class Tally:
         self.rows = self.rows.gather(1, candidates)
         for name in ("total", "best", "lost", "alive"):
             setattr(self, name, columns(getattr(self, name), candidates[None], 2))
-        self.was = None if self.was is None else self.was.gather(1, candidates)
 
     def _gathered(self) -> tuple[Tensor, Tensor, Tensor]:
         parts = (self.total, self.best, self.lost)

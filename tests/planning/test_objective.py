@@ -526,18 +526,19 @@ def test_problems_drop_candidates_of_their_own() -> None:
     assert dynamics.calls == [8] * CHECK_EVERY + [4] * (40 - CHECK_EVERY)
 
 
+@pytest.mark.parametrize("least", [-math.inf, -1.0])
 @pytest.mark.parametrize("leading", [1, 3])
 @pytest.mark.parametrize("propagation", ["members", "mean", "sampled"])
 def test_what_cannot_be_among_the_best_is_not_followed(
-    propagation: Any, leading: int, monkeypatch: pytest.MonkeyPatch
+    propagation: Any, leading: int, least: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where no reward is above 0, the best are the same, with the same returns, for less work."""
 
     class Costs(PlainTask):
-        most_reward = 0.0
+        reward_range = (least, 0.0)
 
         def reward(self, obs: Any, action: Any, next_obs: Any) -> Any:
-            return -(next_obs * next_obs).sum(-1) - 0.1
+            return (-(next_obs * next_obs).sum(-1) - 0.1).clamp(least, 0)
 
         def terminated(self, next_obs: Any) -> Any:
             return next_obs[..., 0] > 0.1
@@ -580,7 +581,7 @@ def test_an_end_without_a_finite_return_is_not_better_than_any() -> None:
 def test_all_are_followed_where_something_may_still_be_earned(
     most: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(LineTask, "most_reward", most, raising=False)
+    monkeypatch.setattr(LineTask, "reward_range", most and (-1.0, most), raising=False)
     dynamics = Line((0.5,))
     over, stays = "2" * 40, "1" * 40
     Objective(LineTask(), dynamics)(
@@ -591,5 +592,5 @@ def test_all_are_followed_where_something_may_still_be_earned(
 
 def test_a_given_reward_has_no_bound_of_the_task() -> None:
     task = find_suite("mountain-car").task()
-    assert getattr(task, "most_reward", None) == 0.0
-    assert getattr(rewarded(task, "position"), "most_reward", None) is None
+    assert getattr(task, "reward_range", None) == (-1.0, 0.0)
+    assert getattr(rewarded(task, "position"), "reward_range", None) is None

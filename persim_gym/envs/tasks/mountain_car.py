@@ -47,7 +47,7 @@ class MountainCarTask:
     render_fps: int = 30
     root_velocity: None = None
     single_rows: ClassVar[bool] = True
-    most_reward: ClassVar[float] = 0.0
+    reward_range: ClassVar[tuple[float, float]] = (-1.0, 0.0)
 
     def reward(self, obs: Array, action: Array, next_obs: Array) -> Array:
         """-1 a step, 0 on the step that reaches the goal."""

@@ -63,7 +63,7 @@ class RewardedTask:
     max_episode_steps = property(lambda self: self.base.max_episode_steps)
     render_fps = property(lambda self: self.base.render_fps)
     root_velocity = property(lambda self: self.base.root_velocity)
-    most_reward = None  # the task's is of another reward
+    reward_range = None  # the task's is of another reward
 
     def __getattr__(self, name: str) -> Any:
         """What else the task has."""
