@@ -38,9 +38,10 @@ class Task(Protocol):
 
     A task may also have ``angles``, a tuple of the coordinates that are angles in radians and may
     go round: learners let them enter as sine and cosine. They are predicted as they are, or where
-    the data wrap them, wrapped. Where it has ``most_reward``, no reward is above that number: if
-    it is 0 or less, planners do not follow what cannot win any more. A class that has ``single_rows = True``
-    itself is asked about single rows ``[d]``, which is quicker; others get batches of one.
+    the data wrap them, wrapped. No reward of a class that has ``most_reward`` itself is above that
+    number: if it is 0 or less, planners do not follow what cannot win any more. A class that has
+    ``single_rows = True`` itself is asked about single rows ``[d]``, which is quicker; others get
+    batches of one.
     """
 
     @property

@@ -589,6 +589,24 @@ def test_all_are_followed_where_something_may_still_be_earned(
     assert len(dynamics.calls) == 40
 
 
+def test_a_bound_is_of_the_class_that_has_it_itself() -> None:
+    """A task that is derived from it may have another reward."""
+
+    class Derived(type(find_suite("mountain-car").task())):  # type: ignore[misc]
+        def reward(self, obs: Any, action: Any, next_obs: Any) -> Any:
+            return 0.2 + 3.0 * self.terminated(next_obs)
+
+        def terminated(self, next_obs: Any) -> Any:
+            return next_obs[..., 1] > 0.005
+
+    suite = find_suite("mountain-car")
+    objective = Objective(Derived(), suite.dynamics(suite.population()))
+    parts = problems(objective.task, 5, p=1, k=40, h=60)
+    whole = objective(*parts)
+    assert len(whole.unique()) > 1
+    assert torch.equal(objective(*parts, 1), whole)
+
+
 def test_a_given_reward_has_no_bound_of_the_task() -> None:
     task = find_suite("mountain-car").task()
     assert getattr(task, "most_reward", None) == 0.0
