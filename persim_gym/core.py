@@ -38,8 +38,8 @@ class Task(Protocol):
 
     A task may also have ``angles``, a tuple of the coordinates that are angles in radians and may
     go round: learners let them enter as sine and cosine. They are predicted as they are, or where
-    the data wrap them, wrapped. Where it has ``reward_range``, all rewards lie within: if none is
-    above 0, planners do not follow what cannot win any more. A class that has
+    the data wrap them, wrapped. All rewards of a class that has ``reward_range`` itself lie within:
+    if none is above 0, planners do not follow what cannot win any more. A class that has
     ``single_rows = True`` itself is asked about single rows ``[d]``, which is quicker; others get
     batches of one.
     """

@@ -237,6 +237,7 @@ class _ContextChange:
         # Of each sequence up to each step a number [p, k, h], which differs where they differ.
         self._paths = _paths(actions[0]) if model.choices and len(actions) == 1 else None
         self._alike: tuple[Tensor, Tensor] | None = None
+        self._fresh = True  # what is alike is not known yet
         self.noise: Tensor | None = None  # [h, m, particles of each, d, 1]
         if model.layers.variance is not None:
             generator = torch.Generator(device=model.device).manual_seed(_NOISE)
@@ -248,7 +249,7 @@ class _ContextChange:
         self.actions = torch.take_along_dim(self.actions, columns[None, ..., None], -2)
         if self._paths is not None:
             self._paths = torch.take_along_dim(self._paths, columns[0, ..., None], 1)
-            self._alike = None
+            self._fresh = True
 
     def _room(self, layer: int, members: int, rows: int) -> Tensor:
         """Memory of what a layer puts out: used again in each step, and by every second layer."""
@@ -261,8 +262,9 @@ class _ContextChange:
         return self._rooms[layer % 2][:size].view(members, rows, width)
 
     def __call__(self, states: Tensor, t: int) -> Tensor:
-        if self._paths is not None and (self._alike is None or t % TOGETHER == 0):
+        if self._paths is not None and (self._fresh or t % TOGETHER == 0):
             self._alike = _alike(self._paths[..., min(t + TOGETHER, self._paths.shape[-1]) - 1])
+            self._fresh = False
         if self._alike is None:
             return self._of(states, self.actions[t], t)
         rows, which = self._alike

@@ -67,13 +67,12 @@ def with_outcomes(transitions: Transitions, task: Task) -> Transitions:
 
 
 def check_actions(name: str, data: Transitions, known: Task | None) -> None:
-    """Refuse data of no known task that have but one action.
+    """Refuse data of no known task in which but one discrete action was taken.
 
     Raises:
-        ValueError: If they do.
+        ValueError: If they are such.
     """
-    labels, discrete = data.action_labels, data.action.ndim == 1 and known is None
-    if discrete and (len(labels) if labels else int(data.action.max()) + 1) == 1:
+    if known is None and data.action.ndim == 1 and (data.action == data.action[0]).all():
         raise ValueError(
             f"{name} learns which action to take, and the data have but one action: CaDM and "
             "PerSim learn the dynamics"

@@ -198,7 +198,7 @@ class Objective:
             ``[p, k]``.
         """
         problems, candidates = actions.shape[:2]
-        bounds = getattr(self.task, "reward_range", None)
+        bounds = _reward_range(self.task)
         if bounds is None or bounds[1] > 0 or self.shaping is not None or leading == candidates:
             leading = None
         rows = ROWS_AT_ONCE.get(actions.device.type, ROWS_AT_ONCE["cpu"])
@@ -226,7 +226,7 @@ class Objective:
         kept: Tensor | None = None
         first = next(steps)
         tally = Tally.begin(first)
-        bounds = getattr(self.task, "reward_range", None)
+        bounds = _reward_range(self.task)
         cost = math.inf if bounds is None or self.penalty else -bounds[0]  # a penalty has no bound
         before = latest[None, :, None].to(first.dtype).expand_as(first)
         for start in range(0, h, CHECK_EVERY):
@@ -279,6 +279,11 @@ class Objective:
         running = torch.where(seen, obs, middle).transpose(0, 1)
         apart = self.dynamics.disagreement_of(running)[:, None]
         return apart * (runs.shape[1] / count).sqrt_()
+
+
+def _reward_range(task: Task) -> tuple[float, float] | None:
+    """That of the task's class itself: one that is derived from it may have another reward."""
+    return vars(type(task)).get("reward_range")
 
 
 def _check_shaping(shaping: object, task: Task) -> None:

@@ -182,6 +182,17 @@ def test_candidates_that_have_been_alike_are_predicted_once(
         assert torch.allclose(one, other, atol=1e-5)
 
 
+def test_candidates_that_are_not_alike_are_not_compared_in_each_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = ensemble(actions=3)
+    calls, alike = [], context_ensemble._alike
+    monkeypatch.setattr(context_ensemble, "WORTH_JOINING", 0.0)
+    monkeypatch.setattr(context_ensemble, "_alike", lambda p: (calls.append(1), alike(p))[1])
+    assert len([*model.unroll(*inputs(model, p=1, k=3, h=3 * TOGETHER))]) == 3 * TOGETHER
+    assert len(calls) == 3
+
+
 def test_all_go_on_from_their_mean_without_noise() -> None:
     model = ensemble(particles=6, probabilistic=True)
     agents, states, acted = inputs(model, p=2, k=3, h=1)

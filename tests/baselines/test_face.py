@@ -210,6 +210,8 @@ def nothing_to_choose(entry: Entry) -> dict[str, tuple[Any, str]]:
     if entry.task == "discrete":
         idle = dataclasses.replace(data, action=np.zeros_like(data.action), action_labels=("-",))
         found["one action"] = idle, "but one action"
+        taken = dataclasses.replace(data, action=np.ones_like(data.action))
+        found["one of several"] = taken, "but one action"
     return found
 
 

@@ -565,7 +565,7 @@ def test_what_cannot_be_among_the_best_is_not_followed(
 
 def test_an_end_without_a_finite_return_is_not_better_than_any() -> None:
     class Undefined(LineTask):
-        most_reward = 0.0
+        reward_range = (-1.0, 0.0)
 
         def reward(self, obs: Any, action: Any, next_obs: Any) -> Any:
             return torch.where(action == 2, torch.nan, -1.0)
@@ -588,6 +588,24 @@ def test_all_are_followed_where_something_may_still_be_earned(
         torch.tensor([0]), torch.tensor([[0.5]]), sequences(over, stays), 1
     )
     assert len(dynamics.calls) == 40
+
+
+def test_a_bound_is_of_the_class_that_has_it_itself() -> None:
+    """A task that is derived from it may have another reward."""
+
+    class Derived(type(find_suite("mountain-car").task())):  # type: ignore[misc]
+        def reward(self, obs: Any, action: Any, next_obs: Any) -> Any:
+            return 0.2 + 3.0 * self.terminated(next_obs)
+
+        def terminated(self, next_obs: Any) -> Any:
+            return next_obs[..., 1] > 0.005
+
+    suite = find_suite("mountain-car")
+    objective = Objective(Derived(), suite.dynamics(suite.population()))
+    parts = problems(objective.task, 5, p=1, k=40, h=60)
+    whole = objective(*parts)
+    assert len(whole.unique()) > 1
+    assert torch.equal(objective(*parts, 1), whole)
 
 
 def test_a_given_reward_has_no_bound_of_the_task() -> None:

@@ -171,7 +171,7 @@ def check_has_reward(task: Task) -> None:
     """Refuse to choose by a reward that says nothing, such as of data that came without one.
 
     Raises:
-        ValueError: If the reward is the same everywhere, and no episode ends.
+        ValueError: If the reward is the same everywhere, and 0 or no episode ends.
     """
     if not has_reward(task):
         why = "the data have no reward that could be learned"
