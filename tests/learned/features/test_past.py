@@ -103,7 +103,7 @@ def test_what_rare_doses_leave_is_seen(seed: int) -> None:
         walk.append(np.stack([blood, site / (half * (1 + 4 * wont) + site)], axis=1))
         if t < steps:
             given = blood + dose[:, t]
-            wont = wont + used * (site - wont)
+            habit = habit + used * (site - habit)
             site = site + (1 - np.exp(-late)) * (given - site)
             blood = given * np.exp(-gone)
     seen = np.stack(walk, axis=1)
