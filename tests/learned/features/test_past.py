@@ -97,10 +97,10 @@ def test_what_rare_doses_leave_is_seen(seed: int) -> None:
     gone, late, used, half = np.exp(
         np.log([[0.15], [0.4], [0.05], [0.4]]) + 0.3 * rng.normal(size=(4, agents))
     )
-    blood, site, wont = np.zeros((3, agents))
+    blood, site, habit = np.zeros((3, agents))
     walk = []
     for t in range(steps + 1):
-        walk.append(np.stack([blood, site / (half * (1 + 4 * wont) + site)], axis=1))
+        walk.append(np.stack([blood, site / (half * (1 + 4 * habit) + site)], axis=1))
         if t < steps:
             given = blood + dose[:, t]
             habit = habit + used * (site - habit)
