@@ -225,6 +225,8 @@ def generate(
 
     The data set says that it is synthetic, and of which simulator.
     """
+    from persim_gym.learned.outcomes.given_reward import has_reward
+
     sim = resolve.open_simulator(simulator)
     chosen = None if agents is None else resolve.choose_agents(agents, sim.names)
     acting = _policy(policy, sim, seed)
@@ -252,7 +254,8 @@ def generate(
             ("simulator", card["synthetic"]["simulator_sha256"][:16]),
         ],
     )
-    method = "bcq"
+    # Without a reward no action is better than another: they can be imitated.
+    method = "bcq" if has_reward(sim.task) else "cloning"
     say_next("baseline", method, data.id, "--out", f"runs/{method}")
 
 

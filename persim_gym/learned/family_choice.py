@@ -33,7 +33,7 @@ from persim_gym.learned.holdout import (
     held_out,
 )
 from persim_gym.learned.off_support import doubt_off_support
-from persim_gym.learned.significance import errors_of_earlier_end, gains, significantly_less
+from persim_gym.learned.significance import errors_of_earlier_end, is_behind, significantly_less
 
 #: Steps ahead at which predictions are compared, as far as the stretches are long enough.
 HORIZONS = (1, 10, 50)
@@ -259,7 +259,7 @@ class _Tried:
         failed = ""
         try:
             for part in parts:
-                if errors and rival and gains(errors[-1], rival[len(errors) - 1]).mean() <= 0:
+                if errors and rival and is_behind(errors, rival, PLAIN):
                     failed = BEHIND
                     break
                 fits.append(candidate.fit(part.rows))

@@ -59,7 +59,7 @@ def plan_fit(
     polynomial is their law.
 
     Args:
-        task_name: The task's name.
+        task_name: The task's name; empty where the data have none.
         config: A family's configuration, which then decides everything.
         method: A family's name, or ``"auto"``.
         preset: Of networks.
@@ -71,7 +71,8 @@ def plan_fit(
         ValueError: If the method, the preset or an option is unknown, or an option invalid.
     """
     options = checks.a_mapping("options", options)
-    checks.text("task_name", task_name)
+    if not isinstance(task_name, str):
+        raise TypeError(f"task_name must be text, got {checks.shown(task_name)}")
     if not isinstance(preset, str):
         raise TypeError(f"preset must be a name, got {checks.shown(preset)}")
     if config is not None:

@@ -45,14 +45,28 @@ def significantly_less(errors: Sequence[Errors], others: Sequence[Errors]) -> bo
     if len(errors) < len(others):
         return False  # it cannot even be fitted to as little as the other can
     both = len(others)
-    each = [gains(*pair) for pair in zip(errors[:both], others, strict=True)]
-    gained = gains(Errors.joined(errors[:both]), Errors.joined(others))
+    each = [_gains(*pair) for pair in zip(errors[:both], others, strict=True)]
+    gained = _gains(Errors.joined(errors[:both]), Errors.joined(others))
     if len(gained) < 2 or not all(part.mean() > 0 for part in each if len(part)):
         return False
     return bool(gained.mean() > gained.std(ddof=1) / len(gained) ** 0.5)
 
 
-def gains(errors: Errors, others: Errors) -> NDArray[np.float64]:
+def is_behind(errors: Sequence[Errors], others: Sequence[Errors], much: float) -> bool:
+    """Whether errors can no longer be surely less, for the last part says no, nor much less.
+
+    Args:
+        errors: Of the first parts.
+        others: Of all parts.
+        much: Logarithm by which they are then much less.
+    """
+    last, joined = len(errors) - 1, Errors.joined(others[: len(errors)])
+    if _gains(errors[last], others[last]).mean() > 0:
+        return False
+    return bool(_gains(Errors.joined(errors), joined).mean() <= much)
+
+
+def _gains(errors: Errors, others: Errors) -> NDArray[np.float64]:
     """By which logarithm each agent's error is less than by others, mean over horizons ``[n]``."""
     columns = range(errors.left.shape[1])
     less = [

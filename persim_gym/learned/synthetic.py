@@ -14,6 +14,7 @@ from persim_gym.core import several_agents
 from persim_gym.envs.suites import SUITES
 from persim_gym.learned.guard import GuardedSimulator, Propagation
 from persim_gym.offline import datasets, integrity, provenance
+from persim_gym.offline.declared import declared_metadata
 from persim_gym.offline.recorder import fill
 from persim_gym.policies.behaviours import as_policy, behaviour_name
 from persim_gym.progress import OnProgress, reporter
@@ -89,6 +90,8 @@ def generate(
         spec = provenance.env_spec(suite, population, horizon) if suite and population else None
         storage = datasets.new_storage(folder, task, spec, data_format)
         storage.update_metadata(_metadata(own_id, sim, recipe, len(chosen)))
+        if task.name not in SUITES:  # these have spaces of their own
+            storage.update_metadata(declared_metadata(task, sim.card.get("bounds", ())))
         filled = fill(storage, everything, dynamics, acting, report, keep=KEPT, names=names)
         summary = provenance.summary(len(chosen), filled.returns)
         if filled.stopped:

@@ -1,4 +1,4 @@
-"""What a user declares of coordinates: physical bounds, and units."""
+"""What a user declares of coordinates: physical bounds, units, and names."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from persim_gym.offline.transitions import Transitions
 
 #: The key of a Minari data set's metadata that holds what was declared.
 DECLARED = "persim_declared"
+#: What it holds beside bounds: fields of :class:`Transitions`.
+_NAMES = ("obs_names", "action_names", "action_labels", "obs_units", "action_units")
 
 
 def declare(
@@ -67,16 +69,25 @@ def declare(
 
 
 def keep_declared(dataset: MinariDataset, data: Transitions) -> None:
-    """Write what is declared of transitions into the metadata of their Minari data set.
+    """Write what is declared of transitions, and names, into the metadata of their Minari data set.
 
     :func:`~persim_gym.offline.read_transitions` declares the same again.
     """
-    plain: dict[str, Any] = {"obs_units": data.obs_units, "action_units": data.action_units}
-    plain["bounds"] = [
+    bounds = [
         [column, *(end if math.isfinite(end) else None for end in ends)]
         for column, *ends in data.bounds
     ]
-    dataset.storage.update_metadata({DECLARED: plain})
+    dataset.storage.update_metadata(declared_metadata(data, bounds))
+
+
+def declared_metadata(source: Any, bounds: Sequence[Any] = ()) -> dict[str, Any]:
+    """What is declared, as metadata of a data set.
+
+    Args:
+        source: Transitions, or a task: names and units are its attributes, where it has any.
+        bounds: Coordinate, least and largest value; ``None`` for no bound.
+    """
+    return {DECLARED: {"bounds": list(bounds)} | {n: getattr(source, n, None) for n in _NAMES}}
 
 
 def declared_in(dataset: MinariDataset) -> dict[str, Any]:
@@ -90,12 +101,12 @@ def declared_in(dataset: MinariDataset) -> dict[str, Any]:
         bounds = tuple(
             (int(column), *_range(str(column), ends)) for column, *ends in plain.get("bounds", ())
         )
-        units = {key: plain.get(key) for key in ("obs_units", "action_units")}
-        return {"bounds": bounds} | {k: tuple(map(str, v)) if v else None for k, v in units.items()}
+        names = {key: tuple(map(str, plain[key])) for key in _NAMES if plain.get(key)}
+        return {"bounds": bounds} | names
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(
-            f"the metadata of data set {dataset.id!r} hold bounds or units that can not be read: "
-            f"{error}"
+            f"the metadata of data set {dataset.id!r} hold bounds, units or names that can not be "
+            f"read: {error}"
         ) from None
 
 

@@ -97,6 +97,7 @@ def read_transitions(
     num_agents = _population_size(dataset, suite) or int(agents.max()) + 1
     if names is not None:
         num_agents = len(names)
+    named: dict[str, Any] = {"obs_names": layout.obs_names, "action_labels": layout.action_labels}
     return Transitions(
         agent=np.repeat(agents, lengths),
         episode=np.repeat(np.arange(len(lengths)), lengths),
@@ -106,9 +107,7 @@ def read_transitions(
         dataset_id=dataset.id,
         population=population_of(dataset, suite) if suite else None,
         agent_names=names,
-        obs_names=layout.obs_names,
-        action_labels=layout.action_labels,
-        **declared_in(dataset),
+        **named | declared_in(dataset),
     )
 
 

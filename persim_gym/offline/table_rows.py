@@ -17,8 +17,10 @@ from persim_gym.offline.values import seconds
 #: Without ``max_gap`` a trajectory ends where the time step is so many times the median.
 GAP = 1.5
 
-#: Seconds of a day and of a change of the clocks, and weeks from which closed days are known.
-DAY, SHIFT, WEEKS = 86_400.0, 3_700.0, 3
+#: Seconds of a day, and weeks from which closed days are known.
+DAY, WEEKS = 86_400.0, 3
+#: Share of a day in which no row may fall, so that it is clear of which day each is.
+PAUSE = 0.2
 
 Handling = Literal["error", "drop"]
 
@@ -205,17 +207,24 @@ def open_days(
         The times, in which an open day follows the one before, and how many days of the week are
         closed: 0 where rows are not daily, and times stay as they are.
     """
-    day = np.rint(time / DAY).astype(np.int64)
-    daily = len(day) and (np.abs(time - DAY * day) <= SHIFT).all() and np.ptp(day) >= WEEKS * 7
-    if not daily or not same.any() or np.median(np.diff(day)[same]) != 1:
+    if not len(time) or np.ptp(time) < WEEKS * 7 * DAY:
         return time, 0
+    # A day begins where the clock shows the longest time without any row.
+    clock = np.sort(time / DAY % 1)
+    pauses = np.diff(clock, append=clock[0] + 1)
+    longest = int(np.argmax(pauses))
+    day = np.floor(time / DAY - (clock[longest] + pauses[longest] / 2)).astype(np.int64)
+    ahead = np.diff(day)[same]
+    if pauses[longest] < PAUSE or not len(ahead) or ahead.min() < 1 or np.median(ahead) != 1:
+        return time, 0
+    day -= day.min()
     rows = np.bincount(day % 7, minlength=7)
     is_open = rows > 0
     closed = 7 - int(is_open.sum())
     if not 1 <= closed <= 2 or rows[is_open].min() < 0.3 * rows.max():
         return time, 0
     place = np.cumsum(is_open) - 1
-    return DAY * (day // 7 * (7 - closed) + place[day % 7]).astype(np.float64), closed
+    return time - DAY * (day - day // 7 * (7 - closed) - place[day % 7]), closed
 
 
 def labels_of(table: Any, column: Name, rows: NDArray[np.int64]) -> NDArray[Any]:

@@ -282,8 +282,9 @@ class Objective:
 
 
 def _reward_range(task: Task) -> tuple[float, float] | None:
-    """That of the task's class itself: one that is derived from it may have another reward."""
-    return vars(type(task)).get("reward_range")
+    """The task's own, or its class's: one that is derived from it may have another reward."""
+    own: dict[str, Any] = {**vars(type(task)), **getattr(task, "__dict__", {})}
+    return own.get("reward_range")
 
 
 def _check_shaping(shaping: object, task: Task) -> None:

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium.spaces import Box
+from minari import create_dataset_from_buffers
+from minari.data_collector import EpisodeBuffer
 from numpy.typing import NDArray
 
 from persim_gym.learned import PerSim
@@ -14,6 +17,7 @@ from persim_gym.learned.config import Hierarchical, Latent
 from persim_gym.learned.features.past import Past
 from persim_gym.learned.fit import LAGS, linear, with_pasts
 from persim_gym.learned.preparation import Data
+from persim_gym.offline import read_transitions
 from persim_gym.offline.transitions import Transitions
 from tests.learned.worlds import PlainTask, RankTwoWorld, transitions
 
@@ -281,3 +285,36 @@ def test_what_noise_hides_is_fitted_plainly(noise: float) -> None:
         assert all(name.startswith("linear") for name in taken)
         assert metrics["comparison"]["linear"]["error"]["1"][0] > 0.1
     assert sim.card["fitted_by"] == ("hierarchical" if noise else "als")
+
+
+@pytest.mark.usefixtures("root")
+@pytest.mark.parametrize("source", ["minari", "transitions"])
+@pytest.mark.parametrize("method", ["als", "hierarchical"])
+def test_data_of_no_environment_and_no_name_are_fitted(source: str, method: str) -> None:
+    """Such as a Minari data set that somebody has made from buffers of their own."""
+    rng = np.random.default_rng(0)
+    buffers = []
+    for agent in range(4):
+        obs, actions = [rng.normal(size=2)], rng.uniform(-1, 1, (20, 1))
+        for action in actions:
+            obs.append(0.9 * obs[-1] + 0.1 * (1 + agent) * action)
+        buffers.append(
+            EpisodeBuffer(
+                options={"agent": agent},
+                observations=np.array(obs, np.float32),
+                actions=actions.astype(np.float32),
+                rewards=np.zeros(20),
+                terminations=np.zeros(20, dtype=bool),
+                truncations=np.arange(20) == 19,
+            )
+        )
+    spaces = {"observation_space": Box(-9, 9, (2,)), "action_space": Box(-1, 1, (1,))}
+    with pytest.warns(UserWarning, match="None"):
+        made = create_dataset_from_buffers("own/data-v0", buffers, **spaces)
+    given: Any = made
+    if source == "transitions":
+        given = replace(read_transitions(made), dataset_id="")
+    sim = PerSim.fit(given, method=method, degree=1, ensemble_size=2, progress=False)
+    assert sim.task.name == ("own/data-v0" if source == "minari" else "data")
+    obs, _ = sim.env(2).reset(seed=0)
+    assert obs.shape == (2,)

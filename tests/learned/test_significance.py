@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from persim_gym.learned.holdout import Errors, earlier_end
-from persim_gym.learned.significance import errors_of_earlier_end, significantly_less
+from persim_gym.learned.significance import errors_of_earlier_end, is_behind, significantly_less
 from tests.learned.test_family_choice import Known, record
 
 AGENTS = 20
@@ -59,3 +59,11 @@ def test_what_cannot_be_fitted_has_no_errors() -> None:
     assert errors_of_earlier_end(fail, part, data, [1]) == []
     (found,) = errors_of_earlier_end(lambda rows: Known(drift=0.1), part, data, [1])
     assert np.allclose(found.of_agents(0), 0.1 / data.unit[0])
+
+
+def test_what_is_much_better_on_other_parts_is_not_behind() -> None:
+    others = of(1.0, 1.0, 1.0)
+    assert not is_behind(of(0.9), others, 0.3)
+    assert is_behind(of(1.01), others, 0.3)
+    assert is_behind(of(0.9, 1.01), others, 0.3)
+    assert not is_behind(of(0.1, 1.01), others, 0.3)

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from persim_gym.envs.suites import find_suite
 from persim_gym.learned.simulator import PerSim
-from persim_gym.offline import datasets
+from persim_gym.offline import datasets, read_table
 from persim_gym.offline.card_making import data_card
 from persim_gym.offline.reading import read_transitions
 from persim_gym.offline.transitions import Transitions
@@ -118,6 +119,29 @@ def test_agents_with_names_keep_them_and_others_are_refused(sim: PerSim) -> None
         drawn(named, agents=["p99"])
     with pytest.raises(ValueError, match="does not exist"):
         drawn(sim, agents=[sim.num_agents])
+
+
+def test_coordinates_of_a_table_keep_their_names_units_and_bounds() -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "who": np.repeat(["a", "b", "c"], 12),
+            "t": np.tile(np.arange(12), 3),
+            "iron": rng.uniform(1, 9, 36),
+            "mood": rng.normal(size=36),
+            "pill": rng.choice(["none", "red", "blue"], 36),
+        }
+    )
+    columns = {"agent": "who", "time": "t", "state": ["iron", "mood"], "action": "pill"}
+    given = read_table(
+        table, **columns, bounds={"iron": (0, 20)}, units={"iron": "ug/L"}, name="pills"
+    )
+    own = PerSim.fit(given, method="als", degree=1, ensemble_size=2, progress=False)
+    made = read_transitions(drawn(own, agents=["a", "c"]))
+    for name in ("obs_names", "action_names", "action_labels", "obs_units", "bounds"):
+        assert getattr(made, name) == getattr(given, name)
+    again = PerSim.fit(made, method="als", degree=1, ensemble_size=2, progress=False)
+    assert again.task.observation_space.low[0] == 0
 
 
 def test_a_data_set_that_is_there_is_not_replaced(sim: PerSim) -> None:

@@ -577,6 +577,16 @@ def test_an_end_without_a_finite_return_is_not_better_than_any() -> None:
     assert returns.tolist() == [[-math.inf, -40.0, -40.0]]
 
 
+def test_rewards_that_data_show_are_bounds_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task of data has them as an attribute of its own."""
+    task = LineTask()
+    task.__dict__["reward_range"] = (-1.0, 0.0)
+    dynamics = Line((0.5,))
+    start = torch.tensor([0]), torch.tensor([[0.5]])
+    Objective(task, dynamics)(*start, sequences("2" * 40, "1" * 40), 1)
+    assert len(dynamics.calls) < 40
+
+
 @pytest.mark.parametrize("most", [None, 1.0])
 def test_all_are_followed_where_something_may_still_be_earned(
     most: float | None, monkeypatch: pytest.MonkeyPatch
