@@ -70,6 +70,7 @@ def heated(agents: int, steps: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(np.concatenate(rows), columns=["agent", "time", "room", "power", "wanted"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [0, 60], ids=["one step", "windows"])
 def test_what_else_happens_where_a_coordinate_is_cut_off_is_learned(
     window: int, monkeypatch: pytest.MonkeyPatch
@@ -90,6 +91,7 @@ def test_what_else_happens_where_a_coordinate_is_cut_off_is_learned(
         assert one_step_rmse(found, data, states, where) < 0.1
 
 
+@pytest.mark.slow
 def test_a_wall_that_stops_is_learned_as_an_effect_of_its_bound() -> None:
     rng = np.random.default_rng(0)
     agents, steps = 6, 80

@@ -82,6 +82,7 @@ class Unstable(LinearWorld):
         return x, x, actions
 
 
+@pytest.mark.slow
 def test_what_grows_without_end_is_followed_beyond_the_record() -> None:
     world = Unstable()
     options = {"method": "hierarchical", "degree": 1, "progress": False}
@@ -143,6 +144,7 @@ class Astray:
             above = above | (obs[..., :1].mean(0, keepdim=True) > self.limit)
 
 
+@pytest.mark.slow
 def test_two_fits_are_not_compared_after_an_episode_s_end() -> None:
     world, sim = few(1, agents=40, steps=30)
     record = record_of(Data(world.record(30, 1), TASK), 1)

@@ -187,6 +187,7 @@ def test_a_course_that_noise_makes_worthless_fades_and_one_without_noise_does_no
     assert np.array_equal(sure.rollout(agents, start, actions), plain)
 
 
+@pytest.mark.slow
 def test_intervals_lie_around_what_has_faded_and_the_report_is_of_the_course() -> None:
     sim = hill(0.1)
     x, u = Hill().play(60, 8, 0.1)

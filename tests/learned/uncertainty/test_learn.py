@@ -45,6 +45,7 @@ def test_samples_have_the_world_s_variance(sim: PerSim) -> None:
     np.testing.assert_allclose(drawn.mean(1), mean[:, 0], atol=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "levels"),
     [
