@@ -14,6 +14,7 @@ from torch import Tensor
 
 from persim_gym import checks
 from persim_gym.core import Array, Dynamics, Task, check_dynamics, check_task, next_states
+from persim_gym.learned.outcomes.data_task import DataTask
 from persim_gym.planning.running_returns import Tally, columns
 
 Propagation = Literal["members", "mean", "sampled", "sample"]
@@ -282,9 +283,10 @@ class Objective:
 
 
 def _reward_range(task: Task) -> tuple[float, float] | None:
-    """The task's own, or its class's: one that is derived from it may have another reward."""
-    own: dict[str, Any] = {**vars(type(task)), **getattr(task, "__dict__", {})}
-    return own.get("reward_range")
+    """What the data show, or what the class itself says: a derived one may have another reward."""
+    if type(task) is DataTask:
+        return task.reward_range
+    return vars(type(task)).get("reward_range")
 
 
 def _check_shaping(shaping: object, task: Task) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,11 @@ from persim_gym.envs import find_suite
 from persim_gym.learned import PerSim
 from persim_gym.learned.networks.ensemble import NetworkEnsemble
 from persim_gym.learned.networks.network import LowRankNetwork
+from persim_gym.learned.outcomes.data_task import DataTask
 from persim_gym.learned.outcomes.given_reward import rewarded
 from persim_gym.planning import Objective, Shaping
-from persim_gym.planning.objective import CHECK_EVERY
-from tests.learned.worlds import PlainTask, random_simulator
+from persim_gym.planning.objective import CHECK_EVERY, _reward_range
+from tests.learned.worlds import PlainTask, random_simulator, transitions
 from tests.planning.worlds import ActionTask, Line, LineTask, Members, Memory, scalar_returns
 
 
@@ -577,14 +579,16 @@ def test_an_end_without_a_finite_return_is_not_better_than_any() -> None:
     assert returns.tolist() == [[-math.inf, -40.0, -40.0]]
 
 
-def test_rewards_that_data_show_are_bounds_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A task of data has them as an attribute of its own."""
-    task = LineTask()
-    task.__dict__["reward_range"] = (-1.0, 0.0)
-    dynamics = Line((0.5,))
-    start = torch.tensor([0]), torch.tensor([[0.5]])
-    Objective(task, dynamics)(*start, sequences("2" * 40, "1" * 40), 1)
-    assert len(dynamics.calls) < 40
+@pytest.mark.parametrize("derived", [False, True])
+def test_rewards_that_data_show_are_bounds_but_of_no_derived_task(derived: bool) -> None:
+    class Other(DataTask):
+        def reward(self, obs: Any, action: Any, next_obs: Any) -> Any:
+            return super().reward(obs, action, next_obs) + 5
+
+    data = transitions([0, 0], [[0.0], [1.0]], [0, 1], [[1.0], [2.0]])
+    kind = Other if derived else DataTask
+    task = kind.from_transitions(replace(data, reward=np.array([-1.0, -2.0])))
+    assert _reward_range(task) == (None if derived else (-2.0, -1.0))
 
 
 @pytest.mark.parametrize("most", [None, 1.0])
