@@ -287,7 +287,7 @@ class Page:
         """Make the controls say what the view says."""
         scene, view = self.scene, self.view
         agent = scene.index(view.agent)
-        set_props(self._agent, value=view.agent)
+        self._agent.put(view.agent)
         if self.map is not None:
             other = scene.index(view.other_agent) if view.other and view.other_agent else None
             set_props(self._map, a=agent, b=other)
@@ -299,9 +299,10 @@ class Page:
             (self._horizon, view.horizon, scene.most_steps),
             (self._step, view.step, view.horizon),
         ):
-            set_props(control, max=top, value=value)
+            set_props(control, max=top)
+            control.put(value)
             say(shown, _whole(value))
-        set_props(self._compare, checked=view.other is not None)
+        self._compare.put(view.other is not None)
         self._second.set_visibility(view.other is not None)
         for panel in self._panels:
             panel.show()
@@ -323,7 +324,7 @@ class Page:
         )
 
     def _picked(self, step: int) -> None:
-        set_props(self._step[0], value=step)
+        self._step[0].put(step)
         say(self._step[1], _whole(step))
         self._read(step)
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from nicegui import run, ui
-from nicegui.element import Element
 
 from persim_gym.explorer import blocks
 from persim_gym.explorer.drawing import has_reward
@@ -18,14 +17,13 @@ from persim_gym.explorer.scene import Courses
 from persim_gym.explorer.view import Plan, Rows, View, whole
 from persim_gym.explorer.widgets import (
     THROTTLE,
+    Control,
     Schedule,
     button,
     choice,
     choose,
     field,
-    know,
     say,
-    set_props,
     slider,
     words,
 )
@@ -47,7 +45,7 @@ class PlanPanel:
         self.b = b
         self._stop = False
         self._planning = False
-        self._sliders: list[tuple[Element, ui.html]] = []
+        self._sliders: list[tuple[Control, ui.html]] = []
         self._made: tuple[int, int] | None = None  # rows and steps that there are sliders of
         with ui.element("section").classes(f"card plan {self._side}"):
             words("h2", "Plan B" if b else "Plan A")
@@ -85,18 +83,19 @@ class PlanPanel:
     def _plan(self) -> Plan:
         return self.page.view.side(self.b)[1]
 
-    def _schedule(self, column: int) -> Element:
+    def _schedule(self, column: int) -> Schedule:
         scene = self.page.scene
         scale, recorded = blocks.scales(scene)[column], scene.record.action_range()
         made = Schedule()
         for prop, value in {
-            "name": scene.action_names[column], "values": "[]", "low": scale.low,
+            "name": scene.action_names[column], "low": scale.low,
             "high": scale.high, "increment": scale.increment, "choices": list(scene.choices),
             "side": self._side, "hint": "draw, or use the arrow keys",
             "recorded": None if recorded is None or scene.choices
             else [float(end[column]) for end in recorded],
         }.items():  # fmt: skip
             made.props[prop] = value
+        made.put("[]")
         made.on("paint", lambda e: self._paint(column, e.args["values"]), throttle=THROTTLE)
         return made
 
@@ -109,14 +108,14 @@ class PlanPanel:
             return
         plan, mode = self._plan, blocks.mode_of(self._plan, view.horizon)
         if self.b:
-            set_props(self._agent, value=view.other_agent or view.agent)
+            self._agent.put(view.other_agent or view.agent)
         choose(self._modes, mode)
         self._for_random.set_visibility(mode == "random")
         self._for_blocks.set_visibility(mode == "blocks")
         if mode == "random":
-            set_props(self._seed, value=str(plan.seed))
+            self._seed.put(str(plan.seed))
         if mode == "blocks":
-            set_props(self._count, value=str(len(plan.rows)))
+            self._count.put(str(len(plan.rows)))
         self._show_sliders(plan.rows if mode in ("constant", "blocks") else ())
 
     def _show_sliders(self, rows: Rows) -> None:
@@ -133,11 +132,10 @@ class PlanPanel:
             return
         values = [value for row in rows for value in row]
         for (control, shown), value in zip(self._sliders, values, strict=True):
-            if control.props["value"] != value:
-                set_props(control, value=value)
-                say(shown, self._said(value))
+            control.put(value)
+            say(shown, self._said(value))
 
-    def _slider(self, row: int, column: int, value: float) -> tuple[Element, ui.html]:
+    def _slider(self, row: int, column: int, value: float) -> tuple[Control, ui.html]:
         assert self._made is not None
         rows, steps = self._made
         label = self.page.scene.action_names[column]
@@ -157,7 +155,7 @@ class PlanPanel:
         course = courses.sides[-1 if self.b else 0]
         acted = course.actions.reshape(len(course.actions), -1).astype(np.float64)
         for column, schedule in enumerate(self._schedules):
-            set_props(schedule, values=json.dumps([float(f"{x:.6g}") for x in acted[:, column]]))
+            schedule.put(json.dumps([float(f"{x:.6g}") for x in acted[:, column]]))
 
     def _said(self, value: float) -> str:
         choices = self.page.scene.choices
@@ -192,7 +190,7 @@ class PlanPanel:
             self._set(lambda view: blocks.with_value(self._plan, row, column, value))
 
     def _paint(self, column: int, values: list[float]) -> None:
-        know(self._schedules[column], values=json.dumps([float(x) for x in values]))
+        self._schedules[column].know(json.dumps([float(x) for x in values]))
         self._set(lambda view: blocks.with_column(self.page.scene, view, self.b, column, values))
 
     async def _propose(self) -> None:

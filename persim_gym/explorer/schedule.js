@@ -28,11 +28,11 @@ export default {
       </svg>
     </figure>`,
   props: {
-    name: String, values: String, low: Number, high: Number, increment: Number,
+    name: String, held: String, sent: Number, low: Number, high: Number, increment: Number,
     choices: Array, recorded: Array, side: String, hint: String,
   },
   data() {
-    return { own: JSON.parse(this.values), width: 420, height: 110, focus: 0, drag: null, left: LEFT, top: TOP };
+    return { own: JSON.parse(this.held), width: 420, height: 110, focus: 0, drag: null, left: LEFT, top: TOP };
   },
   computed: {
     inner() { return Math.max(10, this.width - LEFT - RIGHT); },
@@ -48,7 +48,7 @@ export default {
     },
   },
   watch: {
-    values(now) { if (this.drag === null) this.own = JSON.parse(now); },
+    sent() { if (this.drag === null) this.own = JSON.parse(this.held); },
     own(now) { this.focus = Math.min(this.focus, now.length - 1); },
   },
   mounted() {

@@ -19,8 +19,32 @@ class Chart(Element, component="chart.js"):
     """Courses of one coordinate: JSON as text, for properties are watched number by number."""
 
 
-class Schedule(Element, component="schedule.js"):
-    """The actions of a plan, step by step."""
+class Held(Element):
+    """An element that is edited in the browser, which keeps what it holds.
+
+    Only what the browser does not have is sent: an echo would undo what was typed since. Each value
+    that is sent is counted, for one that was sent before may have been edited away.
+    """
+
+    held: Any = None
+
+    def put(self, value: Any) -> None:
+        """Make the element hold a value."""
+        if value != self.held:
+            self.held = value
+            set_props(self, held=value, sent=self.props.get("sent", 0) + 1)
+
+    def know(self, value: Any) -> None:
+        """Note what the element holds by an edit."""
+        self.held = value
+
+
+class Control(Held, component="control.js"):
+    """A native input."""
+
+
+class Schedule(Held, component="schedule.js"):
+    """The actions of a plan, step by step: numbers as JSON."""
 
 
 class AgentMap(Element, component="agents.js"):
@@ -53,13 +77,6 @@ def labelled(text: str) -> Element:
     return label
 
 
-def know(element: Element, **props: Any) -> None:
-    """Note what the browser has by itself, and send nothing: an echo would undo what came since."""
-    with element.props.suspend_updates():
-        for name, value in props.items():
-            element.props[name] = value
-
-
 def slider(
     label: str,
     low: float,
@@ -68,22 +85,22 @@ def slider(
     value: float,
     on_value: Callable[[float], None],
     said: Callable[[float], str],
-) -> tuple[Element, ui.html]:
+) -> tuple[Control, ui.html]:
     """A native range input with its value beside it."""
     with ui.element("div").classes("slider"):
         words("span", label, "name")
         shown = words("output", said(value))
-        control = ui.element("input")
+        control = Control()
     for name, given in (
-        ("type", "range"), ("min", low), ("max", high), ("step", increment), ("value", value),
-        ("aria-label", label),
+        ("type", "range"), ("min", low), ("max", high), ("step", increment), ("aria-label", label),
     ):  # fmt: skip
         control.props[name] = given
+    control.put(value)
 
     def changed(event: Any) -> None:
         now = float(event.args)
         say(shown, said(now))
-        know(control, value=now)
+        control.know(now)
         on_value(now)
 
     control.on("input", changed, js_handler=_VALUE, throttle=THROTTLE)
@@ -92,15 +109,16 @@ def slider(
 
 def field(
     label: str, kind: str, value: Any, on_value: Callable[[str], None], **props: Any
-) -> Element:
+) -> Control:
     """A native input that reports when it has been changed."""
     with labelled(label):
-        control = ui.element("input")
-    for name, given in {"type": kind, **props, "value": value}.items():
+        control = Control()
+    for name, given in {"type": kind, **props}.items():
         control.props[name.replace("_", "-")] = given
+    control.put(value)
 
     def changed(event: Any) -> None:
-        know(control, value=str(event.args))
+        control.know(str(event.args))
         on_value(str(event.args))
 
     control.on("change", changed, js_handler=_VALUE)
@@ -124,47 +142,46 @@ def choice(
     chosen: str,
     on_choice: Callable[[str], None],
     off: Sequence[str] = (),
-) -> dict[str, Element]:
+) -> dict[str, Control]:
     """Native radio buttons in a row."""
-    made: dict[str, Element] = {}
+    made: dict[str, Control] = {}
 
     def changed(event: Any) -> None:
-        choose(made, str(event.args))
+        for value, radio in made.items():
+            radio.know(value == event.args)
         on_choice(str(event.args))
 
     with ui.element("fieldset").classes("choice"):
         words("legend", legend)
         for value, text in options.items():
             with ui.element("label"):
-                radio = ui.element("input")
+                radio = Control()
                 words("span", text)
             for prop, given in (("type", "radio"), ("name", name), ("value", value)):
                 radio.props[prop] = given
-            radio.props["checked"] = value == chosen
+            radio.put(value == chosen)
             radio.props["disabled"] = value in off
-            radio.on(
-                "change", lambda e: on_choice(str(e.args)), js_handler="(e) => emit(e.target.value)"
-            )
+            radio.on("change", changed, js_handler=_VALUE)
             made[value] = radio
     return made
 
 
-def choose(radios: dict[str, Element], chosen: str) -> None:
+def choose(radios: dict[str, Control], chosen: str) -> None:
     """Mark one of the radio buttons of :func:`choice`."""
     for value, radio in radios.items():
-        set_props(radio, checked=value == chosen)
+        radio.put(value == chosen)
 
 
-def tick(text: str, checked: bool, on_tick: Callable[[bool], None]) -> Element:
+def tick(text: str, checked: bool, on_tick: Callable[[bool], None]) -> Control:
     """A native checkbox."""
     with ui.element("label").classes("tick"):
-        box = ui.element("input")
+        box = Control()
         words("span", text)
     box.props["type"] = "checkbox"
-    box.props["checked"] = checked
+    box.put(checked)
 
     def changed(event: Any) -> None:
-        set_props(box, checked=bool(event.args))
+        box.know(bool(event.args))
         on_tick(bool(event.args))
 
     box.on("change", changed, js_handler="(e) => emit(e.target.checked)")

@@ -222,6 +222,40 @@ def test_an_agent_is_found_by_name_and_by_map(visit: Any, patients_at: str) -> N
     assert "Traceback" not in page.content()
 
 
+SET = "(e, x) => { e.value = x; e.dispatchEvent(new Event('input', { bubbles: true })) }"
+
+
+def test_what_is_drawn_anew_keeps_what_is_typed(visit: Any, patients_at: str) -> None:
+    """Each answer of the server draws the whole page: a half-typed name and sliders stay."""
+    visitor = visit(patients_at)
+    page, name = visitor.page, visitor.page.get_by_label("Name")
+    visitor.until_address_has("agent=P-01")
+    name.fill("P-04")
+    ahead = page.get_by_role("slider", name="Steps ahead")
+    ahead.evaluate(SET, 7)
+    visitor.until_address_has("horizon=7")
+    page.get_by_role("slider", name="Step of the record").evaluate(SET, 3)
+    visitor.until_address_has("start=3")
+    assert (name.input_value(), ahead.input_value()) == ("P-04", "7")
+    page.keyboard.press("Enter")
+    visitor.until_address_has("agent=P-04")
+
+
+def test_a_refused_edit_is_taken_back_each_time(visit: Any, patients_at: str) -> None:
+    """Although the server sends the same value again."""
+    visitor = visit(patients_at)
+    page, name = visitor.page, visitor.page.get_by_label("Name")
+    for wrong in ("nobody", "nobody else"):
+        name.fill(wrong)
+        page.keyboard.press("Enter")
+        alert = page.get_by_role("alert")
+        visitor.until(
+            "wrong => document.querySelector('[role=alert]').innerText.includes(wrong)", repr(wrong)
+        )
+        assert alert.is_visible()
+        visitor.until("() => document.querySelector('input[list=agents]').value === 'P-01'")
+
+
 def test_two_plans_and_two_agents_are_compared(visit: Any, patients_at: str) -> None:
     visitor = visit(patients_at)
     page = visitor.page
