@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Discrete
@@ -20,6 +20,7 @@ from persim_gym.baselines.face import FILE, Baseline, method_class
 from persim_gym.baselines.recipe import as_config
 from persim_gym.envs.suites import SUITES
 from persim_gym.experiments.cell import Cell
+from persim_gym.experiments.context import Context
 from persim_gym.experiments.recordings import check_own
 from persim_gym.learned.simulator import PerSim
 from persim_gym.offline import datasets
@@ -29,9 +30,6 @@ from persim_gym.planning import MPC
 from persim_gym.policies.paper_behaviours import by_policy
 from persim_gym.progress import OnProgress
 from persim_gym.rollout import Chooser, EpisodeBatch
-
-if TYPE_CHECKING:
-    from persim_gym.experiments.methods import Context
 
 #: Synthetic trajectories of each test agent.
 SYNTHETIC = 5

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from persim_gym.evaluation.latent_factors import probe_covariates
-from persim_gym.experiments.methods import Context, Model
+from persim_gym.experiments.context import Context, Model
 from persim_gym.experiments.recordings import population_of
 from persim_gym.progress import OnProgress
 

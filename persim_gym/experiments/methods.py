@@ -1,81 +1,30 @@
 """What is compared: each method learns from a cell's data, and is then asked to predict or to act.
 
-A method is a function from a :class:`Context` to a :class:`Model`. One that is registered here
+A method is a function from a :class:`~persim_gym.experiments.context.Context` to a
+:class:`~persim_gym.experiments.context.Model`. One that is registered here
 is known to the command line, the presets and the report; nothing else has to change.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from gymnasium.spaces import Discrete
 
 from persim_gym import checks
 from persim_gym.baselines.model_config import CADM_PAPER, MOREL_PAPER, VANILLA
-from persim_gym.core import Dynamics
 from persim_gym.envs.suites import SUITES
-from persim_gym.evaluation.references import Persistence, PooledModel, Predictor, pooled
+from persim_gym.evaluation.references import Persistence, PooledModel, pooled
 from persim_gym.experiments import baseline_methods, trained_inside
 from persim_gym.experiments.cell import Cell
+from persim_gym.experiments.context import Context, Model
 from persim_gym.experiments.pooled import PooledDynamics
-from persim_gym.experiments.recordings import check_own, population_of, transitions_of
+from persim_gym.experiments.recordings import check_own, population_of
 from persim_gym.learned.plan import plan_fit
 from persim_gym.learned.simulator import PerSim
-from persim_gym.offline.transitions import Transitions
-from persim_gym.planning import Proposal
-from persim_gym.progress import OnProgress
 from persim_gym.store import SIMULATOR
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """What a method has made of the data. What it cannot do is ``None``.
-
-    Attributes:
-        predictor: Predicts open loop.
-        dynamics: Can be planned in.
-        policy: Acts by itself: whatever :func:`persim_gym.evaluation.episode_returns` takes.
-        facts: What a reader of the results may want to know of the fit, as plain types.
-        proposal: Draws the candidates of whoever plans in the dynamics: see
-            :class:`~persim_gym.planning.MPC`.
-        training: What training a policy in a simulator took, as plain types.
-    """
-
-    predictor: Predictor | None = None
-    dynamics: Dynamics | None = None
-    policy: Any = None
-    facts: dict[str, Any] | None = None
-    proposal: Proposal | None = None
-    training: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a method is given.
-
-    Attributes:
-        cell: The cell.
-        data: Reads, and if need be records, the cell's data.
-        models: Folder for what is fitted, so that other cells need not fit it again.
-        device: Where to compute.
-        on_progress: Called with how much of the fit is done, and of how much.
-    """
-
-    cell: Cell
-    data: Callable[[], Transitions]
-    models: Path
-    device: str = "cpu"
-    on_progress: OnProgress | None = None
-
-    @property
-    def folder(self) -> Path:
-        """Where what the cell learns is kept."""
-        assert self.cell.fit_key is not None
-        return self.models / self.cell.fit_key
 
 
 def _check_simulator(cell: Cell) -> None:
@@ -120,14 +69,6 @@ def actions_of(task: str) -> str:
     """The kind of a task's actions, ``"discrete"`` or ``"continuous"``."""
     space = SUITES[task].task().action_space
     return "discrete" if isinstance(space, Discrete) else "continuous"
-
-
-def context_of(
-    cell: Cell, models: Path, device: str = "cpu", on_progress: OnProgress | None = None
-) -> Context:
-    """The context of a cell, with its recording as data, which is read once."""
-    data = functools.cache(lambda: transitions_of(cell))
-    return Context(cell, data, models, device, on_progress)
 
 
 def fitted_simulator(context: Context, **options: Any) -> PerSim:

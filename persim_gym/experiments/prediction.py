@@ -10,7 +10,7 @@ from persim_gym.core import Task
 from persim_gym.envs.suites import SUITES, coordinate_names
 from persim_gym.evaluation.episodes import follow
 from persim_gym.evaluation.open_loop import open_loop_error
-from persim_gym.experiments.methods import Context, Model
+from persim_gym.experiments.context import Context, Model
 from persim_gym.experiments.recordings import population_of
 from persim_gym.policies.behaviours import EpsilonMixture
 from persim_gym.policies.paper_behaviours import TestPolicy

@@ -8,7 +8,7 @@ from typing import Any
 
 from persim_gym.envs.suites import SUITES
 from persim_gym.evaluation.returns import episode_outcomes
-from persim_gym.experiments.methods import Context, Model
+from persim_gym.experiments.context import Context, Model
 from persim_gym.experiments.recordings import population_of
 from persim_gym.planning import MPC
 from persim_gym.progress import OnProgress

@@ -15,6 +15,7 @@ from persim_gym.baselines.face import FILE
 from persim_gym.envs.suites import SUITES
 from persim_gym.experiments.baseline_methods import BEHAVIOUR
 from persim_gym.experiments.cell import Cell
+from persim_gym.experiments.context import context_of
 from persim_gym.experiments.costs import Estimate
 from persim_gym.experiments.engines import (
     Done,
@@ -23,7 +24,7 @@ from persim_gym.experiments.engines import (
     check_engine,
     make_engine,
 )
-from persim_gym.experiments.methods import actions_of, context_of, find_method, lacks_simulator
+from persim_gym.experiments.methods import actions_of, find_method, lacks_simulator
 from persim_gym.experiments.recordings import missing_recordings, record_missing
 from persim_gym.experiments.row_files import RowFiles
 from persim_gym.learned.preparation import check_device

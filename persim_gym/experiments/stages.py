@@ -14,7 +14,8 @@ import torch
 
 from persim_gym.experiments import latent, prediction, reward, unseen
 from persim_gym.experiments.cell import Cell
-from persim_gym.experiments.methods import Context, Model, context_of, find_method
+from persim_gym.experiments.context import Context, Model, context_of
+from persim_gym.experiments.methods import find_method
 from persim_gym.experiments.row_files import Row, machine, versions
 from persim_gym.progress import OnProgress
 from persim_gym.writing import finite

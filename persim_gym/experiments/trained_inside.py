@@ -9,18 +9,16 @@ from __future__ import annotations
 import dataclasses
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from persim_gym import checks, training
 from persim_gym.experiments.baseline_methods import PerAgent, part_of
+from persim_gym.experiments.cell import Cell
+from persim_gym.experiments.context import Context
 from persim_gym.experiments.recordings import check_own
 from persim_gym.learned.config import Values
 from persim_gym.learned.simulator import PerSim
 from persim_gym.policies.saved import POLICY, SavedPolicy, load_policy, save_policy
-
-if TYPE_CHECKING:
-    from persim_gym.experiments.cell import Cell
-    from persim_gym.experiments.methods import Context
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from persim_gym.evaluation.adaptation import mean_agent, random_transitions
 from persim_gym.evaluation.episodes import Episodes, follow
 from persim_gym.evaluation.open_loop import open_loop_error
 from persim_gym.evaluation.references import PooledModel
-from persim_gym.experiments.methods import Context, Model
+from persim_gym.experiments.context import Context, Model
 from persim_gym.experiments.prediction import paper_policy
 from persim_gym.experiments.recordings import population_of
 from persim_gym.learned.simulator import PerSim

@@ -11,6 +11,7 @@ import pytest
 from persim_gym.baselines.face import FILE, Baseline
 from persim_gym.experiments import methods, preset_cells
 from persim_gym.experiments.baseline_methods import SYNTHETIC, PerAgent, joined
+from persim_gym.experiments.context import context_of
 from persim_gym.experiments.methods import METHODS
 from persim_gym.experiments.presets import BASELINES, CONTINUOUS
 from persim_gym.experiments.runner import check_cell, is_fitted
@@ -62,16 +63,6 @@ def test_options_are_checked_beside_those_of_their_method() -> None:
         check_cell(of("ensemble_size", 5))
 
 
-def test_a_cell_reads_its_data_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[Any] = []
-    monkeypatch.setattr(methods, "transitions_of", lambda cell: read.append(cell) or object())
-    cell = cell_of("sfbc-a")
-    context = methods.context_of(cell, folder)
-    assert not read
-    assert context.data() is context.data()
-    assert read == [cell]
-
-
 @pytest.mark.slow
 def test_synthetic_trajectories_join_the_observed_one(
     folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -93,7 +84,7 @@ def test_synthetic_trajectories_join_the_observed_one(
         == (row.results["fit"]["simulator_sha256"])
     )
     steps = read_transitions(made)
-    observed = methods.context_of(cell, folder).data()
+    observed = context_of(cell, folder).data()
     assert len(np.unique(steps.episode)) == 2 * SYNTHETIC
     own = int((steps.agent == 1).sum()) + int((observed.agent == 1).sum())
     assert card["dataset"]["transitions"] == own

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from persim_gym.experiments import methods
+from persim_gym.experiments.context import context_of
 from persim_gym.experiments.methods import METHODS
 from persim_gym.experiments.stages import run_cell
 from persim_gym.learned.simulator import PerSim
@@ -33,7 +33,7 @@ def test_a_simulator_of_other_data_does_not_pass_for_a_cells_own(
 @pytest.mark.slow
 def test_one_simulator_for_all_answers_all_agents_alike(folder: Path) -> None:
     cell = tiny(method="one-for-all", fit=(*TINY_FIT[:1], ("rank", 1), *TINY_FIT[2:]))
-    context = methods.context_of(cell, folder / "models")
+    context = context_of(cell, folder / "models")
     model = METHODS["one-for-all"].make(context)
     assert model.predictor is not None
     assert model.dynamics is not None

@@ -11,8 +11,8 @@ import pytest
 
 from persim_gym.envs.suites import SUITES
 from persim_gym.evaluation import follow
-from persim_gym.experiments import methods
-from persim_gym.experiments.methods import METHODS, Method, Model
+from persim_gym.experiments.context import Context, Model
+from persim_gym.experiments.methods import METHODS, Method
 from persim_gym.experiments.prediction import policy_families
 from persim_gym.experiments.recordings import population_of
 from persim_gym.experiments.row_files import Row
@@ -38,7 +38,7 @@ def errors(row: Row, family: str) -> np.ndarray:
 def test_the_truth_predicts_without_error(
     task: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def truth(context: methods.Context) -> Model:
+    def truth(context: Context) -> Model:
         population = population_of(context.cell)
         return Model(predictor=TrueRollout(SUITES[context.cell.task].dynamics(population)))
 

@@ -15,7 +15,8 @@ from persim_gym import training
 from persim_gym.baselines.face import FILE
 from persim_gym.experiments import methods, trained_inside
 from persim_gym.experiments.baseline_methods import BEHAVIOUR
-from persim_gym.experiments.methods import METHODS, context_of
+from persim_gym.experiments.context import context_of
+from persim_gym.experiments.methods import METHODS
 from persim_gym.experiments.presets import INSIDE, INSIDE_PENALTY, preset_cells
 from persim_gym.experiments.quantities import Quantity, quantities
 from persim_gym.experiments.runner import check_cell, is_fitted
