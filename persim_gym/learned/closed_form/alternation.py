@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 
 from persim_gym.learned.closed_form.agent_sums import Statistics
-from persim_gym.learned.closed_form.steps import Factors, posterior, regress
+from persim_gym.learned.closed_form.factors import Factors, posterior
+from persim_gym.learned.closed_form.weights import regress
 
 
 @dataclass(frozen=True, slots=True)

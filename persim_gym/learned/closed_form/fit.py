@@ -14,12 +14,13 @@ from persim_gym.learned.closed_form.agent_sums import Rows, Statistics, gather, 
 from persim_gym.learned.closed_form.alternation import LowRankFit, alternate, principal, regauged
 from persim_gym.learned.closed_form.basis import Inputs, Monomials
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
+from persim_gym.learned.closed_form.factors import Factors, posterior
 from persim_gym.learned.closed_form.population_sums import Sums
 from persim_gym.learned.closed_form.problem import Problem
 from persim_gym.learned.closed_form.pruning import prune
 from persim_gym.learned.closed_form.search import DEGREES, LOSS, Trial
 from persim_gym.learned.closed_form.selection import CHEAP, Choice, Selection
-from persim_gym.learned.closed_form.steps import Factors, posterior, weights_from
+from persim_gym.learned.closed_form.weights import weights_from
 from persim_gym.learned.config import ClosedForm
 from persim_gym.learned.extrapolation import CLOSE, FAR, extrapolates, outermost
 from persim_gym.learned.transition_weights import Floats, precisions

@@ -7,15 +7,12 @@ of any size goes by in parts, and what is kept of a part is of the size of the m
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from persim_gym.learned.closed_form.agent_sums import Statistics
-
-if TYPE_CHECKING:
-    from persim_gym.learned.closed_form.steps import Factors
+from persim_gym.learned.closed_form.factors import Factors
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from persim_gym.learned.closed_form.agent_sums import Rows
 from persim_gym.learned.closed_form.alternation import LowRankFit
 from persim_gym.learned.closed_form.basis import Inputs, Monomials, angles_of
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
-from persim_gym.learned.closed_form.steps import ROWS_PER_WEIGHT
+from persim_gym.learned.closed_form.weights import ROWS_PER_WEIGHT
 from persim_gym.learned.features.geometry import TURN
 from persim_gym.learned.features.history import width_of
 from persim_gym.learned.hierarchical.orthonormal import independent, some

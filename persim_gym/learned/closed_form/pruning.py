@@ -14,7 +14,7 @@ from torch import Tensor
 from persim_gym.learned.closed_form.agent_sums import Statistics
 from persim_gym.learned.closed_form.alternation import LowRankFit, alternate, contributions
 from persim_gym.learned.closed_form.population_sums import Sums
-from persim_gym.learned.closed_form.steps import carried, unpacked, weights_from
+from persim_gym.learned.closed_form.weights import carried, unpacked, weights_from
 
 #: Shares of the threshold: of a term by itself, before others are asked to take over, and of what
 #: its removal costs after they have.

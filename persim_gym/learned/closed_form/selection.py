@@ -26,11 +26,12 @@ from persim_gym.learned.closed_form.alternation import (
     widened,
 )
 from persim_gym.learned.closed_form.basis import Monomials
+from persim_gym.learned.closed_form.factors import Factors, posterior
 from persim_gym.learned.closed_form.heldout import Windows, first_half, rows_of, split_agents
 from persim_gym.learned.closed_form.problem import MAX_MONOMIALS, Problem
 from persim_gym.learned.closed_form.pruning import prune
 from persim_gym.learned.closed_form.search import DEGREES, FINE, LOSS, Trial, Walk, settled
-from persim_gym.learned.closed_form.steps import ROWS_PER_WEIGHT, Factors, carried, posterior
+from persim_gym.learned.closed_form.weights import ROWS_PER_WEIGHT, carried
 
 #: Bytes of statistics that a candidate may take.
 MEMORY = 1_000_000_000

@@ -18,9 +18,7 @@ from persim_gym.learned.closed_form.alternation import (
     principal,
     widened,
 )
-from persim_gym.learned.closed_form.steps import (
-    Factors,
-)
+from persim_gym.learned.closed_form.factors import Factors
 from tests.learned.closed_form.test_agent_sums import BASIS, features, some_rows
 
 

@@ -7,8 +7,9 @@ from numpy.testing import assert_allclose
 
 from persim_gym.learned.closed_form.agent_sums import gather
 from persim_gym.learned.closed_form.alternation import first_factors
+from persim_gym.learned.closed_form.factors import posterior
 from persim_gym.learned.closed_form.population_sums import Sums
-from persim_gym.learned.closed_form.steps import posterior, regress, weights_from
+from persim_gym.learned.closed_form.weights import regress, weights_from
 from tests.learned.closed_form.polynomial_worlds import LowRankWorld
 from tests.learned.closed_form.test_problem import posed
 

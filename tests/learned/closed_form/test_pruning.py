@@ -5,9 +5,10 @@ import torch
 
 from persim_gym.learned.closed_form.agent_sums import Rows, Statistics, gather
 from persim_gym.learned.closed_form.alternation import LowRankFit, alternate
+from persim_gym.learned.closed_form.factors import Factors
 from persim_gym.learned.closed_form.population_sums import Sums
 from persim_gym.learned.closed_form.pruning import needed, prune, removal_costs
-from persim_gym.learned.closed_form.steps import Factors, unpacked
+from persim_gym.learned.closed_form.weights import unpacked
 from tests.learned.closed_form.test_agent_sums import BASIS, features, some_rows
 
 

@@ -1,4 +1,4 @@
-"""The two exact steps against dense computations."""
+"""Weights against dense computations."""
 
 from __future__ import annotations
 
@@ -11,12 +11,7 @@ from persim_gym.learned.closed_form.agent_sums import gather
 from persim_gym.learned.closed_form.alternation import (
     alternate,
 )
-from persim_gym.learned.closed_form.steps import (
-    NOISE_FLOOR,
-    posterior,
-    regress,
-    solve_factors,
-)
+from persim_gym.learned.closed_form.weights import NOISE_FLOOR, regress
 from tests.learned.closed_form.test_agent_sums import BASIS, features, some_rows
 from tests.learned.closed_form.test_alternation import predictions, some_factors
 
@@ -52,28 +47,6 @@ def test_masked_weights_are_those_of_the_features_left() -> None:
             torch.testing.assert_close(weights[0, action, 0, kept, d], found[:, 0])
 
 
-def test_factors_are_the_gaussian_posterior() -> None:
-    rows = some_rows([6, 1, 0, 9], seed=4)
-    generator = torch.Generator().manual_seed(2)
-    weights = torch.randn(2, 2, 3, BASIS.size, 2, generator=generator, dtype=torch.float64)
-    noise = torch.tensor([[0.3, 2.0], [1.0, 0.1]], dtype=torch.float64)
-    found = posterior(gather(rows, features), weights, noise)
-    phi = features(rows.inputs)
-    for member in range(2):
-        loading = torch.einsum("pt,trpd->tdr", phi, weights[member][rows.choice])
-        for agent in range(4):
-            own = rows.agent == agent
-            design = (loading[own] / noise[member, :, None].sqrt()).flatten(0, 1)
-            target = (rows.target[own] / noise[member].sqrt()).flatten() - design[:, 0]
-            precision = design[:, 1:].T @ design[:, 1:] + torch.eye(2)
-            mean = torch.linalg.solve(precision, design[:, 1:].T @ target)
-            torch.testing.assert_close(found.mean[member, agent, 1:], mean)
-            torch.testing.assert_close(found.covariance[member, agent], torch.linalg.inv(precision))
-    # Nothing known is the prior.
-    torch.testing.assert_close(found.mean[0, 2], torch.tensor([1.0, 0.0, 0.0]).double())
-    torch.testing.assert_close(found.covariance[0, 2], torch.eye(2).double())
-
-
 def test_collinear_features_are_regularised() -> None:
     rows = some_rows([30] * 5)
     rows.inputs[:, 1] = rows.inputs[:, 0]  # many features are the same
@@ -89,9 +62,6 @@ def test_what_is_beyond_double_precision_is_said() -> None:
     rows.target[0] = float("inf")
     with pytest.raises(FloatingPointError, match="double precision"):
         alternate(gather(rows, features), some_factors(rows), rounds=2)
-    bad = torch.full((1, 3, 2, 2), float("nan"), dtype=torch.float64)
-    with pytest.raises(FloatingPointError, match="double precision"):
-        solve_factors(bad, bad[..., 0])
 
 
 def test_noise_has_a_floor() -> None:
