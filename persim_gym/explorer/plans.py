@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from nicegui import run, ui
@@ -13,7 +13,7 @@ from nicegui import run, ui
 from persim_gym.explorer import blocks
 from persim_gym.explorer.drawing import has_reward
 from persim_gym.explorer.proposal import propose
-from persim_gym.explorer.scene import Courses
+from persim_gym.explorer.scene import Courses, Scene
 from persim_gym.explorer.view import Plan, Rows, View, whole
 from persim_gym.explorer.widgets import (
     THROTTLE,
@@ -28,8 +28,20 @@ from persim_gym.explorer.widgets import (
     words,
 )
 
-if TYPE_CHECKING:
-    from persim_gym.explorer.page import Page
+
+class Shown(Protocol):
+    """A page as its panels see it."""
+
+    @property
+    def scene(self) -> Scene:
+        """What computes."""
+
+    @property
+    def view(self) -> View:
+        """What is shown."""
+
+    def change(self, make: Callable[[View], View]) -> None:
+        """Show another view."""
 
 
 class PlanPanel:
@@ -40,7 +52,7 @@ class PlanPanel:
         b: Whether it is plan B.
     """
 
-    def __init__(self, page: Page, b: bool) -> None:
+    def __init__(self, page: Shown, b: bool) -> None:
         self.page = page
         self.b = b
         self._stop = False

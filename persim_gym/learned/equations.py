@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import sympy
@@ -30,6 +30,7 @@ from persim_gym.learned.features.charted import ChartedEnsemble
 from persim_gym.learned.features.ensemble import FrameEnsemble
 from persim_gym.learned.features.geometry import TURN, Angle, Faster
 from persim_gym.learned.hierarchical.model import HierarchicalModel
+from persim_gym.learned.identity import Identity
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.polynomials import (
     MOST_TERMS,
@@ -39,9 +40,6 @@ from persim_gym.learned.polynomials import (
     hierarchical,
     low_rank,
 )
-
-if TYPE_CHECKING:
-    from persim_gym.learned.simulator import PerSim
 
 #: Terms that move a change by less than this share of its standard deviation are not shown.
 TOLERANCE = 1e-4
@@ -207,7 +205,7 @@ class Equations:
         return sympy.Add(*ordered, evaluate=len(ordered) < 2)
 
 
-def equations_of(sim: PerSim, agent: int | str | None, **options: Any) -> Equations:
+def equations_of(sim: Identity, agent: int | str | None, **options: Any) -> Equations:
     """The equations of a simulator, with the names of its data; options of :func:`equations`.
 
     Raises:

@@ -16,8 +16,8 @@ from persim_gym import checks
 from persim_gym.envs.guard import Reason, reasons
 from persim_gym.envs.lanes import Advance, RowAdvance
 from persim_gym.learned.dynamics import LearnedDynamics
-from persim_gym.learned.member_steps import MemberSteps
 from persim_gym.learned.served import ServedDynamics
+from persim_gym.learned.stepping.member_steps import MemberSteps
 from persim_gym.learned.uncertainty.learn import disturb
 
 Propagation = Literal["mean", "random_member", "fixed_member", "sample"]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from persim_gym.core import Task
 from persim_gym.learned.ensemble import Ensemble
+from persim_gym.learned.files import simulator_sha256
 from persim_gym.learned.naming import AgentIndex, AgentNames
 from persim_gym.learned.parts import Parts
 from persim_gym.learned.support import ActionRecord, Experience
@@ -50,6 +51,11 @@ class Identity:
     def card(self) -> dict[str, Any]:
         """How it came about: configuration, data set, metrics; plain types."""
         return self._parts.card
+
+    @property
+    def sha256(self) -> str:
+        """The hash that its file has, or would have: equal simulators have equal ones."""
+        return simulator_sha256(self._parts)
 
     @property
     def num_agents(self) -> int:

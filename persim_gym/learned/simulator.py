@@ -19,7 +19,7 @@ from persim_gym.learned.checkpoint import Checkpoint, discarded_where_it_diverge
 from persim_gym.learned.config import Config
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.families import Setting
-from persim_gym.learned.files import read_simulator, simulator_sha256, write_simulator
+from persim_gym.learned.files import read_simulator, write_simulator
 from persim_gym.learned.fit import fit_by
 from persim_gym.learned.fit_memory import check_sizes
 from persim_gym.learned.networks.optimise import FitProgress
@@ -368,11 +368,6 @@ class PerSim(AdaptiveDynamics):
         """
         self.path = write_simulator(checks.output_folder("path", path), self._parts)
         return self.path
-
-    @property
-    def sha256(self) -> str:
-        """The hash that its file has, or would have: equal simulators have equal ones."""
-        return simulator_sha256(self._parts)
 
     @classmethod
     def load(cls, path: str | Path, *, task: Task | None = None, device: str = "cpu") -> PerSim:

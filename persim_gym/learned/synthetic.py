@@ -21,14 +21,14 @@ from persim_gym.progress import OnProgress, reporter
 from persim_gym.rollout import EpisodeBatch, start_episodes
 
 if TYPE_CHECKING:
-    from persim_gym.learned.simulator import PerSim
+    from persim_gym.learned.dynamics import LearnedDynamics
 
 #: What is kept of each step beside the transition.
 KEPT = ("guard", "disagreement")
 
 
 def generate(
-    sim: PerSim,
+    sim: LearnedDynamics,
     agents: Sequence[int | str] | NDArray[np.integer[Any]] | None = None,
     policy: Any = "random",
     episodes: int = 1,
@@ -107,19 +107,19 @@ def generate(
     return datasets.load(own_id)
 
 
-def _origin(sim: PerSim) -> dict[str, Any]:
+def _origin(sim: LearnedDynamics) -> dict[str, Any]:
     """Which simulator, of which data."""
     dataset = (sim.card.get("dataset") or {}).get("id")
     return {"simulator_sha256": sim.sha256, "dataset": dataset}
 
 
-def seen_agents(sim: PerSim) -> NDArray[np.int64]:
+def seen_agents(sim: LearnedDynamics) -> NDArray[np.int64]:
     """The agents that something was recorded of ``[n]``."""
     seen = sim.experience.seen
     return np.arange(sim.num_agents) if seen is None else np.flatnonzero(seen)
 
 
-def _truth_of(sim: PerSim, agents: NDArray[np.int64]) -> tuple[Any, Any]:
+def _truth_of(sim: LearnedDynamics, agents: NDArray[np.int64]) -> tuple[Any, Any]:
     """Suite and population of a simulator's agents; nothing where one is not of them."""
     suite = SUITES.get(sim.task.name)
     adapted = {int(agent) for agent in sim.card.get("adapted", {})}
@@ -129,7 +129,9 @@ def _truth_of(sim: PerSim, agents: NDArray[np.int64]) -> tuple[Any, Any]:
     return (suite, population) if agents.max() < len(population) else (None, None)
 
 
-def _metadata(dataset_id: str, sim: PerSim, recipe: dict[str, Any], count: int) -> dict[str, Any]:
+def _metadata(
+    dataset_id: str, sim: LearnedDynamics, recipe: dict[str, Any], count: int
+) -> dict[str, Any]:
     """Minari's own fields: they say that nothing of it was measured."""
     made = recipe["synthetic"]
     description = (

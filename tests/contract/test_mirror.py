@@ -79,7 +79,6 @@ ELSEWHERE = {
     **dict.fromkeys(
         ("explorer/app", "explorer/plans", "explorer/widgets"), "explorer/test_page.py"
     ),
-    "learned/compiled_network": "learned/test_compiled.py",
     "learned/shells": "contract/test_learned.py",
     "learned/simulator": "learned/test_fit.py",
     **dict.fromkeys(

@@ -26,7 +26,7 @@ from persim_gym.learned import PerSim
 from persim_gym.learned.bounds import BoundEffects
 from persim_gym.learned.ensemble import UNROLL_MODES
 from persim_gym.learned.env import as_simulator
-from persim_gym.learned.member_steps import MEMBERS
+from persim_gym.learned.stepping.member_steps import MEMBERS
 from persim_gym.planning import MPC, RandomShooting
 from persim_gym.planning.objective import Shaping
 from tests.learned.worlds import PlainTask, random_simulator, random_walks

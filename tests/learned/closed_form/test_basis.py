@@ -127,3 +127,10 @@ def test_angles_are_the_tasks_in_every_past_observation() -> None:
 def test_monomials_of_one_degree_come_after_those_of_less() -> None:
     totals = Monomials.up_to(4, 3).exponents.sum(1)
     assert all(a <= b for a, b in itertools.pairwise(totals.tolist()))
+
+
+def test_a_run_of_monomials_reads_what_is_there_before_it() -> None:
+    # A chain of powers, of which each is made of the one before.
+    order = Monomials(np.array([[0], [1], [2], [3], [4], [5]])).order
+    for first, parent, length, _ in order.runs:
+        assert parent + length <= first

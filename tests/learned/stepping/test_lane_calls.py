@@ -7,8 +7,15 @@ import itertools
 import numpy as np
 import pytest
 
-from persim_gym.learned import lane_calls
-from persim_gym.learned.lane_calls import ALONE, Floats, Through, blocks, product, product_calls
+from persim_gym.learned.stepping import lane_calls
+from persim_gym.learned.stepping.lane_calls import (
+    ALONE,
+    Floats,
+    Through,
+    blocks,
+    product,
+    product_calls,
+)
 
 
 @pytest.mark.parametrize("n", [1, 7, 8, 100, 1001])
@@ -21,7 +28,7 @@ def test_blocks_are_all_rows_once(n: int, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_products_by_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("persim_gym.learned.lane_calls.ALONE", 60)
+    monkeypatch.setattr("persim_gym.learned.stepping.lane_calls.ALONE", 60)
     rng = np.random.default_rng(0)
     weight, x = (rng.normal(size=size).astype(np.float32) for size in ((3, 4, 5), (3, 5, 11)))
     out = np.empty((3, 4, 11), dtype=np.float32)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from persim_gym.learned import compiled_steps
-from persim_gym.learned.compiled_steps import CompiledSteps
+from persim_gym.learned.stepping import steps as compiled_steps
+from persim_gym.learned.stepping.steps import CompiledSteps
 
 
 class Counted(CompiledSteps):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from persim_gym.learned.contrasts import Turning, axes, turn
+from persim_gym.learned.stepping.contrasts import Turning, axes, turn
 
 REACH = np.array([0.5, 2.0, 3.0])
 

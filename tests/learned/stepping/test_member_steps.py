@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from persim_gym.learned import PerSim
-from persim_gym.learned.member_steps import MemberSteps
+from persim_gym.learned.stepping.member_steps import MemberSteps
 from tests.learned.worlds import PlainTask, random_simulator
 
 TASK = PlainTask.of(2, actions=3, low=-0.5)

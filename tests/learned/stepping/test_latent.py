@@ -10,13 +10,16 @@ import pytest
 import torch
 
 from persim_gym.learned import PerSim
-from persim_gym.learned.compiled import compile_ensemble
-from persim_gym.learned.compiled_latent import CompiledLatent, Features
+from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.features.ensemble import answered
 from persim_gym.learned.features.geometry import Circle, Geometry
-from persim_gym.learned.lane_calls import WIDE
 from persim_gym.learned.latent.network import LatentNetwork
+from persim_gym.learned.stepping import lane_calls
+from persim_gym.learned.stepping.compile import compile_ensemble
+from persim_gym.learned.stepping.lane_calls import WIDE
+from persim_gym.learned.stepping.latent import CompiledLatent, Features
 from tests.learned.latent_ensembles import random_latents
+from tests.learned.stepping.test_compile import ENSEMBLES, expected, following, rows
 from tests.learned.worlds import PlainTask, random_simulator
 
 DISCRETE = PlainTask.of(3, actions=3)
@@ -91,3 +94,18 @@ def test_what_is_no_plain_frame_or_wide_is_left_to_torch() -> None:
     turning = random_latents()
     turning.frame = replace(turning.frame, geometry=Geometry(3, circles=(Circle(0, 1),)))
     assert compile_ensemble(turning, unit) is None
+
+
+LATENT = {name: made for name, made in ENSEMBLES.items() if name.startswith("latent")}
+
+
+@pytest.mark.parametrize("ensemble", LATENT.values(), ids=LATENT.keys())
+def test_rows_a_few_at_a_time(ensemble: Ensemble, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane_calls, "TOGETHER", 1)
+    compiled = compile_ensemble(ensemble, np.ones(ensemble.obs_dim))
+    assert compiled is not None
+    agents, states, actions = rows(ensemble, 21)  # the last few are fewer
+    for who in (agents, agents[::-1].copy()):
+        true = expected(ensemble, who, states, actions)
+        found = following(compiled, who, states, actions)
+        np.testing.assert_allclose(found, true, rtol=1e-5, atol=2e-6 * np.abs(true).max())

@@ -60,7 +60,7 @@ class CompiledSteps(ABC):
             actions: ``[n]`` or ``[n, a]``.
 
         Returns:
-            ``[d, n]`` and ``[k, n]``; see :mod:`persim_gym.learned.contrasts`.
+            ``[d, n]`` and ``[k, n]``; see :mod:`persim_gym.learned.stepping.contrasts`.
         """
         n = len(agents)
         lanes = self._lanes.get(n)

@@ -1,19 +1,19 @@
-"""Steps of many rows of latent networks, which go through the layers a few at a time."""
+"""Steps of many rows of networks, which go through the layers a few at a time."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from persim_gym.learned import lane_calls
-from persim_gym.learned.compiled import compile_ensemble
 from persim_gym.learned.ensemble import Ensemble
-from tests.learned.test_compiled import ENSEMBLES, expected, following, rows
+from persim_gym.learned.stepping import lane_calls
+from persim_gym.learned.stepping.compile import compile_ensemble
+from tests.learned.stepping.test_compile import ENSEMBLES, expected, following, rows
 
-LATENT = {name: made for name, made in ENSEMBLES.items() if name.startswith("latent")}
+NETWORKS = {name: made for name, made in ENSEMBLES.items() if name.startswith("network")}
 
 
-@pytest.mark.parametrize("ensemble", LATENT.values(), ids=LATENT.keys())
+@pytest.mark.parametrize("ensemble", NETWORKS.values(), ids=NETWORKS.keys())
 def test_rows_a_few_at_a_time(ensemble: Ensemble, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lane_calls, "TOGETHER", 1)
     compiled = compile_ensemble(ensemble, np.ones(ensemble.obs_dim))

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from persim_gym.learned.compiled import compile_ensemble, settle
-from persim_gym.learned.compiled_steps import CompiledSteps
 from persim_gym.learned.dynamics import LearnedDynamics
 from persim_gym.learned.ensemble import Ensemble, before_bounds
+from persim_gym.learned.stepping.compile import compile_ensemble, settle
+from persim_gym.learned.stepping.steps import CompiledSteps
 from persim_gym.threads import few_threads
 
 #: Propagations that follow single members.

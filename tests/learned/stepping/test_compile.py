@@ -12,16 +12,14 @@ import pytest
 import torch
 
 from persim_gym.learned.bounds import BoundEffects
-from persim_gym.learned.closed_form.basis import Inputs, Monomials
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
-from persim_gym.learned.closed_form.evaluation import Evaluation
-from persim_gym.learned.compiled import CompiledPolynomial, compile_ensemble, settle
-from persim_gym.learned.compiled_steps import CompiledSteps
 from persim_gym.learned.ensemble import Ensemble, before_bounds
 from persim_gym.learned.features.ensemble import FrameEnsemble
-from persim_gym.learned.lane_calls import WIDE
 from persim_gym.learned.networks.ensemble import NetworkEnsemble
 from persim_gym.learned.networks.network import LowRankNetwork
+from persim_gym.learned.stepping.compile import compile_ensemble, settle
+from persim_gym.learned.stepping.lane_calls import WIDE
+from persim_gym.learned.stepping.steps import CompiledSteps
 from tests.learned.closed_form.test_ensemble import KINDS, some
 from tests.learned.latent_ensembles import random_latents
 from tests.learned.worlds import PlainTask, random_simulator
@@ -132,54 +130,6 @@ def test_single_rows(ensemble: Ensemble) -> None:
         )
 
 
-def test_what_all_agents_share_is_shared_and_rounding_is_not_personal() -> None:
-    ensemble = some()
-    weights = ensemble.weights.clone()
-    weights[:, :, 1:, :, 0] = 1e-12  # of the second factor, in the first coordinate
-    ensemble.factors[:, :, 0] = 1.0
-    ensemble.weights = weights
-    compiled = compile_ensemble(ensemble, np.ones(2))
-    assert isinstance(compiled, CompiledPolynomial)
-    assert not compiled.weights[:, :, 1:, :, 0].any()
-    assert compiled.weights[:, :, 1:, :, 1].any()
-    agents, states, actions = rows(ensemble, 12)
-    found = following(compiled, agents, states, actions)
-    np.testing.assert_allclose(found, expected(ensemble, agents, states, actions), atol=2e-6)
-
-
-def test_an_agents_slow_drift_far_from_zero_is_its_own() -> None:
-    ensemble, offset = some(), np.array([1e6, 0.0])
-    ensemble.weights[:, :, 1:, :, 0] *= 1e-3
-    ensemble.factors[:, :, 0] = 1.0
-    agents, states, actions = rows(ensemble, 12)
-    true = expected(ensemble, agents, states, actions)
-    centre = ensemble.inputs.centre + torch.as_tensor(offset)
-    ensemble.inputs = replace(ensemble.inputs, centre=centre)
-    compiled = compile_ensemble(ensemble, np.ones(2))
-    assert compiled is not None
-    found = following(compiled, agents, states + offset, actions) - offset
-    np.testing.assert_allclose(found, true, atol=2e-6)
-
-
-def test_other_factors_are_other_agents_of_the_same_weights() -> None:
-    ensemble = some()
-    compiled = compile_ensemble(ensemble, np.ones(2))
-    assert compiled is not None
-    agents, states, actions = rows(ensemble, 9)
-    compiled.row(0)(states[0].tolist(), 1)
-    other = ensemble.with_factors(ensemble.factors * 2 + 1)
-    again = compile_ensemble(other, np.ones(2), compiled)
-    assert isinstance(again, CompiledPolynomial)
-    assert again.weights is compiled.weights  # type: ignore[attr-defined]
-    true = expected(other, agents, states, actions)
-    found = following(again, agents, states, actions)
-    np.testing.assert_allclose(found, true, atol=1e-5)
-    mean = again.row(0)(states[0].tolist(), 1)[0]
-    np.testing.assert_allclose(
-        mean, expected(other, np.array([0]), states[:1], np.array([1])).mean(0)[0]
-    )
-
-
 def test_an_environment_follows_what_is_learned_of_its_agent() -> None:
     sim = random_simulator(DISCRETE)
     env, lanes = sim.env(agent=1, guard=False), sim.vector_env(2, agents=1, guard=False)
@@ -220,17 +170,3 @@ def test_settling_is_the_ensemble_s() -> None:
     true = ensemble.settle(torch.as_tensor(obs).float().mT).mT.numpy()
     np.testing.assert_allclose(found, true, atol=1e-6)
     assert np.isnan(found).sum() >= 3
-
-
-def test_a_run_of_monomials_reads_what_is_there_before_it() -> None:
-    # A chain of powers, of which each is made of the one before.
-    order = Monomials(np.array([[0], [1], [2], [3], [4], [5]])).order
-    for first, parent, length, _ in order.runs:
-        assert parent + length <= first
-
-
-def test_a_chain_of_powers_is_unrolled_with_one_member_as_well() -> None:
-    z = torch.linspace(-1.0, 1.0, 9)
-    inputs = Inputs(*(torch.tensor([value]) for value in (0.0, 1.0, -9.0, 9.0)))
-    powers = Evaluation(inputs, Monomials(np.arange(6)[:, None]), 1, 9)(z[None, None])
-    torch.testing.assert_close(powers[0], z ** torch.arange(6)[:, None])
