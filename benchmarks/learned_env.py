@@ -18,7 +18,7 @@ from samples import AGENTS, multiply_adds, simulator, transitions
 
 from persim_gym.envs import SimEnv, SimVectorEnv
 from persim_gym.learned import PerSim
-from persim_gym.learned.guard import GuardedSimulator
+from persim_gym.learned.environments.guard import GuardedSimulator
 from persim_gym.learned.stepping.member_steps import MemberSteps
 
 

@@ -20,9 +20,10 @@ import torch
 from measure import Effort, Row, amount, interleave, main, repeated, row
 from minari import MinariDataset
 
+from persim_gym.learned.data import Data
 from persim_gym.learned.networks.optimise import Scaled
 from persim_gym.learned.networks.preparation import prepare
-from persim_gym.learned.preparation import Data, task_of
+from persim_gym.learned.preparation import task_of
 from persim_gym.learned.presets import preset_config
 from persim_gym.offline import Transitions, integrity, read_transitions, record
 from persim_gym.offline.authors import from_authors_file

@@ -17,7 +17,7 @@ from latent import recorded
 from persim_gym.envs.suites import SUITES
 from persim_gym.evaluation.returns import episode_returns
 from persim_gym.learned import PerSim
-from persim_gym.learned.guard import GuardedSimulator
+from persim_gym.learned.environments.guard import GuardedSimulator
 from persim_gym.policies.scripted import scripted_policy
 
 AGENTS, EPISODES = 40, 5

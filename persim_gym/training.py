@@ -24,8 +24,8 @@ from persim_gym.core import Task
 from persim_gym.envs.lanes import time_limit
 from persim_gym.envs.vector import SimVectorEnv
 from persim_gym.evaluation.returns import episode_returns
-from persim_gym.learned.guard import GuardedSimulator
-from persim_gym.learned.shells import LearnedSimEnv
+from persim_gym.learned.environments.guard import GuardedSimulator
+from persim_gym.learned.environments.shells import LearnedSimEnv
 from persim_gym.learned.simulator import PerSim
 from persim_gym.policies.randomness import global_randomness_kept
 from persim_gym.policies.saved import POLICY, SavedPolicy, load_policy, save_policy

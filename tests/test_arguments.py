@@ -42,7 +42,7 @@ from persim_gym.experiments.results import read_findings
 from persim_gym.learned import LogMetrics, Networks, PerSim
 from persim_gym.learned.config import ClosedForm
 from persim_gym.learned.export import export
-from persim_gym.learned.plan import plan_fit
+from persim_gym.learned.fitting.plan import plan_fit
 from persim_gym.metrics import JsonLines, open_metrics
 from persim_gym.offline import EpsilonMixture, FunctionPolicy, RandomPolicy, as_policy
 from persim_gym.offline.collection import prepare_all

@@ -23,8 +23,8 @@ from persim_gym.baselines.resumable import of_part
 from persim_gym.baselines.windows import Units, Windows
 from persim_gym.core import Task
 from persim_gym.envs.vector import SimVectorEnv
-from persim_gym.learned import shells
 from persim_gym.learned.dynamics import LearnedDynamics
+from persim_gym.learned.environments import shells
 from persim_gym.learned.naming import AgentNames
 from persim_gym.learned.outcomes.given_reward import Reward, check_has_reward
 from persim_gym.learned.parts import Parts

@@ -12,7 +12,7 @@ from persim_gym.baselines.context_network import ContextNetwork
 from persim_gym.baselines.windows import Units
 from persim_gym.learned.bounds import BoundEffects
 from persim_gym.learned.ensemble import Change, Ensemble, UnrollMode
-from persim_gym.learned.features.history import coded
+from persim_gym.learned.history import coded
 
 #: Seed of the particles' noise in every unrolling.
 _NOISE = 0x7473

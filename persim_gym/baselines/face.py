@@ -21,10 +21,11 @@ from persim_gym.baselines.recipe import as_config, of_agent, recipe_of, with_out
 from persim_gym.baselines.resumable import Learner, of_part, run_blocks
 from persim_gym.core import Dynamics, Task, check_task
 from persim_gym.envs.suites import SUITES
-from persim_gym.learned.checkpoint import Checkpoint, discarded_where_it_diverges
 from persim_gym.learned.config import Values
+from persim_gym.learned.data import check_data
 from persim_gym.learned.outcomes.data_task import DataTask
-from persim_gym.learned.preparation import as_transitions, check_data, check_device, task_for
+from persim_gym.learned.preparation import as_transitions, check_device, task_for
+from persim_gym.learned.saving.checkpoint import Checkpoint, discarded_where_it_diverges
 from persim_gym.offline.transitions import Transitions
 from persim_gym.progress import OnProgress, Report, reporter
 

@@ -17,9 +17,9 @@ from persim_gym.baselines.resumable import of_part
 from persim_gym.baselines.windows import Units, choices_of
 from persim_gym.core import Task
 from persim_gym.learned.bounds import BoundEffects, learn_bounds
+from persim_gym.learned.data import Data, on_bounds
 from persim_gym.learned.ensemble import before_bounds
-from persim_gym.learned.features.history import slots
-from persim_gym.learned.preparation import Data, on_bounds
+from persim_gym.learned.history import slots
 from persim_gym.learned.support import Experience
 from persim_gym.offline.transitions import Transitions
 

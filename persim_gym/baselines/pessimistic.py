@@ -12,7 +12,7 @@ from torch import Tensor
 from persim_gym.envs.guard import Reason, reasons
 from persim_gym.envs.lanes import Advance
 from persim_gym.learned.dynamics import LearnedDynamics
-from persim_gym.learned.served import ServedDynamics
+from persim_gym.learned.environments.served import ServedDynamics
 
 
 class PessimisticDynamics(ServedDynamics):

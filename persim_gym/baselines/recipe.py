@@ -10,8 +10,8 @@ import numpy as np
 
 from persim_gym import checks
 from persim_gym.core import Task
-from persim_gym.learned.card import dataset_of
 from persim_gym.learned.config import Values
+from persim_gym.learned.fitting.card import dataset_of
 from persim_gym.learned.naming import AgentNames
 from persim_gym.learned.outcomes.data_task import DataTask, outcomes_sha256
 from persim_gym.learned.outcomes.given_reward import RewardedTask

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from persim_gym.learned.checkpoint import Checkpoint
+from persim_gym.learned.saving.checkpoint import Checkpoint
 from persim_gym.policies.randomness import global_randomness_kept, global_seed
 from persim_gym.progress import Report
 from persim_gym.threads import few_threads

@@ -15,8 +15,8 @@ from torch import Tensor
 from persim_gym import checks
 from persim_gym.baselines.context_network import Batch
 from persim_gym.core import Task
-from persim_gym.learned.features.history import coded
-from persim_gym.learned.preparation import on_bounds
+from persim_gym.learned.data import on_bounds
+from persim_gym.learned.history import coded
 from persim_gym.offline.transitions import Transitions
 
 #: Coordinates that are no input and are predicted themselves, not by their change. HalfCheetah's

@@ -48,8 +48,8 @@ def adapt(
     sim = resolve.open_simulator(simulator)
     _check_not_another(simulator, out, force)
     data = tables.read(dataset, columns, sim)
-    from persim_gym.learned.posterior.adaptation import check_task
-    from persim_gym.learned.preparation import check_data
+    from persim_gym.learned.adaptation import check_task
+    from persim_gym.learned.data import check_data
 
     _compare_steps(sim, data)
     data = with_labels_of(sim.task, data)
@@ -167,8 +167,8 @@ def _added(sim: PerSim, data: Transitions, agent: int, count: int | None) -> dic
     """Add one agent, and say how well it is known."""
     import numpy as np
 
-    from persim_gym.learned.features.history import slots
-    from persim_gym.learned.preparation import on_bounds
+    from persim_gym.learned.data import on_bounds
+    from persim_gym.learned.history import slots
 
     own = data.select(data.agent == agent)
     held = min(HELD, len(own) // 5)

@@ -333,7 +333,7 @@ def _judged(
     """Episodes of a policy beside those of random actions, by where they were played."""
     from persim_gym import training
     from persim_gym.evaluation.returns import episode_outcomes
-    from persim_gym.learned.guard import GuardedSimulator
+    from persim_gym.learned.environments.guard import GuardedSimulator
 
     guard = training.default_config(sim.task.name, policy.name).guard
     inside = GuardedSimulator(sim, guard=guard)

@@ -51,7 +51,7 @@ def equations(
     For simulators that were fitted by --method als or --method hierarchical; networks have none.
     """
     sim = resolve.open_simulator(simulator)
-    from persim_gym.learned.equations import equations_of
+    from persim_gym.learned.export.equations import equations_of
 
     whose = None if agent is None else sim.names.parse(agent)
     found = equations_of(sim, whose, digits=digits, tolerance=tolerance)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from persim_gym.evaluation.open_loop import OpenLoopError
-    from persim_gym.learned.plan import FitPlan
+    from persim_gym.learned.fitting.plan import FitPlan
     from persim_gym.learned.simulator import PerSim
     from persim_gym.offline.transitions import Transitions
 
@@ -73,9 +73,9 @@ def fit(
 
     from persim_gym import store
     from persim_gym.envs.suites import SUITES
-    from persim_gym.learned.callbacks import LogMetrics
-    from persim_gym.learned.checkpoint import checkpoints_beside
-    from persim_gym.learned.plan import plan_fit
+    from persim_gym.learned.fitting.callbacks import LogMetrics
+    from persim_gym.learned.fitting.plan import plan_fit
+    from persim_gym.learned.saving.checkpoint import checkpoints_beside
     from persim_gym.learned.simulator import PerSim
     from persim_gym.metrics import open_metrics
 
@@ -139,7 +139,7 @@ def _announce_checkpoint(out: Path, transitions: Transitions, plan: FitPlan, for
         ValueError: If it is a checkpoint of another fit.
     """
     from persim_gym import store
-    from persim_gym.learned.checkpoint import KIND, checkpoints_beside
+    from persim_gym.learned.saving.checkpoint import KIND, checkpoints_beside
 
     found = checkpoints_beside(out / store.CHECKPOINT)
     for file in found:

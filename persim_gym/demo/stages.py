@@ -25,7 +25,7 @@ from persim_gym.evaluation.references import Persistence, PooledModel, Predictor
 from persim_gym.evaluation.returns import Outcomes, episode_outcomes
 from persim_gym.experiments.cell import TEST_AGENTS
 from persim_gym.experiments.recordings import first_agents
-from persim_gym.learned.guard import GuardedSimulator
+from persim_gym.learned.environments.guard import GuardedSimulator
 from persim_gym.learned.networks.optimise import FitProgress
 from persim_gym.learned.simulator import PerSim
 from persim_gym.offline import datasets, provenance

@@ -62,8 +62,8 @@ def episode_outcomes(
     """Undiscounted returns of a policy, all agents and episodes as one batch.
 
     In true physics these are the policy's real returns. In a
-    :class:`~persim_gym.learned.guard.GuardedSimulator` they are those inside the simulator, cut off
-    where its guard stops.
+    :class:`~persim_gym.learned.environments.guard.GuardedSimulator` they are those inside the
+    simulator, cut off where its guard stops.
 
     Episode ``e`` of every agent starts as an environment that is reset with
     ``start_seeds(seed, episodes)[e]``.

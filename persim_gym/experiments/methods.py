@@ -22,7 +22,7 @@ from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.context import Context, Model
 from persim_gym.experiments.pooled import PooledDynamics
 from persim_gym.experiments.recordings import check_own, population_of
-from persim_gym.learned.plan import plan_fit
+from persim_gym.learned.fitting.plan import plan_fit
 from persim_gym.learned.simulator import PerSim
 from persim_gym.store import SIMULATOR
 

@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from persim_gym.learned.callbacks import FitCallback, LogMetrics
 from persim_gym.learned.config import ClosedForm, Hierarchical, Latent, Networks
+from persim_gym.learned.environments.shells import LearnedSimEnv
+from persim_gym.learned.fitting.callbacks import FitCallback, LogMetrics
 from persim_gym.learned.networks.optimise import FitProgress
 from persim_gym.learned.outcomes.data_task import DataTask
 from persim_gym.learned.presets import PRESETS
-from persim_gym.learned.shells import LearnedSimEnv
 from persim_gym.learned.simulator import PerSim
 
 if TYPE_CHECKING:

@@ -9,16 +9,16 @@ from torch import Tensor
 
 from persim_gym import checks
 from persim_gym.core import Array
+from persim_gym.learned import adaptation
 from persim_gym.learned.dynamics import Rows
-from persim_gym.learned.posterior import adaptation
 from persim_gym.learned.posterior.agent import AgentPosterior
 from persim_gym.learned.posterior.covariate_map import CovariateMap
 from persim_gym.learned.posterior.knowledge import Knowledge, MixedKnowledge
 from persim_gym.learned.posterior.mixture import MixedMap
 from persim_gym.learned.posterior.new_agents import NewAgent, knowledge_in
 from persim_gym.learned.posterior.prior import FactorPrior
+from persim_gym.learned.predictive import PredictiveDynamics
 from persim_gym.learned.preparation import as_transitions
-from persim_gym.learned.uncertainty.predictive import PredictiveDynamics
 
 
 class AdaptiveDynamics(PredictiveDynamics):

@@ -14,7 +14,7 @@ from torch import Tensor
 from persim_gym import checks
 from persim_gym.core import Array, as_agents
 from persim_gym.learned.ensemble import UnrollMode
-from persim_gym.learned.features.history import beginning, coded, moved, remembered, slots
+from persim_gym.learned.history import beginning, coded, moved, remembered, slots
 from persim_gym.learned.identity import Identity
 from persim_gym.learned.inputs import check_inputs
 from persim_gym.learned.uncertainty.learn import Uncertainty, sampled_rollout

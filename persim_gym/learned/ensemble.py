@@ -13,7 +13,7 @@ from torch import Tensor
 
 from persim_gym import checks
 from persim_gym.learned.bounds import BoundEffects
-from persim_gym.learned.features.history import coded
+from persim_gym.learned.history import coded
 from persim_gym.threads import few_threads
 
 UnrollMode = Literal["members", "mean", "sampled"]

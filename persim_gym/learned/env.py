@@ -14,9 +14,9 @@ from persim_gym.envs.env import drawn
 from persim_gym.envs.parallel import SimParallelEnv
 from persim_gym.envs.suites import single_agent
 from persim_gym.envs.vector import SimVectorEnv
-from persim_gym.learned import shells
+from persim_gym.learned.environments import shells
+from persim_gym.learned.environments.shells import LearnedSimEnv
 from persim_gym.learned.loading import parts_in
-from persim_gym.learned.shells import LearnedSimEnv
 from persim_gym.learned.simulator import PerSim
 
 

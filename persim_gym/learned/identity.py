@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from persim_gym.core import Task
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.files import simulator_sha256
 from persim_gym.learned.naming import AgentIndex, AgentNames
 from persim_gym.learned.parts import Parts
+from persim_gym.learned.saving.files import simulator_sha256
 from persim_gym.learned.support import ActionRecord, Experience
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from persim_gym.core import Array, Task
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.features.history import beginning
+from persim_gym.learned.history import beginning
 
 
 def real_numbers(name: str, values: Any) -> Any:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from persim_gym import checks, store
 from persim_gym.learned.dynamics import LearnedDynamics
-from persim_gym.learned.files import read_simulator
 from persim_gym.learned.parts import Parts
+from persim_gym.learned.saving.files import read_simulator
 
 
 def as_dynamics(simulator: LearnedDynamics | str | Path) -> LearnedDynamics:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from persim_gym.learned.bounds import BoundEffects
 from persim_gym.learned.ensemble import UNROLL_MODES, Change, Ensemble, UnrollMode
-from persim_gym.learned.features.history import coded, moved
+from persim_gym.learned.history import coded, moved
 
 
 class MixtureEnsemble(Ensemble):

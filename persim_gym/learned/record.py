@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from persim_gym import checks
 from persim_gym.core import Task
+from persim_gym.learned.data import check_data
 from persim_gym.learned.dynamics import LearnedDynamics
-from persim_gym.learned.preparation import as_transitions, check_data
+from persim_gym.learned.preparation import as_transitions
 from persim_gym.offline.transitions import Transitions
 
 #: What of a table's columns a new table need not have: rewards teach a simulator nothing of it.

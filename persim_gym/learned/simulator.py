@@ -10,27 +10,28 @@ from typing import TYPE_CHECKING, Any
 from persim_gym import checks
 from persim_gym.core import Task
 from persim_gym.envs.suites import SUITES
-from persim_gym.learned import shells
 from persim_gym.learned.adaptive import AdaptiveDynamics
-from persim_gym.learned.assembly import fit_parts, parts_of
-from persim_gym.learned.callbacks import FitCallback
-from persim_gym.learned.card import recipe_of
-from persim_gym.learned.checkpoint import Checkpoint, discarded_where_it_diverges
 from persim_gym.learned.config import Config
+from persim_gym.learned.data import Data
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.families import Setting
-from persim_gym.learned.files import read_simulator, write_simulator
-from persim_gym.learned.fit import fit_by
-from persim_gym.learned.fit_memory import check_sizes
+from persim_gym.learned.environments import shells
+from persim_gym.learned.fitting.assembly import fit_parts, parts_of
+from persim_gym.learned.fitting.callbacks import FitCallback
+from persim_gym.learned.fitting.card import recipe_of
+from persim_gym.learned.fitting.families import Setting
+from persim_gym.learned.fitting.fit import fit_by
+from persim_gym.learned.fitting.fit_memory import check_sizes
+from persim_gym.learned.fitting.plan import plan_fit
+from persim_gym.learned.fitting.progress import reporter
+from persim_gym.learned.fitting.refit import plan_from, with_past_of
 from persim_gym.learned.networks.optimise import FitProgress
 from persim_gym.learned.outcomes.data_task import DataTask
 from persim_gym.learned.outcomes.given_reward import Reward, rewarded, without_given
 from persim_gym.learned.parts import Parts
-from persim_gym.learned.plan import plan_fit
 from persim_gym.learned.posterior.knowledge import Known
-from persim_gym.learned.preparation import Data, as_transitions, check_device, task_for
-from persim_gym.learned.progress import reporter
-from persim_gym.learned.refit import plan_from, with_past_of
+from persim_gym.learned.preparation import as_transitions, check_device, task_for
+from persim_gym.learned.saving.checkpoint import Checkpoint, discarded_where_it_diverges
+from persim_gym.learned.saving.files import read_simulator, write_simulator
 from persim_gym.learned.support import Experience
 from persim_gym.learned.uncertainty.learn import Uncertainty
 from persim_gym.offline.declared import declare
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from persim_gym.envs.parallel import SimParallelEnv
     from persim_gym.envs.vector import SimVectorEnv
     from persim_gym.evaluation.validation import Validation
-    from persim_gym.learned.equations import Equations
+    from persim_gym.learned.export.equations import Equations
 
 
 class PerSim(AdaptiveDynamics):
@@ -261,7 +262,7 @@ class PerSim(AdaptiveDynamics):
             TypeError: If the model is no polynomial.
             ValueError: If there is no such agent, or nothing was recorded of it.
         """
-        from persim_gym.learned.equations import equations_of
+        from persim_gym.learned.export.equations import equations_of
 
         return equations_of(self, agent, digits=digits)
 
@@ -348,7 +349,7 @@ class PerSim(AdaptiveDynamics):
             TypeError: If an argument has the wrong type.
             ValueError: If an argument is invalid, or the data set exists.
         """
-        from persim_gym.learned.synthetic import generate
+        from persim_gym.learned.environments.synthetic import generate
 
         return generate(self, agents, policy, episodes, seed, **options)
 

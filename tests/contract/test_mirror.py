@@ -79,13 +79,13 @@ ELSEWHERE = {
     **dict.fromkeys(
         ("explorer/app", "explorer/plans", "explorer/widgets"), "explorer/test_page.py"
     ),
-    "learned/shells": "contract/test_learned.py",
-    "learned/simulator": "learned/test_fit.py",
+    "learned/environments/shells": "contract/test_learned.py",
+    "learned/simulator": "learned/fitting/test_fit.py",
     **dict.fromkeys(
         ("learned/export/graph", "learned/export/numpy_code", "learned/export/rows"),
         "learned/export/test_export.py",
     ),
-    "learned/uncertainty/predictive": "learned/uncertainty/test_learn.py",
+    "learned/predictive": "learned/uncertainty/test_learn.py",
     "offline/pickled_arrays": "offline/test_plain_pickle.py",
     "offline/storages": "offline/test_publishing.py",
     **dict.fromkeys(

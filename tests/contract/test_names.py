@@ -12,7 +12,7 @@ from persim_gym.envs.suites import find_suite
 from persim_gym.experiments.engines import check_engine
 from persim_gym.experiments.presets import preset_cells
 from persim_gym.learned.config import ClosedForm
-from persim_gym.learned.plan import plan_fit
+from persim_gym.learned.fitting.plan import plan_fit
 from persim_gym.planning.planner_choice import choose_planner
 from persim_gym.policies.behaviours import as_policy
 from persim_gym.policies.recipes import find_recipe

@@ -11,7 +11,7 @@ import torch
 
 from persim_gym.envs.suites import find_suite
 from persim_gym.evaluation.returns import episode_returns, start_seeds
-from persim_gym.learned.guard import GuardedSimulator
+from persim_gym.learned.environments.guard import GuardedSimulator
 from persim_gym.learned.simulator import PerSim
 from persim_gym.planning import MPC, RandomShooting
 from persim_gym.planning.planner import Plan

@@ -7,7 +7,7 @@ import torch
 
 from persim_gym.learned.features.ensemble import FrameEnsemble
 from persim_gym.learned.features.frame import Frame
-from persim_gym.learned.features.geometry import Angle, Geometry
+from persim_gym.learned.geometry.geometry import Angle, Geometry
 from persim_gym.learned.latent.network import LatentNetwork, LatentShape
 
 

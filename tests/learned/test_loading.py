@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from persim_gym.learned.env import as_simulator
+from persim_gym.learned.environments.shells import LearnedSimEnv
 from persim_gym.learned.loading import as_dynamics, parts_in
-from persim_gym.learned.shells import LearnedSimEnv
 from tests.learned.worlds import random_simulator
 
 

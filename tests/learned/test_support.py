@@ -15,7 +15,7 @@ import persim_gym
 from persim_gym import LEARNED_ID
 from persim_gym.core import Task
 from persim_gym.learned import PerSim
-from persim_gym.learned.guard import GuardedSimulator
+from persim_gym.learned.environments.guard import GuardedSimulator
 from persim_gym.learned.support import ActionRecord
 from persim_gym.offline.transitions import Transitions
 from tests.learned.worlds import PlainTask, random_simulator, transitions

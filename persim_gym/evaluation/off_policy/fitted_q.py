@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym.evaluation.off_policy.target_policy import Decider
-from persim_gym.learned.plain_models import products_by_agent, terms_of, with_angles
+from persim_gym.learned.fitting.plain_models import products_by_agent, terms_of, with_angles
 from persim_gym.offline.transitions import Transitions
 
 Floats = NDArray[np.float64]

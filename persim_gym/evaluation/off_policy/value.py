@@ -21,6 +21,7 @@ from persim_gym.evaluation.off_policy.stretches import (
     sensible_length,
 )
 from persim_gym.evaluation.off_policy.target_policy import Decider, behaviour_probability
+from persim_gym.learned.data import Data
 from persim_gym.learned.outcomes.given_reward import (
     Reward,
     RewardedTask,
@@ -28,7 +29,7 @@ from persim_gym.learned.outcomes.given_reward import (
     rewarded,
     without_given,
 )
-from persim_gym.learned.preparation import Data, as_transitions
+from persim_gym.learned.preparation import as_transitions
 from persim_gym.learned.simulator import PerSim
 from persim_gym.offline.transitions import Transitions
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym.evaluation.validation.splits import place_in_record
-from persim_gym.learned.plain_models import products_by_agent
+from persim_gym.learned.fitting.plain_models import products_by_agent
 from persim_gym.offline.transitions import Transitions
 
 Floats = NDArray[np.float64]

@@ -10,8 +10,8 @@ from persim_gym.envs.suites import SUITES
 from persim_gym.evaluation.validation.models import (
     Refit,
 )
-from persim_gym.learned.assembly import fit_parts
-from persim_gym.learned.plan import plan_fit
+from persim_gym.learned.fitting.assembly import fit_parts
+from persim_gym.learned.fitting.plan import plan_fit
 from persim_gym.learned.preparation import as_transitions, check_device, task_for
 from persim_gym.learned.record import columns_for, read_with, with_declared_of, with_labels_of
 from persim_gym.learned.simulator import PerSim

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from persim_gym.evaluation.matching import agents_by_name
 from persim_gym.evaluation.references import Persistence, PooledModel, Predictor, pooled
 from persim_gym.evaluation.validation.splits import Split, compact
-from persim_gym.learned.plain_models import RidgeModels
+from persim_gym.learned.fitting.plain_models import RidgeModels
 from persim_gym.learned.simulator import PerSim
 from persim_gym.offline.transitions import Transitions
 

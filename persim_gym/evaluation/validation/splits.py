@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.learned.holdout import HELD, STARTS, Part, Record, held_out, starts_in
+from persim_gym.learned.comparison.holdout import HELD, STARTS, Part, Record, held_out, starts_in
 from persim_gym.offline.transitions import Transitions
 
 #: Share of the agents that are held out whole, and the fewest that there must be.

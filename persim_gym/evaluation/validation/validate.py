@@ -25,9 +25,10 @@ from persim_gym.evaluation.validation.scores import Known, Scores, score
 from persim_gym.evaluation.validation.splits import SPLITS, NotPossible, Split, make_split
 from persim_gym.evaluation.validation.support import support_of
 from persim_gym.evaluation.validation.verdict import judge
-from persim_gym.learned.family_choice import sensible_steps
+from persim_gym.learned.comparison.score import sensible_steps
+from persim_gym.learned.data import Data
 from persim_gym.learned.outcomes.given_reward import Reward
-from persim_gym.learned.preparation import Data, as_transitions, task_for
+from persim_gym.learned.preparation import as_transitions, task_for
 from persim_gym.learned.simulator import PerSim
 from persim_gym.offline.transitions import Transitions
 

@@ -22,7 +22,7 @@ from persim_gym.learned.closed_form.search import DEGREES, LOSS, Trial
 from persim_gym.learned.closed_form.selection import CHEAP, Choice, Selection
 from persim_gym.learned.closed_form.weights import weights_from
 from persim_gym.learned.config import ClosedForm
-from persim_gym.learned.extrapolation import CLOSE, FAR, extrapolates, outermost
+from persim_gym.learned.regression.extrapolation import CLOSE, FAR, extrapolates, outermost
 from persim_gym.learned.transition_weights import Floats, precisions
 
 #: Bytes of statistics that are in memory together. Agents beyond that go by in parts, but weights

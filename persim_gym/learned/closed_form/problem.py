@@ -18,10 +18,10 @@ from persim_gym.learned.closed_form.alternation import LowRankFit
 from persim_gym.learned.closed_form.basis import Inputs, Monomials, angles_of
 from persim_gym.learned.closed_form.ensemble import PolynomialEnsemble
 from persim_gym.learned.closed_form.weights import ROWS_PER_WEIGHT
-from persim_gym.learned.features.geometry import TURN
-from persim_gym.learned.features.history import width_of
-from persim_gym.learned.hierarchical.orthonormal import independent, some
+from persim_gym.learned.geometry.geometry import TURN
+from persim_gym.learned.history import width_of
 from persim_gym.learned.moments import blocks, measure
+from persim_gym.learned.regression.orthonormal import independent, some
 from persim_gym.offline.transitions import Transitions
 
 #: Terms of a basis beyond which nothing is fitted.

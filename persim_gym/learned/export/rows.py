@@ -28,7 +28,7 @@ def example_rows(sim: LearnedDynamics, n: int = ROWS) -> tuple[Tensor, Tensor, T
     space.seed(0)
     actions = np.stack([space.sample() for _ in range(n * ensemble.lag)])
     if ensemble.past:
-        from persim_gym.learned.features.history import coded
+        from persim_gym.learned.history import coded
 
         choices = ensemble.past + 1 if actions.dtype.kind == "i" else 0
         past = coded(torch.as_tensor(actions), choices).reshape(n, ensemble.lag, -1)

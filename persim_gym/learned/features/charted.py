@@ -12,9 +12,9 @@ from torch import Tensor
 
 from persim_gym.core import Array, Task
 from persim_gym.learned.bounds import BoundEffects, cutting_bounds
+from persim_gym.learned.data import Data
 from persim_gym.learned.ensemble import Change, Ensemble, before_bounds
-from persim_gym.learned.features.geometry import Geometry
-from persim_gym.learned.preparation import Data
+from persim_gym.learned.geometry.geometry import Geometry
 from persim_gym.offline.transitions import Transitions
 
 

@@ -109,7 +109,7 @@ class FrameEnsemble(Ensemble):
     """A model in its frame.
 
     It computes in inner coordinates, of which
-    :class:`~persim_gym.learned.features.geometry.Geometry` knows: an angle's members can be
+    :class:`~persim_gym.learned.geometry.geometry.Geometry` knows: an angle's members can be
     averaged there, and a circle has one coordinate. Effects of bounds are of inner coordinates,
     too, of those that are no angles.
 

@@ -19,10 +19,10 @@ from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.learned.features.geometry import Geometry
-from persim_gym.learned.features.history import coded, slots, width_of
+from persim_gym.learned.data import Data
+from persim_gym.learned.geometry.geometry import Geometry
+from persim_gym.learned.history import coded, slots, width_of
 from persim_gym.learned.moments import measure
-from persim_gym.learned.preparation import Data
 
 #: Widths of the recorded range by which a feature may leave it before it is held there.
 MARGIN = 1.0
@@ -206,7 +206,7 @@ class Frame:
         """Features ``[..., q]``, in the frame's precision.
 
         Args:
-            states: ``[..., l * w]``, see :mod:`persim_gym.learned.features.history`.
+            states: ``[..., l * w]``, see :mod:`persim_gym.learned.history`.
             actions: Integers ``[...]`` or ``[..., a]``; leading axes are broadcast.
         """
         inner = self.inward(states)

@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from persim_gym.learned.data import Data
 from persim_gym.learned.features.ensemble import FrameEnsemble
 from persim_gym.learned.features.frame import Frame
 from persim_gym.learned.features.ridge import Ridge, present
-from persim_gym.learned.preparation import Data
 
 #: Pasts that are tried, and longer ones where these leave as much of the error after ten steps: an
 #: action may act many steps later.

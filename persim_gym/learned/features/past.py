@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from persim_gym.learned.data import Data
 from persim_gym.learned.features.frame import Frame
 from persim_gym.learned.features.lags import (
     CARRIED,
@@ -31,8 +32,7 @@ from persim_gym.learned.features.lags import (
     split,
 )
 from persim_gym.learned.features.ridge import basis_of, present, terms_of
-from persim_gym.learned.hierarchical.population import Moments, moments
-from persim_gym.learned.preparation import Data
+from persim_gym.learned.regression.population import Moments, moments
 
 #: By how much the error of one step may be larger without past observations where they tell nothing
 #: hidden: they average noise of the present one, the half of what one step leaves at the most.

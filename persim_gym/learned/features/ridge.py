@@ -11,7 +11,7 @@ from torch import Tensor
 
 from persim_gym.learned.features.ensemble import register
 from persim_gym.learned.features.frame import Frame
-from persim_gym.learned.hierarchical.population import moments
+from persim_gym.learned.regression.population import moments
 
 
 def present(frame: Frame) -> list[int]:

@@ -1,7 +1,7 @@
 """Hierarchical polynomial regression: every agent has coefficients of its own.
 
 The change of a coordinate is a polynomial of state and action, whose coefficients are an agent's
-own, drawn from a Gaussian population (:mod:`~persim_gym.learned.hierarchical.population`). That is
+own, drawn from a Gaussian population (:mod:`~persim_gym.learned.regression.population`). That is
 the low-rank model without a limit of the rank: nothing has to be shared by all agents but how
 likely a coefficient is. An agent with many transitions has its own regression, one with few is what
 the population makes of them. All in closed form; costs grow linearly with the agents.
@@ -18,16 +18,16 @@ import torch
 from torch import Tensor
 
 from persim_gym import checks
-from persim_gym.learned.extrapolation import CLOSE, FAR, extrapolates, outermost
 from persim_gym.learned.hierarchical.model import HierarchicalModel
-from persim_gym.learned.hierarchical.orthonormal import ProductBasis
-from persim_gym.learned.hierarchical.population import (
+from persim_gym.learned.hierarchical.search import LAW, WORK, Samples, Search, remainder
+from persim_gym.learned.regression.extrapolation import CLOSE, FAR, extrapolates, outermost
+from persim_gym.learned.regression.orthonormal import ProductBasis
+from persim_gym.learned.regression.population import (
     Population,
     covariance_root,
     moments,
     posterior,
 )
-from persim_gym.learned.hierarchical.search import LAW, WORK, Samples, Search, remainder
 
 #: Widths of the recorded changes by which a change may leave their range.
 CHANGE = 1.0

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from persim_gym.learned.features.ensemble import register
-from persim_gym.learned.hierarchical.orthonormal import ProductBasis
+from persim_gym.learned.regression.orthonormal import ProductBasis
 
 #: Rows of each agent from which rows are grouped by agent, and rows for one that are worth it.
 GROUPED, PADDED = 4, 2

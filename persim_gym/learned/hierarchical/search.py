@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from persim_gym.learned.extrapolation import CLOSE
-from persim_gym.learned.hierarchical.orthonormal import ProductBasis, count_terms, orthonormal
-from persim_gym.learned.hierarchical.population import (
+from persim_gym.learned.regression.extrapolation import CLOSE
+from persim_gym.learned.regression.orthonormal import ProductBasis, count_terms, orthonormal
+from persim_gym.learned.regression.population import (
     Moments,
     Population,
     estimate,

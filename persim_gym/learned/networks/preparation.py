@@ -14,12 +14,12 @@ from torch import Tensor
 
 from persim_gym.learned.closed_form.basis import angles_of
 from persim_gym.learned.config import Networks
-from persim_gym.learned.features.history import width_of
+from persim_gym.learned.data import Data
+from persim_gym.learned.history import width_of
 from persim_gym.learned.moments import measure
 from persim_gym.learned.networks.ensemble import Scaling, StateInputs
 from persim_gym.learned.networks.network import NetworkShape
 from persim_gym.learned.networks.optimise import Scaled, validation_window
-from persim_gym.learned.preparation import Data
 
 #: Rows that are put into units together.
 BLOCK = 16_384

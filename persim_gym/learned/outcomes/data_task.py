@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.core import Array
-from persim_gym.learned.features.walls import find_walls
-from persim_gym.learned.holdout import wandered
+from persim_gym.learned.comparison.holdout import wandered
+from persim_gym.learned.geometry.walls import find_walls
 from persim_gym.learned.outcomes.head_choice import Split, fit_classifier, fit_regression, split
 from persim_gym.learned.outcomes.heads import Head
 from persim_gym.learned.outcomes.limits import find_limits

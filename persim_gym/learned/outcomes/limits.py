@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.learned.features.search import find_geometry
+from persim_gym.learned.geometry.search import find_geometry
 from persim_gym.offline.transitions import Transitions
 
 #: Steps that a change is thought to go on for, to see whether a course leads through zero.

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.learned.bounds import following_of
+from persim_gym.learned.data import Data
 from persim_gym.learned.ensemble import Ensemble, before_bounds
 from persim_gym.learned.features.ensemble import FrameEnsemble
-from persim_gym.learned.features.history import slots
 from persim_gym.learned.hierarchical.model import HierarchicalModel
+from persim_gym.learned.history import slots
 from persim_gym.learned.latent.loss import LatentData
 from persim_gym.learned.latent.network import LatentNetwork
 from persim_gym.learned.mixture import MixtureEnsemble
@@ -35,7 +36,6 @@ from persim_gym.learned.posterior.prior import (
     of_factors,
     solve,
 )
-from persim_gym.learned.preparation import Data
 
 #: What is tried: temperatures of the noise, and correlations of errors within an agent.
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)

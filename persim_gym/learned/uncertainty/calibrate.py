@@ -21,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 
 from persim_gym.learned.circular import short_way
+from persim_gym.learned.comparison.holdout import Record, starts_in
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.holdout import Record, starts_in
 from persim_gym.learned.uncertainty.fading import Fading
 from persim_gym.learned.uncertainty.intervals import (
     LEVELS,

@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from persim_gym.learned.comparison.holdout import Record, starts_in
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.holdout import Record, starts_in
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.uncertainty.multi_step import predict_ahead
 

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from persim_gym.learned.comparison.holdout import Record
+from persim_gym.learned.data import Data
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.features.history import coded, moved
-from persim_gym.learned.holdout import Record
-from persim_gym.learned.preparation import Data
+from persim_gym.learned.history import coded, moved
 from persim_gym.learned.uncertainty.calibrate import calibrate
 from persim_gym.learned.uncertainty.fading import Fading, learn_fading
 from persim_gym.learned.uncertainty.intervals import Intervals, Unseen

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from persim_gym.learned.comparison.holdout import BEYOND, Record
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.features.history import coded, moved
-from persim_gym.learned.holdout import BEYOND, Record
+from persim_gym.learned.history import coded, moved
 
 #: Episodes that are tried, and steps that they may go on before predictions begin.
 EPISODES, BEFORE = 400, 50

@@ -18,9 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from persim_gym.learned.data import Data
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.features.history import slots
-from persim_gym.learned.preparation import Data
+from persim_gym.learned.history import slots
 
 Floats = NDArray[np.float64]
 

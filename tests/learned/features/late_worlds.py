@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from persim_gym.learned.preparation import Data
+from persim_gym.learned.data import Data
 from tests.learned.worlds import PlainTask, transitions
 
 

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from persim_gym.learned import PerSim
 from persim_gym.learned.bounds import BoundEffects
+from persim_gym.learned.data import Data
 from persim_gym.learned.ensemble import UNROLL_MODES
 from persim_gym.learned.features.ensemble import FrameEnsemble, answered, continued, register
 from persim_gym.learned.features.frame import Frame
-from persim_gym.learned.features.history import coded, moved
-from persim_gym.learned.preparation import Data
+from persim_gym.learned.history import coded, moved
 from tests.learned.features.test_frame import CONTINUOUS, DISCRETE, data_of
 from tests.learned.worlds import PlainTask
 

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from persim_gym.learned.data import Data
 from persim_gym.learned.features.frame import Frame
-from persim_gym.learned.features.history import coded
-from persim_gym.learned.preparation import Data
+from persim_gym.learned.history import coded
 from tests.learned.worlds import PlainTask, transitions
 
 DISCRETE, CONTINUOUS = PlainTask.of(5, actions=3), PlainTask.of(5, action_dim=2)

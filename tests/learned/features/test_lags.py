@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from persim_gym.learned.data import Data
 from persim_gym.learned.features.lags import LagTrial, judge_lags, shortest
-from persim_gym.learned.preparation import Data
 from tests.learned.features.late_worlds import late_level
 from tests.learned.worlds import PlainTask, transitions
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from persim_gym.learned.data import Data
 from persim_gym.learned.features.frame import Frame
 from persim_gym.learned.features.lags import LagTrial, few_of, judge_lags
 from persim_gym.learned.features.past import Past, as_good, needed_past
-from persim_gym.learned.preparation import Data
 from tests.learned.features.late_worlds import late_level
 from tests.learned.features.test_frame import names_of
 from tests.learned.worlds import PlainTask, transitions

@@ -19,14 +19,15 @@ from numpy.typing import NDArray
 
 from persim_gym import store
 from persim_gym.envs import find_suite
-from persim_gym.learned import FitProgress, Networks, PerSim, assembly
+from persim_gym.learned import FitProgress, Networks, PerSim
+from persim_gym.learned.data import Data, on_bounds
 from persim_gym.learned.ensemble import before_bounds
-from persim_gym.learned.features.history import slots
+from persim_gym.learned.fitting import assembly
+from persim_gym.learned.history import slots
 from persim_gym.learned.networks.gradients import mixed_precision_pays
 from persim_gym.learned.networks.network import LowRankNetwork
 from persim_gym.learned.networks.optimise import fit_network, validation_window
 from persim_gym.learned.networks.preparation import prepare
-from persim_gym.learned.preparation import Data, on_bounds
 from persim_gym.offline.transitions import Transitions
 from tests.learned.worlds import PlainTask, random_walks, transitions, weights
 

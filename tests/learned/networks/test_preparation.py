@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from persim_gym.learned.config import Networks
+from persim_gym.learned.data import Data
 from persim_gym.learned.networks import preparation
 from persim_gym.learned.networks.preparation import Prepared, prepare
-from persim_gym.learned.preparation import Data
 from tests.learned.worlds import PlainTask, random_walks
 
 TASK = PlainTask.of(2, actions=3, low=-0.4)

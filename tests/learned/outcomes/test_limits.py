@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from persim_gym.learned import DataTask, PerSim
+from persim_gym.learned.data import Data
 from persim_gym.learned.outcomes.limits import find_limits
-from persim_gym.learned.preparation import Data
 from persim_gym.offline import Transitions, declare
 from tests.learned.worlds import transitions
 

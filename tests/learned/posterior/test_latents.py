@@ -11,12 +11,12 @@ from gymnasium.spaces import Box
 
 from persim_gym.learned import PerSim
 from persim_gym.learned.bounds import BoundEffects
+from persim_gym.learned.data import Data
 from persim_gym.learned.features.ensemble import FrameEnsemble
 from persim_gym.learned.features.frame import Frame
 from persim_gym.learned.latent.network import LatentNetwork
 from persim_gym.learned.posterior.calibration import learn_knowledge
 from persim_gym.learned.posterior.latents import LatentModel, LatentPosterior, prior_of_latents
-from persim_gym.learned.preparation import Data
 from tests.learned.features.test_ensemble import Bend, made
 from tests.learned.features.test_frame import CONTINUOUS, DISCRETE
 from tests.learned.posterior.test_new_agents import network

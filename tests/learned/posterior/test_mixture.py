@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from persim_gym.learned import PerSim
+from persim_gym.learned.data import Data
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.posterior.calibration import learn_knowledge
 from persim_gym.learned.posterior.mixture import MixedMap, MixedPosterior
-from persim_gym.learned.preparation import Data
 from tests.learned.posterior.worlds import GaussianWorld
 
 pytestmark = pytest.mark.slow  # three fits; mixtures of other families are in test_new_agents

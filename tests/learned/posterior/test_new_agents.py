@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from persim_gym.learned import PerSim
+from persim_gym.learned.data import Data
 from persim_gym.learned.features.ensemble import FrameEnsemble
 from persim_gym.learned.hierarchical.model import HierarchicalModel
 from persim_gym.learned.latent.network import LatentNetwork, LatentShape
@@ -23,7 +24,6 @@ from persim_gym.learned.posterior.knowledge import Knowledge
 from persim_gym.learned.posterior.mixture import MixedPosterior
 from persim_gym.learned.posterior.new_agents import NewAgent
 from persim_gym.learned.posterior.prior import FactorModel
-from persim_gym.learned.preparation import Data
 from persim_gym.offline.transitions import Transitions
 from tests.learned.features.test_ensemble import made
 from tests.learned.features.test_frame import CONTINUOUS, DISCRETE

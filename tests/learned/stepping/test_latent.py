@@ -12,7 +12,7 @@ import torch
 from persim_gym.learned import PerSim
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.features.ensemble import answered
-from persim_gym.learned.features.geometry import Circle, Geometry
+from persim_gym.learned.geometry.geometry import Circle, Geometry
 from persim_gym.learned.latent.network import LatentNetwork
 from persim_gym.learned.stepping import lane_calls
 from persim_gym.learned.stepping.compile import compile_ensemble

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from persim_gym.learned import PerSim
+from persim_gym.learned.data import Data
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.families import Setting
-from persim_gym.learned.fit import fit_by, record_of
-from persim_gym.learned.plan import plan_fit
-from persim_gym.learned.preparation import Data
-from persim_gym.learned.progress import FitReport
+from persim_gym.learned.fitting.families import Setting
+from persim_gym.learned.fitting.fit import fit_by, record_of
+from persim_gym.learned.fitting.plan import plan_fit
+from persim_gym.learned.fitting.progress import FitReport
 from persim_gym.learned.uncertainty.calibrate import LEVELS, calibrate
 from persim_gym.learned.uncertainty.intervals import Unseen, students
 from tests.learned.noisy_worlds import OBSERVED, PROCESS, TASK, LinearWorld, fitted

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from persim_gym.learned import PerSim
-from persim_gym.learned.holdout import Record
+from persim_gym.learned.comparison.holdout import Record
 from persim_gym.learned.uncertainty.fading import AGREED, STEPS, TORN, Fading, learn_fading
 from tests.learned.noisy_worlds import TASK, fitted
 from tests.learned.worlds import PlainTask, transitions

@@ -11,7 +11,7 @@ import torch
 from safetensors.numpy import load_file
 
 from persim_gym.learned import PerSim
-from persim_gym.learned.guard import GuardedSimulator
+from persim_gym.learned.environments.guard import GuardedSimulator
 from persim_gym.planning import MPC, RandomShooting
 from persim_gym.planning.objective import Objective
 from persim_gym.store import SIMULATOR

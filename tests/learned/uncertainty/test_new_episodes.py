@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from persim_gym.learned.fit import record_of
-from persim_gym.learned.holdout import Record
-from persim_gym.learned.preparation import Data
+from persim_gym.learned.comparison.holdout import Record
+from persim_gym.learned.data import Data
+from persim_gym.learned.fitting.fit import record_of
 from persim_gym.learned.uncertainty.new_episodes import EPISODES, _chained, fresh_episodes
 from tests.learned.noisy_worlds import TASK, WORLDS, fitted
 

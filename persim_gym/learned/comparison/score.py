@@ -1,0 +1,106 @@
+"""What candidates are worth on what was held out, and which of them is the best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from persim_gym.learned.comparison.holdout import FINE, Errors, Part
+
+#: Steps ahead at which predictions are compared, as far as the stretches are long enough.
+HORIZONS = (1, 10, 50)
+#: Share of the stretches that must be long enough for a horizon.
+ENOUGH = 0.2
+#: By how much the logarithm of the error of what goes on sensibly beyond the record, a polynomial,
+#: may be larger than that of what does not, a network: inputs that were never given are what
+#: simulators are for, and the record cannot judge them. Only a polynomial that is nearly the law
+#: goes on as the law does: one whose error, in units of the observations' deviation, is this small.
+FURTHER, NEARLY = 0.2, 0.01
+#: Share of long rollouts that may leave the recorded range, and by what factor a candidate that
+#: stays there may be worse.
+ESCAPES, STABLE = 0.05, 4.0
+#: By which logarithm members may differ more where only other agents were than on an agent's own
+#: stretches: polynomials of a high degree, fitted to narrow records, differ by a hundred times.
+DOUBT = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What a candidate was worth.
+
+    Attributes:
+        score: Half the log of the median agent's error and half that of the ninth decile, mean
+            over horizons.
+        median: Of the agents' errors at each horizon, in units.
+        ninth_decile: The same of the ninth decile.
+        escapes: Share of long rollouts, from where any agent was, that leave the recorded range.
+        seconds: Of the fits.
+        failed: Why it is not compared; empty where it is.
+        doubt: By which logarithm members differ more where other agents were.
+    """
+
+    score: float
+    median: dict[int, float] = field(default_factory=dict)
+    ninth_decile: dict[int, float] = field(default_factory=dict)
+    escapes: float = 0.0
+    seconds: float = 0.0
+    failed: str = ""
+    doubt: float = 0.0
+
+    @property
+    def overall(self) -> float:
+        """What counts: the score, and what doubt elsewhere is beyond the usual."""
+        return self.score + max(0.0, self.doubt - DOUBT)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain types, without values that are not finite."""
+        plain: dict[str, Any] = {"seconds": self.seconds, "escapes": self.escapes}
+        if self.failed:
+            return plain | {"failed": self.failed}
+        steps = {str(h): [self.median[h], self.ninth_decile[h]] for h in self.median}
+        return plain | {"score": self.score, "doubt": self.doubt, "error": steps}
+
+
+def sensible_steps(parts: Sequence[Part], horizons: Sequence[int]) -> list[int]:
+    """The horizons that stretches are long enough for, and the longest that most of them are."""
+    if not parts:
+        return []
+    longest = np.concatenate([part.longest for part in parts])
+    most = int(np.median(longest))
+    steps = [h for h in horizons if h <= longest.max() and (longest >= h).mean() >= ENOUGH]
+    reaches = max(steps, default=0)
+    return [*steps, most] if reaches * 1.5 < most < max(horizons) else steps
+
+
+def score_of(errors: Errors, steps: Sequence[int], away: float, seconds: float) -> Score:
+    """The score of what predictions left over.
+
+    Args:
+        errors: What they left over, at each of the steps ahead.
+        steps: Steps ahead.
+        away: Share of long rollouts that leave the recorded range.
+        seconds: Of the fits.
+    """
+    median, tail, logs = {}, {}, []
+    for column, horizon in enumerate(steps):
+        own = errors.of_agents(column)
+        own = own[np.isfinite(own)]
+        median[horizon], tail[horizon] = float(np.median(own)), float(np.quantile(own, 0.9))
+        logs.append(math.log(max(median[horizon], FINE)) + math.log(max(tail[horizon], FINE)))
+    return Score(0.5 * float(np.mean(logs)), median, tail, away, seconds)
+
+
+def winner_of(scores: Mapping[str, Score], further: Collection[str]) -> str:
+    """The best one; a stable one, unless it is much worse, and of close ones what goes further."""
+    best = min(scores, key=lambda name: scores[name].overall)
+    stable = [name for name in scores if scores[name].escapes <= ESCAPES]
+    if best not in stable and stable:
+        safe = min(stable, key=lambda name: scores[name].overall)
+        best = safe if scores[safe].overall <= scores[best].overall + math.log(STABLE) else best
+    known = [n for n in (stable if best in stable else scores) if n in further]
+    going = min(known, key=lambda name: scores[name].overall, default=best)
+    return going if scores[going].overall <= scores[best].overall + FURTHER else best

@@ -1,0 +1,1 @@
+"""Learned environments: the shells, and the guard that they run in."""

@@ -1,0 +1,1 @@
+"""Regressions that families are made of: orthonormal terms, a population's Gaussian prior."""
