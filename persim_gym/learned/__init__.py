@@ -1,4 +1,4 @@
-"""Learned simulators: the low-rank network, its fit, and simulators as environments."""
+"""Learned simulators: families of models, the choice between them, environments of them."""
 
 from typing import TYPE_CHECKING, Any
 

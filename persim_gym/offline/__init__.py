@@ -1,4 +1,4 @@
-"""Offline data: recording of trajectories, behaviour policies, Minari data sets in and out."""
+"""Offline data: recordings, Minari data sets, tables, the authors' files, and their cards."""
 
 from persim_gym.offline.card_making import data_card
 from persim_gym.offline.cards import DataCard

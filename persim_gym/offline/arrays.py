@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -53,3 +54,23 @@ def check_names(name: str, values: object, count: int, of: str, alike: bool = Fa
     if len(set(values)) != count and not alike:
         twice = sorted({value for value in values if values.count(value) > 1})
         raise ValueError(f"{name} must differ from each other, got {', '.join(twice)} twice")
+
+
+def called(label: Any) -> str:
+    """What a column is called in results and messages; levels are joined by dots."""
+    if isinstance(label, tuple):
+        return ".".join(str(part) for part in label if str(part))
+    return str(label)
+
+
+def natural(name: str) -> tuple[list[str | tuple[int, str]], str]:
+    """Key to sort names in the order a reader expects: numbers inside them count as numbers."""
+    parts = re.split(r"([0-9]+)", name)
+    # Words and numbers alternate, so that like is compared with like.
+    return [_worth(part) if place % 2 else part for place, part in enumerate(parts)], name
+
+
+def _worth(digits: str) -> tuple[int, str]:
+    """Key that orders digits as the number that they are, however many there are."""
+    significant = digits.lstrip("0")
+    return len(significant), significant

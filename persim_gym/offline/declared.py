@@ -12,7 +12,7 @@ from minari import MinariDataset
 
 from persim_gym import checks
 from persim_gym.envs.suites import SUITES
-from persim_gym.offline.sources import called
+from persim_gym.offline.arrays import called
 from persim_gym.offline.transitions import Transitions
 
 #: The key of a Minari data set's metadata that holds what was declared.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from minari import MinariDataset
 from numpy.typing import NDArray
 
 from persim_gym.envs.suites import Suite
+from persim_gym.offline.arrays import natural
 from persim_gym.offline.datasets import damage_of, episode_metadata, open_dataset, suite_of
 from persim_gym.offline.declared import declared_in
 from persim_gym.offline.integrity import checked_steps
@@ -330,19 +330,6 @@ def number_agents(
     names = tuple(sorted({str(agent) for agent in agents}, key=natural))
     index = {name: number for number, name in enumerate(names)}
     return np.array([index[str(agent)] for agent in agents], dtype=np.int64), names
-
-
-def natural(name: str) -> tuple[list[str | tuple[int, str]], str]:
-    """Key to sort names in the order a reader expects: numbers inside them count as numbers."""
-    parts = re.split(r"([0-9]+)", name)
-    # Words and numbers alternate, so that like is compared with like.
-    return [_worth(part) if place % 2 else part for place, part in enumerate(parts)], name
-
-
-def _worth(digits: str) -> tuple[int, str]:
-    """Key that orders digits as the number that they are, however many there are."""
-    significant = digits.lstrip("0")
-    return len(significant), significant
 
 
 def _named_by_the_data(

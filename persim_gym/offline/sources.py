@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from persim_gym import checks
+from persim_gym.offline.arrays import called
 from persim_gym.offline.delimited import MISSING, NEEDS, TextFile, reading
 
 #: What a column may be called: text, a whole number, or a tuple of them where there are levels.
@@ -118,13 +119,6 @@ def read_source(
 
 
 # -- columns by name -------------------------------------------------------------------------------
-
-
-def called(label: Any) -> str:
-    """What a column is called in results and messages; levels are joined by dots."""
-    if isinstance(label, tuple):
-        return ".".join(str(part) for part in label if str(part))
-    return str(label)
 
 
 def _places(labels: Sequence[Any], used: Sequence[Name]) -> dict[str, int]:

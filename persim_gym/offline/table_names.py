@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from persim_gym.offline.sources import Name, called
+from persim_gym.offline.arrays import called
+from persim_gym.offline.sources import Name
 
 
 @dataclass(frozen=True, slots=True)

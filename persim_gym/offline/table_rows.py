@@ -8,8 +8,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from persim_gym.offline.arrays import called
 from persim_gym.offline.missing_codes import missing_codes
-from persim_gym.offline.sources import Name, Table, called, read_source
+from persim_gym.offline.sources import Name, Table, read_source
 from persim_gym.offline.table_columns import Column
 from persim_gym.offline.table_report import many, some
 from persim_gym.offline.values import seconds

@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from persim_gym import checks
 from persim_gym.envs.suites import SUITES
 from persim_gym.offline.angles import declared_angles
+from persim_gym.offline.arrays import called
 from persim_gym.offline.declared import declare
 from persim_gym.offline.glitches import glitches
-from persim_gym.offline.sources import Name, called, read_source, stem
+from persim_gym.offline.sources import Name, read_source, stem
 from persim_gym.offline.table_columns import Column
 from persim_gym.offline.table_names import ColumnNames, source_of
 from persim_gym.offline.table_report import TableReport, off_the_grid

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from persim_gym.offline.reading import natural
+from persim_gym.offline.arrays import natural
 
 #: What counts as a number. Decimal ones are no Real to Python.
 NUMBERS = (numbers.Real, decimal.Decimal, np.bool_)

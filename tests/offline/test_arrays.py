@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from persim_gym.offline.arrays import as_array, as_flags, check_names
+from persim_gym.offline.arrays import as_array, as_flags, called, check_names, natural
 
 
 def test_lists_and_other_types_are_converted() -> None:
@@ -56,3 +56,14 @@ def test_names_are_one_string_for_each(values: Any, error: Any, says: str) -> No
 def test_names_may_be_absent_and_units_alike() -> None:
     check_names("names", None, 2, "things")
     check_names("units", ("kg", "kg"), 2, "things", alike=True)
+
+
+def test_natural_order() -> None:
+    names = ["p10", "p9", "x", "p09", "10", "9a", "p9b", "", "P1"]
+    ordered = ["", "9a", "10", "P1", "p09", "p9", "p9b", "p10", "x"]
+    assert sorted(names, key=natural) == ordered
+
+
+def test_columns_of_several_levels_are_called_by_all_of_them() -> None:
+    assert called(("lab", "hb", "")) == "lab.hb"
+    assert (called("hb"), called(2)) == ("hb", "2")

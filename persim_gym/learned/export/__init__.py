@@ -1,4 +1,4 @@
-"""A simulator's step for other programs: an ONNX file, a program of torch, or plain NumPy code."""
+"""A fit to be read, as equations, and its step for other programs: ONNX, torch, or NumPy code."""
 
 from __future__ import annotations
 

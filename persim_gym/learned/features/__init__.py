@@ -1,1 +1,1 @@
-"""Angles, walls and the past found in data; features and scaled changes, and back."""
+"""Features and scaled changes of states, and back; which past a state needs."""
