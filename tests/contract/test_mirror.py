@@ -15,25 +15,6 @@ MODULES = sorted(
 
 #: Modules whose tests are another file's, for they are tested through it. This list only shrinks.
 ELSEWHERE = {
-    # What all baselines keep to is asked of each of them.
-    **dict.fromkeys(
-        ("baselines/bcq", "baselines/resumable", "baselines/config", "baselines/cql",
-         "baselines/networks", "baselines/tianshou_fit"),
-        "baselines/test_face.py",
-    ),
-    **dict.fromkeys(
-        ("baselines/context_fit", "baselines/context_gradients", "baselines/model_config",
-         "baselines/windows"),
-        "baselines/test_cadm.py",
-    ),
-    **dict.fromkeys(
-        ("baselines/known_models", "baselines/policy_search"), "baselines/test_morel.py"
-    ),
-    **dict.fromkeys(
-        ("baselines/sfbc/behaviour", "baselines/sfbc/config", "baselines/sfbc/learner",
-         "baselines/sfbc/network", "baselines/sfbc/optimise"),
-        "baselines/sfbc/test_policy.py",
-    ),
     # Commands are given as a user gives them.
     **dict.fromkeys(
         ("cli/control", "cli/group", "cli/imports", "cli/resolve",
