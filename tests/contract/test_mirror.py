@@ -15,18 +15,6 @@ MODULES = sorted(
 
 #: Modules whose tests are another file's, for they are tested through it. This list only shrinks.
 ELSEWHERE = {
-    # Commands are given as a user gives them.
-    **dict.fromkeys(
-        ("cli/control", "cli/group", "cli/imports", "cli/resolve",
-         "cli/next_step", "cli/output", "cli/render", "cli/simulators", "cli/watching"),
-        "cli/test_commands.py",
-    ),
-    **dict.fromkeys(("cli/command", "cli/options"), "contract/test_command_line.py"),
-    "cli/cards": "cli/test_data.py",
-    "cli/demo": "demo/test_run.py",
-    "cli/explore": "explorer/test_server.py",
-    "cli/sharing": "test_hub.py",
-    "cli/trust": "cli/test_validate.py",
     # The three shells are one contract.
     "envs/env": "contract/test_true_envs.py",
     **dict.fromkeys(("envs/lanes", "envs/vector"), "contract/test_vector.py"),
