@@ -15,19 +15,6 @@ MODULES = sorted(
 
 #: Modules whose tests are another file's, for they are tested through it. This list only shrinks.
 ELSEWHERE = {
-    # The three shells are one contract.
-    "envs/env": "contract/test_true_envs.py",
-    **dict.fromkeys(("envs/lanes", "envs/vector"), "contract/test_vector.py"),
-    "envs/parallel": "contract/test_parallel.py",
-    **dict.fromkeys(
-        ("envs/painter", *(f"envs/rendering/{name}" for name in (
-            "canvas", "cart_pole", "half_cheetah", "mountain_car", "picture", "strips", "video",
-            "window"))),
-        "envs/test_rendering.py",
-    ),
-    **dict.fromkeys(("envs/tasks/cart_pole", "envs/tasks/mountain_car"), "envs/test_tasks.py"),
-    "envs/tasks/half_cheetah": "envs/test_physics.py",
-    "envs/tasks/facts": "envs/test_suites.py",
     **dict.fromkeys(
         (f"evaluation/off_policy/{name}" for name in (
             "fitted_q", "simulated", "target_policy", "value")),
