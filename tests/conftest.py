@@ -182,3 +182,14 @@ def recorded(recordings: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Let Minari find them."""
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(recordings))
     return recordings
+
+
+@pytest.fixture
+def folder_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that plays the Hugging Face hub."""
+    library = pytest.importorskip("huggingface_hub", reason="the extra 'hub' is not installed")
+    from tests.folder_hub import FolderHub
+
+    FolderHub.root = tmp_path / "hub"
+    monkeypatch.setattr(library, "HfApi", FolderHub)
+    return FolderHub.root

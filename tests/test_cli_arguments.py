@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import json
-import os
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import persim_gym
-from persim_gym.cli.group import print_anything, say
-from persim_gym.cli.output import print_facts, print_json, print_table, progress_bar
 from persim_gym.envs.suites import find_suite
 from tests.cli.commands import invoke
 from tests.learned.worlds import random_simulator
-
-ROOT = Path(persim_gym.__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -129,20 +119,6 @@ def test_bad_input_is_one_line_and_exit_code_2(line: str, place: Path) -> None:
     assert contents(place) == before
 
 
-@pytest.mark.parametrize(
-    "error", [KeyError("x"), AttributeError("x"), OverflowError("x"), MemoryError(), IndexError()]
-)
-def test_no_error_ends_in_a_traceback(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise error
-
-    monkeypatch.setattr("persim_gym.envs.suites.find_suite", fail)
-    result = invoke("agents", "cartpole")
-    assert result.exit_code == 2
-    assert result.stderr.startswith(f"error: {type(error).__name__}: ")
-    assert result.stderr.count("\n") == 1
-
-
 def test_a_home_folder_is_understood(place: Path) -> None:
     assert invoke("equations", "~/sim").stderr.startswith("error: there is no simulator at")
     random_simulator(find_suite("cartpole").task()).save("~/sim")
@@ -152,109 +128,5 @@ def test_a_home_folder_is_understood(place: Path) -> None:
 
 # -- consoles without all characters ---------------------------------------------------------------
 
-NAMES = "李 🚗 \udce4 é"
-
-
-@pytest.mark.parametrize("charset", ["cp1252", "ascii", "utf-8"])
-def test_any_name_can_be_printed(charset: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def printed(*_: object) -> None:
-        print_table(NAMES, [NAMES, "n"], [[NAMES, 1]])
-        print_facts(NAMES, [(NAMES, NAMES)])
-        say("note", NAMES)
-        raise ValueError(NAMES)
-
-    monkeypatch.setattr("persim_gym.envs.suites.find_suite", printed)
-    result = invoke("agents", "cartpole", charset=charset)
-    assert result.exit_code == 2
-    assert result.stderr.count("\n") == 2
-    assert ("李" if charset == "utf-8" else "\\u674e") in result.stdout
-
-
-@pytest.mark.parametrize("charset", ["cp1252", "utf-8"])
-def test_json_stays_json(charset: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "persim_gym.envs.suites.find_suite", lambda *_: (print_json([NAMES[:3]]), exit(0))
-    )
-    result = invoke("agents", "cartpole", charset=charset)
-    assert json.loads(result.stdout) == [NAMES[:3]]
-
-
-@pytest.mark.parametrize("charset", ["cp1252", "ascii", "utf-8"])
-def test_a_bar_can_be_drawn(charset: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.TextIOWrapper):
-        def isatty(self) -> bool:
-            return True
-
-    monkeypatch.setenv("TERM", "xterm")
-    drawn = io.BytesIO()
-    for name in ("stdout", "stderr"):
-        monkeypatch.setattr(sys, name, Terminal(drawn, encoding=charset, write_through=True))
-    print_anything()
-    with progress_bar(NAMES) as report:
-        report(1, 2)
-    assert drawn.getvalue()
-
 
 # -- Ctrl-C ----------------------------------------------------------------------------------------
-
-#: Strikes when a module is looked for, or at the end: the process itself says when, not a clock.
-STRIKE = """
-import atexit, os, signal, sys
-
-when = os.environ["STRIKE_AT"]
-# A shell that runs the tests in the background has them ignore Ctrl-C.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-
-def strike():
-    os.kill(os.getpid(), signal.SIGINT)
-
-class Finder:
-    @staticmethod
-    def find_spec(name, path=None, target=None):
-        if name == when:
-            strike()
-
-if when == "the end":
-    atexit.register(strike)
-sys.meta_path.insert(0, Finder)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
-@pytest.mark.parametrize(
-    ("when", "says"),
-    [(m, "interrupted: ") for m in ("gymnasium.spaces", "typer.core", "torch.nn")]
-    + [("the end", "next: ")],
-)
-def test_ctrl_c_at_any_time_is_one_line(when: str, says: str, place: Path) -> None:
-    (place / "sitecustomize.py").write_text(STRIKE)
-    ended = subprocess.run(
-        [sys.executable, "-m", "persim_gym", "policies", "list", "cartpole"],
-        env={**os.environ, "PYTHONPATH": f"{place}{os.pathsep}{ROOT}", "STRIKE_AT": when},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert ended.returncode == 130, ended.stderr
-    assert ended.stderr.count("\n") == 1
-    assert ended.stderr.startswith(says)
-
-
-def test_ctrl_c_behind_another_error_is_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
-        try:
-            raise KeyboardInterrupt
-        except KeyboardInterrupt as error:
-            raise ImportError("a module could not be begun") from error
-
-    monkeypatch.setattr("persim_gym.envs.suites.find_suite", broken)
-    assert invoke("agents", "cartpole").exit_code == 130
-
-
-def test_other_programs_keep_their_ctrl_c() -> None:
-    code = (
-        "import signal\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "import persim_gym\n"
-        "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,41 +9,11 @@ import pytest
 
 from persim_gym import hub
 from persim_gym.learned import PerSim
-from tests.cli.commands import invoke, run
 from tests.learned.worlds import PlainTask, random_walks
 
-huggingface_hub = pytest.importorskip("huggingface_hub", reason="the extra 'hub' is not installed")
-
+pytest.importorskip("huggingface_hub", reason="the extra 'hub' is not installed")
 
 QUICK: dict[str, Any] = {"method": "als", "degree": 1, "rank": 1, "threshold": 0.0}
-
-
-class FolderHub:
-    """As much of ``HfApi`` as is used, over a folder."""
-
-    root: Path
-
-    def __init__(self, token: str | None = None) -> None:
-        self.token = token
-
-    def create_repo(self, name: str, *, private: bool, exist_ok: bool) -> str:
-        (self.root / name).mkdir(parents=True, exist_ok=exist_ok)
-        return f"https://hub/{name}"
-
-    def upload_folder(self, *, repo_id: str, folder_path: str, **_: Any) -> None:
-        shutil.copytree(folder_path, self.root / repo_id, dirs_exist_ok=True)
-
-    def snapshot_download(self, name: str, **_: Any) -> str:
-        if not (self.root / name).exists():
-            raise huggingface_hub.utils.LocalEntryNotFoundError("no network\nat all")
-        return str(self.root / name)
-
-
-@pytest.fixture
-def folder_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    FolderHub.root = tmp_path / "hub"
-    monkeypatch.setattr(huggingface_hub, "HfApi", FolderHub)
-    return FolderHub.root
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +45,6 @@ def test_no_folder_of_this_machine_is_shared(folder_hub: Path, tmp_path: Path) -
     for file in (folder_hub / "me" / "patients").iterdir():
         assert str(tmp_path) not in file.read_text("latin-1")
     assert hub.pull_simulator("me/patients").card["source"]["path"] == "patients.csv"
-
-
-def test_the_commands(folder_hub: Path, sim: PerSim, tmp_path: Path) -> None:
-    sim.save(tmp_path / "run")
-    run("hub", "push", str(tmp_path / "run"), "me/walks")
-    run("hub", "pull", "me/walks", "--out", str(tmp_path / "back"))
-    assert PerSim.load(tmp_path / "back").num_agents == sim.num_agents
 
 
 def test_what_is_no_simulator_is_refused(folder_hub: Path) -> None:
@@ -118,13 +80,6 @@ def test_wrong_arguments_fetch_nothing(name: str, folder_hub: Path) -> None:
 def test_a_wrong_address_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match="address must be hf://OWNER/DATASET"):
         hub.pull_dataset(address)
-
-
-def test_without_a_network_one_line_says_so(folder_hub: Path) -> None:
-    result = invoke("hub", "pull", "me/nothing", "--out", "x")
-    assert result.exit_code in (1, 2)
-    assert result.stderr.count("\n") == 1
-    assert "the hub was not reached or refused (no network)" in result.stderr
 
 
 def test_without_the_extra_the_remedy_is_said(sim: PerSim, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,8 @@ def test_the_callers_own_is_called_with_a_bar_and_without(
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0, "0 s"), (4.12, "4.1 s"), (60, "60 s"), (1380, "23 min"), (12_600, "3.5 h"),
+    [(0, "0 s"), (0.04, "0 s"), (4.12, "4.1 s"), (59.6, "60 s"), (99.4, "99 s"), (100, "2 min"),
+     (1380, "23 min"), (12_600, "3.5 h"),
      (216_000, "2.5 days")],
 )  # fmt: skip
 def test_durations_are_said_in_words(seconds: float, words: str) -> None:

@@ -1,12 +1,14 @@
-"""A linear world whose hidden parameter the past alone tells."""
+"""A linear world whose hidden parameter the past alone tells, and batches of random numbers."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from persim_gym.baselines.context_network import Batch, ContextShape
 from persim_gym.offline.transitions import Transitions
 from tests.learned.worlds import PlainTask
 
@@ -70,3 +72,21 @@ def transitions(path: NDArray[Any], actions: NDArray[Any], agents: NDArray[Any])
         num_agents=int(agents.max()) + 1,
         task_name=TASK.name,
     )
+
+
+#: Small networks of two members that see three numbers of a state.
+SHAPE = ContextShape(
+    members=2, obs_dim=2, inputs=3, acts=1, history=3, context=4, encoder=(5, 4), hidden=(6, 5),
+    probabilistic=True,
+)  # fmt: skip
+
+
+def batch_of(shape: ContextShape, rows: int, seed: int = 0) -> Batch:
+    """Random numbers of the right sizes, in double precision."""
+    generator = torch.Generator().manual_seed(seed)
+    widths = (
+        shape.history * (shape.obs_dim + shape.acts), shape.inputs, shape.acts, shape.obs_dim,
+        shape.inputs, shape.obs_dim,
+    )  # fmt: skip
+    sizes = [(shape.members, rows, width) for width in widths]
+    return Batch(*(torch.randn(s, generator=generator, dtype=torch.float64) for s in sizes))

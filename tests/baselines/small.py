@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from gymnasium.spaces import Box
+from torch import Tensor
 
 from persim_gym import baselines
+from persim_gym.baselines.networks import Units
 from persim_gym.envs.suites import SUITES
 from persim_gym.experiments.baseline_methods import joined
 from persim_gym.offline.transitions import Transitions
@@ -202,3 +205,17 @@ def episodes_of(task: Any, dynamics: Any, policy: Any, agent: int, episodes: int
     start = task.sample_start(rng, episodes)
     choose = start_episodes(as_policy(policy, task), batch)
     return transitions_of(batch, start, play(dynamics, batch, start, choose, rng))
+
+
+def plain_units(task: Any) -> dict[str, Tensor]:
+    """Units of a network that sees a task's one-dimensional observations as they are."""
+    space = task.action_space
+    low, high = (space.low, space.high) if isinstance(space, Box) else (np.zeros(0), np.zeros(0))
+    one = torch.ones(task.observation_space.shape)
+    bounds = (torch.as_tensor(bound, dtype=torch.float32) for bound in (low, high))
+    return Units(0 * one, one, *bounds, torch.ones(1)).tensors()
+
+
+def linear_net(part: str, weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
+    """A network of one layer, as it is kept."""
+    return {f"{part}.0.weight": weight.float(), f"{part}.0.bias": bias.float()}

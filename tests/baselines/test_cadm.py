@@ -6,13 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from persim_gym.baselines import CaDM
-from persim_gym.baselines.context_fit import ContextLearner, Schedule
-from persim_gym.baselines.context_network import ContextShape
-from persim_gym.baselines.model_config import CADM_PAPER, VANILLA, CaDMConfig
-from persim_gym.baselines.windows import Units, Windows
+from persim_gym.baselines.model_config import VANILLA
 from persim_gym.evaluation.episodes import Episodes
 from persim_gym.evaluation.open_loop import open_loop_error
 from persim_gym.planning import MPC
@@ -137,54 +133,3 @@ def test_short_trajectories_do_without_a_context_or_with_a_shorter_past() -> Non
     data = recorded(HiddenGain(gains(3)), 6)
     assert fit(data, **TINY, history=4).dynamics.lag == 5
     assert fit(data, **TINY, context=0).dynamics.lag == 1
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        ({"particles": 7}, "multiple of ensemble_size=5"),
-        ({"planner": "magic"}, "planner"),
-        ({"context": -1}, "context"),
-        ({"hidden": (0,)}, "hidden"),
-        ({"encoder": "wide"}, "encoder"),
-        ({"validation": 1.0}, "validation must be .*less than 1"),
-    ],
-)
-def test_a_configuration_that_cannot_be_is_refused(options: Any, says: str) -> None:
-    with pytest.raises((TypeError, ValueError), match=says):
-        CaDMConfig().replaced(options)
-
-
-def test_the_settings_of_the_authors_are_there() -> None:
-    config = CaDMConfig().replaced(CADM_PAPER)
-    assert (config.encoder, config.hidden) == ((256, 128, 64), (200, 200, 200, 200))
-    assert (config.ensemble_size, config.particles, config.tempering) == (5, 20, 0.0)
-    assert CaDMConfig().replaced(VANILLA).particles == 1
-
-
-def test_a_fit_stops_where_the_held_out_loss_rises() -> None:
-    learner = ContextLearner.__new__(ContextLearner)
-    learner.rolling, learner.stopped = float("nan"), False
-    for value, expected in ((1.0, False), (0.5, False), (0.5, False), (5.0, True)):
-        learner._stop_where_it_rises(value)
-        assert learner.stopped is expected
-
-
-def test_a_past_counts_by_what_it_tells() -> None:
-    """Of one transition a gain is hardly known: what is left there must not hide the rest."""
-    data = recorded(HiddenGain(gains(60)), 15)
-    units = Units.measure(data, TASK)
-    shape = ContextShape(1, 2, 2, 1, history=4, context=3, encoder=(16,), hidden=(32,))
-    windows = Windows(data, TASK, units, 4, 6, torch.device("cpu"))
-    schedule = Schedule(steps=1500, learning_rate=1e-2, falling=True, weigh_pasts=True)
-    learner = ContextLearner(shape, windows, schedule, 0)
-    assert torch.equal(learner.tensors()["worth"], torch.ones(5))
-    for block in range(15):
-        torch.manual_seed(block)
-        learner.train(block)
-    worth = learner.tensors()["worth"]
-    assert float(worth.max()) == 1.0
-    assert float(worth[0]) < 0.3 * float(worth[-1])
-    other = ContextLearner(shape, windows, schedule, 1)
-    other.restore(learner.tensors())
-    assert torch.equal(other.tensors()["worth"], worth)

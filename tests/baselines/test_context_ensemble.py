@@ -205,20 +205,3 @@ def test_it_knows_no_factors() -> None:
     for call in (model.agent_factors, model.offset):
         with pytest.raises(TypeError, match="past alone"):
             call()
-
-
-def test_half_cheetah_sees_sine_and_cosine_and_no_velocity_of_the_last_step() -> None:
-    from persim_gym.envs.tasks.half_cheetah import HalfCheetahTask
-
-    task = HalfCheetahTask()
-    data = random_walks(task, agents=3, steps=30)
-    units = Units.measure(data, task)
-    obs = torch.as_tensor(data.obs[:5])
-    seen = units.seen(obs) * units.state[1] + units.state[0]
-    assert seen.shape == (5, 18)  # without the first, and two for the pitch
-    assert torch.allclose(seen[:, 0], obs[:, 1], atol=1e-5)
-    assert torch.allclose(seen[:, -2], obs[:, 2].sin(), atol=1e-5)
-    assert torch.allclose(seen[:, -1], obs[:, 2].cos(), atol=1e-5)
-    after = units.following(obs, torch.zeros(5, 18))
-    assert torch.allclose(after[:, 0], units.change[0][0].expand(5))  # itself, not by its change
-    assert torch.allclose(after[:, 1:], obs[:, 1:] + units.change[0][1:])

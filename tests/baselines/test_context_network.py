@@ -1,36 +1,15 @@
-"""CaDM's networks beside a slow reference, and batches beside plain loops over windows."""
+"""CaDM's networks beside a slow reference."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from persim_gym.baselines.context_gradients import LossGradient
 from persim_gym.baselines.context_network import Batch, ContextNetwork, ContextShape, loss
-from persim_gym.baselines.windows import Units, Windows, hold_out
-from tests.baselines.context_worlds import TASK, HiddenGain, gains, recorded
-
-SHAPE = ContextShape(
-    members=2, obs_dim=2, inputs=3, acts=1, history=3, context=4, encoder=(5, 4), hidden=(6, 5),
-    probabilistic=True,
-)  # fmt: skip
-
-
-def batch_of(shape: ContextShape, rows: int, seed: int = 0) -> Batch:
-    """Random numbers of the right sizes, in double precision."""
-    generator = torch.Generator().manual_seed(seed)
-    widths = (
-        shape.history * (shape.obs_dim + shape.acts), shape.inputs, shape.acts, shape.obs_dim,
-        shape.inputs, shape.obs_dim,
-    )  # fmt: skip
-    sizes = [(shape.members, rows, width) for width in widths]
-    return Batch(*(torch.randn(s, generator=generator, dtype=torch.float64) for s in sizes))
+from tests.baselines.context_worlds import SHAPE, batch_of
 
 
 def dense(t: dict[str, Tensor], member: int, stack: str, x: Tensor, activation: str) -> Tensor:
@@ -113,34 +92,6 @@ def test_tempering_weighs_by_a_variance_without_a_gradient() -> None:
     assert torch.allclose(own, other, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("tempering", [0.0, 1.0])
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {},
-        {"probabilistic": False},
-        {"activation": "relu"},
-        {"backward": False},
-        {"context": 0, "backward": False},
-    ],
-)
-def test_the_gradient_written_by_hand_is_the_automatic_one(
-    changed: dict[str, Any], tempering: float
-) -> None:
-    shape = dataclasses.replace(SHAPE, **changed)
-    vector = ContextNetwork.initial(shape, torch.Generator().manual_seed(1)).double()
-    vector += 0.1 * torch.randn(len(vector), generator=torch.Generator().manual_seed(2))
-    slope = LossGradient(shape, vector, 0.5, tempering)
-    for seed in (0, 1):  # nothing is left of a batch before
-        batch = batch_of(shape, rows=4, seed=seed)
-        leaf = vector.clone().requires_grad_()
-        expected = loss(ContextNetwork.views(shape, leaf), batch, 0.5, tempering)
-        (gradient,) = torch.autograd.grad(expected.sum(), leaf)
-        value, found = slope(batch)
-        assert torch.allclose(value, expected.detach(), rtol=1e-12)
-        assert torch.allclose(found, gradient, rtol=1e-9, atol=1e-12)
-
-
 def test_first_weights_and_their_decay_are_the_authors() -> None:
     shape = ContextShape(members=1, obs_dim=3, inputs=3, acts=2)
     vector = ContextNetwork.initial(shape, torch.Generator().manual_seed(0))
@@ -156,40 +107,3 @@ def test_first_weights_and_their_decay_are_the_authors() -> None:
     own = [float(decay[f"encoder.{i}.weight"].max()) for i in range(4)]
     assert own == pytest.approx([2.5e-5, 5e-5, 7.5e-5, 7.5e-5])
     assert not any(bool(t.any()) for name, t in decay.items() if not name.endswith("weight"))
-
-
-def test_batches_hold_the_past_of_the_window_and_nothing_of_other_episodes() -> None:
-    data = recorded(HiddenGain(gains(3)), steps=7)
-    units = Units.measure(data, TASK)
-    windows = Windows(data, TASK, units, history=4, future=3, device=torch.device("cpu"))
-    pairs = windows.pairs(np.ones(len(data), dtype=np.bool_))
-    expected = [
-        (t, u) for t in range(len(data)) for u in range(t, t + 3)
-        if u < len(data) and data.episode[u] == data.episode[t]
-    ]  # fmt: skip
-    assert pairs.tolist() == [list(pair) for pair in expected]
-    batch = windows.batch(pairs[None])
-    for n, (t, u) in enumerate(expected):
-        past = []
-        for row in range(t - 4, t):
-            if row < 0 or data.episode[row] != data.episode[t]:
-                past += [0.0, 0.0, 0.0]
-                continue
-            moved = (data.next_obs[row] - data.obs[row]) / units.change[1].numpy()
-            past += [*moved.tolist(), float(data.action[row, 0])]
-        assert batch.history[0, n].tolist() == pytest.approx(past, abs=1e-6)
-        obs = (data.obs[u] - units.state[0].numpy()) / units.state[1].numpy()
-        assert batch.states[0, n].tolist() == pytest.approx(obs.tolist(), abs=1e-6)
-        change = (data.next_obs[u] - data.obs[u] - units.change[0].numpy()) / units.change[
-            1
-        ].numpy()
-        assert batch.change[0, n].tolist() == pytest.approx(change.tolist(), abs=1e-5)
-        back = (data.obs[u] - data.next_obs[u] - units.back[0].numpy()) / units.back[1].numpy()
-        assert batch.change_back[0, n].tolist() == pytest.approx(back.tolist(), abs=1e-5)
-
-
-def test_what_is_held_out_has_a_share_and_a_most() -> None:
-    rng = np.random.default_rng(0)
-    assert hold_out(200, 0.1, rng).sum() == 20
-    assert hold_out(100_000, 0.1, rng).sum() == 5000
-    assert not hold_out(5, 0.1, rng).any()

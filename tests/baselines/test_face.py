@@ -15,8 +15,7 @@ import torch
 from gymnasium.spaces import Box
 
 from persim_gym import store
-from persim_gym.baselines import BCQ, MODULES, Baseline, SfBC, face
-from persim_gym.baselines.networks import Units
+from persim_gym.baselines import MODULES, Baseline, SfBC, face
 from persim_gym.core import Dynamics
 from persim_gym.learned.outcomes.data_task import DataTask
 from persim_gym.policies.behaviours import as_policy
@@ -255,19 +254,6 @@ def test_a_known_task_says_what_the_data_leave_out(entry: Entry) -> None:
         assert torch.equal(tensor, entry.shared().tensors[name]), name
 
 
-@pytest.mark.parametrize("unit", [1e-9, 1e9])
-def test_networks_see_the_same_in_whatever_unit_data_are(unit: float) -> None:
-    data, task = data_of("discrete"), Entry("Cloning", "discrete").shared().task
-    other = dataclasses.replace(
-        data, obs=data.obs * np.float32(unit), next_obs=data.next_obs * np.float32(unit)
-    )
-    seen = [
-        Units.measured(own, task).observations(own.obs, torch.device("cpu"))
-        for own in (data, other)
-    ]
-    torch.testing.assert_close(seen[0], seen[1], rtol=1e-3, atol=1e-3)
-
-
 @of_each(*CONTINUOUS)
 def test_actions_without_bounds_are_refused_before_any_work(
     entry: Entry, monkeypatch: pytest.MonkeyPatch
@@ -319,12 +305,6 @@ def test_configurations_are_frozen_plain_values(entry: Entry) -> None:
     name = dataclasses.fields(config)[0].name
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(config, name, 1)
-
-
-def test_a_missing_library_is_said_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"pip install 'persim-gym\[baselines\]'"):
-        BCQ.fit("no/such/data-v0")
 
 
 @pytest.mark.slow

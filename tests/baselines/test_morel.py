@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from persim_gym.baselines import MOReL, policy_search
-from persim_gym.baselines.model_config import MOREL_PAPER, MOReLConfig
+from persim_gym.baselines import MOReL
+from persim_gym.baselines.model_config import MOReLConfig
 from persim_gym.baselines.morel import largest_discrepancy, penalty_of
 from persim_gym.envs.guard import REASONS
 from persim_gym.evaluation.returns import episode_returns
@@ -153,35 +153,3 @@ def test_search_improves_on_what_it_imitated() -> None:
     cloned = fit(data, **options, imitation=50, policy_steps=1, policy_learning_rate=1e-9)
     searched = fit(data, **options, imitation=10, policy_steps=4000, policy_learning_rate=3e-3)
     assert returns(searched) > returns(cloned) + 1
-
-
-def test_starts_are_recorded_ones() -> None:
-    data = recorded(HiddenGain(np.ones(3)), 10)
-    begin = policy_search._Starts(data, 0.0)
-    drawn = begin(np.random.default_rng(0), 50)
-    starts = {tuple(row) for row in data.obs[data.starts].astype(float).tolist()}
-    assert {tuple(row) for row in drawn.tolist()} == starts
-    anywhere = policy_search._Starts(data, 1.0)(np.random.default_rng(0), 200)
-    assert len(np.unique(anywhere, axis=0)) > 20
-    rng = np.random.default_rng(5)
-    one_by_one = np.concatenate([begin(rng, 1) for _ in range(6)])
-    np.testing.assert_array_equal(one_by_one, begin(np.random.default_rng(5), 6))
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        ({"ensemble_size": 1}, "ensemble_size"),
-        ({"pessimism": 0.0}, "pessimism must be above 0"),
-        ({"discount": 1.0}, "give a penalty"),
-        ({"lanes": 0}, "lanes"),
-    ],
-)
-def test_a_configuration_that_cannot_be_is_refused(options: Any, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
-        MOReLConfig().replaced(options)
-
-
-def test_the_settings_of_the_authors_are_there() -> None:
-    config = MOReLConfig().replaced(MOREL_PAPER)
-    assert (config.ensemble_size, config.hidden) == (4, (512, 512))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 from typer import testing
@@ -12,7 +13,10 @@ from persim_gym.cli import app
 
 # Typer makes all commands anew for every call, which takes longer than most of them do.
 testing._get_command = functools.cache(testing._get_command)
-COMMAND = testing._get_command(app)
+COMMAND: Any = testing._get_command(app)
+
+#: Options of a fit that takes a moment.
+TINY = ["--ensemble-size", "2", "--epochs", "4", "--threads", "1"]
 
 
 def invoke(*args: Any, charset: str = "utf-8", **options: Any) -> Result:
@@ -35,3 +39,20 @@ def refuse(*args: Any, says: str) -> None:
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
     assert says in result.stderr
+
+
+def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """All commands by their words, those of groups such as ``datasets show`` too."""
+    for name, command in (group or COMMAND).commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield " ".join((*path, name)), command
+
+
+COMMANDS = dict(commands())
+
+
+def options(command: Any) -> list[Any]:
+    """A command's options, without its arguments."""
+    return [option for option in command.params if option.opts[0].startswith("-")]

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
-from rich.progress import Progress, TextColumn
 
-from persim_gym.cli.output import duration
-from persim_gym.cli.watching import BarWatch, watching
 from persim_gym.experiments import engines
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.engines import Done
 from persim_gym.experiments.ledger import read_ledger, wanted_cells
 from persim_gym.experiments.presets import preset_cells
-from persim_gym.experiments.row_files import Row, RowFiles
+from persim_gym.experiments.row_files import RowFiles
 from persim_gym.experiments.runner import failure_path
 from tests.cli import commands
 
@@ -270,53 +265,3 @@ def test_the_list_as_json(place: Path) -> None:
 def test_bad_input(place: Path, args: tuple[str, ...], says: str) -> None:
     refuse(*args, says=says)
     assert not (place / "runs").exists()
-
-
-# -- progress --------------------------------------------------------------------------------------
-
-
-def test_bars_of_the_whole_and_of_what_runs() -> None:
-    screen = io.StringIO()
-    bars = Progress(TextColumn("{task.description}"), console=Console(file=screen))
-    watch = BarWatch(lambda: None, bars)
-    cells = [quick(seed=seed) for seed in range(2)]
-
-    def shown() -> list[tuple[Any, ...]]:
-        return [(t.description, t.completed, t.total, t.fields["note"]) for t in bars.tasks]
-
-    watch.begins(cells, 1, 100.0)
-    assert shown() == [("benchmark", 1, 3, "1/3 cells, about 2 min left")]
-    watch.recording("persim/x-v0", 0, 1)
-    watch.recording("persim/x-v0", 5, 10)
-    assert shown()[1:] == [("record persim/x-v0", 5, 10, "")]
-    watch.recording("persim/x-v0", 1, 1)
-    watch.started(cells[0])
-    watch.stage(cells[0], "fit", 0, 1)
-    assert shown()[1:] == [(cells[0].describe(), 0, None, "fit")]
-    watch.stage(cells[0], "fit", 3, 4)
-    watch.started(cells[1])
-    assert [line[1:] for line in shown()[1:]] == [(3, 4, "fit"), (0, None, "")]
-    watch.ended(Done(cells[0], Row(cells[0], {}, {}, {}, {}, "")), 1.0, 50.0)
-    watch.ended(Done(cells[1], None, "no luck"), 1.0, 0.0)
-    assert shown() == [("benchmark", 3, 3, "3/3 cells, about 0 s left")]
-    assert f"failed: {cells[1].describe()}: no luck" in screen.getvalue().replace("\n", " ")
-
-
-def test_a_terminal_has_bars(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    begun: list[int] = []
-    with watching(lambda: begun.append(1)) as watch:
-        assert not isinstance(watch, BarWatch)
-    monkeypatch.setattr("sys.stderr", Terminal())
-    with watching(lambda: begun.append(2)) as watch:
-        assert isinstance(watch, BarWatch)
-        watch.begins([quick()], 0, 1.0)
-    assert begun == [2]
-
-
-def test_durations() -> None:
-    texts = [duration(seconds) for seconds in (0.04, 4.12, 59.6, 99.4, 100, 1380, 12600)]
-    assert texts == ["0 s", "4.1 s", "60 s", "99 s", "2 min", "23 min", "3.5 h"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -11,13 +12,14 @@ import minari
 import numpy as np
 import pytest
 from minari.cli import app as minari_app
-from PIL import Image
 from typer.testing import CliRunner
 
 from persim_gym.core import Task
+from persim_gym.envs.suites import find_suite
 from persim_gym.offline import FunctionPolicy, recorder
 from persim_gym.offline.datasets import CARD, load
 from persim_gym.offline.provenance import content_hash
+from persim_gym.offline.reading import read_transitions
 from persim_gym.policies.behaviours import as_policy
 from tests.cli.commands import invoke, refuse, run
 
@@ -156,7 +158,14 @@ def test_format_namespace_and_id() -> None:
     [
         (("chess",), "unknown task 'chess'"),
         (("chess", "--behaviour", "all"), "unknown task 'chess'"),
+        (("cart-pole",), "unknown task 'cart-pole' (did you mean 'cartpole'?)"),
         (("cartpole", "--behaviour", "clever"), "unknown behaviour 'clever'"),
+        (("cartpole", "--agents", "3", "--agent", "0"), "give one"),
+        (("cartpole", "--agents", "4-2"), "write 2-4"),
+        (("cartpole", "--agents", "0"), "agents must be at least 1"),
+        (("cartpole", "--agents", "9", "--population-size", "8"), "has 8"),
+        (("cartpole", "--epsilon", "0.5"), "--epsilon"),
+        (("cartpole", "--dataset-id", "nonsense"), "'nonsense' is no id"),
         (("all", "--behaviour", "clever"), "unknown behaviour 'clever'"),
         (("cartpole", "--behaviour", "pure-eps-120"), "0 to 100 percent"),
         (("cartpole", "--behaviour", "pure", "--epsilon", "1.5"), "--epsilon"),
@@ -231,75 +240,93 @@ def test_minari_lists_and_shows_what_was_recorded(monkeypatch: pytest.MonkeyPatc
 # -- show ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
-def test_a_card_as_tables() -> None:
-    run("record", "cartpole", "--agents", "12")
-    data = load(ID)
-    text = run("datasets", "show", ID).stdout
-    lengths = [len(episode) for episode in data]
-    assert re.search(rf"transitions +{sum(lengths)}\n", text)
-    assert re.search(rf"steps +{min(lengths)} to {max(lengths)} an episode\n", text)
-    assert re.search(r"ends +pole fell 12\n", text)
-    assert re.search(r"made by +persim-gym record cartpole --behaviour random --agents 12", text)
-    assert re.search(rf"sha256 +{content_hash(data)}\n +checked +as recorded\n", text)
-    for title in ("Return by force (corr", "Return by length", "Test agents", "States", "Coverage"):
-        assert f"\n{title}" in text
-    fourth = re.search(r"\n4 +10 +0.15 +(\d+) +(\d+) +pole fell", text)
-    assert fourth is not None
-    assert fourth.groups() == (str(lengths[4]),) * 2
-
-
-@pytest.mark.slow
-def test_a_changed_data_set_is_told_so() -> None:
-    import h5py
-
-    run("record", "cartpole", *SMALL)
-    with h5py.File(load(ID).storage.data_path / "main_data.hdf5", "r+") as file:
-        file["episode_0"]["rewards"][0] = 3.0
-    assert "NOT AS RECORDED" in run("datasets", "show", ID).stdout
-    assert json.loads(run("datasets", "show", ID, "--json").stdout)["intact"] is False
-
-
-@pytest.mark.slow
-def test_a_card_as_json_and_as_a_figure(tmp_path: Path) -> None:
-    run("record", "mountain-car", "--agents", "12", "--max-steps", "30")
-    name, picture = "persim/mountain-car/random-v0", tmp_path / "new" / "card.png"
-    result = run("datasets", "show", name, "--json", "--out", str(picture))
-    card = json.loads(result.stdout)
-    assert card["path"] == str(load(name).storage.data_path)
-    assert len(card["by_episode"]) == 12
-    assert card["ends"] == {"time limit": 12}
-    with Image.open(picture) as image:
-        assert image.width == 2000
-    text = run("datasets", "show", name, "--out", str(tmp_path / "card.svg")).stdout
-    assert "drawn in" in text
-    refuse("datasets", "show", name, "--plot", "card.jpg", says=".png, .svg, .pdf")
-
-
-def test_other_librarys_data_have_a_card() -> None:
-    import gymnasium as gym
-    from minari.data_collector import EpisodeBuffer
-
-    buffer = EpisodeBuffer(
-        seed=0,
-        options=None,
-        observations=np.arange(12, dtype=np.float32).reshape(3, 4),
-        actions=np.array([0, 1]),
-        rewards=np.array([1.0, 1.0]),
-        terminations=np.array([False, True]),
-        truncations=np.array([False, False]),
-    )
-    with pytest.warns(UserWarning, match="is set to None"):
-        minari.create_dataset_from_buffers("other-v0", [buffer], env=gym.make("CartPole-v1"))
-    text = run("datasets", "show", "other-v0").stdout
-    assert re.search(r"ends +terminated 1\n", text)
-    assert "Return by" not in text
-    assert "Test agents" not in text
-
-
 @pytest.mark.parametrize("ends", ["1e37:1e38", "1e200:1e201", "1e307:1e308"])
 def test_covariates_beyond_single_precision_leave_nothing(ends: str) -> None:
     refuse(
         "record", "cartpole", "--agents", "2", "--ranges", f"force={ends}", says="single precision"
     )
     assert ids() == []
+
+
+def test_agents_table_marks_the_test_agents() -> None:
+    text = run("agents", "cartpole", "--show", "7").stdout
+    rows = [line.split() for line in text.splitlines() if re.match(r" *\d", line)]
+    assert rows[3] == ["3", "test", "agent", "10", "0.85"]
+    assert [row[0] for row in rows] == [str(agent) for agent in range(7)]
+    assert ["test" in row for row in rows] == [True] * 5 + [False] * 2
+
+
+def test_agents_as_csv_and_json_are_the_population() -> None:
+    people = find_suite("cartpole").population({"size": 9, "seed": 4})
+    args = ["agents", "cartpole", "--size", "9", "--seed", "4"]
+    rows = list(csv.DictReader(run(*args, "--csv").stdout.splitlines()))
+    assert [float(row["force"]) for row in rows] == people.column("force").tolist()
+    content = json.loads(run(*args, "--json").stdout)
+    assert [row["length"] for row in content["agents"]] == people.column("length").tolist()
+    assert [row["test_agent"] for row in content["agents"]] == [True] * 5 + [False] * 4
+    assert find_suite("cartpole").population(content["population"]) == people
+
+
+def test_agents_of_own_ranges_lie_in_them_and_are_no_test_agents() -> None:
+    args = ["agents", "cartpole", "--ranges", "force=5:6", "--ranges", "length=.3:.4", "--json"]
+    agents = json.loads(run(*args).stdout)["agents"]
+    assert all(5 <= row["force"] <= 6 and 0.3 <= row["length"] <= 0.4 for row in agents)
+    assert not any(row["test_agent"] for row in agents)
+
+
+@pytest.mark.usefixtures("shared_store")
+def test_record_writes_what_was_asked_for(dataset: str) -> None:
+    data = minari.load_dataset(dataset)
+    assert len(data) == 6
+    assert data.env_spec.kwargs["population"] == {"size": 8, "seed": 3}
+
+
+@pytest.mark.slow
+def test_record_options_show() -> None:
+    other = "persim/cartpole/other-v0"
+    args = ["record", "cartpole", "--agents", "2,5", "--episodes", "3", "--max-steps", "7"]
+    text = run(*args, "--dataset-id", other, "--ranges", "force=5:6").stdout
+    assert re.search(r"episodes +6\n", text)
+    transitions = read_transitions(other)
+    assert np.unique(transitions.agent).tolist() == [2, 5]
+    assert transitions.lengths.max() == 7
+    refuse(*args, "--dataset-id", other, says="--force")
+    before = transitions.obs
+    run(*args, "--dataset-id", other, "--ranges", "force=5:6", "--force", "--seed", "9")
+    assert not np.array_equal(read_transitions(other).obs[:3], before[:3])
+    assert invoke("datasets", "delete", other, input="n\n").exit_code == 1
+    assert other in minari.list_local_datasets()
+    run("datasets", "delete", other, input="y\n")
+    assert other not in minari.list_local_datasets()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("shared_store")
+def test_datasets_are_listed_and_described(dataset: str) -> None:
+    summary = json.loads(run("datasets", "show", dataset, "--json").stdout)
+    assert (summary["agents"], summary["episodes"], summary["behaviour"]) == (6, 6, "random")
+    assert summary["transitions"] == len(read_transitions(dataset))
+    listed = json.loads(run("datasets", "list", "--json").stdout)
+    assert dataset in [entry["id"] for entry in listed]
+    assert dataset in run("datasets", "list").stdout
+    assert f"transitions  {summary['transitions']}" in run("datasets", "show", dataset).stdout
+
+
+def test_no_data_sets_says_what_makes_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    assert "persim-gym record" in run("datasets", "list").stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("agents cartpole --ranges force=1", "force=5:15"),
+        ("agents cartpole --ranges mass=1:2", "unknown covariate 'mass'"),
+        ("agents cartpole --ranges force=2:1", "lower first"),
+        ("agents cartpole --csv --json", "give one"),
+        ("datasets show persim/none-v0", "no local data set 'persim/none-v0'"),
+        ("datasets delete persim/none-v0 --yes", "no local data set 'persim/none-v0'"),
+    ],
+)
+def test_bad_input_is_one_line(line: str, says: str) -> None:
+    refuse(*line.split(), says=says)

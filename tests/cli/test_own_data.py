@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
-from persim_gym.cli.next_step import agent_word, say_next
 from persim_gym.cli.own_data import units_of
 from persim_gym.learned import PerSim
 from persim_gym.training import load_policy
@@ -181,19 +180,6 @@ def test_units_are_shown_where_they_are_known(place: Path) -> None:
     assert units_of(sim) == {}
     sim.task.obs_units = ("mg",)  # type: ignore[attr-defined]
     assert units_of(sim.with_reward(GAIN)) == {"level": "mg"}
-
-
-def test_next_lines_can_be_copied(capsys: pytest.CaptureFixture[str]) -> None:
-    say_next("plan", Path("my runs/p"), "--agent", "it's")
-    line = capsys.readouterr().err
-    assert shlex.split(line)[2:] == ["plan", "my runs/p", "--agent", "it's"]
-    say_next("plan", "a\x1b[31mb")
-    assert capsys.readouterr().err == ""
-    sim = PerSim.load("runs/p")
-    assert [agent_word(sim, 1), agent_word(None, 3)] == ["bob", "3"]
-    sim.rename(("1", "0", "a", "b", "c", "d"))
-    for index in range(6):
-        assert sim.names.parse(agent_word(sim, index)) == index
 
 
 @pytest.mark.slow

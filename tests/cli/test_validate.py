@@ -11,24 +11,11 @@ import pandas as pd
 import pytest
 
 from persim_gym.cli.tables import Columns
-from persim_gym.cli.trust import print_heldout
 from persim_gym.cli.validate import _say_next
 from tests.cli.commands import run
-from tests.evaluation.validation.worlds import patients
+from tests.cli.weeks import COLUMNS, FIT, frame
 
-COLUMNS = (
-    "--agent-column", "who", "--time-column", "week", "--state", "glucose,weight",
-    "--action", "dose",
-)  # fmt: skip
-FIT = ("--method", "hierarchical", "--degree", "1", "--ensemble-size", "1")
 QUICK = ("--method", "hierarchical", "--ensemble-size", "1")
-
-
-def frame(agents: int = 8, steps: int = 40, noise: float = 0.2) -> pd.DataFrame:
-    data = patients(agents, steps, noise=noise)
-    names = np.array(data.agent_names)[data.agent]
-    columns = {"who": names, "week": data.step, "glucose": data.obs[:, 0]}
-    return pd.DataFrame(columns | {"weight": data.obs[:, 1], "dose": data.action[:, 0]})
 
 
 @pytest.fixture(scope="module")
@@ -189,17 +176,6 @@ def test_bad_tables_get_a_page_that_says_so(
     assert re.search(says, (tmp_path / "index.html").read_text().replace("&#39;", "'"))
 
 
-def test_fit_ends_with_errors_by_coordinate_and_warns(table: Path, tmp_path: Path) -> None:
-    fine = run("fit", table, "--out", tmp_path / "a", *COLUMNS, *FIT)
-    assert "Error (RMSE) 10 steps ahead, on steps kept from the fit" in fine.stdout
-    assert "warning" not in fine.stderr
-    bad = ("--method", "sgd", "--epochs", "1", "--ensemble-size", "1")
-    poor = run("fit", table, "--out", tmp_path / "b", *COLUMNS, *bad)
-    assert "on steps that the fit has seen" in poor.stdout
-    assert "the simulator predicts worse: glucose (than " in poor.stderr
-    assert "the pooled model" in poor.stderr
-
-
 @pytest.mark.slow
 def test_evaluate_of_own_data_is_held_out(sim: Path, table: Path, tmp_path: Path) -> None:
     result = run("evaluate", sim, "--data", table, "--horizon", "5")
@@ -207,17 +183,3 @@ def test_evaluate_of_own_data_is_held_out(sim: Path, table: Path, tmp_path: Path
     assert "Values may be read off" in result.stdout
     again = run("validate", sim, "--out", tmp_path / "t", "--horizons", "1", "--json")
     assert json.loads(again.stdout)["facts"]["fitted by"] == "hierarchical"
-
-
-def test_predictions_that_have_faded_are_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing of the simulator's own is left in them: no plan can be made with them."""
-    rmse = {name: [1.0, 1.0] for name in ("simulator", "persistence", "pooled")}
-    heldout = {"deviation": [1.0, 1.0], "rmse": rmse, "steps": 7, "seen": False}
-    weights = {"1": [1.0, 0.4], "3": [0.9, 0.0], "5": [0.9, 0.0]}
-    metrics = {"heldout": heldout, "fading": {"weight": weights}}
-    card = {"obs_names": ["glucose", "weight"], "metrics": metrics}
-    print_heldout(card)
-    said = "predictions do not depend on the actions: weight (from step 3 on)"
-    assert said in capsys.readouterr().err
-    print_heldout({**card, "data_task": {"action_labels": ["none"]}})
-    assert "actions" not in capsys.readouterr().err

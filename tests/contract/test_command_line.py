@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import subprocess
+import sys
 from collections import defaultdict
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
+import persim_gym
 from persim_gym.cli.command import Command
 from persim_gym.cli.table_options import Columns
-from tests.cli.commands import COMMAND, invoke, run
+from tests.cli.commands import COMMANDS, options, run
 
 #: Names of which the help says something else where there is one of a kind, or several.
 ONE_OR_SEVERAL = {"--agent"}
 
 
-def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
-    for name, command in (group or COMMAND).commands.items():
-        if hasattr(command, "commands"):
-            yield from commands(command, (*path, name))
-        else:
-            yield " ".join((*path, name)), command
-
-
-COMMANDS = dict(commands())
+#: In the order of work.
+LISTED = [
+    "demo", "agents", "policies", "record", "datasets", "fit", "adapt", "evaluate", "validate",
+    "equations", "export", "hub", "plan", "train", "baseline", "generate", "render", "explore",
+    "benchmark", "report",
+]  # fmt: skip
 GROUPS = {name.split()[0] for name in COMMANDS if " " in name}
-
-
-def options(command: Any) -> list[Any]:
-    return [option for option in command.params if option.opts[0].startswith("-")]
 
 
 def meaning(text: str) -> str:
@@ -101,35 +95,36 @@ def test_every_command_that_reads_a_table_takes_the_same_options() -> None:
     assert {"fit", "adapt", "validate", "baseline", "explore", "plan", "render"} <= reading
 
 
-@pytest.mark.parametrize(
-    ("command", "former", "present"),
-    [
-        ("plan", "--agents", "--agent"),
-        ("adapt", "--agents", "--agent"),
-        ("plan", "--steps", "--max-steps"),
-        ("render", "--steps", "--max-steps"),
-        ("render", "--behaviour", "--policy"),
-        ("record", "--policy", "--behaviour"),
-        ("fit", "--reward", "--reward-column"),
-        ("validate", "--horizons", "--horizon"),
-        ("agents", "--size", "--population-size"),
-        ("agents", "--seed", "--population-seed"),
-        ("benchmark", "--dataset", "--behaviour"),
-        ("datasets show", "--plot", "--out"),
-    ],
-)
-def test_former_names_are_taken_and_not_shown(command: str, former: str, present: str) -> None:
-    own = COMMANDS[command]
-    assert own.former[former] == present
-    assert former not in {opt for option in options(own) for opt in option.opts}
-    given = invoke(*command.split(), former)
-    assert f"'{present}'" in given.stderr or present in given.stderr
-    assert f"no such option: {former}" not in given.stderr
+def test_every_command_is_in_this_list_and_in_the_help() -> None:
+    listed = run("--help").stdout.split("Commands:\n")[1].split("\n\n")[0]
+    assert [line.split()[0] for line in listed.splitlines()] == LISTED
+    assert all(not line.endswith("...") for line in listed.splitlines())
 
 
-def test_a_former_name_gives_what_the_present_one_gives() -> None:
-    def out(*words: str) -> str:
-        return run("agents", "cartpole", "--csv", *words).stdout
+def test_no_command_shows_the_help() -> None:
+    assert run().stdout == run("--help").stdout
+    assert "delete" in run("datasets").stdout
 
-    assert out("--size=7", "--seed", "3") == out("--population-size", "7", "--population-seed=3")
-    assert out("--size=7", "--seed", "3") != out("--size=7", "--seed", "4")
+
+def test_version() -> None:
+    assert run("--version").stdout == f"persim-gym {persim_gym.__version__}\n"
+
+
+def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
+    code = (
+        "import sys; from persim_gym.cli import app\n"
+        "try: app(['fit', '--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'minari', 'mujoco', 'pygame', 'stable_baselines3', 'matplotlib'}\n"
+        "sys.exit(','.join(heavy & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.slow
+def test_python_m_runs_the_command_line() -> None:
+    command = [sys.executable, "-m", "persim_gym", "agents", "chess"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: unknown task 'chess'")

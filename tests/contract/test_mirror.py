@@ -15,50 +15,6 @@ MODULES = sorted(
 
 #: Modules whose tests are another file's, for they are tested through it. This list only shrinks.
 ELSEWHERE = {
-    # What all baselines keep to is asked of each of them.
-    **dict.fromkeys(
-        ("baselines/bcq", "baselines/resumable", "baselines/config", "baselines/cql",
-         "baselines/networks", "baselines/tianshou_fit"),
-        "baselines/test_face.py",
-    ),
-    **dict.fromkeys(
-        ("baselines/context_fit", "baselines/context_gradients", "baselines/model_config",
-         "baselines/windows"),
-        "baselines/test_cadm.py",
-    ),
-    **dict.fromkeys(
-        ("baselines/known_models", "baselines/policy_search"), "baselines/test_morel.py"
-    ),
-    **dict.fromkeys(
-        ("baselines/sfbc/behaviour", "baselines/sfbc/config", "baselines/sfbc/learner",
-         "baselines/sfbc/network", "baselines/sfbc/optimise"),
-        "baselines/sfbc/test_policy.py",
-    ),
-    # Commands are given as a user gives them.
-    **dict.fromkeys(
-        ("cli/control", "cli/group", "cli/imports", "cli/resolve",
-         "cli/next_step", "cli/output", "cli/render", "cli/simulators", "cli/watching"),
-        "cli/test_commands.py",
-    ),
-    **dict.fromkeys(("cli/command", "cli/options"), "contract/test_command_line.py"),
-    "cli/cards": "cli/test_data.py",
-    "cli/demo": "demo/test_run.py",
-    "cli/explore": "explorer/test_server.py",
-    "cli/sharing": "test_hub.py",
-    "cli/trust": "cli/test_validate.py",
-    # The three shells are one contract.
-    "envs/env": "contract/test_true_envs.py",
-    **dict.fromkeys(("envs/lanes", "envs/vector"), "contract/test_vector.py"),
-    "envs/parallel": "contract/test_parallel.py",
-    **dict.fromkeys(
-        ("envs/painter", *(f"envs/rendering/{name}" for name in (
-            "canvas", "cart_pole", "half_cheetah", "mountain_car", "picture", "strips", "video",
-            "window"))),
-        "envs/test_rendering.py",
-    ),
-    **dict.fromkeys(("envs/tasks/cart_pole", "envs/tasks/mountain_car"), "envs/test_tasks.py"),
-    "envs/tasks/half_cheetah": "envs/test_physics.py",
-    "envs/tasks/facts": "envs/test_suites.py",
     **dict.fromkeys(
         (f"evaluation/off_policy/{name}" for name in (
             "fitted_q", "simulated", "target_policy", "value")),

@@ -20,8 +20,6 @@ from tests.contract.worlds import (
     AGENTS,
     LIMITS,
     TRUE_IDS,
-    CountingDynamics,
-    CountingTask,
     actions_for,
     quiet_info,
 )
@@ -34,10 +32,6 @@ def env_id(request: pytest.FixtureRequest) -> str:
 
 def make(env_id: str, **kwargs: Any) -> SimParallelEnv:
     return persim_gym.parallel_env(env_id, **{"agents": AGENTS[env_id], **kwargs})
-
-
-def counting() -> SimParallelEnv:
-    return SimParallelEnv(CountingTask(), CountingDynamics(), [2, 0, 1])
 
 
 def actions_of(env: SimParallelEnv, rng: np.random.Generator) -> dict[str, Any]:
@@ -81,39 +75,6 @@ def test_equals_scalar_environments_bit_for_bit(env_id: str) -> None:
                 assert data_equivalence(ours, expected, exact=True)
                 assert [type(part) for part in ours] == [type(part) for part in expected]
                 assert (name in env.agents) == (not (ours[2] or ours[3]))
-
-
-def test_an_agent_leaves_when_its_episode_is_over() -> None:
-    env = counting()
-    obs, _ = env.reset(seed=0)
-    assert env.possible_agents == env.agents == ["agent_2", "agent_0", "agent_1"]
-    present, counts, endings = [], [], []
-    while env.agents:
-        present.append(list(env.agents))
-        obs, rewards, terminations, truncations, _ = env.step(dict.fromkeys(env.agents, 0))
-        counts.append({name: row.tolist() for name, row in obs.items()})
-        assert rewards == {name: row[0] for name, row in obs.items()}
-        endings.append((terminations, truncations))
-    assert present == [["agent_2", "agent_0", "agent_1"]] * 2 + [
-        ["agent_0", "agent_1"],
-        ["agent_0"],
-    ]
-    assert counts[1:] == [
-        {"agent_2": [6.0], "agent_0": [2.0], "agent_1": [4.0]},
-        {"agent_0": [3.0], "agent_1": [6.0]},
-        {"agent_0": [4.0]},
-    ]
-    assert endings[1] == (
-        {"agent_2": True, "agent_0": False, "agent_1": False},
-        dict.fromkeys(present[1], False),
-    )
-    assert endings[2] == ({"agent_0": False, "agent_1": True}, dict.fromkeys(present[2], False))
-    assert endings[3] == ({"agent_0": False}, {"agent_0": True})
-    assert env.step({}) == ({}, {}, {}, {}, {}), "nobody is left, and nobody acts"
-    with pytest.raises(ResetNeeded, match="no agent is running"):
-        env.step({"agent_0": 0})
-    env.reset()
-    assert env.agents == env.possible_agents
 
 
 def test_returned_arrays_are_the_callers(env_id: str) -> None:
@@ -233,11 +194,6 @@ def test_invalid_arguments_are_refused(
         persim_gym.parallel_env(env_id, **kwargs)
 
 
-def test_an_unknown_id_is_refused() -> None:
-    with pytest.raises(ValueError, match="unknown task 'PerSim-Pendulum-v0': there are"):
-        persim_gym.parallel_env("PerSim-Pendulum-v0", agents=[0])
-
-
 def test_invalid_actions_are_refused(env_id: str) -> None:
     env, other = make(env_id), make(env_id)
     with pytest.raises(ResetNeeded, match="call reset"):
@@ -261,36 +217,6 @@ def test_invalid_actions_are_refused(env_id: str) -> None:
         with pytest.raises(TypeError, match="discrete actions must be integers"):
             env.step({**good, first: 1.0})
     assert data_equivalence(env.step(good), other.step(good), exact=True)
-
-
-def test_worlds_are_drawn_side_by_side() -> None:
-    env = persim_gym.parallel_env("PerSim-CartPole-v0", agents=[3, 1], render_mode="rgb_array")
-    with pytest.raises(ResetNeeded, match="nothing to draw yet"):
-        env.render()
-    env.reset(seed=0)
-    env.step({"agent_3": 0, "agent_1": 1})
-    frame = env.render()
-    assert frame.shape == (400, 1200, 3)
-    for place, (agent, seed, action) in enumerate([(3, 0, 0), (1, 1, 1)]):
-        scalar = gym.make("PerSim-CartPole-v0", agent=agent, render_mode="rgb_array")
-        scalar.reset(seed=seed)
-        scalar.step(action)
-        part = frame[:, 600 * place : 600 * (place + 1)]
-        np.testing.assert_array_equal(part, scalar.render())
-    env.close()
-    assert persim_gym.parallel_env("PerSim-CartPole-v0", agents=[0]).render() is None
-
-
-def test_human_mode_shows_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = []
-    monkeypatch.setattr(
-        persim_gym.envs.painter.Window, "show", lambda self, frame: shown.append(frame.shape)
-    )
-    env = persim_gym.parallel_env("PerSim-CartPole-v0", agents=[0, 1], render_mode="human")
-    env.reset(seed=0)
-    env.step({"agent_0": 0, "agent_1": 0})
-    assert shown == [(400, 1200, 3)] * 2
-    env.close()
 
 
 def test_metadata_names_the_task(env_id: str) -> None:

@@ -16,22 +16,23 @@ import stable_baselines3.common.env_checker
 import torch
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import ResetNeeded
-from gymnasium.utils.env_checker import check_env, data_equivalence
+from gymnasium.utils.env_checker import check_env
 
 import persim_gym.envs.painter
 from persim_gym.envs import SUITES, SimEnv, Suite, find_suite, make_env
-from tests.contract.worlds import AGENTS, LIMITS, TRUE_IDS, actions_for, quiet_info, trace
-
-CARTPOLE, MOUNTAIN_CAR, HALF_CHEETAH = (
-    "PerSim-CartPole-v0",
-    "PerSim-MountainCar-v0",
-    "PerSim-HalfCheetah-v0",
+from tests.contract.worlds import (
+    AGENTS,
+    CARTPOLE,
+    HALF_CHEETAH,
+    LIMITS,
+    MOUNTAIN_CAR,
+    TRUE_IDS,
+    actions_for,
+    make,
+    quiet_info,
+    same,
+    trace,
 )
-# One action from the end of the task, for those that end.
-AT_THE_END = {
-    MOUNTAIN_CAR: ([0.49, 0.05], 2),
-    CARTPOLE: ([2.39, 5.0, 0.0, 0.0], 1),
-}
 
 
 @pytest.fixture(params=TRUE_IDS)
@@ -42,19 +43,6 @@ def env_id(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def suite(env_id: str) -> Suite:
     return find_suite(env_id)
-
-
-def make(env_id: str, **kwargs: Any) -> SimEnv:
-    env = gym.make(env_id, **kwargs).unwrapped
-    assert isinstance(env, SimEnv)
-    return env
-
-
-def same(left: Any, right: Any) -> bool:
-    return data_equivalence(left, right, exact=True)
-
-
-# -- checkers --------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -68,9 +56,6 @@ def test_stable_baselines3_check(env_id: str) -> None:
     stable_baselines3.common.env_checker.check_env(
         gym.make(env_id, agent=3), skip_render_check=True
     )
-
-
-# -- determinism -----------------------------------------------------------------------------------
 
 
 def test_a_seed_decides_everything(env_id: str) -> None:
@@ -99,9 +84,6 @@ def test_global_random_state_is_left_alone(env_id: str) -> None:
     trace(gym.make(env_id, agent=3), 5, seed=0)
     gym.make(env_id).reset()
     assert same(before, states())
-
-
-# -- copies and specs ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
@@ -179,9 +161,6 @@ def test_covariates_are_those_of_the_agent(suite: Suite) -> None:
     theirs = trace(gym.make(suite.env_id, agent=7), 8, seed=0)
     # All but the infos, which name the agent: the only one of the first is agent 0.
     assert same([seen[:-1] for seen in ours], [seen[:-1] for seen in theirs])
-
-
-# -- reset options ---------------------------------------------------------------------------------
 
 
 def test_an_agent_stays_until_it_is_changed(env_id: str) -> None:
@@ -335,9 +314,6 @@ def test_an_invalid_agent_is_refused(
     assert same(env.step(action), other.step(action))
 
 
-# -- arguments -------------------------------------------------------------------------------------
-
-
 def test_both_agent_and_covariates_are_refused(suite: Suite) -> None:
     covariates = suite.covariates.defaults
     with pytest.raises(ValueError, match="both say which agent: give one"):
@@ -376,99 +352,10 @@ def test_a_population_of_another_task_is_refused(suite: Suite) -> None:
         gym.make(suite.env_id, population=foreign)
 
 
-def test_an_unknown_task_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"unknown task 'pendulum': there are mountain-car \("):
-        make_env("pendulum")
-
-
-# -- steps -----------------------------------------------------------------------------------------
-
-
 def test_a_step_before_the_reset_is_refused(env_id: str) -> None:
     for env in (make(env_id), gym.make(env_id)):
         with pytest.raises(ResetNeeded):
             env.step(env.action_space.sample())
-
-
-@pytest.mark.parametrize("env_id", AT_THE_END)
-def test_a_step_after_the_end_is_refused(env_id: str) -> None:
-    state, action = AT_THE_END[env_id]
-    env = make(env_id, agent=3)
-    env.reset(options={"state": state})
-    _, _, terminated, truncated, info = env.step(action)
-    assert (terminated, truncated, info) == (True, False, {"agent": 3})
-    for _ in range(2):
-        with pytest.raises(ResetNeeded, match="no episode is running"):
-            env.step(action)
-    env.reset()
-    env.step(action)
-
-
-@pytest.mark.parametrize("env_id", [MOUNTAIN_CAR, CARTPOLE])
-@pytest.mark.parametrize(
-    ("action", "error"),
-    [
-        (3, ValueError),
-        (-1, ValueError),
-        (10**30, ValueError),
-        (1.0, TypeError),
-        (float("nan"), TypeError),
-        (np.float32(1), TypeError),
-        ("left", TypeError),
-        (None, TypeError),
-        ([1], TypeError),
-        (np.array([0, 1]), TypeError),
-    ],
-    ids=str,
-)
-def test_an_invalid_discrete_action_is_refused(
-    env_id: str, action: Any, error: type[Exception]
-) -> None:
-    env, other = make(env_id), make(env_id)
-    env.reset(seed=0)
-    other.reset(seed=0)
-    with pytest.raises(error, match="action must be"):
-        env.step(action)
-    assert same(env.step(np.int64(1)), other.step(1)), "the episode goes on as it was"
-    assert same(env.step(np.array(0)), other.step(0))
-
-
-@pytest.mark.parametrize(
-    "action",
-    [
-        np.zeros(5),
-        np.zeros((1, 6)),
-        0.0,
-        None,
-        "run",
-        ["a"] * 6,
-        [0, 0, 0, 0, 0, np.nan],
-        [np.inf] + [0] * 5,
-        [None] * 6,
-    ],
-    ids=str,
-)
-def test_an_invalid_continuous_action_is_refused(action: Any) -> None:
-    env, other = make(HALF_CHEETAH), make(HALF_CHEETAH)
-    env.reset(seed=0)
-    other.reset(seed=0)
-    with pytest.raises((ValueError, TypeError)):
-        env.step(action)
-    zero = np.zeros(6)
-    assert same(env.step(zero), other.step([0] * 6)), "the episode goes on as it was"
-
-
-def test_a_continuous_action_out_of_bounds_is_clipped() -> None:
-    env, other = make(HALF_CHEETAH, agent=1), make(HALF_CHEETAH, agent=1)
-    env.reset(seed=0)
-    other.reset(seed=0)
-    wild = np.array([5.0, -7.0, 0.5, 1.0001, -1e9, 0.0])
-    kept = wild.copy()
-    ours = env.step(wild)
-    assert same(ours, other.step(np.clip(wild, -1, 1)))
-    # The cost is of the clipped action, and what the caller gave is left as it was.
-    assert ours[1] == pytest.approx(ours[0][0] - 0.1 * (4 + 0.25), abs=1e-6)
-    np.testing.assert_array_equal(wild, kept)
 
 
 def test_types_of_what_a_step_returns(env_id: str) -> None:
@@ -500,9 +387,6 @@ def test_an_own_time_limit_is_that_of_the_wrapper(suite: Suite) -> None:
             SimEnv(suite.task(), suite.dynamics(suite.population()), max_episode_steps=wrong)
 
 
-# -- drawing ---------------------------------------------------------------------------------------
-
-
 @pytest.mark.slow
 def test_render_modes(env_id: str, request: pytest.FixtureRequest) -> None:
     if env_id == HALF_CHEETAH:
@@ -519,29 +403,6 @@ def test_render_modes(env_id: str, request: pytest.FixtureRequest) -> None:
     assert env.render().shape == before.shape, "after close it draws again"
     env.close()
     assert env.metadata["render_fps"] == find_suite(env_id).task().render_fps
-
-
-@pytest.mark.parametrize("env_id", [MOUNTAIN_CAR, CARTPOLE])
-def test_human_mode_shows_by_itself(env_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = []
-    monkeypatch.setattr(
-        persim_gym.envs.painter.Window, "show", lambda self, frame: shown.append(frame.shape)
-    )
-    env = gym.make(env_id, render_mode="human")
-    env.reset(seed=0)
-    env.step(0)
-    assert env.render() is None
-    assert shown == [(400, 600, 3)] * 3
-    env.close()
-
-
-def test_the_last_state_can_be_drawn() -> None:
-    state, action = AT_THE_END[CARTPOLE]
-    env = gym.make(CARTPOLE, render_mode="rgb_array")
-    env.reset(options={"state": state})
-    first = env.render()
-    env.step(action)
-    assert (env.render() != first).any()
 
 
 def test_drawing_without_a_mode_warns(env_id: str) -> None:

@@ -9,19 +9,25 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Box, Discrete
+from gymnasium.utils.env_checker import data_equivalence
 from numpy.typing import NDArray
 
+from persim_gym.envs import SimEnv, SimVectorEnv
+
 # Written out, not read from the registry: a new environment must be entered here by hand.
-TRUE_IDS = ("PerSim-MountainCar-v0", "PerSim-CartPole-v0", "PerSim-HalfCheetah-v0")
+MOUNTAIN_CAR = "PerSim-MountainCar-v0"
+CARTPOLE = "PerSim-CartPole-v0"
+HALF_CHEETAH = "PerSim-HalfCheetah-v0"
+TRUE_IDS = (MOUNTAIN_CAR, CARTPOLE, HALF_CHEETAH)
 LEARNED_ID = "PerSim-Learned-v0"
 
 # A pair of agents and a short time limit, under which random episodes end in both ways.
 AGENTS = {
-    "PerSim-MountainCar-v0": (0, 4, 2),
-    "PerSim-CartPole-v0": (2, 0, 3),
-    "PerSim-HalfCheetah-v0": (0, 4, 1),
+    MOUNTAIN_CAR: (0, 4, 2),
+    CARTPOLE: (2, 0, 3),
+    HALF_CHEETAH: (0, 4, 1),
 }
-LIMITS = {"PerSim-MountainCar-v0": 55, "PerSim-CartPole-v0": 15, "PerSim-HalfCheetah-v0": 4}
+LIMITS = {MOUNTAIN_CAR: 55, CARTPOLE: 15, HALF_CHEETAH: 4}
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ def trace(env: gym.Env[Any, Any], steps: int, seed: int, actions: int = 0) -> li
 
 def quiet_info(env_id: str, agent: int) -> dict[str, Any]:
     """What ``info`` of a true environment holds as long as nothing is wrong, in every step."""
-    return {"agent": agent, **({"guard": ""} if env_id == "PerSim-HalfCheetah-v0" else {})}
+    return {"agent": agent, **({"guard": ""} if env_id == HALF_CHEETAH else {})}
 
 
 def assert_same_infos(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
@@ -102,3 +108,19 @@ def assert_same_infos(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Non
             assert ours[key].dtype == values.dtype, key
             for mine, other in zip(ours[key][mask], values[mask], strict=True):
                 np.testing.assert_array_equal(mine, other, err_msg=key)
+
+
+def make(env_id: str, **kwargs: Any) -> SimEnv:
+    env = gym.make(env_id, **kwargs).unwrapped
+    assert isinstance(env, SimEnv)
+    return env
+
+
+def same(left: Any, right: Any) -> bool:
+    return data_equivalence(left, right, exact=True)
+
+
+def native(env_id: str, num_envs: int = 3, **kwargs: Any) -> SimVectorEnv:
+    envs = gym.make_vec(env_id, num_envs=num_envs, **kwargs)
+    assert isinstance(envs, SimVectorEnv)
+    return envs

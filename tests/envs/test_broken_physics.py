@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import pickle
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +14,7 @@ from gymnasium.vector import AutoresetMode
 
 import persim_gym
 from persim_gym.envs import SUITES
-from persim_gym.envs.guard import REASONS, Reason
+from persim_gym.envs.guard import Reason
 from persim_gym.envs.tasks import half_cheetah
 from persim_gym.evaluation.returns import episode_outcomes, episode_returns
 from persim_gym.experiments.quantities import STOPPED, Quantity
@@ -49,9 +47,6 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.chdir(tmp_path / "here")
     yield
     assert list((tmp_path / "here").iterdir()) == []
-
-
-# -- physics ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [10.0, 100.0, 1e3, 1e4, 1e11])
@@ -94,9 +89,6 @@ def test_a_rollout_breaks_where_its_steps_do() -> None:
         np.testing.assert_array_equal(states, together[:, step])
         if np.isnan(states).any():
             break
-
-
-# -- environments ----------------------------------------------------------------------------------
 
 
 def test_a_scalar_episode_is_cut_off_with_the_reason() -> None:
@@ -186,9 +178,6 @@ def test_a_start_from_which_physics_cannot_go_on_is_refused(state: Any) -> None:
     assert (truncated, info["guard"]) == (True, "physics")
 
 
-# -- planners --------------------------------------------------------------------------------------
-
-
 def test_planners_rank_broken_sequences_last(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(half_cheetah, "MAX_TURN", 8.0)  # which takes some effort
     task, physics = SUITE.task(), dynamics()
@@ -206,9 +195,6 @@ def test_where_all_is_broken_a_plan_is_an_action_all_the_same(planner: Any) -> N
     mpc = MPC(dynamics(), agent=1, task=SUITE.task(), planner=planner)
     action, _ = mpc.predict(FALLING.astype(np.float32))
     assert action in SUITE.task().action_space
-
-
-# -- recordings and tables -------------------------------------------------------------------------
 
 
 def test_a_recording_ends_where_physics_breaks_and_can_be_replayed(
@@ -261,33 +247,3 @@ def test_the_benchmarks_report_says_what_was_cut_off() -> None:
     assert said == " Broken physics cut off episodes: 1 of agent 2 (True env + MPC)."
     group.values = {Quantity("return", 2): np.array([[1.0]])}
     assert tables._broken(findings, [slot]) == ""  # type: ignore[list-item]
-
-
-# -- the other tasks, and the reasons --------------------------------------------------------------
-
-
-def test_a_pole_beyond_single_precision_is_refused() -> None:
-    for covariates in ({"force": [10.0, 1e37]}, {"length": [0.5, 1e-40]}):
-        with pytest.raises(ValueError, match=r"the pole of agent 1 .* leaves single precision"):
-            gym.make("PerSim-CartPole-v0", population={"covariates": covariates})
-    gym.make("PerSim-CartPole-v0", population={"covariates": {"force": [1e-9, 1e9]}})
-
-
-def test_a_reason_is_its_name_and_a_number() -> None:
-    for number, name in enumerate(REASONS):
-        reason = Reason(name)
-        assert reason == name
-        assert name == reason
-        assert reason == number
-        assert reason != "another"
-        assert (str(reason), f"{reason}", int(reason), bool(reason)) == (
-            name, name, number, number > 0,
-        )  # fmt: skip
-        for twin in (copy.deepcopy(reason), pickle.loads(pickle.dumps(reason))):
-            assert type(twin) is Reason
-            assert twin == name
-        assert hash(reason) == hash(number)
-        assert isinstance(reason, np.float64)
-        assert f"{reason:.1f}" == f"{number:.1f}"
-    with pytest.raises(ValueError, match="another"):
-        Reason("another")

@@ -20,7 +20,9 @@ def test_a_reason_is_its_name_and_its_number(number: int) -> None:
     assert bool(reason) == bool(number)
     assert f"{reason}" == str(reason) == REASONS[number]
     assert f"{reason:.0f}" == str(number)
-    for other in (copy.copy(reason), pickle.loads(pickle.dumps(reason))):
+    assert hash(reason) == hash(number)
+    assert isinstance(reason, np.float64)
+    for other in (copy.copy(reason), copy.deepcopy(reason), pickle.loads(pickle.dumps(reason))):
         assert type(other) is Reason
         assert other == reason
 

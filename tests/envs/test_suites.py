@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from persim_gym.envs import SUITES, Suite
 from persim_gym.envs.suites import coordinate_names, find_suite, suite_of
 from tests.learned.worlds import PlainTask
-
-
-@pytest.mark.parametrize("suite", SUITES.values(), ids=list(SUITES))
-def test_the_facts_of_a_task_fit_its_observations(suite: Suite) -> None:
-    d = suite.task().observation_space.shape[0]
-    assert len(suite.coordinates) == len(set(suite.coordinates)) == len(suite.ranges) == d
-    assert coordinate_names(suite.name, d) == suite.coordinates
-    assert all(low < high for low, high in suite.ranges)
-    assert all(0 <= first < second < d for first, second in suite.planes)
-    assert suite.end(np.zeros(d))
 
 
 def test_coordinates_of_other_tasks_are_numbered() -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import builtins
 import socket
 import subprocess
 import sys
@@ -11,7 +10,6 @@ import pytest
 
 from persim_gym.explorer import server
 from persim_gym.explorer.scene import Scene
-from tests.cli.commands import invoke
 
 
 def test_a_free_port_on_loopback() -> None:
@@ -38,20 +36,6 @@ def test_a_port_that_is_taken() -> None:
         taken.listen()
         with pytest.raises(ValueError, match="choose another --host or --port"):
             server.bound_socket("127.0.0.1", taken.getsockname()[1])
-
-
-def test_without_the_library_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def missing(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name.split(".")[0] == "nicegui":
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
-    result = invoke("explore", "nowhere")
-    assert result.exit_code == 2
-    assert result.stderr == f"error: {server.MISSING}\n"
 
 
 @pytest.mark.slow

@@ -12,10 +12,8 @@ import pytest
 
 import persim_gym
 from persim_gym import LEARNED_ID
-from persim_gym.cli.resolve import choose_agents
 from persim_gym.learned import PerSim
 from persim_gym.learned.env import make_env, make_vector_env
-from persim_gym.learned.naming import AgentNames
 from persim_gym.planning import MPC, RandomShooting
 from tests.cli.commands import run
 from tests.learned.worlds import RankTwoWorld
@@ -113,15 +111,6 @@ def test_a_command_line_says_which(sim: PerSim, tmp_path: Path) -> None:
     for given in ("3", "1"):
         result = run("equations", folder, "--agent", given, code=2)
         assert "'name:" in result.output
-    names = AgentNames(NUMBERS, 6)
-    assert choose_agents("6,index:0-2,name:5", names) == [5, 0, 1, 2, 4]
-    with pytest.raises(ValueError, match="could be"):
-        choose_agents("0-2", names)
-    plain = AgentNames(("a-b", "c, d", "e"), 3)
-    assert choose_agents("c, d", plain) == [1]
-    assert choose_agents("e,a-b", plain) == [2, 0]
-    assert choose_agents("1-2,a-b", plain) == [1, 2, 0]
-    assert choose_agents("index:1,0", AgentNames((), 3)) == [1, 0]
 
 
 def test_whoever_is_added_is_called_like_nobody_else(sim: PerSim) -> None:

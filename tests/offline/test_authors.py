@@ -9,32 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from persim_gym.cli import app
 from persim_gym.offline import read_transitions, record
 from persim_gym.offline.authors import behaviour_of, from_authors_file, import_authors_file
 from persim_gym.offline.card_making import data_card
 from persim_gym.offline.summaries import describe
+from tests.offline.worlds import trajectory
 
 NAME = "cartPole_mix_0.2_0.pkl"
-
-
-def trajectory(length: int = 3, agent: Any = 0, d: int = 4, fall: bool = False) -> dict[str, Any]:
-    """Observations are (time, 0, 0, ...) / 100; a fall puts the last cart off the track."""
-    seen = np.zeros((length + 1, d))
-    seen[:, 0] = np.arange(length + 1) / 100
-    if fall:
-        seen[-1, 0] = 3.0
-    dones = np.arange(length) == length - 1
-    return {
-        "observations": seen[:-1],
-        "next_observations": seen[1:],
-        "actions": np.arange(length) % 2,
-        "rewards": np.arange(length) * 0.1,
-        "dones": dones,
-        "unit_info": {"id": agent, "force": 2.0},
-    }
 
 
 def by_steps(item: dict[str, Any]) -> dict[str, Any]:
@@ -268,31 +250,3 @@ def test_a_hostile_file_does_nothing(write: Any, tmp_path: Path, protocol: int, 
 
 
 # -- the command -----------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_the_command(write: Any) -> None:
-    path = write([trajectory(3, 1), trajectory(2, 0)])
-
-    def run(*options: str, code: int = 0) -> Any:
-        result = CliRunner().invoke(app, ["datasets", "import", str(path), *options])
-        assert result.exit_code == code, result.output
-        return result
-
-    given = ("--task", "cartpole")
-    assert "persim/imported/cartpole-pure-eps-20-v0" in run(*given).stdout
-    again = run(*given, code=2)
-    assert again.stderr.startswith("error: data set 'persim/imported/cartpole-pure-eps-20-v0' exi")
-    run(*given, "--force", "--format", "parquet")
-    other = run(*given, "--dataset-id", "mine-v0")
-    assert "mine-v0" in other.stdout
-    assert len(read_transitions("mine-v0")) == 5
-    wrong = run("--task", "mountain-car", code=2)
-    assert "4 numbers, 'mountain-car' has 2" in wrong.stderr
-    assert wrong.stderr.count("\n") == 1
-    run(code=2)  # without a task
-    path.write_bytes(b"cos\nsystem\n.")
-    assert "asks for os.system" in run(*given, "--force", code=2).stderr
-    assert len(read_transitions("persim/imported/cartpole-pure-eps-20-v0")) == 5
-    path.unlink()
-    assert "No such file" in run(*given, "--force", code=2).stderr

@@ -20,7 +20,6 @@ from persim_gym.offline import plain_pickle
 from persim_gym.offline.authors import from_authors_file, import_authors_file
 from persim_gym.offline.limits import Budget
 from persim_gym.offline.plain_pickle import Refused, loads_plain
-from tests.cli.commands import run
 
 MB = 10**6
 
@@ -160,15 +159,6 @@ def test_a_file_that_is_too_large_is_not_read(
     file.write_bytes(pickle.dumps([1, 2, 3, 4]))
     with pytest.raises(ValueError, match=r"some\.pkl has \d+ bytes, at most 10"):
         from_authors_file(file, "cartpole")
-
-
-def test_the_options_of_the_command(tmp_path: Path) -> None:
-    file = tmp_path / "few.pkl"
-    file.write_bytes(pickle.dumps(shared(1, 20)))
-    command = ["datasets", "import", str(file), "--task", "cartpole"]
-    refused = run(*command, "--max-bytes", "5000", code=2)
-    assert "becomes more than 5 kB" in refused.output
-    run(*command, "--max-bytes", "9000000")
 
 
 FULL = """

@@ -88,3 +88,20 @@ def table(**changes: Any) -> pd.DataFrame:
 def read(frame: Any, **options: Any) -> Transitions:
     plain = {"agent": "who", "time": "t", "state": ["x", "y"], "action": "u"}
     return read_table(frame, **plain | options)
+
+
+def trajectory(length: int = 3, agent: Any = 0, d: int = 4, fall: bool = False) -> dict[str, Any]:
+    """Observations are (time, 0, 0, ...) / 100; a fall puts the last cart off the track."""
+    seen = np.zeros((length + 1, d))
+    seen[:, 0] = np.arange(length + 1) / 100
+    if fall:
+        seen[-1, 0] = 3.0
+    dones = np.arange(length) == length - 1
+    return {
+        "observations": seen[:-1],
+        "next_observations": seen[1:],
+        "actions": np.arange(length) % 2,
+        "rewards": np.arange(length) * 0.1,
+        "dones": dones,
+        "unit_info": {"id": agent, "force": 2.0},
+    }

@@ -39,3 +39,23 @@ def two_ways(rows: int = 600, *, agents: int = 1, seed: int = 0, worth: float = 
         task_name="two-ways",
         **every,
     )
+
+
+#: Fits of a second, which learn both ways, and of a moment, which learn nothing.
+SMALL: dict[str, Any] = {
+    "widths": (48, 24),
+    "updates": 600,
+    "batch_size": 128,
+    "learning_rate": 3e-3,
+    "critic_hidden": (32,),
+    "critic_updates": 200,
+    "critic_batch_size": 128,
+    "critic_learning_rate": 3e-3,
+    "planned": 4,
+    "candidates": 8,
+    "progress": False,
+    "task": TWO_WAYS,
+}
+
+
+TINY = SMALL | {"updates": 10, "critic_updates": 10, "widths": (8, 4), "batch_size": 16}
