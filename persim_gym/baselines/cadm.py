@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.baselines.context_fit import ContextLearner, Schedule
-from persim_gym.baselines.context_network import ContextNetwork, ContextShape
+from persim_gym.baselines.context.fit import ContextLearner, Schedule
+from persim_gym.baselines.context.network import ContextNetwork, ContextShape
+from persim_gym.baselines.context.windows import Units, Windows
 from persim_gym.baselines.face import Baseline, Given, Learned
 from persim_gym.baselines.known_models import (
     ensemble_of,
@@ -20,7 +21,6 @@ from persim_gym.baselines.known_models import (
 )
 from persim_gym.baselines.model_config import CaDMConfig
 from persim_gym.baselines.resumable import of_part
-from persim_gym.baselines.windows import Units, Windows
 from persim_gym.core import Task
 from persim_gym.envs.vector import SimVectorEnv
 from persim_gym.learned.dynamics import LearnedDynamics

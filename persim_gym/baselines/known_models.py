@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.baselines.context_ensemble import ContextEnsemble
-from persim_gym.baselines.context_network import ContextNetwork
+from persim_gym.baselines.context.ensemble import ContextEnsemble
+from persim_gym.baselines.context.network import ContextNetwork
+from persim_gym.baselines.context.windows import Units, choices_of
 from persim_gym.baselines.resumable import of_part
-from persim_gym.baselines.windows import Units, choices_of
 from persim_gym.core import Task
 from persim_gym.learned.bounds import BoundEffects, learn_bounds
 from persim_gym.learned.data import Data, on_bounds

@@ -13,8 +13,9 @@ from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 from torch import Tensor
 
-from persim_gym.baselines.context_fit import ContextLearner, Schedule
-from persim_gym.baselines.context_network import ContextNetwork, ContextShape
+from persim_gym.baselines.context.fit import ContextLearner, Schedule
+from persim_gym.baselines.context.network import ContextNetwork, ContextShape
+from persim_gym.baselines.context.windows import Units, Windows
 from persim_gym.baselines.face import Baseline, Given, Learned
 from persim_gym.baselines.known_models import (
     ensemble_of,
@@ -32,7 +33,6 @@ from persim_gym.baselines.pessimistic import PessimisticDynamics
 from persim_gym.baselines.policy_search import PolicySearch, search_blocks
 from persim_gym.baselines.recipe import check_choice
 from persim_gym.baselines.resumable import block_seed, of_part
-from persim_gym.baselines.windows import Units, Windows
 from persim_gym.core import Task
 from persim_gym.envs.env import SimEnv
 from persim_gym.envs.lanes import time_limit

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from persim_gym.baselines import cloning, context_fit, policy_search, tianshou_fit
+from persim_gym.baselines import cloning, policy_search, tianshou_fit
+from persim_gym.baselines.context import fit as context_fit
 from persim_gym.baselines.sfbc import optimise
 from persim_gym.planning import planner_choice
 from persim_gym.planning.shooting import RandomShooting

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from persim_gym.baselines.context_network import Batch, ContextShape
+from persim_gym.baselines.context.network import Batch, ContextShape
 from persim_gym.offline.transitions import Transitions
 from tests.learned.worlds import PlainTask
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from persim_gym.baselines.context_network import ContextNetwork, ContextShape
+from persim_gym.baselines.context.network import ContextNetwork, ContextShape
+from persim_gym.baselines.context.windows import Units
 from persim_gym.baselines.known_models import (
     PASTS_OF_EACH,
     ensemble_of,
@@ -16,8 +17,7 @@ from persim_gym.baselines.known_models import (
     walls,
     with_walls,
 )
-from persim_gym.baselines.windows import Units
-from persim_gym.learned.features.history import slots
+from persim_gym.learned.history import slots
 from persim_gym.offline.transitions import Transitions
 from tests.baselines.context_worlds import TASK, HiddenGain, gains, recorded, transitions
 from tests.learned.worlds import PlainTask

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from persim_gym.baselines import CaDM, context_fit
+from persim_gym.baselines import CaDM
+from persim_gym.baselines.context import fit as context_fit
 from persim_gym.baselines.model_config import DENSE, VANILLA
 from persim_gym.envs.suites import SUITES
 from persim_gym.evaluation.episodes import Episodes, follow

@@ -17,7 +17,7 @@ from persim_gym.baselines.resumable import (
     restore_optimiser,
     run_blocks,
 )
-from persim_gym.learned.checkpoint import Checkpoint
+from persim_gym.learned.saving.checkpoint import Checkpoint
 
 
 class Drawing:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from persim_gym.baselines.context_network import Batch, ContextNetwork, ContextShape
+from persim_gym.baselines.context.network import Batch, ContextNetwork, ContextShape
 
 _relu_backward = torch.ops.aten.threshold_backward
 _silu_backward = torch.ops.aten.silu_backward
 
 
 class LossGradient:
-    """What :func:`~persim_gym.baselines.context_network.loss` is, and its gradient.
+    """What :func:`~persim_gym.baselines.context.network.loss` is, and its gradient.
 
     Args:
         shape: Sizes.

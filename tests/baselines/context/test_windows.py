@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from persim_gym.baselines.windows import Units, Windows, free_rows, hold_out
+from persim_gym.baselines.context.windows import Units, Windows, free_rows, hold_out
 from tests.baselines.context_worlds import TASK, HiddenGain, gains, recorded, transitions
 from tests.learned.worlds import PlainTask, random_walks
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from persim_gym.baselines import context_ensemble
-from persim_gym.baselines.context_ensemble import TOGETHER, ContextEnsemble, _ContextChange
-from persim_gym.baselines.context_network import ContextNetwork, ContextShape
-from persim_gym.baselines.windows import Units
+from persim_gym.baselines.context import ensemble as context_ensemble
+from persim_gym.baselines.context.ensemble import TOGETHER, ContextEnsemble, _ContextChange
+from persim_gym.baselines.context.network import ContextNetwork, ContextShape
+from persim_gym.baselines.context.windows import Units
 from tests.baselines.context_worlds import TASK, HiddenGain, gains, recorded
 from tests.learned.worlds import PlainTask, random_walks
 

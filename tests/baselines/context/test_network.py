@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from persim_gym.baselines.context_network import Batch, ContextNetwork, ContextShape, loss
+from persim_gym.baselines.context.network import Batch, ContextNetwork, ContextShape, loss
 from tests.baselines.context_worlds import SHAPE, batch_of
 
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, NoReturn
 import torch
 from torch import Tensor
 
-from persim_gym.baselines.context_network import ContextNetwork
-from persim_gym.baselines.windows import Units
+from persim_gym.baselines.context.network import ContextNetwork
+from persim_gym.baselines.context.windows import Units
 from persim_gym.learned.bounds import BoundEffects
 from persim_gym.learned.ensemble import Change, Ensemble, UnrollMode
 from persim_gym.learned.history import coded

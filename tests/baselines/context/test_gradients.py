@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from persim_gym.baselines.context_gradients import LossGradient
-from persim_gym.baselines.context_network import ContextNetwork, loss
+from persim_gym.baselines.context.gradients import LossGradient
+from persim_gym.baselines.context.network import ContextNetwork, loss
 from tests.baselines.context_worlds import SHAPE, batch_of
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from persim_gym.baselines.context_fit import ContextLearner, Schedule
-from persim_gym.baselines.context_network import ContextShape
-from persim_gym.baselines.windows import Units, Windows
+from persim_gym.baselines.context.fit import ContextLearner, Schedule
+from persim_gym.baselines.context.network import ContextShape
+from persim_gym.baselines.context.windows import Units, Windows
 from tests.baselines.context_worlds import TASK, HiddenGain, gains, recorded
 
 

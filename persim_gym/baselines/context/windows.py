@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym import checks
-from persim_gym.baselines.context_network import Batch
+from persim_gym.baselines.context.network import Batch
 from persim_gym.core import Task
 from persim_gym.learned.data import on_bounds
 from persim_gym.learned.history import coded

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from persim_gym.baselines.context_gradients import LossGradient
-from persim_gym.baselines.context_network import Batch, ContextNetwork, ContextShape, loss
+from persim_gym.baselines.context.gradients import LossGradient
+from persim_gym.baselines.context.network import Batch, ContextNetwork, ContextShape, loss
+from persim_gym.baselines.context.windows import Windows, hold_out
 from persim_gym.baselines.resumable import block_seed
-from persim_gym.baselines.windows import Windows, hold_out
 from persim_gym.learned.adam import Adam
 
 #: Steps of a block, after which the held-out windows are predicted.
@@ -40,7 +40,7 @@ class Schedule:
         validation: Share of the windows that are held out.
         decay: Factor on the weight decay.
         backward_weight: Factor on the backward model's error.
-        tempering: See :func:`~persim_gym.baselines.context_network.loss`.
+        tempering: See :func:`~persim_gym.baselines.context.network.loss`.
         weigh_pasts: Whether pasts that tell little count little.
     """
 
