@@ -31,6 +31,8 @@ class Adam:
         self.mean.lerp_(gradient, 1 - self.BETA1)
         self.square.mul_(self.BETA2).addcmul_(gradient, gradient, value=1 - self.BETA2)
         torch.sqrt(self.square, out=self._scale).add_(self.EPSILON * root)
-        self.parameters.addcdiv_(
-            self.mean, self._scale, value=-rate * root / (1 - self.BETA1**self.steps)
-        )
+        self._move(-rate * root / (1 - self.BETA1**self.steps))
+
+    def _move(self, times: float) -> None:
+        """Move by so many times the mean gradient over its size."""
+        self.parameters.addcdiv_(self.mean, self._scale, value=times)

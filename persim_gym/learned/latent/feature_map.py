@@ -57,46 +57,23 @@ class FeatureMap:
                 f"{len(columns)}, {len(outputs)} and {len(gains)}"
             )
         self.angles = tuple(angles)
+        self.columns, self.outputs, self.gains = tuple(columns), tuple(outputs), tuple(gains)
+        self.walls = walls
         turned = [column for a in angles for column in (a.cosine, a.sine)]
         self.state = [*columns, *turned]
-        self._outputs, self._walls = list(outputs), walls
         used = [*outputs, *(a.output for a in angles)]
         # What the change drives is one product.
         self._drive = torch.zeros(max(used, default=0) + 1, features, dtype=torch.float32)
         self._drive[list(outputs), list(columns)] = torch.tensor(gains, dtype=torch.float32)
-        self._given = torch.ones(features, dtype=torch.float32)
-        self._given[self.state] = 0.0
 
     def moved(self, features: Tensor, change: Tensor) -> Tensor:
         """Features ``[..., q]`` with the state moved by a change ``[..., c]``, all else alike."""
         return self._turned(features + self._driven(change), features, change)
 
-    def given(self, features: Tensor) -> Tensor:
-        """Recorded features ``[..., q]`` without what the state decides: actions, for example."""
-        return features * self._given.to(features)
-
-    def advanced(self, features: Tensor, change: Tensor, given: Tensor) -> Tensor:
-        """Features after a step.
-
-        Args:
-            features: Before it ``[..., q]``.
-            change: The change ``[..., c]``.
-            given: What is :meth:`given` at the time after it ``[..., q]``.
-        """
-        kept = features * (1 - self._given.to(features))
-        after = given + kept + self._driven(change)
-        return self._turned(after, features, change)
-
-    def stopped(self, features: Tensor) -> Tensor:
-        """Features ``[..., q]`` put back between the walls."""
-        if self._walls is None:
-            return features
-        return features.clamp(*(end.to(features) for end in self._walls))
-
     def of_changes(self, values: Tensor) -> Tensor:
         """Values of changes ``[..., c]`` for the columns of the state, 0 for those of angles."""
         none = values.new_zeros(*values.shape[:-1], 2 * len(self.angles))
-        return torch.cat([values[..., self._outputs], none], dim=-1)
+        return torch.cat([values[..., list(self.outputs)], none], dim=-1)
 
     def _driven(self, change: Tensor) -> Tensor:
         """What a change ``[..., c]`` adds to the features; the last coordinates may add nothing."""

@@ -17,18 +17,16 @@ from persim_gym.learned.adam import Adam
 from persim_gym.learned.config import Latent
 from persim_gym.learned.latent.feature_map import FeatureMap
 from persim_gym.learned.latent.loss import (
-    Ground,
     LatentData,
     LatentSource,
-    OneStep,
     Parameters,
-    SeveralSteps,
     beyond,
     noise_of_observations,
     weights_of,
     window_starts,
 )
 from persim_gym.learned.latent.network import LatentNetwork, LatentShape
+from persim_gym.learned.latent.objective import Ground, OneStep, SeveralSteps
 from persim_gym.learned.latent.posterior import posterior
 from persim_gym.learned.latent.start import first_latents
 from persim_gym.learned.networks.optimise import FitProgress
@@ -62,6 +60,8 @@ class _Stage:
     """A stretch of the fit with one objective and one cycle of the step size."""
 
     index: int
+    vector: Tensor
+    gradient: Tensor
     loss: OneStep | SeveralSteps
     steps: int
     batch: int
@@ -157,26 +157,28 @@ class _Fit:
                 noise = self._noise(vector)
                 if not len(noise):
                     weights = weights_of(self.parameters.network(vector, self.network), self.data)
-            stage = self._stage(index, noise, weights)
-            self._run_stage(stage, vector, noise, resume if index == first else None)
+            stage = self._stage(index, vector, noise, weights)
+            self._run_stage(stage, noise, resume if index == first else None)
         if self.save is not None and first < 2:
             seconds = self.spent + time.monotonic() - self.began
             self.save(LatentSnapshot(2, 0, {"parameters": vector.clone()}, seconds))
         network = self.parameters.network(vector, self.network)
         return self._finished(network)
 
-    def _stage(self, index: int, noise: Tensor | None, weights: Tensor) -> _Stage:
-        c = self.config
-        ground = Ground(self.network, self.parameters, self.data, c.decay)
+    def _stage(self, index: int, vector: Tensor, noise: Tensor | None, weights: Tensor) -> _Stage:
+        c, gradient = self.config, torch.zeros_like(vector)
+        own = index, vector, gradient
+        parts, gradients = (self.parameters.views(all_) for all_ in own[1:])
+        ground = Ground(self.network, parts, gradients, self.data, c.decay)
         if index == 1 and noise is not None and len(noise):
             assert self.frame is not None
-            loss = SeveralSteps(ground, self.frame, self.starts, c.window, noise)
-            batch = min(c.windows, loss.count)
-            return _Stage(index, loss, c.window_steps, batch, c.window_learning_rate)
+            batch = min(c.windows, len(self.starts))
+            loss = SeveralSteps(ground, batch, self.frame, self.starts, c.window, noise)
+            return _Stage(*own, loss, c.window_steps, batch, c.window_learning_rate)
         batch = min(c.batch_size, len(self.data))
         steps = c.steps if index else c.first_steps
         weight = weights if len(weights) else None
-        return _Stage(index, OneStep(ground, weight), steps, batch, c.learning_rate)
+        return _Stage(*own, OneStep(ground, batch, weight), steps, batch, c.learning_rate)
 
     def _noise(self, vector: Tensor) -> Tensor:
         """Variance of observations' noise ``[c]``, or nothing where it is not worth windows."""
@@ -188,14 +190,27 @@ class _Fit:
             return torch.empty(0)
         return noise + 1e-3 * left + 1e-12
 
+    def _optimiser(self, stage: _Stage, noise: Tensor | None) -> _Adam:
+        """What moves the parameters of a stage; start states have units."""
+        vector = stage.vector
+        layers = len(vector) - self.parameters.views(vector)["starts"].numel()
+        if not isinstance(stage.loss, SeveralSteps):
+            return _Adam(vector[:layers])
+        assert noise is not None
+        size = torch.zeros_like(vector)
+        self.parameters.views(size)["starts"].add_(
+            START_RATE / max(stage.rate, 1e-12) * noise.sqrt()
+        )
+        return _Adam(vector, size[layers:])
+
     def _run_stage(
-        self, stage: _Stage, vector: Tensor, noise: Tensor | None, resume: LatentSnapshot | None
+        self, stage: _Stage, noise: Tensor | None, resume: LatentSnapshot | None
     ) -> None:
         passes = max(1, stage.loss.count // stage.batch)
         length = max(passes, FEWEST_STEPS)  # steps of an epoch
         epochs = -(-stage.steps // length)
-        optimiser = _Adam(vector)
-        scale = self._scale(stage, noise, vector)
+        optimiser = self._optimiser(stage, noise)
+        gradient = stage.gradient[: len(optimiser.parameters)]
         first = 0
         if resume is not None:
             first = resume.epoch
@@ -208,13 +223,10 @@ class _Fit:
             draw = _generator(self.config.seed, stage.index, 1, epoch)
             batches = self._batches(stage, passes, steps)
             for step, rows in zip(steps, batches, strict=True):
-                leaf = vector.detach().requires_grad_(True)
-                value = stage.loss(self.parameters.views(leaf), rows, draw)
-                value.backward()
-                assert leaf.grad is not None
-                optimiser.step_scaled(leaf.grad, scale * _rate(stage.rate, step, stage.steps))
+                stage.loss(rows, draw)
+                optimiser.step(gradient, _rate(stage.rate, step, stage.steps))
             self._report(stage, epoch + 1, epochs)
-            state = {"parameters": vector, "mean": optimiser.mean, "square": optimiser.square}
+            state = {"mean": optimiser.mean, "square": optimiser.square}
             self._keep(stage, epoch + 1, state, noise)
 
     def _batches(self, stage: _Stage, passes: int, steps: range) -> Iterator[Tensor]:
@@ -228,15 +240,6 @@ class _Fit:
                 order = torch.stack([torch.randperm(count, generator=generator) for _ in range(m)])
             at = (step % passes) * stage.batch
             yield order[:, at : at + stage.batch]
-
-    def _scale(self, stage: _Stage, noise: Tensor | None, vector: Tensor) -> Tensor:
-        """Step sizes of the parameters beside each other ``[P]``: start states have units."""
-        scale = torch.ones_like(vector)
-        starts = self.parameters.views(scale)["starts"]
-        starts.zero_()
-        if isinstance(stage.loss, SeveralSteps) and noise is not None:
-            starts += START_RATE / max(stage.rate, 1e-12) * noise.sqrt()
-        return scale
 
     def _report(self, stage: _Stage, epoch: int, epochs: int) -> None:
         running = stage.loss.running
@@ -260,7 +263,7 @@ class _Fit:
         if self.save is None or now - self.saved < self.save_every:
             return
         assert stage.loss.running is not None
-        tensors = state | {"running": stage.loss.running}
+        tensors = state | {"parameters": stage.vector, "running": stage.loss.running}
         if noise is not None:
             tensors["noise"] = noise
         if isinstance(stage.loss, OneStep) and stage.loss.weight is not None:
@@ -335,19 +338,25 @@ SMALLEST = 1e-6
 
 
 class _Adam(Adam):
-    """Adam with a shorter memory of squares, and a step size for each parameter."""
+    """Adam with a shorter memory of squares, and step sizes of their own for the last parameters.
+
+    Args:
+        parameters: ``[P]``, changed in place.
+        last: Step sizes of the last of them ``[k]``, beside those of the others.
+    """
 
     BETA2 = 0.99
 
-    def step_scaled(self, gradient: Tensor, rates: Tensor) -> None:
-        """Take one step of sizes ``rates`` ``[P]`` against the gradient ``[P]``."""
-        self.steps += 1
-        self.mean.lerp_(gradient, 1 - self.BETA1)
-        self.square.mul_(self.BETA2).addcmul_(gradient, gradient, value=1 - self.BETA2)
-        torch.div(self.square, 1 - self.BETA2**self.steps, out=self._scale)
-        self._scale.sqrt_().add_(self.EPSILON)
-        step = (self.mean / self._scale).mul_(rates)
-        self.parameters.sub_(step, alpha=1 / (1 - self.BETA1**self.steps))
+    def __init__(self, parameters: Tensor, last: Tensor | None = None) -> None:
+        super().__init__(parameters)
+        self.last = parameters.new_empty(0) if last is None else last
+
+    def _move(self, times: float) -> None:
+        k = len(self.parameters) - len(self.last)
+        self.parameters[:k].addcdiv_(self.mean[:k], self._scale[:k], value=times)
+        if len(self.last):
+            step = self.mean[k:] * self.last
+            self.parameters[k:].addcdiv_(step, self._scale[k:], value=times)
 
 
 def _rate(highest: float, step: int, steps: int) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -42,6 +42,15 @@ class ProductBasis:
     size: Tensor
     low: Tensor
     high: Tensor
+    _factors: list[Tensor] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Find what each term is made of: few of the inputs, and often most have no part in it."""
+        used = (self.terms > 0).long()
+        most = int(used.sum(1).max()) if self.terms.numel() else 0
+        columns = used.argsort(dim=1, descending=True, stable=True)[:, :most]
+        places = columns * (self.shift.shape[1] + 1) + self.terms.gather(1, columns)
+        object.__setattr__(self, "_factors", [own.contiguous() for own in places.unbind(1)])
 
     @classmethod
     def up_to(cls, degree: int, values: Tensor, margin: float) -> ProductBasis:
@@ -103,13 +112,10 @@ class ProductBasis:
                 now = now.mul_(single[-1]).sub_(back[:, k - 1] * before)
             before = single[-1]
             single.append(now / self.size[:, k])
-        table = torch.stack(single, -1)  # [n, q, g + 1]
-        columns = list(range(self.terms.shape[1]))  # few: inputs, not rows
-        if not torch.compiler.is_exporting():
-            columns = self.terms.any(0).nonzero()[:, 0].tolist()
+        table = torch.stack(single, -1).flatten(1)  # [n, q * (g + 1)]
         out: Tensor | None = None
-        for column in columns:
-            own = table[:, column].index_select(1, self.terms[:, column])
+        for places in self._factors:
+            own = table.index_select(1, places)
             out = own if out is None else out.mul_(own)
         return z.new_ones(len(z), len(self)) if out is None else out
 

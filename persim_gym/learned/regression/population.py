@@ -20,6 +20,10 @@ NOISE_FLOOR = 1e-6
 TOLERANCE = 2e-3
 #: Entries of the agents' matrices that are in memory at once.
 AT_ONCE = 20_000_000
+#: Entries of matrices that a processor's cache holds.
+CACHED = 250_000
+#: Transitions of each agent, over terms, up to which matrices of their size are the cheaper ones.
+THIN = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +35,14 @@ class Moments:
         cross: ``phi y^T`` ``[N, c, P]``.
         square: ``y^2`` ``[N, c]``.
         count: Transitions, or their weights ``[N]``.
+        longest: Most transitions of an agent.
     """
 
     gram: Tensor
     cross: Tensor
     square: Tensor
     count: Tensor
+    longest: int
 
     def first(self, terms: int) -> Moments:
         """Of the first terms alone."""
@@ -105,7 +111,7 @@ def moments(
         cross[part] = y.mT @ scaled
         square[part] = (y.square() * w[..., None]).sum(1)
         total[part] = w.sum(1)
-    return Moments(gram, cross, square, total)
+    return Moments(gram, cross, square, total, longest)
 
 
 def posterior(stats: Moments, prior: Population) -> tuple[Tensor, Tensor]:
@@ -117,27 +123,16 @@ def posterior(stats: Moments, prior: Population) -> tuple[Tensor, Tensor]:
     Raises:
         FloatingPointError: If the sums are not finite.
     """
-    mean, root, lower = _solved(stats, prior)
-    half = torch.linalg.solve_triangular(lower, root.mT[:, None].expand_as(lower), upper=False)
-    return mean, half
-
-
-def _solved(stats: Moments, prior: Population) -> tuple[Tensor, Tensor, Tensor]:
-    """Means ``[c, N, P]``, ``R`` ``[c, P, P]`` and ``L`` ``[c, N, P, P]``.
-
-    The covariances are ``R (L L^T)^-1 R^T``.
-    """
     root = covariance_root(prior.covariance)
     # In units of the prior: the precision is 1 + R^T G R / noise, which is far from singular.
     noise = prior.noise[:, None, None]
     total = (root.mT[:, None] @ stats.gram @ root[:, None]) / noise[..., None]
     total.diagonal(dim1=-2, dim2=-1).add_(1.0)
-    lower, failed = torch.linalg.cholesky_ex(total)
-    if bool(failed.any()):
-        raise FloatingPointError("the agents' coefficients are beyond double precision")
+    lower = _lower(total)
     left = stats.cross.transpose(0, 1) - (stats.gram @ prior.mean.mT).permute(2, 0, 1)
     solved = torch.cholesky_solve(((left / noise) @ root)[..., None], lower)[..., 0]
-    return prior.mean[:, None] + solved @ root.mT, root, lower
+    half = torch.linalg.solve_triangular(lower, root.mT[:, None].expand_as(lower), upper=False)
+    return prior.mean[:, None] + solved @ root.mT, half
 
 
 def estimate(stats: Moments, start: Population, *, rounds: int = 60) -> Population:
@@ -151,8 +146,11 @@ def estimate(stats: Moments, start: Population, *, rounds: int = 60) -> Populati
         FloatingPointError: If a posterior cannot be computed.
     """
     prior, last = start, math.inf
+    agents: _Full | _Few = _Full(stats)
+    if stats.longest <= THIN * stats.gram.shape[1]:
+        agents = _Few.of(stats)
     for _ in range(rounds):
-        prior = _round(stats, prior)
+        prior = _round(stats, agents, prior)
         level = float(prior.noise.log().mean())
         if abs(last - level) < TOLERANCE:
             break
@@ -173,18 +171,119 @@ def pooled(stats: Moments) -> Population:
     return Population(mean, torch.diag_embed(scale), 0.5 * noise)
 
 
-def _round(stats: Moments, prior: Population) -> Population:
-    mean, root, lower = _solved(stats, prior)
-    inverse = torch.cholesky_inverse(lower).sum(1)
-    agents, terms = mean.shape[1:]
+def _round(stats: Moments, agents: _Full | _Few, prior: Population) -> Population:
+    n, (c, terms) = len(stats.count), prior.mean.shape
+    root = covariance_root(prior.covariance)
+    mean = prior.mean.new_empty(c, n, terms)
+    known = torch.empty_like(prior.covariance)
+    for k in range(c):  # one after the other: matrices of all agents are large enough
+        own = root[k] / prior.noise[k].sqrt()
+        away, known[k] = agents.solved(k, own, prior.mean[k], prior.noise[k].sqrt())
+        torch.addmm(prior.mean[k], away, root[k].mT, out=mean[k])
+    eye = torch.eye(terms, dtype=known.dtype, device=known.device)
     centre = mean.mean(1)
-    away = mean - centre[:, None]
-    second = (away.mT @ away + root @ inverse @ root.mT) / agents
-    # What the coefficients' doubt adds, tr(G C) with R^T G R / noise = L L^T - 1.
-    doubt = prior.noise * (agents * terms - inverse.diagonal(dim1=-2, dim2=-1).sum(-1))
+    apart = mean - centre[:, None]
+    second = (apart.mT @ apart + root @ (n * eye - known) @ root.mT) / n
+    # What the coefficients' doubt adds, tr(G C).
+    doubt = prior.noise * known.diagonal(dim1=-2, dim2=-1).sum(-1)
     left = _squares(stats, mean).sum(1) + doubt.clamp_min(0.0)
     noise = (left / stats.count.sum().clamp_min(1.0)).clamp_min(NOISE_FLOOR**2)
     return Population(centre, second, noise)
+
+
+class _Full:
+    """Agents by their Gram matrices.
+
+    Args:
+        stats: Sums over their transitions.
+    """
+
+    def __init__(self, stats: Moments) -> None:
+        self.cross, self.gram = stats.cross, stats.gram.contiguous()
+
+    def solved(self, k: int, root: Tensor, mean: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """How far agents are from a population in one coordinate, and how far they are known.
+
+        With ``A = R^T G R`` of an agent, in units of the prior, its precision is ``1 + A``, which
+        is far from singular.
+
+        Args:
+            k: The coordinate.
+            root: Root of the population's covariance over the noise's deviation, ``R`` ``[P, P]``.
+            mean: The population's mean ``[P]``.
+            noise: Deviation of the noise.
+
+        Returns:
+            ``(1 + A)^-1 R^T (F^T y - G mean)`` in units of the noise ``[N, P]``, and the sum of
+            ``A (1 + A)^-1`` over agents ``[P, P]``.
+
+        Raises:
+            FloatingPointError: If a posterior cannot be computed.
+        """
+        n, p, _ = self.gram.shape
+        away = self.gram.new_empty(n, p)
+        known = n * torch.eye(p, dtype=away.dtype, device=away.device)
+        most = max(1, CACHED // p**2)
+        for gram, cross, out in zip(
+            self.gram.split(most), self.cross[:, k].split(most), away.split(most), strict=True
+        ):
+            half = (gram.view(-1, p) @ root).view(-1, p, p)
+            total = root.mT.expand(len(gram), p, p) @ half
+            total.diagonal(dim1=-2, dim2=-1).add_(1.0)
+            inverse = torch.cholesky_inverse(_lower(total))
+            known -= inverse.sum(0)
+            left = cross - gram @ mean
+            torch.bmm(((left / noise) @ root)[:, None], inverse, out=out[:, None])
+        return away, known
+
+
+@dataclass(frozen=True, slots=True)
+class _Few:
+    """Agents with fewer transitions than terms, by roots of their Gram matrices.
+
+    Attributes:
+        roots: ``F`` with ``F^T F`` the Gram matrix ``[N, T, P]``.
+        turned: ``y`` with ``F^T y`` the agent's sums with changes ``[c, N, T]``.
+    """
+
+    roots: Tensor
+    turned: Tensor
+
+    @classmethod
+    def of(cls, stats: Moments) -> _Few:
+        """From sums over their transitions."""
+        values, vectors = torch.linalg.eigh(stats.gram)
+        values, vectors = values[:, -stats.longest :].clamp_min(0.0), vectors[..., -stats.longest :]
+        size = values.sqrt()
+        turned = (stats.cross @ vectors) / size.clamp_min(1e-150)[:, None]
+        turned = torch.where(size[:, None] > 0, turned, 0.0)
+        return cls((vectors * size[:, None]).mT.contiguous(), turned.transpose(0, 1).contiguous())
+
+    def solved(self, k: int, root: Tensor, mean: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """As of :class:`_Full`: with ``X = F R``, ``(1 + X^T X)^-1 X^T = X^T (1 + X X^T)^-1``."""
+        n, _, p = self.roots.shape
+        away = self.roots.new_empty(n, p)
+        known = torch.zeros_like(root)
+        most = max(1, CACHED // p**2)
+        for roots, turned, out in zip(
+            self.roots.split(most), self.turned[k].split(most), away.split(most), strict=True
+        ):
+            rows = (roots.view(-1, p) @ root).view(roots.shape)
+            total = rows @ rows.mT
+            total.diagonal(dim1=-2, dim2=-1).add_(1.0)
+            inverse = torch.cholesky_inverse(_lower(total))
+            left = (turned - roots @ mean) / noise
+            torch.bmm((inverse @ left[..., None]).mT, rows, out=out[:, None])
+            known.addmm_(rows.view(-1, p).mT, (inverse @ rows).view(-1, p))
+        return away, known
+
+
+def _lower(total: Tensor) -> Tensor:
+    """Lower triangular roots of matrices ``[N, k, k]``."""
+    lower, failed = torch.linalg.cholesky_ex(total)
+    if bool(failed.any()):
+        raise FloatingPointError("the agents' coefficients are beyond double precision")
+    return lower
 
 
 def _squares(stats: Moments, beta: Tensor) -> Tensor:

@@ -25,23 +25,14 @@ def test_features_move_with_the_state() -> None:
 
     now = features(angle, speed, action)
     change = torch.tensor([0.2, -0.25], dtype=torch.float64)
-    then = features(-9.0, -9.0, 0.1)
     moved = frame.moved(now, change)
-    given = frame.given(then)
     assert torch.allclose(moved, features(angle + 0.1, speed - 1.0, action))
-    after = frame.advanced(now, change, given)
-    assert torch.allclose(after, features(angle + 0.1, speed - 1.0, 0.1))
     with pytest.raises(ValueError, match="one length"):
         FeatureMap(1, [0], [0, 1], [1.0])
 
 
-def test_a_state_stops_at_its_walls() -> None:
-    none, one = torch.full((4,), torch.inf), torch.tensor([1.0, torch.inf, torch.inf, torch.inf])
-    frame = FeatureMap(
-        4, [0], [1], [2.0], [AngleColumns(1, 2, output=0, gain=1.0)], walls=(-none, one)
-    )
-    moved = frame.stopped(torch.tensor([3.0, 0.6, 0.8, 9.0]))
-    assert torch.equal(moved, torch.tensor([1.0, 0.6, 0.8, 9.0]))
+def test_values_of_changes_are_put_where_the_state_is() -> None:
+    frame = FeatureMap(4, [0], [1], [2.0], [AngleColumns(1, 2, output=0, gain=1.0)])
     assert frame.of_changes(torch.tensor([[7, -1]])).tolist() == [[-1, 0, 0]]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from persim_gym.learned.hierarchical.fit import fit_hierarchical
@@ -28,12 +29,13 @@ def test_the_population_is_a_prior_for_new_agents() -> None:
     torch.testing.assert_close(covariance[:p, :p], own[:p, :p], atol=1e-3, rtol=1e-2)
 
 
-def test_a_round_is_that_of_each_agent_by_itself() -> None:
+@pytest.mark.parametrize("steps", [9, 3])  # more transitions than terms, and fewer
+def test_a_round_is_that_of_each_agent_by_itself(steps: int) -> None:
     rng = np.random.default_rng(0)
     agents, terms = 7, 5
-    agent = torch.arange(agents).repeat_interleave(9)
-    phi = torch.as_tensor(rng.normal(size=(63, terms)))
-    target = torch.as_tensor(rng.normal(size=(63, 2)))
+    agent = torch.arange(agents).repeat_interleave(steps)
+    phi = torch.as_tensor(rng.normal(size=(7 * steps, terms)))
+    target = torch.as_tensor(rng.normal(size=(7 * steps, 2)))
     stats = moments(phi, target, agent, agents)
     start = pooled(stats)
     found = estimate(stats, start, rounds=1)
@@ -52,4 +54,6 @@ def test_a_round_is_that_of_each_agent_by_itself() -> None:
         second = away.T @ away / agents + torch.stack(covariances).mean(0)
         torch.testing.assert_close(found.mean[c], torch.stack(means).mean(0))
         torch.testing.assert_close(found.covariance[c], second)
-        torch.testing.assert_close(found.noise[c], torch.tensor(left / 63, dtype=torch.float64))
+        torch.testing.assert_close(
+            found.noise[c], torch.tensor(left / (7 * steps), dtype=torch.float64)
+        )
