@@ -15,15 +15,6 @@ MODULES = sorted(
 
 #: Modules whose tests are another file's, for they are tested through it. This list only shrinks.
 ELSEWHERE = {
-    "experiments/pooled": "experiments/test_methods.py",
-    "experiments/published": "experiments/report/test_main_tables.py",
-    **dict.fromkeys(
-        ("experiments/report/figure_list", "experiments/report/figures"),
-        "experiments/report/test_page.py",
-    ),
-    **dict.fromkeys(
-        ("explorer/app", "explorer/plans", "explorer/widgets"), "explorer/test_page.py"
-    ),
     "learned/compiled_network": "learned/test_compiled.py",
     "learned/shells": "contract/test_learned.py",
     "learned/simulator": "learned/test_fit.py",
