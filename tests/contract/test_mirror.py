@@ -15,26 +15,6 @@ MODULES = sorted(
 
 #: Modules whose tests are another file's, for they are tested through it. This list only shrinks.
 ELSEWHERE = {
-    **dict.fromkeys(
-        (f"evaluation/off_policy/{name}" for name in (
-            "fitted_q", "simulated", "target_policy", "value")),
-        "evaluation/off_policy/test_off_policy.py",
-    ),
-    **dict.fromkeys(
-        (f"evaluation/validation/{name}" for name in (
-            "courses", "coverage", "fitted_data", "models", "policies", "result", "scores")),
-        "evaluation/validation/test_validate.py",
-    ),
-    "evaluation/validation/confounding": "evaluation/validation/test_support.py",
-    "experiments/pooled": "experiments/test_methods.py",
-    "experiments/published": "experiments/report/test_main_tables.py",
-    **dict.fromkeys(
-        ("experiments/report/figure_list", "experiments/report/figures"),
-        "experiments/report/test_page.py",
-    ),
-    **dict.fromkeys(
-        ("explorer/app", "explorer/plans", "explorer/widgets"), "explorer/test_page.py"
-    ),
     "learned/environments/shells": "contract/test_learned.py",
     "learned/simulator": "learned/fitting/test_fit.py",
     **dict.fromkeys(

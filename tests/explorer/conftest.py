@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from persim_gym.envs.suites import SUITES
@@ -34,3 +36,13 @@ def carts(cartpole: PerSim) -> Scene:
     suite = SUITES["cartpole"]
     truth = Truth(suite, suite.population())
     return Scene(cartpole, Record(cartpole, random_transitions("cartpole", 12, 40)), truth)
+
+
+@pytest.fixture
+def client() -> Iterator[None]:
+    """A browser that nobody looks at: what is made belongs to it."""
+    pytest.importorskip("nicegui", reason="the explorer's library is not installed")
+    from nicegui import Client, ui
+
+    with Client(ui.page("")):
+        yield

@@ -4,12 +4,10 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from persim_gym.explorer import server
-from persim_gym.explorer.scene import Scene
 
 
 def test_a_free_port_on_loopback() -> None:
@@ -47,53 +45,6 @@ import persim_gym.explorer.proposal, persim_gym.explorer.latent_map, persim_gym.
 assert not {"nicegui", "fastapi", "uvicorn"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-# -- routes ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def client(scene: Scene) -> Any:
-    """The exports alone, without a page."""
-    pytest.importorskip("nicegui", reason="the explorer's library is not installed")
-    from fastapi import FastAPI
-    from starlette.testclient import TestClient
-
-    from persim_gym.explorer.app import add_exports, guard_hosts
-
-    made = FastAPI()
-    add_exports(made, scene)
-    guard_hosts(made, "127.0.0.1")
-    return TestClient(made, base_url="http://127.0.0.1:80")
-
-
-@pytest.mark.slow
-def test_exports_are_of_the_view_in_the_address(client: Any) -> None:
-    table = client.get("/view.csv?agent=P-03&horizon=3&a=values:5,1").text
-    assert len(table.splitlines()) == 5
-    assert "P-03" in table
-    assert "PerSim.load('runs/patients')" in client.get("/view.py").text
-    assert client.get("/view.png?horizon=3").content.startswith(b"\x89PNG")
-
-
-@pytest.mark.parametrize(
-    "query", ["agent=nobody", "a=values:9e9,1", "start=x", "show=sodium", "what=1", "b=values:1"]
-)
-@pytest.mark.parametrize("kind", ["csv", "py", "png"])
-def test_what_cannot_be_shown_is_a_sentence(client: Any, query: str, kind: str) -> None:
-    answer = client.get(f"/view.{kind}?{query}")
-    assert answer.status_code == 422
-    assert answer.text.startswith("This cannot be shown: ")
-    assert answer.text.count("\n") == 1
-
-
-def test_without_a_truth_there_are_no_frames(client: Any) -> None:
-    assert "no true environment" in client.get("/frames.png").text
-
-
-def test_pages_of_other_names_are_refused(client: Any) -> None:
-    assert client.get("/view.py", headers={"Host": "elsewhere.example"}).status_code == 400
-    assert client.get("/view.py", headers={"Host": "localhost:8000"}).status_code == 200
 
 
 def test_static_files_are_in_the_package() -> None:

@@ -45,6 +45,7 @@ def test_returns_are_discounted_sums_of_what_was_recorded() -> None:
 def test_the_length_leaves_most_agents_two_stretches() -> None:
     assert sensible_length(data([100, 100, 3], [False] * 3)) == 50
     assert sensible_length(data([12, 12, 12], [False] * 3)) == 5
+    assert sensible_length(data([41, 41], [False] * 2)) == 20
     assert sensible_length(data([1, 1], [False] * 2)) == 1
 
 

@@ -9,26 +9,11 @@ import numpy as np
 import pytest
 
 from persim_gym.evaluation.validation.support import support_of
-from persim_gym.offline.transitions import Transitions
-from tests.evaluation.validation.worlds import patients
-
-AGENTS, STEPS = 8, 60
-
-
-def recorded(dose: np.ndarray, carbs: np.ndarray | None = None) -> Transitions:
-    """Patients' states with other actions: what was done is all that matters here."""
-    data = patients(AGENTS, STEPS, noise=1.0)
-    actions = [dose.reshape(-1)] if carbs is None else [dose.reshape(-1), carbs.reshape(-1)]
-    names = ("dose", "carbs")[: len(actions)]
-    return dataclasses.replace(data, action=np.stack(actions, 1), action_names=names)
+from tests.evaluation.validation.worlds import AGENTS, STEPS, drawn, patients, recorded
 
 
 def glucose() -> np.ndarray:
     return patients(AGENTS, STEPS, noise=1.0).obs[:, 0].reshape(AGENTS, STEPS).astype(np.float64)
-
-
-def drawn(seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).uniform(0, 1, (AGENTS, STEPS))
 
 
 def rests(found: dict[str, Any], action: str = "dose") -> list[str]:
@@ -109,28 +94,6 @@ def test_regions_without_variation_are_named() -> None:
     low = next(r for r in found["regions"] if r["region"] == "lowest third")
     assert low["own"] > 0
     assert low["own"] + low["through_others"] == AGENTS
-
-
-def test_coverage_is_that_counted_by_hand() -> None:
-    data = recorded(drawn())
-    both = np.concatenate([data.obs, data.action], axis=1).astype(np.float64)
-    both /= both.std(0)
-    near = (((both[:, None] - both) ** 2).mean(-1) <= 0.25).reshape(len(data), AGENTS, STEPS).any(2)
-    others = near & (data.agent[:, None] != np.arange(AGENTS))
-    found = list(support_of(data)["agents"].values())
-    np.testing.assert_allclose([own["own"] for own in found], near.mean(0), atol=0.01)
-    by_agent = others.any(1).reshape(AGENTS, STEPS).mean(1)
-    np.testing.assert_allclose([own["others"] for own in found], by_agent, atol=0.02)
-
-
-def test_doses_are_shares_of_each_record() -> None:
-    (doses,) = support_of(recorded(drawn()))["doses"]
-    shares = np.array(doses["shares"])
-    assert shares.shape == (AGENTS, 10)
-    np.testing.assert_allclose(shares.sum(1), 1, atol=1e-3)
-    (expected, edges) = np.histogram(drawn()[3].astype(np.float32), doses["edges"])
-    np.testing.assert_allclose(shares[3] * STEPS, expected, atol=0.01)
-    assert len(edges) == 11
 
 
 def test_choices_are_judged_each() -> None:

@@ -10,40 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from persim_gym.evaluation.validation import Grade, Validation, validate
 from persim_gym.evaluation.validation.validate import _notes
 from persim_gym.evaluation.validation.verdict import WORSE
 from persim_gym.learned import PerSim
 from persim_gym.offline.transitions import Transitions
-from tests.evaluation.validation.worlds import as_data, patients
-
-FIT: dict[str, Any] = {"method": "hierarchical", "degree": 1, "ensemble_size": 1}
-
-
-def shuffled(sim: PerSim) -> PerSim:
-    """A simulator that takes each agent for the next one."""
-    factors = sim.ensemble.agent_factors()
-    parts = dataclasses.replace(
-        sim._parts, ensemble=sim.ensemble.with_factors(torch.roll(factors, 1, dims=1))
-    )
-    return PerSim.of(parts)
-
-
-@pytest.fixture(scope="module")
-def data() -> Transitions:
-    return patients(12, 45, noise=0.2)
-
-
-@pytest.fixture(scope="module")
-def sim(data: Transitions) -> PerSim:
-    return PerSim.fit(data, progress=False, **FIT)
-
-
-@pytest.fixture(scope="module")
-def good(sim: PerSim, data: Transitions) -> Validation:
-    return sim.validate(data, splits=("ends", "agents"), horizons=(1, 5))
+from tests.evaluation.validation.worlds import FIT, as_data, patients, shuffled
 
 
 def test_a_good_simulator_is_praised(good: Validation) -> None:
@@ -78,44 +51,6 @@ def test_shuffled_agents_are_condemned(sim: PerSim, data: Transitions) -> None:
     assert fine.grade in (Grade.GOOD, Grade.LIMITED)
     assert bad.grade is Grade.BAD
     assert not bad.meets("rmse(glucose,5)<pooled")
-
-
-def test_coverage_and_errors_are_those_counted_by_hand(sim: PerSim, data: Transitions) -> None:
-    longer = patients(12, 60, noise=0.2)
-    new = longer.select(longer.step >= 45)
-    (split,) = sim.validate(new, horizons=(4,)).splits
-    assert split.scores is not None
-    hits, errors, count = [], [], 0
-    for agent in range(12):
-        rows = np.flatnonzero(new.agent == agent)
-        # Six starts of fifteen steps: every third.
-        for first in rows[::3]:
-            if first + 4 > rows[-1] + 1:
-                continue
-            count += 1
-            ahead = slice(first, first + 4)
-            asked = ([agent], new.obs[[first]], new.action[None, ahead])
-            low, high = sim.rollout_interval(*asked, level=0.95)
-            truth = new.next_obs[first + 3]
-            hits.append((truth >= low[0, 3]) & (truth <= high[0, 3]))
-            errors.append(sim.rollout(*asked).mean(0)[0, 3] - truth)
-    assert split.scores.count.tolist() == [count]
-    np.testing.assert_allclose(split.scores.coverage[0.95][0], np.mean(hits, axis=0))
-    expected = np.sqrt(np.mean(np.square(errors), axis=0))
-    np.testing.assert_allclose(split.scores.rmse["simulator"][0], expected, rtol=1e-5)
-
-
-def test_units_are_never_mixed(sim: PerSim, data: Transitions, good: Validation) -> None:
-    """A coordinate in other units changes its own numbers by the unit, and no other number."""
-    unit = np.array([1.0, 1000.0], dtype=np.float32)
-    grams = dataclasses.replace(data, obs=data.obs * unit, next_obs=data.next_obs * unit)
-    (split,) = validate(grams, horizons=(1, 5), **FIT).splits
-    own, other = good.splits[0].scores, split.scores
-    assert own is not None
-    assert other is not None
-    np.testing.assert_allclose(other.rmse["persistence"], own.rmse["persistence"] * unit, rtol=1e-4)
-    np.testing.assert_allclose(other.scaled("persistence"), own.scaled("persistence"), rtol=1e-4)
-    np.testing.assert_allclose(other.r2, own.r2, atol=0.02)
 
 
 def test_time_is_one_cut_for_all(data: Transitions) -> None:
@@ -180,11 +115,6 @@ def test_three_rows_by_all_families() -> None:
     found = validate(patients(1, 3), effort="quick", ensemble_size=1)
     assert found.grade is Grade.UNKNOWN
     assert "there is nothing to learn from" in found.verdict
-
-
-def test_the_data_of_a_fit_are_found_or_asked_for(sim: PerSim) -> None:
-    with pytest.raises(ValueError, match="not at hand"):
-        sim.validate()
 
 
 @pytest.mark.parametrize(

@@ -11,49 +11,12 @@ import pytest
 from persim_gym.cli.output import cell
 from persim_gym.evaluation.off_policy.value import OFF_POLICY_RULES
 from persim_gym.evaluation.validation import RULES, Grade
-from persim_gym.evaluation.validation.scores import Scores
 from persim_gym.evaluation.validation.support import SUPPORT_RULES
 from persim_gym.evaluation.validation.verdict import judge, number
+from tests.evaluation.validation.worlds import at, scores
 
 PAGE = Path(__file__).parents[3] / "docs" / "validation.md"
 NAMES, AGENTS = ("glucose", "weight"), ("a", "b", "c")
-
-
-def scores(
-    own: float = 1.0,
-    *,
-    still: float = 3.0,
-    pooled: float = 2.0,
-    r2: float = 0.9,
-    coverage: float = 0.95,
-    count: int = 30,
-) -> Scores:
-    """Scores at 1 and 10 steps, the same everywhere."""
-    errors = {"simulator": own, "persistence": still, "pooled": pooled, "linear": 2.0}
-    return Scores(
-        steps=(1, 10),
-        agents=np.arange(3),
-        count=np.array([count, count]),
-        agent_count=np.full((3, 2), count // 3),
-        rmse={name: np.full((2, 2), e) for name, e in errors.items()},
-        agent_rmse={name: np.full((3, 2, 2), e) for name, e in errors.items()},
-        course_rmse={name: np.full((3, 2), e) for name, e in errors.items()},
-        curve={name: np.full((10, 2), e) for name, e in errors.items()},
-        r2=np.full((2, 2), r2),
-        coverage={0.95: np.full((2, 2), coverage)},
-        width={0.95: np.full((2, 2), 4.0)},
-        outside=np.zeros(2),
-        true_outside=np.zeros(2),
-        deviation=np.array([5.0, 5.0]),
-        low=np.zeros(2),
-        high=np.full(2, 20.0),
-    )
-
-
-def at(values: np.ndarray, k: int, place: int, value: float) -> np.ndarray:
-    changed = values.copy()
-    changed[k, place] = value
-    return changed
 
 
 def test_the_documentation_lists_the_rules() -> None:

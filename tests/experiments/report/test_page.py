@@ -17,27 +17,14 @@ from PIL import Image
 from persim_gym.experiments import write_report
 from persim_gym.experiments.ledger import note_start
 from persim_gym.experiments.report import page
-from persim_gym.experiments.report.figure_list import drawings
-from persim_gym.experiments.report.figures import (
-    horizon_figure,
-    planners_figure,
-    returns_figure,
-    scarcity_figure,
-    unseen_figure,
-)
 from persim_gym.experiments.report.page import commands, facts, missing_lines, warnings
-from persim_gym.experiments.report.panels import colours
-from persim_gym.experiments.report.side_tables import planner_slots
-from persim_gym.experiments.results import Findings, Variant, read_findings
+from persim_gym.experiments.results import Findings, read_findings
 from persim_gym.plots.style import DARK, LIGHT
 from tests.experiments.paper_rows import (
     VERSIONS,
     cell,
     everything,
-    latent,
     predicted,
-    rewarded,
-    unseen,
     write,
 )
 from tests.pages.parsed import Page
@@ -199,17 +186,6 @@ def test_nothing_is_written_of_a_damaged_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "figures").exists()
 
 
-# -- figures ---------------------------------------------------------------------------------------
-
-
-def test_figures_only_of_what_there_is() -> None:
-    assert [own.name for own in drawings(Findings([predicted("persim", [0.1])]))] == [
-        "horizon-cartpole"
-    ]
-    assert [own.name for own in drawings(Findings([unseen({"1": [0.1]})]))] == ["unseen"]
-    assert [own.name for own in drawings(Findings([latent(0.9)]))] == ["latent-cartpole"]
-
-
 @pytest.mark.slow
 def test_themes_differ(report: Path) -> None:
     for shade, theme in (("", LIGHT), ("-dark", DARK)):
@@ -217,108 +193,6 @@ def test_themes_differ(report: Path) -> None:
         corner = image.getpixel((0, 0))
         assert isinstance(corner, tuple)
         assert to_hex(np.array(corner[:3]) / 255) == theme.paper
-
-
-def test_horizon_lines_are_interquartile_means() -> None:
-    rows = [predicted("persim", [error], seed=k) for k, error in enumerate((0.1, 0.2, 0.3, 0.9))]
-    (axes,) = horizon_figure(Findings(rows), "cartpole").axes
-    (line,) = axes.lines
-    assert np.asarray(line.get_xdata()).tolist() == [1, 5, 10, 25, 50]
-    np.testing.assert_allclose(np.asarray(line.get_ydata())[-1], 0.25)
-    assert len(axes.collections) == 1  # the band
-    (single,) = horizon_figure(Findings(rows[:1]), "cartpole").axes
-    assert len(single.collections) == 0
-
-
-def test_a_panel_for_each_data_set() -> None:
-    rows = [predicted("persim", [0.1], name) for name in ("pure", "random", "pure-eps-20")]
-    titles = [axes.get_title() for axes in horizon_figure(Findings(rows), "cartpole").axes]
-    assert titles == ["pure", "random", "pure-eps-20"]
-
-
-def test_infinite_errors_are_left_out_of_curves() -> None:
-    found = {"mean": [None], "covariates": [0.1], "1": [None], "5": [0.5], "25": [0.2]}
-    (axes,) = unseen_figure(Findings([unseen(found)])).axes
-    curve = axes.lines[0]
-    assert np.asarray(curve.get_xdata()).tolist() == [5, 25]
-    flat = [line for line in axes.lines[1:] if np.ptp(np.asarray(line.get_ydata())) == 0]
-    assert [float(np.asarray(line.get_ydata())[0]) for line in flat] == [0.1]
-
-
-def test_scarcity_has_a_line_for_each_task() -> None:
-    rows = [
-        predicted("persim", [0.1], task=task, train_agents=count)
-        for task in ("cartpole", "mountain-car")
-        for count in (25, 50)
-    ]
-    (axes,) = scarcity_figure(Findings(rows)).axes
-    assert len(axes.lines) == 2
-    assert [text.get_text() for text in axes.texts] == ["MountainCar", "CartPole"]
-
-
-def test_lines_differ_in_more_than_colour() -> None:
-    names = ("persim", "one-for-all", "bcq", "persistence")
-    rows = [predicted(name, [0.1], "random") for name in names]
-    (axes,) = horizon_figure(Findings(rows), "cartpole").axes
-    assert len({line.get_marker() for line in axes.lines}) == len(names)
-    assert len({line.get_linestyle() for line in axes.lines}) == len(names)
-    rows = [
-        predicted("persim", [0.1], task=task, train_agents=count)
-        for task in ("cartpole", "mountain-car")
-        for count in (25, 50)
-    ]
-    lines = scarcity_figure(Findings(rows)).axes[0].lines
-    assert len({(line.get_marker(), line.get_linestyle()) for line in lines}) == 2
-
-
-def test_what_is_far_off_squeezes_no_other() -> None:
-    """A run whose physics broke, beside two that differ a little."""
-    rows = [
-        rewarded("true", [[700_000.0]], None, planner="default", rate=100.0),
-        rewarded("persim", [[3900.0]], planner="default", rate=30.0),
-        rewarded("persim", [[3600.0]], "pure", planner="default", rate=20.0),
-        *(rewarded(name, [[value]], None) for name, value in (("test-policy", 2e3), ("random", 0))),
-    ]
-    findings = Findings(rows)
-    slots = planner_slots(findings, "cartpole")
-    figures = [
-        planners_figure(findings, {"cartpole": slots}), returns_figure(findings, "cartpole"),
-    ]  # fmt: skip
-    for axes in (axes for figure in figures for axes in figure.axes):
-        assert axes.get_ylim()[1] < 10_000
-        said = [text.get_text() for text in axes.texts]
-        assert said
-        assert set(said) == {"\N{UPWARDS ARROW} 700,000"}
-
-
-def test_returns_have_bars_of_their_intervals() -> None:
-    rows = [rewarded("random", [[1.0 * k], [5.0 * k]], None, seed=k) for k in range(3)]
-    (axes,) = returns_figure(Findings(rows), "cartpole").axes
-    labels = [text.get_text() for text in axes.get_xticklabels()]
-    assert labels == ["agent 0", "agent 1", "mean"]
-    bars = [np.asarray(line.get_ydata()).tolist() for line in axes.lines[::2]]
-    assert bars == [[0.0, 2.0], [0.0, 10.0], [0.0, 6.0]]
-
-
-def test_planners_are_hollow_in_the_truth() -> None:
-    rows = [
-        rewarded("true", [[2.0]], None, planner="default", rate=100.0),
-        rewarded("persim", [[1.0]], planner="default", rate=30.0),
-    ]
-    findings = Findings(rows)
-    (axes,) = planners_figure(findings, {"cartpole": planner_slots(findings, "cartpole")}).axes
-    places = {
-        float(np.asarray(line.get_xdata())[0]): line.get_markerfacecolor() for line in axes.lines
-    }
-    assert places == {30.0: LIGHT.learned, 100.0: LIGHT.paper}
-
-
-def test_colours_are_each_methods_own() -> None:
-    names = ("persim", "true", "one-for-all", "bcq", "cql", "persistence", "random")
-    for theme in (LIGHT, DARK):
-        found = colours([Variant(name) for name in names], theme)
-        assert found[Variant("persim")] == theme.learned
-        assert len(set(found.values())) == len(names)
 
 
 def test_page_is_imported_lazily() -> None:

@@ -11,6 +11,7 @@ from persim_gym.experiments.report.panels import (
     DASHES,
     MARKERS,
     at_least,
+    colours,
     draw_curve,
     is_drawn,
     line_style,
@@ -19,8 +20,9 @@ from persim_gym.experiments.report.panels import (
     tick_subs,
     usual_range,
 )
+from persim_gym.experiments.results import Variant
 from persim_gym.experiments.statistics import Summary
-from persim_gym.plots.style import LIGHT
+from persim_gym.plots.style import DARK, LIGHT
 
 
 def summary(value: float, low: float = math.nan, high: float = math.nan) -> Summary:
@@ -72,3 +74,11 @@ def test_neighbours_differ_in_more_than_colour() -> None:
 def test_short_axes_have_more_ticks() -> None:
     assert tick_subs((1, 1000)) == (1.0,)
     assert len(tick_subs((1, 5))) > len(tick_subs((1, 20))) > 1
+
+
+def test_colours_are_each_methods_own() -> None:
+    names = ("persim", "true", "one-for-all", "bcq", "cql", "persistence", "random")
+    for theme in (LIGHT, DARK):
+        found = colours([Variant(name) for name in names], theme)
+        assert found[Variant("persim")] == theme.learned
+        assert len(set(found.values())) == len(names)

@@ -9,11 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from persim_gym.envs.suites import SUITES
 from persim_gym.evaluation.off_policy import OffPolicy, off_policy
-from persim_gym.evaluation.off_policy.fitted_q import fitted_q
-from persim_gym.evaluation.off_policy.stretches import recorded_stretches, sensible_length
-from persim_gym.evaluation.off_policy.target_policy import Decider, behaviour_probability
+from persim_gym.evaluation.off_policy.stretches import recorded_stretches
 from persim_gym.evaluation.off_policy.value import OFF_POLICY_RULES
 from persim_gym.learned import PerSim
 from persim_gym.offline.transitions import Transitions
@@ -118,26 +115,6 @@ def test_weights_are_those_computed_by_hand() -> None:
         assert own.effective == pytest.approx(last.sum() ** 2 / (last**2).sum())
 
 
-def test_fitted_q_is_the_value_of_a_chain_that_ends() -> None:
-    """A walk that ends at 1: reward 1 a step, so that the value is the expected length."""
-    rng = np.random.default_rng(0)
-    ends = rng.random(2000) < 0.25
-    ends[-1] = True
-    episode = np.cumsum(np.append(0, ends[:-1]))
-    obs = np.zeros((2000, 1))
-    data = Transitions(
-        agent=np.zeros(2000, int), episode=episode, obs=obs, next_obs=ends[:, None] * 1.0,
-        action=rng.integers(0, 2, 2000), reward=np.ones(2000), terminated=ends,
-        truncated=np.zeros(2000), num_agents=1, task_name="chain",
-    )  # fmt: skip
-    sim = PerSim.fit(data, progress=False, method="hierarchical", degree=1, ensemble_size=1)
-    decider = Decider("random", sim.task, data)
-    parts = (np.zeros(1, int), 200, 1.0, np.zeros(1), 2, rng)
-    assert fitted_q(data, data.reward, decider, *parts)[0] == pytest.approx(
-        1 / ends.mean(), rel=0.02
-    )
-
-
 def test_hold_random_and_a_reward_of_ones_own(
     world: tuple[Transitions, np.ndarray], sim: PerSim
 ) -> None:
@@ -166,12 +143,6 @@ def test_what_was_never_tried_is_said(world: tuple[Transitions, np.ndarray], sim
     assert plain["agents"][0]["agent"] == "a0"
     again = off_policy(sim, world[0], always(3.0), steps=STEPS)
     assert [own.simulated for own in again.agents] == [own.simulated for own in found.agents]
-
-
-def test_lengths_leave_most_agents_two_stretches() -> None:
-    assert sensible_length(linear(4, 100)[0]) == 50
-    assert sensible_length(linear(4, 41)[0]) == 20
-    assert sensible_length(linear(4, 1)[0]) == 1
 
 
 @pytest.mark.parametrize(
@@ -204,29 +175,3 @@ def test_data_without_a_reward_need_one() -> None:
     with pytest.raises(ValueError, match="reward"):
         off_policy(sim, data, "hold")
     assert off_policy(sim, data, "hold", reward=REWARD).mean("recorded") > 0
-
-
-@pytest.mark.parametrize(
-    ("name", "least", "most"), [("random", 0.5, 0.5), ("pure-eps-20", 0.1, 0.9)]
-)
-def test_recorded_behaviours_of_this_package_are_known(
-    name: str, least: float, most: float
-) -> None:
-    rng = np.random.default_rng(0)
-    obs = rng.normal(size=(60, 4)) * 0.05
-    data = Transitions(
-        agent=np.repeat(np.arange(6), 10), episode=np.repeat(np.arange(6), 10), obs=obs,
-        next_obs=obs, action=rng.integers(0, 2, 60), reward=np.ones(60), terminated=np.zeros(60),
-        truncated=np.zeros(60), num_agents=6, task_name="cartpole",
-        dataset_id=f"persim/cartpole/{name}-v0",
-    )  # fmt: skip
-    task = SUITES["cartpole"].task()
-    found = behaviour_probability(None, task, data)
-    assert found is not None
-    assert (found.min(), found.max()) == pytest.approx((least, most))
-    if name != "random":
-        # As the policies that made such data would act, each agent's own.
-        pure = Decider("pure", task, data).actions(data.agent, data.obs, rng)
-        np.testing.assert_allclose(found, np.where(pure == data.action, most, least))
-    unknown = dataclasses.replace(data, dataset_id="mine/data-v0")
-    assert behaviour_probability(None, task, unknown) is None
