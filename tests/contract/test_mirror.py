@@ -15,14 +15,6 @@ MODULES = sorted(
 
 #: Modules whose tests are another file's, for they are tested through it. This list only shrinks.
 ELSEWHERE = {
-    "learned/compiled_network": "learned/test_compiled.py",
-    "learned/shells": "contract/test_learned.py",
-    "learned/simulator": "learned/test_fit.py",
-    **dict.fromkeys(
-        ("learned/export/graph", "learned/export/numpy_code", "learned/export/rows"),
-        "learned/export/test_export.py",
-    ),
-    "learned/uncertainty/predictive": "learned/uncertainty/test_learn.py",
     "offline/pickled_arrays": "offline/test_plain_pickle.py",
     "offline/storages": "offline/test_publishing.py",
     **dict.fromkeys(

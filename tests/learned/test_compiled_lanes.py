@@ -10,7 +10,7 @@ import pytest
 from persim_gym.learned import compiled_lanes
 from persim_gym.learned.compiled import compile_ensemble
 from tests.learned.closed_form.test_ensemble import KINDS, some
-from tests.learned.test_compiled import expected, following, rows
+from tests.learned.ensembles import expected, following, rows
 
 #: Limits by which it is chosen: a product of all rows, factors multiplied in at every step.
 WAYS: dict[str, dict[str, int]] = {"products": {"FEW": 0}, "by factor": {"OWN_NUMBERS": 0}}

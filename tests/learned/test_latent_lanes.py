@@ -8,7 +8,7 @@ import pytest
 from persim_gym.learned import lane_calls
 from persim_gym.learned.compiled import compile_ensemble
 from persim_gym.learned.ensemble import Ensemble
-from tests.learned.test_compiled import ENSEMBLES, expected, following, rows
+from tests.learned.ensembles import ENSEMBLES, expected, following, rows
 
 LATENT = {name: made for name, made in ENSEMBLES.items() if name.startswith("latent")}
 
