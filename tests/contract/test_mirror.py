@@ -15,12 +15,6 @@ MODULES = sorted(
 
 #: Modules whose tests are another file's, for they are tested through it. This list only shrinks.
 ELSEWHERE = {
-    "offline/pickled_arrays": "offline/test_plain_pickle.py",
-    "offline/storages": "offline/test_publishing.py",
-    **dict.fromkeys(
-        ("offline/table_names", "offline/table_report", "offline/table_rows"),
-        "offline/test_tables.py",
-    ),
     "planning/recommendation": "planning/test_recommending.py",
     **dict.fromkeys(
         ("plots/validation", "plots/validation_support"), "plots/test_validation_page.py"
