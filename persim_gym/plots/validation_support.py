@@ -16,8 +16,11 @@ from persim_gym.plots.numbers import number
 from persim_gym.plots.style import LIGHT, Theme, label_axes, new_figure, pngs, style_axes
 from persim_gym.plots.validation import panel
 
-#: Actions that have figures, agents of a figure, and rows of the page's tables.
-PANELS, SHOWN, LISTED = 8, 60, 400
+#: Actions that have figures, agents of a figure of doses and of one of values, and rows of the
+#: page's tables.
+PANELS, SHOWN, VALUES, LISTED = 8, 60, 40, 400
+#: Size of the figure of values, in inches.
+WIDTH, HEIGHT = 7.0, 3.2
 
 
 def dose_panel(doses: Mapping[str, Any], *, theme: Theme = LIGHT) -> Figure:
@@ -112,15 +115,10 @@ def _known(value: float) -> str:
     return f"{max(value, 0.0):.2f}" if np.isfinite(value) else "–"
 
 
-WIDTH, HEIGHT = 7.0, 3.2
-#: Agents of the figure, and rows of the table.
-SHOWN, LISTED = 40, 400
-
-
 def value_panel(found: Mapping[str, Any], *, theme: Theme = LIGHT) -> Figure:
     """Each agent's value: simulated with its interval, by fitted-Q evaluation, and as recorded."""
     agents = sorted(found["agents"], key=lambda own: own["simulated"])
-    kept = np.unique(np.linspace(0, len(agents) - 1, min(len(agents), SHOWN)).astype(int))
+    kept = np.unique(np.linspace(0, len(agents) - 1, min(len(agents), VALUES)).astype(int))
     agents = [agents[k] for k in kept.tolist()]
     of = {name: np.array([own[name] for own in agents], float) for name in _COLUMNS}
     figure = new_figure(WIDTH, HEIGHT, theme)

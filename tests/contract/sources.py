@@ -23,10 +23,11 @@ class Import(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A file's imports, wherever in it, and the lines of each function's body."""
+    """A file's imports, wherever in it, the lines of each function's body, and its constants."""
 
     imports: list[Import]
     functions: list[tuple[str, int]]
+    constants: list[str]
 
 
 @functools.cache
@@ -37,8 +38,10 @@ def source_of(path: Path) -> Source:
 
 def read(text: str, path: Path) -> Source:
     """Read a file's text as that of the one at ``path`` inside the package."""
-    package, found = ("persim_gym", *path.parts[:-1]), Source([], [])
-    for node, in_function, for_types in _statements(ast.parse(text)):
+    package, found = ("persim_gym", *path.parts[:-1]), Source([], [], [])
+    module = ast.parse(text)
+    found.constants.extend(name for node in module.body for name in _constants(node))
+    for node, in_function, for_types in _statements(module):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             body = node.body[1:] if ast.get_docstring(node) is not None else node.body
             lines = node.end_lineno - body[0].lineno + 1 if body else 0
@@ -48,10 +51,18 @@ def read(text: str, path: Path) -> Source:
             names = [tuple(alias.name.split(".")) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else ()
-            module = (*base, *(node.module.split(".") if node.module else ()))
-            names = [(*module, alias.name) for alias in node.names]
+            origin = (*base, *(node.module.split(".") if node.module else ()))
+            names = [(*origin, alias.name) for alias in node.names]
         found.imports.extend(Import(parts, in_function, for_types) for parts in names)
     return found
+
+
+def _constants(node: ast.stmt) -> Iterator[str]:
+    """Names in capitals that a statement at a module's top gives a value."""
+    targets = getattr(node, "targets", [getattr(node, "target", None)])
+    for part in (part for target in targets if target is not None for part in ast.walk(target)):
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store) and part.id.isupper():
+            yield part.id
 
 
 def _statements(

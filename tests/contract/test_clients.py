@@ -20,8 +20,8 @@ from stable_baselines3 import PPO
 import persim_gym
 from persim_gym.envs.guard import Reason
 from persim_gym.learned import PerSim
-from tests.contract.test_learned import constant_simulator, recorded
-from tests.contract.worlds import TRUE_IDS, actions_for
+from tests.contract.worlds import TRUE_IDS, actions_for, recorded
+from tests.learned.lines import constant_simulator
 
 # What the clients warn of is theirs: versions that they were not tested with, above all.
 pytestmark = pytest.mark.filterwarnings("ignore")

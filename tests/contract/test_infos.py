@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import persim_gym
 from persim_gym.envs.guard import Reason
-from tests.contract.test_learned import constant_simulator
 from tests.contract.worlds import TRUE_IDS, actions_for, assert_same_infos
+from tests.learned.lines import constant_simulator
 
 # Simulators whose guard stops an episode in its third step, in each way that there is.
 SIMULATORS = {

@@ -1,4 +1,4 @@
-"""What can be read at one go: no long files, no long functions."""
+"""What can be read at one go: no long files, no long functions, no constant of two values."""
 
 from __future__ import annotations
 
@@ -33,3 +33,15 @@ def test_a_long_function_is_found() -> None:
     assert found(f"def f():\n{body}") == ["f has 61 lines"]
     assert found(f"async def f(\n    a: int,\n):\n{body}") == ["f has 61 lines"]
     assert found(f'def f(\n    a: int,\n):\n    """A\n    b."""\n{short}') == []
+
+
+def twice(source: Source) -> list[str]:
+    """Constants of a module that are given a value more than once: the first is none then."""
+    return sorted({name for name in source.constants if source.constants.count(name) > 1})
+
+
+def test_a_constant_has_one_value() -> None:
+    found = {path: twice(source_of(path)) for path in FILES}
+    assert {path: names for path, names in found.items() if names} == {}
+    text = "A, B = 1, 2\nC: int = 3\nfor D in (): pass\ndef f():\n    A = 4\nB, c = 5, 6\nc = 7\n"
+    assert twice(read(text, Path("core.py"))) == ["B"]

@@ -12,7 +12,8 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.utils.env_checker import data_equivalence
 from numpy.typing import NDArray
 
-from persim_gym.envs import SimEnv, SimVectorEnv
+from persim_gym.envs import SUITES, SimEnv, SimVectorEnv
+from persim_gym.offline.transitions import Transitions
 
 # Written out, not read from the registry: a new environment must be entered here by hand.
 MOUNTAIN_CAR = "PerSim-MountainCar-v0"
@@ -124,3 +125,43 @@ def native(env_id: str, num_envs: int = 3, **kwargs: Any) -> SimVectorEnv:
     envs = gym.make_vec(env_id, num_envs=num_envs, **kwargs)
     assert isinstance(envs, SimVectorEnv)
     return envs
+
+
+NUM_AGENTS = 4
+
+
+def recorded(task_name: str, steps: int) -> Transitions:
+    """One random trajectory of each agent in the true dynamics."""
+    suite = SUITES[task_name]
+    task, dynamics = suite.task(), suite.dynamics(suite.population(NUM_AGENTS))
+    rng = np.random.default_rng(0)
+    agents = np.arange(NUM_AGENTS)
+    states = task.sample_start(rng, NUM_AGENTS)
+    columns: list[tuple[Any, ...]] = []
+    for step in range(steps):
+        if isinstance(task.action_space, Discrete):
+            actions = rng.integers(task.action_space.n, size=NUM_AGENTS)
+        else:
+            actions = rng.uniform(-1, 1, (NUM_AGENTS, *task.action_space.shape)).astype(np.float32)
+        following = dynamics.step(agents, states, actions)
+        last = np.full(NUM_AGENTS, step == steps - 1)
+        reward = task.reward(states, actions, following)
+        columns.append((agents, states, actions, following, reward, last & False, last, agents))
+        states = following
+    # Time is the first axis: bring each agent's rows together.
+    agent, obs, action, following, reward, terminated, truncated, episode = (
+        np.stack(column, axis=1).reshape(NUM_AGENTS * steps, *column[0].shape[1:])
+        for column in zip(*columns, strict=True)
+    )
+    return Transitions(
+        agent=agent,
+        obs=obs.astype(np.float32),
+        action=action,
+        next_obs=following.astype(np.float32),
+        reward=reward,
+        terminated=terminated,
+        truncated=truncated,
+        episode=episode,
+        num_agents=NUM_AGENTS,
+        task_name=task_name,
+    )

@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import pytest
+import torch
 
 from persim_gym.learned.env import as_simulator
 from persim_gym.learned.environments.shells import LearnedSimEnv
 from persim_gym.learned.loading import as_dynamics, parts_in
+from persim_gym.learned.simulator import PerSim
+from tests.contract.worlds import LEARNED_ID
 from tests.learned.worlds import random_simulator
 
 
@@ -47,3 +51,25 @@ def test_what_is_no_folder_is_refused(read: Any, wrong: Any) -> None:
 def test_a_folder_without_a_simulator_is_refused(read: Any, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read(tmp_path)
+
+
+def test_a_file_is_read_again_only_if_it_has_changed(folder: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "copy"
+    PerSim.load(folder).save(copied)
+    first = as_simulator(copied)
+    assert as_simulator(str(copied)).ensemble is first.ensemble
+    other = PerSim.load(folder)
+    other.ensemble.network.tensors["head.bias"] += 1
+    other.save(copied)
+    again = as_simulator(copied)
+    assert again.ensemble is not first.ensemble
+    assert not torch.equal(
+        again.ensemble.network.tensors["head.bias"], first.ensemble.network.tensors["head.bias"]
+    )
+
+
+def test_without_a_simulator_nothing_is_made(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="there is no simulator at"):
+        gym.make(LEARNED_ID, simulator=str(tmp_path / "nothing"))
+    with pytest.raises(TypeError, match="simulator must be a PerSim or the folder of one, got 3"):
+        gym.make(LEARNED_ID, simulator=3)

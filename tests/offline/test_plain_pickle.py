@@ -22,28 +22,7 @@ from hypothesis import strategies as st
 
 from persim_gym.offline import plain_pickle
 from persim_gym.offline.plain_pickle import Refused, loads_plain
-
-PROTOCOLS = range(6)
-GRID = np.arange(12.0).reshape(3, 4)
-
-
-def same(one: Any, other: Any) -> None:
-    assert type(one) is type(other)
-    if isinstance(one, np.ndarray):
-        np.testing.assert_array_equal(one, other)
-        assert one.shape == other.shape
-        assert one.dtype.newbyteorder("=") == other.dtype.newbyteorder("=")
-    elif isinstance(one, dict):
-        assert list(one) == list(other)
-        for key in one:
-            same(one[key], other[key])
-    elif isinstance(one, (list, tuple)):
-        assert len(one) == len(other)
-        for ours, theirs in zip(one, other, strict=True):
-            same(ours, theirs)
-    elif one == one:  # not a NaN
-        assert one == other
-
+from tests.offline.pickles import ARRAYS, GRID, PROTOCOLS, same
 
 # -- what is plain ---------------------------------------------------------------------------------
 
@@ -52,13 +31,6 @@ VALUES = [
     "", "id", "ünï\n\\u0041\0\x1a", b"", b"\x00\xff\n", (), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4),
     [], [1, [2, [3]]], {}, {"a": 1, 2: {"b": None}}, list(range(3000)), {n: n for n in range(2000)},
     "x" * 300, b"y" * 300, "z" * 70_000, bytearray(b"abc"),
-]  # fmt: skip
-
-ARRAYS = [
-    *(GRID.astype(kind) for kind in "?bBhHiIqQefd"),
-    GRID.astype(">f8"), GRID.astype(">i2"), np.asfortranarray(GRID), GRID[::2, ::-1], GRID.T,
-    np.array(3.0), np.empty((0, 4)), np.zeros((2, 1, 3), bool), np.frombuffer(b"abcdefgh", "f4"),
-    np.float64(1.5), np.float32(1.5), np.int64(-3), np.bool_(True), np.uint8(7),
 ]  # fmt: skip
 
 
@@ -71,36 +43,6 @@ def test_plain_values_come_back(protocol: int) -> None:
             assert loads_plain(pickle.dumps(value, protocol)) == bytes(value)
         else:
             same(loads_plain(pickle.dumps(value, protocol)), value)
-
-
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_numpys_values_come_back(protocol: int) -> None:
-    for value in ARRAYS:
-        same(loads_plain(pickle.dumps(value, protocol)), value)
-    same(loads_plain(pickle.dumps(ARRAYS, protocol)), ARRAYS)
-
-
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_names_of_numpy_before_and_since_its_second_version(protocol: int) -> None:
-    data = pickle.dumps([GRID, np.float64(2.0)], protocol)
-    old, new = (b"numpy.core.", b"numpy._core.")
-    assert new in data
-    if protocol >= 4:  # names there have their length in front, and a frame has its own
-        change = len(new) - len(old)
-        start = data.index(b"\x95") + 1
-        count = data.count(new)
-        frame = struct.unpack("<Q", data[start : start + 8])[0] - count * change
-        data = data[:start] + struct.pack("<Q", frame) + data[start + 8 :]
-        for tail in (b"multiarray", b"numeric"):
-            size = len(new) + len(tail)
-            data = data.replace(
-                bytes([0x8C, size]) + new + tail, bytes([0x8C, size - change]) + old + tail
-            )
-    else:
-        data = data.replace(new, old)
-    assert new not in data
-    assert old in data
-    same(loads_plain(data), [GRID, np.float64(2.0)])
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import inspect
 import re
 from pathlib import Path
@@ -15,18 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from persim_gym.offline import Transitions, read_table, read_table_report
-from persim_gym.offline.table_rows import labels_of
-from tests.offline.worlds import read, table
-
-
-def with_value(column: str, row: int, value: Any) -> pd.DataFrame:
-    frame = table()
-    frame[column] = frame[column].astype(object)
-    frame.loc[row, column] = value
-    return frame
-
-
-# -- what a table says -----------------------------------------------------------------------------
+from tests.offline.worlds import read, table, with_value
 
 
 def test_rows_are_observations_and_a_row_begins_a_step() -> None:
@@ -93,9 +81,6 @@ def test_actions_at_the_end_of_a_trajectory_are_not_needed() -> None:
     assert t.reward.tolist() == [13, 14, 10, 11]
 
 
-# -- episodes and ends -----------------------------------------------------------------------------
-
-
 def test_a_terminated_row_holds_the_state_that_ended_the_episode() -> None:
     t = read(table(end=[0, 1, 0, 0, 0, 1]), terminated="end", short="drop")
     # Agent b's second row is terminal: nothing begins there, and its third row stands alone.
@@ -116,209 +101,6 @@ def test_after_a_terminated_row_a_new_trajectory_begins() -> None:
     assert t.terminated.tolist() == [False, True, False, False]
     assert t.truncated.tolist() == [False, False, False, True]
     assert (report.trajectories, report.gaps, report.lone_rows) == (2, 0, 0)
-
-
-def test_a_terminated_row_inside_a_named_episode_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"column 'end' of agent 'b', row 1: the episode goes on"):
-        read(table(end=[0, 1, 0, 0, 0, 1], e=0), terminated="end", episode="e")
-    t = read(table(end=[0, 0, 1, 0, 0, 1], e=0), terminated="end", episode="e")
-    assert t.terminated.tolist() == [False, True] * 2
-
-
-def test_episodes_of_one_agent() -> None:
-    frame = table(who="a", e=["second"] * 3 + ["first"] * 3)
-    with pytest.raises(ValueError, match=r"two rows with 't' = 0 \(rows 0 and 3\).*episodes apart"):
-        read(frame)
-    t = read(frame, episode="e")
-    assert t.agent.tolist() == [0] * 4
-    assert t.episode.tolist() == [0, 0, 1, 1]
-    assert t.obs[:, 0].tolist() == [3, 4, 0, 1]
-    steps = read(frame, episode="e", time=None, step="t")
-    assert steps.sha256() == t.sha256()
-
-
-# -- gaps, missing values, short agents ------------------------------------------------------------
-
-FIVE = {"who": ["a"] * 5, "t": [0, 1, 2, 3, 4], "x": [0.0, 1.0, 2.0, 3.0, 4.0]}
-
-
-def five(**changes: Any) -> pd.DataFrame:
-    return pd.DataFrame(FIVE | {"u": [0.1, 0.2, 0.3, 0.4, 0.5], "r": 1.0} | changes)
-
-
-def pairs(t: Transitions) -> list[tuple[float, float]]:
-    return list(zip(t.obs[:, 0].tolist(), t.next_obs[:, 0].tolist(), strict=True))
-
-
-def test_a_trajectory_ends_at_a_gap() -> None:
-    frame = five(t=[0, 1, 2, 3.6, 4.6])
-    t, report = read_table_report(frame, agent="who", time="t", state="x", action="u")
-    assert pairs(t) == [(0, 1), (1, 2), (3, 4)]
-    assert t.episode.tolist() == [0, 0, 1]
-    assert t.truncated.tolist() == [False, True, True]
-    assert (report.gaps, report.step, report.max_gap) == (1, 1.0, 1.5)
-    assert "split at 1 gap longer than 1.5" in str(report)
-
-
-def daily(days: pd.DatetimeIndex) -> pd.DataFrame:
-    """Two agents with a row on each of some days; the second one comes a week later."""
-    n = len(days)
-    return pd.DataFrame(
-        {
-            "who": np.repeat(["a", "b"], n),
-            "t": [*days, *(days + pd.Timedelta(weeks=1))],
-            "x": np.arange(2 * n, dtype=float),
-            "u": np.tile([0.0, 1.0], n),
-        }
-    )
-
-
-@pytest.mark.parametrize(
-    ("shut", "said"),
-    [("Sat Sun", "have a row are"), ("Sun", "has a row is"), ("Fri Sat", "2 days")],
-)
-@pytest.mark.parametrize("when", ["midnight", "clocks change on 31 March", "any hour"])
-def test_closed_days_are_no_gaps(shut: str, said: str, when: str) -> None:
-    zone = "Europe/Berlin" if "change" in when else None
-    days = pd.date_range("2024-03-07", periods=60, tz=zone)
-    frame = daily(days[~days.strftime("%a").isin(shut.split())])
-    if when == "any hour":  # from ten in the evening to two in the morning
-        frame["t"] += pd.to_timedelta(np.random.default_rng(0).uniform(22, 26, len(frame)), "h")
-    t, report = read_table_report(frame, agent="who", time="t", state="x", action="u")
-    assert report.trajectories == 2
-    assert len(t) == len(frame) - 2
-    assert report.step == pytest.approx(86_400, rel=0.1)
-    assert said in str(report)
-    assert "not counted as time" in str(report)
-    # Whoever says what a gap is means hours and days.
-    assert len(read(frame, state="x", max_gap=datetime.timedelta(days=1.4))) < len(t)
-
-
-def test_a_holiday_is_a_gap_and_so_are_days_without_a_pattern() -> None:
-    days = pd.bdate_range("2024-01-01", periods=40)
-    frame = daily(days.delete(17))
-    assert read_table_report(frame, agent="who", time="t", state="x", action="u")[1].gaps == 2
-    every = pd.date_range("2024-01-01", periods=40)
-    whole = read_table_report(daily(every), agent="who", time="t", state="x", action="u")[1]
-    assert (whole.closed, whole.trajectories) == (0, 2)
-    weekly = pd.date_range("2024-01-01", periods=10, freq="7D")
-    mondays = read_table_report(daily(weekly), agent="who", time="t", state="x", action="u")[1]
-    assert (mondays.closed, mondays.step) == (0, 7 * 86_400)
-    hours = pd.date_range("2024-01-01", periods=800, freq="h")
-    shop = hours[(hours.dayofweek < 5) & (hours.hour > 7)]
-    assert read_table_report(daily(shop), agent="who", time="t", state="x", action="u")[1].gaps
-
-
-def test_max_gap_decides_what_a_gap_is() -> None:
-    frame = five(t=[0, 1, 2, 3.6, 4.6])
-    assert len(read(frame, state="x", max_gap=1.6)) == 4
-    assert len(read(frame, state="x", max_gap=1.59)) == 3
-    dates = pd.Timestamp("2024-03-01") + pd.to_timedelta(frame["t"], unit="h")
-    for gap, count in ((datetime.timedelta(hours=2), 4), (pd.Timedelta("90min"), 3), (7200, 4)):
-        assert len(read(five(t=dates), state="x", max_gap=gap)) == count
-    assert len(read(five(t=dates), state="x")) == 3
-
-
-@pytest.mark.parametrize(
-    ("gap", "error", "message"),
-    [
-        (0, ValueError, "max_gap must be positive, got 0"),
-        (-1.0, ValueError, "max_gap must be positive"),
-        (float("nan"), ValueError, "max_gap must be positive"),
-        ("5", TypeError, "max_gap must be a number or a timedelta, got '5'"),
-        (True, TypeError, "max_gap must be a number"),
-        (datetime.timedelta(hours=1), TypeError, "times are plain numbers: give a number"),
-    ],
-)
-def test_max_gap_is_checked(gap: Any, error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
-        read(five(), state="x", max_gap=gap)
-
-
-@pytest.mark.parametrize("column", ["x", "u", "r", "t", "who"])
-def test_missing_values_are_refused_with_their_place(column: str) -> None:
-    frame = with_value(column, 4, None)
-    agent = "" if column in ("t", "who") else " of agent 'a'"
-    message = rf"column '{column}'{agent}, row 4: the value is missing.*missing='drop'"
-    with pytest.raises(ValueError, match=message):
-        read(frame, reward="r")
-
-
-def test_missing_values_end_a_trajectory_if_they_may() -> None:
-    drop: dict[str, Any] = {"state": "x", "reward": "r", "missing": "drop", "max_gap": 100}
-    assert pairs(read(five(x=[0, 1, None, 3, 4]), **drop)) == [(0, 1), (3, 4)]
-    # A state is known there, only what was done in it is not.
-    for lost in ({"u": [0.1, 0.2, None, 0.4, 0.5]}, {"r": [1, 1, None, 1, 1]}):
-        t = read(five(**lost), **drop)
-        assert pairs(t) == [(0, 1), (1, 2), (3, 4)]
-        assert t.episode.tolist() == [0, 0, 1]
-    assert pairs(read(five(t=[0, 1, None, 3, 4]), **drop | {"max_gap": 1})) == [(0, 1), (3, 4)]
-    options = {"agent": "who", "time": "t", "action": "u"} | drop
-    report = read_table_report(five(x=[0, 1, None, 3, 4]), **options)[1]
-    assert (report.missing, report.trajectories, report.rows) == (1, 2, 5)
-
-
-def test_agents_with_one_row() -> None:
-    frame = table(who=["b", "b", "b", "lone", "a", "a"])
-    with pytest.raises(ValueError, match=r"no two rows in sequence of agent 'lone',.*short='drop'"):
-        read(frame)
-    options = {"agent": "who", "time": "t", "state": "x", "action": "u", "short": "drop"}
-    t, report = read_table_report(frame, **options)
-    assert t.agent_names == ("a", "b")
-    assert t.agent.tolist() == [0, 1, 1]
-    assert (report.dropped_agents, report.lone_rows, report.agents) == (("lone",), 1, 2)
-    with pytest.raises(ValueError, match="no agent has two rows in sequence: check the columns"):
-        read(table(who=list("abcdef")), short="drop")
-
-
-def test_many_agents_are_not_all_listed() -> None:
-    frame = table(who=[*"abcdef"]).assign(t=0)
-    frame = pd.concat([frame, pd.DataFrame({"who": ["z"] * 2, "t": [0, 1], "x": [0, 1], "u": 0.5})])
-    with pytest.raises(ValueError, match="of agent 'a', 'b', 'c', 'd', 'e' and 1 more, so"):
-        read(frame, state="x")
-
-
-def test_a_summary_is_logged(logged: list[str]) -> None:
-    read(table(y=1.0), name="counting")
-    assert logged == [
-        "counting: 6 rows of 2 agents: 4 transitions in 2 trajectories, median step 5; state "
-        "columns that never change: 'y'"
-    ]
-
-
-@pytest.mark.parametrize(
-    ("frame", "says"),
-    [
-        (table(u=[1, 2] * 3), r"discrete actions: '1', '2' \(if they are amounts, say"),
-        (table(t=[0, 3, 6, 0, 5, 10]), "steps of 3 to 5 all count as one: bring the rows"),
-        (table()[table()["who"] == "a"][:2], "2 rows of 1 agent: 1 transition in 1 trajectory, "),
-    ],
-)  # fmt: skip
-def test_what_may_surprise_is_said(frame: pd.DataFrame, says: str) -> None:
-    options = {"agent": "who", "time": "t", "state": "x", "action": "u", "max_gap": 20}
-    options |= {"discrete_actions": True} if len(frame) == 2 else {}
-    assert re.search(says, str(read_table_report(frame, **options)[1]))
-
-
-@pytest.mark.parametrize("kind", [bool, str, "category"])
-def test_actions_that_are_no_numbers_are_no_surprise(kind: Any) -> None:
-    frame = table(u=np.array([1, 0] * 3).astype(bool)).astype({"u": kind})
-    options = {"agent": "who", "time": "t", "state": "x", "action": "u"}
-    report = read_table_report(frame, **options)[1]
-    assert not report.counted_off
-    assert "amounts" not in str(report)
-
-
-def test_rows_in_which_transitions_begin() -> None:
-    frame = table()
-    t, report = read_table_report(frame, agent="who", time="t", state="x", action="u")
-    assert frame["x"].to_numpy()[report.begins].tolist() == t.obs[:, 0].tolist()
-    assert labels_of(frame, "who", report.begins).tolist() == ["a", "a", "b", "b"]
-    with pytest.raises(ValueError, match="row 4: the value is missing"):
-        labels_of(with_value("who", 4, None), "who", report.begins)
-
-
-# -- kinds of actions ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -420,74 +202,6 @@ def test_words_of_yes_and_no_in_a_file_may_be_missing(tmp_path: Path) -> None:
         read(tmp_path / "a.csv")
 
 
-# -- warnings --------------------------------------------------------------------------------------
-
-
-def long(times: Any = range(12), **changes: Any) -> pd.DataFrame:
-    """Three agents of twelve rows."""
-    columns = {"who": np.repeat(["a", "b", "c"], 12), "t": np.tile(list(times), 3)}
-    return pd.DataFrame(columns | {"x": np.arange(36.0), "u": np.arange(36) % 5 / 4} | changes)
-
-
-WORN = np.where(np.arange(36) % 3 == 1, np.nan, np.arange(36.0))
-
-
-@pytest.mark.parametrize(
-    ("frame", "says"),
-    [
-        (long(np.arange(12) ** 1.5), "times between an agent's rows are no whole steps of"),
-        (
-            long([k + 1.5 * (k // 2) for k in range(12)]),
-            "15 of 33 times between an agent's rows are",
-        ),
-        (long(x=WORN), "only 18 of 36 rows are part of a step, for .* .'x' in 12"),
-        (long(u=np.repeat([0.5, 1.5, 2.5], 12)), r"no agent's action ever changes \('u'\)"),
-        (
-            long(x=np.repeat([1.0, 2.0, 3.0], 12)),
-            "the state never changes from one row to the next",
-        ),
-        (long(u=np.repeat(["p", "q", "p"], 12)), r"no agent's action ever changes \('u'\)"),
-    ],
-)
-def test_what_spoils_a_table_is_warned_of(frame: pd.DataFrame, says: str) -> None:
-    with pytest.warns(UserWarning, match=says) as caught:
-        read(frame, state="x", missing="drop")
-    assert len(caught) == 1
-
-
-@pytest.mark.parametrize(
-    ("frame", "options"),
-    [
-        (long(), {}),
-        (long([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 30]), {}),  # a gap an agent
-        (long([k + 2 * (k // 2) for k in range(12)]), {}),  # rows are missing
-        (long(np.arange(12) ** 1.5), {"max_gap": 100}),
-        (long(pd.date_range("2024-01-01", periods=12, freq="MS")), {}),
-        (long(u=np.full(36, 2)), {"discrete_actions": True}),
-    ],
-)
-def test_what_is_usual_is_not_warned_of(frame: pd.DataFrame, options: dict[str, Any]) -> None:
-    read(frame, state="x", **options)
-
-
-def test_covariates_are_named() -> None:
-    frame = long(age=np.repeat([40.0, 50.0, 60.0], 12))
-    report = read_table_report(frame, agent="who", time="t", state=["x", "age"], action="u")[1]
-    assert report.covariates == ("age",)
-    assert "state columns that never change within an agent: 'age'" in str(report)
-
-
-def test_a_column_that_is_seldom_known_is_named() -> None:
-    frame = long(x=np.where(np.arange(36) % 2 == 1, np.nan, 1.0))
-    with pytest.raises(ValueError, match="row 1: the value is missing, as in 17 other rows of 36;"):
-        read(frame, state="x")
-    with pytest.raises(ValueError, match=r"sequence: values are missing \('x' in 18 of 36 rows\);"):
-        read(frame, state="x", missing="drop", short="drop")
-
-
-# -- refusals --------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
@@ -526,13 +240,6 @@ def test_bad_tables(frame: pd.DataFrame, message: str) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"time": None}, ValueError, "orders an agent's rows: time= or step="),
-        ({"step": "t"}, ValueError, "either time= or step=, and not both"),
-        ({"state": []}, ValueError, "name at least one column of the state"),
-        ({"action": [], "discrete_actions": True}, ValueError, "leave discrete_actions out"),
-        ({"state": ["x", "u"]}, ValueError, "column 'u' is named twice among state and action"),
-        ({"state": ["x", 3.0]}, TypeError, "named by a string or a whole number.*, got 3.0"),
-        ({"agent": True}, TypeError, "named by a string or a whole number.*, got True"),
         ({"agent": 3}, ValueError, "the table has no column 3: it has 'who'"),
         ({"missing": "fill"}, ValueError, "missing must be 'error' or 'drop', got 'fill'"),
         ({"short": "keep"}, ValueError, "short must be 'error' or 'drop', got 'keep'"),
@@ -544,16 +251,10 @@ def test_bad_options(options: dict[str, Any], error: type[Exception], message: s
         read(table(), **options)
 
 
-# -- sources ---------------------------------------------------------------------------------------
-
-
 def test_a_file_called_as_a_task_is_not_taken_for_one(tmp_path: Path) -> None:
     table().to_csv(tmp_path / "cartpole.csv", index=False)
     assert read(tmp_path / "cartpole.csv").task_name == "cartpole-table"
     assert read(tmp_path / "cartpole.csv", name="cartpole").task_name == "cartpole"
-
-
-# -- there and back --------------------------------------------------------------------------------
 
 
 def as_table(t: Transitions) -> pd.DataFrame:

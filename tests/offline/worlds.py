@@ -105,3 +105,21 @@ def trajectory(length: int = 3, agent: Any = 0, d: int = 4, fall: bool = False) 
         "dones": dones,
         "unit_info": {"id": agent, "force": 2.0},
     }
+
+
+def with_value(column: str, row: int, value: Any) -> pd.DataFrame:
+    """The table with another value in one place."""
+    frame = table()
+    frame[column] = frame[column].astype(object)
+    frame.loc[row, column] = value
+    return frame
+
+
+def long(times: Any = range(12), **changes: Any) -> pd.DataFrame:
+    """Three agents of twelve rows."""
+    columns = {"who": np.repeat(["a", "b", "c"], 12), "t": np.tile(list(times), 3)}
+    return pd.DataFrame(columns | {"x": np.arange(36.0), "u": np.arange(36) % 5 / 4} | changes)
+
+
+#: A column of these rows without a value in every third.
+WORN = np.where(np.arange(36) % 3 == 1, np.nan, np.arange(36.0))

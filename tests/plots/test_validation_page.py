@@ -5,34 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
 from persim_gym.evaluation.off_policy.value import OFF_POLICY_RULES
-from persim_gym.evaluation.validation import RULES, Validation, validate
+from persim_gym.evaluation.validation import RULES, Validation
 from persim_gym.evaluation.validation.support import SUPPORT_RULES
 from persim_gym.plots import style, validation_page
-from persim_gym.plots.validation import calibration_panel, course_panel, error_panel
-from persim_gym.plots.validation_support import against_panel, dose_panel, value_panel
-from tests.evaluation.validation.worlds import patients
 from tests.pages.parsed import Page
-
-FIT: dict[str, Any] = {"method": "hierarchical", "degree": 1, "ensemble_size": 1}
-
-
-@pytest.fixture(scope="module")
-def found() -> Validation:
-    data = patients(4, 24)
-    names = ("<b>bold</b>", "o'neill", "c", "d")
-    reward = -np.abs(data.next_obs[:, 0] - 100).astype(np.float64)
-    data = dataclasses.replace(
-        data, agent_names=names, obs_names=("glu & cose", "weight"), reward=reward
-    )
-    asked = {"splits": ("ends", "behaviour"), "horizons": (1, 5), "policy": "hold", "steps": 4}
-    found = validate(data, **asked, **FIT)
-    return dataclasses.replace(found, units=("mg/dL", ""))
 
 
 @pytest.fixture(scope="module")
@@ -101,46 +81,8 @@ def test_data_that_could_not_be_read_have_a_page(tmp_path: Path) -> None:
     assert "do not allow a judgement" in shown
 
 
-def test_figures_draw_what_was_found(found: Validation) -> None:
-    split = found.splits[0]
-    scores, shown = split.scores, split.worst[0]
-    assert scores is not None
-    lines = error_panel(scores, 0, "mg/dL").axes[0].get_lines()
-    np.testing.assert_allclose(np.array(lines[0].get_ydata()), scores.curve["simulator"][:, 0])
-    assert len(lines) == 4
-    calibration = calibration_panel(scores, 0, found.columns).axes[0].get_lines()
-    share = [float(scores.coverage[level][0, 1]) for level in (0.5, 0.8, 0.9, 0.95)]
-    np.testing.assert_allclose(np.array(calibration[2].get_ydata()), share)
-    course = course_panel(shown, 1).axes[0]
-    np.testing.assert_allclose(np.array(course.get_lines()[0].get_ydata()), shown.true[:, 1])
-    assert len(course.collections) == 1
-
-
-def test_figures_of_support_and_values_draw_what_was_found(found: Validation) -> None:
-    assert found.support is not None
-    assert found.off_policy is not None
-    (doses,) = found.support["doses"]
-    (image,) = dose_panel(doses).axes[0].get_images()
-    drawn = np.square(np.asarray(image.get_array()))
-    np.testing.assert_allclose(np.sort(drawn, 0), np.sort(np.array(doses["shares"]), 0))
-    (action,) = found.support["actions"]
-    (points,) = against_panel(action).axes[0].get_lines()
-    np.testing.assert_allclose(np.array(points.get_xdata()), action["against"]["x"])
-    lines = value_panel(found.off_policy).axes[0].get_lines()
-    simulated = sorted(own["simulated"] for own in found.off_policy["agents"])
-    np.testing.assert_allclose(np.array(lines[0].get_ydata()), simulated)
-
-
 def test_a_policy_without_a_value_is_said(found: Validation, tmp_path: Path) -> None:
     failed = {"failed": "there is no <stretch>", "sentences": ["The policy has no value."]}
     bare = dataclasses.replace(found, splits=(), support=None, off_policy=failed)
     path = bare.save(tmp_path)
     assert "there is no <stretch>" in " ".join(Page(path.read_text()).text)
-
-
-def test_what_is_infinite_can_be_drawn(found: Validation) -> None:
-    shown = found.splits[0].worst[0]
-    lost = dataclasses.replace(
-        shown, predicted=np.full_like(shown.predicted, np.inf), low=None, high=None
-    )
-    assert np.isnan(course_panel(lost, 0).axes[0].get_lines()[1].get_ydata()).all()

@@ -18,8 +18,8 @@ from persim_gym.learned.stepping import lane_calls
 from persim_gym.learned.stepping.compile import compile_ensemble
 from persim_gym.learned.stepping.lane_calls import WIDE
 from persim_gym.learned.stepping.latent import CompiledLatent, Features
+from tests.learned.ensembles import ENSEMBLES, expected, following, rows
 from tests.learned.latent_ensembles import random_latents
-from tests.learned.stepping.test_compile import ENSEMBLES, expected, following, rows
 from tests.learned.worlds import PlainTask, random_simulator
 
 DISCRETE = PlainTask.of(3, actions=3)

@@ -10,7 +10,6 @@ import pytest
 from persim_gym.learned import PerSim
 from persim_gym.learned.uncertainty.intervals import LEVELS, Intervals
 from tests.learned.noisy_worlds import WORLDS, LinearWorld, fitted
-from tests.learned.worlds import PlainTask, random_simulator
 
 
 def inside(sim: PerSim, world: LinearWorld, of: str, level: float, steps: int) -> Any:
@@ -31,22 +30,6 @@ def test_intervals_hold_what_they_claim(name: str) -> None:
             assert 0.91 < inside(sim, world, of, 0.95, steps) < 0.985, (steps, of)
         assert 0.73 < inside(sim, world, "observation", 0.8, steps) < 0.87
     assert 0.96 < inside(sim, world, "observation", 0.99, 7) <= 1.0
-
-
-def test_states_have_narrower_intervals_than_noisy_observations() -> None:
-    sim = fitted("both")
-    agents, actions = np.arange(4), np.zeros((4, 5, 1), dtype=np.float32)
-    obs = np.zeros((4, 2), dtype=np.float32)
-    seen, true = (
-        np.subtract(*sim.rollout_interval(agents, obs, actions, of=of)[::-1])
-        for of in ("observation", "state")
-    )
-    assert (true < seen).all()
-    sim = fitted("process")
-    seen, true = (
-        sim.rollout_interval(agents, obs, actions, of=of)[0] for of in ("observation", "state")
-    )
-    np.testing.assert_allclose(seen, true, atol=0.01)
 
 
 def test_width_grows_with_disagreement_and_off_the_known_steps() -> None:
@@ -71,33 +54,3 @@ def test_coordinates_that_go_round_are_averaged_the_short_way() -> None:
     centre, width = found.around(members, 0.9, False)
     assert abs(centre[0, 0, 0]) == pytest.approx(np.pi)
     assert width[0, 0, 0] < 1.01
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        ({"level": 0.0}, "level"),
-        ({"level": 1.0}, "level"),
-        ({"level": np.nan}, "level"),
-        ({"of": "mean"}, "of must be"),
-    ],
-)
-def test_wrong_arguments_are_refused(options: Any, says: str) -> None:
-    sim = fitted("process")
-    with pytest.raises(ValueError, match=says):
-        sim.rollout_interval([0], np.zeros((1, 2)), np.zeros((1, 3, 1)), **options)
-
-
-def test_a_simulator_made_by_hand_says_that_it_knows_no_errors() -> None:
-    sim = random_simulator(PlainTask.of(2, actions=3))
-    with pytest.raises(ValueError, match="fit it again"):
-        sim.rollout_interval([0], np.zeros((1, 2)), np.zeros((1, 3), dtype=np.int64))
-
-
-def test_a_rollout_that_is_there_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    world, sim = WORLDS["process"], fitted("process").view()
-    _, seen, actions = world.play(np.arange(world.agents), 8, seed=1)
-    given = np.arange(world.agents), seen[:, 2], actions[:, 2:]
-    expected, members = sim.rollout_interval(*given), sim.rollout(*given)
-    monkeypatch.setattr(sim, "rollout", None)
-    np.testing.assert_array_equal(sim.rollout_interval(*given, rollout=members), expected)
