@@ -256,8 +256,9 @@ class Search:
     def _left_of(self, end: End, degree: int, tails: float | None) -> Tensor:
         """What is left of the transitions of an end ``[T, c]``."""
         stats = self._moments(end, degree, None)
-        prior = estimate(stats, self._start(end.begun, degree, stats))
-        end.begun[degree] = prior
+        if degree not in end.begun:
+            end.begun[degree] = estimate(stats, self._start(end.begun, degree, stats))
+        prior = end.begun[degree]
         if tails is not None:
             phi = end.phi[:, : self.terms(degree)]
             prior, weight = student(end.train, phi, prior, tails, again=True)
