@@ -29,7 +29,7 @@ def import_dataset(
     max_seconds: Annotated[float, options.number("Most seconds that it may take.")] = 600.0,
 ) -> None:
     """Import a data file of the paper's authors; nothing in it is run."""
-    from persim_gym.offline.authors import import_authors_file
+    from persim_gym.offline.authors.reading import import_authors_file
     from persim_gym.offline.summaries import describe
 
     with on_interrupt("nothing was imported"):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from persim_gym.learned.simulator import PerSim
-    from persim_gym.offline.table_report import TableReport
+    from persim_gym.offline.tables.report import TableReport
     from persim_gym.offline.transitions import Transitions
 
 #: Files of tables that other programs write.
@@ -27,7 +27,7 @@ _OTHER = (".xlsx", ".xls", ".ods", ".txt", ".dat", ".json", ".feather", ".sav", 
 
 def is_table(dataset: str) -> bool:
     """Whether a data set is named by a table's file or folder."""
-    from persim_gym.offline.sources import is_table as is_table_
+    from persim_gym.offline.tables.sources import is_table as is_table_
 
     return is_table_(dataset)
 
@@ -66,7 +66,7 @@ def read_labelled(
             raise ValueError(f"--behaviour-column is for tables, and {dataset!r} is none")
         found, labels = _read_set(dataset, columns, nameless), None
     else:
-        from persim_gym.offline.table_rows import labels_of
+        from persim_gym.offline.tables.rows import labels_of
 
         found, report = _read_table(dataset, asked, sim)
         labels = None if column is None else labels_of(dataset, column, report.begins)
@@ -137,7 +137,7 @@ def _read_table(
         there = _columns_of(path)
         alone = "; where nothing was done, give --action ''" if "--action" in lacking else ""
         raise ValueError(f"the table {path} needs {', '.join(lacking)}{there}{alone}")
-    from persim_gym.offline.tables import read_table_report
+    from persim_gym.offline.tables.reading import read_table_report
 
     with _warnings_said():
         try:
@@ -153,7 +153,7 @@ def _read_table(
 
 def _columns_of(path: str) -> str:
     """What columns a file has, for a message that some have to be named."""
-    from persim_gym.offline.sources import columns_in
+    from persim_gym.offline.tables.sources import columns_in
 
     file = checks.as_path("DATA", path)
     if not file.exists():

@@ -31,7 +31,7 @@ def as_transitions(
         TypeError: If ``columns`` or ``agent_of`` do not belong to such data.
         ValueError: If the data are invalid, or a table comes without ``columns``.
     """
-    from persim_gym.offline.sources import FILES, is_table
+    from persim_gym.offline.tables.sources import FILES, is_table
 
     table = not isinstance(data, Transitions) and is_table(data)
     if columns is not None and not table:
@@ -46,7 +46,7 @@ def as_transitions(
     if isinstance(data, Transitions):
         return data
     if table:
-        from persim_gym.offline.tables import read_table
+        from persim_gym.offline.tables.reading import read_table
 
         if columns is None:
             raise ValueError(

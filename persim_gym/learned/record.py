@@ -56,7 +56,7 @@ def columns_for(card: Mapping[str, Any]) -> dict[str, Any]:
     columns = dict(card.get("source", {}).get("columns", {}))
     if "angles" in columns:
         columns["angles"] = [tuple(a) if isinstance(a, list) else a for a in columns["angles"]]
-    from persim_gym.offline.tables import read_table
+    from persim_gym.offline.tables.reading import read_table
 
     known = set(inspect.signature(read_table).parameters)
     return {key: value for key, value in columns.items() if key in known}
@@ -134,7 +134,7 @@ def _place(sim: LearnedDynamics, agent: int | None) -> Any:
 
 
 def _read(sim: LearnedDynamics, data: Any) -> Transitions:
-    from persim_gym.offline.sources import is_table
+    from persim_gym.offline.tables.sources import is_table
 
     if isinstance(data, Transitions) or not is_table(data):
         return as_transitions(data)

@@ -69,7 +69,7 @@ def is_of(sim: PerSim, data: Transitions) -> bool:
 
 def _read_again(name: str, source: Mapping[str, Any]) -> Transitions | None:
     """A table by the columns of a fit, or a Minari data set; ``None`` where there is none."""
-    from persim_gym.offline.sources import is_table
+    from persim_gym.offline.tables.sources import is_table
 
     if name and is_table(name) and Path(name).exists():
         if not source.get("columns"):

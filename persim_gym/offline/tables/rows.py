@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym.offline.arrays import called
-from persim_gym.offline.missing_codes import missing_codes
-from persim_gym.offline.sources import Name, Table, read_source
-from persim_gym.offline.table_columns import Column
-from persim_gym.offline.table_report import many, some
-from persim_gym.offline.values import seconds
+from persim_gym.offline.tables.columns import Column
+from persim_gym.offline.tables.missing_codes import missing_codes
+from persim_gym.offline.tables.report import many, some
+from persim_gym.offline.tables.sources import Name, Table, read_source
+from persim_gym.offline.tables.values import seconds
 
 #: Without ``max_gap`` a trajectory ends where the time step is so many times the median.
 GAP = 1.5

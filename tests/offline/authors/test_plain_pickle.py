@@ -20,8 +20,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from persim_gym.offline import plain_pickle
-from persim_gym.offline.plain_pickle import Refused, loads_plain
+from persim_gym.offline.authors import plain_pickle
+from persim_gym.offline.authors.plain_pickle import Refused, loads_plain
 from tests.offline.pickles import ARRAYS, GRID, PROTOCOLS, same
 
 # -- what is plain ---------------------------------------------------------------------------------

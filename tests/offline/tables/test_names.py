@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from persim_gym.offline.table_names import ColumnNames, source_of
+from persim_gym.offline.tables.names import ColumnNames, source_of
 from tests.offline.worlds import read, table
 
 NOTHING = dict.fromkeys(("reward", "terminated", "episode", "step", "discrete"))

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.offline.sources import Table, typed
-from persim_gym.offline.transitions import LARGEST
-from persim_gym.offline.values import (
+from persim_gym.offline.tables.sources import Table, typed
+from persim_gym.offline.tables.values import (
     NUMBERS,
     as_dates,
     decoded,
@@ -33,6 +32,7 @@ from persim_gym.offline.values import (
     short,
     yes_and_no,
 )
+from persim_gym.offline.transitions import LARGEST
 
 #: A whole-numbered action column with at most so many different values is taken for discrete.
 FEW_VALUES = 10

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from persim_gym.offline.pickled_arrays import (
+from persim_gym.offline.authors.pickled_arrays import (
     CALLS,
     NAMES,
     Name,
@@ -23,7 +23,7 @@ from persim_gym.offline.pickled_arrays import (
     why_refused,
     with_order,
 )
-from persim_gym.offline.plain_pickle import loads_plain
+from persim_gym.offline.authors.plain_pickle import loads_plain
 from tests.offline.pickles import ARRAYS, GRID, PROTOCOLS, same
 
 

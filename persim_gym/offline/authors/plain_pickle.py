@@ -22,8 +22,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.offline.limits import SECONDS, Budget
-from persim_gym.offline.pickled_arrays import (
+from persim_gym.offline.authors.limits import SECONDS, Budget
+from persim_gym.offline.authors.pickled_arrays import (
     CALLS,
     NAMES,
     Dtype,

@@ -350,7 +350,7 @@ def test_a_table_made_from_transitions_gives_them_back(t: Transitions, seed: int
 
 
 def test_every_option_is_documented() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "tables.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "tables.md").read_text()
     section = page.split("## Options of `read_table`")[1].split("###")[0]
     documented = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
     assert set(documented) == set(list(inspect.signature(read_table).parameters)[1:])

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from persim_gym.learned import PerSim
 from persim_gym.learned.record import columns_for, read_with
 from persim_gym.offline import read_table
-from persim_gym.offline.glitches import glitches
-from persim_gym.offline.tables import read_table_report
+from persim_gym.offline.tables.glitches import glitches
+from persim_gym.offline.tables.reading import read_table_report
 
 Floats = NDArray[np.float64]
 AGENTS, STEPS = 12, 100

@@ -16,10 +16,10 @@ import pytest
 from typer.testing import CliRunner
 
 from persim_gym.cli import app
-from persim_gym.offline import plain_pickle
-from persim_gym.offline.authors import from_authors_file, import_authors_file
-from persim_gym.offline.limits import Budget
-from persim_gym.offline.plain_pickle import Refused, loads_plain
+from persim_gym.offline.authors import plain_pickle
+from persim_gym.offline.authors.limits import Budget
+from persim_gym.offline.authors.plain_pickle import Refused, loads_plain
+from persim_gym.offline.authors.reading import from_authors_file, import_authors_file
 
 MB = 10**6
 
@@ -154,7 +154,7 @@ def test_what_is_no_file_is_not_opened(make: Any, tmp_path: Path, root: Path) ->
 def test_a_file_that_is_too_large_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("persim_gym.offline.authors.MAX_BYTES", 10)
+    monkeypatch.setattr("persim_gym.offline.authors.reading.MAX_BYTES", 10)
     file = tmp_path / "some.pkl"
     file.write_bytes(pickle.dumps([1, 2, 3, 4]))
     with pytest.raises(ValueError, match=r"some\.pkl has \d+ bytes, at most 10"):

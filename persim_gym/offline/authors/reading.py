@@ -28,8 +28,8 @@ from persim_gym.core import Task
 from persim_gym.envs.suites import Suite, find_suite
 from persim_gym.files import read_regular
 from persim_gym.offline import datasets, integrity, provenance
-from persim_gym.offline.limits import SECONDS, Budget, refusing
-from persim_gym.offline.plain_pickle import MAX_BYTES, loads_plain
+from persim_gym.offline.authors.limits import SECONDS, Budget, refusing
+from persim_gym.offline.authors.plain_pickle import MAX_BYTES, loads_plain
 from persim_gym.offline.transitions import Transitions
 
 #: Ids of agents from here on are taken for damage, not for a population of that size.

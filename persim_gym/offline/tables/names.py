@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from persim_gym.offline.arrays import called
-from persim_gym.offline.sources import Name
+from persim_gym.offline.tables.sources import Name
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,12 +24,12 @@ from persim_gym.envs.suites import SUITES
 from persim_gym.offline.angles import declared_angles
 from persim_gym.offline.arrays import called
 from persim_gym.offline.declared import declare
-from persim_gym.offline.glitches import glitches
-from persim_gym.offline.sources import Name, read_source, stem
-from persim_gym.offline.table_columns import Column
-from persim_gym.offline.table_names import ColumnNames, source_of
-from persim_gym.offline.table_report import TableReport, off_the_grid
-from persim_gym.offline.table_rows import Handling, OrderedRows, fixed_in_agents
+from persim_gym.offline.tables.columns import Column
+from persim_gym.offline.tables.glitches import glitches
+from persim_gym.offline.tables.names import ColumnNames, source_of
+from persim_gym.offline.tables.report import TableReport, off_the_grid
+from persim_gym.offline.tables.rows import Handling, OrderedRows, fixed_in_agents
+from persim_gym.offline.tables.sources import Name, read_source, stem
 from persim_gym.offline.transitions import NO_ACTION, Transitions
 
 _LOG = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from persim_gym.offline.sources import columns_in
+from persim_gym.offline.tables.sources import columns_in
 from tests.offline.worlds import read, table
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from persim_gym.checks import size_of
-from persim_gym.offline.pickled_arrays import Refused
+from persim_gym.offline.authors.pickled_arrays import Refused
 
 #: What a file may become by default: so many times its own size, but at least and at most these.
 TIMES, LEAST, MOST = 100, 2**25, 2**32

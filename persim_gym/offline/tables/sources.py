@@ -14,7 +14,7 @@ import numpy as np
 
 from persim_gym import checks
 from persim_gym.offline.arrays import called
-from persim_gym.offline.delimited import MISSING, NEEDS, TextFile, reading
+from persim_gym.offline.tables.delimited import MISSING, NEEDS, TextFile, reading
 
 #: What a column may be called: text, a whole number, or a tuple of them where there are levels.
 Name = str | int | tuple[str | int, ...]

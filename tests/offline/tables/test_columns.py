@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from persim_gym.learned.preparation import as_transitions
 from persim_gym.offline import Transitions, read_table
-from persim_gym.offline.sources import is_table, kind_of_file, stem
+from persim_gym.offline.tables.sources import is_table, kind_of_file, stem
 
 BIG = 1234567890123456789
 COLUMNS = {"agent": "id", "time": "t", "state": ["x"], "action": "u"}

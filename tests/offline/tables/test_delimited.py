@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from persim_gym.learned import PerSim
-from persim_gym.offline.sources import columns_in
-from persim_gym.offline.tables import read_table_report
+from persim_gym.offline.tables.reading import read_table_report
+from persim_gym.offline.tables.sources import columns_in
 from tests.offline.worlds import read, table
 
 COLUMNS = {"agent": "who", "time": "t", "state": "x", "action": "u"}

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from persim_gym.offline import read_table_report
-from persim_gym.offline.table_report import TableReport, many, off_the_grid
+from persim_gym.offline.tables.report import TableReport, many, off_the_grid
 from tests.offline.worlds import WORN, long, read, table
 
 

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from persim_gym.offline import Transitions, read_table_report
-from persim_gym.offline.sources import read_source
-from persim_gym.offline.table_rows import DAY, OrderedRows, fixed_in_agents, labels_of, open_days
+from persim_gym.offline.tables.rows import DAY, OrderedRows, fixed_in_agents, labels_of, open_days
+from persim_gym.offline.tables.sources import read_source
 from tests.offline.worlds import long, read, table, with_value
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from persim_gym.cli.messages import INSIDE
 from persim_gym.offline import read_table
-from persim_gym.offline.missing_codes import missing_codes
+from persim_gym.offline.tables.missing_codes import missing_codes
 
 COLUMNS = {"agent": "who", "time": "t", "state": ["level", "speed"], "action": "dose"}
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persim_gym.offline import values
+from persim_gym.offline.tables import values
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Tables as data: files and frames of any kind, their columns and rows, read as transitions."""
