@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -18,11 +17,7 @@ from persim_gym.offline import record
 from persim_gym.planning import MPC
 from persim_gym.policies import shipped
 from persim_gym.training import load_policy, save_policy, train_in_simulator
-
-
-def states() -> list[Any]:
-    legacy = np.random.get_state()  # noqa: NPY002 - to be compared
-    return [torch.get_rng_state().tolist(), random.getstate(), [str(part) for part in legacy]]
+from tests.random_states import states
 
 
 @pytest.fixture(autouse=True)

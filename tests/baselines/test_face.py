@@ -20,7 +20,7 @@ from persim_gym.core import Dynamics
 from persim_gym.learned.outcomes.data_task import DataTask
 from persim_gym.policies.behaviours import as_policy
 from tests.baselines.small import ENTRIES, SILENT, Entry, data_of, each, of_each
-from tests.test_random_state import states as states_of_all
+from tests.random_states import states as states_of_all
 
 CONTINUOUS = [entry for entry in ENTRIES if entry.task == "continuous"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,8 @@ from persim_gym.cli import complete
 from persim_gym.learned.config import METHODS
 from persim_gym.planning.planner_choice import PLANNER_NAMES
 from persim_gym.policies.paper_behaviours import BEHAVIOURS
-from tests.cli.commands import COMMAND, invoke
+from tests.cli.commands import COMMAND
+from tests.cli.completion import offered
 
 
 @pytest.fixture(autouse=True)
@@ -32,18 +32,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / "runs" / folder / f"{file}.safetensors").touch()
     (tmp_path / "patients.csv").touch()
     return tmp_path
-
-
-def offered(line: str, between: str | None = None) -> list[str]:
-    """What is offered for the last word of a line."""
-    words = f"persim-gym {line}"
-    env = {
-        "_PERSIM_GYM_COMPLETE": "complete_bash",
-        "COMP_WORDS": words,
-        "COMP_CWORD": str(len(re.findall(r"[^ ]*'[^']*'?|[^ ]+|(?<= )$", words)) - 1),
-    }
-    said = invoke(env=env, prog_name="persim-gym").stdout
-    return [word for word in said.split(between) if word]
 
 
 @pytest.mark.parametrize(

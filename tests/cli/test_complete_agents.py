@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.cli.test_complete import offered
+from tests.cli.completion import offered
 
 
 def write_simulator(folder: Path, **card: Any) -> None:

@@ -80,6 +80,8 @@ def test_a_simulator_of_a_known_task_has_a_truth_where_its_agents_are_known(
     assert scene.notes[-1].startswith("The truth is not shown: the true covariates of")
 
 
-def test_data_that_were_asked_for_and_are_not_there_are_refused(walks: Path) -> None:
-    pytest.importorskip("nicegui", reason="the explorer's library is not installed")
+def test_data_that_were_asked_for_and_are_not_there_are_refused(
+    walks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "check_installed", lambda: None)
     refuse("explore", walks, "--data", "persim/none-v0", says="no local data set")

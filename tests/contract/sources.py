@@ -76,3 +76,35 @@ def _statements(
             condition = getattr(node, "test", None)
             checked = isinstance(condition, ast.Name) and condition.id == "TYPE_CHECKING"
             yield from _statements(node, in_function or function, for_types or checked)
+
+
+#: A room imports only from those before it.
+ROOMS = (
+    "interrupts",
+    "spelling",
+    "checks",
+    "core",
+    "files",
+    "writing",
+    "store",
+    "progress",
+    "metrics",
+    "threads",
+    "envs",
+    "rollout",
+    "policies",
+    "offline",
+    "learned",
+    "hub",
+    "planning",
+    "baselines",
+    "evaluation",
+    "training",
+    "pages",
+    "plots",
+    "explorer",
+    "experiments",
+    "demo",
+    "cli",
+    "__main__",
+)

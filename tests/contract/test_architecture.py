@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import persim_gym
-from tests.contract.test_registry import ROOMS
+from tests.contract.sources import ROOMS
 
 PACKAGE = Path(persim_gym.__file__).parent
 TEXT = (PACKAGE.parent / "docs" / "architecture.md").read_text()

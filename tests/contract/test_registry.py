@@ -14,39 +14,8 @@ import pytest
 
 import persim_gym
 from persim_gym.envs import SUITES
-from tests.contract.sources import FILES, Source, read, source_of
+from tests.contract.sources import FILES, ROOMS, Source, read, source_of
 from tests.contract.worlds import LEARNED_ID, TRUE_IDS
-
-#: A room imports only from those before it.
-ROOMS = (
-    "interrupts",
-    "spelling",
-    "checks",
-    "core",
-    "files",
-    "writing",
-    "store",
-    "progress",
-    "metrics",
-    "threads",
-    "envs",
-    "rollout",
-    "policies",
-    "offline",
-    "learned",
-    "hub",
-    "planning",
-    "baselines",
-    "evaluation",
-    "training",
-    "pages",
-    "plots",
-    "explorer",
-    "experiments",
-    "demo",
-    "cli",
-    "__main__",
-)
 
 #: Methods that import a later room when they are called, and why.
 LATE = {

@@ -15,7 +15,7 @@ from persim_gym.learned.networks.ensemble import NetworkEnsemble
 from persim_gym.learned.networks.network import LowRankNetwork
 from persim_gym.learned.stepping.lane_calls import WIDE
 from persim_gym.learned.stepping.steps import CompiledSteps
-from tests.learned.closed_form.test_ensemble import KINDS, some
+from tests.learned.closed_form.polynomials import KINDS, some
 from tests.learned.latent_ensembles import random_latents
 from tests.learned.worlds import PlainTask, random_simulator
 

@@ -51,3 +51,9 @@ def random_latents(
         held["mix"] = torch.eye(q) + 0.3 * torch.rand(q, q, generator=draw)
     bound = torch.full((d,), np.inf)
     return FrameEnsemble(frame, network.with_tensors(**held), -bound, bound)
+
+
+def random_network(gates: int = 2) -> LatentNetwork:
+    shape = LatentShape(3, 5, features=4, outputs=2, latent=3, hidden=(8, 6), gates=gates)
+    draw = torch.Generator().manual_seed(0)
+    return LatentNetwork.initial(shape, torch.randn(3, 5, 3, generator=draw), draw)

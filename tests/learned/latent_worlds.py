@@ -6,10 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from persim_gym.learned.config import Latent
 from persim_gym.learned.latent.feature_map import FeatureMap
 from persim_gym.learned.latent.loss import LatentData
+from persim_gym.learned.latent.network import LatentNetwork
 
 Array = NDArray[np.float64]
 Rule = Callable[[Array, Array, Array], Array]
@@ -88,3 +91,20 @@ def record(
     data = LatentData((raw - mean) / scale, changes / unit, agents, episodes, n)
     frame = FeatureMap(2, [0], [0], [float(unit[0] / scale[0])])
     return Recorded(data, frame, mean, scale, unit)
+
+
+QUICK = Latent(ensemble_size=2, latent=2, hidden=(16, 16), batch_size=128, first_steps=300, steps=0)
+
+
+THRESHOLDS = np.linspace(-0.8, 0.8, 16)
+
+
+def error(network: LatentNetwork, recorded: Recorded, rule: object, covariates: object) -> float:
+    """Error of one step on fresh states and actions, as a share of the change's deviation."""
+    rng = np.random.default_rng(99)
+    agents = rng.integers(0, network.num_agents, 2000)
+    states, actions = rng.uniform(-1, 1, 2000), rng.uniform(-1, 1, 2000)
+    features = torch.tensor(recorded.features(states, actions), dtype=torch.float32)
+    found = network.change(torch.as_tensor(agents), features).mean(0)[:, 0].numpy()
+    truth = rule(states, actions, np.asarray(covariates)[agents]) / recorded.change_scale[0]  # type: ignore[operator]
+    return float(np.sqrt(((found - truth) ** 2).mean()))

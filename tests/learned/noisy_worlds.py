@@ -87,3 +87,12 @@ def fitted(name: str) -> PerSim:
     """The simulator of a world's record, of a family that holds the law."""
     data = WORLDS[name].record()
     return PerSim.fit(data, task=TASK, method="hierarchical", degree=1, progress=False)
+
+
+def inside(sim: PerSim, world: LinearWorld, of: str, level: float, steps: int) -> Any:
+    """Share of fresh observations or states in their intervals after some steps."""
+    agents = np.repeat(np.arange(world.agents), 20)
+    states, seen, actions = world.play(agents, steps + 10, seed=7)
+    low, high = sim.rollout_interval(agents, seen[:, 10], actions[:, 10:], level=level, of=of)
+    truth = (seen if of == "observation" else states)[:, 10 + steps]
+    return ((truth >= low[:, -1]) & (truth <= high[:, -1])).mean()

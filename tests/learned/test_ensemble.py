@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from persim_gym.learned.ensemble import before_bounds
-from tests.learned.closed_form.test_ensemble import AGENTS, some
+from tests.learned.closed_form.polynomials import AGENTS, some
 
 
 def test_settled_values_are_in_the_space_or_nan() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from persim_gym.learned.history import coded, moved, remembered, slots
-from tests.learned.features.test_frame import DISCRETE, data_of
+from tests.learned.features.frames import DISCRETE, data_of
 
 
 def test_states_remember_what_was_done() -> None:

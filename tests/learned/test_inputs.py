@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from persim_gym.learned.inputs import check_finite, check_inputs, flat_states, real_numbers
-from tests.learned.closed_form.test_ensemble import some
+from tests.learned.closed_form.polynomials import some
 from tests.learned.worlds import PlainTask
 
 

@@ -12,8 +12,7 @@ from persim_gym.learned.ensemble import UNROLL_MODES
 from persim_gym.learned.features.ensemble import FrameEnsemble
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.uncertainty.noise import estimate_noise
-from tests.learned.features.test_ensemble import Bend, made
-from tests.learned.features.test_frame import CONTINUOUS, DISCRETE, data_of
+from tests.learned.features.frames import CONTINUOUS, DISCRETE, Bend, data_of, made
 from tests.learned.worlds import PlainTask
 
 

@@ -7,18 +7,12 @@ from matplotlib.colors import to_rgba
 from persim_gym.evaluation.episodes import follow
 from persim_gym.evaluation.latent_factors import LatentProbe
 from persim_gym.evaluation.open_loop import open_loop_error
-from persim_gym.evaluation.references import Persistence
 from persim_gym.plots import figures as plots
 from persim_gym.plots.style import DARK, LIGHT, to_png
 from tests.evaluation.worlds import DriftDynamics, DriftTask, Off, count_up
+from tests.plots.drifts import errors
 
 LABELS = {0: "gravity 1", 2: "gravity 3"}
-
-
-def errors(line: float = np.inf):
-    seen = follow(DriftTask(line), DriftDynamics(), [0, 2], count_up, episodes=2)
-    model = Off(np.array([[[1.0, 2.0]], [[3.0, 2.0]]]))
-    return open_loop_error(model, seen), open_loop_error(Persistence(), seen)
 
 
 def lines_of(axes, color):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from persim_gym.plots import figures as plots
 from persim_gym.plots.style import DARK, LIGHT, save, to_png
-from tests.plots.test_figures import errors
+from tests.plots.drifts import errors
 
 
 @pytest.mark.slow

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-from tests.site.sources import NOTEBOOKS, ROOT
+from tests.site.sources import NOTEBOOKS
+from tests.tools.programs import tool
 
 pytestmark = pytest.mark.slow
 
@@ -20,16 +19,6 @@ SAYS = {
     "new_agent": "planned action:",
     "own_dynamics": "its own simulator",
 }
-
-
-def tool(name: str) -> ModuleType:
-    """A program of the folder `tools`, as a module."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda source: source.name.split(".")[0])

@@ -15,7 +15,7 @@ import pytest
 
 import persim_gym
 from tests.site.sources import ROOT
-from tests.tools.test_notebooks import tool
+from tests.tools.programs import tool
 
 CHANGELOG = (
     "# Changelog\n\n## [0.2.0] - unreleased\n\n* new\n\n## [0.1.0] - 2026-01-01\n\n* first\n"

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
+from persim_gym.learned.closed_form.problem import Problem, pose
 from persim_gym.offline.transitions import Transitions
 from tests.learned.worlds import PlainTask, transitions
 
@@ -142,3 +144,9 @@ def open_loop(
         truth.append(now)
     left = predicted - np.stack(truth, axis=1)
     return np.asarray(np.sqrt((left**2).mean(axis=(1, 2))))
+
+
+def posed(world: LowRankWorld, data: Any) -> Problem:
+    used = np.ones(len(data), dtype=np.bool_)
+    states = data.states(1).reshape(len(data), -1)
+    return pose(data, world.task, states, used, 1, torch.device("cpu"))

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -15,33 +14,7 @@ from persim_gym.learned.closed_form.agent_sums import (
     packed_size,
     unpack,
 )
-from persim_gym.learned.closed_form.basis import Monomials
-
-
-def some_rows(
-    lengths: list[int], choices: int = 2, d: int = 2, seed: int = 0, shuffle: bool = False
-) -> Rows:
-    """Transitions of agents of these lengths, random numbers."""
-    rng = np.random.default_rng(seed)
-    agent = np.repeat(np.arange(len(lengths)), lengths)
-    if shuffle:
-        rng.shuffle(agent)
-    t = len(agent)
-    return Rows(
-        torch.as_tensor(agent),
-        torch.as_tensor(rng.normal(size=(t, 3))),
-        torch.as_tensor(rng.integers(choices, size=t)),
-        torch.as_tensor(rng.normal(size=(t, d))),
-        len(lengths),
-        choices,
-    )
-
-
-BASIS = Monomials.up_to(2, 3)
-
-
-def features(values: torch.Tensor) -> torch.Tensor:
-    return BASIS(values.mT)
+from tests.learned.closed_form.rows import BASIS, features, some_rows
 
 
 def by_loop(rows: Rows) -> Statistics:

@@ -7,37 +7,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from persim_gym.learned.closed_form.agent_sums import Rows, gather
 from persim_gym.learned.closed_form.alternation import (
     LowRankFit,
     alternate,
-    first_factors,
     gauge,
     principal,
     widened,
 )
-from persim_gym.learned.closed_form.factors import Factors
-from tests.learned.closed_form.test_agent_sums import BASIS, features, some_rows
-
-
-def some_factors(rows: Rows, rank: int = 3, seed: int = 1, members: int = 1) -> Factors:
-    generator = torch.Generator().manual_seed(seed)
-    found = first_factors(members, rows.num_agents, rank, generator, rows.target)
-    root = 0.3 * torch.randn(
-        members, rows.num_agents, rank - 1, rank - 1, generator=generator, dtype=torch.float64
-    )
-    mean = found.mean.clone()
-    mean[..., 1:] *= 10
-    return Factors(mean, root @ root.mT)
-
-
-def predictions(fit: LowRankFit, rows: Rows, member: int = 0) -> Tensor:
-    phi = features(rows.inputs)
-    weights = fit.weights[member][rows.choice]  # [T, r, P, D]
-    return torch.einsum("pt,tr,trpd->td", phi, fit.factors.mean[member, rows.agent], weights)
-
+from tests.learned.closed_form.rows import BASIS, features, predictions, some_factors, some_rows
 
 # -- the two steps ---------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import torch
 
 from persim_gym.learned.closed_form.basis import Inputs, Monomials
 from persim_gym.learned.closed_form.evaluation import Evaluation
-from tests.learned.closed_form.test_ensemble import KINDS, some
+from tests.learned.closed_form.polynomials import KINDS, some
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)

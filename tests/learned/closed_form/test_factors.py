@@ -7,7 +7,7 @@ import torch
 
 from persim_gym.learned.closed_form.agent_sums import gather
 from persim_gym.learned.closed_form.factors import posterior, solve_factors
-from tests.learned.closed_form.test_agent_sums import BASIS, features, some_rows
+from tests.learned.closed_form.rows import BASIS, features, some_rows
 
 
 def test_factors_are_the_gaussian_posterior() -> None:

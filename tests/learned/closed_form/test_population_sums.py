@@ -10,8 +10,7 @@ from persim_gym.learned.closed_form.alternation import first_factors
 from persim_gym.learned.closed_form.factors import posterior
 from persim_gym.learned.closed_form.population_sums import Sums
 from persim_gym.learned.closed_form.weights import regress, weights_from
-from tests.learned.closed_form.polynomial_worlds import LowRankWorld
-from tests.learned.closed_form.test_problem import posed
+from tests.learned.closed_form.polynomial_worlds import LowRankWorld, posed
 
 
 def test_sums_over_parts_give_the_weights_of_the_whole() -> None:

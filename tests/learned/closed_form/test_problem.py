@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import torch
 from numpy.testing import assert_allclose
 
-from persim_gym.learned.closed_form.problem import Problem, pose
-from tests.learned.closed_form.polynomial_worlds import LowRankWorld
-
-
-def posed(world: LowRankWorld, data: Any) -> Problem:
-    used = np.ones(len(data), dtype=np.bool_)
-    states = data.states(1).reshape(len(data), -1)
-    return pose(data, world.task, states, used, 1, torch.device("cpu"))
+from tests.learned.closed_form.polynomial_worlds import LowRankWorld, posed
 
 
 def test_data_that_are_all_used_are_not_copied() -> None:

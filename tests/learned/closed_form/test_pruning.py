@@ -9,7 +9,7 @@ from persim_gym.learned.closed_form.factors import Factors
 from persim_gym.learned.closed_form.population_sums import Sums
 from persim_gym.learned.closed_form.pruning import needed, prune, removal_costs
 from persim_gym.learned.closed_form.weights import unpacked
-from tests.learned.closed_form.test_agent_sums import BASIS, features, some_rows
+from tests.learned.closed_form.rows import BASIS, features, some_rows
 
 
 def twins(noise: float = 0.01) -> tuple[Rows, Statistics, Factors]:

@@ -12,8 +12,7 @@ from persim_gym.learned.closed_form.alternation import (
     alternate,
 )
 from persim_gym.learned.closed_form.weights import NOISE_FLOOR, regress
-from tests.learned.closed_form.test_agent_sums import BASIS, features, some_rows
-from tests.learned.closed_form.test_alternation import predictions, some_factors
+from tests.learned.closed_form.rows import BASIS, features, predictions, some_factors, some_rows
 
 
 def test_weights_are_those_of_dense_least_squares() -> None:

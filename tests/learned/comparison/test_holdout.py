@@ -15,7 +15,7 @@ from persim_gym.learned.comparison.holdout import (
     kept_back,
     wandered,
 )
-from tests.learned.comparison.test_family_choice import record
+from tests.learned.comparison.records import record
 
 
 @pytest.mark.parametrize("steps", [3, 8, 12, 40, 100, 400])

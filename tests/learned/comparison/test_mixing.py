@@ -9,7 +9,7 @@ import pytest
 
 from persim_gym.learned.comparison.family_choice import compare
 from persim_gym.learned.comparison.mixing import simplex_least_squares
-from tests.learned.comparison.test_family_choice import Known, of, record
+from tests.learned.comparison.records import Known, of, record
 
 
 def test_opposite_errors_are_mixed() -> None:

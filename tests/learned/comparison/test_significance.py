@@ -12,7 +12,7 @@ from persim_gym.learned.comparison.significance import (
     is_behind,
     significantly_less,
 )
-from tests.learned.comparison.test_family_choice import Known, record
+from tests.learned.comparison.records import Known, record
 
 AGENTS = 20
 

@@ -17,8 +17,8 @@ from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.offline import Transitions
 from tests.cli.commands import run
 from tests.learned.closed_form.polynomial_worlds import LowRankWorld
-from tests.learned.closed_form.test_ensemble import some
-from tests.learned.features.test_charted import AGENTS, SEEN, Swing, data_of
+from tests.learned.closed_form.polynomials import some
+from tests.learned.features.swings import AGENTS, SEEN, Swing, data_of
 from tests.learned.worlds import PlainTask, random_simulator, transitions
 
 

@@ -9,7 +9,7 @@ import pytest
 from persim_gym.learned import PerSim
 from tests.contract.worlds import recorded
 from tests.learned.export.fits import fit
-from tests.learned.features.test_charted import SEEN, Swing, data_of
+from tests.learned.features.swings import SEEN, Swing, data_of
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ import pytest
 from persim_gym.learned import ClosedForm, PerSim
 from persim_gym.learned.export.numpy_code import _literal, code_of
 from persim_gym.learned.export.rows import example_rows
-from tests.learned.closed_form.test_ensemble import some
+from tests.learned.closed_form.polynomials import some
 from tests.learned.export.fits import expected_of, fit
 from tests.learned.worlds import PlainTask, random_simulator, random_walks
 

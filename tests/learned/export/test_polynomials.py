@@ -8,7 +8,7 @@ import numpy as np
 import sympy
 
 from persim_gym.learned.export.polynomials import Names, Polynomials, at, low_rank
-from tests.learned.closed_form.test_ensemble import some
+from tests.learned.closed_form.polynomials import some
 
 
 def test_names_of_a_past_stand_oldest_first() -> None:

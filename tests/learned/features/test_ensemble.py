@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,61 +12,12 @@ import torch
 from torch import Tensor
 
 from persim_gym.learned import PerSim
-from persim_gym.learned.bounds import BoundEffects
-from persim_gym.learned.data import Data
 from persim_gym.learned.ensemble import UNROLL_MODES
 from persim_gym.learned.features.ensemble import FrameEnsemble, answered, continued, register
 from persim_gym.learned.features.frame import Frame
 from persim_gym.learned.history import coded, moved
-from tests.learned.features.test_frame import CONTINUOUS, DISCRETE, data_of
+from tests.learned.features.frames import CONTINUOUS, DISCRETE, Bend, data_of, made
 from tests.learned.worlds import PlainTask
-
-
-@register
-class Bend:
-    """Changes that are no linear function of anything."""
-
-    kind: ClassVar[str] = "test-bend"
-
-    def __init__(self, factors: Tensor, weights: Tensor) -> None:
-        self.factors, self.weights = factors, weights  # [m, N, c], [m, q, c]
-
-    @classmethod
-    def drawn(cls, frame: Frame, members: int = 3, agents: int = 4) -> Bend:
-        rng = np.random.default_rng(0)
-        shapes = ((members, agents, frame.targets), (members, frame.size, frame.targets))
-        return cls(*(torch.as_tensor(rng.normal(size=shape) * 0.3) for shape in shapes))
-
-    @property
-    def members(self) -> int:
-        return len(self.factors)
-
-    @property
-    def num_agents(self) -> int:
-        return self.factors.shape[1]
-
-    @property
-    def widths(self) -> tuple[int, int]:
-        return (self.weights.shape[1], self.weights.shape[2])
-
-    def change(self, agents: Tensor, features: Tensor) -> Tensor:
-        return torch.tanh(features @ self.weights + self.factors[:, agents])
-
-    def with_factors(self, factors: Tensor) -> Bend:
-        return Bend(factors, self.weights)
-
-    def to(self, device: Any, dtype: torch.dtype | None = None) -> Bend:
-        return Bend(*(p.to(device, dtype) for p in (self.factors, self.weights)))
-
-    def tensors(self) -> dict[str, Tensor]:
-        return {"factors": self.factors, "weights": self.weights}
-
-    def meta(self) -> dict[str, Any]:
-        return {}
-
-    @classmethod
-    def from_parts(cls, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> Bend:
-        return cls(**tensors, **meta)
 
 
 class Quick(Bend):
@@ -76,19 +26,6 @@ class Quick(Bend):
     def bind(self, agents: Tensor) -> Any:
         own = self.factors[:, agents][:, :, None]
         return lambda features: torch.tanh(features @ self.weights[:, None] + own)
-
-
-def made(task: PlainTask, lag: int, kind: type[Bend] = Bend) -> tuple[Data, FrameEnsemble]:
-    data = data_of(task)
-    frame = Frame.of(data, lag)
-    model = kind.drawn(frame)
-    low = torch.tensor([-4.0, -2, 3.5, -2, 0])
-    high = torch.tensor([4.0, 2, 6.5, 2, 9])
-    # Over the speed's upper bound, the last coordinate is drawn to 1 (inner coordinates).
-    effect = torch.tensor([[0, 0, 0, 0.5], [1, 1, 1, 0.5], [0, 0, 0, 0]]).double()
-    bounds = (torch.tensor([2]), torch.tensor([1.0]).double(), torch.tensor([6.5]).double())
-    effects = BoundEffects(*bounds, effect[None])
-    return data, FrameEnsemble(frame, model, low, high, effects)
 
 
 @pytest.mark.parametrize("kind", [Bend, Quick])

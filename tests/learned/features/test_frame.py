@@ -3,59 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.learned.data import Data
 from persim_gym.learned.features.frame import Frame
 from persim_gym.learned.history import coded
-from tests.learned.worlds import PlainTask, transitions
-
-DISCRETE, CONTINUOUS = PlainTask.of(5, actions=3), PlainTask.of(5, action_dim=2)
-
-
-def data_of(task: PlainTask, agents: int = 4, steps: int = 60, noise: float = 0.0) -> Data:
-    """Agents on a circle (columns 3 and 1) with a wrapped heading (0), a speed and a constant."""
-    rng = np.random.default_rng(0)
-    n = agents * steps
-    if hasattr(task.action_space, "n"):
-        action: NDArray[Any] = rng.integers(0, task.action_space.n, n)
-    else:
-        action = rng.uniform(-1, 1, (n, 2))
-    turn = rng.uniform(-0.5, 0.5, (2, agents, steps + 1)).cumsum(2) * 3
-    speed = rng.normal(size=(agents, steps + 1)) * 2 + 5
-    columns = [
-        np.pi - (np.pi - turn[0]) % (2 * np.pi), np.sin(turn[1]), speed, np.cos(turn[1]),
-        np.full_like(speed, 7.0),
-    ]  # fmt: skip
-    walk = np.stack(columns, axis=2) + noise * rng.normal(size=(agents, steps + 1, 5))
-    before, after = (part.reshape(n, 5) for part in (walk[:, :-1], walk[:, 1:]))
-    return Data(transitions(np.repeat(np.arange(agents), steps), before, action, after), task)
+from tests.learned.features.frames import CONTINUOUS, DISCRETE, data_of, names_of
+from tests.learned.worlds import PlainTask
 
 
 def parts(data: Data) -> tuple[Tensor, Tensor, Tensor]:
     t = data.transitions
     return torch.as_tensor(t.obs), torch.as_tensor(t.action), torch.as_tensor(t.next_obs)
-
-
-def names_of(
-    frame: Frame, obs_names: tuple[str, ...], action_names: tuple[str, ...]
-) -> tuple[str, ...]:
-    """Names of the features ``[q]``, by those of observations and of what actions are coded as."""
-    inner = frame.geometry.names(obs_names)
-    turning = [inner[k] for k in frame.geometry.periodic]
-    found = [inner[k] for k in frame.geometry.plain]
-    found += [f"cos({n})" for n in turning] + [f"sin({n})" for n in turning]
-    steps = range(1, frame.lag)
-    found += [f"change of {n}[-{back}]" for back in steps for n in inner]
-    found += [f"{n}[-{back}]" for back in steps for n in action_names if frame.past]
-    every = [*found, *action_names]
-    return tuple(every[k] for k in frame.kept)
 
 
 @pytest.mark.parametrize("lag", [1, 3])

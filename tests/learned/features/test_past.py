@@ -13,8 +13,8 @@ from persim_gym.learned.data import Data
 from persim_gym.learned.features.frame import Frame
 from persim_gym.learned.features.lags import LagTrial, few_of, judge_lags
 from persim_gym.learned.features.past import Past, as_good, needed_past
+from tests.learned.features.frames import names_of
 from tests.learned.features.late_worlds import late_level
-from tests.learned.features.test_frame import names_of
 from tests.learned.worlds import PlainTask, transitions
 
 

@@ -23,7 +23,7 @@ from persim_gym.learned.latent import posterior
 from persim_gym.learned.latent.loss import LatentData
 from persim_gym.learned.outcomes.data_task import DataTask
 from persim_gym.offline import read_table
-from tests.learned.features.test_charted import SEEN, Swing, data_of
+from tests.learned.features.swings import SEEN, Swing, data_of
 from tests.learned.worlds import PlainTask, random_walks
 
 SETTING = Setting(torch.device("cpu"), FitReport())

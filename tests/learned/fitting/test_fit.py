@@ -19,6 +19,7 @@ from persim_gym.learned.features.past import Past
 from persim_gym.learned.fitting.fit import LAGS, linear, with_pasts
 from persim_gym.offline import read_transitions
 from persim_gym.offline.transitions import Transitions
+from tests.learned.fitting.panels import short_panel
 from tests.learned.worlds import PlainTask, RankTwoWorld, transitions
 
 TASK = PlainTask.of(2, actions=RankTwoWorld.actions)
@@ -255,24 +256,6 @@ def test_short_records_are_compared_by_linear_models_as_well(steps: int, names: 
     several = Data(replace(whole, agent=agent), PlainTask.of(1, actions=2))
     known = steps * 5 < 30
     assert bool(linear(several, {"hierarchical": Hierarchical()}, LAGS)) is known
-
-
-def short_panel(steps: int, noise: float = 0.5) -> Transitions:
-    """A level of 40 agents that falls to their own mean, seen with noise."""
-    rng = np.random.default_rng(0)
-    agents = 40
-    actions = rng.integers(2, size=(agents, steps))
-    level, own = rng.normal(size=(2, agents))
-    levels = [level]
-    for t in range(steps):
-        levels.append(levels[-1] + 0.2 * (own - levels[-1]) + 0.3 * actions[:, t])
-    seen = np.stack(levels, 1) + noise * rng.normal(size=(agents, steps + 1))
-    return transitions(
-        np.repeat(np.arange(agents), steps),
-        seen[:, :-1].reshape(-1, 1),
-        actions.reshape(-1),
-        seen[:, 1:].reshape(-1, 1),
-    )
 
 
 @pytest.mark.slow

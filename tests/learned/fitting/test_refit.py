@@ -17,7 +17,7 @@ from persim_gym.learned.fitting.refit import plan_from, with_past_of, with_rank_
 from persim_gym.learned.geometry.geometry import Angle, Geometry
 from tests.evaluation.validation.worlds import patients
 from tests.learned.features.late_worlds import late_level
-from tests.learned.fitting.test_fit import short_panel
+from tests.learned.fitting.panels import short_panel
 from tests.learned.worlds import PlainTask
 
 

@@ -7,7 +7,7 @@ import torch
 
 from persim_gym.learned.hierarchical.fit import fit_hierarchical
 from persim_gym.learned.hierarchical.model import HierarchicalModel
-from tests.learned.hierarchical.test_fit import World
+from tests.learned.hierarchical.quadratics import World
 
 
 def test_a_model_is_kept_moved_and_given_other_factors() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from persim_gym.learned.hierarchical.fit import fit_hierarchical
-from tests.learned.hierarchical.test_fit import World, error
+from tests.learned.hierarchical.quadratics import World, error
 
 
 def test_heavy_tails_are_found_and_do_no_harm() -> None:

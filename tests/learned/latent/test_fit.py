@@ -14,11 +14,18 @@ from persim_gym.learned.latent.loss import LatentSource
 from persim_gym.learned.latent.network import LatentNetwork
 from persim_gym.learned.latent.posterior import posterior
 from persim_gym.learned.networks.optimise import FitProgress
-from tests.learned.latent_worlds import Recorded, bounce, kink, record, relax
+from tests.learned.latent_worlds import (
+    QUICK,
+    THRESHOLDS,
+    Recorded,
+    bounce,
+    error,
+    kink,
+    record,
+    relax,
+)
 
-QUICK = Latent(ensemble_size=2, latent=2, hidden=(16, 16), batch_size=128, first_steps=300, steps=0)
 NAMES = ("features", "changes", "agents", "episodes")
-THRESHOLDS = np.linspace(-0.8, 0.8, 16)
 
 
 @pytest.fixture(scope="module")
@@ -29,17 +36,6 @@ def kinked() -> Recorded:
 @pytest.fixture(scope="module")
 def fitted(kinked: Recorded) -> LatentNetwork:
     return fit_latent(kinked.data, replace(QUICK, steps=600), frame=kinked.frame)
-
-
-def error(network: LatentNetwork, recorded: Recorded, rule: object, covariates: object) -> float:
-    """Error of one step on fresh states and actions, as a share of the change's deviation."""
-    rng = np.random.default_rng(99)
-    agents = rng.integers(0, network.num_agents, 2000)
-    states, actions = rng.uniform(-1, 1, 2000), rng.uniform(-1, 1, 2000)
-    features = torch.tensor(recorded.features(states, actions), dtype=torch.float32)
-    found = network.change(torch.as_tensor(agents), features).mean(0)[:, 0].numpy()
-    truth = rule(states, actions, np.asarray(covariates)[agents]) / recorded.change_scale[0]  # type: ignore[operator]
-    return float(np.sqrt(((found - truth) ** 2).mean()))
 
 
 @pytest.mark.slow

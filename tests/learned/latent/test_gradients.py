@@ -7,7 +7,7 @@ import torch
 
 from persim_gym.learned.latent.feature_map import AngleColumns, FeatureMap
 from persim_gym.learned.latent.gradients import Motion, Response, places
-from tests.learned.latent.test_network import random_network
+from tests.learned.latent_ensembles import random_network
 
 
 @pytest.mark.parametrize("gates", [0, 2])

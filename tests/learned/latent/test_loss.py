@@ -10,8 +10,7 @@ import torch
 
 from persim_gym.learned.latent.fit import fit_latent
 from persim_gym.learned.latent.loss import LatentData, missed, noise_of_observations, window_starts
-from tests.learned.latent.test_fit import QUICK, THRESHOLDS, error
-from tests.learned.latent_worlds import kink, record, relax
+from tests.learned.latent_worlds import QUICK, THRESHOLDS, error, kink, record, relax
 
 
 @pytest.mark.slow

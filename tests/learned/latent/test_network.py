@@ -4,13 +4,8 @@ import pytest
 import torch
 
 from persim_gym import store
-from persim_gym.learned.latent.network import LatentNetwork, LatentShape
-
-
-def random_network(gates: int = 2) -> LatentNetwork:
-    shape = LatentShape(3, 5, features=4, outputs=2, latent=3, hidden=(8, 6), gates=gates)
-    draw = torch.Generator().manual_seed(0)
-    return LatentNetwork.initial(shape, torch.randn(3, 5, 3, generator=draw), draw)
+from persim_gym.learned.latent.network import LatentNetwork
+from tests.learned.latent_ensembles import random_network
 
 
 @pytest.mark.parametrize("gates", [0, 2])

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from persim_gym.learned.latent.fit import initial_network
-from tests.learned.latent.test_fit import QUICK, THRESHOLDS
-from tests.learned.latent_worlds import kink, record
+from tests.learned.latent_worlds import QUICK, THRESHOLDS, kink, record
 
 
 def test_the_first_latents_separate_agents() -> None:

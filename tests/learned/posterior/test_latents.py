@@ -17,9 +17,8 @@ from persim_gym.learned.features.frame import Frame
 from persim_gym.learned.latent.network import LatentNetwork
 from persim_gym.learned.posterior.calibration import learn_knowledge
 from persim_gym.learned.posterior.latents import LatentModel, LatentPosterior, prior_of_latents
-from tests.learned.features.test_ensemble import Bend, made
-from tests.learned.features.test_frame import CONTINUOUS, DISCRETE
-from tests.learned.posterior.test_new_agents import network
+from tests.learned.features.frames import CONTINUOUS, DISCRETE, Bend, made
+from tests.learned.posterior.worlds import network
 from tests.learned.worlds import PlainTask, transitions
 
 

@@ -16,7 +16,6 @@ from persim_gym.learned import PerSim
 from persim_gym.learned.data import Data
 from persim_gym.learned.features.ensemble import FrameEnsemble
 from persim_gym.learned.hierarchical.model import HierarchicalModel
-from persim_gym.learned.latent.network import LatentNetwork, LatentShape
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.posterior.agent import AgentPosterior
 from persim_gym.learned.posterior.calibration import learn_knowledge
@@ -25,9 +24,8 @@ from persim_gym.learned.posterior.mixture import MixedPosterior
 from persim_gym.learned.posterior.new_agents import NewAgent
 from persim_gym.learned.posterior.prior import FactorModel
 from persim_gym.offline.transitions import Transitions
-from tests.learned.features.test_ensemble import made
-from tests.learned.features.test_frame import CONTINUOUS, DISCRETE
-from tests.learned.posterior.worlds import GaussianWorld, Rows, error, part
+from tests.learned.features.frames import CONTINUOUS, DISCRETE, made
+from tests.learned.posterior.worlds import GaussianWorld, Rows, error, network, part
 from tests.learned.worlds import PlainTask
 
 KNOWN, NEW = 40, 10
@@ -270,18 +268,6 @@ def test_a_hierarchical_fit_brings_its_own_prior(population: Population) -> None
 
 
 # -- latents and mixtures, with angles and a past -------------------------------------------------
-
-
-def network(data: Data, ensemble: FrameEnsemble, members: int = 1) -> FrameEnsemble:
-    """A network of random weights in a frame, whose agents are drawn from its prior."""
-    q, c, n = ensemble.frame.size, ensemble.frame.targets, data.transitions.num_agents
-    generator = torch.Generator().manual_seed(0)
-    latents = torch.randn(members, n, 2, generator=generator)
-    made_ = LatentNetwork.initial(LatentShape(members, n, q, c, 2, (16, 16)), latents, generator)
-    quiet = made_.with_tensors(noise=torch.full((members, c), 1e-6))
-    bounds = data.task.observation_space
-    ends = (torch.as_tensor(end.copy()) for end in (bounds.low, bounds.high))
-    return FrameEnsemble(ensemble.frame.to("cpu", torch.float32), quiet, *ends)
 
 
 def simulator(ensemble: Any, data: Data) -> PerSim:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from persim_gym.learned import PerSim
+from persim_gym.learned.data import Data
+from persim_gym.learned.features.ensemble import FrameEnsemble
+from persim_gym.learned.latent.network import LatentNetwork, LatentShape
 from persim_gym.offline.transitions import Transitions
 from tests.learned.worlds import PlainTask, transitions
 
@@ -85,3 +89,15 @@ def part(rows: Rows, first: int, end: int) -> Rows:
 def error(sim: PerSim, agent: int, rows: Rows) -> float:
     predicted = sim.predict(agent, *rows[:2])
     return float(np.sqrt(np.mean((predicted - rows[2]) ** 2)))
+
+
+def network(data: Data, ensemble: FrameEnsemble, members: int = 1) -> FrameEnsemble:
+    """A network of random weights in a frame, whose agents are drawn from its prior."""
+    q, c, n = ensemble.frame.size, ensemble.frame.targets, data.transitions.num_agents
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(members, n, 2, generator=generator)
+    made_ = LatentNetwork.initial(LatentShape(members, n, q, c, 2, (16, 16)), latents, generator)
+    quiet = made_.with_tensors(noise=torch.full((members, c), 1e-6))
+    bounds = data.task.observation_space
+    ends = (torch.as_tensor(end.copy()) for end in (bounds.low, bounds.high))
+    return FrameEnsemble(ensemble.frame.to("cpu", torch.float32), quiet, *ends)

@@ -8,7 +8,7 @@ import torch
 
 from persim_gym.learned.hierarchical.fit import fit_hierarchical
 from persim_gym.learned.regression.population import estimate, moments, pooled
-from tests.learned.hierarchical.test_fit import World
+from tests.learned.hierarchical.quadratics import World
 
 
 def test_the_noise_is_estimated() -> None:

@@ -12,7 +12,7 @@ import torch
 from persim_gym.learned.stepping import polynomial as compiled_polynomial
 from persim_gym.learned.stepping.compile import compile_ensemble
 from persim_gym.learned.stepping.polynomial import CompiledPolynomial
-from tests.learned.closed_form.test_ensemble import KINDS, some
+from tests.learned.closed_form.polynomials import KINDS, some
 from tests.learned.ensembles import expected, following, rows
 
 #: Limits by which it is chosen: a product of all rows, factors multiplied in at every step.

@@ -20,8 +20,7 @@ from persim_gym.learned.fitting.plan import plan_fit
 from persim_gym.learned.fitting.progress import FitReport
 from persim_gym.learned.uncertainty.calibrate import LEVELS, calibrate
 from persim_gym.learned.uncertainty.intervals import Unseen, students
-from tests.learned.noisy_worlds import OBSERVED, PROCESS, TASK, LinearWorld, fitted
-from tests.learned.uncertainty.test_intervals import inside
+from tests.learned.noisy_worlds import OBSERVED, PROCESS, TASK, LinearWorld, fitted, inside
 
 
 def test_few_independent_errors_widen_as_student_s_distribution() -> None:

@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
-from persim_gym.learned import PerSim
 from persim_gym.learned.uncertainty.intervals import LEVELS, Intervals
-from tests.learned.noisy_worlds import WORLDS, LinearWorld, fitted
-
-
-def inside(sim: PerSim, world: LinearWorld, of: str, level: float, steps: int) -> Any:
-    """Share of fresh observations or states in their intervals after some steps."""
-    agents = np.repeat(np.arange(world.agents), 20)
-    states, seen, actions = world.play(agents, steps + 10, seed=7)
-    low, high = sim.rollout_interval(agents, seen[:, 10], actions[:, 10:], level=level, of=of)
-    truth = (seen if of == "observation" else states)[:, 10 + steps]
-    return ((truth >= low[:, -1]) & (truth <= high[:, -1])).mean()
+from tests.learned.noisy_worlds import WORLDS, fitted, inside
 
 
 @pytest.mark.slow
