@@ -13,9 +13,9 @@ from minari.data_collector import EpisodeBuffer
 from numpy.typing import NDArray
 
 from persim_gym.learned import PerSim
+from persim_gym.learned.candidates import LAGS, linear, with_pasts
 from persim_gym.learned.config import Hierarchical, Latent
 from persim_gym.learned.features.past import Past
-from persim_gym.learned.fit import LAGS, linear, with_pasts
 from persim_gym.learned.preparation import Data
 from persim_gym.offline import read_transitions
 from persim_gym.offline.transitions import Transitions
