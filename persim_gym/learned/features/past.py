@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from persim_gym.learned.data import Data
+from persim_gym.learned.features.added import Added, left_of
 from persim_gym.learned.features.frame import Frame
 from persim_gym.learned.features.lags import (
     CARRIED,
-    RIDGES,
     SLACK,
     SMALL,
     STEP_SLACK,
@@ -32,7 +32,7 @@ from persim_gym.learned.features.lags import (
     split,
 )
 from persim_gym.learned.features.ridge import basis_of, present, terms_of
-from persim_gym.learned.regression.population import Moments, moments
+from persim_gym.learned.regression.population import moments
 
 #: By how much the error of one step may be larger without past observations where they tell nothing
 #: hidden: they average noise of the present one, the half of what one step leaves at the most.
@@ -40,14 +40,15 @@ AVERAGED = 1.45
 #: By how much the logarithm of a coordinate's error must fall for an action to be taken, and may be
 #: above that with all of them.
 GAIN = 0.03
-#: Errors, in units of the changes, that count as none.
-FINE = 1e-3
 #: Share of what a past takes away from an error that a part of it may miss: of one step, where
 #: predictions of ten steps are no worse, and of ten steps, where errors are noise.
 MISSED = 0.03
 #: Share of the error of one step that a past takes away, above which a part of it may miss at the
 #: most such a share of that.
 SHOWN, LOST = 0.25, 0.2
+#: Share of what a past takes away from the error of one step that its actions alone must take away
+#: where they are compared with all of it.
+MUCH = 0.5
 #: Share of the columns up to which fewer are worth it: a few less gain little, and what a long past
 #: averages of noise is lost.
 MOST = 0.5
@@ -69,20 +70,13 @@ class Past:
 
 def needed_past(data: Data, lag: int) -> Past:
     """What is needed of a past; all of it where nothing says which part."""
-    few = few_of(data)
-    few.geometry = data.geometry  # columns are those of the frame that is fitted
-    parts = split(few, lag)
-    if parts is None or lag == 1:
+    few, parts, frame = _judged(data, lag)
+    if parts is None or frame is None:
         return Past(lag)
-    frame = Frame.of(few, lag, parts[0], geometry=few.geometry)
-    changes, late, now = (
-        [column for column in columns if column in frame.kept] for columns in frame.optional
-    )
+    changes, late, now = _columns(frame)
     width, first = frame.geometry.size, frame.optional[0][0]
     none, whole = (judge(few, lag, *parts, seen) for seen in (now, None))
-    fitted = Frame.of(data, lag, geometry=few.geometry)
-    # Of what is constant in these rows, nothing says that it is not needed.
-    unjudged = {*fitted.kept} & {*chain(*frame.optional)} - {*frame.kept}
+    fitted, unjudged = _unjudged(data, frame)
 
     def enough(seen: Sequence[int]) -> bool:
         return as_good(judge(few, lag, *parts, seen), whole, none)
@@ -96,6 +90,64 @@ def needed_past(data: Data, lag: int) -> Past:
         if enough([*changes, *actions]):
             return _shortened(fitted, {*changes, *actions, *unjudged})
     return _shortened(fitted, {*changes, *late, *now, *unjudged})
+
+
+def actions_alone(data: Data, lag: int) -> Past | None:
+    """Past actions without past observations, where these may only make up for something.
+
+    Regressions that are linear in the past and quadratic in the present miss what is not smooth in
+    the present, which past observations tell of: one step is then better with them, and predictions
+    of ten steps are not. A network misses nothing of it, and is misled by what it does not need.
+
+    Returns:
+        ``None`` where observations are needed, there is no action, or nothing says so.
+    """
+    few, parts, frame = _judged(data, lag)
+    if parts is None or frame is None:
+        return None
+    changes, late, now = _columns(frame)
+    if not (changes and late):
+        return None
+    none, whole, alone = (judge(few, lag, *parts, own) for own in (now, None, [*late, *now]))
+
+    def nearly(found: LagTrial) -> bool:
+        gained, all_of_it = none.one_step - found.one_step, none.one_step - whole.one_step
+        far = found.open_loop <= SLACK * max(whole.open_loop, SMALL) < none.open_loop
+        return far and gained > MUCH * all_of_it
+
+    if not nearly(alone):
+        return None
+    fitted, unjudged = _unjudged(data, frame)
+    for actions in _taken(few, frame, parts, []):
+        if nearly(judge(few, lag, *parts, actions)):
+            return _shortened(fitted, {*actions, *unjudged} - {*changes})
+    return Past(lag, tuple(sorted({*late, *now, *unjudged} - {*changes})))
+
+
+def _judged(
+    data: Data, lag: int
+) -> tuple[Data, tuple[NDArray[np.bool_], NDArray[np.bool_]] | None, Frame | None]:
+    """The agents by whom a past is judged, what is fitted and judged of them, and its frame."""
+    few = few_of(data)
+    few.geometry = data.geometry  # columns are those of the frame that is fitted
+    parts = split(few, lag)
+    if parts is None or lag == 1:
+        return few, None, None
+    return few, parts, Frame.of(few, lag, parts[0], geometry=few.geometry)
+
+
+def _columns(frame: Frame) -> list[list[int]]:
+    """Columns of past changes, past actions and the present action that vary."""
+    return [[column for column in columns if column in frame.kept] for columns in frame.optional]
+
+
+def _unjudged(data: Data, frame: Frame) -> tuple[Frame, set[int]]:
+    """The frame of all data, and its columns that are constant where a past is judged.
+
+    Nothing says of them that they are not needed.
+    """
+    fitted = Frame.of(data, frame.lag, geometry=frame.geometry)
+    return fitted, {*fitted.kept} & {*chain(*frame.optional)} - {*frame.kept}
 
 
 def as_good(found: LagTrial, whole: LagTrial, none: LagTrial) -> bool:
@@ -156,13 +208,19 @@ def _taken(
 
     def left(seen: Collection[int]) -> Tensor:
         known = {*seen, *changes}
-        return _left(early, later, [k for k, own in enumerate(terms) if own <= known])
+        return left_of(early, later, [k for k, own in enumerate(terms) if own <= known])
 
-    late, now = ([column for column in c if column in frame.kept] for c in frame.optional[1:])
+    _, late, now = _columns(frame)
+    known = {*now, *changes}
+    kept = [k for k, own in enumerate(terms) if own <= known]
+    added = Added(early, later, kept, [terms.index({column}) for column in late])
     taken = list(now)
     best, every = left(taken), left([*late, *now])
     while rest := [column for column in late if column not in taken]:
-        tried = [left([*taken, own]) for own in rest]
+        tried = [
+            added.left([k for k, column in enumerate(late) if column in (*taken, own)])
+            for own in rest
+        ]
         first = min(range(len(rest)), key=lambda k: float(tried[k].sum()))
         if float((best - tried[first]).max()) < GAIN:
             break
@@ -177,22 +235,3 @@ def _taken(
         if {*late} & {*taken} and float((left(without) - left(needed)).sum()) <= 0:
             needed = without
     return [needed, taken]
-
-
-def _left(early: Moments, late: Moments, terms: Sequence[int]) -> Tensor:
-    """Logarithm of what is left of each coordinate ``[c]``, mean over agents."""
-    places = list(terms)
-    gram, cross = early.gram[:, places][:, :, places], early.cross[..., places].mT
-    eye = torch.eye(len(places), dtype=gram.dtype)
-    every = gram.sum(0) + 1e-9 * early.count.sum() * eye
-    common = torch.linalg.solve(every, cross.sum(0))
-    seen = late.count > 0
-    then, target = late.gram[seen][:, places][:, :, places], late.cross[seen][..., places].mT
-    found = []
-    for ridge in RIDGES:
-        own = torch.linalg.solve(gram + ridge * 1e-2 * eye, cross - gram @ common)
-        weights = (common + own)[seen]
-        left = late.square[seen] - (weights * (2 * target - then @ weights)).sum(1)
-        mean = left / late.count[seen, None]
-        found.append(mean.clamp_min(FINE**2).log().mean(0) / 2)
-    return min(found, key=lambda own: float(own.sum()))

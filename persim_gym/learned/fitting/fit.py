@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 
 from persim_gym.learned.closed_form.fit import UNEXPLAINED
 from persim_gym.learned.comparison.family_choice import Candidate, Comparison, compare
-from persim_gym.learned.comparison.holdout import SHORT, Predictor, Record, held_out, kept_back
+from persim_gym.learned.comparison.holdout import Predictor, Record, held_out, kept_back
 from persim_gym.learned.comparison.score import ESCAPES
 from persim_gym.learned.config import ClosedForm, Hierarchical, Latent, Networks
 from persim_gym.learned.data import Data
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.features.lags import judge_lags
-from persim_gym.learned.features.past import Past, needed_past
+from persim_gym.learned.fitting.candidates import candidates_of
 from persim_gym.learned.fitting.families import (
     Fitted,
     Setting,
@@ -47,9 +46,6 @@ from persim_gym.learned.uncertainty.intervals import Unseen
 LAW = 1e-3
 #: Members of a network that is only compared.
 COMPARED = 2
-#: Lags of linear models that short records are compared by, and least transitions of the median
-#: agent for each observation of the past.
-LAGS, STEPS = (1, 2, 3), 4
 #: Members that a mixture has at the most, about: weights are rounded to as many parts.
 PARTS = 20
 
@@ -73,56 +69,9 @@ def fit_by(data: Data, plan: FitPlan, setting: Setting) -> Fitted:
     if plan.method != "auto":
         config = plan.configs[plan.method]
         return _with_unseen(data, fit_family(data, config, setting), config, setting)
-    configs = dict(plan.configs)
-    if plan.lag is not None:
-        return _chosen(data, configs | linear(data, configs, [plan.lag]), plan.seed, setting)
-    lags = judge_lags(data)
-    pasts = {lag: needed_past(data, lag) for lag in lags.compared}
-    configs |= with_pasts(configs, pasts, lags.chosen) | linear(data, configs, LAGS)
+    configs, of_lags = candidates_of(data, plan.configs, plan.lag)
     found = _chosen(data, configs, plan.seed, setting)
-    found.metrics["lags"] = lags.to_json() | {"needed": [asdict(past) for past in pasts.values()]}
-    return found
-
-
-def linear(data: Data, configs: Mapping[str, Any], lags: Sequence[int]) -> dict[str, Any]:
-    """Linear models of short records, which are often too noisy for more.
-
-    Args:
-        data: The data.
-        configs: Configurations of families.
-        lags: Lags, of which those are taken that records are long enough for.
-    """
-    of_agents = np.unique(data.transitions.agent, return_counts=True)[1]
-    long = float(np.median(data.transitions.lengths))
-    if np.median(of_agents) >= SHORT or "hierarchical" not in configs:
-        return {}
-    return {
-        "linear" if lag == 1 else f"linear, lag {lag}": replace(
-            configs["hierarchical"], lag=lag, degree=1
-        )
-        for lag in lags
-        if lag == 1 or lag * STEPS <= long
-    }
-
-
-def with_pasts(
-    configs: Mapping[str, Any], pasts: Mapping[int, Past], chosen: int
-) -> dict[str, Any]:
-    """Configurations with the pasts that seem worth their while: compared with none.
-
-    Args:
-        configs: Of families without a past.
-        pasts: What is needed of the past of each lag.
-        chosen: The lag that latent networks are fitted with as well: they take their time.
-    """
-    found: dict[str, Any] = {}
-    for lag, past in pasts.items():
-        for name in ("hierarchical", "latent") if lag == chosen else ("hierarchical",):
-            own = replace(configs[name], lag=past.lag, seen=past.seen)
-            called = f"{name}, lag {past.lag}"
-            if found.get(called, own) != own:  # another part of a past that is as long
-                called += f" of {lag}"
-            found[called] = own
+    found.metrics.update(of_lags)
     return found
 
 

@@ -24,6 +24,8 @@ from persim_gym.learned.regression.population import (
 #: Most multiplications of a round of the population's estimate, and least agents that it is made
 #: from where all would take more.
 WORK, FEWEST = {"quick": 3e7, "default": 2e8, "thorough": 4e9}, 100
+#: Rounds of that estimate at the most, and where one takes much more work than that.
+ROUNDS, FEWEST_ROUNDS = 60, 12
 #: Degrees that are tried; one is kept if the next two are not better by a tenth, or if its error
 #: is so small, in units of the changes, that less is of no use.
 DEGREES, PATIENCE, GAIN, FINE = (1, 2, 3, 4, 5, 6, 7, 8), 2, 0.1, 1e-4
@@ -119,6 +121,11 @@ class End:
     begun: dict[int, Population] = field(default_factory=dict)
 
 
+def work_of(inputs: int, coordinates: int, agents: int, degree: int) -> float:
+    """Multiplications of a round of the population's estimate, of as few agents as it may have."""
+    return float(coordinates * min(agents, FEWEST) * count_terms(inputs, degree) ** 3)
+
+
 class Search:
     """Degrees one after the other, each begun from the one before.
 
@@ -154,11 +161,10 @@ class Search:
         most = 0
         for tried in DEGREES if self.asked is None else range(1, self.asked + 1):
             p = count_terms(q, tried)
-            agents = min(len(self.seen), FEWEST)
             if self.asked is None and tried > 1 and ROWS_PER_TERM * p > have:
                 self.notes.append(f"degree {tried} not tried: {have} transitions for {p} terms")
                 break
-            if tried > 1 and c * agents * p**3 > self.work:
+            if tried > 1 and work_of(q, c, len(self.seen), tried) > self.work:
                 self.notes.append(f"degree {tried} not tried: {p} terms are too many")
                 break
             most = tried
@@ -234,8 +240,14 @@ class Search:
             return pooled(stats)
         if degree - 1 not in begun:
             below = stats.first(self.terms(degree - 1))
-            begun[degree - 1] = estimate(below, self._start(begun, degree - 1, below))
+            begun[degree - 1] = self._estimate(below, self._start(begun, degree - 1, below))
         return begun[degree - 1].widened(self.terms(degree))
+
+    def _estimate(self, stats: Moments, start: Population) -> Population:
+        """The population; in fewer rounds where each takes much, for inputs are many."""
+        agents, coordinates, terms = stats.cross.shape
+        affordable = int(ROUNDS * self.work / (coordinates * agents * terms**3))
+        return estimate(stats, start, rounds=min(max(affordable, FEWEST_ROUNDS), ROUNDS))
 
     def _try(self, degree: int, tails: float | None) -> list[Tensor]:
         """Errors of the agents at each end; the last one stands in the trials."""
@@ -257,7 +269,7 @@ class Search:
         """What is left of the transitions of an end ``[T, c]``."""
         stats = self._moments(end, degree, None)
         if degree not in end.begun:
-            end.begun[degree] = estimate(stats, self._start(end.begun, degree, stats))
+            end.begun[degree] = self._estimate(stats, self._start(end.begun, degree, stats))
         prior = end.begun[degree]
         if tails is not None:
             phi = end.phi[:, : self.terms(degree)]
@@ -282,7 +294,7 @@ class Search:
         phi = self._features(own)[:, :p]
         stats = moments(phi, own.change, own.agent, own.num_agents)
         start = self._begun[degree] if degree in self._begun else self._start({}, degree, stats)
-        prior = estimate(stats, start)
+        prior = self._estimate(stats, start)
         if tails is None:
             return prior, None
         prior, _ = student(own, phi, prior, tails, again=True)

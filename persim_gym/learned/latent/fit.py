@@ -326,11 +326,14 @@ def initial_network(data: LatentData, config: Latent) -> LatentNetwork:
 def _mix(features: NDArray[np.float64]) -> Tensor:
     """The symmetric matrix ``[q, q]`` that takes correlations between features away.
 
-    What differs between neighbours in time would else be a thousandth of what they share.
+    What differs between neighbours in time would else be a thousandth of what they share. What
+    hardly varies is left out: a place less the one before it is a speed, and of what is left of the
+    two, errors of a prediction would be made a thousand times larger.
     """
     values, vectors = np.linalg.eigh(features.T @ features / len(features))
-    roots = np.sqrt(np.maximum(values, SMALLEST * values[-1]) + 1e-12)
-    return torch.tensor((vectors / roots) @ vectors.T, dtype=torch.float32)
+    values = np.maximum(values, 0.0)
+    gains = np.sqrt(values) / (values + SMALLEST * values[-1] + 1e-12)
+    return torch.tensor((vectors * gains) @ vectors.T, dtype=torch.float32)
 
 
 #: Variance of a combination of features, over that of the largest one, from which it counts.

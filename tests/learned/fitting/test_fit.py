@@ -16,7 +16,7 @@ from persim_gym.learned import PerSim
 from persim_gym.learned.config import Hierarchical, Latent
 from persim_gym.learned.data import Data
 from persim_gym.learned.features.past import Past
-from persim_gym.learned.fitting.fit import LAGS, linear, with_pasts
+from persim_gym.learned.fitting.candidates import LAGS, linear, with_pasts
 from persim_gym.offline import read_transitions
 from persim_gym.offline.transitions import Transitions
 from tests.learned.fitting.panels import short_panel

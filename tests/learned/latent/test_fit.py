@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from persim_gym.learned.config import Latent
-from persim_gym.learned.latent.fit import LatentSnapshot, fit_latent
-from persim_gym.learned.latent.loss import LatentSource
+from persim_gym.learned.latent.fit import LatentSnapshot, fit_latent, initial_network
+from persim_gym.learned.latent.loss import LatentData, LatentSource
 from persim_gym.learned.latent.network import LatentNetwork
 from persim_gym.learned.latent.posterior import posterior
 from persim_gym.learned.networks.optimise import FitProgress
@@ -194,3 +194,19 @@ def test_data_that_do_not_fit_together_are_refused(kinked: Recorded) -> None:
 def test_a_fit_that_diverges_says_so(kinked: Recorded) -> None:
     with pytest.raises(FloatingPointError, match="learning_rate"):
         fit_latent(kinked.data, replace(QUICK, learning_rate=1e18))
+
+
+@pytest.mark.parametrize(("noise", "least", "most"), [(0, 0, 10), (1e-7, 0, 10), (0.01, 50, 1000)])
+def test_what_hardly_varies_is_not_made_large(noise: float, least: float, most: float) -> None:
+    """A place less the one before it is a speed; of predictions, with their errors, it is not."""
+    rng = np.random.default_rng(0)
+    speed, place = rng.normal(size=(2, 400))
+    moved = speed + noise * rng.normal(size=400)
+    features = np.stack([speed, moved, place], axis=1)
+    agents = np.repeat(np.arange(4), 100)
+    data = LatentData(features, speed[:, None], agents, agents, 4)
+    mix = initial_network(data, Latent(ensemble_size=1)).tensors()["mix"]
+    apart = torch.tensor([0.5, -0.5, 0.0]) @ mix
+    assert least <= float(apart.norm()) <= most
+    seen = (torch.as_tensor(features, dtype=torch.float32) @ mix).std(0)
+    assert float(seen.min()) > 0.5, "what both say is as large as ever"
