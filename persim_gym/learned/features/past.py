@@ -154,15 +154,19 @@ def _taken(
     optional = {*chain(*frame.optional)}
     terms = [{frame.kept[k] for k in own} & optional for own in terms_of(frame.size, products)]
 
+    def known(seen: Collection[int]) -> list[int]:
+        return [k for k, own in enumerate(terms) if own <= {*seen, *changes}]
+
     def left(seen: Collection[int]) -> Tensor:
-        known = {*seen, *changes}
-        return _left(early, later, [k for k, own in enumerate(terms) if own <= known])
+        return _left(early, later, known(seen))
 
     late, now = ([column for column in c if column in frame.kept] for c in frame.optional[1:])
     taken = list(now)
     best, every = left(taken), left([*late, *now])
     while rest := [column for column in late if column not in taken]:
-        tried = [left([*taken, own]) for own in rest]
+        have = known(taken)  # a past action is one term more
+        more = [next(k for k in known([*taken, own]) if k not in have) for own in rest]
+        tried = _left_with_each(early, later, have, more)
         first = min(range(len(rest)), key=lambda k: float(tried[k].sum()))
         if float((best - tried[first]).max()) < GAIN:
             break
@@ -196,3 +200,87 @@ def _left(early: Moments, late: Moments, terms: Sequence[int]) -> Tensor:
         mean = left / late.count[seen, None]
         found.append(mean.clamp_min(FINE**2).log().mean(0) / 2)
     return min(found, key=lambda own: float(own.sum()))
+
+
+def _left_with_each(
+    early: Moments, late: Moments, terms: Sequence[int], more: Sequence[int]
+) -> Tensor:
+    """What :func:`_left` says of some terms and one more, for each of several ``[k, c]``.
+
+    The equations of all but the last term are the same, and solved once: a weight of one more
+    changes the others along one direction.
+    """
+    s, m = list(terms), list(more)
+    a, b = early.gram[:, s][:, :, s], early.gram[:, s][:, :, m]
+    corner = early.gram[:, m, m]
+    right, last = early.cross[..., s].mT, early.cross[..., m].mT
+    small = 1e-9 * early.count.sum()
+    eye = torch.eye(len(s), dtype=a.dtype)
+    every = torch.linalg.solve(a.sum(0) + small * eye, torch.cat([right.sum(0), b.sum(0)], 1))
+    common, along = every.split([right.shape[2], len(m)], 1)
+    size = corner.sum(0) + small - (b.sum(0) * along).sum(0)
+    own = (last.sum(0) - b.sum(0).mT @ common) / size[:, None]  # [k, c]
+    seen = late.count > 0
+    judged = _Judged(late, seen, s, m)
+    found = []
+    for ridge in (each * 1e-2 for each in RIDGES):
+        n = len(a)
+        sides = torch.cat([right + ridge * common, b, along.expand(n, -1, -1)], 2)
+        solved = torch.linalg.solve(a + ridge * eye, sides)
+        first, x, z = solved.split([right.shape[2], len(m), len(m)], 2)
+        # Weights of terms are first - z shift - x weight, that of the one more is weight.
+        shift = ridge * own
+        weight = last + shift - b.mT @ first + (b * z).sum(1)[..., None] * shift
+        weight = weight / (corner + ridge - (b * x).sum(1))[..., None]
+        found.append(judged(first[seen], z[seen], x[seen], shift, weight[seen]))
+    tried = torch.stack(found)
+    best = tried.sum(2).argmin(0)
+    return tried[best, torch.arange(len(m))]
+
+
+class _Judged:
+    """What weights leave of the transitions that they are judged by.
+
+    Args:
+        late: Sums over these.
+        seen: Agents that have some ``[N]``.
+        terms: Terms of all candidates ``s``.
+        more: The one more of each ``k``.
+    """
+
+    def __init__(
+        self, late: Moments, seen: Tensor, terms: Sequence[int], more: Sequence[int]
+    ) -> None:
+        self.square, self.count = late.square[seen], late.count[seen]
+        gram, cross = late.gram[seen], late.cross[seen].mT
+        self.gram, self.beside = gram[:, terms][:, :, terms], gram[:, terms][:, :, more]
+        self.corner = gram[:, more, more]
+        self.target, self.last = cross[:, terms], cross[:, more]
+
+    def __call__(
+        self, first: Tensor, z: Tensor, x: Tensor, shift: Tensor, weight: Tensor
+    ) -> Tensor:
+        """Logarithm of what is left ``[k, c]``, mean over agents.
+
+        Args:
+            first: Weights of terms ``[n, s, c]``.
+            z: By what a shift changes them ``[n, s, k]``.
+            x: By what the weight of one more changes them ``[n, s, k]``.
+            shift: ``[k, c]``.
+            weight: ``[n, k, c]``.
+        """
+        of_first, of_z, of_x = self.gram @ first, self.gram @ z, self.gram @ x
+        target = 2 * self.target - of_first
+        plain = (first * target).sum(1)[:, None]
+        # Both of them, multiplied with the gradient at the first weights, and with each other.
+        slope = self.target - of_first
+        by_shift = -2 * (z.mT @ slope)
+        by_weight = 2 * (self.last - self.beside.mT @ first - x.mT @ slope)
+        shifts = (z * of_z).sum(1)[..., None]
+        both = (z * (of_x - self.beside)).sum(1)[..., None]
+        weights = (self.corner + (x * (of_x - 2 * self.beside)).sum(1))[..., None]
+        gained = plain + shift * by_shift + weight * by_weight
+        curved = shift.square() * shifts + 2 * shift * weight * both + weight.square() * weights
+        left = self.square[:, None] - gained + curved
+        mean = left / self.count[:, None, None]
+        return mean.clamp_min(FINE**2).log().mean(0) / 2

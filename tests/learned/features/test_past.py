@@ -7,11 +7,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from persim_gym.learned.features.frame import Frame
 from persim_gym.learned.features.lags import LagTrial, few_of, judge_lags
-from persim_gym.learned.features.past import Past, as_good, needed_past
+from persim_gym.learned.features.past import (
+    Past,
+    _left,
+    _left_with_each,
+    as_good,
+    needed_past,
+)
+from persim_gym.learned.hierarchical.population import Moments, moments
 from persim_gym.learned.preparation import Data
 from tests.learned.features.late_worlds import late_level
 from tests.learned.features.test_frame import names_of
@@ -170,3 +178,19 @@ def test_columns_are_those_of_the_whole_data() -> None:
     assert few.geometry.angles
     assert not data.geometry.angles
     assert {"level", "u0[-4]"} <= names(data, needed_past(data, 5), ("level", "hour"))
+
+
+def test_one_term_more_is_judged_as_if_by_itself() -> None:
+    draw = torch.Generator().manual_seed(0)
+
+    def sums(steps: int, agents: torch.Tensor) -> Moments:
+        who = agents.repeat_interleave(steps)
+        phi = torch.randn(len(who), 9, dtype=torch.float64, generator=draw)
+        noise = torch.randn(len(who), 2, dtype=torch.float64, generator=draw)
+        return moments(phi, phi[:, :2] + 0.5 * phi[:, 4:6] + 0.3 * noise, who, 6)
+
+    early, late = sums(12, torch.arange(6)), sums(15, torch.tensor([0, 1, 3, 4, 5]))
+    terms, more = [0, 1, 2, 6], [3, 4, 5, 8]
+    found = _left_with_each(early, late, terms, more)
+    alone = [_left(early, late, [*terms, one]) for one in more]
+    torch.testing.assert_close(found, torch.stack(alone), rtol=1e-9, atol=1e-9)
