@@ -23,8 +23,10 @@ from persim_gym.learned.hierarchical.search import LAW, WORK, Samples, Search, r
 from persim_gym.learned.regression.extrapolation import CLOSE, FAR, extrapolates, outermost
 from persim_gym.learned.regression.orthonormal import ProductBasis
 from persim_gym.learned.regression.population import (
+    Moments,
     Population,
     covariance_root,
+    means,
     moments,
     posterior,
 )
@@ -138,7 +140,7 @@ def _goes_on(
         part = part.of_agents(learners)
         phi = basis(part.features) @ turn
         stats = moments(phi, part.change, part.agent, part.num_agents, weight)
-        return posterior(stats, prior)[0]
+        return means(stats, prior)
 
     def left(at: ProductBasis, mean: Tensor) -> Tensor:
         return remainder(out, at(out.features) @ turn, mean)
@@ -171,11 +173,22 @@ def _drawn(
         own = None if weight is None else weight[rows]
         phi = basis(part.features) @ turn
         stats = moments(phi, part.change, part.agent - first, stop - first, own)
-        mean, half = posterior(stats, prior)
-        drawn = mean.expand(members, *mean.shape)
-        if members > 1:
-            noise = torch.as_tensor(rng.standard_normal((members, *mean.shape))).to(mean)
-            noise = (noise - noise.mean(0)) * (members / (members - 1)) ** 0.5
-            drawn = drawn + (half.mT @ noise[..., None])[..., 0]
-        parts.append((drawn @ turn.mT).transpose(1, 2).flatten(2))
+        parts.append((_posterior_draws(stats, prior, members, rng) @ turn.mT).flatten(2))
     return torch.cat(parts, dim=1)
+
+
+def _posterior_draws(
+    stats: Moments, prior: Population, members: int, rng: np.random.Generator
+) -> Tensor:
+    """Draws from posteriors whose mean is theirs ``[m, N, c, P]``, coordinate after coordinate."""
+    n, c, p = stats.cross.shape
+    noise = torch.as_tensor(rng.standard_normal((members, c, n, p))) if members > 1 else None
+    drawn = stats.cross.new_empty(members, n, c, p)
+    for k in range(c):
+        mean, half = posterior(stats, prior, k)
+        drawn[:, :, k] = mean
+        if noise is not None:
+            own = noise[:, k].to(mean)
+            own = (own - own.mean(0)) * (members / (members - 1)) ** 0.5
+            drawn[:, :, k] += (half.mT @ own[..., None])[..., 0]
+    return drawn

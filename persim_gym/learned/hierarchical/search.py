@@ -16,16 +16,16 @@ from persim_gym.learned.regression.population import (
     Moments,
     Population,
     estimate,
+    means,
     moments,
     pooled,
-    posterior,
 )
 
 #: Most multiplications of a round of the population's estimate, and least agents that it is made
 #: from where all would take more.
 WORK, FEWEST = {"quick": 3e7, "default": 2e8, "thorough": 4e9}, 100
-#: Rounds of that estimate at the most, and where one takes much more work than that.
-ROUNDS, FEWEST_ROUNDS = 60, 12
+#: Rounds of that estimate, as many as take so much for each round, and the least number of them.
+ROUNDS, LEAST_ROUNDS = 60, 5
 #: Degrees that are tried; one is kept if the next two are not better by a tenth, or if its error
 #: is so small, in units of the changes, that less is of no use.
 DEGREES, PATIENCE, GAIN, FINE = (1, 2, 3, 4, 5, 6, 7, 8), 2, 0.1, 1e-4
@@ -244,10 +244,18 @@ class Search:
         return begun[degree - 1].widened(self.terms(degree))
 
     def _estimate(self, stats: Moments, start: Population) -> Population:
-        """The population; in fewer rounds where each takes much, for inputs are many."""
-        agents, coordinates, terms = stats.cross.shape
-        affordable = int(ROUNDS * self.work / (coordinates * agents * terms**3))
-        return estimate(stats, start, rounds=min(max(affordable, FEWEST_ROUNDS), ROUNDS))
+        """The population, in fewer rounds where each takes more than the effort allows.
+
+        The first degree is tried whatever it takes: a long past of many coordinates has hundreds of
+        terms even there.
+        """
+        agents, c, p = stats.cross.shape
+        each = c * agents * p**2 * min(p, stats.longest)
+        rounds = max(LEAST_ROUNDS, min(ROUNDS, int(ROUNDS * self.work / each)))
+        if rounds < ROUNDS:
+            text = f"of {ROUNDS} rounds that estimate the population {rounds}, for {p} terms"
+            self.notes += [] if text in self.notes else [text]
+        return estimate(stats, start, rounds=rounds)
 
     def _try(self, degree: int, tails: float | None) -> list[Tensor]:
         """Errors of the agents at each end; the last one stands in the trials."""
@@ -281,7 +289,7 @@ class Search:
         self, end: End, data: Samples, degree: int, stats: Moments, prior: Population | None = None
     ) -> Tensor:
         """What is left of transitions ``[T, c]``."""
-        mean, _ = posterior(stats, prior or end.begun[degree])
+        mean = means(stats, prior or end.begun[degree])
         phi = end.phi if data is end.train else self._features(data)
         return remainder(data, phi[:, : self.terms(degree)], mean)
 
@@ -316,7 +324,7 @@ def student(
     weight = torch.ones(len(data), dtype=phi.dtype, device=phi.device)
     for _ in range(REWEIGHTED):
         stats = moments(phi, data.change, data.agent, data.num_agents, weight)
-        left = remainder(data, phi, posterior(stats, prior)[0])
+        left = remainder(data, phi, means(stats, prior))
         weight = (tails + left.shape[1]) / (tails + (left.square() / prior.noise).sum(1))
         if again:
             stats = moments(phi, data.change, data.agent, data.num_agents, weight)

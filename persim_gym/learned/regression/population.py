@@ -114,25 +114,34 @@ def moments(
     return Moments(gram, cross, square, total, longest)
 
 
-def posterior(stats: Moments, prior: Population) -> tuple[Tensor, Tensor]:
-    """Coefficients given the population.
-
-    Returns:
-        Means ``[c, N, P]``, and ``S`` ``[c, N, P, P]`` of the covariances ``S^T S``.
+def means(stats: Moments, prior: Population) -> Tensor:
+    """Mean coefficients given the population ``[c, N, P]``.
 
     Raises:
         FloatingPointError: If the sums are not finite.
     """
-    root = covariance_root(prior.covariance)
+    return _means(_agents(stats), prior, covariance_root(prior.covariance))[0]
+
+
+def posterior(stats: Moments, prior: Population, coordinate: int) -> tuple[Tensor, Tensor]:
+    """Coefficients of one coordinate given the population.
+
+    Returns:
+        Means ``[N, P]``, and ``S`` ``[N, P, P]`` of the covariances ``S^T S``.
+
+    Raises:
+        FloatingPointError: If the sums are not finite.
+    """
+    mean, noise = prior.mean[coordinate], prior.noise[coordinate]
+    root = covariance_root(prior.covariance[coordinate, None])[0]
     # In units of the prior: the precision is 1 + R^T G R / noise, which is far from singular.
-    noise = prior.noise[:, None, None]
-    total = (root.mT[:, None] @ stats.gram @ root[:, None]) / noise[..., None]
+    total = (root.mT / noise) @ (stats.gram @ root)
     total.diagonal(dim1=-2, dim2=-1).add_(1.0)
     lower = _lower(total)
-    left = stats.cross.transpose(0, 1) - (stats.gram @ prior.mean.mT).permute(2, 0, 1)
+    left = stats.cross[:, coordinate] - stats.gram @ mean
     solved = torch.cholesky_solve(((left / noise) @ root)[..., None], lower)[..., 0]
-    half = torch.linalg.solve_triangular(lower, root.mT[:, None].expand_as(lower), upper=False)
-    return prior.mean[:, None] + solved @ root.mT, half
+    half = torch.linalg.solve_triangular(lower, root.mT.expand_as(lower), upper=False)
+    return mean + solved @ root.mT, half
 
 
 def estimate(stats: Moments, start: Population, *, rounds: int = 60) -> Population:
@@ -146,9 +155,7 @@ def estimate(stats: Moments, start: Population, *, rounds: int = 60) -> Populati
         FloatingPointError: If a posterior cannot be computed.
     """
     prior, last = start, math.inf
-    agents: _Full | _Few = _Full(stats)
-    if stats.longest <= THIN * stats.gram.shape[1]:
-        agents = _Few.of(stats)
+    agents = _agents(stats)
     for _ in range(rounds):
         prior = _round(stats, agents, prior)
         level = float(prior.noise.log().mean())
@@ -172,14 +179,9 @@ def pooled(stats: Moments) -> Population:
 
 
 def _round(stats: Moments, agents: _Full | _Few, prior: Population) -> Population:
-    n, (c, terms) = len(stats.count), prior.mean.shape
+    n, terms = len(stats.count), prior.mean.shape[1]
     root = covariance_root(prior.covariance)
-    mean = prior.mean.new_empty(c, n, terms)
-    known = torch.empty_like(prior.covariance)
-    for k in range(c):  # one after the other: matrices of all agents are large enough
-        own = root[k] / prior.noise[k].sqrt()
-        away, known[k] = agents.solved(k, own, prior.mean[k], prior.noise[k].sqrt())
-        torch.addmm(prior.mean[k], away, root[k].mT, out=mean[k])
+    mean, known = _means(agents, prior, root)
     eye = torch.eye(terms, dtype=known.dtype, device=known.device)
     centre = mean.mean(1)
     apart = mean - centre[:, None]
@@ -189,6 +191,22 @@ def _round(stats: Moments, agents: _Full | _Few, prior: Population) -> Populatio
     left = _squares(stats, mean).sum(1) + doubt.clamp_min(0.0)
     noise = (left / stats.count.sum().clamp_min(1.0)).clamp_min(NOISE_FLOOR**2)
     return Population(centre, second, noise)
+
+
+def _means(agents: _Full | _Few, prior: Population, root: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean coefficients ``[c, N, P]``, and how far agents are known ``[c, P, P]``."""
+    mean, known = [], []
+    for k, own in enumerate(root):  # one after the other: matrices of all agents are large enough
+        noise = prior.noise[k].sqrt()
+        away, sure = agents.solved(k, own / noise, prior.mean[k], noise)
+        mean.append(torch.addmm(prior.mean[k], away, own.mT))
+        known.append(sure)
+    return torch.stack(mean), torch.stack(known)
+
+
+def _agents(stats: Moments) -> _Full | _Few:
+    few = stats.longest <= THIN * stats.gram.shape[1]
+    return _Few.of(stats) if few else _Full(stats)
 
 
 class _Full:
