@@ -25,6 +25,10 @@ from persim_gym.rollout import EpisodeBatch, Moved, play, start_episodes
 AGENTS, SILENT = 4, 1
 
 
+class Killed(Exception):
+    """A fit that was ended from outside."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """A baseline as the contract fits it.

@@ -19,7 +19,7 @@ from persim_gym.baselines import MODULES, Baseline, SfBC, face
 from persim_gym.core import Dynamics
 from persim_gym.learned.outcomes.data_task import DataTask
 from persim_gym.policies.behaviours import as_policy
-from tests.baselines.small import ENTRIES, SILENT, Entry, data_of, each, of_each
+from tests.baselines.small import ENTRIES, SILENT, Entry, Killed, data_of, each, of_each
 from tests.random_states import states as states_of_all
 
 CONTINUOUS = [entry for entry in ENTRIES if entry.task == "continuous"]
@@ -84,10 +84,6 @@ def test_a_fit_is_its_seed_and_leaves_global_randomness_alone(entry: Entry) -> N
     for name, tensor in first.tensors.items():
         assert torch.equal(tensor, again.tensors[name])
     assert any(not torch.equal(t, other.tensors[name]) for name, t in first.tensors.items())
-
-
-class Killed(Exception):
-    """The fit is over in the middle of it."""
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from persim_gym.baselines.resumable import (
     run_blocks,
 )
 from persim_gym.learned.saving.checkpoint import Checkpoint
+from tests.baselines.small import Killed
 
 
 class Drawing:
@@ -37,10 +38,6 @@ class Drawing:
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         self.sum = tensors["sum"].clone()
-
-
-class Killed(Exception):
-    """A fit that was ended from outside."""
 
 
 def silent(done: int, total: int) -> None:

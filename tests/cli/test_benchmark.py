@@ -17,6 +17,7 @@ from persim_gym.experiments.presets import preset_cells
 from persim_gym.experiments.row_files import RowFiles
 from persim_gym.experiments.runner import failure_path
 from tests.cli import commands
+from tests.cli.cells import quick
 
 invoke = partial(commands.invoke, "benchmark")
 refuse = partial(commands.refuse, "benchmark")
@@ -25,12 +26,6 @@ refuse = partial(commands.refuse, "benchmark")
 MOMENT = (
     "--preset", "quick", "--task", "cartpole", "--method", "persistence", "--threads", "1",
 )  # fmt: skip
-
-
-def quick(seed: int = 0) -> Cell:
-    return Cell(
-        experiment="prediction", task="cartpole", dataset=None, method="persistence", seed=seed
-    )
 
 
 @pytest.fixture(autouse=True)

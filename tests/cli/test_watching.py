@@ -10,15 +10,9 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from persim_gym.cli.watching import BarWatch, LineWatch, watching
-from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.engines import Done
 from persim_gym.experiments.row_files import Row
-
-
-def quick(seed: int = 0) -> Cell:
-    return Cell(
-        experiment="prediction", task="cartpole", dataset=None, method="persistence", seed=seed
-    )
+from tests.cli.cells import quick
 
 
 def test_elsewhere_there_is_a_line_for_each_cell_that_has_ended(

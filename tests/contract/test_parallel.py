@@ -19,15 +19,9 @@ from persim_gym.envs import SimParallelEnv, find_suite
 from tests.contract.worlds import (
     AGENTS,
     LIMITS,
-    TRUE_IDS,
     actions_for,
     quiet_info,
 )
-
-
-@pytest.fixture(params=TRUE_IDS)
-def env_id(request: pytest.FixtureRequest) -> str:
-    return request.param
 
 
 def make(env_id: str, **kwargs: Any) -> SimParallelEnv:

@@ -26,18 +26,12 @@ from tests.contract.worlds import (
     HALF_CHEETAH,
     LIMITS,
     MOUNTAIN_CAR,
-    TRUE_IDS,
     actions_for,
     make,
     quiet_info,
     same,
     trace,
 )
-
-
-@pytest.fixture(params=TRUE_IDS)
-def env_id(request: pytest.FixtureRequest) -> str:
-    return request.param
 
 
 @pytest.fixture

@@ -19,18 +19,12 @@ from persim_gym.envs import SimVectorEnv, find_suite
 from tests.contract.worlds import (
     AGENTS,
     LIMITS,
-    TRUE_IDS,
     actions_for,
     assert_same_infos,
     native,
 )
 
 MODES = list(AutoresetMode)
-
-
-@pytest.fixture(params=TRUE_IDS)
-def env_id(request: pytest.FixtureRequest) -> str:
-    return request.param
 
 
 def of_scalars(env_id: str, agents: Any, limit: int, mode: AutoresetMode) -> SyncVectorEnv:

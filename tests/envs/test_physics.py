@@ -13,11 +13,6 @@ from persim_gym.envs import SUITES, Population, Suite
 from tests.envs.physics import one, rows
 
 
-@pytest.fixture(params=SUITES)
-def suite(request: pytest.FixtureRequest) -> Suite:
-    return SUITES[request.param]
-
-
 def swinging(obs: np.ndarray) -> int:
     """A policy that reaches the goal of the default mountain car."""
     return 2 if obs[1] >= 0 else 0

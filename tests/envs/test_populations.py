@@ -31,11 +31,6 @@ DEFAULTS = {
 }
 
 
-@pytest.fixture(params=SUITES)
-def suite(request: pytest.FixtureRequest) -> Suite:
-    return SUITES[request.param]
-
-
 def test_the_default_population_begins_with_the_papers_test_agents(suite: Suite) -> None:
     population = suite.population()
     assert len(population) == 500

@@ -12,11 +12,6 @@ from persim_gym.core import Task
 from persim_gym.envs import SUITES, Suite
 
 
-@pytest.fixture(params=SUITES)
-def suite(request: pytest.FixtureRequest) -> Suite:
-    return SUITES[request.param]
-
-
 def random_transitions(task: Task, shape: tuple[int, ...]) -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     space = task.observation_space

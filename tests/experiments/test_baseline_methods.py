@@ -10,9 +10,8 @@ import pytest
 
 from persim_gym.baselines.face import FILE, Baseline
 from persim_gym.experiments import methods, preset_cells
-from persim_gym.experiments.baseline_methods import SYNTHETIC, PerAgent, joined
+from persim_gym.experiments.baseline_methods import SYNTHETIC, ModelPerAgent, PerAgent, joined
 from persim_gym.experiments.context import context_of
-from persim_gym.experiments.methods import METHODS
 from persim_gym.experiments.presets import BASELINES, CONTINUOUS
 from persim_gym.experiments.runner import check_cell, is_fitted
 from persim_gym.experiments.stages import run_cell
@@ -142,19 +141,6 @@ def test_options_of_a_baselines_fit_are_checked_before_a_run() -> None:
         check_cell(tiny(method="bcq-p", fit=()))
 
 
-@pytest.mark.parametrize("name", ["laptop", "paper"])
-def test_presets_have_every_baseline_on_every_data_set(name: str) -> None:
-    cells = [cell for cell in preset_cells(name) if cell.method in BASELINES]
-    for method in BASELINES:
-        own = [cell for cell in cells if cell.method == method and cell.task == "cartpole"]
-        assert {cell.experiment for cell in own} == {"reward"}
-        assert len({cell.dataset for cell in own}) == 4
-        assert {cell.episodes for cell in own} == {100}
-        few = {cell.train_agents for cell in own}
-        assert (few == {25, 50, 100, 250, 500}) == method.endswith("-p")
-        assert {cell.fit for cell in own} == {METHODS[method].paper if name == "paper" else ()}
-
-
 CHEETAH: dict[str, Any] = {
     "task": "half-cheetah", "dataset": "random", "train_agents": 2, "episodes": 1,
     "max_episode_steps": 3,
@@ -205,3 +191,17 @@ def test_in_support_planning_takes_its_candidates_from_the_behaviour(
     assert row.results["fit"]["proposal"]["fitted_by"] == "Cloning"
     # 2 agents, 2 episodes each, 50 candidates, 35 steps, 5 decisions.
     assert sum(asked) == 4 * 50 * 35 * 5
+
+
+def test_each_agent_is_predicted_by_its_own_model() -> None:
+    class Adds:
+        def __init__(self, what: float) -> None:
+            self.what = what
+
+        def rollout(self, agents: Any, obs: Any, actions: Any) -> Any:
+            steps = np.arange(1, actions.shape[1] + 1)[:, None]
+            return (obs[:, None] + self.what * steps)[None]
+
+    models = ModelPerAgent({3: Adds(1.0), 1: Adds(10.0)})
+    found = models.rollout([1, 3, 1], np.array([[0.0], [0.0], [5.0]]), np.zeros((3, 2)))
+    assert found[0, :, :, 0].tolist() == [[10, 20], [1, 2], [15, 25]]

@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from persim_gym.baselines import policy_search
-from persim_gym.experiments.baseline_methods import ModelPerAgent
 from persim_gym.experiments.cell import Cell
 from persim_gym.experiments.methods import METHODS
-from persim_gym.experiments.presets import MODELS, preset_cells
+from persim_gym.experiments.presets import MODELS
 from persim_gym.experiments.stages import run_cell
 
 _CADM = (("encoder", (8,)), ("hidden", (8,)), ("steps", 20), ("batch_size", 8))
@@ -68,30 +66,3 @@ def test_options_of_a_fit_are_checked_before_any_work(method: str) -> None:
     bad = dataclasses.replace(cell(method, "prediction"), fit=(("wings", 2),))
     with pytest.raises(ValueError, match="unknown option 'wings'"):
         METHODS[method].check(bad)
-
-
-def test_presets_have_them_with_the_first_planner_and_with_fewer_agents() -> None:
-    own = [one for one in preset_cells("laptop", seeds=1) if one.method in MODELS]
-    assert {one.method for one in own} == set(MODELS)
-    assert {one.planner for one in own} == {None, "default"}
-    scarce = {one.method for one in own if one.train_agents == 25}
-    assert scarce == set(MODELS) - {"morel-a"}
-    assert all(one.fit == () for one in own)
-    every = preset_cells("paper", seeds=1)
-    paper = [one for one in every if (one.method, one.task) == ("pets-cadm", "cartpole")]
-    assert paper
-    assert all(dict(one.fit)["hidden"] == (200, 200, 200, 200) for one in paper)
-
-
-def test_each_agent_is_predicted_by_its_own_model() -> None:
-    class Adds:
-        def __init__(self, what: float) -> None:
-            self.what = what
-
-        def rollout(self, agents: Any, obs: Any, actions: Any) -> Any:
-            steps = np.arange(1, actions.shape[1] + 1)[:, None]
-            return (obs[:, None] + self.what * steps)[None]
-
-    models = ModelPerAgent({3: Adds(1.0), 1: Adds(10.0)})
-    found = models.rollout([1, 3, 1], np.array([[0.0], [0.0], [5.0]]), np.zeros((3, 2)))
-    assert found[0, :, :, 0].tolist() == [[10, 20], [1, 2], [15, 25]]

@@ -10,6 +10,7 @@ import pytest
 
 from persim_gym.experiments import preset_cells, select_cells
 from persim_gym.experiments.cell import Cell
+from persim_gym.experiments.methods import METHODS
 from persim_gym.experiments.presets import BASELINES, MODELS, PRESETS
 from persim_gym.experiments.runner import check_cell
 from persim_gym.policies.paper_behaviours import BEHAVIOURS
@@ -144,3 +145,29 @@ def test_baselines_are_repeated_less_often() -> None:
     assert {cell.seed for cell in cells if cell.method == "persim"} == set(range(5))
     for name in (*BASELINES, *MODELS):
         assert {cell.seed for cell in cells if cell.method == name} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("name", ["laptop", "paper"])
+def test_every_baseline_is_on_every_data_set(name: str) -> None:
+    cells = [cell for cell in preset_cells(name) if cell.method in BASELINES]
+    for method in BASELINES:
+        own = [cell for cell in cells if cell.method == method and cell.task == "cartpole"]
+        assert {cell.experiment for cell in own} == {"reward"}
+        assert len({cell.dataset for cell in own}) == 4
+        assert {cell.episodes for cell in own} == {100}
+        few = {cell.train_agents for cell in own}
+        assert (few == {25, 50, 100, 250, 500}) == method.endswith("-p")
+        assert {cell.fit for cell in own} == {METHODS[method].paper if name == "paper" else ()}
+
+
+def test_presets_have_model_methods_with_the_first_planner_and_with_fewer_agents() -> None:
+    own = [one for one in preset_cells("laptop", seeds=1) if one.method in MODELS]
+    assert {one.method for one in own} == set(MODELS)
+    assert {one.planner for one in own} == {None, "default"}
+    scarce = {one.method for one in own if one.train_agents == 25}
+    assert scarce == set(MODELS) - {"morel-a"}
+    assert all(one.fit == () for one in own)
+    every = preset_cells("paper", seeds=1)
+    paper = [one for one in every if (one.method, one.task) == ("pets-cadm", "cartpole")]
+    assert paper
+    assert all(dict(one.fit)["hidden"] == (200, 200, 200, 200) for one in paper)

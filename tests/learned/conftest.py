@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from persim_gym.learned import PerSim
+from persim_gym.offline.transitions import Transitions
 from tests.learned.posterior.worlds import GaussianWorld
-from tests.learned.worlds import PlainTask, RankTwoWorld
+from tests.learned.worlds import PlainTask, RankTwoWorld, random_walks
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +40,8 @@ def networks() -> tuple[RankTwoWorld, PerSim]:
         normalise_targets=False,
     )  # fmt: skip
     return world, sim
+
+
+@pytest.fixture(scope="session")
+def walks() -> Transitions:
+    return random_walks(PlainTask.of(2, actions=3))

@@ -17,14 +17,9 @@ from persim_gym.experiments.trained_inside import InsideConfig
 from persim_gym.learned import Networks, PerSim
 from persim_gym.learned.config import Hierarchical, Latent
 from persim_gym.offline.transitions import Transitions
-from tests.learned.worlds import PlainTask, random_walks
+from tests.learned.worlds import PlainTask
 
 OPTIONS = [field.name for field in dataclasses.fields(Networks)]
-
-
-@pytest.fixture(scope="module")
-def walks() -> Transitions:
-    return random_walks(PlainTask.of(2, actions=3))
 
 
 def test_unknown_option_lists_the_options(walks: Transitions) -> None:

@@ -24,9 +24,13 @@ def test_angles_are_columns_turns_and_pairs() -> None:
         ("heading", TypeError, r"must be a list such as \['heading'\]"),
         ([("heading", True)], TypeError, "an entry of angles is a column"),
         ([3], TypeError, "an entry of angles is a column"),
+        ([("cos", "sin", "heading")], TypeError, "an entry of angles is a column"),
         (["wind"], ValueError, "names 'wind', which is no state column"),
         ([("heading", 0)], ValueError, "a full turn of 'heading' must be positive"),
+        ([("heading", -1)], ValueError, "a full turn of 'heading' must be positive"),
+        ([("heading", math.nan)], ValueError, "a full turn of 'heading' must be positive"),
         (["cos", ("cos", "sin")], ValueError, "names the column 'cos' twice"),
+        ([("cos", "cos")], ValueError, "names the column 'cos' twice"),
     ],
 )
 def test_others_are_refused(angles: Any, error: Any, says: str) -> None:

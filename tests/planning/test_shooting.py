@@ -12,17 +12,13 @@ from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
 from persim_gym.planning import Objective, RandomShooting
-from tests.planning.scores import BOX, THREE, Recording, generator, plan, table_score
+from tests.planning.scores import BOX, THREE, Recording, flat, generator, plan, table_score
 from tests.planning.worlds import Line, LineTask, scalar_return
-
-
-def nothing(actions: Tensor) -> Tensor:
-    return torch.zeros(actions.shape[:2])
 
 
 def drawn(planner: RandomShooting, space: Any, **options: Any) -> Tensor:
     """The sequences that a planner tries."""
-    asked = Recording(nothing)
+    asked = Recording(flat)
     plan(planner, asked, space, **options)
     return asked.asked[0]
 
@@ -154,7 +150,7 @@ def test_one_rollout_gone_wild_does_not_rule_out_its_action() -> None:
         THREE,
     )
     assert lost.action.item() == 1
-    all_lost = plan(RandomShooting(60, 4, decide="mean"), lambda a: nothing(a) - torch.inf, THREE)
+    all_lost = plan(RandomShooting(60, 4, decide="mean"), lambda a: flat(a) - torch.inf, THREE)
     assert all_lost.action.item() in (0, 1, 2)
 
 
@@ -162,9 +158,9 @@ def test_decisions_that_cannot_be() -> None:
     with pytest.raises(ValueError, match="decide must be one of best, mean, got 'median'"):
         RandomShooting(decide="median")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="decide='mean' is for discrete actions"):
-        plan(RandomShooting(decide="mean"), nothing, BOX)
+        plan(RandomShooting(decide="mean"), flat, BOX)
     with pytest.raises(ValueError, match="3 actions need at least as many candidates, got 2"):
-        plan(RandomShooting(2, decide="mean"), nothing, THREE)
+        plan(RandomShooting(2, decide="mean"), flat, THREE)
 
 
 def test_random_shooting_finds_the_best_of_all_sequences() -> None:

@@ -14,10 +14,7 @@ from persim_gym.baselines import SfBC
 from persim_gym.baselines.sfbc import SfBCConfig, optimise
 from persim_gym.baselines.sfbc.learner import SfBCLearner
 from tests.baselines.sfbc.worlds import TINY, two_ways
-
-
-class Killed(Exception):
-    """A fit that was ended from outside."""
+from tests.baselines.small import Killed
 
 
 @pytest.mark.slow

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from persim_gym.learned.comparison.family_choice import Candidate, compare
+from persim_gym.learned.comparison.family_choice import compare
 from persim_gym.learned.comparison.holdout import Record, held_out
 from persim_gym.learned.comparison.off_support import doubt_off_support
+from tests.learned.comparison.records import of
 
 AGENTS, STEPS = 20, 90
 
@@ -53,10 +54,6 @@ def test_doubt_is_how_much_more_members_differ(near: float, far: float, doubt: f
     found = doubt_off_support(Apart(near, far), part, data, [1, 10], rng)
     assert np.exp(found) == pytest.approx(doubt, rel=0.2)
     assert doubt_off_support(object(), part, data, [1, 10], rng) == 0.0
-
-
-def of(predictor: Apart) -> Candidate:
-    return Candidate(lambda rows: predictor)
 
 
 def test_what_is_lost_where_others_were_is_not_chosen() -> None:

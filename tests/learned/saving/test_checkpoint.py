@@ -17,11 +17,6 @@ from tests.learned.worlds import PlainTask, random_walks
 SIZES = {"first_steps": 40, "steps": 40, "window_steps": 20, "hidden": (8,), "latent": 2}
 
 
-@pytest.fixture(scope="module")
-def walks() -> Transitions:
-    return random_walks(PlainTask.of(2, actions=3))
-
-
 class _Killed(BaseException):
     pass
 

@@ -251,6 +251,18 @@ def test_bad_options(options: dict[str, Any], error: type[Exception], message: s
         read(table(), **options)
 
 
+def test_angles_are_told_of_a_table() -> None:
+    pairs = table().assign(c=[1.0, 0.0, -1.0] * 2, s=[0.0, 1.0, 0.0] * 2)
+    plain = read(pairs, state=["c", "s", "x"])
+    data = read(pairs, state=["c", "s", "x"], angles=[("c", "s"), ("x", 360)])
+    assert (data.angles, data.circles) == (((2, 360.0),), ((0, 1),))
+    assert (plain.angles, plain.circles) == ((), ())
+    assert plain.sha256() != data.sha256()
+    assert data.select(data.step == 0).circles == ((0, 1),)
+    with pytest.raises(ValueError, match="no state column: there are c, s, x"):
+        read(pairs, state=["c", "s", "x"], angles=["u"])
+
+
 def test_a_file_called_as_a_task_is_not_taken_for_one(tmp_path: Path) -> None:
     table().to_csv(tmp_path / "cartpole.csv", index=False)
     assert read(tmp_path / "cartpole.csv").task_name == "cartpole-table"
