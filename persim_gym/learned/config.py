@@ -270,7 +270,8 @@ class Hierarchical(Values):
             :attr:`Frame.optional`; all by default.
         skip_clipped: Leave transitions out that end on a bound of the observation space, and learn
             from them what happens there.
-        effort: How large a basis may be: ``"quick"``, ``"default"`` or ``"thorough"``.
+        effort: How large a basis may be, and how long its population is estimated: ``"quick"``,
+            ``"default"`` or ``"thorough"``.
         seed: Seed of the draws.
     """
 

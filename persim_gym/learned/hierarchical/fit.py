@@ -82,7 +82,8 @@ def fit_hierarchical(
         tails: Degrees of freedom of Student's t noise, ``None`` for a Gaussian, ``"auto"`` for
             what predicts better where what is left has heavy tails.
         members: Draws from the posterior ``m``; a single one is its mean.
-        effort: ``"quick"``, ``"default"`` or ``"thorough"``: how large a basis may be.
+        effort: ``"quick"``, ``"default"`` or ``"thorough"``: how large a basis may be, and
+            how long its population is estimated.
         seed: Seed of the draws.
         present: Features that are held near the record unless the law goes on; all by default.
 

@@ -131,7 +131,7 @@ class Search:
 
     Args:
         data: All transitions.
-        effort: How large a basis may be.
+        effort: How large a basis may be, and how long its population is estimated.
         degree: The degree, where it is given.
         rng: Chooses agents, where there are more than are needed.
     """

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from persim_gym.learned.hierarchical.fit import fit_hierarchical
+from persim_gym.learned.regression.population import Moments, Population
 from tests.learned.hierarchical.quadratics import World, error
 
 
@@ -39,6 +40,29 @@ def test_more_agents_than_the_population_is_learned_from(monkeypatch: pytest.Mon
     torch.testing.assert_close(  # of an agent without transitions nothing is known
         fit.model.factors[:, 50:].mean(0), fit.model.prior_mean.expand(2, -1), atol=1e-6, rtol=1e-6
     )
+
+
+def test_rounds_that_take_more_than_the_effort_allows_are_fewer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from persim_gym.learned.hierarchical import search as hierarchical_search
+
+    seen: list[int] = []
+    estimate = hierarchical_search.estimate
+
+    def watched(stats: Moments, start: Population, *, rounds: int) -> Population:
+        seen.append(rounds)
+        return estimate(stats, start, rounds=rounds)
+
+    monkeypatch.setattr(hierarchical_search, "estimate", watched)
+    record = World(20).record(30)
+    assert not any("rounds" in note for note in fit_hierarchical(*record, 20, tails=None).notes)
+    assert {*seen} == {hierarchical_search.ROUNDS}
+    seen.clear()
+    monkeypatch.setattr(hierarchical_search, "WORK", {"default": 1.0})
+    fit = fit_hierarchical(*record, 20, tails=None)  # the first degree is tried all the same
+    assert {*seen} == {hierarchical_search.LEAST_ROUNDS}
+    assert sum("of 60 rounds" in note for note in fit.notes) == 1
 
 
 def test_noise_does_not_hide_a_degree_that_all_agents_gain_from() -> None:
