@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from persim_gym.learned.config import Latent
+from persim_gym.learned.latent.data import LatentData
 from persim_gym.learned.latent.feature_map import FeatureMap
-from persim_gym.learned.latent.loss import LatentData
 from persim_gym.learned.latent.network import LatentNetwork
 
 Array = NDArray[np.float64]

@@ -80,7 +80,7 @@ SMALL: dict[str, Any] = {"first_steps": 150, "steps": 300, "batch_size": 100, "h
     ("method", "where", "options"),
     [
         ("als", "closed_form.fit", {"degree": 1, "rank": 2, "threshold": 0.0, "ensemble_size": 1}),
-        ("latent", "latent.loss", SMALL),
+        ("latent", "latent.data", SMALL),
     ],
 )
 def test_fits_listen_less_to_what_is_loud(

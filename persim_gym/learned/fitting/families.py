@@ -32,9 +32,9 @@ from persim_gym.learned.features.ensemble import FrameEnsemble, Model
 from persim_gym.learned.features.frame import Frame
 from persim_gym.learned.fitting.progress import FitReport
 from persim_gym.learned.hierarchical.fit import fit_hierarchical
+from persim_gym.learned.latent.data import LatentData
 from persim_gym.learned.latent.feature_map import AngleColumns, FeatureMap
 from persim_gym.learned.latent.fit import LatentSnapshot, fit_latent
-from persim_gym.learned.latent.loss import LatentData
 from persim_gym.learned.networks.ensemble import NetworkEnsemble
 from persim_gym.learned.networks.network import LowRankNetwork
 from persim_gym.learned.networks.optimise import Snapshot, fit_network

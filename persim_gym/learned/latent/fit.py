@@ -15,8 +15,7 @@ from torch import Tensor
 
 from persim_gym.learned.adam import Adam
 from persim_gym.learned.config import Latent
-from persim_gym.learned.latent.feature_map import FeatureMap
-from persim_gym.learned.latent.loss import (
+from persim_gym.learned.latent.data import (
     LatentData,
     LatentSource,
     Parameters,
@@ -25,6 +24,7 @@ from persim_gym.learned.latent.loss import (
     weights_of,
     window_starts,
 )
+from persim_gym.learned.latent.feature_map import FeatureMap
 from persim_gym.learned.latent.network import LatentNetwork, LatentShape
 from persim_gym.learned.latent.objective import Ground, OneStep, SeveralSteps
 from persim_gym.learned.latent.posterior import posterior

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from persim_gym.learned.latent.data import LatentData, missed
 from persim_gym.learned.latent.feature_map import FeatureMap
 from persim_gym.learned.latent.gradients import Motion, Response, places
-from persim_gym.learned.latent.loss import LatentData, missed
 from persim_gym.learned.latent.network import LatentNetwork
 
 #: Parts of a vector of parameters by name, see :meth:`Parameters.views`.
@@ -32,7 +32,7 @@ class Ground:
     Attributes:
         network: Where the fit begins.
         parameters: What is fitted, by name, changed in place; see
-            :class:`~persim_gym.learned.latent.loss.Parameters`.
+            :class:`~persim_gym.learned.latent.data.Parameters`.
         gradients: Memory for its gradients.
         data: The transitions.
         decay: Weight of the weights' prior.

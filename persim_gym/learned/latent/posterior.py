@@ -13,7 +13,7 @@ from torch import Tensor
 
 from persim_gym.learned.features.ensemble import answered
 from persim_gym.learned.features.frame import Frame
-from persim_gym.learned.latent.loss import LatentData, LatentSource, beyond, missed
+from persim_gym.learned.latent.data import LatentData, LatentSource, beyond, missed
 from persim_gym.learned.latent.network import LatentNetwork
 
 #: Transitions that are worked on at a time.

@@ -17,7 +17,7 @@ from persim_gym.learned.ensemble import Ensemble, before_bounds
 from persim_gym.learned.features.ensemble import FrameEnsemble
 from persim_gym.learned.hierarchical.model import HierarchicalModel
 from persim_gym.learned.history import slots
-from persim_gym.learned.latent.loss import LatentData
+from persim_gym.learned.latent.data import LatentData
 from persim_gym.learned.latent.network import LatentNetwork
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.posterior.knowledge import Knowledge, Known, MixedKnowledge

@@ -17,7 +17,7 @@ from persim_gym.core import Array, Task
 from persim_gym.learned.bounds import cutting_bounds
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.features.ensemble import FrameEnsemble
-from persim_gym.learned.latent.loss import LatentData, beyond
+from persim_gym.learned.latent.data import LatentData, beyond
 from persim_gym.learned.latent.network import LatentNetwork
 from persim_gym.learned.latent.posterior import STARTS, posterior, tangent
 from persim_gym.learned.posterior.agent import AgentPosterior, Given, check_rows

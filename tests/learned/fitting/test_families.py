@@ -20,7 +20,7 @@ from persim_gym.learned.fitting.families import (
 from persim_gym.learned.fitting.progress import FitReport
 from persim_gym.learned.latent import fit as latent_fit
 from persim_gym.learned.latent import posterior
-from persim_gym.learned.latent.loss import LatentData
+from persim_gym.learned.latent.data import LatentData
 from persim_gym.learned.outcomes.data_task import DataTask
 from persim_gym.offline import read_table
 from tests.learned.features.swings import SEEN, Swing, data_of

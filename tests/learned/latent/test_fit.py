@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from persim_gym.learned.config import Latent
+from persim_gym.learned.latent.data import LatentData, LatentSource
 from persim_gym.learned.latent.fit import LatentSnapshot, fit_latent, initial_network
-from persim_gym.learned.latent.loss import LatentData, LatentSource
 from persim_gym.learned.latent.network import LatentNetwork
 from persim_gym.learned.latent.posterior import posterior
 from persim_gym.learned.networks.optimise import FitProgress

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from persim_gym.learned.latent.data import LatentData, Parameters, missed
 from persim_gym.learned.latent.feature_map import AngleColumns, FeatureMap
-from persim_gym.learned.latent.loss import LatentData, Parameters, missed
 from persim_gym.learned.latent.network import LatentNetwork, LatentShape
 from persim_gym.learned.latent.objective import FLOOR, Ground, OneStep, SeveralSteps
 

@@ -10,8 +10,8 @@ import torch
 
 from persim_gym.learned.config import Latent
 from persim_gym.learned.latent import posterior as latent_posterior
+from persim_gym.learned.latent.data import LatentData
 from persim_gym.learned.latent.fit import fit_latent
-from persim_gym.learned.latent.loss import LatentData
 from persim_gym.learned.latent.network import LatentNetwork, LatentShape
 from persim_gym.learned.latent.posterior import STARTS, posterior
 from tests.learned.latent_worlds import kink, record

@@ -1,4 +1,4 @@
-"""Windows, and the noise of observations that they take into account."""
+"""Windows of transitions, the noise of observations in them, and what bounds cut off."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from persim_gym.learned.latent.data import LatentData, missed, noise_of_observations, window_starts
 from persim_gym.learned.latent.fit import fit_latent
-from persim_gym.learned.latent.loss import LatentData, missed, noise_of_observations, window_starts
 from tests.learned.latent_worlds import QUICK, THRESHOLDS, error, kink, record, relax
 
 

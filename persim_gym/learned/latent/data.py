@@ -1,4 +1,4 @@
-"""What a latent network is fitted by: one step ahead, and several steps open loop."""
+"""What a latent network is fitted to, in its units, with its noise; and all that is fitted."""
 
 from __future__ import annotations
 
