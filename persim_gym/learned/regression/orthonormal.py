@@ -45,11 +45,18 @@ class ProductBasis:
     _factors: list[Tensor] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Find what each term is made of: few of the inputs, and often most have no part in it."""
+        """Find what each term is made of: few of the inputs, and often most have no part in it.
+
+        Raises:
+            ValueError: If a term has a degree that no input has: it would be read as another's.
+        """
+        degree = self.shift.shape[1]
+        if bool(((self.terms < 0) | (self.terms > degree)).any()):
+            raise ValueError(f"terms of degrees from 0 to {degree} are expected")
         used = (self.terms > 0).long()
         most = int(used.sum(1).max()) if self.terms.numel() else 0
         columns = used.argsort(dim=1, descending=True, stable=True)[:, :most]
-        places = columns * (self.shift.shape[1] + 1) + self.terms.gather(1, columns)
+        places = columns * (degree + 1) + self.terms.gather(1, columns)
         object.__setattr__(self, "_factors", [own.contiguous() for own in places.unbind(1)])
 
     @classmethod

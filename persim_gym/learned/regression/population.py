@@ -152,7 +152,7 @@ def estimate(stats: Moments, start: Population, *, rounds: int = 60) -> Populati
     wherever it was tried, and worst where agents have few transitions and need the correlations.
 
     Raises:
-        FloatingPointError: If a posterior cannot be computed.
+        FloatingPointError: If the sums are not finite, or a posterior cannot be computed.
     """
     prior, last = start, math.inf
     agents = _agents(stats)
@@ -205,6 +205,8 @@ def _means(agents: _Full | _Few, prior: Population, root: Tensor) -> tuple[Tenso
 
 
 def _agents(stats: Moments) -> _Full | _Few:
+    if not all(bool(torch.isfinite(p).all()) for p in (stats.gram, stats.cross, stats.square)):
+        raise FloatingPointError("the agents' transitions are beyond double precision")
     few = stats.longest <= THIN * stats.gram.shape[1]
     return _Few.of(stats) if few else _Full(stats)
 

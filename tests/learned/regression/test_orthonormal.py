@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -37,3 +38,13 @@ def test_no_degree_is_collinear(make: Any, terms: list[int]) -> None:
     torch.testing.assert_close(gram, torch.eye(len(basis)).double(), atol=1e-6, rtol=0)
     single = (basis.to("cpu", torch.float32)(z.float()) @ turn.float()).double()
     torch.testing.assert_close(single, phi, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("degree", [-1, 3])
+def test_a_degree_that_inputs_do_not_have_is_refused(degree: int) -> None:
+    """It would be read as another input's."""
+    basis = ProductBasis.up_to(2, torch.randn(50, 2, dtype=torch.float64), 0.1)
+    terms = basis.terms.clone()
+    terms[3, 0] = degree
+    with pytest.raises(ValueError, match="terms of degrees from 0 to 2"):
+        replace(basis, terms=terms)

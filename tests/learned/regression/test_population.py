@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from persim_gym.learned.hierarchical.fit import fit_hierarchical
-from persim_gym.learned.regression.population import estimate, moments, pooled
+from persim_gym.learned.regression.population import estimate, means, moments, pooled
 from tests.learned.hierarchical.quadratics import World
 
 
@@ -57,3 +57,18 @@ def test_a_round_is_that_of_each_agent_by_itself(steps: int) -> None:
         torch.testing.assert_close(
             found.noise[c], torch.tensor(left / (7 * steps), dtype=torch.float64)
         )
+
+
+@pytest.mark.parametrize("steps", [9, 3])  # more transitions than terms, and fewer
+@pytest.mark.parametrize("part", ["gram", "cross", "square"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_sums_that_are_not_finite_are_refused(steps: int, part: str, value: float) -> None:
+    rng = np.random.default_rng(0)
+    agent = torch.arange(4).repeat_interleave(steps)
+    phi = torch.as_tensor(rng.normal(size=(4 * steps, 5)))
+    stats = moments(phi, phi[:, :2], agent, 4)
+    start = pooled(stats)
+    getattr(stats, part)[0] = value
+    for call in (means, estimate):
+        with pytest.raises(FloatingPointError, match="beyond double precision"):
+            call(stats, start)
