@@ -26,7 +26,7 @@ from persim_gym.learned.networks.preparation import prepare
 from persim_gym.learned.preparation import task_of
 from persim_gym.learned.presets import preset_config
 from persim_gym.offline import Transitions, integrity, read_transitions, record
-from persim_gym.offline.authors.reading import from_authors_file
+from persim_gym.offline.authors import from_authors_file
 
 TASK = "half-cheetah"
 AGENTS = 500

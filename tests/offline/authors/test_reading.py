@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from persim_gym.offline import read_transitions, record
-from persim_gym.offline.authors.reading import behaviour_of, from_authors_file, import_authors_file
+from persim_gym.offline.authors import from_authors_file, import_authors_file
+from persim_gym.offline.authors.reading import behaviour_of
 from persim_gym.offline.card_making import data_card
 from persim_gym.offline.summaries import describe
 from tests.offline.worlds import trajectory
