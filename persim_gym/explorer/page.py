@@ -25,6 +25,7 @@ from persim_gym.explorer.view import View
 from persim_gym.explorer.widgets import (
     AgentMap,
     Chart,
+    Control,
     button,
     field,
     link,
@@ -61,6 +62,7 @@ class Page:
         self._pending = False
         self._late: asyncio.TimerHandle | None = None
         self._charts: dict[str, Element] = {}
+        self._ticks: dict[str, Control] = {}
         self._client = ui.context.client
         self._build(error)
         self._refresh()
@@ -246,7 +248,8 @@ class Page:
         with ui.element("section").classes("card"):
             words("h2", "Coordinates")
             for name in self.scene.coordinates:
-                tick(name, name in self.view.shown, partial(self._show, name))
+                show = partial(self._show, name)
+                self._ticks[name] = tick(name, name in self.view.shown, show)
 
     def _show(self, name: str, on: bool) -> None:
         def chosen(view: View) -> View:
@@ -307,6 +310,8 @@ class Page:
         for panel in self._panels:
             panel.show()
         shown_names = view.shown or scene.coordinates
+        for name, box in self._ticks.items():
+            box.put(name in shown_names)
         if list(self._charts) != list(shown_names):
             self._grid.clear()
             self._charts = {}

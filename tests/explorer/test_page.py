@@ -256,6 +256,17 @@ def test_a_refused_edit_is_taken_back_each_time(visit: Any, patients_at: str) ->
         visitor.until("() => document.querySelector('input[list=agents]').value === 'P-01'")
 
 
+def test_the_last_coordinate_stays_and_says_so(visit: Any, patients_at: str) -> None:
+    visitor = visit(patients_at)
+    page = visitor.page
+    boxes = [page.get_by_role("checkbox", name=name, exact=True) for name in ("ferritin", "hb")]
+    boxes[0].click()
+    visitor.until_address_has("show=hb")
+    boxes[1].click()
+    visitor.until("() => document.querySelectorAll('.tick input:checked').length === 1")
+    assert [box.is_checked() for box in boxes] == [False, True]
+
+
 def test_two_plans_and_two_agents_are_compared(visit: Any, patients_at: str) -> None:
     visitor = visit(patients_at)
     page = visitor.page
