@@ -41,10 +41,12 @@ def candidates_of(
         own = with_pasts(configs, {lags.chosen: alone}, lags.chosen)
         found |= {f"{name}, actions alone": config for name, config in own.items()}
     found |= with_pasts(configs, pasts, lags.chosen)
-    found = {name: own for name, own in found.items() if own.lag == 1 or _affordable(data, own)}
+    wide = [name for name, own in found.items() if own.lag > 1 and not _affordable(data, own)]
+    found = {name: own for name, own in found.items() if name not in wide}
     found |= linear(data, configs, LAGS)
     needed = [asdict(past) for past in pasts.values()]
-    return found, {"lags": lags.to_json() | {"needed": needed}}
+    notes = [f"{name} not tried: it would take minutes, of so many columns" for name in wide]
+    return found, {"lags": lags.to_json() | {"needed": needed}, "notes": notes}
 
 
 def _affordable(data: Data, config: Any) -> bool:

@@ -69,9 +69,10 @@ def fit_by(data: Data, plan: FitPlan, setting: Setting) -> Fitted:
     if plan.method != "auto":
         config = plan.configs[plan.method]
         return _with_unseen(data, fit_family(data, config, setting), config, setting)
-    configs, of_lags = candidates_of(data, plan.configs, plan.lag)
+    configs, kept = candidates_of(data, plan.configs, plan.lag)
     found = _chosen(data, configs, plan.seed, setting)
-    found.metrics.update(of_lags)
+    notes = [*kept.pop("notes", ()), *found.metrics.get("notes", ())]
+    found.metrics.update(kept | {"notes": notes})
     return found
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from persim_gym.learned.config import ClosedForm, Hierarchical, Latent
 from persim_gym.learned.data import Data
-from persim_gym.learned.fitting.candidates import candidates_of
+from persim_gym.learned.features.past import Past
+from persim_gym.learned.fitting.candidates import LAGS, candidates_of, linear, with_pasts
 from persim_gym.learned.hierarchical.search import WORK, work_of
+from tests.learned.fitting.panels import short_panel
 from tests.learned.worlds import PlainTask, transitions
 
 CONFIGS = {"als": ClosedForm(), "hierarchical": Hierarchical(), "latent": Latent()}
@@ -60,11 +64,13 @@ def test_a_regression_with_a_past_that_would_take_minutes_is_not_compared(
 ) -> None:
     """Each agent's own coefficients of many columns; networks take the same past."""
     data = late_wave(0.0)
-    found, _ = candidates_of(data, CONFIGS, None)
-    assert [name for name in found if name.startswith("hierarchical, lag")]
+    found, kept = candidates_of(data, CONFIGS, None)
+    (left_out,) = [name for name in found if name.startswith("hierarchical, lag")]
+    assert not kept["notes"]
     monkeypatch.setitem(WORK, "default", work_of(3, 2, 40, 1))
-    found, _ = candidates_of(data, CONFIGS, None)
+    found, kept = candidates_of(data, CONFIGS, None)
     assert not [name for name in found if name.startswith("hierarchical, lag")]
+    assert kept["notes"] == [f"{left_out} not tried: it would take minutes, of so many columns"]
     assert [name for name in found if name.startswith("latent, lag")]
     assert "hierarchical" in found, "without a past it always is"
 
@@ -73,3 +79,44 @@ def test_a_regression_with_a_past_that_would_take_minutes_is_not_compared(
 def test_a_lag_that_is_given_is_not_judged(lag: int) -> None:
     data = late_wave(0.5)
     assert candidates_of(data, CONFIGS, lag) == (CONFIGS, {})
+
+
+@pytest.mark.parametrize(
+    ("other", "names"),
+    [
+        (Past(3, (4,)), {"hierarchical, lag 3", "latent, lag 3"}),
+        (Past(3, (5,)), {"hierarchical, lag 3", "hierarchical, lag 3 of 7", "latent, lag 3"}),
+        (Past(4, (4,)), {"hierarchical, lag 3", "hierarchical, lag 4", "latent, lag 3"}),
+    ],
+)
+def test_each_past_is_compared_once(other: Past, names: set[str]) -> None:
+    """Two lags may need the same past, or different parts of pasts that are as long."""
+    pasts = {5: Past(3, (4,)), 7: other}
+    found = with_pasts({"hierarchical": Hierarchical(), "latent": Latent()}, pasts, 5)
+    assert set(found) == names
+    assert found["hierarchical, lag 3"].seen == (4,), "that of the chosen lag keeps its name"
+    assert {Past(own.lag, own.seen) for own in found.values()} == {*pasts.values()}
+
+
+@pytest.mark.parametrize(
+    ("steps", "names"),
+    [
+        (7, {"linear"}),
+        (8, {"linear", "linear, lag 2"}),
+        (11, {"linear", "linear, lag 2"}),
+        (20, {"linear", "linear, lag 2", "linear, lag 3"}),
+        (30, set()),
+    ],
+)
+def test_short_records_are_compared_by_linear_models_as_well(steps: int, names: set[str]) -> None:
+    """Of lags that records are long enough for."""
+    data = Data(short_panel(steps), PlainTask.of(1, actions=2))
+    found = linear(data, {"hierarchical": Hierarchical(seed=3)}, LAGS)
+    assert set(found) == names
+    assert {(own.degree, own.seed) for own in found.values()} <= {(1, 3)}
+    assert not linear(data, {"latent": Latent()}, LAGS)
+    whole = data.transitions
+    agent = whole.agent // 5 * 5  # what counts is all that is known of an agent, not an episode
+    several = Data(replace(whole, agent=agent), PlainTask.of(1, actions=2))
+    known = steps * 5 < 30
+    assert bool(linear(several, {"hierarchical": Hierarchical()}, LAGS)) is known

@@ -13,10 +13,10 @@ from minari.data_collector import EpisodeBuffer
 from numpy.typing import NDArray
 
 from persim_gym.learned import PerSim
-from persim_gym.learned.config import Hierarchical, Latent
-from persim_gym.learned.data import Data
-from persim_gym.learned.features.past import Past
-from persim_gym.learned.fitting.candidates import LAGS, linear, with_pasts
+from persim_gym.learned.config import Latent
+from persim_gym.learned.fitting import fit
+from persim_gym.learned.fitting.families import Fitted
+from persim_gym.learned.fitting.plan import FitPlan
 from persim_gym.offline import read_transitions
 from persim_gym.offline.transitions import Transitions
 from tests.learned.fitting.panels import short_panel
@@ -217,45 +217,14 @@ def test_a_hidden_velocity_needs_a_lag_of_two() -> None:
     assert errors[2] < 0.15 * change
 
 
-@pytest.mark.parametrize(
-    ("other", "names"),
-    [
-        (Past(3, (4,)), {"hierarchical, lag 3", "latent, lag 3"}),
-        (Past(3, (5,)), {"hierarchical, lag 3", "hierarchical, lag 3 of 7", "latent, lag 3"}),
-        (Past(4, (4,)), {"hierarchical, lag 3", "hierarchical, lag 4", "latent, lag 3"}),
-    ],
-)
-def test_each_past_is_compared_once(other: Past, names: set[str]) -> None:
-    """Two lags may need the same past, or different parts of pasts that are as long."""
-    pasts = {5: Past(3, (4,)), 7: other}
-    found = with_pasts({"hierarchical": Hierarchical(), "latent": Latent()}, pasts, 5)
-    assert set(found) == names
-    assert found["hierarchical, lag 3"].seen == (4,), "that of the chosen lag keeps its name"
-    assert {Past(own.lag, own.seen) for own in found.values()} == {*pasts.values()}
-
-
-@pytest.mark.parametrize(
-    ("steps", "names"),
-    [
-        (7, {"linear"}),
-        (8, {"linear", "linear, lag 2"}),
-        (11, {"linear", "linear, lag 2"}),
-        (20, {"linear", "linear, lag 2", "linear, lag 3"}),
-        (30, set()),
-    ],
-)
-def test_short_records_are_compared_by_linear_models_as_well(steps: int, names: set[str]) -> None:
-    """Of lags that records are long enough for."""
-    data = Data(short_panel(steps), PlainTask.of(1, actions=2))
-    found = linear(data, {"hierarchical": Hierarchical(seed=3)}, LAGS)
-    assert set(found) == names
-    assert {(own.degree, own.seed) for own in found.values()} <= {(1, 3)}
-    assert not linear(data, {"latent": Latent()}, LAGS)
-    whole = data.transitions
-    agent = whole.agent // 5 * 5  # what counts is all that is known of an agent, not an episode
-    several = Data(replace(whole, agent=agent), PlainTask.of(1, actions=2))
-    known = steps * 5 < 30
-    assert bool(linear(several, {"hierarchical": Hierarchical()}, LAGS)) is known
+def test_what_was_not_tried_stands_in_the_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = {"lags": {"best": 2}, "notes": ["too wide"]}
+    monkeypatch.setattr(fit, "candidates_of", lambda *_: ({}, dict(kept)))
+    found = Fitted("latent", None, {"notes": ["too many terms"]})  # type: ignore[arg-type]
+    monkeypatch.setattr(fit, "_chosen", lambda *_: found)
+    plan, nothing = FitPlan("auto", "default", {"latent": Latent()}, None), None
+    metrics = fit.fit_by(nothing, plan, nothing).metrics  # type: ignore[arg-type]
+    assert metrics == {"lags": {"best": 2}, "notes": ["too wide", "too many terms"]}
 
 
 @pytest.mark.slow
