@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -34,6 +34,7 @@ from persim_gym.learned.holdout import (
 )
 from persim_gym.learned.off_support import doubt_off_support
 from persim_gym.learned.significance import errors_of_earlier_end, is_behind, significantly_less
+from persim_gym.learned.simplex import simplex_least_squares
 
 #: Steps ahead at which predictions are compared, as far as the stretches are long enough.
 HORIZONS = (1, 10, 50)
@@ -191,6 +192,8 @@ def compare(
     fits: dict[str, list[Predictor]] = {}
     for name in sorted(candidates, key=lambda name: candidates[name].slow):
         plain = [other for other in errors if candidates[other].plain and candidates[name].slow]
+        if _is_clear(scores[other] for other in errors):
+            plain = []  # none of them will be taken
         best = min(plain, key=lambda other: scores[other].overall, default="")
         found = _Tried.of(candidates[name], errors.get(best, []), parts, record, steps, seed)
         scores[name] = found.score
@@ -206,7 +209,7 @@ def compare(
         if candidate.further and scores[name].score <= math.log(NEARLY)
     }
     plain = [name for name in errors if candidates[name].plain]
-    if set(plain) < set(errors) and min(scores[name].score for name in errors) <= math.log(CLEAR):
+    if set(plain) < set(errors) and _is_clear(scores[name] for name in errors):
         # Noise hides little: what is plain here is near the law only for a few steps.
         errors = {name: found for name, found in errors.items() if name not in plain}
         further, plain = further & set(errors), []
@@ -232,6 +235,11 @@ def compare(
         if why not in ("", BEHIND)
     )
     return Comparison(scores, winner, weights, tuple(steps), fits, notes)
+
+
+def _is_clear(scores: Iterable[Score]) -> bool:
+    """Whether noise hides so little that nothing plain is taken."""
+    return min((own.score for own in scores), default=math.inf) <= math.log(CLEAR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,24 +385,3 @@ def _stacked(
         if left.shape[1]:
             gram += left @ left.T / left.shape[1]
     return simplex_least_squares(gram)
-
-
-def simplex_least_squares(gram: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The weights ``w >= 0``, ``sum w = 1`` that make ``w . gram . w`` least.
-
-    Multiplicative steps keep them in their set; the function is convex, so that they end well.
-    """
-    k = len(gram)
-    weights = np.full(k, 1.0 / k)
-    size = float(np.abs(gram).max())
-    if size <= 0:
-        return weights
-    gram = gram / size
-    for _ in range(2000):
-        slope = gram @ weights
-        moved = weights * np.exp(-2.0 * (slope - slope.min()))
-        moved /= moved.sum()
-        if np.abs(moved - weights).max() < 1e-7:
-            return np.asarray(moved)
-        weights = moved
-    return weights
