@@ -96,6 +96,8 @@ def check_actions(task: Task, actions: Tensor, n: int, *axes: str) -> Tensor:
     if discrete and n and actions.is_floating_point():
         raise TypeError(f"discrete actions must be integers, got {actions.dtype}")
     tail = () if discrete else tuple(space.shape or ())
+    if tail == (1,) and len(found) == len(axes):  # of one number there is nothing to mistake
+        actions, found = actions[..., None], (*found, 1)
     lead, rest = found[: len(axes)], found[len(axes) :]
     if len(lead) != len(axes) or lead[0] != n or rest != tail:
         raise ValueError(

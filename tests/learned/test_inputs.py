@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from persim_gym.learned.inputs import check_finite, check_inputs, flat_states, real_numbers
+from persim_gym.learned.inputs import (
+    check_actions,
+    check_finite,
+    check_inputs,
+    flat_states,
+    real_numbers,
+)
 from tests.learned.closed_form.polynomials import some
 from tests.learned.worlds import PlainTask
 
@@ -48,3 +54,16 @@ def test_a_single_observation_is_a_constant_past() -> None:
         check_inputs(ensemble, task, np.eye(2), np.array([0, 3]), "n")
     with pytest.raises(TypeError, match=r"discrete actions must be integers, got torch\.float64"):
         check_inputs(ensemble, task, np.eye(2), np.array([0.0, 1.0]), "n")
+
+
+def test_actions_of_one_number_need_no_axis_of_their_own() -> None:
+    """Of several they do: which of them is meant cannot be told."""
+    task, given = PlainTask.of(2, action_dim=1), torch.arange(6).reshape(2, 3)
+    whole = check_actions(task, given[..., None], 2, "n", "h")
+    torch.testing.assert_close(check_actions(task, given, 2, "n", "h"), whole)
+    assert whole.shape == (2, 3, 1)
+    torch.testing.assert_close(check_actions(task, given[:, 0], 2, "n"), whole[:, 0])
+    with pytest.raises(ValueError, match="actions must have shape"):
+        check_actions(PlainTask.of(2, action_dim=3), given, 2, "n", "h")
+    with pytest.raises(ValueError, match="actions must have shape"):
+        check_actions(task, given, 3, "n", "h")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -143,6 +143,8 @@ def compare(
     fits: dict[str, list[Predictor]] = {}
     for name in sorted(candidates, key=lambda name: candidates[name].slow):
         plain = [other for other in errors if candidates[other].plain and candidates[name].slow]
+        if _is_clear(scores[other] for other in errors):
+            plain = []  # none of them will be taken
         best = min(plain, key=lambda other: scores[other].overall, default="")
         found = _Tried.of(candidates[name], errors.get(best, []), parts, record, steps, seed)
         scores[name] = found.score
@@ -158,7 +160,7 @@ def compare(
         if candidate.further and scores[name].score <= math.log(NEARLY)
     }
     plain = [name for name in errors if candidates[name].plain]
-    if set(plain) < set(errors) and min(scores[name].score for name in errors) <= math.log(CLEAR):
+    if set(plain) < set(errors) and _is_clear(scores[name] for name in errors):
         # Noise hides little: what is plain here is near the law only for a few steps.
         errors = {name: found for name, found in errors.items() if name not in plain}
         further, plain = further & set(errors), []
@@ -184,6 +186,11 @@ def compare(
         if why not in ("", BEHIND)
     )
     return Comparison(scores, winner, weights, tuple(steps), fits, notes)
+
+
+def _is_clear(scores: Iterable[Score]) -> bool:
+    """Whether noise hides so little that nothing plain is taken."""
+    return min((own.score for own in scores), default=math.inf) <= math.log(CLEAR)
 
 
 @dataclass(frozen=True, slots=True)

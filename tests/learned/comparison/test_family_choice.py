@@ -200,3 +200,22 @@ def test_what_is_slow_is_fitted_to_all_parts_only_if_it_may_be_surely_better(ste
     assert better.winner == "slow"
     assert list(better.scores) == ["slow", "plain"]
     assert len(fitted) == parts
+
+
+def test_where_noise_hides_little_what_is_slow_is_compared_on_all_parts() -> None:
+    """Nothing plain is taken there, so that it has nothing to leave out."""
+    data = record(12)
+    parts = held_out(data, np.random.default_rng(0))
+    first = len(parts[0].rows)
+
+    def slow(rows: NDArray[np.int64]) -> Known:
+        return Known(drift=4e-4 if len(rows) == first else 1e-4)
+
+    candidates = {
+        "slow": Candidate(slow, slow=True),
+        "plain": dataclasses.replace(of(Known(drift=3e-4)), plain=True),
+        "other": of(Known(drift=1e-3)),
+    }
+    found = compare(data, candidates, mix=False)
+    assert len(found.fits["slow"]) == len(parts) > 1
+    assert found.winner == "slow"
