@@ -222,12 +222,11 @@ def train_in_simulator(
     usual = default_config(sim.task.name, algorithm)
     own = usual if config is None else config
     settings = dataclasses.replace(own, settings={**usual.settings, **own.settings})
-    import stable_baselines3
-
-    env = (
-        _TrainingEnv(sim, agent, settings) if settings.lanes == 1 else _lanes(sim, agent, settings)
-    )
     with global_randomness_kept(), few_threads(0, (), torch.device("cpu")):
+        import stable_baselines3  # a library of its own draws a number when it is imported
+
+        alone = settings.lanes == 1
+        env = _TrainingEnv(sim, agent, settings) if alone else _lanes(sim, agent, settings)
         make = getattr(stable_baselines3, algorithm.upper())
         # A copy: Stable-Baselines3 writes into the dictionaries that it is given.
         given = copy.deepcopy(dict(settings.settings))

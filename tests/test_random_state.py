@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -79,3 +81,21 @@ def restored() -> Iterator[None]:
 
     with global_randomness_kept():
         yield
+
+
+FRESH = """
+import random
+from persim_gym.envs import find_suite
+from persim_gym.training import train_in_simulator
+from tests.learned.worlds import random_simulator
+sim = random_simulator(find_suite("cartpole").task())
+before = random.getstate()
+train_in_simulator(sim, 0, 1, seed=0)
+assert random.getstate() == before
+"""
+
+
+@pytest.mark.slow
+def test_libraries_that_draw_when_they_are_imported_do_not_matter() -> None:
+    """Here another test has imported them, so that it takes a process of its own."""
+    subprocess.run([sys.executable, "-c", FRESH], check=True)
