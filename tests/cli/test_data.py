@@ -139,6 +139,7 @@ def test_every_option_reaches_the_data(
     which: str, options: tuple[str, ...], key: str, value: Any
 ) -> None:
     run("record", "cartpole", "--behaviour", which, *SMALL, *options)
+    assert len(ids()) == 1 if which == "random" else len(ids()) > 1
     for name in ids():
         assert load(name).storage.metadata[CARD][key] == value
 

@@ -253,7 +253,7 @@ class Search:
         each = c * agents * p**2 * min(p, stats.longest)
         rounds = max(LEAST_ROUNDS, min(ROUNDS, int(ROUNDS * self.work / each)))
         if rounds < ROUNDS:
-            text = f"of {ROUNDS} rounds that estimate the population {rounds}, for {p} terms"
+            text = f"{p} terms: the population is estimated in at most {rounds} of {ROUNDS} rounds"
             self.notes += [] if text in self.notes else [text]
         return estimate(stats, start, rounds=rounds)
 

@@ -213,7 +213,7 @@ class SeveralSteps(_Objective):
 
     @torch.no_grad()
     def __call__(self, rows: Tensor, draw: torch.Generator) -> None:
-        """Write the gradients of the objective on windows ``[m, b]``."""
+        """Write the gradients of the objective on windows ``[m, b]``, a member's all different."""
         first = self.starts[rows]
         drawn = self.draw(self.agents[first], draw)
         index = rows[..., None].expand(-1, -1, self.p["starts"].shape[-1])
