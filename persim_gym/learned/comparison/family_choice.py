@@ -178,7 +178,8 @@ def compare(
     if mix:
         likes = plain if winner in plain else errors
         joined = {name: Errors.joined(errors[name]) for name in likes}
-        weights = mixture_of(joined, scores, winner, steps, further)
+        polynomials = [name for name in joined if candidates[name].further]
+        weights = mixture_of(joined, scores, winner, steps, polynomials)
     failed = {name: score.failed for name, score in scores.items()}
     notes = tuple(
         f"{name} could not be fitted: {why}"

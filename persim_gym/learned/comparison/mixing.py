@@ -24,17 +24,34 @@ def mixture_of(
     scores: dict[str, Score],
     winner: str,
     steps: Sequence[int],
-    further: Collection[str],
+    polynomials: Collection[str],
 ) -> dict[str, float]:
-    """Weights of a convex mixture, or of the winner alone where that is as good."""
-    if winner in further and not set(errors) <= set(further):
-        # Networks have a part beside it only if they are worth what they do beyond the record.
-        together = mixture_of(errors, scores, winner, steps, ())
-        mixed = scores.get("mixture")
+    """Weights of a convex mixture, or of the winner alone where that is as good.
+
+    Beyond the record, polynomials go on and networks do not. The record does not judge that: they
+    are mixed with each other only where this gains much on it.
+
+    Args:
+        errors: What candidates left over.
+        scores: What they are worth; the mixture's is added where one was tried.
+        winner: The best of them.
+        steps: Steps ahead.
+        polynomials: Those that are polynomials.
+    """
+    alike = {n: own for n, own in errors.items() if (n in polynomials) == (winner in polynomials)}
+    if len(alike) < len(errors):
+        together = _mixed(errors, scores, winner, steps)
+        mixed = scores.pop("mixture", None)
         if mixed is not None and mixed.overall <= scores[winner].overall - FURTHER:
+            scores["mixture"] = mixed
             return together
-        scores.pop("mixture", None)
-        errors = {name: own for name, own in errors.items() if name in further}
+    return _mixed(alike, scores, winner, steps)
+
+
+def _mixed(
+    errors: Mapping[str, Errors], scores: dict[str, Score], winner: str, steps: Sequence[int]
+) -> dict[str, float]:
+    """The same of all candidates alike."""
     most = scores[winner].overall + math.log(CLOSE)
     safe = scores[winner].escapes <= ESCAPES
     close = [

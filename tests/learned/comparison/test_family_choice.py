@@ -119,8 +119,12 @@ def test_of_what_is_far_from_the_law_the_better_is_taken() -> None:
     assert compare(data, {"network": of(Known(0.10)), "polynomial": polynomial(0.11)}).weights == {
         "network": 1.0
     }
-    both = {"polynomial": polynomial(0.1, 0.012), "network": of(Known(0.1, -0.012))}
-    assert len(compare(data, both).weights) == 2
+    # Beside a network, too, what goes on beyond the record has a part only where it gains much.
+    for drift, mixed in ((0.03, True), (0.012, False)):
+        both = {"polynomial": polynomial(0.1, drift), "network": of(Known(0.1, -drift))}
+        assert (len(compare(data, both).weights) == 2) is mixed
+        alike = {name: dataclasses.replace(own, further=False) for name, own in both.items()}
+        assert len(compare(data, alike).weights) == 2
 
 
 def test_of_short_records_the_stability_is_not_asked_for_long_after_them() -> None:
