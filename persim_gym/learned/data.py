@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
@@ -19,6 +21,7 @@ from persim_gym.learned.history import slots, width_of
 from persim_gym.learned.moments import measure
 from persim_gym.learned.support import Experience, action_ranges
 from persim_gym.offline.transitions import Transitions
+from persim_gym.threads import few_threads
 
 #: Recorded pasts that are remembered, of beginning episodes and of others.
 PASTS = 2048
@@ -67,6 +70,14 @@ class Data:
     def states(self, lag: int) -> NDArray[np.float32]:
         """States ``[T, l * w]`` with the actions between their observations."""
         return slots(self.transitions, lag, width_of(lag, self.task.action_space))
+
+    def few_threads(self) -> AbstractContextManager[None]:
+        """One thread inside, unless there are so many data that more pay.
+
+        A fit of few data is many small operations: on a busy machine, threads that wait for each
+        other after each of them make it a hundred times slower.
+        """
+        return few_threads(self.transitions.obs.size, (1,), torch.device("cpu"))
 
     def check_left(self, used: NDArray[np.bool_]) -> None:
         """Check that something is left to learn from.

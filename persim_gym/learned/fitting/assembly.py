@@ -35,6 +35,13 @@ def parts_of(
     fitted: Fitted, data: Data, seed: int, recipe: dict[str, Any], device: torch.device
 ) -> Parts:
     """What a fit has found as the parts of a simulator: support and posterior with the rest."""
+    with data.few_threads():
+        return _parts_of(fitted, data, seed, recipe, device)
+
+
+def _parts_of(
+    fitted: Fitted, data: Data, seed: int, recipe: dict[str, Any], device: torch.device
+) -> Parts:
     ensemble = fitted.ensemble.to(device)
     card = recipe | card_of(fitted, data.task, data.transitions)
     known = learn_knowledge(ensemble, data, fitted.noise, seed)

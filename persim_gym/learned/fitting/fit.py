@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -66,6 +67,13 @@ def fit_by(data: Data, plan: FitPlan, setting: Setting) -> Fitted:
         ValueError: If the data do not carry what is asked for.
         FloatingPointError: If a fit diverges.
     """
+    # Closed forms and comparisons are many small operations; networks of `sgd` see to themselves.
+    alone = nullcontext() if "sgd" in plan.configs else data.few_threads()
+    with alone:
+        return _fit_by(data, plan, setting)
+
+
+def _fit_by(data: Data, plan: FitPlan, setting: Setting) -> Fitted:
     if plan.method != "auto":
         config = plan.configs[plan.method]
         return _with_unseen(data, fit_family(data, config, setting), config, setting)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from gymnasium.spaces import Box
 from minari import create_dataset_from_buffers
 from minari.data_collector import EpisodeBuffer
@@ -14,7 +17,7 @@ from numpy.typing import NDArray
 
 from persim_gym.learned import PerSim
 from persim_gym.learned.config import Latent
-from persim_gym.learned.fitting import fit
+from persim_gym.learned.fitting import assembly, fit
 from persim_gym.learned.fitting.families import Fitted
 from persim_gym.learned.fitting.plan import FitPlan
 from persim_gym.offline import read_transitions
@@ -222,9 +225,38 @@ def test_what_was_not_tried_stands_in_the_notes(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(fit, "candidates_of", lambda *_: ({}, dict(kept)))
     found = Fitted("latent", None, {"notes": ["too many terms"]})  # type: ignore[arg-type]
     monkeypatch.setattr(fit, "_chosen", lambda *_: found)
-    plan, nothing = FitPlan("auto", "default", {"latent": Latent()}, None), None
-    metrics = fit.fit_by(nothing, plan, nothing).metrics  # type: ignore[arg-type]
+    data: Any = SimpleNamespace(few_threads=nullcontext)
+    plan, setting = FitPlan("auto", "default", {"latent": Latent()}, None), SimpleNamespace()
+    metrics = fit.fit_by(data, plan, setting).metrics  # type: ignore[arg-type]
     assert metrics == {"lags": {"best": 2}, "notes": ["too wide", "too many terms"]}
+
+
+@pytest.mark.parametrize(("size", "threads"), [(10**6, 1), (1, 2)], ids=["few", "many"])
+def test_few_data_are_fitted_by_one_thread(
+    size: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the fit to the intervals; many data by as many threads as there were."""
+    monkeypatch.setattr("persim_gym.threads.SMALL_LAYER", size)
+    seen: dict[str, int] = {}
+
+    def watched(call: Any) -> Any:
+        def watch(*given: Any) -> Any:
+            seen[call.__name__] = torch.get_num_threads()
+            return call(*given)
+
+        return watch
+
+    monkeypatch.setattr(fit, "fit_hierarchy", watched(fit.fit_hierarchy))
+    monkeypatch.setattr(assembly, "learn_uncertainty", watched(assembly.learn_uncertainty))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        task = PlainTask.of(1, actions=2)
+        PerSim.fit(short_panel(8), task=task, method="hierarchical", degree=1, progress=False)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {"fit_hierarchy": threads, "learn_uncertainty": threads}
 
 
 @pytest.mark.slow
