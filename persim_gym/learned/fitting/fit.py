@@ -141,7 +141,8 @@ def _chosen(data: Data, configs: dict[str, Any], seed: int, setting: Setting) ->
         data, {name: (own, configs[name]) for name, own in parts.items()}, found.weights, setting
     )
     made = replace(made, unseen=_unseen(found, len(data.transitions)), again=again)
-    made.metrics.update(_metrics(found))
+    notes = [*found.notes, *made.metrics.get("notes", ())]
+    made.metrics.update(_metrics(found) | {"notes": notes})
     if failed:
         made.metrics["closed_form"] = failed
     name = max(found.weights, key=found.weights.__getitem__)

@@ -231,6 +231,21 @@ def test_what_was_not_tried_stands_in_the_notes(monkeypatch: pytest.MonkeyPatch)
     assert metrics == {"lags": {"best": 2}, "notes": ["too wide", "too many terms"]}
 
 
+def test_a_family_that_could_not_be_fitted_stands_in_the_notes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = fit.fit_family
+
+    def failing(data: Any, config: Any, *args: Any, **options: Any) -> Fitted:
+        if isinstance(config, Latent):
+            raise FloatingPointError("beyond repair")
+        return whole(data, config, *args, **options)
+
+    monkeypatch.setattr(fit, "fit_family", failing)
+    sim = PerSim.fit(short_panel(12), progress=False)
+    assert "latent could not be fitted: beyond repair" in sim.card["metrics"]["notes"]
+
+
 @pytest.mark.parametrize(("size", "threads"), [(10**6, 1), (1, 2)], ids=["few", "many"])
 def test_few_data_are_fitted_by_one_thread(
     size: int, threads: int, monkeypatch: pytest.MonkeyPatch
