@@ -20,9 +20,9 @@ ENOUGH = 0.2
 #: simulators are for, and the record cannot judge them. Only a polynomial that is nearly the law
 #: goes on as the law does: one whose error, in units of the observations' deviation, is this small.
 FURTHER, NEARLY = 0.2, 0.01
-#: Share of long rollouts that may leave the recorded range, and by what factor a candidate that
-#: stays there may be worse.
-ESCAPES, STABLE = 0.05, 4.0
+#: Share of long rollouts that may leave the recorded range; by what factor a candidate counts as
+#: worse from another share on, and between the two by a part of it.
+ESCAPES, STABLE, MANY = 0.05, 4.0, 0.25
 #: By which logarithm members may differ more where only other agents were than on an agent's own
 #: stretches: polynomials of a high degree, fitted to narrow records, differ by a hundred times.
 DOUBT = 1.5
@@ -95,12 +95,13 @@ def score_of(errors: Errors, steps: Sequence[int], away: float, seconds: float) 
 
 
 def winner_of(scores: Mapping[str, Score], further: Collection[str]) -> str:
-    """The best one; a stable one, unless it is much worse, and of close ones what goes further."""
-    best = min(scores, key=lambda name: scores[name].overall)
-    stable = [name for name in scores if scores[name].escapes <= ESCAPES]
-    if best not in stable and stable:
-        safe = min(stable, key=lambda name: scores[name].overall)
-        best = safe if scores[safe].overall <= scores[best].overall + math.log(STABLE) else best
-    known = [n for n in (stable if best in stable else scores) if n in further]
-    going = min(known, key=lambda name: scores[name].overall, default=best)
-    return going if scores[going].overall <= scores[best].overall + FURTHER else best
+    """The best one, with what is unstable counted as worse; of close ones what goes further."""
+    shares = {n: (own.escapes - ESCAPES) / (MANY - ESCAPES) for n, own in scores.items()}
+    worth = {
+        name: own.overall + math.log(STABLE) * min(max(shares[name], 0.0), 1.0)
+        for name, own in scores.items()
+    }
+    best = min(worth, key=worth.__getitem__)
+    known = [name for name in worth if name in further]
+    going = min(known, key=worth.__getitem__, default=best)
+    return going if worth[going] <= worth[best] + FURTHER else best

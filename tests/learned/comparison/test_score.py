@@ -41,6 +41,8 @@ def test_the_best_is_one_that_stays_and_of_close_ones_one_that_goes_on() -> None
     assert winner(a=Score(-1.0), b=Score(-2.0)) == "b"
     assert winner(a=Score(-1.0), b=Score(-2.0, escapes=0.5)) == "a"
     assert winner(a=Score(-1.0), b=Score(-3.0, escapes=0.5)) == "b"  # 4 times worse is too much
+    assert winner(a=Score(-1.0), b=Score(-2.0, escapes=0.06)) == "b"  # as good as within the limit
+    assert winner(a=Score(-1.0), b=Score(-1.5, escapes=0.16)) == "a"
     assert winner(("a",), a=Score(-1.9), b=Score(-2.0)) == "a"
     assert winner(("a",), a=Score(-1.7), b=Score(-2.0)) == "b"
     assert winner(a=Score(-1.0), b=Score(-2.0, doubt=2.0)) == "b"
