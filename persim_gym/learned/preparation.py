@@ -11,6 +11,7 @@ import torch
 from persim_gym import checks
 from persim_gym.core import Task
 from persim_gym.offline.transitions import Transitions
+from persim_gym.threads import few_threads
 
 
 def as_transitions(
@@ -79,7 +80,10 @@ def task_for(transitions: Transitions, seed: int, within: Transitions | None = N
     from persim_gym.learned.outcomes.data_task import DataTask
 
     suite = SUITES.get(transitions.task_name)
-    return suite.task() if suite else DataTask.from_transitions(transitions, seed, within)
+    if suite:
+        return suite.task()
+    with few_threads(transitions.obs.size, (1,), torch.device("cpu")):
+        return DataTask.from_transitions(transitions, seed, within)
 
 
 def task_of(name: str) -> Task:

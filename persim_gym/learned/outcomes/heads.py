@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from persim_gym.learned.adam import Adam
+from persim_gym.threads import few_threads
 
 #: The most terms that a polynomial may have.
 MOST_TERMS = 1000
@@ -223,7 +224,8 @@ def network_head(x: Tensor, y: Tensor, logistic: bool, seed: int) -> Head:
         else torch.nn.functional.mse_loss
     )
     silu = torch.nn.functional.silu
-    with torch.enable_grad():
+    # A batch is small work, however many rows there are.
+    with torch.enable_grad(), few_threads(BATCH, (HIDDEN, HIDDEN), z.device):
         for step in range(STEPS):
             batch = torch.randint(len(z), (min(BATCH, len(z)),), generator=generator)
             w0, w1, w2, b0, b1, b2 = parts(flat)
