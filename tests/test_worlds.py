@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 from benchmarks.worlds import (  # noqa: E402
     bodies,
     cells,
+    families,
     libraries,
     limit,
     methods,
@@ -204,3 +206,46 @@ def test_the_limit_is_exact_where_a_record_shows_the_law() -> None:
     ]
     assert (found[np.array(shown) > 20] < 1e-4).all()
     assert (np.array(shown) > 20).sum() >= 3
+
+
+def test_the_default_is_compared_with_each_family_agent_by_agent() -> None:
+    rng = np.random.default_rng(0)
+    base = np.exp(rng.normal(size=(2, 3, 25)))
+
+    def row(errors: NDArray[np.float64], taken: str = "") -> dict[str, Any]:
+        named = zip(score.BEHAVIOURS, errors, strict=True)
+        by_horizon = {
+            b: dict(zip(map(str, score.HORIZONS), e.tolist(), strict=True)) for b, e in named
+        }
+        return {"errors": by_horizon, "fitted_by": taken}
+
+    ended = base.copy()
+    ended[:, 2, :5] = np.nan  # no episode of these agents is that long
+    scattered = base * np.exp(rng.normal(size=25))
+    rows = {"als": row(2 * ended), "hierarchical": row(ended / 1.5), "latent": row(scattered)}
+    line = families.line_of(cells.Cell("prey", 30), row(ended, "als"), rows)
+    assert line.best == "hierarchical"
+    assert line.families["als"].ratio == pytest.approx(0.5)
+    assert line.families["hierarchical"].low == pytest.approx(1.5)  # the same for every agent
+    assert line.families["latent"].low < line.families["latent"].ratio / 1.2
+    text = families.text_of([line])
+    assert "| prey-30 | als | 0.50 | 1.50 |" in text
+    assert "surely above it in 1" in text
+    failed = families.line_of(line.cell, row(ended, "als"), rows | {"latent": {"failed": "it did"}})
+    assert list(failed.families) == ["als", "hierarchical"]
+
+
+@pytest.mark.slow
+def test_families_are_fitted_beside_the_default(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["quick", "--only", "pk1", "--out", str(tmp_path)]
+    families.main(asked)
+    out = capsys.readouterr().out
+    assert "| pk1-30 |" in out
+    lines = (tmp_path / "quick-families.csv").read_text().splitlines()
+    assert [line.split(",")[2] for line in lines[1:]] == list(families.FAMILIES)
+    families.main([*asked, "--report"])
+    assert capsys.readouterr().out == out
+    with pytest.raises(SystemExit):
+        families.main(["quick", "--only", "prey", "--out", str(tmp_path), "--report"])
