@@ -33,28 +33,16 @@ from persim_gym.learned.uncertainty.intervals import (
     middle,
     students,
 )
+from persim_gym.learned.uncertainty.known_errors import KnownErrors, Less
 from persim_gym.learned.uncertainty.multi_step import predict_ahead
 from persim_gym.learned.uncertainty.new_episodes import fresh_episodes
 
 #: Steps ahead at which errors are measured; between them logarithms are interpolated.
-STEPS = (1, 2, 5, 10, 20, 50, 100, 200)
+STEPS = (1, 2, 5, 10, 20, 30, 50, 100, 200)
 #: Starts of predictions, at the most and of an agent, and starts that a number of steps needs.
 STARTS, EACH, ENOUGH = 1500, 8, 25
 #: Most steps of episodes that were not recorded.
 FAR = 100
-#: Share, on a log scale, of errors of what was not fitted beside errors of what was.
-SEEN = 0.75
-#: Share of the squared gap between two fits that counts where a record has not been, and how much
-#: wider it may make intervals than errors of what had not been seen: at numbers of steps that were
-#: held out, and at those that no stretch was long enough for.
-GAPS, MOST_GAPS = (0.15, 0.5), (1.75, 2.5)
-#: The same of a fit that a sixth of each record was kept from, anywhere in it: such a fit differs
-#: from the final one about as much as that one does from the truth.
-ANYWHERE, MOST_ANYWHERE = 1.0, 4.0
-#: Shares of unseen errors and of the squared gap where the members' deviation predicts errors and
-#: the fit that has seen less has fewer members. The deviation of two members is one difference:
-#: errors in units of it have much heavier tails than in units of the final members' deviation.
-FEWER, FEWER_GAPS = 0.3, 0.03
 #: By how much growth beyond the recorded steps is taken larger than it was found, on a log scale,
 #: and the most that a width may grow there beside that of what was expected.
 DOUBT, MOST_GROWTH = 0.25, 10.0
@@ -153,21 +141,19 @@ def calibrate(
         scores = errors.scores(k, used, base[k], 1.0)
         for number, level in enumerate(LEVELS):
             fitted[k, :, number] = _quantile(scores, level)
-    known = np.array(steps, dtype=np.float64)
-    found = Intervals(known, base, fitted * times[..., None], observed, turn, known[-1])
+    at = np.array(steps, dtype=np.float64)
+    found = Intervals(at, base, fitted * times[..., None], observed, turn, at[-1])
     if unseen is not None:
         longest = 0 if held is None else held.steps[-1]
-        fewer = weight > 1 and unseen.ensemble.members < ensemble.members
-        found = _elsewhere(found, fitted, longest, fewer, ensemble, unseen, record, rng, way)
+        known = KnownErrors(fitted, times[..., None], longest, weight > 1)
+        found = _elsewhere(found, known, ensemble, unseen, record, rng, way)
     widened = np.maximum(found.quantiles * students(PER_AGENT * agents), 1e-3)
     return replace(found, quantiles=np.maximum.accumulate(widened, axis=2)), times[0]
 
 
 def _elsewhere(
     found: Intervals,
-    fitted: Floats,
-    held: int,
-    fewer: bool,
+    known: KnownErrors,
     ensemble: Ensemble,
     unseen: Unseen,
     record: Record,
@@ -176,16 +162,9 @@ def _elsewhere(
 ) -> Intervals:
     """Intervals of episodes that come to other places than the record, and go on for longer.
 
-    The final fit's errors are between those of what it has seen and those of a fit that has seen
-    less of it: their geometric mean is taken. To its square is added a share of the squared gap
-    between the two fits where new episodes come to.
-
     Args:
         found: Intervals of errors of what had not been seen.
-        fitted: The same quantiles of errors of what had ``[H, d, L]``.
-        held: Steps ahead that were held out.
-        fewer: Whether the fit that has seen less has fewer members, whose deviation predicts
-            errors.
+        known: What the record says.
         ensemble: The members.
         unseen: The fit that has seen less.
         record: The record.
@@ -209,17 +188,8 @@ def _elsewhere(
             sizes = np.abs(between[valid, k]) / np.hypot(seen.deviation[valid, k], base[k])
             gaps[k] = np.quantile(sizes, LEVELS, axis=0).T
     last = np.minimum(np.arange(len(steps)), end)
-    unseen_share = FEWER if fewer else SEEN
-    squares = np.square(fitted[last] ** (1 - unseen_share) * found.quantiles[last] ** unseen_share)
-    longer = (np.array(steps) > held).astype(np.int64)[:, None, None]
-    share, most = np.array(GAPS)[longer], np.array(MOST_GAPS)[longer]
-    if unseen.anywhere:
-        share, most = np.array(ANYWHERE), np.array(MOST_ANYWHERE)
-    elif fewer:
-        share = np.array(FEWER_GAPS)
-    squares += share * np.square(gaps)
-    most = most * found.quantiles[last]
-    quantiles = np.minimum(np.sqrt(squares), most)
+    less = Less.than(ensemble, unseen, len(record.agent))
+    quantiles = known.at(last).elsewhere(steps, gaps, less)
     if len(steps) > end + 1:
         grown = np.clip(gaps[end + 1 :] / np.maximum(gaps[end], 1e-9), 1.0, MOST_GROWTH)
         ahead = np.maximum(quantiles[end + 1 :], quantiles[end] * grown)
@@ -227,8 +197,7 @@ def _elsewhere(
         width = np.maximum(quantiles[end] * base[end, :, None], np.finfo(np.float64).tiny)
         wider = ahead * base[end + 1 :, :, None] / width
         quantiles[end + 1 :] = ahead * np.maximum(wider, 1.0) ** DOUBT
-    known = np.array(steps, dtype=np.float64)
-    return replace(found, steps=known, base=base, quantiles=quantiles)
+    return replace(found, steps=np.array(steps, np.float64), base=base, quantiles=quantiles)
 
 
 def _quantile(values: Floats, level: float) -> Floats:
