@@ -194,8 +194,7 @@ def _again(data: Data, parts: Parts, weights: dict[str, float], setting: Setting
     kept = kept_back(record_of(data, max(config.lag for _, config in parts.values())))
     if not kept.any():
         return None
-    found = _without(data, parts, weights, setting, kept)
-    return None if found is None else replace(found, anywhere=True)
+    return _without(data, parts, weights, setting, kept)
 
 
 def _without(

@@ -137,9 +137,7 @@ class Unseen:
     Attributes:
         ensemble: Its members.
         rows: Transitions that it has not seen ``[k]``, ascending.
-        anywhere: Whether they are short stretches anywhere, and not the last ones of all agents.
     """
 
     ensemble: Ensemble
     rows: NDArray[np.int64]
-    anywhere: bool = False

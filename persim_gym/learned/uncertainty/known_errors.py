@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from persim_gym.learned.ensemble import Ensemble
 from persim_gym.learned.uncertainty.intervals import Floats, Unseen
 
-#: Share, on a log scale, of errors of what was not fitted beside errors of what was: of a fit that
-#: the last third of each record was kept from, of one that a sixth of it was kept from, anywhere,
-#: and of the first where the members' deviation predicts errors and the fit has fewer members. The
+#: Share, on a log scale, of errors of what was not fitted beside errors of what was: of a like fit,
+#: of one with fewer members, and of that where the members' deviation predicts errors. The
 #: deviation of two members is one difference: errors in units of it have much heavier tails than in
 #: units of the final members' deviation.
-SEEN, SEEN_ANYWHERE, SEEN_FEWER = 0.75, 1.0, 0.3
+SEEN, SEEN_FEWER, SEEN_TORN = 1.0, 0.75, 0.3
 #: Share of a squared gap that is the fits', and not the chance of the fewer members of one of them.
 FEWER = 0.7
 #: Least share of a squared gap that counts.
@@ -31,7 +30,7 @@ LEAST = 0.1
 #: Most that a gap counts as growing beyond the steps that were held out.
 FURTHER = 3.0
 #: How much wider a gap may make intervals than errors of what had not been seen.
-MOST = 10.0
+MOST = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +38,10 @@ class Less:
     """How a fit has seen less than another one.
 
     Attributes:
-        anywhere: Whether short stretches anywhere were kept from it, and not the last ones.
         fewer: Whether it has fewer members.
         missing: Share of the data that was kept from it.
     """
 
-    anywhere: bool
     fewer: bool
     missing: float
 
@@ -52,7 +49,7 @@ class Less:
     def than(cls, ensemble: Ensemble, unseen: Unseen, rows: int) -> Less:
         """Than an ensemble that was fitted to so many rows."""
         missing = max(len(unseen.rows) / rows, LEAST)
-        return cls(unseen.anywhere, unseen.ensemble.members < ensemble.members, missing)
+        return cls(unseen.ensemble.members < ensemble.members, missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +88,9 @@ class KnownErrors:
             gaps: Quantiles of the gap between two fits ``[H, d, L]``.
             less: How the other fit has seen less.
         """
-        share = SEEN_ANYWHERE if less.anywhere else SEEN
-        if less.fewer and self.torn:
-            share = SEEN_FEWER
+        share = SEEN
+        if less.fewer:
+            share = SEEN_TORN if self.torn else SEEN_FEWER
         squares = np.square(self.fitted)
         larger = squares * (self.times ** (2 * share) - 1)
         held = sum(h <= self.longest for h in steps)

@@ -150,7 +150,7 @@ def test_two_fits_are_not_compared_after_an_episode_s_end() -> None:
     ending = replace(record, over=lambda obs: obs[:, 0] > 0.4)
 
     def found(given: Any, other: Any) -> Any:
-        unseen = Unseen(other, np.arange(0), anywhere=True)
+        unseen = Unseen(other, np.arange(0))
         return calibrate(sim.ensemble, given, unseen, np.zeros(2), seed=0)[0].quantiles
 
     astray: Any = Astray(sim.ensemble, 0.4)
@@ -165,7 +165,6 @@ def test_closed_forms_are_compared_with_fits_that_miss_a_stretch_anywhere(method
     plan = plan_fit("own", method=method, options={"degree": 1, "ensemble_size": 2})
     again = fit_by(data, plan, Setting(torch.device("cpu"), FitReport())).again
     assert again is not None
-    assert again.anywhere
     agent, place = np.divmod(again.rows, 72)
     assert np.bincount(agent).tolist() == [12] * 12
     assert (np.bincount(place, minlength=72) >= 1).all()

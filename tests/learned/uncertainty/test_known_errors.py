@@ -13,7 +13,7 @@ import torch
 from persim_gym.learned.comparison.holdout import Record, kept_back
 from persim_gym.learned.uncertainty.calibrate import LEVELS, calibrate
 from persim_gym.learned.uncertainty.intervals import Unseen
-from persim_gym.learned.uncertainty.known_errors import KnownErrors, Less
+from persim_gym.learned.uncertainty.known_errors import MOST, KnownErrors, Less
 
 AGENTS, LENGTH, NOISE = 200, 100, 0.1
 
@@ -73,7 +73,7 @@ def test_a_drift_of_each_agent_s_own_is_uncertain_by_as_much_as_its_record_says(
     seen = ~held.reshape(steps.shape)
     part: Any = Drifts((steps * seen).sum(1) / seen.sum(1))
     final: Any = Drifts(steps.mean(1))
-    unseen = Unseen(part, np.flatnonzero(held), anywhere)
+    unseen = Unseen(part, np.flatnonzero(held))
     found = calibrate(final, record, unseen, np.zeros(1), seed=0)
     assert found is not None
     intervals = found[0]
@@ -91,7 +91,7 @@ def known(times: float, torn: bool = False) -> KnownErrors:
 
 
 def test_what_is_larger_on_unseen_stretches_grows_as_the_gap_beyond_them() -> None:
-    less = Less(anywhere=True, fewer=False, missing=1 / 6)
+    less = Less(fewer=False, missing=1 / 6)
     small = np.array([1e-3, 1e-2, 2e-2])[:, None, None]
     found = known(2.0).elsewhere([1, 10, 50], small, less)[:, 0, 0]
     np.testing.assert_allclose(found, [2, 2, np.sqrt(1 + 3 * 4)])
@@ -102,15 +102,21 @@ def test_what_is_larger_on_unseen_stretches_grows_as_the_gap_beyond_them() -> No
 def test_a_gap_counts_by_how_much_less_a_fit_has_seen() -> None:
     gaps = np.full((3, 1, 1), 1.0)
 
-    def off(times: float, **less: Any) -> float:
-        usual = {"anywhere": False, "fewer": False, "missing": 1 / 3}
-        errors = known(times, torn=True).elsewhere([1, 10, 50], gaps, Less(**usual | less))
-        return float(errors[0, 0, 0] ** 2 - 1)
+    def off(times: float, missing: float = 1 / 3, fewer: bool = False, torn: bool = False) -> float:
+        less = Less(fewer, missing)
+        return float(known(times, torn).elsewhere([1, 10, 50], gaps, less)[0, 0, 0] ** 2 - 1)
 
     assert off(1.0) == pytest.approx(2)  # a gap of half the variance
     assert off(1.0, missing=1 / 6) == pytest.approx(5)
     assert off(1.0, fewer=True) == pytest.approx(1.4)
     # Where unseen errors are far larger, they say more than the gap, and networks' less than all.
-    assert off(10.0, anywhere=True) == pytest.approx(99)
-    assert off(10.0) == pytest.approx(10**1.5 - 1)
-    assert off(10.0, fewer=True) == pytest.approx(10**0.6 - 1)
+    assert off(4.0) == pytest.approx(15)
+    assert off(4.0, fewer=True) == pytest.approx(4**1.5 - 1)
+    assert off(4.0, fewer=True, torn=True) == pytest.approx(4**0.6 - 1)
+    assert off(4.0, fewer=True, torn=True) < off(4.0, fewer=True)
+
+
+def test_a_gap_makes_no_interval_wider_without_end() -> None:
+    less = Less(fewer=False, missing=1 / 6)
+    found = known(1.5).elsewhere([1, 10, 50], np.full((3, 1, 1), 1e3), less)
+    np.testing.assert_allclose(found, MOST * 1.5)
