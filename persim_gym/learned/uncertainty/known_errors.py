@@ -20,7 +20,7 @@ from persim_gym.learned.uncertainty.intervals import Floats, Unseen
 #: of one with fewer members, and of that where the members' deviation predicts errors. The
 #: deviation of two members is one difference: errors in units of it have much heavier tails than in
 #: units of the final members' deviation.
-SEEN, SEEN_FEWER, SEEN_TORN = 1.0, 0.75, 0.3
+SEEN, SEEN_FEWER, SEEN_TORN = 1.0, 0.6, 0.3
 #: Share of a squared gap that is the fits', and not the chance of the fewer members of one of them.
 FEWER = 0.7
 #: Least share of a squared gap that counts.
