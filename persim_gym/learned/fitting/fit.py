@@ -43,8 +43,13 @@ from persim_gym.learned.uncertainty.fading import Fading
 from persim_gym.learned.uncertainty.intervals import Unseen
 
 #: Open-loop error, in units of the observations' standard deviation, of what is taken for the law
-#: itself.
-LAW = 1e-3
+#: itself, or for nearly the law: then networks are not tried.
+LAW, NEAR_LAW = 1e-4, 1e-3
+#: Share of changes that the law itself leaves unexplained: rounding.
+ROUNDING = 1e-9
+#: Error, over a closed form's near the law, of a family that is taken instead. Both were compared
+#: by fits of fewer data, of which a closed form may need more.
+INSTEAD = 0.5
 #: Members of a network that is only compared.
 COMPARED = 2
 #: Members that a mixture has at the most, about: weights are rounded to as many parts.
@@ -116,7 +121,8 @@ def _chosen(data: Data, configs: dict[str, Any], seed: int, setting: Setting) ->
             failed = str(error)
             del configs["als"]
         else:
-            if _is_law(closed):
+            configs = _worth_comparing(configs, closed)
+            if list(configs) == ["als"]:
                 return _with_unseen(data, closed, configs["als"], setting)
             configs["als"] = _as_chosen(configs["als"], closed)
     lag = max(config.lag for config in configs.values())
@@ -130,6 +136,8 @@ def _chosen(data: Data, configs: dict[str, Any], seed: int, setting: Setting) ->
         for name, config in configs.items()
     }
     found = compare(record_of(data, lag), candidates, seed=seed)
+    if closed is not None and _is_near_law(closed) and not _is_beaten(found):
+        return _with_unseen(data, closed, configs["als"], setting)
     parts = {
         name: closed
         if name == "als" and closed is not None
@@ -227,11 +235,33 @@ def _unseen(found: Comparison, rows: int) -> Unseen | None:
     return Unseen(joined, np.setdiff1d(np.arange(rows), seen))
 
 
-def _is_law(closed: Fitted) -> bool:
-    """Whether a closed form leaves so little that nothing else has to be tried."""
+def _worth_comparing(configs: dict[str, Any], closed: Fitted) -> dict[str, Any]:
+    """Configurations of what may be better than a closed form, and its own.
+
+    Nothing is better where it leaves no more than rounding, even if rollouts leave the recorded
+    range: a pole falls for longer than a short record does. Near the law, each agent's own
+    polynomial may be.
+    """
+    chosen, unexplained = closed.metrics["chosen"], closed.metrics["unexplained"]
+    if chosen["error"] <= LAW and unexplained <= ROUNDING:
+        return {"als": configs["als"]}
+    if _is_near_law(closed):
+        return {name: own for name, own in configs.items() if name in ("als", "hierarchical")}
+    return dict(configs)
+
+
+def _is_near_law(closed: Fitted) -> bool:
+    """Whether a closed form leaves so little that networks need not be tried."""
     chosen, metrics = closed.metrics["chosen"], closed.metrics
     stable = chosen["escapes"] <= ESCAPES
-    return bool(stable and metrics["unexplained"] <= UNEXPLAINED and chosen["error"] <= LAW)
+    return bool(stable and metrics["unexplained"] <= UNEXPLAINED and chosen["error"] <= NEAR_LAW)
+
+
+def _is_beaten(found: Comparison) -> bool:
+    """Whether each agent's own polynomial is clearly better than a closed form near the law."""
+    own, other = found.scores["als"], found.scores["hierarchical"]
+    alone = found.weights.keys() == {"hierarchical"}
+    return bool(own.failed or (alone and other.score < own.score + math.log(INSTEAD)))
 
 
 def _fitting(data: Data, config: Any, setting: Setting) -> Callable[[NDArray[np.int64]], Predictor]:

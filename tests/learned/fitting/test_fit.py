@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from gymnasium.spaces import Box
@@ -16,6 +17,8 @@ from minari.data_collector import EpisodeBuffer
 from numpy.typing import NDArray
 
 from persim_gym.learned import PerSim
+from persim_gym.learned.comparison.family_choice import Comparison
+from persim_gym.learned.comparison.score import Score
 from persim_gym.learned.config import Latent
 from persim_gym.learned.fitting import assembly, fit
 from persim_gym.learned.fitting.families import Fitted
@@ -229,6 +232,65 @@ def test_what_was_not_tried_stands_in_the_notes(monkeypatch: pytest.MonkeyPatch)
     plan, setting = FitPlan("auto", "default", {"latent": Latent()}, None), SimpleNamespace()
     metrics = fit.fit_by(data, plan, setting).metrics  # type: ignore[arg-type]
     assert metrics == {"lags": {"best": 2}, "notes": ["too wide", "too many terms"]}
+
+
+@pytest.mark.parametrize(
+    ("error", "unexplained", "escapes", "compared"),
+    [
+        pytest.param(1e-5, 1e-10, 1.0, {"als"}, id="a law whose rollouts go further than a record"),
+        pytest.param(5e-4, 1e-8, 0.0, {"als", "hierarchical"}, id="near a law"),
+        pytest.param(5e-4, 1e-8, 0.3, {"als", "hierarchical", "latent"}, id="near, and runs away"),
+        pytest.param(5e-3, 1e-8, 0.0, {"als", "hierarchical", "latent"}, id="no law"),
+        pytest.param(1e-5, 1e-4, 0.0, {"als", "hierarchical"}, id="more left than rounding"),
+    ],
+)
+def test_what_is_compared_beside_a_closed_form(
+    error: float, unexplained: float, escapes: float, compared: set[str]
+) -> None:
+    metrics = {"chosen": {"error": error, "escapes": escapes}, "unexplained": unexplained}
+    found = Fitted("als", None, metrics)  # type: ignore[arg-type]
+    configs = dict.fromkeys(("als", "hierarchical", "latent"))
+    assert fit._worth_comparing(configs, found).keys() == compared
+
+
+@pytest.mark.parametrize(
+    ("score", "weights", "beaten"),
+    [
+        (np.log(0.0002), {"hierarchical": 1.0}, True),
+        (np.log(0.0008), {"hierarchical": 1.0}, False),
+        (np.log(0.0002), {"hierarchical": 0.6, "als": 0.4}, False),
+    ],
+)
+def test_a_closed_form_near_the_law_stays_unless_clearly_beaten(
+    score: float, weights: dict[str, float], beaten: bool
+) -> None:
+    scores = {"als": Score(np.log(0.001), 0.0, {}), "hierarchical": Score(score, 0.0, {})}
+    found = Comparison(scores, "hierarchical", weights, (1,), {})
+    assert fit._is_beaten(found) == beaten
+
+
+@pytest.mark.slow
+def test_a_law_is_taken_though_it_leaves_the_range_of_short_records() -> None:
+    """Growth by a tenth a step, seen for ten steps: later it is far beyond the record."""
+    rng = np.random.default_rng(0)
+    agents, steps = 30, 10
+    x, u = rng.normal(size=(agents, steps)), rng.uniform(-1, 1, (agents, steps))
+    gain = rng.uniform(0.5, 2, agents)
+    for t in range(steps - 1):
+        x[:, t + 1] = 1.3 * x[:, t] + gain * u[:, t] * (1 + 0.2 * x[:, t])
+    table = pd.DataFrame(
+        {
+            "agent": np.repeat(np.arange(agents), steps),
+            "time": np.tile(np.arange(steps), agents),
+            "x": x.ravel(),
+            "u": u.ravel(),
+        }
+    )
+    columns = {"agent": "agent", "time": "time", "state": ["x"], "action": ["u"]}
+    sim = PerSim.fit(table, columns=columns, progress=False)
+    assert sim.card["metrics"]["chosen"]["escapes"] > 0.5
+    assert sim.card["fitted_by"] == "als"
+    assert "compared" not in sim.card["metrics"]
 
 
 def test_a_family_that_could_not_be_fitted_stands_in_the_notes(
