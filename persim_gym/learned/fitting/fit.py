@@ -47,8 +47,7 @@ from persim_gym.learned.uncertainty.intervals import Unseen
 LAW, NEAR_LAW = 1e-4, 1e-3
 #: Share of changes that the law itself leaves unexplained: rounding.
 ROUNDING = 1e-9
-#: Error, over a closed form's near the law, of a family that is taken instead. Both were compared
-#: by fits of fewer data, of which a closed form may need more.
+#: Error, over a closed form's near the law, of a family that is taken instead.
 INSTEAD = 0.5
 #: Members of a network that is only compared.
 COMPARED = 2
@@ -136,7 +135,7 @@ def _chosen(data: Data, configs: dict[str, Any], seed: int, setting: Setting) ->
         for name, config in configs.items()
     }
     found = compare(record_of(data, lag), candidates, seed=seed)
-    if closed is not None and _is_near_law(closed) and not _is_beaten(found):
+    if closed is not None and _is_near_law(closed) and not _is_beaten(closed, found):
         return _with_unseen(data, closed, configs["als"], setting)
     parts = {
         name: closed
@@ -257,11 +256,17 @@ def _is_near_law(closed: Fitted) -> bool:
     return bool(stable and metrics["unexplained"] <= UNEXPLAINED and chosen["error"] <= NEAR_LAW)
 
 
-def _is_beaten(found: Comparison) -> bool:
-    """Whether each agent's own polynomial is clearly better than a closed form near the law."""
+def _is_beaten(closed: Fitted, found: Comparison) -> bool:
+    """Whether each agent's own polynomial is clearly better than a closed form near the law.
+
+    It must be better than the closed form of as few data, and than what that one's own search says.
+    """
     own, other = found.scores["als"], found.scores["hierarchical"]
+    least = math.log(closed.metrics["chosen"]["error"])
+    if not own.failed:
+        least = min(least, own.score)
     alone = found.weights.keys() == {"hierarchical"}
-    return bool(own.failed or (alone and other.score < own.score + math.log(INSTEAD)))
+    return alone and other.score < least + math.log(INSTEAD)
 
 
 def _fitting(data: Data, config: Any, setting: Setting) -> Callable[[NDArray[np.int64]], Predictor]:

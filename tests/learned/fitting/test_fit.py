@@ -254,19 +254,21 @@ def test_what_is_compared_beside_a_closed_form(
 
 
 @pytest.mark.parametrize(
-    ("score", "weights", "beaten"),
+    ("error", "score", "weights", "beaten"),
     [
-        (np.log(0.0002), {"hierarchical": 1.0}, True),
-        (np.log(0.0008), {"hierarchical": 1.0}, False),
-        (np.log(0.0002), {"hierarchical": 0.6, "als": 0.4}, False),
+        pytest.param(5e-4, 2e-4, {"hierarchical": 1.0}, True, id="clearly"),
+        pytest.param(5e-4, 8e-4, {"hierarchical": 1.0}, False, id="hardly"),
+        pytest.param(3e-4, 2e-4, {"hierarchical": 1.0}, False, id="not with all data"),
+        pytest.param(5e-4, 2e-4, {"hierarchical": 0.6, "als": 0.4}, False, id="only in a mixture"),
     ],
 )
 def test_a_closed_form_near_the_law_stays_unless_clearly_beaten(
-    score: float, weights: dict[str, float], beaten: bool
+    error: float, score: float, weights: dict[str, float], beaten: bool
 ) -> None:
-    scores = {"als": Score(np.log(0.001), 0.0, {}), "hierarchical": Score(score, 0.0, {})}
+    closed = Fitted("als", None, {"chosen": {"error": error}})  # type: ignore[arg-type]
+    scores = {"als": Score(np.log(1e-3)), "hierarchical": Score(np.log(score))}
     found = Comparison(scores, "hierarchical", weights, (1,), {})
-    assert fit._is_beaten(found) == beaten
+    assert fit._is_beaten(closed, found) == beaten
 
 
 @pytest.mark.slow
