@@ -25,11 +25,11 @@ from persim_gym.offline.angles import declared_angles
 from persim_gym.offline.arrays import called
 from persim_gym.offline.declared import declare
 from persim_gym.offline.tables.columns import Column
-from persim_gym.offline.tables.glitches import glitches
 from persim_gym.offline.tables.names import ColumnNames, source_of
 from persim_gym.offline.tables.report import TableReport, off_the_grid
 from persim_gym.offline.tables.rows import Handling, OrderedRows, fixed_in_agents
 from persim_gym.offline.tables.sources import Name, read_source, stem
+from persim_gym.offline.tables.strange import Strange, by_agent, counted
 from persim_gym.offline.transitions import NO_ACTION, Transitions
 
 _LOG = logging.getLogger(__name__)
@@ -97,8 +97,9 @@ def read_table(
             predictions and intervals stay within. Without, a column of one sign in all rows is
             taken to keep it; ``(None, None)`` says that it need not. Of a column that is named
             here, all values count as they are. Else numbers such as 999 or -9999, far from all
-            other values, count as missing, and rows with a glitch are left out: a value that leaps
-            away and back as the column never does otherwise. A warning counts them.
+            other values, count as missing, and rows with a glitch or an outlier are left out: a
+            value that leaps away and back as the column never does otherwise, or that contradicts
+            the rows before and after it. A warning counts them.
         units: Units of columns, ``{"ferritin": "ug/L"}``, for axes and tables.
         decimal: Decimal sign of the numbers in a text file, ``"."`` or ``","``. By default a comma
             where semicolons separate columns and numbers have one, else a point.
@@ -176,7 +177,7 @@ def read_table_report(
     if not len(table.frame):
         raise ValueError("the table has no rows")
     rows = OrderedRows(table, named.agent, named.order, named.episode, missing == "drop")
-    found = _read(rows, named, discrete_actions, max_gap, bounds)
+    found = _read(rows, named, discrete_actions, max_gap, bounds, turning)
     kept, dropped = rows.agents_with_steps(found.link, short)
     if not found.labels:
         _check_varied(found)
@@ -196,7 +197,7 @@ def read_table_report(
     for text in report.warnings():
         warnings.warn(f"{name}: {text}", stacklevel=3)
     said = [report.about_actions()] if report.counted_off else []
-    said += [report.about_glitches()] if report.glitches else []
+    said += report.about_strange()
     if said:
         source["notes"] = said
     return replace(transitions, source=source), report
@@ -216,7 +217,7 @@ class _Found:
         counted_off: Whether discrete actions are numbers, and it was not said that they are.
         columns: The columns of the actions.
         missing: Rows with a missing value ``[n]``.
-        strange: Values of the states that are glitches ``[n, d]``.
+        strange: Values of the states that are none.
         gaps: Trajectories that a gap has ended.
         typical: Median step.
         longest: The longest step that is no gap.
@@ -231,7 +232,7 @@ class _Found:
     counted_off: bool
     columns: list[Column]
     missing: NDArray[np.bool_]
-    strange: NDArray[np.bool_]
+    strange: Strange
     gaps: int
     typical: float
     longest: float
@@ -243,6 +244,7 @@ def _read(
     discrete: bool | Sequence[Any] | None,
     max_gap: Any,
     bounds: Mapping[str, Any] | None,
+    turning: Sequence[tuple[int, float]],
 ) -> _Found:
     states = [rows.column(c) for c in named.state]
     obs: NDArray[Any] = np.stack([column.numbers() for column in states], axis=1)
@@ -263,9 +265,11 @@ def _read(
     values, labels = _actions(columns, discrete, len(rows))
     acted = np.asarray(values, dtype=np.float64).reshape(len(rows), -1)
     known = np.where(bad[:, None], np.nan, obs.astype(np.float64))  # codes are no values
-    strange = glitches(known, link[:-1], acted, rows.time)
-    strange[:, [column.name in declared for column in states]] = False
-    link, gaps, typical, longest = rows.links(max_gap, bad | strange.any(axis=1), ended)
+    strange = Strange.of(
+        known, link[:-1], acted, rows.time, rows.agent, turning,
+        [column.name in declared for column in states],
+    )  # fmt: skip
+    link, gaps, typical, longest = rows.links(max_gap, bad | strange.rows, ended)
     unknown = rows.refuse_missing(*columns, among=link)
     rewards = np.zeros(len(rows))
     if named.reward is not None:
@@ -337,12 +341,12 @@ def _report(
         max_gap=found.longest,
         gaps=found.gaps,
         missing=rows.dropped + int(found.missing.sum()),
-        lone_rows=int((~in_use & ~found.missing & ~found.strange.any(axis=1)).sum()),
+        lone_rows=int((~in_use & ~found.missing & ~found.strange.rows).sum()),
         dropped_agents=dropped,
-        glitches={
-            c: int(n) for c, n in zip(named.state, found.strange.sum(axis=0), strict=True) if n
-        },
-        glitch_rows=int(found.strange.any(axis=1).sum()),
+        glitches=counted(found.strange.glitches, named.state),
+        glitch_rows=int(found.strange.glitches.any(axis=1).sum()),
+        outliers=counted(found.strange.outliers, named.state),
+        outlier_agents=by_agent(found.strange.outliers, rows.agent, rows.names.tolist()),
         constant=tuple(c for c, same in zip(named.state, constant, strict=True) if same),
         actions=found.labels if named.action else (),
         untried=tuple(one for k, one in enumerate(found.labels) if not (taken == k).any()),

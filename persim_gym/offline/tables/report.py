@@ -62,6 +62,9 @@ class TableReport:
         used: Rows in a transition.
         still: Whether no state column changes within an agent.
         closed: Days of the week without any row, which are not counted as time.
+        outliers: State columns with values that contradict the rows before and after them, and how
+            many; their rows were left out.
+        outlier_agents: Agents with such values, and how many, the most first.
     """
 
     rows: int
@@ -92,6 +95,8 @@ class TableReport:
     used: int = 0
     still: bool = False
     closed: int = 0
+    outliers: Mapping[str, int] = field(default_factory=dict)
+    outlier_agents: Mapping[str, int] = field(default_factory=dict)
 
     def _time(self, value: float) -> str:
         return span(value) if self.dates else f"{value:g}"
@@ -118,8 +123,7 @@ class TableReport:
                 f"only {self.used} of {self.rows} rows are part of a step, for values are missing "
                 f"({each}): fill them in, or leave out what is seldom known ({HOW})"
             )
-        if self.glitches:
-            found.append(self.about_glitches())
+        found += self.about_strange()
         if self.still:
             found.append("the state never changes from one row to the next: nothing can be learned")
         if self.fixed:
@@ -129,15 +133,22 @@ class TableReport:
             )
         return found
 
-    def about_glitches(self) -> str:
-        """Which values were taken for a sensor's glitches, and what to say if they are none."""
-        counts = ", ".join(f"{count} of {name!r}" for name, count in self.glitches.items())
-        column = next(iter(self.glitches))
-        return (
-            f"values that leap away and are back in the next row are left out as glitches of a "
-            f"sensor: {counts}; if they are values, say what is possible with "
-            f"bounds={{{column!r}: (None, None)}}"
-        )
+    def about_strange(self) -> list[str]:
+        """Which values were taken for glitches and outliers, and what to say if they are none."""
+        found = []
+        if self.glitches:
+            found.append(
+                "values that leap away and are back in the next row are left out as glitches of a "
+                f"sensor: {_if_values(self.glitches)}"
+            )
+        if self.outliers:
+            most, count = next(iter(self.outlier_agents.items()))
+            agents = many(len(self.outlier_agents), "agent")
+            found.append(
+                f"values that contradict the rows before and after them are left out as outliers, "
+                f"of {agents}, most of them, {count}, of {most!r}: {_if_values(self.outliers)}"
+            )
+        return found
 
     def __str__(self) -> str:
         """One line."""
@@ -166,6 +177,8 @@ class TableReport:
             parts.append(f"{many(self.missing, 'row')} with a missing value left out")
         if self.glitches:
             parts.append(f"{many(self.glitch_rows, 'row')} with a sensor's glitch left out")
+        if self.outliers:
+            parts.append(f"{many(sum(self.outliers.values()), 'value')} left out as outliers")
         if self.lone_rows:
             parts.append(f"{many(self.lone_rows, 'row')} without a neighbour left out")
         if self.dropped_agents:
@@ -184,6 +197,15 @@ class TableReport:
         if self.untried:
             parts.append(f"never taken: {some(self.untried)}")
         return "; ".join(parts)
+
+
+def _if_values(counts: Mapping[str, int]) -> str:
+    """Counts by column, and what to say if they are values."""
+    each = ", ".join(f"{count} of {name!r}" for name, count in counts.items())
+    column = next(iter(counts))
+    return (
+        f"{each}; if they are values, say what is possible with bounds={{{column!r}: (None, None)}}"
+    )
 
 
 def many(count: int, what: str) -> str:

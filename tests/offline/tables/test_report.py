@@ -106,6 +106,10 @@ PLAIN = TableReport(
         ({"gaps": 2, "dates": True, "max_gap": 7200.0}, "split at 2 gaps longer than 2 h"),
         ({"missing": 3}, "3 rows with a missing value left out"),
         ({"glitches": {"x": 2}, "glitch_rows": 1}, "1 row with a sensor's glitch left out"),
+        (
+            {"outliers": {"x": 2, "y": 1}, "outlier_agents": {"a": 3}},
+            "3 values left out as outliers",
+        ),
         ({"lone_rows": 1}, "1 row without a neighbour left out"),
         ({"dropped_agents": tuple("abcdefg")}, "'a', 'b', 'c', 'd', 'e' and 2 more"),
         ({"steps": (5.0, 6.1)}, "steps of 5 to 6.1 all count as one"),
@@ -131,6 +135,12 @@ def test_a_glitch_is_said_with_what_to_say_if_it_is_none() -> None:
     assert "glitches of a sensor: 2 of 'x', 1 of 'y'" in said
     assert said.endswith("bounds={'x': (None, None)}")
     assert PLAIN.warnings() == []
+
+
+def test_outliers_are_said_with_columns_and_the_agent_of_most() -> None:
+    (said,) = replace(PLAIN, outliers={"x": 3}, outlier_agents={"b": 2, "a": 1}).warnings()
+    assert "left out as outliers, of 2 agents, most of them, 2, of 'b': 3 of 'x'" in said
+    assert said.endswith("bounds={'x': (None, None)}")
 
 
 def test_times_off_the_grid_are_no_whole_steps() -> None:
