@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persim_gym.offline.tables.causes import caused
+from persim_gym.offline.tables.circles import off_circles
 from persim_gym.offline.tables.glitches import glitches
 from persim_gym.offline.tables.outliers import outliers
 
@@ -27,7 +28,8 @@ class Strange:
 
     Attributes:
         glitches: Those that leap away and back ``[n, d]``.
-        outliers: Those that contradict the rows before and after them ``[n, d]``.
+        outliers: Those that contradict the rows before and after them, or the circle that all other
+            rows lie on ``[n, d]``.
     """
 
     glitches: Flags
@@ -62,7 +64,8 @@ class Strange:
         turn = np.zeros(values.shape[1])
         for column, period in turns:
             turn[column] = period
-        far = outliers(values, follows, actions, agent, turn) & free & ~leaps
+        far = outliers(values, follows, actions, agent, turn) | off_circles(values, follows)
+        far &= free & ~leaps
         known = np.where(leaps, np.nan, values)
         far &= ~caused(far, known, follows, actions, time, UNLIKE)
         return cls(leaps, far)
