@@ -35,8 +35,9 @@ ROUNDS = 3
 #: Outliers that follow each other at the most; rows up to which what stays like them is
 #: counted, and its share of the outliers of a column from which it is something that happens.
 LENGTH, LASTING, OFTEN = 2, 5, 0.3
-#: Fewest outliers that are believed, and how many times as many as by chance they have to be.
-FEWEST, TIMES = 6, 1.5
+#: Fewest outliers that are believed, also as a share of the rows, and how many times as many as by
+#: chance they have to be.
+FEWEST, SHARE, TIMES = 6, 0.002, 1.5
 #: Share of the outliers that are smaller than what else may be one, and how often, as a share of
 #: the outliers, it is one.
 LIKE, RARE = 0.25, 0.1
@@ -81,7 +82,7 @@ def outliers(
     ]
     found[:, rests | (lasting > OFTEN * found.sum(axis=0))] = False
     rows = int(found.any(axis=1).sum())
-    if rows < FEWEST or rows < TIMES * chance:
+    if rows < max(FEWEST, SHARE * len(values), TIMES * chance):
         found[:] = False
     return found
 

@@ -143,10 +143,11 @@ class TableReport:
             )
         if self.outliers:
             most, count = next(iter(self.outlier_agents.items()))
-            agents = many(len(self.outlier_agents), "agent")
+            alone, agents = len(self.outlier_agents) == 1, many(len(self.outlier_agents), "agent")
+            whose = f"of {most!r}" if alone else f"of {agents}, most of them, {count}, of {most!r}"
             found.append(
-                f"values that contradict the rows before and after them are left out as outliers, "
-                f"of {agents}, most of them, {count}, of {most!r}: {_if_values(self.outliers)}"
+                "values that contradict the rows before and after them are left out as outliers, "
+                f"{whose}: {_if_values(self.outliers)}"
             )
         return found
 
