@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from persim_gym.offline.tables.row_regression import RowRegression, short_way
+from persim_gym.offline.tables.row_regression import RowRegression, short_way, unit_of
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -38,9 +38,9 @@ LENGTH, LASTING, OFTEN = 2, 5, 0.3
 #: Fewest outliers that are believed, also as a share of the rows, and how many times as many as by
 #: chance they have to be.
 FEWEST, SHARE, TIMES = 6, 0.002, 1.5
-#: Share of the outliers that are smaller than what else may be one, and how often, as a share of
-#: the outliers, it is one.
-LIKE, RARE = 0.25, 0.1
+#: Shares of the outliers that are smaller than what else may be one, of which the first serves with
+#: which that is as rare, as a share of the outliers.
+LIKE, RARE = (0.1, 0.25), 0.1
 #: Numbers that are searched together.
 BLOCK = 2**18
 #: Rounding of single precision, as a share of a value.
@@ -106,7 +106,8 @@ class _Screen:
         self.leads[self.first] = True
         self.grid = _resolution(self.values)
         self.far = np.zeros(self.values.shape, dtype=np.bool_)
-        self.size = np.zeros(len(self.values))
+        self.unit = unit_of(self.values[known]) if known.any() else np.ones(self.values.shape[1])
+        self.size = np.zeros((len(self.values), 2))
         self.lasting = np.zeros(self.values.shape[1])
 
     def search(self) -> tuple[Flags, int]:
@@ -136,7 +137,7 @@ class _Screen:
 
         Of a first or a last row, or among several outliers, nothing tells whether it is the row or
         the process; but where steps that no outlier explains are much rarer than outliers of that
-        size, it is the row.
+        size, in units of what is usual there and of the column, it is the row.
         """
         touched: Flags = np.asarray(bad.any(axis=1))
         after = self.first + 1
@@ -146,11 +147,12 @@ class _Screen:
         known = self.size[touched & led_to]
         if len(known) < FEWEST:
             return
-        off = clean & (self.size[after] >= np.quantile(known, LIKE))
-        if off.sum() > RARE * touched.sum():
-            return
-        rows = np.where(led_to[self.first], after, self.first)[off]
-        bad[rows] |= self.far[after[off]]
+        for share in LIKE:
+            off = clean & (self.size[after] >= np.quantile(known, share, axis=0)).all(axis=1)
+            if off.sum() <= RARE * touched.sum():
+                rows = np.where(led_to[self.first], after, self.first)[off]
+                bad[rows] |= self.far[after[off]]
+                return
 
     def _round(self, model: RowRegression, now: Floats, used: Flags) -> tuple[Flags, Floats, int]:
         """Outliers, values without them, and how many rows are by chance."""
@@ -159,8 +161,10 @@ class _Screen:
         left = short_way(self.values - expected, self.turns)
         usual = self._usual(left, used)
         bad, fixed, chance = np.zeros(left.shape, dtype=np.bool_), self.values.copy(), 0
-        sizes = np.abs(left) / usual
-        self.far, self.size = sizes > FAR, np.nan_to_num(sizes.max(axis=1))
+        sizes = np.abs(left)
+        self.far = sizes > FAR * usual
+        both = (sizes / usual).max(axis=1), (sizes / self.unit).max(axis=1)
+        self.size = np.nan_to_num(np.stack(both, axis=1))
         rows = np.flatnonzero(self.leads & self.far.any(axis=1))
         self.lasting[:] = 0.0
         for length in range(1, LASTING + 1):

@@ -94,9 +94,9 @@ class RowRegression:
             different = np.unique(column)
             kinds.append(different[1:] if len(different) <= KINDS else None)
         changes = short_way(following - states, turns)
-        made = cls(turns, kinds, np.zeros(0), np.ones(0), _unit(changes))
+        made = cls(turns, kinds, np.zeros(0), np.ones(0), unit_of(changes))
         inputs = made._inputs(states, actions)
-        made.centre, made.scale = np.median(inputs, axis=0), _unit(inputs)
+        made.centre, made.scale = np.median(inputs, axis=0), unit_of(inputs)
         made._fit(made._terms(inputs), changes / made.unit, whose, before)
         return made
 
@@ -155,7 +155,7 @@ class RowRegression:
             weight = np.minimum(weight, least[:, None])
 
 
-def _unit(values: Floats) -> Floats:
+def unit_of(values: Floats) -> Floats:
     """A size of columns ``[k]`` that few values do not change."""
     low, high = np.quantile(values, [0.02, 0.98], axis=0)
     deviation = values.std(axis=0)
