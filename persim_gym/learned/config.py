@@ -306,6 +306,8 @@ class Latent(Values):
         latent: Coordinates ``r`` of a latent.
         hidden: Widths of the hidden layers.
         gates: Steep switches between heads: contacts and other jumps.
+        jumps: Thresholds that all agents share, at the most, that are searched for in the data;
+            each has a gate of its own.
         batch_size: Transitions in a batch.
         first_steps: Steps of the optimiser before noise is estimated.
         steps: Steps after that, where none is found.
@@ -334,6 +336,7 @@ class Latent(Values):
     latent: int = 6
     hidden: tuple[int, ...] = (64, 64)
     gates: int = 4
+    jumps: int = 4
     batch_size: int = 512
     first_steps: int = 1000
     steps: int = 4000
@@ -357,7 +360,7 @@ class Latent(Values):
         whole = ("ensemble_size", "latent", "batch_size", "first_steps", "window", "windows")
         for name in (*whole, "max_agents", "lag"):
             checks.positive_integer(name, getattr(self, name))
-        for name in ("gates", "steps", "window_steps", "seed"):
+        for name in ("gates", "jumps", "steps", "window_steps", "seed"):
             checks.integer(name, getattr(self, name), wrong_type=ValueError)
         self._take_widths("hidden", least=1)
         for name in ("learning_rate", "window_learning_rate", "noise_share", "decay", "hold"):

@@ -25,6 +25,7 @@ from persim_gym.learned.latent.data import (
     window_starts,
 )
 from persim_gym.learned.latent.feature_map import FeatureMap
+from persim_gym.learned.latent.jumps import find_jumps, place_gates
 from persim_gym.learned.latent.network import LatentNetwork, LatentShape
 from persim_gym.learned.latent.objective import Ground, OneStep, SeveralSteps
 from persim_gym.learned.latent.posterior import posterior
@@ -304,6 +305,7 @@ def initial_network(data: LatentData, config: Latent) -> LatentNetwork:
     """Where a fit begins."""
     generator = _generator(config.seed, 0, 2, 0)
     m, r = config.ensemble_size, config.latent
+    jumps = find_jumps(data, config.jumps) if config.jumps else []
     shape = LatentShape(
         m,
         data.num_agents,
@@ -311,7 +313,8 @@ def initial_network(data: LatentData, config: Latent) -> LatentNetwork:
         data.changes.shape[1],
         r,
         config.hidden,
-        config.gates,
+        config.gates + len(jumps),
+        len(jumps),
     )
     known = first_latents(data.features, data.changes, data.agents, data.num_agents, r)
     latents = torch.tensor(known, dtype=torch.float32).repeat(m, 1, 1)
@@ -320,7 +323,8 @@ def initial_network(data: LatentData, config: Latent) -> LatentNetwork:
     features = torch.tensor(data.features, dtype=torch.float32)
     low, high = features.amin(0), features.amax(0)
     room = config.hold * (high - low)
-    return network.with_tensors(low=low - room, high=high + room, mix=_mix(data.features))
+    mix = _mix(data.features)
+    return place_gates(network.with_tensors(low=low - room, high=high + room, mix=mix), jumps)
 
 
 def _mix(features: NDArray[np.float64]) -> Tensor:

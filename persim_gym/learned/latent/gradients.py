@@ -106,6 +106,8 @@ class Response:
             torch.mul(each, slot.opened[:, None], out=slot.by_gated)
             by_gate = (each * slot.gated).sum(1).mul_(STEEP)
             _sigmoid_backward.grad_input(by_gate, slot.opened, grad_input=slot.by_gate)
+            # So steep an edge would make a state beside it all that counts.
+            slot.by_out[:, self.shape.fixed] = 0.0
         weights, head = self._back
         down = torch.bmm(head, slot.by_out)
         for k in reversed(range(len(slot.slopes))):

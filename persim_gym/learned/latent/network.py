@@ -4,7 +4,8 @@ The change of state is ``f(features, latent of the agent)``: where a product of 
 what is known of an agent, this is not, so that an agent can move a kink, a threshold or a contact.
 Two hidden layers, and a linear layer past them. Beside the first head there are others, each behind
 a steep gate: at a contact or a threshold another law holds at once, where smooth layers would have
-to blur it. All ``m`` members live in stacked tensors.
+to blur it. Where data jump for all agents at one place, a gate is put there beforehand. All ``m``
+members live in stacked tensors.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class LatentShape:
         latent: Coordinates ``r`` of a latent.
         hidden: Widths of the hidden layers.
         gates: Gates ``g``, each with a head of its own.
+        placed: How many of them, the last ones, stand where the data jump and are not fitted.
     """
 
     members: int
@@ -46,6 +48,7 @@ class LatentShape:
     latent: int
     hidden: tuple[int, ...]
     gates: int = 0
+    placed: int = 0
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -56,6 +59,12 @@ class LatentShape:
     def heads(self) -> tuple[int, int, int]:
         """Columns of the last layer: the first head's, the gates', and those of their heads."""
         return (self.outputs, self.gates, self.outputs * self.gates)
+
+    @property
+    def fixed(self) -> slice:
+        """Columns of the last layer that are placed, and not fitted."""
+        end = self.outputs + self.gates
+        return slice(end - self.placed, end)
 
     def layers(self) -> dict[str, tuple[int, ...]]:
         """Every layer's shape, by name, in a fixed order."""

@@ -96,6 +96,8 @@ class _Objective:
             for name, size in self.network.shape.layers().items():
                 if name.endswith("weight"):
                     gradients[name].add_(p[name], alpha=self.decay * size[1] / count)
+        for name in ("head.weight", "head.bias"):
+            gradients[name][..., self.network.shape.fixed] = 0.0
 
     def write_latents(self, drawn: _Draw, by_latents: Tensor) -> None:
         """Add the gradient by drawn latents ``[m, r, b]`` to that of their means and deviations."""

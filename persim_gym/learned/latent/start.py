@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,15 +34,12 @@ def first_latents(
         num_agents: Number of agents ``N``.
         rank: Coordinates ``r`` of a latent.
     """
-    basis = _basis(features)
+    basis = basis_of(features)
     count = basis.shape[1]
     left = changes - basis @ (basis.T @ changes) / len(basis)
     left /= np.sqrt((left**2).mean(0)) + 1e-9
-    order = np.argsort(agents, kind="stable")
-    ends = np.searchsorted(agents[order], np.arange(num_agents + 1))
     own = np.zeros((num_agents, count, changes.shape[1]))
-    for agent, (begin, end) in enumerate(itertools.pairwise(ends)):
-        rows = order[begin:end]
+    for agent, rows in enumerate(agent_blocks(agents, num_agents)):
         if len(rows):
             x = basis[rows]
             own[agent] = np.linalg.solve(x.T @ x + PULL * np.eye(count), x.T @ left[rows])
@@ -54,7 +52,15 @@ def first_latents(
     return found / (np.sqrt((found[:, 0] ** 2).mean()) + 1e-12)
 
 
-def _basis(features: NDArray[np.float64]) -> NDArray[np.float64]:
+def agent_blocks(agents: NDArray[np.int64], num_agents: int) -> Iterator[NDArray[np.int64]]:
+    """Rows of each agent in turn."""
+    order = np.argsort(agents, kind="stable")
+    ends = np.searchsorted(agents[order], np.arange(num_agents + 1))
+    for begin, end in itertools.pairwise(ends):
+        yield order[begin:end]
+
+
+def basis_of(features: NDArray[np.float64]) -> NDArray[np.float64]:
     """Constant, features and, where these are few, their products, made orthonormal ``[T, F]``."""
     n, q = features.shape
     parts = [np.ones((n, 1)), features]
