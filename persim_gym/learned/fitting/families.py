@@ -319,8 +319,11 @@ class _Rows:
 def _feature_map(
     frame: Frame, walls: tuple[NDArray[Any], NDArray[Any]] | None
 ) -> FeatureMap | None:
-    """How features move with the state; of a state with a past that is not said."""
-    if frame.lag > 1:
+    """How features move with the state; of a past with observations that is not said.
+
+    Past actions are recorded, as the present one is: a state moves alike with them and without.
+    """
+    if {*frame.optional[0]} & {*frame.kept}:
         return None
     place = {column: index for index, column in enumerate(frame.kept)}
     plain, turning = frame.geometry.plain, frame.geometry.periodic

@@ -18,11 +18,13 @@ from persim_gym.learned.fitting.families import (
     one_step_rmse,
 )
 from persim_gym.learned.fitting.progress import FitReport
+from persim_gym.learned.history import slots
 from persim_gym.learned.latent import fit as latent_fit
 from persim_gym.learned.latent import posterior
 from persim_gym.learned.latent.data import LatentData
 from persim_gym.learned.outcomes.data_task import DataTask
 from persim_gym.offline import read_table
+from tests.learned.features.late_worlds import late_body
 from tests.learned.features.swings import SEEN, Swing, data_of
 from tests.learned.worlds import PlainTask, random_walks
 
@@ -113,6 +115,18 @@ def test_a_wall_that_stops_is_learned_as_an_effect_of_its_bound() -> None:
     found = fit_latents(data, config, SETTING).ensemble
     assert found.effects is not None
     assert one_step_rmse(found, data, data.states(1), data.clipped) < 1e-3
+
+
+def test_noise_is_seen_beside_actions_that_act_late() -> None:
+    """Single steps from noisy states would leave some .045: the fit has to go over windows."""
+    noisy, clean = (late_body(noise, agents=30, steps=60) for noise in (0.1, 0.0))
+    acting = 13, 14  # the second action as it was three steps ago, and the first
+    config = Latent(
+        lag=4, seen=acting, ensemble_size=1, first_steps=300, steps=300, window_steps=300
+    )
+    found = fit_latents(noisy, config, SETTING).ensemble
+    rows = clean.transitions.step >= 3
+    assert one_step_rmse(found, clean, slots(clean.transitions, 4, 2), rows) < 0.03
 
 
 def test_agents_that_a_latent_fit_leaves_out_are_read_a_few_at_a_time(
