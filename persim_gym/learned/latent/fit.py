@@ -136,7 +136,8 @@ class _Fit:
         self.starts = np.empty(0, dtype=np.int64)
         if frame is not None and config.window_steps:
             self.starts = window_starts(data, frame, config.window, max(1, config.window // 2))
-        self.parameters = Parameters(self.network.shape, len(self.starts))
+        observations = 1 if frame is None else frame.observations
+        self.parameters = Parameters(self.network.shape, len(self.starts), observations)
         self.spent = 0.0
         self.done = 0
 
@@ -199,7 +200,7 @@ class _Fit:
         assert noise is not None
         size = torch.zeros_like(vector)
         self.parameters.views(size)["starts"].add_(
-            START_RATE / max(stage.rate, 1e-12) * noise.sqrt()
+            START_RATE / max(stage.rate, 1e-12) * stage.loss.noise.sqrt()
         )
         return _Adam(vector, size[layers:])
 

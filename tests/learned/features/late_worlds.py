@@ -62,7 +62,9 @@ def late_level(
     return Data(transitions(who, before, acted, after), task)
 
 
-def late_body(noise: float, *, agents: int = 40, steps: int = 100, seed: int = 0) -> Data:
+def late_body(
+    noise: float, *, agents: int = 40, steps: int = 100, seed: int = 0, hidden: bool = False
+) -> Data:
     """A body on a spring that gives way: of place, speed and two actions, one three steps late.
 
     Args:
@@ -70,6 +72,7 @@ def late_body(noise: float, *, agents: int = 40, steps: int = 100, seed: int = 0
         agents: Agents, with one trajectory each.
         steps: Steps of each.
         seed: Of everything.
+        hidden: Whether speeds are not seen.
     """
     rng = np.random.default_rng(seed)
     pushes = rng.uniform(-1, 1, (agents, steps, 2))
@@ -83,7 +86,8 @@ def late_body(noise: float, *, agents: int = 40, steps: int = 100, seed: int = 0
         walk.append(np.stack([place, speed], axis=1))
     true = np.stack(walk, axis=1)
     seen = true + noise * rng.normal(size=true.shape)
-    before, after = (part.reshape(-1, 2) for part in (seen[:, :-1], seen[:, 1:]))
+    d = 1 if hidden else 2
+    before, after = (part[..., :d].reshape(-1, d) for part in (seen[:, :-1], seen[:, 1:]))
     who = np.repeat(np.arange(agents), steps)
-    task = PlainTask.of(2, action_dim=2)
+    task = PlainTask.of(d, action_dim=2)
     return Data(transitions(who, before, pushes.reshape(-1, 2), after), task)
