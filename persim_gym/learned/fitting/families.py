@@ -218,6 +218,7 @@ def fit_latents(data: Data, config: Latent, setting: Setting, without: Without =
         rows = replace(rows, cut=cut, clipped=clipped if without is None else clipped & ~without)
     checkpoint = setting.checkpoint_of(config, without)
     kept = checkpoint.load() if checkpoint is not None else None
+    windows: list[bool] = []
     network = fit_latent(
         rows,
         config,
@@ -226,9 +227,11 @@ def fit_latents(data: Data, config: Latent, setting: Setting, without: Without =
         on_epoch=setting.report.on_epoch,
         save=None if checkpoint is None else lambda now: checkpoint.save(now.tensors, now.facts()),
         save_every=setting.save_every,
+        on_windows=lambda: windows.append(True),
     )
     metrics: dict[str, Any] = {
         "heldout_rmse": None,
+        "windows": bool(windows),
         "notes": [],
         "seconds": time.perf_counter() - began,
     }

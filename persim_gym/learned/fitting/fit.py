@@ -25,7 +25,7 @@ from persim_gym.learned.comparison.score import ESCAPES
 from persim_gym.learned.config import ClosedForm, Hierarchical, Latent, Networks
 from persim_gym.learned.data import Data
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.fitting.candidates import candidates_of
+from persim_gym.learned.fitting.candidates import SINGLE, candidates_of
 from persim_gym.learned.fitting.families import (
     Fitted,
     Setting,
@@ -131,6 +131,8 @@ def _chosen(data: Data, configs: dict[str, Any], seed: int, setting: Setting) ->
             further=isinstance(config, (ClosedForm, Hierarchical)),
             plain=name.startswith("linear"),
             slow=isinstance(config, (Latent, Networks)),
+            needed=_beside_windows(name) if name.endswith(SINGLE) else None,
+            like=name.removesuffix(SINGLE) if name.endswith(SINGLE) else "",
         )
         for name, config in configs.items()
     }
@@ -157,6 +159,8 @@ def _chosen(data: Data, configs: dict[str, Any], seed: int, setting: Setting) ->
     if isinstance(first, (Hierarchical, Latent)) and (first.lag > 1 or plain):
         # With it, it is fitted again.
         made.metrics["past"] = {"lag": first.lag, "seen": first.seen}
+        if name.endswith(SINGLE):
+            made.metrics["past"]["window_steps"] = 0
         if plain and isinstance(first, Hierarchical):
             made.metrics["past"]["degree"] = first.degree
     return made
@@ -276,6 +280,17 @@ def _fitting(data: Data, config: Any, setting: Setting) -> Callable[[NDArray[np.
         return OpenLoop(fit_family(data, config, setting, without), rows)
 
     return fit
+
+
+def _beside_windows(name: str) -> Callable[[Mapping[str, Sequence[Predictor]]], bool]:
+    """Whether networks that are alike were fitted over windows, or could not be."""
+    like = name.removesuffix(SINGLE)
+
+    def needed(fits: Mapping[str, Sequence[Predictor]]) -> bool:
+        own = [p.fitted for p in fits.get(like, ()) if isinstance(p, OpenLoop)]
+        return not own or any(fitted.metrics["windows"] for fitted in own)
+
+    return needed
 
 
 def _smaller(config: Any) -> Any:

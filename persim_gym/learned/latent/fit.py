@@ -77,6 +77,7 @@ def fit_latent(
     on_epoch: Callable[[FitProgress], None] | None = None,
     save: Callable[[LatentSnapshot], None] | None = None,
     save_every: float = 30.0,
+    on_windows: Callable[[], None] | None = None,
 ) -> LatentNetwork:
     """Fit all members at once.
 
@@ -93,6 +94,7 @@ def fit_latent(
         on_epoch: Called after each epoch.
         save: Takes a snapshot, about every ``save_every`` seconds.
         save_every: Seconds between snapshots.
+        on_windows: Called where the fit has gone on over windows.
 
     Raises:
         ValueError: If there is no transition.
@@ -108,6 +110,8 @@ def fit_latent(
     fit = _Fit(data.of_agents(chosen), config, frame, on_epoch, save, save_every)
     with few_threads(config.ensemble_size * config.batch_size, (1,), torch.device("cpu")):
         network = fit.run(resume)
+    if fit.over_windows and on_windows is not None:
+        on_windows()
     if len(chosen) == data.num_agents:
         return network
     del fit  # and the data that it holds
@@ -138,6 +142,7 @@ class _Fit:
             self.starts = window_starts(data, frame, config.window, max(1, config.window // 2))
         observations = 1 if frame is None else frame.observations
         self.parameters = Parameters(self.network.shape, len(self.starts), observations)
+        self.over_windows = False
         self.spent = 0.0
         self.done = 0
 
@@ -160,9 +165,11 @@ class _Fit:
                     weights = weights_of(self.parameters.network(vector, self.network), self.data)
             stage = self._stage(index, vector, noise, weights)
             self._run_stage(stage, noise, resume if index == first else None)
+        self.over_windows = noise is not None and len(noise) > 0
         if self.save is not None and first < 2:
             seconds = self.spent + time.monotonic() - self.began
-            self.save(LatentSnapshot(2, 0, {"parameters": vector.clone()}, seconds))
+            kept = {"parameters": vector.clone()} | ({} if noise is None else {"noise": noise})
+            self.save(LatentSnapshot(2, 0, kept, seconds))
         network = self.parameters.network(vector, self.network)
         return self._finished(network)
 
