@@ -194,7 +194,8 @@ class _Fit:
             return torch.empty(0)
         network = self.parameters.network(vector, self.network)
         noise, left = noise_of_observations(network, self.data)
-        if not (2 * noise > self.config.noise_share * left).any():
+        seen = SEEN if self.frame is not None and self.frame.past is not None else 1.0
+        if not (2 * noise > seen * self.config.noise_share * left).any():
             return torch.empty(0)
         return noise + 1e-3 * left + 1e-12
 
@@ -388,6 +389,9 @@ FEWEST_STEPS = 20
 
 #: Windows below which no fit over windows is tried.
 FEWEST_WINDOWS = 20
+
+#: Share of noise that what is left shows of it, about, where past observations average it.
+SEEN = 0.5
 
 #: Step size of start states, in deviations of observations' noise.
 START_RATE = 0.03
