@@ -63,8 +63,8 @@ class Candidate:
         plain: Whether it is so plain that another has to be significantly better.
         slow: Whether it is fitted to further parts only while it predicts each part better than
             what is best of the plain ones.
-        needed: Whether it is tried at all, by what others have made of the parts.
         like: Name of another that is the same but for how it is fitted: the better one is kept.
+        needed: Whether it is tried beside that one, by what that one has made of the parts.
     """
 
     fit: Callable[[NDArray[np.int64]], Predictor]
@@ -72,8 +72,8 @@ class Candidate:
     further: bool = False
     plain: bool = False
     slow: bool = False
-    needed: Callable[[Mapping[str, Sequence[Predictor]]], bool] | None = None
     like: str = ""
+    needed: Callable[[Sequence[Predictor]], bool] = lambda _: True
 
     def again(self, chosen: Predictor, rows: NDArray[np.int64]) -> Predictor:
         """The chosen predictor fitted to all rows."""
@@ -192,8 +192,8 @@ def _tried(
     scores: dict[str, Score] = {}
     fits: dict[str, list[Predictor]] = {}
     for name in sorted(candidates, key=lambda name: candidates[name].slow):
-        needed = candidates[name].needed
-        if needed is not None and not needed(fits):
+        like = candidates[name].like
+        if like in fits and not candidates[name].needed(fits[like]):
             continue
         plain = [other for other in errors if candidates[other].plain and candidates[name].slow]
         if _is_clear(scores[other] for other in errors):

@@ -131,7 +131,7 @@ def _chosen(data: Data, configs: dict[str, Any], seed: int, setting: Setting) ->
             further=isinstance(config, (ClosedForm, Hierarchical)),
             plain=name.startswith("linear"),
             slow=isinstance(config, (Latent, Networks)),
-            needed=_beside_windows(name) if name.endswith(SINGLE) else None,
+            needed=_over_windows,
             like=name.removesuffix(SINGLE) if name.endswith(SINGLE) else "",
         )
         for name, config in configs.items()
@@ -282,15 +282,9 @@ def _fitting(data: Data, config: Any, setting: Setting) -> Callable[[NDArray[np.
     return fit
 
 
-def _beside_windows(name: str) -> Callable[[Mapping[str, Sequence[Predictor]]], bool]:
-    """Whether networks that are alike were fitted over windows, or could not be."""
-    like = name.removesuffix(SINGLE)
-
-    def needed(fits: Mapping[str, Sequence[Predictor]]) -> bool:
-        own = [p.fitted for p in fits.get(like, ()) if isinstance(p, OpenLoop)]
-        return not own or any(fitted.metrics["windows"] for fitted in own)
-
-    return needed
+def _over_windows(fits: Sequence[Predictor]) -> bool:
+    """Whether networks were fitted over windows."""
+    return any(isinstance(p, OpenLoop) and bool(p.fitted.metrics.get("windows")) for p in fits)
 
 
 def _smaller(config: Any) -> Any:

@@ -100,10 +100,10 @@ def test_one_that_is_needed_only_beside_another_is_tried_by_what_came_of_that(ne
     data, seen = record(60), list[int]()
 
     def asked(fits: Any) -> bool:
-        seen.append(len(fits["first"]))
+        seen.append(len(fits))
         return needed
 
-    second = dataclasses.replace(of(Known(0.01)), needed=asked)
+    second = dataclasses.replace(of(Known(0.01)), like="first", needed=asked)
     found = compare(data, {"first": of(Known(0.1)), "second": second}, mix=False)
     assert seen == [1]
     assert found.winner == ("second" if needed else "first")
