@@ -317,7 +317,7 @@ class Latent(Values):
         learning_rate: Highest step size, one step ahead.
         window_learning_rate: The same over windows.
         noise_share: Share of what one step leaves unexplained that must be noise of observations,
-            in some coordinate, for windows to be used.
+            in some coordinate, for windows to be used; half as much where past ones are seen.
         decay: Weight of the weights' prior.
         hold: How far outside the data's range features are held, in widths of the range.
         max_agents: Agents that the network is fitted on. Any more are adapted to afterwards, so

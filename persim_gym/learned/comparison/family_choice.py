@@ -63,6 +63,8 @@ class Candidate:
         plain: Whether it is so plain that another has to be significantly better.
         slow: Whether it is fitted to further parts only while it predicts each part better than
             what is best of the plain ones.
+        like: Name of another that is the same but for how it is fitted: the better one is kept.
+        needed: Whether it is tried beside that one, by what that one has made of the parts.
     """
 
     fit: Callable[[NDArray[np.int64]], Predictor]
@@ -70,6 +72,8 @@ class Candidate:
     further: bool = False
     plain: bool = False
     slow: bool = False
+    like: str = ""
+    needed: Callable[[Sequence[Predictor]], bool] = lambda _: True
 
     def again(self, chosen: Predictor, rows: NDArray[np.int64]) -> Predictor:
         """The chosen predictor fitted to all rows."""
@@ -138,26 +142,13 @@ def compare(
             "no agent has two transitions: there is nothing to compare candidates by; record more "
             "of each agent, or choose a method"
         )
-    errors: dict[str, list[Errors]] = {}
-    scores: dict[str, Score] = {}
-    fits: dict[str, list[Predictor]] = {}
-    for name in sorted(candidates, key=lambda name: candidates[name].slow):
-        plain = [other for other in errors if candidates[other].plain and candidates[name].slow]
-        if _is_clear(scores[other] for other in errors):
-            plain = []  # none of them will be taken
-        best = min(plain, key=lambda other: scores[other].overall, default="")
-        found = _Tried.of(candidates[name], errors.get(best, []), parts, record, steps, seed)
-        scores[name] = found.score
-        if not found.score.failed:
-            errors[name], fits[name] = found.errors, found.fits
-    scores = {name: scores[name] for name in candidates}
-    errors = {name: errors[name] for name in candidates if name in errors}
+    scores, errors, fits = _tried(record, candidates, parts, steps, seed)
     if not errors:
         raise ValueError("no candidate could be fitted: " + next(iter(scores.values())).failed)
     further = {
         name
         for name, candidate in candidates.items()
-        if candidate.further and scores[name].score <= math.log(NEARLY)
+        if name in errors and candidate.further and scores[name].score <= math.log(NEARLY)
     }
     plain = [name for name in errors if candidates[name].plain]
     if set(plain) < set(errors) and _is_clear(scores[name] for name in errors):
@@ -187,6 +178,36 @@ def compare(
         if why not in ("", BEHIND)
     )
     return Comparison(scores, winner, weights, tuple(steps), fits, notes)
+
+
+def _tried(
+    record: Record,
+    candidates: Mapping[str, Candidate],
+    parts: Sequence[Part],
+    steps: Sequence[int],
+    seed: int,
+) -> tuple[dict[str, Score], dict[str, list[Errors]], dict[str, list[Predictor]]]:
+    """Scores of all that were tried, errors of those that may be taken, and fits, by name."""
+    errors: dict[str, list[Errors]] = {}
+    scores: dict[str, Score] = {}
+    fits: dict[str, list[Predictor]] = {}
+    for name in sorted(candidates, key=lambda name: candidates[name].slow):
+        like = candidates[name].like
+        if like in fits and not candidates[name].needed(fits[like]):
+            continue
+        plain = [other for other in errors if candidates[other].plain and candidates[name].slow]
+        if _is_clear(scores[other] for other in errors):
+            plain = []  # none of them will be taken
+        best = min(plain, key=lambda other: scores[other].overall, default="")
+        found = _Tried.of(candidates[name], errors.get(best, []), parts, record, steps, seed)
+        scores[name] = found.score
+        if not found.score.failed:
+            errors[name], fits[name] = found.errors, found.fits
+    pairs = [(own.like, name) for name, own in candidates.items() if {own.like, name} <= {*errors}]
+    for pair in pairs:
+        del errors[max(pair, key=lambda name: scores[name].overall)]
+    scores = {name: scores[name] for name in candidates if name in scores}
+    return scores, {name: errors[name] for name in candidates if name in errors}, fits
 
 
 def _is_clear(scores: Iterable[Score]) -> bool:

@@ -83,9 +83,14 @@ def needed_past(data: Data, lag: int) -> Past:
 
     for steps in range(lag):
         some = [column for column in changes if column < first + steps * width]
-        if enough([*some, *late, *now]):
-            changes = some
-            break
+        # Actions that are not needed are weights more, which a past observation may make up for.
+        for actions in ([*late, *now], *_taken(few, frame, parts, some)):
+            if enough([*some, *actions]):
+                changes = some
+                break
+        else:
+            continue
+        break
     for actions in _taken(few, frame, parts, changes):
         if enough([*changes, *actions]):
             return _shortened(fitted, {*changes, *actions, *unjudged})

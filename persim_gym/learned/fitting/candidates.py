@@ -19,6 +19,10 @@ from persim_gym.learned.hierarchical.search import WORK, work_of
 #: Lags of linear models that short records are compared by, and least transitions of the median
 #: agent for each observation of the past.
 LAGS, STEPS = (1, 2, 3), 4
+#: What follows the name of latent networks with a past that are fitted to single steps whatever
+#: noise there is. A hidden switch is no smooth function of a past, and where it turns a step late
+#: windows say little.
+SINGLE = ", single steps"
 
 
 def candidates_of(
@@ -39,7 +43,10 @@ def candidates_of(
     alone = actions_alone(data, lags.chosen)
     if alone is not None and alone not in pasts.values():
         own = with_pasts(configs, {lags.chosen: alone}, lags.chosen)
-        found |= {f"{name}, actions alone": config for name, config in own.items()}
+        found |= {
+            name.removesuffix(SINGLE) + ", actions alone" + SINGLE * name.endswith(SINGLE): config
+            for name, config in own.items()
+        }
     found |= with_pasts(configs, pasts, lags.chosen)
     wide = [name for name, own in found.items() if own.lag > 1 and not _affordable(data, own)]
     found = {name: own for name, own in found.items() if name not in wide}
@@ -97,4 +104,6 @@ def with_pasts(
             if found.get(called, own) != own:  # another part of a past that is as long
                 called += f" of {lag}"
             found[called] = own
+            if name == "latent" and own.window_steps:
+                found[called + SINGLE] = replace(own, window_steps=0)
     return found

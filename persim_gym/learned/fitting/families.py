@@ -30,10 +30,10 @@ from persim_gym.learned.ensemble import Ensemble, before_bounds
 from persim_gym.learned.features.charted import ChartedEnsemble, charted
 from persim_gym.learned.features.ensemble import FrameEnsemble, Model
 from persim_gym.learned.features.frame import Frame
+from persim_gym.learned.fitting.feature_maps import feature_map_of
 from persim_gym.learned.fitting.progress import FitReport
 from persim_gym.learned.hierarchical.fit import fit_hierarchical
 from persim_gym.learned.latent.data import LatentData
-from persim_gym.learned.latent.feature_map import AngleColumns, FeatureMap
 from persim_gym.learned.latent.fit import LatentSnapshot, fit_latent
 from persim_gym.learned.networks.ensemble import NetworkEnsemble
 from persim_gym.learned.networks.network import LowRankNetwork
@@ -218,17 +218,20 @@ def fit_latents(data: Data, config: Latent, setting: Setting, without: Without =
         rows = replace(rows, cut=cut, clipped=clipped if without is None else clipped & ~without)
     checkpoint = setting.checkpoint_of(config, without)
     kept = checkpoint.load() if checkpoint is not None else None
+    windows: list[bool] = []
     network = fit_latent(
         rows,
         config,
-        frame=_feature_map(rows.frame, ends),
+        frame=feature_map_of(rows.frame, ends),
         resume=LatentSnapshot(tensors=kept[0], **kept[1]) if kept is not None else None,
         on_epoch=setting.report.on_epoch,
         save=None if checkpoint is None else lambda now: checkpoint.save(now.tensors, now.facts()),
         save_every=setting.save_every,
+        on_windows=lambda: windows.append(True),
     )
     metrics: dict[str, Any] = {
         "heldout_rmse": None,
+        "windows": bool(windows),
         "notes": [],
         "seconds": time.perf_counter() - began,
     }
@@ -314,28 +317,6 @@ class _Rows:
         else:
             metrics["geometry"] = self.frame.geometry.to_json()
         return Fitted(method, ensemble, metrics)
-
-
-def _feature_map(
-    frame: Frame, walls: tuple[NDArray[Any], NDArray[Any]] | None
-) -> FeatureMap | None:
-    """How features move with the state; of a state with a past that is not said."""
-    if frame.lag > 1:
-        return None
-    place = {column: index for index, column in enumerate(frame.kept)}
-    plain, turning = frame.geometry.plain, frame.geometry.periodic
-    moved = [(place[k], int(c)) for k, c in enumerate(plain) if k in place]
-    angles = []
-    for k, c in enumerate(turning):
-        columns = (len(plain) + k, len(plain) + len(turning) + k)
-        if not set(columns) <= set(place):
-            return None
-        cosine, sine = (place[column] for column in columns)
-        angles.append(AngleColumns(cosine, sine, int(c), float(frame.unit[c])))
-    gains = [float(frame.unit[c] / frame.scale[k]) for k, c in moved]
-    states, outputs = [k for k, _ in moved], [c for _, c in moved]
-    ends = None if walls is None else frame.between(*walls)
-    return FeatureMap(frame.size, states, outputs, gains, angles, walls=ends)
 
 
 def with_bounds(

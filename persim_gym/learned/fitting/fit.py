@@ -25,7 +25,7 @@ from persim_gym.learned.comparison.score import ESCAPES
 from persim_gym.learned.config import ClosedForm, Hierarchical, Latent, Networks
 from persim_gym.learned.data import Data
 from persim_gym.learned.ensemble import Ensemble
-from persim_gym.learned.fitting.candidates import candidates_of
+from persim_gym.learned.fitting.candidates import SINGLE, candidates_of
 from persim_gym.learned.fitting.families import (
     Fitted,
     Setting,
@@ -131,6 +131,8 @@ def _chosen(data: Data, configs: dict[str, Any], seed: int, setting: Setting) ->
             further=isinstance(config, (ClosedForm, Hierarchical)),
             plain=name.startswith("linear"),
             slow=isinstance(config, (Latent, Networks)),
+            needed=_over_windows,
+            like=name.removesuffix(SINGLE) if name.endswith(SINGLE) else "",
         )
         for name, config in configs.items()
     }
@@ -157,6 +159,8 @@ def _chosen(data: Data, configs: dict[str, Any], seed: int, setting: Setting) ->
     if isinstance(first, (Hierarchical, Latent)) and (first.lag > 1 or plain):
         # With it, it is fitted again.
         made.metrics["past"] = {"lag": first.lag, "seen": first.seen}
+        if name.endswith(SINGLE):
+            made.metrics["past"]["window_steps"] = 0
         if plain and isinstance(first, Hierarchical):
             made.metrics["past"]["degree"] = first.degree
     return made
@@ -276,6 +280,11 @@ def _fitting(data: Data, config: Any, setting: Setting) -> Callable[[NDArray[np.
         return OpenLoop(fit_family(data, config, setting, without), rows)
 
     return fit
+
+
+def _over_windows(fits: Sequence[Predictor]) -> bool:
+    """Whether networks were fitted over windows."""
+    return any(isinstance(p, OpenLoop) and bool(p.fitted.metrics.get("windows")) for p in fits)
 
 
 def _smaller(config: Any) -> Any:

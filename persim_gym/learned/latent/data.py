@@ -127,16 +127,17 @@ class Parameters:
     Args:
         shape: Sizes of the network.
         starts: Number of windows whose first state is fitted.
+        observations: Observations ``l`` of a state.
     """
 
-    def __init__(self, shape: LatentShape, starts: int) -> None:
+    def __init__(self, shape: LatentShape, starts: int, observations: int = 1) -> None:
         m = shape.members
         latent = (m, shape.num_agents, shape.latent)
         self.shape = shape
         self.sizes = shape.layers() | {
             "latent.mean": latent,
             "latent.log_deviation": latent,
-            "starts": (m, starts, shape.outputs),
+            "starts": (m, starts, observations * shape.outputs),
         }
         self._lengths = [math.prod(size) for size in self.sizes.values()]
 
@@ -172,7 +173,7 @@ def window_starts(
     Two rows follow each other where the second begins in the state that the first ends in: where
     a transition was left out between them, they do not.
     """
-    state = frame.state
+    state = frame.moving
     features, changes = torch.as_tensor(data.features), torch.as_tensor(data.changes)
     gap = (frame.moved(features, changes)[:-1, state] - features[1:, state]).abs().amax(1).numpy()
     linked = (gap < FOLLOWS) & (data.episodes[1:] == data.episodes[:-1])

@@ -26,6 +26,31 @@ class AngleColumns:
     gain: float
 
 
+@dataclass(frozen=True, eq=False)
+class PastChanges:
+    """Changes of earlier steps among the features: the latest is the change, each other moves up.
+
+    Attributes:
+        columns: Their columns ``[p]``.
+        shift: What each takes from the features before ``[p, q]``.
+        drive: What it takes from the change ``[p, c]``.
+        offset: What is added ``[p]``.
+        apart: How each differs where observations do ``[p, l * c]``, in units of the change: the
+            present one, the one before it, and so on.
+    """
+
+    columns: tuple[int, ...]
+    shift: Tensor
+    drive: Tensor
+    offset: Tensor
+    apart: Tensor
+
+    @property
+    def observations(self) -> int:
+        """Observations ``l`` that they and the present state tell of."""
+        return self.apart.shape[1] // self.drive.shape[1]
+
+
 class FeatureMap:
     """Which features are the state that changes.
 
@@ -37,6 +62,7 @@ class FeatureMap:
         angles: Angles.
         walls: Least and largest values of the features ``[q]`` each, between which a state is put
             back after a step; by default none.
+        past: Changes of earlier steps among the features; by default none.
 
     Raises:
         ValueError: If lists do not fit together.
@@ -50,6 +76,7 @@ class FeatureMap:
         gains: Sequence[float],
         angles: Sequence[AngleColumns] = (),
         walls: tuple[Tensor, Tensor] | None = None,
+        past: PastChanges | None = None,
     ) -> None:
         if not len(columns) == len(outputs) == len(gains):
             raise ValueError(
@@ -58,9 +85,13 @@ class FeatureMap:
             )
         self.angles = tuple(angles)
         self.columns, self.outputs, self.gains = tuple(columns), tuple(outputs), tuple(gains)
-        self.walls = walls
+        self.walls, self.past = walls, past
         turned = [column for a in angles for column in (a.cosine, a.sine)]
+        #: Columns of the present state, and with them those of past changes.
         self.state = [*columns, *turned]
+        self.moving = self.state if past is None else [*self.state, *past.columns]
+        #: Observations ``l`` that these tell of.
+        self.observations = 1 if past is None else past.observations
         used = [*outputs, *(a.output for a in angles)]
         # What the change drives is one product.
         self._drive = torch.zeros(max(used, default=0) + 1, features, dtype=torch.float32)
@@ -68,7 +99,12 @@ class FeatureMap:
 
     def moved(self, features: Tensor, change: Tensor) -> Tensor:
         """Features ``[..., q]`` with the state moved by a change ``[..., c]``, all else alike."""
-        return self._turned(features + self._driven(change), features, change)
+        out = self._turned(features + self._driven(change), features, change)
+        if self.past is not None:
+            p = self.past
+            shift, drive, offset = (part.to(change) for part in (p.shift, p.drive, p.offset))
+            out[..., list(p.columns)] = features @ shift.mT + change @ drive.mT + offset
+        return out
 
     def of_changes(self, values: Tensor) -> Tensor:
         """Values of changes ``[..., c]`` for the columns of the state, 0 for those of angles."""

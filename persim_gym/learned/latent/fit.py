@@ -78,6 +78,7 @@ def fit_latent(
     on_epoch: Callable[[FitProgress], None] | None = None,
     save: Callable[[LatentSnapshot], None] | None = None,
     save_every: float = 30.0,
+    on_windows: Callable[[], None] | None = None,
 ) -> LatentNetwork:
     """Fit all members at once.
 
@@ -94,6 +95,7 @@ def fit_latent(
         on_epoch: Called after each epoch.
         save: Takes a snapshot, about every ``save_every`` seconds.
         save_every: Seconds between snapshots.
+        on_windows: Called where the fit has gone on over windows.
 
     Raises:
         ValueError: If there is no transition.
@@ -109,6 +111,8 @@ def fit_latent(
     fit = _Fit(data.of_agents(chosen), config, frame, on_epoch, save, save_every)
     with few_threads(config.ensemble_size * config.batch_size, (1,), torch.device("cpu")):
         network = fit.run(resume)
+    if fit.over_windows and on_windows is not None:
+        on_windows()
     if len(chosen) == data.num_agents:
         return network
     del fit  # and the data that it holds
@@ -137,7 +141,9 @@ class _Fit:
         self.starts = np.empty(0, dtype=np.int64)
         if frame is not None and config.window_steps:
             self.starts = window_starts(data, frame, config.window, max(1, config.window // 2))
-        self.parameters = Parameters(self.network.shape, len(self.starts))
+        observations = 1 if frame is None else frame.observations
+        self.parameters = Parameters(self.network.shape, len(self.starts), observations)
+        self.over_windows = False
         self.spent = 0.0
         self.done = 0
 
@@ -160,9 +166,11 @@ class _Fit:
                     weights = weights_of(self.parameters.network(vector, self.network), self.data)
             stage = self._stage(index, vector, noise, weights)
             self._run_stage(stage, noise, resume if index == first else None)
+        self.over_windows = noise is not None and len(noise) > 0
         if self.save is not None and first < 2:
             seconds = self.spent + time.monotonic() - self.began
-            self.save(LatentSnapshot(2, 0, {"parameters": vector.clone()}, seconds))
+            kept = {"parameters": vector.clone()} | ({} if noise is None else {"noise": noise})
+            self.save(LatentSnapshot(2, 0, kept, seconds))
         network = self.parameters.network(vector, self.network)
         return self._finished(network)
 
@@ -187,7 +195,8 @@ class _Fit:
             return torch.empty(0)
         network = self.parameters.network(vector, self.network)
         noise, left = noise_of_observations(network, self.data)
-        if not (2 * noise > self.config.noise_share * left).any():
+        seen = SEEN if self.frame is not None and self.frame.past is not None else 1.0
+        if not (2 * noise > seen * self.config.noise_share * left).any():
             return torch.empty(0)
         return noise + 1e-3 * left + 1e-12
 
@@ -200,7 +209,7 @@ class _Fit:
         assert noise is not None
         size = torch.zeros_like(vector)
         self.parameters.views(size)["starts"].add_(
-            START_RATE / max(stage.rate, 1e-12) * noise.sqrt()
+            START_RATE / max(stage.rate, 1e-12) * stage.loss.noise.sqrt()
         )
         return _Adam(vector, size[layers:])
 
@@ -384,6 +393,9 @@ FEWEST_STEPS = 20
 
 #: Windows below which no fit over windows is tried.
 FEWEST_WINDOWS = 20
+
+#: Share of noise that what is left shows of it, about, where past observations average it.
+SEEN = 0.5
 
 #: Step size of start states, in deviations of observations' noise.
 START_RATE = 0.03

@@ -209,6 +209,12 @@ class Motion:
         self.gains = torch.tensor(frame.gains, dtype=torch.float32)[:, None]
         self.angles = frame.angles
         self._columns, self._driven = places(self.plain), places(self.outputs)
+        self.past, self._observations = frame.past, frame.observations
+        if self.past is not None:
+            self._past = places(self.past.columns)
+            tensors = self.past.shift, self.past.drive, self.past.offset, self.past.apart
+            self._shift, self._drive, offset, self._apart = (part.float() for part in tensors)
+            self._offset = offset[:, None]
 
     def forward(self, features: Tensor, change: Tensor, out: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Write the state after a change ``[m, c, n]`` into ``out``, all else of which stays.
@@ -216,6 +222,21 @@ class Motion:
         Returns:
             What :meth:`backward` needs: cosine and sine of each angle's turn.
         """
+        if self.past is not None:
+            shifted = self._shift @ features
+            out[:, self._past] = shifted + self._drive @ change + self._offset
+        return self._present(features, change, out)
+
+    def displace(self, features: Tensor, apart: Tensor, out: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Write features where observations are others by ``[m, l * c, n]``, and nothing moves."""
+        turns = self._present(features, apart[:, : apart.shape[1] // self._observations], out)
+        if self.past is not None:
+            out[:, self._past] = features[:, self._past] + self._apart @ apart
+        return turns
+
+    def _present(
+        self, features: Tensor, change: Tensor, out: Tensor
+    ) -> list[tuple[Tensor, Tensor]]:
         driven = change[:, self._driven]
         out[:, self._columns] = torch.addcmul(features[:, self._columns], driven, self.gains)
         turns = []
@@ -243,6 +264,40 @@ class Motion:
             turns: What it has returned.
             by_change: The gradient by the change ``[m, c, n]``, written where that moves anything.
         """
+        self._back(gradient, after, turns, by_change)
+        if self.past is not None:  # a change may move it and nothing of the present state
+            own = gradient[:, self._past].clone()
+            by_change += self._drive.mT @ own
+            gradient[:, self._past] = 0.0
+            gradient += self._shift.mT @ own
+
+    def back_displaced(
+        self,
+        gradient: Tensor,
+        after: Tensor,
+        turns: Sequence[tuple[Tensor, Tensor]],
+        by_apart: Tensor,
+    ) -> None:
+        """Turn a gradient by features into that by how far observations are others.
+
+        Args:
+            gradient: ``[m, q, n]``, changed in place.
+            after: Features as :meth:`displace` has written them.
+            turns: What it has returned.
+            by_apart: The gradient by how far ``[m, l * c, n]``, 0 before.
+        """
+        width = by_apart.shape[1] // self._observations
+        self._back(gradient, after, turns, by_apart[:, :width])
+        if self.past is not None:
+            by_apart += self._apart.mT @ gradient[:, self._past]
+
+    def _back(
+        self,
+        gradient: Tensor,
+        after: Tensor,
+        turns: Sequence[tuple[Tensor, Tensor]],
+        by_change: Tensor,
+    ) -> None:
         by_change[:, self._driven] = gradient[:, self._columns] * self.gains
         for a, (turn, lift) in zip(self.angles, turns, strict=True):
             x, y = gradient[:, a.cosine], gradient[:, a.sine]

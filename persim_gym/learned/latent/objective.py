@@ -191,7 +191,8 @@ class SeveralSteps(_Objective):
         noise: Tensor,
     ) -> None:
         super().__init__(ground)
-        self.steps, self.noise, self.motion = steps, noise, Motion(frame)
+        self.steps, self.motion = steps, Motion(frame)
+        self.noise = noise.repeat(frame.observations)
         # Layers that take features as they are: what these are multiplied with is in them.
         self._layers = {name: self.p[name] for name in self.network.shape.layers()}
         q, last = self.network.shape.features, self.network.shape.hidden[-1]
@@ -200,7 +201,7 @@ class SeveralSteps(_Objective):
             self._layers[name] = self.p[name].clone()
         self.answer = Response(self.network.shape, self._layers, self.gradients, batch, steps)
         self.starts = torch.as_tensor(starts, device=self.network.device)
-        self.state = places(frame.state)
+        self.state, self.moving = places(frame.state), places(frame.moving)
         self.after = frame.moved(self.features, self.changes)[:, self.state]
         self.ended = None if self.cut is None else frame.of_changes(self.cut)
         ends = self.network.held
@@ -242,30 +243,30 @@ class SeveralSteps(_Objective):
         self.gradients["starts"].zero_().scatter_(1, index, by_start.mT)
 
     def _forward(self, first: Tensor, moved: Tensor) -> _Path:
-        """Follow windows that begin in rows ``[m, b]``, moved by ``[m, c, b]``."""
+        """Follow windows that begin in rows ``[m, b]``, displaced by ``[m, l * c, b]``."""
         # What the state does not decide, actions for example, is recorded.
         at = first + torch.arange(self.steps, device=first.device)[:, None, None]
         now = self.rows(self.features, at).contiguous()  # [S, m, q, b]
         after = torch.empty_like(now)
-        turns = [self.motion.forward(now[0].clone(), moved, now[0])]
+        turns = [self.motion.displace(now[0].clone(), moved, now[0])]
         for k in range(self.steps):
             torch.clamp(now[k], *self._held, out=self.answer.features[k])
             turns.append(self.motion.forward(now[k], self.answer.forward(k), after[k]))
             if k + 1 < self.steps:
-                state = after[k][:, self.state]
+                state = after[k][:, self.moving]
                 if self._walls is not None:
-                    low, high = (wall[self.state] for wall in self._walls)
+                    low, high = (wall[self.moving] for wall in self._walls)
                     state = state.clamp(low, high)
-                now[k + 1][:, self.state] = state
+                now[k + 1][:, self.moving] = state
         return _Path(now, after, turns)
 
-    def _backward(self, path: _Path, left: Tensor, by_change: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients by where windows begin ``[m, c, b]`` and by latents ``[m, r, b]``.
+    def _backward(self, path: _Path, left: Tensor, by_start: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients by where windows begin ``[m, l * c, b]`` and by latents ``[m, r, b]``.
 
         Args:
             path: Where windows went.
             left: Gradient by the states after each step ``[S, m, k, b]``.
-            by_change: Memory for that by a change, 0 where this moves nothing ``[m, c, b]``.
+            by_start: Memory for the first of these, 0 where a start moves nothing.
         """
         q = len(self.mix)
         low, high = self._held
@@ -275,16 +276,18 @@ class SeveralSteps(_Objective):
             inside = (path.after >= self._walls[0]) & (path.after <= self._walls[1])
         gradient = torch.zeros_like(path.now[0])
         by_latents = torch.zeros_like(self.answer.latents[0])
+        by_change = torch.zeros_like(by_start[:, : self.network.shape.outputs])
         for k in reversed(range(self.steps)):
             if inside is not None:
                 gradient *= inside[k]
             gradient[:, self.state] += left[k]
+            by_change.zero_()
             self.motion.backward(gradient, path.after[k], path.turns[k + 1], by_change)
             found = self.answer.backward(by_change, slice(None), k)
             gradient.addcmul_(found[:, :q], free[k])
             by_latents += found[:, q:]
-        self.motion.backward(gradient, path.now[0], path.turns[0], by_change)
-        return by_change, by_latents
+        self.motion.back_displaced(gradient, path.now[0], path.turns[0], by_start)
+        return by_start, by_latents
 
 
 @dataclass(frozen=True, slots=True)

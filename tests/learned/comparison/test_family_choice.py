@@ -95,6 +95,33 @@ def test_one_that_fails_is_noted_and_others_go_on() -> None:
         compare(data, {"fails": Candidate(failing)})
 
 
+@pytest.mark.parametrize("needed", [True, False])
+def test_one_that_is_needed_only_beside_another_is_tried_by_what_came_of_that(needed: bool) -> None:
+    data, seen = record(60), list[int]()
+
+    def asked(fits: Any) -> bool:
+        seen.append(len(fits))
+        return needed
+
+    second = dataclasses.replace(of(Known(0.01)), like="first", needed=asked)
+    found = compare(data, {"first": of(Known(0.1)), "second": second}, mix=False)
+    assert seen == [1]
+    assert found.winner == ("second" if needed else "first")
+    assert set(found.scores) == ({"first", "second"} if needed else {"first"})
+
+
+def test_of_those_that_are_alike_but_for_the_fit_one_is_kept() -> None:
+    """Errors of the two that are opposite would make the best mixture."""
+    data = record(60)
+    for more, best in ((0.02, "first"), (-0.02, "second")):
+        pair = {"first": of(Known(drift=0.05)), "second": of(Known(drift=-0.05 - more))}
+        assert set(compare(data, pair).weights) == {"first", "second"}
+        pair["second"] = dataclasses.replace(pair["second"], like="first")
+        found = compare(data, pair)
+        assert found.weights == {best: 1.0}
+        assert set(found.scores) == {"first", "second"}
+
+
 def polynomial(wrong: float, drift: float = 0.0) -> Candidate:
     return dataclasses.replace(of(Known(wrong, drift)), further=True)
 

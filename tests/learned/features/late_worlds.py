@@ -60,3 +60,34 @@ def late_level(
     task = PlainTask.of(1, actions=choices, action_dim=acted.shape[1])
     acted = acted[:, 0].astype(np.int64) if choices else acted
     return Data(transitions(who, before, acted, after), task)
+
+
+def late_body(
+    noise: float, *, agents: int = 40, steps: int = 100, seed: int = 0, hidden: bool = False
+) -> Data:
+    """A body on a spring that gives way: of place, speed and two actions, one three steps late.
+
+    Args:
+        noise: Standard deviation of observation noise.
+        agents: Agents, with one trajectory each.
+        steps: Steps of each.
+        seed: Of everything.
+        hidden: Whether speeds are not seen.
+    """
+    rng = np.random.default_rng(seed)
+    pushes = rng.uniform(-1, 1, (agents, steps, 2))
+    late = np.concatenate([np.zeros((agents, 3)), pushes[..., 1]], axis=1)
+    stiff, place, speed = rng.uniform(0.3, 1.5, agents), *rng.normal(size=(2, agents))
+    walk = [np.stack([place, speed], axis=1)]
+    for t in range(steps):
+        pull = stiff * (place + 0.5 * np.sin(2 * place)) + 0.3 * speed
+        speed = speed + 0.2 * (pushes[:, t, 0] + 1.5 * late[:, t] - pull)
+        place = place + 0.2 * speed
+        walk.append(np.stack([place, speed], axis=1))
+    true = np.stack(walk, axis=1)
+    seen = true + noise * rng.normal(size=true.shape)
+    d = 1 if hidden else 2
+    before, after = (part[..., :d].reshape(-1, d) for part in (seen[:, :-1], seen[:, 1:]))
+    who = np.repeat(np.arange(agents), steps)
+    task = PlainTask.of(d, action_dim=2)
+    return Data(transitions(who, before, pushes.reshape(-1, 2), after), task)

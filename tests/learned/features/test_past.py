@@ -14,7 +14,7 @@ from persim_gym.learned.features.frame import Frame
 from persim_gym.learned.features.lags import LagTrial, few_of, judge_lags
 from persim_gym.learned.features.past import Past, as_good, needed_past
 from tests.learned.features.frames import names_of
-from tests.learned.features.late_worlds import late_level
+from tests.learned.features.late_worlds import late_body, late_level
 from tests.learned.worlds import PlainTask, transitions
 
 
@@ -65,6 +65,14 @@ def test_only_those_actions_are_seen_that_act(
     # Rounds of chance may add one that is not needed, where there is noise.
     assert len(found - expected - {"x"}) <= (1 if noise else 0)
     assert past.lag <= max(late) + 2
+
+
+@pytest.mark.parametrize("seed", [1, 5])
+def test_past_observations_do_not_make_up_for_actions_that_are_not_needed(seed: int) -> None:
+    """Weights of actions that do nothing cost as much as noise that a past observation averages."""
+    data = late_body(0.05, seed=seed)
+    found = names(data, needed_past(data, 4), ("place", "speed"))
+    assert found == {"place", "speed", "u0", "u1[-3]"}
 
 
 def test_what_tells_something_hidden_stays() -> None:

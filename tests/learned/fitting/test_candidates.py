@@ -10,7 +10,7 @@ import pytest
 from persim_gym.learned.config import ClosedForm, Hierarchical, Latent
 from persim_gym.learned.data import Data
 from persim_gym.learned.features.past import Past
-from persim_gym.learned.fitting.candidates import LAGS, candidates_of, linear, with_pasts
+from persim_gym.learned.fitting.candidates import LAGS, SINGLE, candidates_of, linear, with_pasts
 from persim_gym.learned.hierarchical.search import WORK, work_of
 from tests.learned.fitting.panels import short_panel
 from tests.learned.worlds import PlainTask, transitions
@@ -48,6 +48,7 @@ def test_late_actions_are_compared_alone_where_the_rest_of_a_past_may_make_up_fo
     found, _ = candidates_of(late_wave(0.5), CONFIGS, None)
     alone = [name for name in found if name.endswith("actions alone")]
     assert {name.split(",")[0] for name in alone} == {"hierarchical", "latent"}
+    assert [name for name in found if name.endswith("actions alone" + SINGLE)]
     own = found[alone[0]]
     first_action = 2 * (own.lag - 1)  # two past changes of each step are before them
     assert own.lag == 4
@@ -84,16 +85,18 @@ def test_a_lag_that_is_given_is_not_judged(lag: int) -> None:
 @pytest.mark.parametrize(
     ("other", "names"),
     [
-        (Past(3, (4,)), {"hierarchical, lag 3", "latent, lag 3"}),
-        (Past(3, (5,)), {"hierarchical, lag 3", "hierarchical, lag 3 of 7", "latent, lag 3"}),
-        (Past(4, (4,)), {"hierarchical, lag 3", "hierarchical, lag 4", "latent, lag 3"}),
+        (Past(3, (4,)), {"hierarchical, lag 3"}),
+        (Past(3, (5,)), {"hierarchical, lag 3", "hierarchical, lag 3 of 7"}),
+        (Past(4, (4,)), {"hierarchical, lag 3", "hierarchical, lag 4"}),
     ],
 )
 def test_each_past_is_compared_once(other: Past, names: set[str]) -> None:
     """Two lags may need the same past, or different parts of pasts that are as long."""
     pasts = {5: Past(3, (4,)), 7: other}
     found = with_pasts({"hierarchical": Hierarchical(), "latent": Latent()}, pasts, 5)
-    assert set(found) == names
+    single = "latent, lag 3" + SINGLE
+    assert set(found) == {*names, "latent, lag 3", single}
+    assert found[single] == replace(found["latent, lag 3"], window_steps=0)
     assert found["hierarchical, lag 3"].seen == (4,), "that of the chosen lag keeps its name"
     assert {Past(own.lag, own.seen) for own in found.values()} == {*pasts.values()}
 

@@ -18,11 +18,13 @@ from persim_gym.learned.fitting.families import (
     one_step_rmse,
 )
 from persim_gym.learned.fitting.progress import FitReport
+from persim_gym.learned.history import slots
 from persim_gym.learned.latent import fit as latent_fit
 from persim_gym.learned.latent import posterior
 from persim_gym.learned.latent.data import LatentData
 from persim_gym.learned.outcomes.data_task import DataTask
 from persim_gym.offline import read_table
+from tests.learned.features.late_worlds import late_body
 from tests.learned.features.swings import SEEN, Swing, data_of
 from tests.learned.worlds import PlainTask, random_walks
 
@@ -113,6 +115,24 @@ def test_a_wall_that_stops_is_learned_as_an_effect_of_its_bound() -> None:
     found = fit_latents(data, config, SETTING).ensemble
     assert found.effects is not None
     assert one_step_rmse(found, data, data.states(1), data.clipped) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("hidden", "noise", "most"), [(False, 0.1, 0.03), (True, 0.05, 0.057), (True, 0.1, 0.11)]
+)
+def test_noise_is_seen_beside_a_past(hidden: bool, noise: float, most: float) -> None:
+    """Single steps from noisy states leave .047, .071 and .13: a fit has to go over windows.
+
+    An action acts three steps late, and of the past nothing else is needed where speeds are seen.
+    """
+    noisy, clean = (late_body(own, agents=30, steps=60, hidden=hidden) for own in (noise, 0.0))
+    acting = None if hidden else (13, 14)  # the second action three steps ago, and the first
+    config = Latent(
+        lag=4, seen=acting, ensemble_size=1, first_steps=300, steps=300, window_steps=300
+    )
+    found = fit_latents(noisy, config, SETTING).ensemble
+    rows = clean.transitions.step >= 3
+    assert one_step_rmse(found, clean, slots(clean.transitions, 4, 2), rows) < most
 
 
 def test_agents_that_a_latent_fit_leaves_out_are_read_a_few_at_a_time(

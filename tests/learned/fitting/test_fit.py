@@ -19,12 +19,15 @@ from numpy.typing import NDArray
 from persim_gym.learned import PerSim
 from persim_gym.learned.comparison.family_choice import Comparison
 from persim_gym.learned.comparison.score import Score
-from persim_gym.learned.config import Latent
+from persim_gym.learned.config import Hierarchical, Latent
 from persim_gym.learned.fitting import assembly, fit
-from persim_gym.learned.fitting.families import Fitted
+from persim_gym.learned.fitting.candidates import SINGLE
+from persim_gym.learned.fitting.families import Fitted, Setting
 from persim_gym.learned.fitting.plan import FitPlan
+from persim_gym.learned.fitting.progress import FitReport
 from persim_gym.offline import read_transitions
 from persim_gym.offline.transitions import Transitions
+from tests.learned.features.late_worlds import late_body
 from tests.learned.fitting.panels import short_panel
 from tests.learned.worlds import PlainTask, RankTwoWorld, transitions
 
@@ -381,3 +384,15 @@ def test_data_of_no_environment_and_no_name_are_fitted(source: str, method: str)
     assert sim.task.name == ("own/data-v0" if source == "minari" else "data")
     obs, _ = sim.env(2).reset(seed=0)
     assert obs.shape == (2,)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_single_steps_are_compared_where_windows_were_fitted(noise: float) -> None:
+    """With a past: a hidden switch, for one, is no smooth function of it."""
+    latent = Latent(ensemble_size=1, first_steps=300, steps=50, window_steps=50)
+    plan = FitPlan("auto", "default", {"hierarchical": Hierarchical(), "latent": latent}, None)
+    found = fit.fit_by(late_body(noise), plan, Setting(torch.device("cpu"), FitReport()))
+    pasts = {name for name in found.metrics["compared"] if name.startswith("latent, lag")}
+    assert pasts
+    assert any(name.endswith(SINGLE) for name in pasts) is bool(noise)

@@ -56,6 +56,14 @@ def test_a_family_that_was_chosen_with_a_past_keeps_it() -> None:
     assert plan_from(card, "patients", known=False).lag is None
 
 
+def test_networks_that_were_chosen_for_single_steps_are_fitted_so_again() -> None:
+    plan = plan_fit("patients", options={}, known=False)
+    card = {"method": "auto", "config": plan.to_json(), "fitted_by": "latent"}
+    card["metrics"] = {"past": {"lag": 3, "seen": None, "window_steps": 0}}
+    chosen = plan_from(json.loads(json.dumps(card)), "patients", known=False, chosen=True)
+    assert chosen.configs["latent"].window_steps == 0
+
+
 @pytest.mark.parametrize("weights", [None, {"als": 0.3, "linear": 0.3, "linear, lag 2": 0.4}])
 def test_linear_models_that_were_chosen_are_fitted_again(
     weights: dict[str, float] | None, monkeypatch: pytest.MonkeyPatch

@@ -85,6 +85,24 @@ def test_a_fit_that_was_killed_ends_as_one_that_was_not(noise: float, killed_at:
     assert all(torch.equal(a, resumed.tensors()[name]) for name, a in whole.tensors().items())
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.2])
+def test_it_is_said_whether_a_fit_went_over_windows(noise: float) -> None:
+    recorded = record(relax, np.linspace(0.5, 2.0, 6), 40, seed=1, noise=noise)
+    config = replace(QUICK, first_steps=50, steps=5, window_steps=5, window=5)
+    snapshots: list[LatentSnapshot] = []
+    said: list[int] = []
+    fit_latent(
+        recorded.data, config, frame=recorded.frame, save=snapshots.append,
+        on_windows=lambda: said.append(1),
+    )  # fmt: skip
+    assert snapshots[-1].stage == 2
+    again = snapshots[-1]  # one that is done says so as well
+    fit_latent(
+        recorded.data, config, frame=recorded.frame, resume=again, on_windows=lambda: said.append(2)
+    )
+    assert said == ([1, 2] if noise else [])
+
+
 def test_progress_is_reported_from_the_first_epoch_to_the_last(kinked: Recorded) -> None:
     seen: list[FitProgress] = []
     fit_latent(kinked.data, replace(QUICK, first_steps=40, steps=40), on_epoch=seen.append)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from persim_gym.learned.latent.feature_map import AngleColumns, FeatureMap
+from persim_gym.learned.latent.feature_map import AngleColumns, FeatureMap, PastChanges
 from persim_gym.learned.latent.gradients import Motion, Response, places
 from tests.learned.latent_ensembles import random_network
 
@@ -41,24 +41,58 @@ def test_a_response_is_the_networks_with_its_gradient(gates: int) -> None:
         assert torch.allclose(gradients[name], leaf.grad, atol=1e-4), name
 
 
-def test_a_state_moves_as_its_features_do() -> None:
-    frame = FeatureMap(5, [4, 0], [2, 0], [0.7, -0.4], [AngleColumns(2, 1, 1, 0.5)])
+#: An angle and a state are moved by two of three coordinates, past changes by the third as well.
+PAST = PastChanges(
+    (5, 6),
+    torch.tensor([[0.0] * 7, [0, 0, 0, 0, 0, 0.8, 0]]),
+    torch.tensor([[0.0, 0.3, 0.9], [0, 0, 0]]),
+    torch.tensor([0.1, -0.2]),
+    torch.tensor([[0.0, 0.3, 0.9, 0, -0.3, -0.9, 0, 0, 0], [0, 0, 0, 0, 0.4, 0, 0, -0.4, 0]]),
+)
+ANGLE = [AngleColumns(2, 1, 1, 0.5)]
+MOVING = [
+    FeatureMap(5, [4, 0], [2, 0], [0.7, -0.4], ANGLE),
+    FeatureMap(7, [4], [0], [0.7], ANGLE, past=PAST),
+]
+
+
+@pytest.mark.parametrize("frame", MOVING)
+def test_a_state_moves_as_its_features_do(frame: FeatureMap) -> None:
     motion, draw = Motion(frame), torch.Generator().manual_seed(0)
-    features = torch.randn(2, 5, 6, generator=draw, requires_grad=True)
+    shape = (2, 5 if frame.past is None else 7, 6)
+    features = torch.randn(*shape, generator=draw, requires_grad=True)
     change = torch.randn(2, 3, 6, generator=draw, requires_grad=True)
-    after = torch.zeros(2, 5, 6)
+    after = torch.zeros(shape)
     with torch.no_grad():
         turns = motion.forward(features, change, after)
     expected = frame.moved(features.mT, change.mT).mT
-    state = places(frame.state)
+    state = places(frame.moving)
     assert torch.allclose(after[:, state], expected[:, state])
-    gradient, by_change = torch.randn(2, 5, 6, generator=draw), torch.zeros(2, 3, 6)
+    gradient, by_change = torch.randn(shape, generator=draw), torch.zeros(2, 3, 6)
     (expected[:, state] * gradient[:, state]).sum().backward()
     motion.backward(gradient, after, turns, by_change)
     assert features.grad is not None
     assert change.grad is not None
     assert torch.allclose(gradient[:, state], features.grad[:, state], atol=1e-6)
     assert torch.allclose(by_change, change.grad, atol=1e-6)
+
+
+def test_other_observations_are_other_features() -> None:
+    frame, draw = MOVING[1], torch.Generator().manual_seed(0)
+    features = torch.randn(2, 7, 6, generator=draw)
+    apart = torch.randn(2, 9, 6, generator=draw, requires_grad=True)
+    now = torch.zeros(2, 7, 6)
+    with torch.no_grad():
+        turns = Motion(frame).displace(features, apart, now)
+    present = FeatureMap(7, [4], [0], [0.7], ANGLE).moved(features.mT, apart[:, :3].mT).mT
+    past = features[:, 5:] + PAST.apart @ apart
+    expected = torch.cat([present[:, :5], past], 1)
+    assert torch.allclose(now[:, frame.moving], expected[:, frame.moving])
+    gradient, by_apart = torch.randn(2, 7, 6, generator=draw), torch.zeros(2, 9, 6)
+    (expected[:, frame.moving] * gradient[:, frame.moving]).sum().backward()
+    Motion(frame).back_displaced(gradient, now, turns, by_apart)
+    assert apart.grad is not None
+    assert torch.allclose(by_apart, apart.grad, atol=1e-6)
 
 
 def test_columns_that_follow_each_other_are_a_slice() -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from persim_gym.learned.latent.data import LatentData, Parameters, missed
-from persim_gym.learned.latent.feature_map import AngleColumns, FeatureMap
+from persim_gym.learned.latent.feature_map import AngleColumns, FeatureMap, PastChanges
 from persim_gym.learned.latent.network import LatentNetwork, LatentShape
 from persim_gym.learned.latent.objective import FLOOR, Ground, OneStep, SeveralSteps
 
@@ -33,7 +33,7 @@ class Begun:
         return Ground(self.network, views[0], views[1], self.data, DECAY)
 
 
-def begin(gates: int, *, cut: bool) -> Begun:
+def begin(gates: int, *, cut: bool, observations: int = 1) -> Begun:
     rng, draw = np.random.default_rng(0), torch.Generator().manual_seed(0)
     agents = np.repeat(np.arange(AGENTS), STEPS)
     total = len(agents)
@@ -52,7 +52,7 @@ def begin(gates: int, *, cut: bool) -> Begun:
     mix = torch.randn(FEATURES, FEATURES, generator=draw)
     ends_of = {"low": torch.full((FEATURES,), -1.5), "high": torch.full((FEATURES,), 1.5)}
     network = network.with_tensors(mix=mix, **ends_of)
-    parameters = Parameters(shape, AGENTS * 3)
+    parameters = Parameters(shape, AGENTS * 3, observations)
     vector = parameters.vector(network)
     vector += 0.1 * torch.randn(vector.shape, generator=draw)
     return Begun(network, parameters, data, vector)
@@ -115,12 +115,27 @@ ANGLE = FeatureMap(FEATURES, [0, 3], [2, 0], [0.7, -0.4], [AngleColumns(1, 2, 1,
 WALLS = torch.full((FEATURES,), -0.8), torch.full((FEATURES,), 0.9)
 WALLED = FeatureMap(FEATURES, [0, 1, 2], [0, 1, 2], [0.7, 0.4, 0.2], walls=WALLS)
 
+#: A state, changes of it in the last step and in the one before, and two actions.
+PAST = FeatureMap(
+    FEATURES,
+    [0],
+    [2],
+    [0.7],
+    past=PastChanges(
+        (1, 2),
+        torch.tensor([[0.0] * 5, [0, 0.8, 0, 0, 0]]),
+        torch.tensor([[0.0, 0, 0.9], [0, 0, 0]]),
+        torch.tensor([0.1, -0.2]),
+        torch.tensor([[0.0, 0, 0.9, 0, 0, -0.9, 0, 0, 0], [0, 0, 0, 0, 0, 0.7, 0, 0, -0.7]]),
+    ),
+)
 
-@pytest.mark.parametrize(("frame", "cut"), [(ANGLE, False), (WALLED, True)])
+
+@pytest.mark.parametrize(("frame", "cut"), [(ANGLE, False), (WALLED, True), (PAST, False)])
 def test_the_gradient_over_several_steps_is_that_of_automatic_differentiation(
     frame: FeatureMap, cut: bool
 ) -> None:
-    begun = begin(2, cut=cut)
+    begun = begin(2, cut=cut, observations=frame.observations)
     starts = np.arange(AGENTS * 3) * 10
     noise = torch.tensor([0.1, 0.2, 0.3])
     rows = torch.stack([torch.tensor([4, 0, 7, 2]), torch.tensor([1, 8, 3, 5])])
@@ -131,9 +146,11 @@ def test_the_gradient_over_several_steps_is_that_of_automatic_differentiation(
         begun, begun.parameters.views(leaf), frame, torch.tensor(starts)[rows], rows
     )
     moved = begun.parameters.views(leaf)["starts"].gather(
-        1, rows[..., None].expand(-1, -1, OUTPUTS)
+        1, rows[..., None].expand(-1, -1, OUTPUTS * frame.observations)
     )
-    value = value + (0.5 * moved.square() / noise).sum(2).mean(1).sum() / 5
+    value = (
+        value + (0.5 * moved.square() / noise.repeat(frame.observations)).sum(2).mean(1).sum() / 5
+    )
     value.backward()
     assert leaf.grad is not None
     assert torch.allclose(found, leaf.grad, rtol=1e-4, atol=1e-5)
@@ -145,10 +162,14 @@ def several_steps(
     data, network = begun.data, begun.network
     table, changes = (torch.tensor(part).float() for part in (data.features, data.changes))
     own = latents(p, torch.tensor(data.agents)[first])
-    moved = p["starts"].gather(1, rows[..., None].expand(-1, -1, OUTPUTS))
-    features, squares = frame.moved(table[first], moved), []
+    width = OUTPUTS * frame.observations
+    moved = p["starts"].gather(1, rows[..., None].expand(-1, -1, width))
+    features, squares = frame.moved(table[first], moved[..., :OUTPUTS]), []
+    if frame.past is not None:
+        columns = list(frame.past.columns)
+        features[..., columns] = table[first][..., columns] + moved @ frame.past.apart.mT
     recorded = torch.ones(FEATURES)
-    recorded[frame.state] = 0.0
+    recorded[frame.moving] = 0.0
     after = frame.moved(table, changes)[:, frame.state]
     for k in range(5):
         following = frame.moved(features, network.response(own, network.hold(features), p))
