@@ -315,16 +315,9 @@ def initial_network(data: LatentData, config: Latent) -> LatentNetwork:
     generator = _generator(config.seed, 0, 2, 0)
     m, r = config.ensemble_size, config.latent
     jumps = find_jumps(data, config.jumps) if config.jumps else []
-    shape = LatentShape(
-        m,
-        data.num_agents,
-        data.features.shape[1],
-        data.changes.shape[1],
-        r,
-        config.hidden,
-        config.gates + len(jumps),
-        len(jumps),
-    )
+    sizes = data.num_agents, data.features.shape[1], data.changes.shape[1]
+    gates = config.gates + len(jumps), len(jumps)
+    shape = LatentShape(m, *sizes, r, config.hidden, *gates)
     known = first_latents(data.features, data.changes, data.agents, data.num_agents, r)
     latents = torch.tensor(known, dtype=torch.float32).repeat(m, 1, 1)
     latents += 0.05 * torch.randn(latents.shape, generator=generator, dtype=torch.float32)
