@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
 
+from persim_gym.learned import PerSim
 from persim_gym.learned.config import Latent
+from persim_gym.learned.features.ensemble import FrameEnsemble
 from persim_gym.learned.latent.data import LatentData
 from persim_gym.learned.latent.fit import fit_latent, initial_network
 from persim_gym.learned.latent.gradients import Response
@@ -167,3 +171,40 @@ def test_a_shared_threshold_is_where_it_is_for_agents_that_have_seldom_been_beyo
         )
         edges.append(float((below - above).mean(0).abs().min()))
     assert edges[0] > 2 * edges[1]
+
+
+@pytest.mark.slow
+def test_placed_gates_are_saved_stepped_and_exported(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    level, actions = np.zeros((AGENTS, STEPS)), rng.uniform(-1.7, 1.7, (AGENTS, STEPS))
+    own = rng.uniform(0.5, 1.5, AGENTS)
+    for t in range(STEPS - 1):
+        level[:, t + 1] = level[:, t] + reset(level[:, t], actions[:, t], own)
+    table = pd.DataFrame(
+        {
+            "agent": np.repeat(np.arange(AGENTS), STEPS),
+            "time": np.tile(np.arange(STEPS), AGENTS),
+            "level": level.ravel(),
+            "valve": actions.ravel(),
+        }
+    )
+    columns = {"agent": "agent", "time": "time", "state": ["level"], "action": ["valve"]}
+    sim = PerSim.fit(table, columns=columns, config=replace(QUICK, gates=2), progress=False)
+    assert isinstance(sim.ensemble, FrameEnsemble)
+    assert isinstance(sim.ensemble.model, LatentNetwork)
+    assert sim.ensemble.model.shape.placed >= 1
+    agents, states = np.arange(8) % AGENTS, np.linspace(-1, 1, 8, dtype=np.float32)[:, None]
+    acted = np.linspace(-1.6, 1.6, 8, dtype=np.float32)[:, None]
+    expected = sim.predict(agents, states, acted)
+    sim.save(tmp_path / "sim")
+    again = PerSim.load(tmp_path / "sim")
+    assert np.array_equal(again.predict(agents, states, acted), expected)
+    program = torch.export.load(again.export(tmp_path / "step.pt2")).module()
+    mean, _ = program(*map(torch.as_tensor, (agents, states, acted)))
+    np.testing.assert_allclose(mean.numpy(), expected, atol=1e-5)
+    env = again.env(agent=3)
+    obs, _ = env.reset(seed=0)
+    for action in acted:
+        predicted = again.predict(np.array([3]), obs[None], action[None])[0]
+        obs, *_ = env.step(action)
+        np.testing.assert_allclose(obs, predicted, atol=1e-4)
