@@ -75,7 +75,10 @@ def took(name: str, place: str, threads: int | None) -> tuple[float, float]:
         print(file=process.stdin, flush=True)
         if place == PLACES[2]:
             hold(process)
-        seconds, worked = json.loads(process.stdout.readline())
+        said = process.stdout.readline()
+        if not said:
+            raise RuntimeError(f"the fit of {name} ended with status {process.wait()}")
+        seconds, worked = json.loads(said)
     return seconds, worked
 
 
@@ -98,8 +101,10 @@ def hold(process: subprocess.Popen[str]) -> None:
         while process.poll() is None and time.perf_counter() - began < PERIOD:
             if work(process.pid) - worked >= QUOTA:
                 process.send_signal(signal.SIGSTOP)
-                time.sleep(max(0.0, PERIOD - (time.perf_counter() - began)))
-                process.send_signal(signal.SIGCONT)
+                try:
+                    time.sleep(max(0.0, PERIOD - (time.perf_counter() - began)))
+                finally:
+                    process.send_signal(signal.SIGCONT)
                 break
             time.sleep(0.002)
 

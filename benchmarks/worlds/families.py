@@ -25,7 +25,7 @@ from persim_gym.files import write_text
 from .cells import PRESETS, Cell, chosen
 from .methods import PERSIM
 from .runner import Folder, run
-from .score import BEHAVIOURS, HORIZONS
+from .score import BEHAVIOURS, HORIZONS, LEAST
 from .world import Floats
 
 FAMILIES = ("als", "hierarchical", "latent")
@@ -71,14 +71,16 @@ class Line:
 def logarithms(row: Mapping[str, Any]) -> Floats:
     """Logarithms of errors ``[agents, behaviours * horizons]``; nan where there is no episode."""
     errors = [row["errors"][b][str(h)] for b in BEHAVIOURS for h in HORIZONS]
-    return np.log(np.array(errors, dtype=np.float64)).T
+    return np.log(np.maximum(np.array(errors, dtype=np.float64), LEAST)).T
 
 
 def compared(default: Mapping[str, Any], family: Mapping[str, Any]) -> Comparison:
     """Compare rows of the same cell by their agents."""
     off = logarithms(default) - logarithms(family)
     own = np.nanmean(off[np.isfinite(off).any(axis=1)], axis=1)
-    mean, error = float(own.mean()), float(own.std(ddof=1)) / math.sqrt(len(own))
+    # Of one agent alone nothing is sure.
+    spread = float(own.std(ddof=1)) if len(own) > 1 else math.inf
+    mean, error = float(own.mean()), spread / math.sqrt(len(own))
     return Comparison(math.exp(mean), math.exp(mean - SURE * error))
 
 

@@ -215,7 +215,7 @@ class _Search:
         rows = np.unique(np.searchsorted(values, values[tried], side="left"))
         rows = rows[(rows >= self.least) & (rows <= n - self.least)]
         for row in taken:
-            rows = rows[np.abs(rows - row) > self.window // 2]
+            rows = rows[np.abs(rows - row) > self.window]  # else it would be refined to the same
         return rows
 
     def _ends(self, rows: Rows) -> tuple[Rows, Rows]:

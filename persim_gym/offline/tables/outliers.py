@@ -26,6 +26,8 @@ Flags = NDArray[np.bool_]
 #: Residuals in units of what is usual from which a row is not what follows, up to which it is, and
 #: the share of what is left with the outlier that may be left without it.
 FAR, USUAL, LEFT = 8.0, 3.0, 0.03
+#: Least share of a value's distance from what was expected that is to be seen in the next row.
+MEMORY = 0.1
 #: Rows before and after a row whose residuals say what is usual there, without its neighbours, and
 #: which of them counts.
 AROUND, LARGE = 7, 0.7
@@ -232,7 +234,12 @@ class _Screen:
         )
         without, as_it_was = after.max(axis=1), before.max(axis=1)
         follows = without < np.maximum(USUAL, LEFT * as_it_was)
-        return sound & follows & (as_it_was > FAR), steps
+        # What leaves hardly a trace in the next row is not contradicted by it: a pulse of a
+        # kettle in a household's power, which has no memory.
+        moved = np.abs(short_way(wanted - as_was, self.turns)) / self.unit
+        distance = np.abs(short_way(self.values[last - 1] - steps[-1][1], self.turns)) / self.unit
+        remembered = moved.max(axis=1) > MEMORY * distance.max(axis=1)
+        return sound & follows & remembered & (as_it_was > FAR), steps
 
     def _next(self, model: RowRegression, states: Floats, rows: NDArray[np.int64]) -> Floats:
         return model(states[rows], self.actions[rows], self.agent[rows])

@@ -144,9 +144,10 @@ class TableReport:
         if self.outliers:
             most, count = next(iter(self.outlier_agents.items()))
             alone, agents = len(self.outlier_agents) == 1, many(len(self.outlier_agents), "agent")
-            whose = f"of {most!r}" if alone else f"of {agents}, most of them, {count}, of {most!r}"
+            whose = f"of {most!r}" if alone else f"of {agents}, the most ({count}) of {most!r}"
             found.append(
-                "values that contradict the rows before and after them are left out as outliers, "
+                "values that contradict the rows before and after them, or a circle on which the "
+                "others lie, are left out as outliers, "
                 f"{whose}: {_if_values(self.outliers)}"
             )
         return found
@@ -203,10 +204,8 @@ class TableReport:
 def _if_values(counts: Mapping[str, int]) -> str:
     """Counts by column, and what to say if they are values."""
     each = ", ".join(f"{count} of {name!r}" for name, count in counts.items())
-    column = next(iter(counts))
-    return (
-        f"{each}; if they are values, say what is possible with bounds={{{column!r}: (None, None)}}"
-    )
+    declared = ", ".join(f"{name!r}: (None, None)" for name in counts)
+    return f"{each}; if they are values, say what is possible with bounds={{{declared}}}"
 
 
 def many(count: int, what: str) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from persim_gym.offline.tables.causes import caused
 from persim_gym.offline.tables.circles import off_circles
 from persim_gym.offline.tables.glitches import glitches
-from persim_gym.offline.tables.outliers import outliers
+from persim_gym.offline.tables.outliers import FEWEST, SHARE, outliers
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -68,6 +68,8 @@ class Strange:
         far &= free & ~leaps
         known = np.where(leaps, np.nan, values)
         far &= ~caused(far, known, follows, actions, time, UNLIKE)
+        if far.any(axis=1).sum() < max(FEWEST, SHARE * len(values)):
+            far[:] = False
         return cls(leaps, far)
 
     @cached_property

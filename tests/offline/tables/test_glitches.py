@@ -159,4 +159,4 @@ def test_a_card_tells_of_glitches() -> None:
         data = read_table(table(spoil=True)[0], **COLUMNS)
     sim = PerSim.fit(data, method="als", degree=1, rank=1, ensemble_size=1, progress=False)
     (note,) = (n for n in sim.card["metrics"]["notes"] if "glitches" in n)
-    assert "bounds={'level': (None, None)}" in note
+    assert "bounds={'level': (None, None), 'flow': (None, None)}" in note

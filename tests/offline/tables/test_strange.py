@@ -39,6 +39,39 @@ def test_what_really_happens_is_left_in(
     assert not found.rows.any()
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_pulses_of_a_column_without_memory_are_left_in(seed: int) -> None:
+    """The power of one household, in which a kettle boils in every twenty-fifth row."""
+    rng = np.random.default_rng(seed)
+    rows = 2000
+    power = 80 + 3 * rng.standard_normal(rows)
+    boils = rng.random(rows) < 0.04
+    power[boils] = rng.uniform(1500, 3000, boils.sum())
+    found = Strange.of(
+        power[:, None],
+        np.ones(rows - 1, dtype=np.bool_),
+        rng.uniform(-1, 1, (rows, 1)),
+        np.arange(rows, dtype=np.float64),
+        np.zeros(rows, dtype=np.int64),
+        (),
+        [False],
+    )
+    assert not found.rows.any()
+
+
+@pytest.mark.parametrize(("wrong", "left_out"), [(5, 0), (40, 40)])
+def test_a_few_rows_off_a_circle_are_left_in(wrong: int, left_out: int) -> None:
+    rng = np.random.default_rng(0)
+    angle = np.cumsum(rng.uniform(0.1, 0.5, 4000))
+    values = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    values[rng.choice(np.arange(10, 3990, 5), wrong, replace=False)] *= 1.2
+    follows, whose = np.ones(len(values) - 1, dtype=np.bool_), np.zeros(len(values), dtype=np.int64)
+    acted = rng.uniform(-1, 1, (len(values), 1))
+    time = np.arange(len(values), dtype=np.float64)
+    found = Strange.of(values, follows, acted, time, whose, (), [False, False])
+    assert found.outliers.any(axis=1).sum() == left_out
+
+
 def test_counts_are_those_of_columns_and_of_agents() -> None:
     flags = np.array([[True, True], [False, False], [False, True], [False, False]])
     assert counted(flags, ["x", "y"]) == {"x": 1, "y": 2}
@@ -62,13 +95,13 @@ def test_rows_with_an_outlier_are_left_out_of_a_table_and_counted() -> None:
         warnings.simplefilter("always")
         found, report = read_table_report(spoilt, **COLUMNS)
     said = " ".join(str(w.message) for w in caught)
-    assert "contradict the rows before and after them are left out as outliers" in said
+    assert "contradict the rows before and after them, or a circle" in said
     assert sum(report.outliers.values()) == sum(report.outlier_agents.values())
     left = sum(report.outliers.values()) + sum(report.glitches.values())
     assert 0.9 * bad.sum() <= left <= 1.1 * bad.sum()
     most = next(iter(report.outlier_agents))
     assert f"of {len(report.outlier_agents)} agents" in said
-    assert f"most of them, {report.outlier_agents[most]}, of {most!r}" in said
+    assert f"the most ({report.outlier_agents[most]}) of {most!r}" in said
     assert f"{sum(report.outliers.values())} values left out as outliers" in str(report)
     # What is left in is right: every row of it stands in the table that nothing was done to.
     right = set(map(tuple, whole.obs.tolist()))
