@@ -25,7 +25,9 @@ FURTHER, NEARLY = 0.2, 0.01
 ESCAPES, STABLE, MANY = 0.05, 4.0, 0.25
 #: By which logarithm members may differ more where only other agents were than on an agent's own
 #: stretches: polynomials of a high degree, fitted to narrow records, differ by a hundred times.
-DOUBT = 1.5
+#: What is beyond counts half: simulators are used on either side, and what errs ten times more on
+#: the record is no better because it is sure of itself elsewhere.
+DOUBT, BEYOND = 1.5, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Score:
     @property
     def overall(self) -> float:
         """What counts: the score, and what doubt elsewhere is beyond the usual."""
-        return self.score + max(0.0, self.doubt - DOUBT)
+        return self.score + BEYOND * max(0.0, self.doubt - DOUBT)
 
     def to_json(self) -> dict[str, Any]:
         """As plain types, without values that are not finite."""

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from persim_gym.learned.closed_form.fit import UNEXPLAINED
 from persim_gym.learned.comparison.family_choice import Candidate, Comparison, compare
 from persim_gym.learned.comparison.holdout import Predictor, Record, held_out, kept_back
 from persim_gym.learned.comparison.score import ESCAPES
@@ -45,8 +44,8 @@ from persim_gym.learned.uncertainty.intervals import Unseen
 #: Open-loop error, in units of the observations' standard deviation, of what is taken for the law
 #: itself, or for nearly the law: then networks are not tried.
 LAW, NEAR_LAW = 1e-4, 1e-3
-#: Share of changes that the law itself leaves unexplained: rounding.
-ROUNDING = 1e-9
+#: Share of changes that the law itself leaves unexplained, rounding, and what is nearly the law.
+ROUNDING, REST = 1e-9, 1e-6
 #: Error, over a closed form's near the law, of a family that is taken instead.
 INSTEAD = 0.5
 #: Members of a network that is only compared.
@@ -257,7 +256,7 @@ def _is_near_law(closed: Fitted) -> bool:
     """Whether a closed form leaves so little that networks need not be tried."""
     chosen, metrics = closed.metrics["chosen"], closed.metrics
     stable = chosen["escapes"] <= ESCAPES
-    return bool(stable and metrics["unexplained"] <= UNEXPLAINED and chosen["error"] <= NEAR_LAW)
+    return bool(stable and metrics["unexplained"] <= REST and chosen["error"] <= NEAR_LAW)
 
 
 def _is_beaten(closed: Fitted, found: Comparison) -> bool:
