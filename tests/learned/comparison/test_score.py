@@ -46,4 +46,5 @@ def test_the_best_is_one_that_stays_and_of_close_ones_one_that_goes_on() -> None
     assert winner(("a",), a=Score(-1.9), b=Score(-2.0)) == "a"
     assert winner(("a",), a=Score(-1.7), b=Score(-2.0)) == "b"
     assert winner(a=Score(-1.0), b=Score(-2.0, doubt=2.0)) == "b"
-    assert winner(a=Score(-1.0), b=Score(-2.0, doubt=2.6)) == "a"
+    assert winner(a=Score(-1.0), b=Score(-2.0, doubt=3.6)) == "a"
+    assert winner(a=Score(-1.0), b=Score(-3.3, doubt=4.0)) == "b"  # a tenth of the error
