@@ -20,7 +20,7 @@ from .mechanics import (
     TwoLinks,
     WrappedPendulum,
 )
-from .plants import Chain, Heating, Reactor, Stock, Virus, Wear
+from .plants import Chain, Heating, Reactor, Stock, Tanks, Virus, Wear
 from .springs import LateSpring, Rider, Ring
 from .world import World
 
@@ -32,7 +32,7 @@ FIRST = (
 #: Worlds that came when these stood.
 LATER = (
     Acrobot, Slider, Reacher, Swimmer, Heating, Stock, Wear, Reactor, Virus, Chain, Ring,
-    LateSpring, Rider,
+    LateSpring, Rider, Tanks,
 )  # fmt: skip
 WORLDS: dict[str, World] = {world.name: world() for world in (*FIRST, *LATER)}
 #: To be raised when a world's numbers, the tests or the score change: older rows are then void.

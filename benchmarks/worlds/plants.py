@@ -1,4 +1,4 @@
-"""Worlds of heating, stocks, wear, a reactor, a virus and a chain of springs."""
+"""Worlds of heating, stocks, wear, a reactor, a virus, a chain of springs and tanks."""
 
 from __future__ import annotations
 
@@ -200,3 +200,34 @@ class Chain(World):
         force = own["spring"][:, None] * np.tanh(2 * pull) - 0.5 * place + pushed
         speed = speed + 0.2 * (force - own["drag"][:, None] * speed)
         return np.concatenate([place + 0.2 * speed, speed], axis=1)
+
+
+class Tanks(World):
+    """Two tanks, one above the other; water flows out by the root of the level, or over the top."""
+
+    name = "tanks"
+    obs_names = ("upper", "lower")
+    action_names = ("inflow",)
+    low, high = (0.0,), (3.0,)
+    hold = 0.8
+
+    def parameters(self, rng: np.random.Generator, n: int) -> Parameters:
+        return {
+            "upper": rng.uniform(0.3, 0.8, n),
+            "lower": rng.uniform(0.3, 0.8, n),
+            "top": rng.uniform(4, 9, n),
+            "leak": rng.uniform(0, 0.05, n),
+        }
+
+    def start(self, rng: np.random.Generator, n: int) -> Floats:
+        return rng.uniform(0, 4, (n, 2))
+
+    def step(self, states: Floats, actions: NDArray[Any], own: Parameters) -> Floats:
+        upper, lower = states.T
+        down, out = own["upper"] * np.sqrt(upper), own["lower"] * np.sqrt(lower)
+        filled = upper + 0.5 * (actions[:, 0] - down - own["leak"] * upper)
+        passed = lower + 0.5 * (down - out)
+        return np.stack([np.clip(filled, 0, own["top"]), np.clip(passed, 0, 6)], axis=1)
+
+    def disturb(self, states: Floats, size: float, rng: np.random.Generator) -> Floats:
+        return np.maximum(super().disturb(states, size, rng), 0)

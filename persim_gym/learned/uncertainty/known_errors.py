@@ -24,7 +24,7 @@ SEEN, SEEN_FEWER, SEEN_TORN = 1.0, 0.6, 0.3
 #: Share of a squared gap that is the fits', and not the chance of the fewer members of one of them.
 FEWER = 0.7
 #: Least share of a squared gap that counts.
-OWN = 0.2
+OWN = 0.5
 #: Least share of the data that counts as kept from a fit.
 LEAST = 0.1
 #: Most that a gap counts as growing beyond the steps that were held out.
