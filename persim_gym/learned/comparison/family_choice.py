@@ -32,7 +32,6 @@ from persim_gym.learned.comparison.mixing import mixture_of
 from persim_gym.learned.comparison.off_support import doubt_off_support
 from persim_gym.learned.comparison.score import (
     HORIZONS,
-    NEARLY,
     Score,
     score_of,
     sensible_steps,
@@ -59,7 +58,8 @@ class Candidate:
         fit: Rows of the record, ascending, to a predictor.
         refit: The predictor that was chosen and all rows to the one that is used: with the settings
             of the first held fixed. By default ``fit`` of all rows.
-        further: Whether it goes on sensibly beyond the record if it is nearly the law.
+        further: Whether it is a polynomial: it goes on sensibly beyond the record if it is nearly
+            the law, and runs away if it is not.
         plain: Whether it is so plain that another has to be significantly better.
         slow: Whether it is fitted to further parts only while it predicts each part better than
             what is best of the plain ones.
@@ -145,17 +145,13 @@ def compare(
     scores, errors, fits = _tried(record, candidates, parts, steps, seed)
     if not errors:
         raise ValueError("no candidate could be fitted: " + next(iter(scores.values())).failed)
-    further = {
-        name
-        for name, candidate in candidates.items()
-        if name in errors and candidate.further and scores[name].score <= math.log(NEARLY)
-    }
     plain = [name for name in errors if candidates[name].plain]
     if set(plain) < set(errors) and _is_clear(scores[name] for name in errors):
         # Noise hides little: what is plain here is near the law only for a few steps.
         errors = {name: found for name, found in errors.items() if name not in plain}
-        further, plain = further & set(errors), []
-    winner = winner_of({name: scores[name] for name in errors}, further)
+        plain = []
+    polynomials = [name for name in errors if candidates[name].further]
+    winner = winner_of({name: scores[name] for name in errors}, polynomials)
     best = min(plain, key=lambda name: scores[name].overall, default=winner)
     near = scores[best].overall <= scores[winner].overall + PLAIN
     if winner not in plain and plain and near:
@@ -169,8 +165,8 @@ def compare(
     if mix:
         likes = plain if winner in plain else errors
         joined = {name: Errors.joined(errors[name]) for name in likes}
-        polynomials = [name for name in joined if candidates[name].further]
-        weights = mixture_of(joined, scores, winner, steps, polynomials)
+        alike = [name for name in joined if name in polynomials]
+        weights = mixture_of(joined, scores, winner, steps, alike)
     failed = {name: score.failed for name, score in scores.items()}
     notes = tuple(
         f"{name} could not be fitted: {why}"

@@ -42,7 +42,8 @@ def mixture_of(
     if len(alike) < len(errors):
         together = _mixed(errors, scores, winner, steps)
         mixed = scores.pop("mixture", None)
-        if mixed is not None and mixed.overall <= scores[winner].overall - FURTHER:
+        least = min(scores[name].overall for name in errors)
+        if mixed is not None and mixed.overall <= least - FURTHER:
             scores["mixture"] = mixed
             return together
     return _mixed(alike, scores, winner, steps)

@@ -19,7 +19,9 @@ ENOUGH = 0.2
 #: may be larger than that of what does not, a network: inputs that were never given are what
 #: simulators are for, and the record cannot judge them. Only a polynomial that is nearly the law
 #: goes on as the law does: one whose error, in units of the observations' deviation, is this small.
-FURTHER, NEARLY = 0.2, 0.01
+#: One of up to the next error approximates something else, and runs away: it must be better by as
+#: much. With more than that, noise may hide the law.
+FURTHER, NEARLY, ROUGHLY = 0.2, 0.001, 0.01
 #: Share of long rollouts that may leave the recorded range; by what factor a candidate counts as
 #: worse from another share on, and between the two by a part of it.
 ESCAPES, STABLE, MANY = 0.05, 4.0, 0.25
@@ -96,14 +98,22 @@ def score_of(errors: Errors, steps: Sequence[int], away: float, seconds: float) 
     return Score(0.5 * float(np.mean(logs)), median, tail, away, seconds)
 
 
-def winner_of(scores: Mapping[str, Score], further: Collection[str]) -> str:
-    """The best one, with what is unstable counted as worse; of close ones what goes further."""
+def winner_of(scores: Mapping[str, Score], polynomials: Collection[str]) -> str:
+    """The best one, with what is unstable counted as worse; of close ones what goes further.
+
+    Args:
+        scores: Of the candidates.
+        polynomials: Those that go on beyond the record, as the law does or not.
+    """
     shares = {n: (own.escapes - ESCAPES) / (MANY - ESCAPES) for n, own in scores.items()}
     worth = {
         name: own.overall + math.log(STABLE) * min(max(shares[name], 0.0), 1.0)
         for name, own in scores.items()
     }
+    for name in polynomials:
+        if math.log(NEARLY) < scores[name].score <= math.log(ROUGHLY):
+            worth[name] += FURTHER
     best = min(worth, key=worth.__getitem__)
-    known = [name for name in worth if name in further]
+    known = [name for name in polynomials if scores[name].score <= math.log(NEARLY)]
     going = min(known, key=worth.__getitem__, default=best)
     return going if worth[going] <= worth[best] + FURTHER else best

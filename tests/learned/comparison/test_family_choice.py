@@ -128,11 +128,13 @@ def polynomial(wrong: float, drift: float = 0.0) -> Candidate:
 
 def test_of_close_ones_what_is_nearly_the_law_is_taken() -> None:
     data = record(90)
-    near = compare(data, {"network": of(Known(0.010)), "polynomial": polynomial(0.011)})
+    near = compare(data, {"network": of(Known(0.0010)), "polynomial": polynomial(0.0011)})
     assert near.weights == {"polynomial": 1.0}
     assert near.scores["network"].score < near.scores["polynomial"].score
-    worse = compare(data, {"network": of(Known(0.010)), "polynomial": polynomial(0.015)})
+    worse = compare(data, {"network": of(Known(0.0010)), "polynomial": polynomial(0.0015)})
     assert worse.winner == "network"
+    rough = compare(data, {"network": of(Known(0.011)), "polynomial": polynomial(0.010)})
+    assert rough.weights == {"network": 1.0}, "an approximation runs away"
     # A network has a part beside a polynomial where the mixture is much better, not where a little.
     for drift, mixed in ((0.003, True), (0.0012, False)):
         both = {"polynomial": polynomial(0.01, drift), "network": of(Known(0.01, -drift))}

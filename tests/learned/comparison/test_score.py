@@ -35,16 +35,21 @@ def test_horizons_are_those_of_enough_stretches() -> None:
 
 
 def test_the_best_is_one_that_stays_and_of_close_ones_one_that_goes_on() -> None:
-    def winner(further: tuple[str, ...] = (), **scores: Score) -> str:
-        return winner_of(scores, further)
+    def winner(polynomials: tuple[str, ...] = (), **scores: Score) -> str:
+        return winner_of(scores, polynomials)
 
     assert winner(a=Score(-1.0), b=Score(-2.0)) == "b"
     assert winner(a=Score(-1.0), b=Score(-2.0, escapes=0.5)) == "a"
     assert winner(a=Score(-1.0), b=Score(-3.0, escapes=0.5)) == "b"  # 4 times worse is too much
     assert winner(a=Score(-1.0), b=Score(-2.0, escapes=0.06)) == "b"  # as good as within the limit
     assert winner(a=Score(-1.0), b=Score(-1.5, escapes=0.16)) == "a"
-    assert winner(("a",), a=Score(-1.9), b=Score(-2.0)) == "a"
-    assert winner(("a",), a=Score(-1.7), b=Score(-2.0)) == "b"
+    # A polynomial that is nearly the law, one that approximates it, and one that is far from it.
+    assert winner(("a",), a=Score(-6.95), b=Score(-7.1)) == "a"
+    assert winner(("a",), a=Score(-6.95), b=Score(-7.2)) == "b"
+    assert winner(("a",), a=Score(-6.1), b=Score(-6.0)) == "b"
+    assert winner(("a",), a=Score(-6.3), b=Score(-6.0)) == "a"
+    assert winner(("a",), a=Score(-2.0), b=Score(-1.9)) == "a"
+    assert winner(("a",), a=Score(-1.9), b=Score(-2.0)) == "b"
     assert winner(a=Score(-1.0), b=Score(-2.0, doubt=2.0)) == "b"
     assert winner(a=Score(-1.0), b=Score(-2.0, doubt=3.6)) == "a"
     assert winner(a=Score(-1.0), b=Score(-3.3, doubt=4.0)) == "b"  # a tenth of the error
