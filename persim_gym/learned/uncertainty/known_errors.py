@@ -23,8 +23,8 @@ from persim_gym.learned.uncertainty.intervals import Floats, Unseen
 SEEN, SEEN_FEWER, SEEN_TORN = 1.0, 0.6, 0.3
 #: Share of a squared gap that is the fits', and not the chance of the fewer members of one of them.
 FEWER = 0.7
-#: Least share of a squared gap that counts.
-OWN = 0.5
+#: Least share of a squared gap that counts: of a like fit, and of one with fewer members.
+OWN, OWN_FEWER = 0.5, 0.2
 #: Least share of the data that counts as kept from a fit.
 LEAST = 0.1
 #: Most that a gap counts as growing beyond the steps that were held out.
@@ -98,7 +98,7 @@ class KnownErrors:
             further = gaps[held:] / np.maximum(gaps[held - 1], 1e-9)
             larger[held:] *= np.square(np.clip(further, 1.0, FURTHER))
         worse = np.maximum(self.times[:1] * self.times, 1 / (1 - less.missing))
-        share_of_gap = np.maximum(1 / (worse - 1), OWN)
+        share_of_gap = np.maximum(1 / (worse - 1), OWN_FEWER if less.fewer else OWN)
         off = (FEWER if less.fewer else 1.0) * share_of_gap * np.square(gaps)
         found = np.sqrt(squares + np.maximum(larger, off))
         return np.asarray(np.minimum(found, MOST * self.times * self.fitted))
