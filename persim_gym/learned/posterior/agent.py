@@ -193,7 +193,7 @@ def check_rows(
     """
     d, device = ensemble.obs_dim, ensemble.device
     found = _tensor("obs", obs, device).double()
-    if ensemble.lag > 1 and found.shape[1:] == (d,):  # a past that nobody has seen says nothing
+    if ensemble.lag > 1 and found.shape[1:] == (d,):  # their past is unknown
         raise ValueError(
             f"transitions of a simulator with a past of {ensemble.lag} observations need it: "
             f"states(obs, actions) makes obs of shape (n, {ensemble.lag}, {d + ensemble.past}), "
