@@ -103,8 +103,8 @@ class AdaptiveDynamics(PredictiveDynamics):
 
         Args:
             data: Whatever :meth:`fit` takes, of one or several new agents; or observations
-                ``[n, d]`` of one agent, with ``actions`` and ``next_obs``; or nothing, for an agent
-                that is the population's mean.
+                ``[n, d]`` of one agent (with a ``lag``, states ``[n, l, w]``), with ``actions`` and
+                ``next_obs``; or nothing, for an agent that is the population's mean.
             actions: ``[n]`` integers or ``[n, a]``.
             next_obs: ``[n, d]``.
             name: What a single agent is called.
@@ -180,7 +180,7 @@ class AdaptiveDynamics(PredictiveDynamics):
 
         Args:
             agent: Index or name.
-            obs: ``[n, d]``.
+            obs: ``[n, d]``, or states ``[n, l, w]`` of a simulator with a ``lag``.
             actions: ``[n]`` integers or ``[n, a]``.
             next_obs: ``[n, d]``.
             forget: Forget what was known of the agent: these transitions are its whole record.

@@ -10,6 +10,8 @@ import torch
 from persim_gym.learned import PerSim
 from persim_gym.learned.ensemble import UNROLL_MODES
 from persim_gym.learned.features.ensemble import FrameEnsemble
+from persim_gym.learned.fitting import fit
+from persim_gym.learned.fitting.families import Fitted
 from persim_gym.learned.mixture import MixtureEnsemble
 from persim_gym.learned.uncertainty.noise import estimate_noise
 from tests.learned.features.frames import CONTINUOUS, DISCRETE, Bend, data_of, made
@@ -121,3 +123,15 @@ def test_parts_that_do_not_fit_together_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             MixtureEnsemble(parts, times)
+
+
+def test_its_card_says_what_was_found_of_angles() -> None:
+    parts = mixed(CONTINUOUS).parts
+    known = {"geometry": {"obs_dim": 2}}
+    each = {
+        name: Fitted(name, part, {"seconds": 1.0, **own})  # type: ignore[arg-type]
+        for name, part, own in zip(("als", "latent"), parts, ({}, known), strict=True)
+    }
+    metrics = fit._joined(each, {"als": 0.5, "latent": 0.5}).metrics
+    assert (metrics["geometry"], metrics["seconds"]) == (known["geometry"], 2.0)
+    assert metrics["parts"] == {"als": {}, "latent": known}

@@ -311,10 +311,10 @@ def _joined(parts: dict[str, Fitted], weights: dict[str, float]) -> Fitted:
         "parts": {name: part.metrics for name, part in parts.items()},
         "weights": weights,
         "notes": [note for part in parts.values() for note in part.metrics.get("notes", ())],
-        "seconds": sum(part.metrics["seconds"] for part in parts.values()),
+        "seconds": sum(part.metrics.pop("seconds") for part in parts.values()),
     }
-    for part in parts.values():
-        part.metrics.pop("seconds", None)
+    for part in parts.values():  # which is of the data, and the same for all
+        metrics |= {key: own for key, own in part.metrics.items() if key == "geometry"}
     return Fitted("mixture", mixture, metrics)
 
 

@@ -19,6 +19,7 @@ from persim_gym.learned.geometry.clocks import (
 )
 from persim_gym.learned.geometry.geometry import TURN, Angle, Circle, Geometry
 from persim_gym.learned.moments import blocks
+from persim_gym.offline.tables.turns import RANGES
 from persim_gym.offline.transitions import Transitions
 
 #: Standard deviation of a pair's squared radius, over its mean, up to which it lies on a circle:
@@ -31,8 +32,6 @@ MADE_UP, STILL = 0.5, 1e-6
 #: Correlation of what is left of the squared radius with where on the circle a point is, above
 #: which it is no noise; and what chance is allowed, in standard deviations of it.
 UNRELATED, CHANCE = 0.1, 3.0
-#: Ranges that angles are wrapped into, as turn and least value.
-RANGES = ((TURN, -math.pi), (TURN, 0.0), (360.0, -180.0), (360.0, 0.0))
 #: Share of a turn by which values may be out of their range, and that a jump and an ordinary
 #: change are at least and at most.
 OUTSIDE, JUMP, ORDINARY = 0.02, 0.75, 0.3

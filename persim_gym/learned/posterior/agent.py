@@ -192,7 +192,14 @@ def check_rows(
         ValueError: If shapes do not fit, or a value is not finite or out of range.
     """
     d, device = ensemble.obs_dim, ensemble.device
-    states = flat_states(ensemble, _tensor("obs", obs, device).double())
+    found = _tensor("obs", obs, device).double()
+    if ensemble.lag > 1 and found.shape[1:] == (d,):  # their past is unknown
+        raise ValueError(
+            f"transitions of a simulator with a past of {ensemble.lag} observations need it: "
+            f"states(obs, actions) makes obs of shape (n, {ensemble.lag}, {d + ensemble.past}), "
+            "and states_of(data) those of recorded transitions"
+        )
+    states = flat_states(ensemble, found)
     n = len(states)
     following = states[:, -d:]
     if next_obs is not None:

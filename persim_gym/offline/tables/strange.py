@@ -13,6 +13,7 @@ from persim_gym.offline.tables.causes import caused
 from persim_gym.offline.tables.circles import off_circles
 from persim_gym.offline.tables.glitches import glitches
 from persim_gym.offline.tables.outliers import FEWEST, SHARE, outliers
+from persim_gym.offline.tables.turns import full_turns, unwrapped
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -56,14 +57,15 @@ class Strange:
                 is none.
             time: When each row was ``[n]``.
             agent: Whose it is ``[n]``.
-            turns: Columns that are angles, each with a full turn.
+            turns: Columns that are declared as angles, each with a full turn; what else is wrapped
+                into one of the usual ranges is found.
             declared: Columns of which all values count as they are ``[d]``.
         """
         free = ~np.asarray(declared, dtype=np.bool_)
+        turn = full_turns(values, follows, turns)
         leaps = glitches(values, follows, actions, time) & free
-        turn = np.zeros(values.shape[1])
-        for column, period in turns:
-            turn[column] = period
+        if leaps[:, turn > 0].any():  # over the end of a range and back is no leap
+            leaps &= glitches(unwrapped(values, turn), follows, actions, time)
         far = outliers(values, follows, actions, agent, turn) | off_circles(values, follows)
         far &= free & ~leaps
         known = np.where(leaps, np.nan, values)

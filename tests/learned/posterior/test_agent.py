@@ -145,7 +145,7 @@ def test_with_a_lag(tmp_path: Path) -> None:
     again = sim.adapt(replace(one, agent=np.zeros_like(one.agent), num_agents=1))
     np.testing.assert_allclose(sim.posterior(again).mean, sim.posterior(3).mean, atol=1e-9)
     assert keep.sum() == 2400
-    with pytest.raises(ValueError, match=r"shape \(n, 2\) or \(n, 2, \d\)"):
+    with pytest.raises(ValueError, match=r"a past of 2 .* obs of shape \(n, 2, \d\)"):
         sim.adapt(shown[:, 0], acts, ends)
     with pytest.raises(ValueError, match=r"states\(obs, actions\)"):
         sim.adapt(shown, acts, ends)
