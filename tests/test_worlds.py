@@ -148,6 +148,9 @@ def test_what_is_there_is_not_fitted_again(
     assert (tmp_path / "quick-new.png").read_bytes().startswith(b"\x89PNG")
     main(["quick", "--only", "pk1", "--out", str(tmp_path), "--report", "--label", "new", *fit])
     assert capsys.readouterr().err == ""
+    main([*common, "persistence", "--seed", "11"])  # other draws
+    assert "1 of 1" in capsys.readouterr().err
+    assert "pk1-30 seed=11" in (tmp_path / "quick-default-seed-11.csv").read_text()
 
 
 @pytest.mark.parametrize(
@@ -155,6 +158,7 @@ def test_what_is_there_is_not_fitted_again(
     [
         (["--only", "moon"], "matches no cell"),
         (["--jobs", "0"], "at least 1"),
+        (["--seed", "-1"], "must not be negative"),
         (["--fit", "degree"], "such as degree=2"),
         (["--label", "a/b"], "--label must be"),
         (["--report"], "no row of these cells"),

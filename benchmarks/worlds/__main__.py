@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.jobs < 1:
         parser.error(f"--jobs must be at least 1, got {options.jobs}")
+    if options.seed < 0:
+        parser.error(f"--seed must not be negative, got {options.seed}")
     if not options.label.replace("-", "").replace("_", "").isalnum():
         parser.error(f"--label must be letters, digits and hyphens, got {options.label!r}")
     methods = options.methods or [
@@ -38,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder = Folder(options.out, options.label, _fit_options(parser, options.fit))
     try:
         cells = chosen(PRESETS[options.preset](), options.only)
+        cells = [replace(cell, seed=options.seed) for cell in cells]
         if not options.report:
             run(cells, methods, folder, options.jobs)
         lines = []
@@ -51,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not lines:
         parser.error(f"no row of these cells is in {options.out}: run without --report first")
     print(text_of(lines))
-    name = f"{options.preset}-{options.label}"
+    name = f"{options.preset}-{options.label}" + (f"-seed-{options.seed}" if options.seed else "")
     write_csv(lines, options.out / f"{name}.csv")
     draw(lines, options.out / f"{name}.png")
 
@@ -64,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="PATTERN", help="worlds, or patterns of cells"
     )
+    parser.add_argument("--seed", type=int, default=0, help="of the draws; the tables' is 0")
     parser.add_argument("--jobs", type=int, default=1, help="processes of one thread each")
     parser.add_argument(
         "--methods", nargs="+", choices=(PERSIM, *REFERENCES), metavar="NAME",
