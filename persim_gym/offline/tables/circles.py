@@ -22,6 +22,9 @@ FEWEST, MOST = 6, 0.1
 LENGTH, OFTEN = 2, 0.3
 #: Columns up to which pairs are tried.
 COLUMNS = 40
+#: Rows that are looked at first, and how many times as far from a circle as all of them may be they
+#: may seem by chance.
+ROWS, SURE = 2000, 2.0
 
 
 def off_circles(values: Floats, follows: Flags) -> Flags:
@@ -36,11 +39,23 @@ def off_circles(values: Floats, follows: Flags) -> Flags:
     if len(values) < FEWEST / MOST or values.shape[1] > COLUMNS:
         return found
     for pair in itertools.combinations(range(values.shape[1]), 2):
+        if not _perhaps(values[:: max(1, len(values) // ROWS)][:, pair]):
+            continue
         own = values[:, pair]
         off = _off(own, follows)
         if off.any():
             found[np.flatnonzero(off), np.array(pair)[_which(own, follows)[off]]] = True
     return found
+
+
+def _perhaps(pair: Floats) -> bool:
+    """Whether all the rows may lie on a circle, by some of them ``[k, 2]``."""
+    square = np.square(pair).sum(axis=1)
+    square = square[np.isfinite(square) & (square > 0)]
+    if len(square) < ROWS / 2:
+        return True
+    away = np.abs(square / np.median(square) - 1)
+    return bool(np.quantile(away, 0.683) <= SURE * TIGHT)
 
 
 def _off(pair: Floats, follows: Flags) -> Flags:

@@ -45,6 +45,9 @@ FEWEST, SHARE, TIMES = 6, 0.002, 1.5
 LIKE, RARE = (0.1, 0.25), 0.1
 #: Numbers that are searched together.
 BLOCK = 2**18
+#: Of more blocks than this, those of some agents are searched first, where these are no fewer than
+#: that; share of the outliers that are needed, of which fewer among them end the search.
+LOOK, AGENTS, NEARLY = 2, 30, 0.25
 #: Rounding of single precision, as a share of a value.
 ROUNDING = 1e-7
 
@@ -67,6 +70,46 @@ def outliers(
         agent: Whose each row is, ascending ``[n]``.
         turns: Full turns of columns that are angles, 0 of the others ``[d]``.
     """
+    some = _some_agents(values, agent)
+    if some is not None:
+        seen = _searched(values[some], _among(follows, some), actions[some], agent[some], turns)[0]
+        if seen.any(axis=1).sum() < NEARLY * SHARE * some.sum():
+            return np.zeros(values.shape, dtype=np.bool_)
+    found, chance, lasting = _searched(values, follows, actions, agent, turns)
+    step = np.where(follows[:, None], np.abs(np.diff(values, axis=0)), np.nan)
+    rests = [
+        not np.nanmedian(own) > 0 if found[:, k].any() else False for k, own in enumerate(step.T)
+    ]
+    found[:, rests | (lasting > OFTEN * found.sum(axis=0))] = False
+    rows = int(found.any(axis=1).sum())
+    if rows < max(FEWEST, SHARE * len(values), TIMES * chance):
+        found[:] = False
+    return found
+
+
+def _some_agents(values: Floats, agent: NDArray[np.int64]) -> Flags | None:
+    """Rows ``[n]`` of agents by chance that fill a block, where there are many more."""
+    rows = max(1, BLOCK // values.shape[1])
+    if len(values) <= LOOK * rows:
+        return None
+    each = np.bincount(agent)
+    order = np.random.default_rng(0).permutation(np.flatnonzero(each))
+    order = order[: int(np.searchsorted(np.cumsum(each[order]), rows)) + 1]
+    taken = np.zeros(len(each), dtype=np.bool_)
+    taken[order] = True
+    some: Flags = taken[agent]
+    return some if len(order) >= AGENTS and LOOK * some.sum() < len(values) else None
+
+
+def _among(follows: Flags, some: Flags) -> Flags:
+    """Whether each but the first of some rows, all those of an agent, follows the one before it."""
+    return np.asarray(np.append(False, follows)[some][1:])
+
+
+def _searched(
+    values: Floats, follows: Flags, actions: Floats, agent: NDArray[np.int64], turns: Floats
+) -> tuple[Flags, int, Floats]:
+    """Outliers, block by block, how many rows are by chance, and how many last ``[d]``."""
     found, chance = np.zeros(values.shape, dtype=np.bool_), 0
     lasting = np.zeros(values.shape[1])
     begins = np.flatnonzero(np.append(True, ~follows))
@@ -78,15 +121,7 @@ def outliers(
         found[part], by_chance = screen.search()
         chance += by_chance
         lasting += screen.lasting
-    step = np.where(follows[:, None], np.abs(np.diff(values, axis=0)), np.nan)
-    rests = [
-        not np.nanmedian(own) > 0 if found[:, k].any() else False for k, own in enumerate(step.T)
-    ]
-    found[:, rests | (lasting > OFTEN * found.sum(axis=0))] = False
-    rows = int(found.any(axis=1).sum())
-    if rows < max(FEWEST, SHARE * len(values), TIMES * chance):
-        found[:] = False
-    return found
+    return found, chance, lasting
 
 
 @dataclass

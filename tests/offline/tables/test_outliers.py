@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from persim_gym.offline.tables.outliers import outliers
+from persim_gym.offline.tables.outliers import _Screen, outliers
 from tests.offline.tables.springs import AGENT, FOLLOWS, STEPS, Floats, driven, with_wrong
 
 
@@ -80,3 +80,18 @@ def test_many_rows_are_searched_part_by_part(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("persim_gym.offline.tables.outliers.BLOCK", 1000)
     rows, wrong = found_in(seen, actions).any(axis=1), bad.any(axis=1)
     assert (rows & wrong).sum() >= 0.8 * wrong.sum()
+
+
+def test_of_many_clean_rows_those_of_some_agents_are_searched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module, searched = "persim_gym.offline.tables.outliers.", []
+    values, actions = driven(0)
+    search = _Screen.search
+    monkeypatch.setattr(module + "BLOCK", 1000)
+    monkeypatch.setattr(module + "AGENTS", 3)
+    monkeypatch.setattr(
+        _Screen, "search", lambda own: searched.append(len(own.values)) or search(own)
+    )
+    assert not found_in(values, actions).any()
+    assert 0 < sum(searched) < len(values) / 2
