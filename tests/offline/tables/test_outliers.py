@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -74,7 +76,10 @@ def test_of_a_few_rows_nothing_is_said(rows: int) -> None:
     assert not outliers(values, follows, values, agent, np.zeros(1)).any()
 
 
-def test_many_rows_are_searched_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("agents", [3, 30])
+def test_many_rows_are_searched_part_by_part(monkeypatch: pytest.MonkeyPatch, agents: int) -> None:
+    """Those of some agents first, or all of them: both find what is wrong."""
+    monkeypatch.setattr("persim_gym.offline.tables.outliers.AGENTS", agents)
     values, actions = driven(0)
     seen, bad = with_wrong(values, 0.02)
     monkeypatch.setattr("persim_gym.offline.tables.outliers.BLOCK", 1000)
@@ -85,13 +90,16 @@ def test_many_rows_are_searched_part_by_part(monkeypatch: pytest.MonkeyPatch) ->
 def test_of_many_clean_rows_those_of_some_agents_are_searched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    module, searched = "persim_gym.offline.tables.outliers.", []
+    module = "persim_gym.offline.tables.outliers."
     values, actions = driven(0)
-    search = _Screen.search
+    searched, search = list[int](), _Screen.search
+
+    def counted(own: _Screen) -> tuple[Any, int]:
+        searched.append(len(own.values))
+        return search(own)
+
     monkeypatch.setattr(module + "BLOCK", 1000)
     monkeypatch.setattr(module + "AGENTS", 3)
-    monkeypatch.setattr(
-        _Screen, "search", lambda own: searched.append(len(own.values)) or search(own)
-    )
+    monkeypatch.setattr(_Screen, "search", counted)
     assert not found_in(values, actions).any()
     assert 0 < sum(searched) < len(values) / 2
