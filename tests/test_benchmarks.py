@@ -7,6 +7,7 @@ import json
 import math
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -467,3 +468,14 @@ def test_figure_of_uncertainty(bench: Any) -> None:
     np.testing.assert_allclose(ranks.lines[0].get_ydata(), 1.0)
     points = calibration.lines[0]
     np.testing.assert_allclose(points.get_xdata(), points.get_ydata())
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="asks Linux what was worked")
+def test_a_quota_of_half_a_core_takes_twice_as_long_as_the_work(bench: Any) -> None:
+    code = "import time\nwhile time.process_time() < 0.5: pass"
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        began = time.perf_counter()
+        bench.crowded.hold(process)
+        assert process.wait() == 0
+        # A busy machine takes longer, and nothing is faster than the quota.
+        assert time.perf_counter() - began > 0.7
