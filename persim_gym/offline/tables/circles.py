@@ -22,8 +22,7 @@ FEWEST, MOST = 6, 0.1
 LENGTH, OFTEN = 2, 0.3
 #: Columns up to which pairs are tried.
 COLUMNS = 40
-#: Rows that are looked at first, and how many times as far from a circle as all of them may be they
-#: may seem by chance.
+#: Rows that are tried first, and by what factor they may be further off a circle than all rows may.
 ROWS, SURE = 2000, 2.0
 
 

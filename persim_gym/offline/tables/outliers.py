@@ -45,9 +45,9 @@ FEWEST, SHARE, TIMES = 6, 0.002, 1.5
 LIKE, RARE = (0.1, 0.25), 0.1
 #: Numbers that are searched together.
 BLOCK = 2**18
-#: Of more blocks than this, those of some agents are searched first, where these are no fewer than
-#: that; share of the outliers that are needed, of which fewer among them end the search.
-LOOK, AGENTS, NEARLY = 2, 30, 0.25
+#: A table of more blocks than this is searched in some agents first, if these are at least so many.
+#: The search ends with them if they have less than this share of the outliers that are needed.
+BLOCKS, AGENTS, NEARLY = 2, 30, 0.25
 #: Rounding of single precision, as a share of a value.
 ROUNDING = 1e-7
 
@@ -90,7 +90,7 @@ def outliers(
 def _some_agents(values: Floats, agent: NDArray[np.int64]) -> Flags | None:
     """Rows ``[n]`` of agents by chance that fill a block, where there are many more."""
     rows = max(1, BLOCK // values.shape[1])
-    if len(values) <= LOOK * rows:
+    if len(values) <= BLOCKS * rows:
         return None
     each = np.bincount(agent)
     order = np.random.default_rng(0).permutation(np.flatnonzero(each))
@@ -98,7 +98,7 @@ def _some_agents(values: Floats, agent: NDArray[np.int64]) -> Flags | None:
     taken = np.zeros(len(each), dtype=np.bool_)
     taken[order] = True
     some: Flags = taken[agent]
-    return some if len(order) >= AGENTS and LOOK * some.sum() < len(values) else None
+    return some if len(order) >= AGENTS and BLOCKS * some.sum() < len(values) else None
 
 
 def _among(follows: Flags, some: Flags) -> Flags:
